@@ -1,0 +1,154 @@
+"""ipopt: the interior-point method through cyipopt, with exact Jacobians and Hessians."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cyipopt
+import numpy as np
+from numpy.typing import NDArray
+
+from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError
+from climbopt.errors import InputError
+from climbopt.solution import Multipliers, Solution, Termination
+from climbopt.standard_form import Evaluation, StandardForm
+from climbopt.templates import Array
+
+NATIVE_SHARE = 1e-5
+"""Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
+INFINITE = 2e19
+"""What Ipopt takes as no bound."""
+
+STATUS = {
+    0: Termination.SOLVED,
+    1: Termination.ALMOST_SOLVED,
+    2: Termination.INFEASIBLE,
+    3: Termination.STALLED,
+    4: Termination.UNBOUNDED,
+    5: Termination.INTERRUPTED,
+    6: Termination.SOLVED,
+    -1: Termination.ITERATION_LIMIT,
+    -2: Termination.FAILED,
+    -3: Termination.NOT_A_NUMBER,
+    -4: Termination.TIME_LIMIT,
+    -5: Termination.TIME_LIMIT,
+    -10: Termination.FAILED,
+    -11: Termination.FAILED,
+    -12: Termination.FAILED,
+    -13: Termination.NOT_A_NUMBER,
+    -100: Termination.FAILED,
+    -101: Termination.FAILED,
+    -102: Termination.FAILED,
+    -199: Termination.FAILED,
+}
+"""Ipopt's ApplicationReturnStatus by number."""
+
+
+@dataclass(frozen=True)
+class Ipopt:
+    """Ipopt through cyipopt.
+
+    Native settings: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the tolerance,
+    bound_relax_factor 0 (Ipopt would move bounds by 1e-8). Any option of Ipopt may be given by its own name.
+    """
+
+    name: ClassVar[str] = "ipopt"
+
+    @property
+    def version(self) -> str:
+        """Version of Ipopt itself, then of cyipopt."""
+        return f"Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}, cyipopt {cyipopt.__version__}"
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """Ipopt takes every standard form."""
+        return None
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a local minimum, reached from the form's start."""
+        evaluator = Evaluator(form, options.time_limit)
+        callbacks = _Callbacks(evaluator)
+        polytope = form.polytope
+        problem = cyipopt.Problem(
+            n=form.n, m=polytope.A.shape[0] + form.functions.n_rows, problem_obj=callbacks,
+            lb=_finite(polytope.x_lower), ub=_finite(polytope.x_upper),
+            cl=_finite(np.append(polytope.a_lower, form.c_lower)),
+            cu=_finite(np.append(polytope.a_upper, form.c_upper)))
+        native = options.tolerance * NATIVE_SHARE
+        settings: dict[str, OptionValue] = {
+            "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
+            "bound_relax_factor": 0.0, "print_level": 0, "sb": "yes", "nlp_scaling_method": "none",
+        }
+        if options.max_iterations is not None:
+            settings["max_iter"] = options.max_iterations
+        for name, value in {**settings, **options.native}.items():
+            try:
+                problem.add_option(name, value)
+            except TypeError:
+                raise InputError(f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and "
+                                 "mind the type") from None
+        x, info = problem.solve(form.start)
+        status = Termination.TIME_LIMIT if callbacks.out_of_time else STATUS.get(info["status"], Termination.FAILED)
+        n_rows = polytope.A.shape[0]
+        multipliers = Multipliers(bounds=info["mult_x_U"] - info["mult_x_L"], rows=info["mult_g"][:n_rows],
+                                  nonlinear=info["mult_g"][n_rows:])
+        message = info["status_msg"]
+        raw = message.decode() if isinstance(message, bytes) else str(message)
+        return evaluator.solution(self, x, multipliers, status, raw, callbacks.iterations)
+
+
+def _finite(bound: Array) -> Array:
+    """Return a bound with infinities written as Ipopt wants them."""
+    return np.clip(bound, -INFINITE, INFINITE)
+
+
+class _Callbacks:
+    """What cyipopt calls; the names are its own."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self._form = evaluator.form
+        self._linear = self._form.polytope.A.tocoo()
+        self._lower_triangle = np.tril_indices(self._form.n)
+        self.iterations: int | None = None
+        self.out_of_time = False
+
+    def _at(self, x: Array) -> Evaluation:
+        """Return the evaluation at x; outside the domain, and past the limit, Ipopt is told that it failed."""
+        try:
+            evaluation = self._evaluator.at(x)
+        except TimeUpError:
+            self.out_of_time = True
+            raise cyipopt.CyIpoptEvaluationError from None
+        if np.isnan(evaluation.value):
+            raise cyipopt.CyIpoptEvaluationError
+        return evaluation
+
+    def objective(self, x: Array) -> float:
+        return self._at(x).value
+
+    def gradient(self, x: Array) -> Array:
+        return self._at(x).gradient
+
+    def constraints(self, x: Array) -> Array:
+        return np.append(self._form.polytope.A @ x, self._at(x).rows)
+
+    def jacobianstructure(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        n_rows, n = self._form.functions.n_rows, self._form.n
+        rows = np.repeat(np.arange(n_rows), n) + self._linear.shape[0]
+        return np.append(self._linear.row, rows), np.append(self._linear.col, np.tile(np.arange(n), n_rows))
+
+    def jacobian(self, x: Array) -> Array:
+        return np.append(self._linear.data, self._at(x).jacobian.ravel())
+
+    def hessianstructure(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        return self._lower_triangle
+
+    def hessian(self, x: Array, multipliers: Array, weight: float) -> Array:
+        hessian = self._at(x).hessian(weight, multipliers[self._linear.shape[0]:])
+        return hessian[self._lower_triangle]
+
+    def intermediate(self, alg_mod: int, iter_count: int, *progress: float) -> bool:
+        self.iterations = iter_count
+        self.out_of_time = self.out_of_time or self._evaluator.time_is_up
+        return not self.out_of_time

@@ -1,0 +1,176 @@
+"""newton: active-set Newton on the simplex, bounds and linear rows, dense, with exact Hessians.
+
+Each step minimises the quadratic model over the whole polytope (quadratic.py) and then searches along the
+segment to that minimum, which stays feasible. Where the Hessian is indefinite on a face that the model visits, it
+is shifted; at a stationary point with negative curvature the search goes on along it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy import linalg
+
+from climbopt import quadratic
+from climbopt.backends.base import Evaluator, Options, TimeUpError
+from climbopt.polytope import Polytope
+from climbopt.quadratic import Active, Face
+from climbopt.solution import Multipliers, Solution, Termination
+from climbopt.standard_form import StandardForm
+from climbopt.templates import Array
+
+RESIDUAL_SHARE = 1e-4
+"""Stationarity is driven to this share of the certificate's tolerance."""
+DEFAULT_ITERATIONS = 200
+SUFFICIENT_DECREASE = 1e-4
+SHORTEST_STEP = 2.0**-40
+ROUNDING = 4 * np.finfo(float).eps
+"""Relative change of f that counts as rounding in the line search."""
+CURVATURE = 1e-9
+"""Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
+
+
+@dataclass(frozen=True)
+class Newton:
+    """The project's own solver; the default where all rows are linear.
+
+    Native settings: stops at a scaled stationarity of `RESIDUAL_SHARE` times the tolerance; no options of its own.
+    """
+
+    name: ClassVar[str] = "newton"
+
+    @property
+    def version(self) -> str:
+        """Version of LAPACK's interface, which does the linear algebra."""
+        import scipy
+
+        return f"scipy {scipy.__version__}"
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """Refuse nonlinear rows, other than those that keep z in its domain."""
+        if form.has_nonlinear_rows:
+            rows = [side.name for side, domain in zip(form.c_sides, form.domain_rows, strict=True) if not domain]
+            return (f"newton takes bounds and linear rows only, and {rows[0]} is nonlinear; "
+                    "use ipopt, trust_constr or slsqp")
+        return None
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a local minimum, reached from the form's start."""
+        options.checked_native({}, self.name)
+        evaluator = Evaluator(form, options.time_limit)
+        search = _Search(evaluator, form.polytope, options.tolerance * RESIDUAL_SHARE)
+        limit = options.max_iterations or DEFAULT_ITERATIONS
+        x, face, termination, iterations = form.start, None, Termination.ITERATION_LIMIT, 0
+        try:
+            if np.isnan(evaluator.at(x).value):
+                return evaluator.solution(self, None, None, Termination.LEFT_DOMAIN, "the start is outside", 0)
+            for iterations in range(limit):
+                x, face, stopped = search.step(x, face)
+                if stopped is not None:
+                    termination = stopped
+                    break
+        except TimeUpError:
+            termination = Termination.TIME_LIMIT
+        multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.c_sides)))
+        return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), iterations + 1)
+
+
+@dataclass(eq=False)
+class _Search:
+    """One Newton step at a time."""
+
+    evaluator: Evaluator
+    polytope: Polytope
+    residual: float
+    shifted: bool = False
+    """Whether the last model needed a shift; if not, its factor has shown that the curvature is positive."""
+
+    def step(self, x: Array, face: Face | None) -> tuple[Array, Face | None, Termination | None]:
+        """Return the next point, the face of the model's minimum, and why to stop, if so."""
+        evaluation = self.evaluator.at(x)
+        gradient = evaluation.gradient
+        if not np.isfinite(gradient).all():
+            return x, face, Termination.NOT_A_NUMBER
+        hessian = evaluation.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
+        if face is not None and self._stationary(x, gradient, face):
+            along = self._negative_curvature(hessian, face.active) if self.shifted else None
+            if along is None:
+                return x, face, Termination.SOLVED
+            moved = self._descend(x, self._longest(x, along if gradient @ along <= 0 else -along), 0.0)
+            return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
+        face = self._model_minimum(x, gradient, hessian, None if face is None else face.active)
+        if face is None:
+            return x, None, Termination.STALLED
+        direction = face.x - x
+        moved = self._descend(x, direction, float(gradient @ direction))
+        if moved is None:
+            at_rounding = -gradient @ direction <= ROUNDING * max(1.0, abs(evaluation.value)) * 1e3
+            return x, face, Termination.SOLVED if at_rounding else Termination.STALLED
+        return moved, face, None
+
+    def _stationary(self, x: Array, gradient: Array, face: Face) -> bool:
+        """Whether the face's multipliers balance the gradient at x, and x lies on the face."""
+        left = gradient + self.polytope.dense.T @ face.rows + face.bounds
+        on_face = np.abs((x - face.x)[face.active.bounds != 0]).max(initial=0.0)
+        return bool(np.abs(left).max() <= self.residual * max(1.0, np.abs(gradient).max()) and on_face <= 1e-12)
+
+    def _model_minimum(self, x: Array, gradient: Array, hessian: Array, warm: Active | None) -> Face | None:
+        """Return the minimum of the quadratic model, its Hessian shifted if need be so that it lies downhill."""
+        shift, scale = 0.0, float(np.abs(hessian).max()) or 1.0
+        for attempt in range(8):
+            shifted = hessian + shift * np.eye(x.size) if shift else hessian
+            face = quadratic.minimise(shifted, gradient - shifted @ x, self.polytope, x, warm)
+            if face is not None:
+                if float(gradient @ (face.x - x)) <= ROUNDING * float(np.abs(gradient).max()):
+                    self.shifted = shift > 0
+                    return face
+            lowest = float(linalg.eigvalsh(self._tangent(hessian), subset_by_index=[0, 0])[0]) if not attempt else 0.0
+            shift = max(10 * shift, 1e-10 * scale, -1.1 * lowest)
+        return None
+
+    def _tangent(self, hessian: Array) -> Array:
+        """Return P H P with P the projector onto the null space of the equations."""
+        equation = self.polytope.a_lower == self.polytope.a_upper
+        basis = linalg.orth(self.polytope.dense[equation].T)
+        half = hessian - basis @ (basis.T @ hessian)
+        result: Array = half - (half @ basis) @ basis.T
+        return result
+
+    def _negative_curvature(self, hessian: Array, active: Active) -> Array | None:
+        """Return a direction in the active face along which the curvature is negative, or None."""
+        free = active.bounds == 0
+        rows = self.polytope.dense[np.ix_(active.rows != 0, free)]
+        reduced = hessian[np.ix_(free, free)]
+        basis = linalg.null_space(rows) if len(rows) else np.eye(int(free.sum()))
+        if not basis.shape[1]:
+            return None
+        values, vectors = linalg.eigh(basis.T @ reduced @ basis, subset_by_index=[0, 0])
+        if values[0] >= -CURVATURE * max(1.0, float(np.abs(reduced).max())):
+            return None
+        direction = np.zeros(free.size)
+        direction[free] = basis @ vectors[:, 0]
+        return direction
+
+    def _longest(self, x: Array, direction: Array) -> Array:
+        """Return `direction` scaled so that x + direction is the last point inside the polytope."""
+        polytope = self.polytope
+        value, change = np.append(x, polytope.dense @ x), np.append(direction, polytope.dense @ direction)
+        lower, upper = np.append(polytope.x_lower, polytope.a_lower), np.append(polytope.x_upper, polytope.a_upper)
+        moving = np.abs(change) > 1e-13
+        room = np.where(change < 0, lower - value, upper - value)[moving] / change[moving]
+        length = float(np.min(room, initial=1.0))
+        return max(length, 0.0) * direction
+
+    def _descend(self, x: Array, direction: Array, slope: float) -> Array | None:
+        """Return the first point of a halving search that lowers f enough; None where no step does."""
+        value, length = self.evaluator.at(x).value, 1.0
+        slack = ROUNDING * max(1.0, abs(value)) if slope else -ROUNDING * max(1.0, abs(value))
+        while length >= SHORTEST_STEP:
+            trial = np.clip(x + length * direction, self.polytope.x_lower, self.polytope.x_upper)
+            new = self.evaluator.at(trial).value
+            if new <= value + SUFFICIENT_DECREASE * length * slope + slack:
+                return trial
+            length /= 2
+        return None

@@ -1,0 +1,47 @@
+"""The errors that climbopt raises on purpose: one clear message each, no traceback at the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClimboptError(Exception):
+    """Base of every error that climbopt raises on purpose; the command line turns it into exit code 2."""
+
+
+class InputError(ClimboptError, ValueError):
+    """Refused input: the message names the thing, what is allowed and what to do."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """A name that is not in its registry; the message offers the nearest one that is."""
+
+    __str__ = Exception.__str__  # KeyError's own would print the message's repr
+
+
+class BackendError(ClimboptError):
+    """A backend that is not installed, or that cannot take the problem at hand; the message says why."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for an unknown `name` of some `kind`, with the nearest known name and the whole list.
+
+    Parameters
+    ----------
+    kind : str
+        What was looked up, in the singular ("interaction", "key of a floor").
+    name : object
+        What the user wrote.
+    known : iterable of str
+        Every name that would have been taken.
+
+    Examples
+    --------
+    >>> print(unknown_name("law", "powr", ["power", "power_nd"]))
+    unknown law 'powr'; did you mean 'power'? Known: power, power_nd
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return UnknownNameError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(names) or 'none'}")

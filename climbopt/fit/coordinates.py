@@ -1,0 +1,110 @@
+"""The coordinates that a fit moves in: logarithms of positive parameters, and what an interaction declares.
+
+Rewriting the templates in coordinates keeps the fit inside the domain by plain bounds, and its derivatives are
+still those of the templates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import sympy as sp
+
+from climbopt.interactions import Interaction, smallest_budget
+from climbopt.laws import Law
+from climbopt.model import MixtureModel
+from climbopt.symbols import Parameter, Prior
+from climbopt.templates import Array
+
+_D_MIN = Parameter(smallest_budget, "target", "tokens", meaning="smallest pilot budget, held fixed")
+
+
+@dataclass(frozen=True)
+class FitForm:
+    """A law and an interaction, and the same two rewritten in the coordinates of the fit.
+
+    Parameters
+    ----------
+    law, interaction : Law, Interaction
+        As declared.
+    """
+
+    law: Law
+    interaction: Interaction
+
+    @cached_property
+    def values(self) -> dict[sp.Symbol, sp.Expr]:
+        """Each declared parameter as an expression in the coordinates."""
+        coordinates = self.interaction.coordinates
+        values = {p.symbol: p.symbol for p in self.law.parameters + self.interaction.parameters}
+        values |= dict(coordinates.values) if coordinates else {}
+        logs = {p.symbol: sp.exp(_log(p.symbol)) for p in self._moved if p.symbol.is_positive}
+        return {symbol: value.subs(logs, simultaneous=True) for symbol, value in values.items()}
+
+    @cached_property
+    def _moved(self) -> tuple[Parameter, ...]:
+        """The declared parameters and coordinates that the fit moves, before logarithms are taken."""
+        return self.law.parameters + self._moved_interaction
+
+    @cached_property
+    def _moved_interaction(self) -> tuple[Parameter, ...]:
+        coordinates = self.interaction.coordinates
+        if coordinates is None:
+            return self.interaction.parameters
+        return tuple(p for p in self.interaction.parameters if p.symbol not in coordinates.values
+                     ) + coordinates.parameters
+
+    @cached_property
+    def coordinate_law(self) -> Law:
+        """The law as a function of the coordinates."""
+        return Law(self.law.name, self.law.expression.subs(self.values, simultaneous=True),
+                   tuple(map(_coordinate, self.law.parameters)))
+
+    @cached_property
+    def coordinate_interaction(self) -> Interaction:
+        """The interaction as a function of the coordinates; D_min is a parameter that is held fixed."""
+        return Interaction(
+            self.interaction.name,
+            self.interaction.own.subs(self.values, simultaneous=True),
+            self.interaction.pair.subs(self.values, simultaneous=True),
+            (*map(_coordinate, self._moved_interaction), _D_MIN),
+        )
+
+    @cached_property
+    def coordinates(self) -> tuple[Parameter, ...]:
+        """Everything the fit moves."""
+        return self.coordinate_law.parameters + self.coordinate_interaction.parameters[:-1]
+
+    def declared(self, fitted: MixtureModel) -> dict[str, Array]:
+        """Return the declared parameters' values of a model in coordinates."""
+        declared = self.law.parameters + self.interaction.parameters
+        symbols = [p.symbol for p in fitted.templates.parameters]
+        function = sp.lambdify(symbols, [self.values[p.symbol] for p in declared], modules="numpy", cse=True)
+        pairwise = any(p.per == "pair" for p in declared)
+        columns = [fitted.parameters[p.name][:, None] if pairwise and p.per == "target" else fitted.parameters[p.name]
+                   for p in fitted.templates.parameters]
+        results = {}
+        for parameter, value in zip(declared, function(*columns), strict=True):
+            value = value[:, 0] if pairwise and parameter.per == "target" else value
+            results[parameter.name] = np.array(np.broadcast_to(value, fitted.shape(parameter)))
+        return results
+
+
+def _log(symbol: sp.Symbol) -> sp.Symbol:
+    return sp.Symbol(f"log_{symbol}", real=True)
+
+
+def _coordinate(parameter: Parameter) -> Parameter:
+    """Return `parameter`, or its logarithm with the same prior where it is positive."""
+    if not parameter.symbol.is_positive:
+        return parameter
+    prior = Prior(float(np.log(parameter.prior.center)), parameter.prior.spread)
+    return Parameter(_log(parameter.symbol), parameter.per, parameter.unit, prior, f"log of {parameter.meaning}")
+
+
+@lru_cache(maxsize=64)
+def fit_form(law: Law, interaction: Interaction) -> FitForm:
+    """Return the fit form of `law` with `interaction`, rewritten at most once a process."""
+    return FitForm(law, interaction)

@@ -1,0 +1,275 @@
+"""`fit`: pilot runs to a model, by one regularised least-squares fit of all parameters to all losses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climbopt.errors import InputError
+from climbopt.fit.coordinates import FitForm, fit_form
+from climbopt.fit.least_squares import Block, Rows
+from climbopt.interactions import INTERACTIONS, Interaction
+from climbopt.laws import LAWS, Law
+from climbopt.model import MixtureModel, Response
+from climbopt.pilots import PilotRuns
+from climbopt.templates import Array
+
+NOISE = 0.007
+"""Standard deviation of a loss about the model, as a share of the target's median loss."""
+ZERO_SHOT_NOISE = 0.07
+"""The same where the target has a ratio of 0: no published form predicts these rows as well as the others."""
+CEILING, CEILING_SPREAD = 1.05, 0.01
+"""A prediction above CEILING times a target's largest measured loss counts as a residual, on this scale."""
+CEILING_ROUNDS = 3
+START_OFFSETS = (0.0, -1.0, 1.0)
+"""Starts: the targets' interaction parameters at this many prior spreads from their centers."""
+INTERIOR = 0.2
+"""A coordinate that starts on its bound is moved in by this share of its spread."""
+AT_BOUND = 1e-3
+"""A coordinate nearer to its bound than this share of its spread counts as being at it."""
+UNIDENTIFIED = 0.95
+"""A parameter whose posterior spread is more than this share of its prior's has learned nothing from the runs."""
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and the total."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted model and how far the runs support it.
+
+    Parameters
+    ----------
+    model : MixtureModel
+        The estimate.
+    n_runs, n_losses : int
+        Runs, and losses used.
+    mae, r2 : mapping of str to float
+        By target, over the rows with a ratio above 0: mean absolute error in nats, and the coefficient of
+        determination.
+    zero_shot_mae : mapping of str to float or None
+        By target, over the rows with a ratio of 0 (None where none was used).
+    at_bound, unidentified : tuple of str
+        Coordinates of the fit, as name[language] or name[target, source].
+    left_out : str or None
+        Which measured losses were not used, and why.
+    cost : float
+        Half the sum of squared residuals, priors included.
+    seconds : float
+        Wall time.
+    """
+
+    model: MixtureModel
+    n_runs: int
+    n_losses: int
+    mae: Mapping[str, float]
+    r2: Mapping[str, float]
+    zero_shot_mae: Mapping[str, float | None]
+    at_bound: tuple[str, ...]
+    unidentified: tuple[str, ...]
+    left_out: str | None
+    cost: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """One block and the best point found for it."""
+
+    block: Block
+    x: Array
+    jacobian: Array
+    cost: float
+
+
+def fit(
+    pilots: PilotRuns,
+    law: Law = LAWS["power"],
+    interaction: Interaction = INTERACTIONS["gated"],
+    *,
+    n_starts: int = len(START_OFFSETS),
+    progress: Progress | None = None,
+) -> Fit:
+    """Return the model that fits the runs best under the priors, with what the runs do and do not show.
+
+    All parameters are fitted to all losses at once; targets that share no parameter are solved one by one,
+    which is the same problem. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a ratio of 0) times the
+    target's median loss. z stays positive by bounds on the coordinates of the fit, never by clipping.
+
+    Parameters
+    ----------
+    pilots : PilotRuns
+        Measured runs.
+    law, interaction : Law, Interaction
+        Members of `LAWS` and `INTERACTIONS`, or the caller's own.
+    n_starts : int
+        Starts tried for each block (1 to 3); the least cost wins.
+    progress : callable, optional
+        Told how many blocks are done.
+
+    Raises
+    ------
+    InputError
+        When the runs are too few, or lack what the law needs.
+    """
+    began = time.perf_counter()
+    if law.uses_model_size and pilots.params is None:
+        raise InputError(f"law '{law.name}' depends on the model size; add a column 'params' to the pilots")
+    rows, left_out = _rows(pilots, law, interaction)
+    blocks = _blocks(pilots, fit_form(law, interaction), rows)
+    solved = []
+    for done, block in enumerate(blocks):
+        solved.append(_solve_block(block, n_starts))
+        if progress:
+            progress(done + 1, len(blocks))
+    model = _assemble(pilots, fit_form(law, interaction), solved)
+    mae, r2, zero_shot = _errors(pilots, model, rows)
+    return Fit(
+        model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()), mae=mae, r2=r2,
+        zero_shot_mae=zero_shot, left_out=left_out,
+        at_bound=tuple(name for one in solved for name in _at_bound(one)),
+        unidentified=tuple(name for one in solved for name in _unidentified(one)),
+        cost=float(sum(one.cost for one in solved)), seconds=time.perf_counter() - began,
+    )
+
+
+def token_unit(pilots: PilotRuns) -> float:
+    """Return the power of ten nearest to the geometric mean budget, so that D is near 1 inside the fit."""
+    return float(10.0 ** np.round(np.log10(pilots.tokens).mean()))
+
+
+def _params_unit(pilots: PilotRuns) -> float:
+    return 1.0 if pilots.params is None else float(10.0 ** np.round(np.log10(pilots.params).mean()))
+
+
+def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, str | None]:
+    """Return the rows of all targets, and a sentence on what was left out."""
+    own = pilots.ratios_of(pilots.targets)
+    zero = own == 0
+    median = np.array([np.median(pilots.losses[~zero[:, i] if not zero[:, i].all() else slice(None), i])
+                       for i in range(len(pilots.targets))])
+    scale = np.where(zero, ZERO_SHOT_NOISE, NOISE) * median
+    left_out = None
+    if interaction.vanishes_without_own_data and law.needs_positive_z:
+        scale[zero] = np.inf
+        if zero.any():
+            left_out = (f"{int(zero.sum())} losses at a ratio of 0 were left out: with interaction "
+                        f"'{interaction.name}' z is 0 there, and the law is not defined")
+    n_used = np.isfinite(scale).sum(axis=0)
+    needed = len(law.parameters)
+    if n_used.min() < needed:
+        target = pilots.targets[int(n_used.argmin())]
+        raise InputError(f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{target}'; law '{law.name}' "
+                         f"has {needed} parameters a target and needs as many runs at the least; add runs")
+    unit, params = token_unit(pilots), pilots.params
+    model_size = np.full(len(pilots.runs), np.nan) if params is None else params / _params_unit(pilots)
+    rows = Rows(pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale,
+                np.zeros(len(pilots.runs), dtype=bool))
+    return rows, left_out
+
+
+def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
+    """Return one block a target, or one of all where sources have parameters of their own."""
+    smallest = float(pilots.tokens.min() / token_unit(pilots))
+    if any(p.per == "source" for p in form.coordinates):
+        return [Block(form, pilots.sources, pilots.targets, rows, smallest)]
+    return [
+        Block(form, pilots.sources, (target,),
+              replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]), smallest)
+        for i, target in enumerate(pilots.targets)
+    ]
+
+
+def _solve_block(block: Block, n_starts: int) -> _Solved:
+    """Return the best of several starts, with ceilings added wherever a prediction runs past them."""
+    if not block.form.interaction.vanishes_without_own_data:
+        block = block.with_ceilings(block.vertices(), CEILING, CEILING_SPREAD)
+    starts = _starts(block, n_starts)
+    best = min((block.solve(start) for start in starts), key=lambda result: float(result.cost))
+    for _ in range(CEILING_ROUNDS):
+        above = block.above_ceiling(best.x, CEILING + 3 * CEILING_SPREAD)
+        if not len(above[0]):
+            break
+        block = block.with_ceilings(above, CEILING, CEILING_SPREAD)
+        best = block.solve(best.x)
+    return _Solved(block, best.x, best.jac, float(best.cost))
+
+
+def _starts(block: Block, n_starts: int) -> list[Array]:
+    """Return start vectors: prior centers, the law's from monolingual runs, targets' interaction terms varied."""
+    inside = np.where(np.isfinite(block.lower), np.maximum(block.center, block.lower + INTERIOR * block.spread),
+                      block.center)
+    law_names = {p.name for p in block.form.coordinate_law.parameters}
+    in_law = np.array([parameter.name in law_names for parameter, _ in block.labels])
+    inside[in_law] = _monolingual(block, inside[in_law])
+    varied = np.array([parameter.per == "target" and not law and lower == -np.inf for (parameter, _), law, lower
+                       in zip(block.labels, in_law, block.lower, strict=True)])
+    return [inside + offset * np.where(varied, block.spread, 0.0) for offset in START_OFFSETS[:n_starts]]
+
+
+def _monolingual(block: Block, default: Array) -> Array:
+    """Return the law's coordinates fitted to monolingual runs alone; `default` for a target that has none."""
+    result = default.copy().reshape(len(block.form.coordinate_law.parameters), len(block.targets))
+    for i, target in enumerate(block.targets):
+        if target not in block.sources:
+            continue
+        column = block.sources.index(target)
+        alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling
+        if not alone.any():
+            continue
+        rows = Rows(np.ones((int(alone.sum()), 1)), block.rows.D[alone], block.rows.N[alone],
+                    block.rows.losses[alone][:, [i]], block.rows.scale[alone][:, [i]], block.rows.ceiling[alone])
+        single = Block(fit_form(block.form.law, INTERACTIONS["none"]), (target,), (target,), rows, block.smallest)
+        result[:, i] = single.solve(single.center).x
+    return result.ravel()
+
+
+def _assemble(pilots: PilotRuns, form: FitForm, solved: list[_Solved]) -> MixtureModel:
+    """Return the model of all targets in the declared parameters."""
+    declared = [form.declared(one.block.model(one.x)) for one in solved]
+    values = {}
+    for p in form.law.parameters + form.interaction.parameters:
+        values[p.name] = np.concatenate([d[p.name] for d in declared]) if p.per != "source" else declared[0][p.name]
+    return MixtureModel(form.law, form.interaction, pilots.sources, pilots.targets, values,
+                        token_unit(pilots), _params_unit(pilots))
+
+
+def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows
+            ) -> tuple[dict[str, float], dict[str, float], dict[str, float | None]]:
+    """Return mean absolute error and R2 over the rows with data, and the error over zero-shot rows, by target."""
+    response = Response(model, rows.D, rows.N)
+    predicted = response.losses(response.z(rows.ratios))
+    trained, used = pilots.ratios_of(pilots.targets) > 0, np.isfinite(rows.scale)
+    mae: dict[str, float] = {}
+    r2: dict[str, float] = {}
+    zero_shot: dict[str, float | None] = {}
+    for i, target in enumerate(pilots.targets):
+        with_data = trained[:, i] if trained[:, i].any() else used[:, i]
+        error, loss = predicted[:, i] - rows.losses[:, i], rows.losses[with_data, i]
+        mae[target] = float(np.abs(error[with_data]).mean())
+        variance = float(((loss - loss.mean()) ** 2).sum())
+        r2[target] = 1.0 - float((error[with_data] ** 2).sum()) / variance if variance > 0 else float("nan")
+        without = used[:, i] & ~trained[:, i]
+        zero_shot[target] = float(np.abs(error[without]).mean()) if without.any() else None
+    return mae, r2, zero_shot
+
+
+def _at_bound(one: _Solved) -> list[str]:
+    """Return the names of coordinates at their bound."""
+    near = one.x - one.block.lower < AT_BOUND * one.block.spread
+    return [_label(one.block, k) for k in np.flatnonzero(near)]
+
+
+def _unidentified(one: _Solved) -> list[str]:
+    """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
+    covariance = np.linalg.inv(one.jacobian.T @ one.jacobian)
+    wide = np.sqrt(np.diag(covariance)) > UNIDENTIFIED * one.block.spread
+    return [_label(one.block, k) for k in np.flatnonzero(wide)]
+
+
+def _label(block: Block, k: int) -> str:
+    parameter, names = block.labels[k]
+    return f"{parameter.name}[{', '.join(names)}]"

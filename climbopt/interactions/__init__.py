@@ -1,0 +1,12 @@
+"""Cross-lingual interactions: one file each, listed in INTERACTIONS."""
+
+from climbopt.interactions.base import Coordinates, Interaction, smallest_budget
+from climbopt.interactions.gated import GATED
+from climbopt.interactions.linear import LINEAR
+from climbopt.interactions.none import NONE
+from climbopt.interactions.saturating import SATURATING
+from climbopt.registry import Registry
+
+INTERACTIONS: Registry[Interaction] = Registry("interaction", (NONE, LINEAR, SATURATING, GATED))
+
+__all__ = ["INTERACTIONS", "Coordinates", "Interaction", "smallest_budget"]

@@ -1,0 +1,69 @@
+"""Law: the template that turns z, the budget D and the model size N into a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from climbopt.errors import InputError
+from climbopt.symbols import D, N, Parameter
+
+
+@dataclass(frozen=True)
+class Law:
+    """A loss law, declared as one scalar SymPy expression for any target.
+
+    Parameters
+    ----------
+    name : str
+        Key in model files and on the command line.
+    expression : sympy.Expr
+        Loss in nats per token, in a symbol named z, the symbols `D`, `N` of :mod:`climbopt.symbols`, and the
+        parameters' symbols. z is evaluated at positive values only where its symbol is declared positive.
+    parameters : tuple of Parameter
+        All are indexed by target.
+    effective_ratio : bool
+        Whether D z is the number of monolingual tokens that would give the same loss; `two_step` needs it.
+    irreducible : sympy.Symbol, optional
+        The parameter that no data can remove (E), where the law has one.
+    source : str
+        Paper and equation.
+
+    Raises
+    ------
+    InputError
+        When the expression holds a symbol that is neither a variable nor a declared parameter.
+    """
+
+    name: str
+    expression: sp.Expr
+    parameters: tuple[Parameter, ...]
+    effective_ratio: bool = False
+    irreducible: sp.Symbol | None = None
+    source: str = ""
+    z: sp.Symbol = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        free = self.expression.free_symbols
+        z = [symbol for symbol in free if str(symbol) == "z"]
+        if len(z) != 1:
+            raise InputError(f"law '{self.name}' must contain one symbol named z; it has {len(z)}")
+        object.__setattr__(self, "z", z[0])
+        declared = {parameter.symbol for parameter in self.parameters}
+        stray = free - declared - {z[0], D, N}
+        if stray:
+            names = ", ".join(sorted(map(str, stray)))
+            raise InputError(f"law '{self.name}' uses {names}, which it does not declare; add a Parameter for each")
+        if any(parameter.per != "target" for parameter in self.parameters):
+            raise InputError(f"law '{self.name}' has a parameter that is not per target; only interactions may")
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether the loss depends on N."""
+        return N in self.expression.free_symbols
+
+    @property
+    def needs_positive_z(self) -> bool:
+        """Whether the law is defined at z > 0 only."""
+        return bool(self.z.is_positive)

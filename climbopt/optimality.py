@@ -1,0 +1,185 @@
+"""The optimality conditions of a standard form at a point, from the form and the point alone.
+
+    grad f + A' rows + Jc' nonlinear + bounds = 0,  a multiplier >= 0 where the upper side is active, <= 0 where the
+    lower one is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.optimize import lsq_linear
+
+from climbopt.solution import Multipliers
+from climbopt.standard_form import Side, StandardForm
+from climbopt.templates import Array
+
+ACTIVE = 1e-7
+"""A row nearer to its limit than this is active, in the row's own unit."""
+
+Condition = Literal["stationarity", "primal", "dual", "complementarity"]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The size of one optimality condition's violation, scaled, and the row where it is largest."""
+
+    value: float
+    worst: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """All limits of a form in one list at a point: bounds, then rows of A, then entries of c.
+
+    Parameters
+    ----------
+    form : StandardForm
+    x : ndarray, (n,)
+    """
+
+    form: StandardForm
+    x: Array
+
+    @cached_property
+    def lower(self) -> Array:
+        """Lower limits."""
+        return np.concatenate([self.form.polytope.x_lower, self.form.polytope.a_lower, self.form.c_lower])
+
+    @cached_property
+    def upper(self) -> Array:
+        """Upper limits."""
+        return np.concatenate([self.form.polytope.x_upper, self.form.polytope.a_upper, self.form.c_upper])
+
+    @cached_property
+    def value(self) -> Array:
+        """Values at x."""
+        return np.concatenate([self.x, self.form.polytope.A @ self.x, self.form.functions.at(self.x).rows])
+
+    @cached_property
+    def gradients(self) -> Array:
+        """Gradients of the rows of A and c, (k, n); those of bounds are unit vectors."""
+        return np.vstack([self.form.polytope.dense, self.form.functions.at(self.x).jacobian])
+
+    @cached_property
+    def sides(self) -> NDArray[np.int8]:
+        """-1 at the lower limit, 1 at the upper one, 2 at both, 0 at neither."""
+        low, high = self.value - self.lower <= ACTIVE, self.upper - self.value <= ACTIVE
+        return np.where(low & high, 2, np.where(low, -1, np.where(high, 1, 0))).astype(np.int8)
+
+    @cached_property
+    def violation(self) -> Array:
+        """Amounts by which limits are broken, 0 where they are not."""
+        return np.maximum(np.maximum(self.lower - self.value, self.value - self.upper), 0.0)
+
+    def side(self, k: int, *, upper: bool) -> Side:
+        """Return the user's name for the lower or upper limit of entry k."""
+        form, n = self.form, self.form.n
+        if k < n:
+            return form.upper_sides[k] if upper else form.lower_sides[k]
+        k -= n
+        return form.row_sides[k] if k < len(form.row_sides) else form.c_sides[k - len(form.row_sides)]
+
+    def worst(self, amounts: Array, over: float = 1.0) -> Residual:
+        """Return the largest of some amounts, one an entry, with the name of its nearer limit."""
+        k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))
+        nearer_upper = bool(self.upper[k] - self.value[k] < self.value[k] - self.lower[k])
+        return Residual(float(amounts[k]) / over, self.side(k, upper=nearer_upper).name)
+
+
+def flat(multipliers: Multipliers) -> Array:
+    """Return multipliers of bounds, rows and nonlinear rows in one vector."""
+    return np.concatenate([multipliers.bounds, multipliers.rows, multipliers.nonlinear])
+
+
+def scale(form: StandardForm, x: Array) -> float:
+    """Return max(1, |grad f|_inf), by which residuals are divided."""
+    return max(1.0, float(np.abs(form.functions.at(x).gradient).max()))
+
+
+def recover(form: StandardForm, x: Array) -> Multipliers:
+    """Return the multipliers of the active rows that leave the least of the gradient, with the right signs.
+
+    Parameters
+    ----------
+    form : StandardForm
+    x : ndarray, (n,)
+        A feasible point; rows within `ACTIVE` of a limit count as active.
+    """
+    rows = Rows(form, x)
+    sides, gradient, n = rows.sides, form.functions.at(x).gradient, form.n
+    on_bound, active = sides[:n] != 0, sides[n:] != 0
+    chosen = rows.gradients[active]
+    lower = np.where(np.isin(sides, (-1, 2)), -np.inf, 0.0)
+    upper = np.where(np.isin(sides, (1, 2)), np.inf, 0.0)
+    values = np.zeros(sides.size)
+    values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -gradient[~on_bound], rcond=None)[0]
+    values[:n] = np.where(on_bound, -(gradient + rows.gradients.T @ values[n:]), 0.0)
+    if ((values < lower) | (values > upper)).any():  # signs matter: all at once
+        moved = np.flatnonzero(sides)
+        columns = np.hstack([np.eye(n)[:, on_bound], chosen.T])
+        fitted = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), tol=1e-14)
+        values[moved] = np.clip(fitted.x, lower[moved], upper[moved])
+    k = n + len(form.row_sides)
+    return Multipliers(values[:n], values[n:k], values[k:])
+
+
+def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Condition, Residual]:
+    """Return the four optimality conditions at x for some multipliers.
+
+    stationarity = |grad f + A' rows + Jc' nonlinear + bounds|_inf, dual = largest wrong-signed multiplier and
+    complementarity = largest |multiplier x slack|, all over max(1, |grad f|_inf); primal = largest violation.
+    """
+    rows, values, over = Rows(form, x), flat(multipliers), scale(form, x)
+    left = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n:] + values[: form.n])
+    at = int(np.argmax(np.where(np.isnan(left), np.inf, left)))
+    wrong = np.where(values > 0, np.where(np.isinf(rows.upper), values, 0.0),
+                     np.where(np.isinf(rows.lower), -values, 0.0))
+    slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
+    product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
+    return {
+        "stationarity": Residual(float(left[at]) / over, form.variables[at]),
+        "primal": rows.worst(rows.violation),
+        "dual": rows.worst(wrong, over),
+        "complementarity": rows.worst(product, over),
+    }
+
+
+def independent(rows: Rows) -> bool:
+    """Return whether the gradients of the active rows are linearly independent (LICQ)."""
+    n = rows.form.n
+    twice = (rows.sides[:n] == 2) & (rows.lower[:n] < rows.upper[:n])
+    free, active = rows.sides[:n] == 0, rows.sides[n:] != 0
+    chosen = rows.gradients[np.ix_(active, free)]
+    return not twice.any() and (not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum()))
+
+
+def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
+    """Return the smallest eigenvalue of the Lagrangian's Hessian where the strongly active rows do not change.
+
+    Parameters
+    ----------
+    rows : Rows
+    multipliers : Multipliers
+    strong : ndarray of bool
+        Entries whose multiplier is not 0; equations count as strong whatever theirs is.
+
+    Returns
+    -------
+    float or None
+        None where the strongly active rows leave no direction at all.
+    """
+    n, form = rows.form.n, rows.form
+    strong = strong & (rows.sides != 0) | (rows.lower == rows.upper)
+    free = ~strong[:n]
+    held = rows.gradients[np.ix_(strong[n:], free)]
+    basis = linalg.null_space(held) if len(held) else np.eye(int(free.sum()))
+    if not basis.shape[1]:
+        return None
+    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)[np.ix_(free, free)]
+    return float(linalg.eigvalsh(basis.T @ hessian @ basis, subset_by_index=[0, 0])[0])

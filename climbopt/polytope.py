@@ -1,0 +1,139 @@
+"""Polytope: the bounds and linear rows of a problem, its linear minimum and a point inside.
+
+    x_lower <= x <= x_upper,   a_lower <= A x <= a_upper
+
+One row of ones over all bounded variables, equal to a constant (the simplex with floors and caps), has closed
+forms; anything else goes through HiGHS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult, linprog
+from scipy.sparse import csr_array
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FEASIBILITY = 1e-12
+"""Violation that counts as rounding, in units of x."""
+INFEASIBLE, UNBOUNDED = 2, 3
+"""HiGHS statuses, as scipy.optimize.linprog numbers them."""
+
+
+class EmptyPolytopeError(Exception):
+    """No point meets all bounds and rows; carries no advice, which is the caller's to give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Polytope:
+    """x_lower <= x <= x_upper and a_lower <= A x <= a_upper.
+
+    Parameters
+    ----------
+    x_lower, x_upper : ndarray, (n,)
+        May be infinite.
+    A : scipy.sparse.csr_array, (k, n)
+    a_lower, a_upper : ndarray, (k,)
+        Equal where the row is an equation.
+    """
+
+    x_lower: Array
+    x_upper: Array
+    A: csr_array
+    a_lower: Array
+    a_upper: Array
+
+    @cached_property
+    def dense(self) -> Array:
+        """A as a dense array."""
+        return np.asarray(self.A.toarray(), dtype=float)
+
+    @cached_property
+    def simplex(self) -> Mask | None:
+        """The variables whose sum is fixed, where that is the only row; None where there are other rows."""
+        if self.A.shape[0] != 1 or self.a_lower[0] != self.a_upper[0]:
+            return None
+        row = self.dense[0]
+        return row == 1 if np.isin(row, (0.0, 1.0)).all() else None
+
+    def violation(self, x: Array) -> float:
+        """Return the largest amount by which x breaks a bound or a row (0 where it breaks none)."""
+        activity = self.A @ x
+        return float(max(0.0, *(np.max(part, initial=0.0) for part in (
+            self.x_lower - x, x - self.x_upper, self.a_lower - activity, activity - self.a_upper))))
+
+    def linear_minimum(self, g: Array) -> tuple[float, Array]:
+        """Return min g'x over the polytope and a point where it is reached; -inf (and NaN) where unbounded."""
+        if self.simplex is None:
+            result = self._linear_program(g, *self._inequalities, self.x_lower, self.x_upper)
+            return (-np.inf, np.full(g.size, np.nan)) if result.status == UNBOUNDED else (float(result.fun), result.x)
+        on = self.simplex
+        vertex = np.where(g > 0, self.x_lower, np.where(g < 0, self.x_upper, np.clip(0, self.x_lower, self.x_upper)))
+        if not np.isfinite(vertex[~on]).all():
+            return -np.inf, np.full(g.size, np.nan)
+        vertex[on] = _fill(g[on], self.x_lower[on], self.x_upper[on], float(self.a_lower[0]))
+        return float(g @ vertex), vertex
+
+    def interior_point(self) -> Array:
+        """Return a point away from every bound and inequality that can be strict; raises EmptyPolytopeError."""
+        n = self.x_lower.size
+        room = np.where(np.isfinite(self.x_upper - self.x_lower), (self.x_upper - self.x_lower) / 2, np.inf)
+        width = np.minimum(room, 1.0 / n)
+        if self.simplex is not None:
+            on, total = self.simplex, float(self.a_lower[0])
+            middle = np.clip(0.0, self.x_lower + width, self.x_upper - width)
+            lower = self.x_lower[on]
+            reach = np.minimum(self.x_upper[on], total - lower.sum() + lower) - lower
+            if lower.sum() > total + FEASIBILITY or lower.sum() + reach.sum() < total - FEASIBILITY:
+                raise EmptyPolytopeError
+            share = (total - lower.sum()) / reach.sum() if reach.sum() > 0 else 0.0
+            middle[on] = lower + share * reach
+            return middle
+        G, h = self._inequalities
+        tightened = np.column_stack([G, np.abs(G) @ width])
+        sides = np.vstack([np.column_stack([-np.eye(n), width]), np.column_stack([np.eye(n), width])])
+        limits = np.concatenate([-self.x_lower, self.x_upper])
+        finite = np.isfinite(limits)
+        result = self._linear_program(
+            np.append(np.zeros(n), -1.0), np.vstack([tightened, sides[finite]]), np.append(h, limits[finite]),
+            np.append(np.full(n, -np.inf), 0.0), np.append(np.full(n, np.inf), 1.0))
+        return np.clip(result.x[:n], self.x_lower, self.x_upper)
+
+    @cached_property
+    def _equation(self) -> Mask:
+        return np.asarray(self.a_lower == self.a_upper)
+
+    @cached_property
+    def _inequalities(self) -> tuple[Array, Array]:
+        """The rows that are no equations, as G x <= h."""
+        low = ~self._equation & np.isfinite(self.a_lower)
+        high = ~self._equation & np.isfinite(self.a_upper)
+        return np.vstack([-self.dense[low], self.dense[high]]), np.append(-self.a_lower[low], self.a_upper[high])
+
+    def _linear_program(self, g: Array, G: Array, h: Array, lower: Array, upper: Array) -> OptimizeResult:
+        """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
+        equations = np.zeros((int(self._equation.sum()), g.size))
+        equations[:, : self.dense.shape[1]] = self.dense[self._equation]
+        result = linprog(g, G, h, equations, self.a_lower[self._equation], np.column_stack([lower, upper]),
+                         method="highs")
+        if result.status == INFEASIBLE:
+            raise EmptyPolytopeError
+        return result
+
+
+def _fill(g: Array, lower: Array, upper: Array, total: float) -> Array:
+    """Return the minimiser of g'x with lower <= x <= upper and sum x = total: the cheapest are filled first."""
+    spare = total - lower.sum()
+    room = upper - lower
+    if spare < -FEASIBILITY or room.sum() < spare - FEASIBILITY:
+        raise EmptyPolytopeError
+    order = np.argsort(g, kind="stable")
+    before = np.concatenate([[0.0], np.cumsum(room[order])[:-1]])
+    result = lower.copy()
+    result[order] += np.clip(spare - before, 0.0, room[order])
+    return result

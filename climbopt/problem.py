@@ -1,0 +1,181 @@
+"""AllocationProblem: everything that is asked, and nothing about how it is solved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+
+from climbopt.constraints import Constraint, LinearRow, Setting
+from climbopt.errors import InputError, unknown_name
+from climbopt.model import MixtureModel
+from climbopt.templates import Array
+
+Procedure = Literal["joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated"]
+PROCEDURES: tuple[Procedure, ...] = get_args(Procedure)
+
+FEASIBILITY_SLACK = 1e-12
+"""Bounds that contradict each other by less than this (in ratio) are taken as rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class AllocationProblem:
+    """Which ratios minimise the weighted loss of a model at a budget, under constraints.
+
+    Parameters
+    ----------
+    model : MixtureModel
+        How losses depend on ratios and budget.
+    budget : float
+        Tokens of the run that is planned.
+    params : float, optional
+        Model size, for laws that depend on it.
+    procedure : str
+        One of `PROCEDURES`.
+    iterate : bool
+        For two_step: repeat direction and magnitude until the direction is that at the magnitude found.
+    temperature : float, optional
+        T of the baseline p proportional to supply^(1/T).
+    weights : mapping of str to float
+        By target, 0 or more; a target that is not named has weight 1. Normalised to sum 1.
+    supply : mapping of str to float
+        Tokens there are, by source.
+    history : mapping of str to float
+        Tokens already trained, by source.
+    groups : mapping of str to sequence of str
+        Named lists of sources.
+    constraints : tuple of Constraint
+        All hold at once.
+    name : str
+        For reports.
+
+    Raises
+    ------
+    InputError
+        For values out of range, unknown languages, and bounds on single ratios that contradict each other.
+    """
+
+    model: MixtureModel
+    budget: float
+    params: float | None = None
+    procedure: Procedure = "joint"
+    iterate: bool = False
+    temperature: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    supply: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    name: str = "problem"
+
+    def __post_init__(self) -> None:
+        for key in ("budget", "params", "temperature"):
+            value = getattr(self, key)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{key} is {value:g}; it must be a positive number")
+        if self.procedure not in PROCEDURES:
+            raise unknown_name("procedure", self.procedure, PROCEDURES)
+        if self.model.law.uses_model_size and self.params is None:
+            raise InputError(f"law '{self.model.law.name}' depends on the model size; give params")
+        self._check_languages()
+        object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
+        for key in ("weights", "supply", "history", "groups"):
+            object.__setattr__(self, key, MappingProxyType(dict(getattr(self, key))))
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+        names = [constraint.name for constraint in self.constraints]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"two constraints are called {', '.join(map(repr, twice))}; give each a 'name' of its own")
+        self._check_bounds()
+
+    def _check_languages(self) -> None:
+        """Refuse unknown languages, and numbers that are not 0 or more."""
+        for key, known in (("weights", self.model.targets), ("supply", self.model.sources),
+                           ("history", self.model.sources)):
+            for language, value in getattr(self, key).items():
+                if language not in known:
+                    raise unknown_name(f"language in [{key}]", language, known)
+                if not (np.isfinite(value) and value >= 0):
+                    raise InputError(f"[{key}] of '{language}' is {value:g}; it must be 0 or more")
+        for group, members in self.groups.items():
+            for language in members:
+                if language not in self.model.sources:
+                    raise unknown_name(f"language of group '{group}'", language, self.model.sources)
+        if not self.weight_vector.sum() > 0:
+            raise InputError("every target has weight 0; give at least one a positive weight")
+
+    def _check_bounds(self) -> None:
+        """Refuse bounds on single ratios that no mixture meets, and say by how much they contradict each other."""
+        lower, upper = dict.fromkeys(self.model.sources, 0.0), dict.fromkeys(self.model.sources, 1.0)
+        by_lower, by_upper = dict.fromkeys(lower, "0"), dict.fromkeys(upper, "1")
+        for row in self.rows:
+            if len(row.coefficients) > 1:
+                continue
+            (language, _), = row.coefficients.items()
+            if row.lower > lower[language]:
+                lower[language], by_lower[language] = row.lower, row.name
+            if row.upper < upper[language]:
+                upper[language], by_upper[language] = row.upper, row.name
+        for language in lower:
+            gap = lower[language] - upper[language]
+            if gap > FEASIBILITY_SLACK:
+                raise InputError(f"{by_lower[language]} asks for a ratio of {lower[language]:g} or more, and "
+                                 f"{by_upper[language]} allows {upper[language]:.6g}: {gap:.3g} too much; lower the "
+                                 "former or widen the latter")
+        least, most = sum(lower.values()), sum(upper.values())
+        if least > 1 + FEASIBILITY_SLACK:
+            named = [by_lower[language] for language, value in lower.items() if value > 0]
+            raise InputError(f"the lower bounds sum to {least:.6g}, which is {least - 1:.3g} more than 1; "
+                             f"lower some of {', '.join(named)}")
+        if most < 1 - FEASIBILITY_SLACK:
+            named = sorted({by_upper[language].split("[")[0] for language, value in upper.items() if value < 1})
+            raise InputError(f"the upper bounds sum to {most:.6g}, which is {1 - most:.3g} less than 1; "
+                             f"widen {' or '.join(named)}, or lower the budget")
+
+    @property
+    def setting(self) -> Setting:
+        """What constraints may read."""
+        return Setting(self.model.sources, self.budget, self.supply, self.groups)
+
+    @cached_property
+    def rows(self) -> tuple[LinearRow, ...]:
+        """Every linear row of every constraint, in order."""
+        return tuple(row for constraint in self.constraints for row in constraint.rows(self.setting))
+
+    @cached_property
+    def weight_vector(self) -> Array:
+        """Weights in the order of the model's targets, summing to 1."""
+        values = np.array([float(self.weights.get(name, 1.0)) for name in self.model.targets])
+        total = values.sum()
+        return values / total if total > 0 else values
+
+    @property
+    def trained_tokens(self) -> float:
+        """Tokens of the history, summed over languages."""
+        return float(sum(self.history.values()))
+
+    @property
+    def total_budget(self) -> float:
+        """Tokens of history and run together, at which the laws are evaluated."""
+        return self.trained_tokens + self.budget
+
+    def cumulative(self, ratios: Array) -> Array:
+        """Return the ratios of history and run together: (D0 r0 + D r) / (D0 + D); shape (..., S)."""
+        tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
+        result: Array = (tokens + self.budget * ratios) / self.total_budget
+        return result
+
+    def losses(self, ratios: Array) -> Array:
+        """Return each target's loss after the run, in nats per token; (..., S) to (..., T); NaN outside the domain."""
+        response = self.model.at(self.total_budget, self.params)
+        return response.losses(response.z(self.cumulative(ratios)))
+
+    def objective(self, ratios: Array) -> Array:
+        """Return the weighted loss, in nats per token; (..., S) to (...)."""
+        counted = self.weight_vector > 0
+        result: Array = self.losses(ratios)[..., counted] @ self.weight_vector[counted]
+        return result

@@ -1,0 +1,88 @@
+"""Baselines: rules of thumb that the optimum is held against; they read no loss but `isolated`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from climbopt.backends import Options
+from climbopt.constraints import Supply
+from climbopt.errors import InputError
+from climbopt.interactions import INTERACTIONS
+from climbopt.model import MixtureModel
+from climbopt.problem import AllocationProblem
+from climbopt.procedures.base import Answer, joint_form
+from climbopt.procedures.joint import joint
+from climbopt.templates import Array
+
+
+def uniform(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return the same ratio for every source."""
+    n = len(problem.model.sources)
+    return _closed(problem, np.full(n, 1.0 / n))
+
+
+def natural(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return ratios in proportion to the supply."""
+    supply = _supply(problem, "natural")
+    return _closed(problem, supply / supply.sum())
+
+
+def temperature(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return ratios in proportion to supply^(1/T), as mT5 and others sample.
+
+    Source: Conneau et al., arXiv 1911.02116, section 3.1, with alpha = 1/T.
+    """
+    if problem.temperature is None:
+        raise InputError("the baseline 'temperature' needs the problem's key 'temperature'; add for example "
+                         "temperature = 3.3")
+    supply = _supply(problem, "temperature")
+    flattened = (supply / supply.max()) ** (1.0 / problem.temperature)
+    return _closed(problem, flattened / flattened.sum())
+
+
+def unimax(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return ratios as equal as an epoch cap allows, the languages with the least data filled first.
+
+    The cap is that of the problem's supply constraint, or one epoch where it has none.
+    Source: UniMax, Chung et al., arXiv 2304.09151, algorithm 1.
+    """
+    supply, sources = _supply(problem, "unimax"), problem.model.sources
+    limits = [constraint for constraint in problem.constraints if isinstance(constraint, Supply)]
+    epochs = limits[0].epochs_of(problem.setting) if limits else dict.fromkeys(sources, 1.0)
+    most = np.array([epochs.get(name, np.inf) for name in sources]) * supply
+    if most.sum() < problem.budget:
+        raise InputError(f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is {problem.budget:.6g}; "
+                         "raise epochs or lower the budget")
+    order = np.argsort(most, kind="stable")
+    left, tokens = problem.budget, np.zeros(len(sources))
+    for position, j in enumerate(order):
+        tokens[j] = min(most[j], left / (len(order) - position))
+        left -= tokens[j]
+    return _closed(problem, tokens / tokens.sum())
+
+
+def isolated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return the joint optimum of the same laws without any transfer (interaction none), judged by the full model."""
+    model = problem.model
+    own = [name for name in model.targets if name in model.sources]
+    kept = model.select(own)
+    law = {p.name: kept.parameters[p.name] for p in model.law.parameters}
+    alone = MixtureModel(model.law, INTERACTIONS["none"], model.sources, kept.targets, law, model.token_unit,
+                         model.params_unit)
+    weights = {name: weight for name, weight in problem.weights.items() if name in own}
+    answer = joint(replace(problem, model=alone, weights=weights), backend, options)
+    return Answer(answer.ratios, joint_form(problem), answer.ratios, answer.solution)
+
+
+def _supply(problem: AllocationProblem, baseline: str) -> Array:
+    """Return the supply of every source; a baseline cannot do without."""
+    missing = [name for name in problem.model.sources if not problem.supply.get(name)]
+    if missing:
+        raise InputError(f"the baseline '{baseline}' needs the supply of {', '.join(missing)}; add it to [supply]")
+    return np.array([problem.supply[name] for name in problem.model.sources], dtype=float)
+
+
+def _closed(problem: AllocationProblem, ratios: Array) -> Answer:
+    return Answer(ratios, joint_form(problem), ratios, None)

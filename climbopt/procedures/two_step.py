@@ -1,0 +1,233 @@
+"""two_step, CLIMB's procedure: first the direction of equal marginal benefits, then the largest magnitude along it.
+
+Step 1 finds p on the simplex with -w_i law_z(p_i, D) = lambda for every target of positive weight. Step 2 solves
+
+    max t   s.t.  z(r, D) >= t p  and the constraints.
+
+Where several r reach that t, the one with the least weighted loss is taken. Source: CLIMB, arXiv 2509.15556.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import brentq, newton
+from scipy.sparse import csr_array, eye_array, hstack
+
+from climbopt.backends import Options, choose
+from climbopt.errors import InputError
+from climbopt.optimality import Rows, flat, recover, smallest_curvature
+from climbopt.problem import AllocationProblem
+from climbopt.procedures.base import Answer, SlackRow, TwoStep, joint_form
+from climbopt.quadratic import project
+from climbopt.solution import Multipliers, Solution, Termination
+from climbopt.standard_form import Affine, Side, StandardForm, Weighted, mixture_form
+from climbopt.templates import Array
+
+START_SHARE = 0.9
+"""The cold start's t, as a share of the largest that the starting ratios allow."""
+SLACK = 1e-6
+"""A target whose z is above t p by more than this share of it is reported as slack."""
+STRONG = 1e-7
+"""Multipliers above this keep their row tight in every optimum of step 2."""
+CURVATURE = 1e-9
+"""Least curvature at which step 2's optimum is taken to be the only one."""
+MAX_MAGNITUDES = 60
+GIVE = 1e-9
+"""Share of the largest t that the choice among its maximisers may give up, so that it has an inside."""
+SETTLED = 1e-10
+"""`iterate` stops when the magnitude changes by less than this."""
+
+
+def two_step(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return CLIMB's ratios, with the direction, the magnitude and the rows that are slack.
+
+    Raises
+    ------
+    InputError
+        Where the law's z is no effective ratio, so that no amount of monolingual data is equal to it.
+    """
+    if not problem.model.law.effective_ratio:
+        raise InputError(f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
+                         "is none; use the procedure joint")
+    if problem.iterate:
+        return _iterated(problem, backend, options)
+    direction = equal_benefit_direction(problem, 1.0)
+    form = magnitude_form(problem, direction)
+    solution = choose(form, backend).solve(form, options)
+    return _answer(problem, form, solution, direction, backend, options, None)
+
+
+def counted_targets(problem: AllocationProblem) -> tuple[str, ...]:
+    """Return the targets with a positive weight, which are the ones that two_step serves."""
+    return tuple(name for name, weight in zip(problem.model.targets, problem.weight_vector, strict=True) if weight > 0)
+
+
+def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Array:
+    """Return p, summing to 1, at which -w_i law_z(t p_i, D) is the same for every target; (n_targets,).
+
+    One scalar root in lambda: each marginal benefit falls with z, so that lambda determines every z_i, and their
+    sum falls with lambda.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    magnitude : float
+        t, the sum of the effective ratios; 1 for the direction alone.
+    """
+    targets, weights = counted_targets(problem), problem.weight_vector[problem.weight_vector > 0]
+    response = problem.model.select(targets).at(problem.total_budget, problem.params)
+
+    def log_benefit(log_z: Array) -> Array:
+        return np.asarray(np.log(-weights * response.losses_and_slopes(np.exp(log_z))[1]))
+
+    def rate(log_z: Array) -> Array:
+        z = np.exp(log_z)
+        return np.asarray(z * response.loss_curvatures(z) / response.losses_and_slopes(z)[1])
+
+    equal = np.full(len(targets), np.log(magnitude / len(targets)))
+    benefits = log_benefit(equal)
+    if not np.isfinite(benefits).all():
+        worst = targets[int(np.argmin(np.isfinite(benefits)))]
+        raise InputError(f"the loss of '{worst}' does not fall with its effective ratio; two_step needs a law that does")
+
+    def log_z_at(log_lambda: float) -> Array:
+        return np.asarray(newton(lambda s: log_benefit(s) - log_lambda, equal, rate, tol=1e-14, maxiter=100))
+
+    def excess(log_lambda: float) -> float:
+        return float(np.log(np.exp(log_z_at(log_lambda)).sum() / magnitude))
+
+    low, high = float(benefits.min()), float(benefits.max())
+    root = low if high - low < 1e-14 else brentq(excess, low - 1e-9, high + 1e-9, xtol=1e-14)
+    z = np.exp(log_z_at(root))
+    return np.asarray(z / z.sum())
+
+
+def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: float) -> float:
+    """Return the largest relative difference from their mean of the marginal benefits at magnitude times p."""
+    response = problem.model.select(counted_targets(problem)).at(problem.total_budget, problem.params)
+    weights = problem.weight_vector[problem.weight_vector > 0]
+    benefits = -weights * response.losses_and_slopes(magnitude * direction)[1]
+    return float(np.abs(benefits / benefits.mean() - 1).max())
+
+
+def magnitude_form(problem: AllocationProblem, direction: Array) -> StandardForm:
+    """Return step 2: min -t over (r, t) with z_i(r, D) - t p_i >= 0 for every counted target."""
+    targets, n = counted_targets(problem), len(problem.model.sources)
+    k = len(targets)
+    shares = csr_array(hstack([csr_array((k, n)), csr_array(-direction[:, None])]))
+    objective = Weighted(np.append(np.zeros(n), -1.0), np.zeros(k), np.zeros(k))
+    constraints = Affine.build(n + 1, k, k, x=shares, z=eye_array(k))
+    form = mixture_form(problem, targets, objective, constraints, (np.zeros(k), np.full(k, np.inf)),
+                        [Side(f"share[{name}]", unit="effective ratio") for name in targets], auxiliaries=("t",))
+    reach = _reach(form, form.start[:n], direction)
+    return form.from_start(np.append(form.start[:n], START_SHARE * reach if reach > 0 else reach - 1.0))
+
+
+def _reach(form: StandardForm, ratios: Array, direction: Array) -> float:
+    """Return min_i z_i(r) / p_i: the largest t that some ratios allow."""
+    return float((form.functions.at(np.append(ratios, 0.0)).rows / direction).min())
+
+
+def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, direction: Array, backend: str | None,
+            options: Options, iterations: int | None) -> Answer:
+    """Return the answer of a solved step 2: ratios made feasible, t recomputed, ties broken, slack explained."""
+    if solution.x is None:
+        return Answer(None, form, None, solution)
+    ratios = project(solution.x, form.polytope)[:-1]
+    x = np.append(ratios, _reach(form, ratios, direction))
+    if solution.termination is Termination.SOLVED:
+        x = _tie_broken(problem, form, x, direction, backend, options)
+    multipliers = recover(form, x)
+    details = TwoStep(
+        targets=counted_targets(problem), direction=direction, magnitude=float(x[-1]),
+        residual=benefit_residual(problem, direction, float(x[-1]) if iterations is not None else 1.0),
+        slack=_slack_rows(problem, form, x, direction, multipliers), iterations=iterations)
+    return Answer(x[:-1], form, x, solution, details)
+
+
+def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None,
+                options: Options) -> Array:
+    """Return, among the points that reach t, the one with the least weighted loss; x itself where it is the only one."""
+    rows, multipliers = Rows(form, x), recover(form, x)
+    curvature = smallest_curvature(rows, multipliers, np.abs(flat(multipliers)) > STRONG)
+    if curvature is None or curvature > CURVATURE:
+        return x
+    joint = joint_form(problem)
+    k = len(direction)
+    least = Affine.build(len(joint.variables), k, k, z=eye_array(k))
+    second = mixture_form(
+        problem, counted_targets(problem), Weighted(np.zeros(joint.n), np.zeros(k),
+                                                    problem.weight_vector[problem.weight_vector > 0]),
+        least, ((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
+        [Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)]).from_start(x[:-1])
+    solution = choose(second, backend).solve(second, options)
+    if solution.x is None or solution.termination is not Termination.SOLVED:
+        return x
+    ratios = project(solution.x, second.polytope)
+    reach = _reach(form, ratios, direction)
+    better = joint.functions.at(ratios).value < joint.functions.at(x[:-1]).value
+    return np.append(ratios, reach) if better and reach >= (1 - 2 * GIVE) * x[-1] else x
+
+
+def _slack_rows(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
+                ) -> tuple[SlackRow, ...]:
+    """Return the targets whose z is above their share, each with the reason."""
+    excess = form.functions.at(x).rows / (x[-1] * direction)
+    targets = counted_targets(problem)
+    return tuple(SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
+                 for i in np.flatnonzero(excess > SLACK))
+
+
+def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, multipliers: Multipliers) -> str:
+    """Return why target i has more than its share: a bound that holds it there, what it gives, or what it gets."""
+    targets, sources = counted_targets(problem), problem.model.sources
+    name = targets[i]
+    if name not in sources:
+        return "it is no source: what it gets is transfer from the others"
+    j = sources.index(name)
+    rows = Rows(form, x)
+    if rows.sides[j] in (-1, 2):
+        if x[j] <= 0:
+            return "it needs no data of its own: what it gets is transfer from the others"
+        return f"{rows.side(j, upper=False).name} holds its ratio up"
+    given = -multipliers.nonlinear * form.functions.at(x).jacobian[:, j]
+    given[i] = 0.0
+    best = [targets[k] for k in np.argsort(-given)[:2] if given[k] > 0]
+    if best:
+        return f"over-allocated on purpose: its data raise {' and '.join(best)}"
+    return "a constraint on the others leaves ratio over, and it lowers the loss most here"
+
+
+def _iterated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    """Return two_step with the direction taken at the magnitude found: the root of T(p(t)) = t."""
+    last: list[tuple[StandardForm, Solution, Array]] = []
+
+    def excess(t: float) -> float:
+        direction = equal_benefit_direction(problem, t)
+        form = magnitude_form(problem, direction)
+        if last and last[-1][1].x is not None:
+            ratios = last[-1][1].x[:-1]
+            warm = project(np.append(0.9 * ratios + 0.1 * form.start[:-1], 0.0), form.polytope)[:-1]
+            form = form.from_start(np.append(warm, START_SHARE * _reach(form, warm, direction)))
+        solution = choose(form, backend).solve(form, options)
+        last.append((form, solution, direction))
+        if solution.x is None or solution.termination is not Termination.SOLVED or len(last) > MAX_MAGNITUDES:
+            raise StopIteration
+        return _reach(form, project(solution.x, form.polytope)[:-1], direction) - t
+
+    try:
+        first = 1.0 + excess(1.0)
+        low, high = first / 1.5, first * 1.5
+        while excess(low) < 0:
+            low /= 2
+        while excess(high) > 0:
+            high *= 2
+        excess(float(brentq(excess, low, high, xtol=SETTLED)))
+    except StopIteration:
+        form, solution, direction = last[-1]
+        stopped = (Termination.ITERATION_LIMIT if solution.termination is Termination.SOLVED
+                   else solution.termination)
+        return _answer(problem, form, replace(solution, termination=stopped), direction, backend, options, len(last))
+    return _answer(problem, *last[-1], backend, options, len(last))

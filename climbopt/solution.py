@@ -1,0 +1,76 @@
+"""What a backend answers: why it stopped, the point, and its multipliers in the one sign convention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Termination(Enum):
+    """Why a backend stopped; what its point is worth is the certificate's word, not this one's."""
+
+    SOLVED = "the solver's own tests for a solution hold"
+    ALMOST_SOLVED = "the solver stopped at looser tests than asked; tighten its options or try another backend"
+    STALLED = "no further progress was possible; try another start or another backend"
+    ITERATION_LIMIT = "the iteration limit was reached; raise max_iterations"
+    TIME_LIMIT = "the time limit was reached; raise time_limit"
+    INFEASIBLE = "the solver found no feasible point; check the constraints"
+    UNBOUNDED = "the solver claims that the objective has no lower bound; check the model"
+    LEFT_DOMAIN = "the iterates left the law's domain (z > 0); give another start"
+    NOT_A_NUMBER = "a function or derivative was not a number; check the parameters"
+    INTERRUPTED = "the solve was interrupted"
+    FAILED = "the solver failed for a reason of its own; read raw_status"
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """Multipliers of a standard form: grad f + A' rows + Jc' nonlinear + bounds = 0.
+
+    A multiplier is >= 0 where the upper side is active and <= 0 where the lower one is.
+
+    Parameters
+    ----------
+    bounds : ndarray, (n,)
+    rows : ndarray, one a row of A
+    nonlinear : ndarray, one an entry of c
+    """
+
+    bounds: Array
+    rows: Array
+    nonlinear: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A backend's answer.
+
+    Parameters
+    ----------
+    x : ndarray, (n,), or None
+        The last point; None where there is none.
+    multipliers : Multipliers or None
+        None where the solver gives none.
+    termination : Termination
+    raw_status : str
+        The solver's own words.
+    backend, backend_version : str
+    iterations, evaluations : int or None
+        None where unknown.
+    seconds : float
+        Wall time inside the backend.
+    """
+
+    x: Array | None
+    multipliers: Multipliers | None
+    termination: Termination
+    raw_status: str
+    backend: str
+    backend_version: str
+    iterations: int | None
+    evaluations: int | None
+    seconds: float

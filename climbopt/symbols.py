@@ -1,0 +1,83 @@
+"""The variables that every template is written in, and the parameters it declares.
+
+A law is an expression in ``z``, ``D`` and ``N``; an interaction has one expression in ``r_i`` (a target's own
+ratio) and one in ``r_i`` and ``r_j`` (that of another source). The assumptions carried by a symbol are its
+domain: a law whose ``z`` is declared positive is evaluated at z > 0 only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy as sp
+
+Per = Literal["target", "source", "pair"]
+Unit = Literal["1", "nats", "tokens", "params"]
+
+z = sp.Symbol("z", positive=True)
+"""What an interaction hands to a law; an effective ratio where the law says so."""
+D = sp.Symbol("D", positive=True)
+"""Token budget, in token units."""
+N = sp.Symbol("N", positive=True)
+"""Model size, in parameter units."""
+r_i = sp.Symbol("r_i", nonnegative=True)
+"""The target's own ratio; 0 for a target that is no source."""
+r_j = sp.Symbol("r_j", nonnegative=True)
+"""The ratio of another source."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Normal prior of a parameter, or of its logarithm where its symbol is positive.
+
+    Parameters
+    ----------
+    center : float
+        Mean; for a positive symbol the median.
+    spread : float
+        Standard deviation; for a positive symbol that of the logarithm.
+
+    Notes
+    -----
+    Tokens and model sizes count in the model's units, nats in multiples of the target's median loss.
+    """
+
+    center: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a template: its symbol, what it is indexed by, its unit and its prior.
+
+    Parameters
+    ----------
+    symbol : sympy.Symbol
+        Its name is the key in model files; its assumptions are the domain (positive, nonnegative or real).
+    per : {"target", "source", "pair"}
+        Shape of its values: (n_targets,), (n_sources,) or (n_targets, n_sources); a pair parameter has no
+        value where the source is the target itself.
+    unit : {"1", "nats", "tokens", "params"}
+        Tokens and params count in the model's units.
+    prior : Prior
+        What `fit` assumes before it has seen a run.
+    meaning : str
+        A few words for reports.
+    """
+
+    symbol: sp.Symbol
+    per: Per
+    unit: Unit = "1"
+    prior: Prior = Prior(0.0, 1.0)
+    meaning: str = ""
+
+    @property
+    def name(self) -> str:
+        """The parameter's name, as in model files."""
+        return self.symbol.name
+
+    @property
+    def lower(self) -> float:
+        """Least value allowed (0 for positive and nonnegative symbols, else minus infinity)."""
+        return 0.0 if self.symbol.is_nonnegative else -float("inf")

@@ -1,0 +1,160 @@
+"""Derivation: a law and an interaction differentiated once as scalars, and compiled to broadcasting functions.
+
+Nothing here depends on how many languages there are. `model.py` assembles the arrays that these functions
+return into Jacobians and Hessians; `Templates.expand` writes the same model out for named languages, for
+reading and as the independent oracle of the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from climbopt.interactions import Interaction
+from climbopt.laws import Law
+from climbopt.symbols import D, N, Parameter, r_i, r_j
+
+Array = NDArray[np.float64]
+Compiled = Callable[..., list[Array]]
+
+
+def _compile(arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]) -> Compiled:
+    """Return a NumPy function of `arguments` that gives the list of `expressions`, common parts computed once."""
+    function: Compiled = sp.lambdify(list(arguments), list(expressions), modules="numpy", cse=True)
+    return function
+
+
+@dataclass(frozen=True)
+class Template:
+    """One scalar expression with its derivatives up to the second order.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        The template itself.
+    variables : tuple of sympy.Symbol
+        What it is differentiated by, twice: (z,), (r_i,) or (r_i, r_j).
+    parameters : tuple of Parameter
+        In the order in which the compiled functions take them, after the variables, D and N.
+    """
+
+    expression: sp.Expr
+    variables: tuple[sp.Symbol, ...]
+    parameters: tuple[Parameter, ...]
+
+    @cached_property
+    def arguments(self) -> tuple[sp.Symbol, ...]:
+        """Arguments of every compiled function: variables, D, N, then the parameters' symbols."""
+        return (*self.variables, D, N, *(parameter.symbol for parameter in self.parameters))
+
+    @cached_property
+    def first(self) -> tuple[sp.Expr, ...]:
+        """First derivatives, one a variable."""
+        return tuple(sp.diff(self.expression, variable) for variable in self.variables)
+
+    @cached_property
+    def second(self) -> tuple[sp.Expr, ...]:
+        """Second derivatives: upper triangle, row by row."""
+        n = len(self.variables)
+        return tuple(sp.diff(self.first[i], self.variables[j]) for i in range(n) for j in range(i, n))
+
+    @cached_property
+    def value(self) -> Compiled:
+        """Compiled [expression]."""
+        return _compile(self.arguments, [self.expression])
+
+    @cached_property
+    def slopes(self) -> Compiled:
+        """Compiled [expression, *first]."""
+        return _compile(self.arguments, [self.expression, *self.first])
+
+    @cached_property
+    def curvatures(self) -> Compiled:
+        """Compiled [*second]."""
+        return _compile(self.arguments, self.second)
+
+    @cached_property
+    def by_parameter(self) -> Compiled:
+        """Compiled derivatives by each parameter, in the order of `parameters`."""
+        return _compile(self.arguments, [sp.diff(self.expression, p.symbol) for p in self.parameters])
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The derived templates of one law with one interaction; use :func:`derive` to build (and reuse) them."""
+
+    law: Law
+    interaction: Interaction
+
+    @cached_property
+    def loss(self) -> Template:
+        """L(z), with L_z and L_zz."""
+        return Template(self.law.expression, (self.law.z,), self.law.parameters)
+
+    @cached_property
+    def own(self) -> Template:
+        """own(r_i), with its two derivatives."""
+        return Template(self.interaction.own, (r_i,), self.interaction.parameters)
+
+    @cached_property
+    def pair(self) -> Template:
+        """pair(r_i, r_j), with its two first and three second derivatives."""
+        return Template(self.interaction.pair, (r_i, r_j), self.interaction.parameters)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of the law and the interaction."""
+        return self.law.parameters + self.interaction.parameters
+
+    def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
+        """Return each target's loss as one SymPy expression in r_<source>, D, N and <parameter>_<language>.
+
+        Parameters
+        ----------
+        sources, targets : sequence of str
+            Names; a target that is no source has no own ratio. Pair parameters are <name>_<target>_<source>.
+
+        Notes
+        -----
+        For reading and testing only: its size, and that of its Hessian, grows with the square of the languages.
+        """
+        return {target: self.law.expression.subs(self.law.z, self.expand_z(sources, target)).subs(
+            {p.symbol: _indexed(p.symbol, target) for p in self.law.parameters}) for target in targets}
+
+    def expand_z(self, sources: Sequence[str], target: str) -> sp.Expr:
+        """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
+        ratio = _indexed(r_i, target, stem="r") if target in sources else sp.Integer(0)
+        own = {p.symbol: _indexed(p.symbol, target) for p in self.interaction.parameters}
+        z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
+        for source in sources:
+            if source == target:
+                continue
+            names = {"target": (target,), "source": (source,), "pair": (target, source)}
+            swap = {p.symbol: _indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
+            swap |= {r_i: ratio, r_j: _indexed(r_j, source, stem="r")}
+            z += self.interaction.pair.subs(swap, simultaneous=True)
+        return z
+
+
+def _indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:
+    """Return `symbol` renamed for `languages`, its assumptions kept."""
+    return sp.Symbol("_".join((stem or str(symbol), *languages)), **symbol.assumptions0)
+
+
+@lru_cache(maxsize=64)
+def derive(law: Law, interaction: Interaction) -> Templates:
+    """Return the templates of `law` with `interaction`, differentiated and compiled at most once a process.
+
+    Examples
+    --------
+    >>> from climbopt.interactions import INTERACTIONS
+    >>> from climbopt.laws import LAWS
+    >>> derive(LAWS["power"], INTERACTIONS["linear"]).pair.first
+    (0, b + k/D)
+    """
+    return Templates(law, interaction)
