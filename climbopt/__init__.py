@@ -1,0 +1,63 @@
+"""climbopt: language mixtures for pretraining, declared in SymPy, solved by many backends, certified by none of them.
+
+The public names below load their modules when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from climbopt.backends import BACKENDS, Options
+    from climbopt.certificate import Certificate, Verdict
+    from climbopt.constraints import CONSTRAINTS, Cap, Floor, Group, Supply
+    from climbopt.errors import BackendError, ClimboptError, InputError
+    from climbopt.files import load_model, load_pilots, load_problem, save_model, shipped_problems
+    from climbopt.fitting import Fit, cross_validate, fit
+    from climbopt.interactions import INTERACTIONS, Coordinates, Interaction
+    from climbopt.laws import LAWS, Law
+    from climbopt.model import MixtureModel
+    from climbopt.pilots import PilotRuns
+    from climbopt.problem import AllocationProblem
+    from climbopt.result import Result, certify_ratios, solve
+    from climbopt.solution import Solution, Termination
+    from climbopt.symbols import Parameter, Prior
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "climbopt.backends": ("BACKENDS", "Options"),
+    "climbopt.certificate": ("Certificate", "Verdict"),
+    "climbopt.constraints": ("CONSTRAINTS", "Cap", "Floor", "Group", "Supply"),
+    "climbopt.errors": ("BackendError", "ClimboptError", "InputError"),
+    "climbopt.files": ("load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
+    "climbopt.fitting": ("Fit", "cross_validate", "fit"),
+    "climbopt.interactions": ("INTERACTIONS", "Coordinates", "Interaction"),
+    "climbopt.laws": ("LAWS", "Law"),
+    "climbopt.model": ("MixtureModel",),
+    "climbopt.pilots": ("PilotRuns",),
+    "climbopt.problem": ("AllocationProblem",),
+    "climbopt.solution": ("Solution", "Termination"),
+    "climbopt.result": ("Result", "certify_ratios", "solve"),
+    "climbopt.symbols": ("Parameter", "Prior"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: F822 - resolved by __getattr__
+    "BACKENDS", "CONSTRAINTS", "INTERACTIONS", "LAWS", "AllocationProblem", "BackendError", "Cap", "Certificate",
+    "ClimboptError", "Coordinates", "Fit", "Floor", "Group", "InputError", "Interaction", "Law", "MixtureModel",
+    "Options", "Parameter", "PilotRuns", "Prior", "Result", "Solution", "Supply", "Termination", "Verdict",
+    "certify_ratios", "cross_validate", "fit", "load_model", "load_pilots", "load_problem", "save_model",
+    "shipped_problems", "solve",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'climbopt' has no attribute '{name}'")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])

@@ -1,7 +1,8 @@
 """Certificate: what is true of a point, computed from the problem and the point alone.
 
-    grad f + A' rows + Jc' nonlinear + bounds = 0,  a multiplier >= 0 where the upper side is active, <= 0 where the
-    lower one is.
+    grad f + A' rows + Jc' nonlinear + bounds = 0
+
+A multiplier is >= 0 where the upper side is active and <= 0 where the lower one is.
 """
 
 from __future__ import annotations
@@ -160,12 +161,13 @@ def certify(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE, claim
     lower = lower_bound(form, x, multipliers)
     gap = None if lower is None else evaluation.value - lower
     passed = all(residual.value <= tolerance for residual in found.values())
+    scaled_gap = None if gap is None else gap / max(1.0, abs(evaluation.value))
     return Certificate(
-        verdict=_verdict(found, tolerance, second_order, None if gap is None else gap / max(1.0, abs(evaluation.value))),
+        verdict=_verdict(found, tolerance, second_order, scaled_gap),
         passed=passed, tolerance=tolerance, residuals=found, multipliers=_named(rows, values),
         disagreement=None if claimed is None else float(np.abs(flat(claimed) - values).max()) / over,
         licq=independent(rows), second_order=second_order,
-        weakly_active=tuple(rows.side(k, upper=bool(rows.sides[k] == 1)).name for k in np.flatnonzero(weak)),
+        weakly_active=tuple(rows.side(k, upper=bool(rows.sides[k] == 1)).name for k in np.flatnonzero(weak).tolist()),
         upper_bound=evaluation.value, lower_bound=lower, gap=gap,
         relative_gap=gap / abs(evaluation.value) if gap is not None and evaluation.value else None,
         gap_rests_on=None if lower is None else RESTS_ON,
@@ -211,9 +213,9 @@ def _unbounded(form: StandardForm) -> NDArray[np.bool_]:
 
 
 def _balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
-    """Return multipliers of c, their signs cut to what the limits allow, whose Lagrangian is flat where x is unbounded.
+    """Return multipliers of c of allowed signs, whose Lagrangian is flat where x is unbounded.
 
-    An auxiliary such as t enters f and c linearly, so that scaling the multipliers makes its slope exactly 0.
+    An auxiliary such as t enters f and c linearly, so that scaling the multipliers makes its slope 0.
     """
     mu = np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
     free = np.flatnonzero(_unbounded(form))
@@ -223,7 +225,7 @@ def _balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     wanted, given = -evaluation.gradient[free], evaluation.jacobian[:, free].T @ mu
     if free.size > 1 or given[0] == 0 or wanted[0] / given[0] < 0:
         return None
-    return mu * (wanted[0] / given[0])
+    return np.asarray(mu * (wanted[0] / given[0]))
 
 
 def _verdict(found: Mapping[Condition, Residual], tolerance: float, second_order: float | None, gap: float | None

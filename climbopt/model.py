@@ -20,7 +20,7 @@ from climbopt.errors import InputError, unknown_name
 from climbopt.interactions import Interaction
 from climbopt.laws import Law
 from climbopt.symbols import Parameter
-from climbopt.templates import Array, Compiled, Template, Templates, derive
+from climbopt.templates import Array, Compiled, Templates, derive
 
 Indices = NDArray[np.intp]
 
@@ -194,7 +194,8 @@ class Response:
         """Return z of each target, shape (..., T)."""
         own, = self._own(self.model.templates.own.value, ratios)
         pair, = self._pair(self.model.templates.pair.value, ratios)
-        return own + pair.sum(axis=-1)
+        z: Array = own + pair.sum(axis=-1)
+        return z
 
     def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
         """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""

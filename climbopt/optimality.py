@@ -1,7 +1,8 @@
 """The optimality conditions of a standard form at a point, from the form and the point alone.
 
-    grad f + A' rows + Jc' nonlinear + bounds = 0,  a multiplier >= 0 where the upper side is active, <= 0 where the
-    lower one is.
+    grad f + A' rows + Jc' nonlinear + bounds = 0
+
+A multiplier is >= 0 where the upper side is active and <= 0 where the lower one is.
 """
 
 from __future__ import annotations

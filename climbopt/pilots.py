@@ -87,13 +87,13 @@ class PilotRuns:
                              f"(within {RATIO_SUM_TOLERANCE}, which is rescaled); correct them")
         losses = (_number_table(frame, "loss", runs, languages, missing_is_absent=True) if "loss" in frame
                   else np.full(ratios.shape, np.nan))
-        used, measured = (ratios > 0).any(axis=0), ~np.isnan(losses).all(axis=0)
+        used, measured = np.any(ratios > 0, axis=0), np.any(~np.isnan(losses), axis=0)
         if need_losses and not measured.any():
             raise InputError("the table holds no loss at all; fill the column 'loss' (nats per token)")
         return cls(
             runs=tuple(runs),
-            sources=tuple(name for name, keep in zip(languages, used, strict=True) if keep),
-            targets=tuple(name for name, keep in zip(languages, measured, strict=True) if keep),
+            sources=tuple(languages[j] for j in np.flatnonzero(used)),
+            targets=tuple(languages[j] for j in np.flatnonzero(measured)),
             ratios=(ratios / totals[:, None])[:, used],
             tokens=_per_run(frame, "tokens", runs),
             losses=losses[:, measured],

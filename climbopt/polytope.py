@@ -68,10 +68,21 @@ class Polytope:
             self.x_lower - x, x - self.x_upper, self.a_lower - activity, activity - self.a_upper))))
 
     def linear_minimum(self, g: Array) -> tuple[float, Array]:
-        """Return min g'x over the polytope and a point where it is reached; -inf (and NaN) where unbounded."""
+        """Return a lower bound of g'x over the polytope, tight up to rounding, and a point where it is reached.
+
+        -inf (and NaN) where there is none. HiGHS stops within a tolerance, so that its own value is no bound:
+        that of its row multipliers is, min over the box of (g - rows'A)x + rows'(their limits), whatever they are.
+        """
         if self.simplex is None:
-            result = self._linear_program(g, *self._inequalities, self.x_lower, self.x_upper)
-            return (-np.inf, np.full(g.size, np.nan)) if result.status == UNBOUNDED else (float(result.fun), result.x)
+            G, h = self._inequalities
+            result = self._linear_program(g, G, h, self.x_lower, self.x_upper)
+            if result.status == UNBOUNDED:
+                return -np.inf, np.full(g.size, np.nan)
+            on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
+            reduced = g - G.T @ on_rows - self.dense[self._equation].T @ on_equations
+            ends = np.where(reduced > 0, self.x_lower, np.where(reduced < 0, self._implied_upper, 0.0))
+            box = reduced * ends
+            return float(on_rows @ h + on_equations @ self.a_lower[self._equation] + box.sum()), result.x
         on = self.simplex
         vertex = np.where(g > 0, self.x_lower, np.where(g < 0, self.x_upper, np.clip(0, self.x_lower, self.x_upper)))
         if not np.isfinite(vertex[~on]).all():
@@ -93,7 +104,7 @@ class Polytope:
                 raise EmptyPolytopeError
             share = (total - lower.sum()) / reach.sum() if reach.sum() > 0 else 0.0
             middle[on] = lower + share * reach
-            return middle
+            return np.asarray(middle)
         G, h = self._inequalities
         tightened = np.column_stack([G, np.abs(G) @ width])
         sides = np.vstack([np.column_stack([-np.eye(n), width]), np.column_stack([np.eye(n), width])])
@@ -102,7 +113,18 @@ class Polytope:
         result = self._linear_program(
             np.append(np.zeros(n), -1.0), np.vstack([tightened, sides[finite]]), np.append(h, limits[finite]),
             np.append(np.full(n, -np.inf), 0.0), np.append(np.full(n, np.inf), 1.0))
-        return np.clip(result.x[:n], self.x_lower, self.x_upper)
+        return np.asarray(np.clip(result.x[:n], self.x_lower, self.x_upper))
+
+    @cached_property
+    def _implied_upper(self) -> Array:
+        """Upper bounds, tightened by what an equation with coefficients 0 and 1 leaves each of its variables."""
+        upper = np.array(self.x_upper)
+        for row, total in zip(self.dense[self._equation], self.a_lower[self._equation], strict=True):
+            on = row == 1
+            if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[on]).all():
+                rest = self.x_lower[on].sum() - self.x_lower[on]
+                upper[on] = np.minimum(upper[on], (total - rest) * (1 + FEASIBILITY))
+        return upper
 
     @cached_property
     def _equation(self) -> Mask:

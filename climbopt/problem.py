@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from climbopt.errors import InputError, unknown_name
 from climbopt.model import MixtureModel
 from climbopt.templates import Array
 
-Procedure = Literal["joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated"]
-PROCEDURES: tuple[Procedure, ...] = get_args(Procedure)
+PROCEDURES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
+"""Names of the ways from a problem to ratios."""
 
 FEASIBILITY_SLACK = 1e-12
 """Bounds that contradict each other by less than this (in ratio) are taken as rounding."""
@@ -62,7 +61,7 @@ class AllocationProblem:
     model: MixtureModel
     budget: float
     params: float | None = None
-    procedure: Procedure = "joint"
+    procedure: str = "joint"
     iterate: bool = False
     temperature: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)

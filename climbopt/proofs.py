@@ -150,8 +150,8 @@ class Proofs:
         templates = self.response.model.templates
         own, _ = self._own(templates.own.slopes, low, high)
         rest = 1.0 - Interval.of(low, high)
-        products = Interval.enclosing(rest.broadcast_to(low.shape)) * self._least_slope(low, high)
-        return (own + products).lower
+        least: Interval = own + rest * self._least_slope(low, high)
+        return least.lower
 
     def _least_slope(self, low: Array, high: Array) -> Interval:
         """Bound min over the other sources j of pair_s from below, (T,)."""

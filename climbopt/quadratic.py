@@ -130,7 +130,7 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     result = np.clip(x - inside, lower, upper)
     if free.any():
         result[free] = x[free] - (x[free].sum() + result[~free].sum() - total) / free.sum()
-    return np.clip(result, lower, upper)
+    return np.asarray(np.clip(result, lower, upper))
 
 
 def _active_at(x: Array, polytope: Polytope) -> Active:

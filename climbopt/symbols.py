@@ -75,7 +75,8 @@ class Parameter:
     @property
     def name(self) -> str:
         """The parameter's name, as in model files."""
-        return self.symbol.name
+        name: str = self.symbol.name
+        return name
 
     @property
     def lower(self) -> float:

@@ -42,7 +42,8 @@ class Entry:
 
 BACKENDS: Registry[Entry] = Registry("backend", (
     Entry("newton", "climbopt.backends.newton:Newton"),
-    Entry("ipopt", "climbopt.backends.ipopt:Ipopt", ("cyipopt",), "pip install climbopt[ipopt] (needs Ipopt's headers)"),
+    Entry("ipopt", "climbopt.backends.ipopt:Ipopt", ("cyipopt",),
+          "pip install 'climbopt[ipopt]', which needs Ipopt's headers"),
     Entry("slsqp", "climbopt.backends.slsqp:Slsqp"),
     Entry("trust_constr", "climbopt.backends.trust_constr:TrustConstr"),
 ))

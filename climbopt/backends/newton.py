@@ -8,6 +8,7 @@ is shifted; at a stationary point with negative curvature the search goes on alo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import ClassVar
 
 import numpy as np
@@ -43,10 +44,8 @@ class Newton:
 
     @property
     def version(self) -> str:
-        """Version of LAPACK's interface, which does the linear algebra."""
-        import scipy
-
-        return f"scipy {scipy.__version__}"
+        """Version of this package, which brings it."""
+        return f"climbopt {version('climbopt')}"
 
     def refusal(self, form: StandardForm) -> str | None:
         """Refuse nonlinear rows, other than those that keep z in its domain."""
@@ -62,11 +61,11 @@ class Newton:
         evaluator = Evaluator(form, options.time_limit)
         search = _Search(evaluator, form.polytope, options.tolerance * RESIDUAL_SHARE)
         limit = options.max_iterations or DEFAULT_ITERATIONS
-        x, face, termination, iterations = form.start, None, Termination.ITERATION_LIMIT, 0
+        x, face, termination, done = form.start, None, Termination.ITERATION_LIMIT, 0
         try:
             if np.isnan(evaluator.at(x).value):
                 return evaluator.solution(self, None, None, Termination.LEFT_DOMAIN, "the start is outside", 0)
-            for iterations in range(limit):
+            for done in range(limit):  # noqa: B007 - counted after the loop
                 x, face, stopped = search.step(x, face)
                 if stopped is not None:
                     termination = stopped
@@ -74,7 +73,7 @@ class Newton:
         except TimeUpError:
             termination = Termination.TIME_LIMIT
         multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.c_sides)))
-        return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), iterations + 1)
+        return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
 
 
 @dataclass(eq=False)

@@ -53,8 +53,8 @@ def unimax(problem: AllocationProblem, backend: str | None, options: Options) ->
     epochs = limits[0].epochs_of(problem.setting) if limits else dict.fromkeys(sources, 1.0)
     most = np.array([epochs.get(name, np.inf) for name in sources]) * supply
     if most.sum() < problem.budget:
-        raise InputError(f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is {problem.budget:.6g}; "
-                         "raise epochs or lower the budget")
+        raise InputError(f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is "
+                         f"{problem.budget:.6g}; raise epochs or lower the budget")
     order = np.argsort(most, kind="stable")
     left, tokens = problem.budget, np.zeros(len(sources))
     for position, j in enumerate(order):

@@ -90,7 +90,8 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
     benefits = log_benefit(equal)
     if not np.isfinite(benefits).all():
         worst = targets[int(np.argmin(np.isfinite(benefits)))]
-        raise InputError(f"the loss of '{worst}' does not fall with its effective ratio; two_step needs a law that does")
+        raise InputError(f"the loss of '{worst}' does not fall with its effective ratio; two_step needs a law whose "
+                         "loss does")
 
     def log_z_at(log_lambda: float) -> Array:
         return np.asarray(newton(lambda s: log_benefit(s) - log_lambda, equal, rate, tol=1e-14, maxiter=100))
@@ -149,7 +150,7 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
 
 def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None,
                 options: Options) -> Array:
-    """Return, among the points that reach t, the one with the least weighted loss; x itself where it is the only one."""
+    """Return, among the points that reach t, the one with the least weighted loss."""
     rows, multipliers = Rows(form, x), recover(form, x)
     curvature = smallest_curvature(rows, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
@@ -177,7 +178,7 @@ def _slack_rows(problem: AllocationProblem, form: StandardForm, x: Array, direct
     excess = form.functions.at(x).rows / (x[-1] * direction)
     targets = counted_targets(problem)
     return tuple(SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
-                 for i in np.flatnonzero(excess > SLACK))
+                 for i in np.flatnonzero(excess > SLACK).tolist())
 
 
 def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, multipliers: Multipliers) -> str:
@@ -189,7 +190,7 @@ def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, mu
     j = sources.index(name)
     rows = Rows(form, x)
     if rows.sides[j] in (-1, 2):
-        if x[j] <= 0:
+        if form.polytope.x_lower[j] <= 0:
             return "it needs no data of its own: what it gets is transfer from the others"
         return f"{rows.side(j, upper=False).name} holds its ratio up"
     given = -multipliers.nonlinear * form.functions.at(x).jacobian[:, j]

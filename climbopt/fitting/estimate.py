@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climbopt.errors import InputError
-from climbopt.fit.coordinates import FitForm, fit_form
-from climbopt.fit.least_squares import Block, Rows
+from climbopt.fitting.coordinates import FitForm, fit_form
+from climbopt.fitting.least_squares import Block, Rows
 from climbopt.interactions import INTERACTIONS, Interaction
 from climbopt.laws import LAWS, Law
 from climbopt.model import MixtureModel, Response
@@ -33,8 +34,29 @@ AT_BOUND = 1e-3
 UNIDENTIFIED = 0.95
 """A parameter whose posterior spread is more than this share of its prior's has learned nothing from the runs."""
 
+Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far predictions are from measured losses with a ratio above 0.
+
+    Parameters
+    ----------
+    mae, mre : float
+        Mean absolute error in nats, and mean relative error.
+    r2 : float
+        Coefficient of determination; NaN where the measured losses are all the same.
+    zero_shot_mae : float or None
+        Mean absolute error over losses at a ratio of 0; None where none was used.
+    """
+
+    mae: float
+    mre: float
+    r2: float
+    zero_shot_mae: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +69,10 @@ class Fit:
         The estimate.
     n_runs, n_losses : int
         Runs, and losses used.
-    mae, r2 : mapping of str to float
-        By target, over the rows with a ratio above 0: mean absolute error in nats, and the coefficient of
-        determination.
-    zero_shot_mae : mapping of str to float or None
-        By target, over the rows with a ratio of 0 (None where none was used).
+    errors : mapping of str to Errors
+        By target.
+    overall : Errors
+        Over all targets.
     at_bound, unidentified : tuple of str
         Coordinates of the fit, as name[language] or name[target, source].
     left_out : str or None
@@ -65,9 +86,8 @@ class Fit:
     model: MixtureModel
     n_runs: int
     n_losses: int
-    mae: Mapping[str, float]
-    r2: Mapping[str, float]
-    zero_shot_mae: Mapping[str, float | None]
+    errors: Mapping[str, Errors]
+    overall: Errors
     at_bound: tuple[str, ...]
     unidentified: tuple[str, ...]
     left_out: str | None
@@ -126,10 +146,10 @@ def fit(
         if progress:
             progress(done + 1, len(blocks))
     model = _assemble(pilots, fit_form(law, interaction), solved)
-    mae, r2, zero_shot = _errors(pilots, model, rows)
+    errors, overall = _errors(pilots, model, rows)
     return Fit(
-        model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()), mae=mae, r2=r2,
-        zero_shot_mae=zero_shot, left_out=left_out,
+        model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()),
+        errors=errors, overall=overall, left_out=left_out,
         at_bound=tuple(name for one in solved for name in _at_bound(one)),
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
         cost=float(sum(one.cost for one in solved)), seconds=time.perf_counter() - began,
@@ -237,37 +257,42 @@ def _assemble(pilots: PilotRuns, form: FitForm, solved: list[_Solved]) -> Mixtur
                         token_unit(pilots), _params_unit(pilots))
 
 
-def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows
-            ) -> tuple[dict[str, float], dict[str, float], dict[str, float | None]]:
-    """Return mean absolute error and R2 over the rows with data, and the error over zero-shot rows, by target."""
+def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows) -> tuple[dict[str, Errors], Errors]:
+    """Return the errors of each target, and of all of them together."""
     response = Response(model, rows.D, rows.N)
     predicted = response.losses(response.z(rows.ratios))
     trained, used = pilots.ratios_of(pilots.targets) > 0, np.isfinite(rows.scale)
-    mae: dict[str, float] = {}
-    r2: dict[str, float] = {}
-    zero_shot: dict[str, float | None] = {}
-    for i, target in enumerate(pilots.targets):
-        with_data = trained[:, i] if trained[:, i].any() else used[:, i]
-        error, loss = predicted[:, i] - rows.losses[:, i], rows.losses[with_data, i]
-        mae[target] = float(np.abs(error[with_data]).mean())
-        variance = float(((loss - loss.mean()) ** 2).sum())
-        r2[target] = 1.0 - float((error[with_data] ** 2).sum()) / variance if variance > 0 else float("nan")
-        without = used[:, i] & ~trained[:, i]
-        zero_shot[target] = float(np.abs(error[without]).mean()) if without.any() else None
-    return mae, r2, zero_shot
+    trained[:, ~trained.any(axis=0)] = True  # a target that is no source is judged by all of its rows
+    each = {target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], trained[:, [i]], used[:, [i]])
+            for i, target in enumerate(pilots.targets)}
+    return each, prediction_errors(predicted, rows.losses, trained, used)
+
+
+def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Mask) -> Errors:
+    """Return the errors of predictions, (n, T), over the entries that are `trained`; the rest are zero-shot.
+
+    R2 is taken about each target's own mean, so that differences between targets explain nothing.
+    """
+    error = np.abs(predicted - measured)
+    mean = np.where(trained, measured, 0.0).sum(axis=0) / np.maximum(trained.sum(axis=0), 1)
+    variance = float(((measured - mean) ** 2)[trained].sum())
+    zero_shot = error[used & ~trained]
+    return Errors(float(error[trained].mean()), float((error / measured)[trained].mean()),
+                  1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
+                  float(zero_shot.mean()) if zero_shot.size else None)
 
 
 def _at_bound(one: _Solved) -> list[str]:
     """Return the names of coordinates at their bound."""
     near = one.x - one.block.lower < AT_BOUND * one.block.spread
-    return [_label(one.block, k) for k in np.flatnonzero(near)]
+    return [_label(one.block, k) for k in np.flatnonzero(near).tolist()]
 
 
 def _unidentified(one: _Solved) -> list[str]:
     """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
     covariance = np.linalg.inv(one.jacobian.T @ one.jacobian)
     wide = np.sqrt(np.diag(covariance)) > UNIDENTIFIED * one.block.spread
-    return [_label(one.block, k) for k in np.flatnonzero(wide)]
+    return [_label(one.block, k) for k in np.flatnonzero(wide).tolist()]
 
 
 def _label(block: Block, k: int) -> str:

@@ -105,9 +105,11 @@ def solve(problem: AllocationProblem, *, procedure: str | None = None, backend: 
     result = _answered(problem, backend, options)
     if problem.procedure not in ("joint", "two_step") or not result.passed or not problem.model.law.effective_ratio:
         return result
-    other = _answered(replace(problem, procedure="two_step" if problem.procedure == "joint" else "joint"), None, options)
-    joint, two_step = (result, other) if problem.procedure == "joint" else (other, result)
-    return replace(result, two_step_gap=_gap(joint, two_step))
+    if problem.procedure == "joint":
+        gap = _gap(result, _answered(replace(problem, procedure="two_step"), None, options))
+    else:
+        gap = _gap(_answered(replace(problem, procedure="joint"), None, options), result)
+    return replace(result, two_step_gap=gap)
 
 
 def _answered(problem: AllocationProblem, backend: str | None, options: Options) -> Result:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, least_squares
 
-from climbopt.fit.coordinates import FitForm
+from climbopt.fitting.coordinates import FitForm
 from climbopt.interactions import smallest_budget
 from climbopt.model import MixtureModel, Response
 from climbopt.symbols import Parameter
@@ -140,10 +140,18 @@ class Block:
             start = stop
         return MixtureModel(self.blank.law, self.blank.interaction, self.sources, self.targets, values)
 
-    def predict(self, x: Array) -> Array:
-        """Return the predicted losses of the block's rows, (n, T); NaN where z leaves the domain."""
-        response = Response(self.model(x), self.rows.D, self.rows.N)
-        return response.losses(response.z(self.rows.ratios))
+    def _at(self, x: Array) -> tuple[Response, Array]:
+        """Return the response at x and its predictions of the rows; the last ones are kept, as scipy asks twice."""
+        key = x.tobytes()
+        if key not in self._memory:
+            response = Response(self.model(x), self.rows.D, self.rows.N)
+            self._memory.clear()
+            self._memory[key] = (response, response.losses(response.z(self.rows.ratios)))
+        return self._memory[key]
+
+    @cached_property
+    def _memory(self) -> dict[bytes, tuple[Response, Array]]:
+        return {}
 
     @cached_property
     def _used(self) -> NDArray[np.bool_]:
@@ -151,15 +159,15 @@ class Block:
 
     def residuals(self, x: Array) -> Array:
         """Return (predicted - measured) / scale over the used rows, then the prior's residuals."""
-        errors = self.predict(x) - self.rows.losses
+        errors = self._at(x)[1] - self.rows.losses
         errors = np.where(self.rows.ceiling[:, None], np.maximum(errors, 0.0), errors)
         return np.concatenate([(errors / self.rows.scale)[self._used], (x - self.center) / self.spread])
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of :meth:`residuals`, dense."""
-        response = Response(self.model(x), self.rows.D, self.rows.N)
+        response, predicted = self._at(x)
         by_parameter = response.by_parameter(self.rows.ratios)
-        active = ~self.rows.ceiling[:, None] | (self.predict(x) > self.rows.losses)
+        active = ~self.rows.ceiling[:, None] | (predicted > self.rows.losses)
         weight = np.where(active, 1.0 / self.rows.scale, 0.0)
         full = np.zeros((*weight.shape, x.size))
         start = 0
@@ -179,8 +187,8 @@ class Block:
 
     def solve(self, start: Array) -> OptimizeResult:
         """Return scipy's result from one start (a vector inside the bounds)."""
-        return least_squares(self.residuals, start, self.jacobian, bounds=(self.lower, np.inf), method="trf",
-                             x_scale="jac", max_nfev=MAX_EVALUATIONS, ftol=TOLERANCE, xtol=TOLERANCE, gtol=TOLERANCE)
+        return least_squares(self.residuals, start, self.jacobian, bounds=(self.lower, np.inf), x_scale=self.spread,
+                             max_nfev=MAX_EVALUATIONS, ftol=TOLERANCE, xtol=TOLERANCE, gtol=TOLERANCE)
 
     def vertices(self) -> tuple[Array, Array, Array]:
         """Return all of the budget in one source, for each source and pilot budget: ratios, D, N."""
@@ -189,7 +197,8 @@ class Block:
     def _at_budgets(self, mixtures: Array) -> tuple[Array, Array, Array]:
         """Return each mixture at each budget and size of the measured rows: ratios, D, N."""
         measured = ~self.rows.ceiling
-        scales = np.unique(np.column_stack([self.rows.D[measured], self.rows.N[measured]]), axis=0)
+        sizes = np.nan_to_num(self.rows.N[measured])  # NaN, where no size is stated, would equal no other
+        scales = np.unique(np.column_stack([self.rows.D[measured], sizes]), axis=0)
         ratios = np.repeat(mixtures, len(scales), axis=0)
         D, N = np.tile(scales, (len(mixtures), 1)).T
         return ratios, D, N

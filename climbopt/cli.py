@@ -1,0 +1,246 @@
+"""The command line: one function a subcommand.
+
+Exit code 0: answered and certified; 1: answered, not certified; 2: refused input or unavailable backend.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from climbopt.errors import ClimboptError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from climbopt.backends import Options, OptionValue
+    from climbopt.fitting import Score
+    from climbopt.fitting.estimate import Progress
+    from climbopt.reports.json import Value
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  help="Language mixtures for pretraining: fit pilot runs, solve for ratios, certify the answer.")
+
+PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
+JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
+TOLERANCE = Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")]
+
+
+def main() -> None:
+    """Run the command line; a refused input is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except ClimboptError as error:
+        print(f"climbopt: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("climbopt: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def fit(
+    pilots: Annotated[Path, typer.Argument(metavar="PILOTS", help="Tidy CSV or Parquet: run, tokens, language, "
+                                                                   "ratio, loss; optional seed, params.")],
+    law: Annotated[str, typer.Option(help="Loss law.")] = "power",
+    interaction: Annotated[str, typer.Option(help="Interaction, or auto to choose by cross-validation.")] = "gated",
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
+                                                help="Write the model.")] = None,
+    json: JSON = None,
+) -> None:
+    """Fit a model to pilot runs."""
+    from dataclasses import replace
+
+    from climbopt.files import load_pilots, save_model, sha256
+    from climbopt.fitting import cross_validate
+    from climbopt.fitting import fit as fit_runs
+    from climbopt.interactions import INTERACTIONS
+    from climbopt.laws import LAWS
+    from climbopt.reports.json import fit_json
+    from climbopt.reports.text import print_fit
+
+    chosen_law = LAWS[law]
+    candidates = tuple(INTERACTIONS.values()) if interaction == "auto" else (INTERACTIONS[interaction],)
+    runs = load_pilots(pilots)
+    if runs.n_rescaled:
+        print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
+    chosen = candidates[0]
+    scores: tuple[Score, ...] = ()
+    if interaction == "auto":
+        with _progress("cross-validation") as told:
+            chosen, scores = cross_validate(runs, chosen_law, candidates, progress=told)
+    with _progress("fit") as told:
+        fitted = fit_runs(runs, chosen_law, chosen, progress=told)
+    provenance = {"file": pilots.name, "sha256": sha256(pilots), "date": date.today().isoformat(),
+                  "command": _command()}
+    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
+    if output is not None:
+        save_model(fitted.model, output)
+    _report(json, fit_json(fitted, scores), lambda console: print_fit(fitted, scores, console))
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
+    mixtures: Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.csv",
+                                                help="Write the rows with a column predicted.")] = None,
+) -> None:
+    """Predict the losses of mixtures."""
+    from climbopt.files import load_model, read_table, write_text
+    from climbopt.prediction import predict_table
+    from climbopt.reports.text import print_prediction
+
+    table, errors = predict_table(load_model(model), read_table(mixtures))
+    if output is not None:
+        write_text(output, table.to_csv(index=False))
+    print_prediction(table, errors, _console(), listed=output is None)
+
+
+@app.command()
+def solve(
+    problem: PROBLEM,
+    procedure: Annotated[str | None, typer.Option(help="Instead of the problem's own: joint, two_step, or a "
+                                                       "baseline.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Solver backend; see climbopt backends.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Tokens, instead of the problem's own.")] = None,
+    tolerance: TOLERANCE = 1e-6,
+    max_iterations: Annotated[int | None, typer.Option(help="Of the solver.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for one solve.")] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="The solver's own option; may be "
+                                                                                "repeated.")] = None,
+    json: JSON = None,
+) -> None:
+    """Solve a problem and certify the answer."""
+    from dataclasses import replace
+
+    from climbopt.backends import BACKENDS
+    from climbopt.files import load_problem
+    from climbopt.reports.json import result_json
+    from climbopt.reports.text import print_result
+    from climbopt.result import solve as solve_problem
+
+    if backend is not None:
+        BACKENDS[backend]
+    options = _options(tolerance, max_iterations, time_limit, option or [])
+    loaded = load_problem(problem)
+    if budget is not None:
+        loaded = replace(loaded, budget=budget)
+    result = solve_problem(loaded, procedure=procedure, backend=backend, options=options)
+    _report(json, result_json(result), lambda console: print_result(result, console))
+    raise typer.Exit(0 if result.passed else 1)
+
+
+@app.command()
+def certify(
+    problem: PROBLEM,
+    ratios: Annotated[Path, typer.Option(metavar="FILE", help="JSON object, language to ratio.")],
+    tolerance: TOLERANCE = 1e-6,
+    json: JSON = None,
+) -> None:
+    """Say what can be proved of given ratios, judged against the joint problem."""
+    from climbopt.files import load_problem, load_ratios
+    from climbopt.reports.json import result_json
+    from climbopt.reports.text import print_result
+    from climbopt.result import certify_ratios
+
+    result = certify_ratios(load_problem(problem), load_ratios(ratios), tolerance=tolerance)
+    _report(json, result_json(result), lambda console: print_result(result, console))
+    raise typer.Exit(0 if result.passed else 1)
+
+
+@app.command()
+def derive(
+    path: Annotated[str, typer.Argument(metavar="MODEL_OR_PROBLEM", help="A model or problem file, or the name of a "
+                                                                         "shipped problem.")],
+    latex: Annotated[bool, typer.Option("--latex", help="LaTeX instead of text.")] = False,
+) -> None:
+    """Print the equations a model or problem rests on."""
+    from climbopt.files import find_problem, is_problem, load_model, load_problem
+    from climbopt.reports.derivation import derivation
+
+    found = find_problem(path)
+    if is_problem(found):
+        problem = load_problem(found)
+        print(derivation(problem.model, problem.rows, latex=latex))
+    else:
+        print(derivation(load_model(found), latex=latex))
+
+
+@app.command()
+def backends() -> None:
+    """List the solver backends."""
+    from climbopt.reports.text import print_backends
+
+    print_backends(_console())
+
+
+def _options(tolerance: float, max_iterations: int | None, time_limit: float | None, native: list[str]) -> Options:
+    """Return typed options; KEY=VALUE is read as a number, true or false, or text."""
+    from climbopt.backends import Options
+
+    pairs: dict[str, OptionValue] = {}
+    for entry in native:
+        key, equals, value = entry.partition("=")
+        if not equals or not key:
+            raise InputError(f"--option {entry!r} is no KEY=VALUE; write for example --option print_level=5")
+        pairs[key] = _option_value(value)
+    return Options(tolerance, max_iterations, time_limit, pairs)
+
+
+def _option_value(text: str) -> OptionValue:
+    """Return the number, truth value or text that an option's value stands for."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _command() -> str:
+    """Return the command line as typed, with its program's name alone."""
+    return shlex.join(["climbopt", *sys.argv[1:]])
+
+
+def _console() -> Console:
+    """Return the console for standard output; a pipe gets wide lines without colour."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
+
+
+def _report(json: str | None, value: Value, show: Callable[[Console], None]) -> None:
+    """Write the JSON where it was asked for; show the table unless standard output is the JSON's."""
+    from climbopt.files import write_text
+    from climbopt.reports.json import dumps
+
+    if json == "-":
+        print(dumps(value))
+        return
+    if json is not None:
+        write_text(json, dumps(value) + "\n")
+    show(_console())
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Progress | None]:
+    """Give a function that draws a progress bar on standard error, or None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,125 @@
+"""Problem files (TOML), shipped problems, and ratios (JSON)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from climbopt.constraints import CONSTRAINTS, Constraint
+from climbopt.errors import InputError, unknown_name
+from climbopt.files.models import load_model
+from climbopt.files.schema import checked, checked_value, read_toml
+from climbopt.files.text import read_text
+from climbopt.pilots import RATIO_SUM_TOLERANCE
+from climbopt.problem import AllocationProblem
+
+
+class _ProblemFile(BaseModel):
+    """A problem file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str
+    budget: float
+    params: float | None = None
+    procedure: str = "joint"
+    iterate: bool = False
+    temperature: float | None = None
+    weights: dict[str, float] = Field(default_factory=dict)
+    supply: dict[str, float] = Field(default_factory=dict)
+    history: dict[str, float] = Field(default_factory=dict)
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+    constraints: list[dict[str, Any]] = Field(default_factory=list)
+
+
+def shipped_problems() -> tuple[str, ...]:
+    """Return the names of the problems that come with the package."""
+    folder = resources.files("climbopt.problems")
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the path of a problem or model file, or of a shipped problem by its name alone."""
+    path = Path(name_or_path)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    shipped = shipped_problems()
+    if str(path) not in shipped:
+        raise unknown_name("problem", path, shipped)
+    return Path(str(resources.files("climbopt.problems") / f"{path}.toml"))
+
+
+def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
+    """Return the problem of a TOML file, or a shipped one by name.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A path, or a name in :func:`shipped_problems`.
+
+    Raises
+    ------
+    InputError
+        One message that names the file, the key, its value and what is allowed.
+
+    Examples
+    --------
+    >>> load_problem("one_source").model.sources
+    ('en',)
+    """
+    path = find_problem(name_or_path)
+    table = checked(_ProblemFile, read_toml(path), path)
+    constraints = tuple(_constraint(number + 1, entry, path) for number, entry in enumerate(table.constraints))
+    model = load_model(path.parent / table.model)
+    return AllocationProblem(
+        model=model, budget=table.budget, params=table.params, procedure=table.procedure, iterate=table.iterate,
+        temperature=table.temperature, weights=table.weights, supply=table.supply, history=table.history,
+        groups={name: tuple(members) for name, members in table.groups.items()}, constraints=constraints,
+        name=path.stem)
+
+
+def is_problem(path: Path) -> bool:
+    """Return whether a TOML file is a problem (it names a model) and not a model."""
+    return "model" in read_toml(path)
+
+
+def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Return ratios by language from a JSON object; their sum may be off by what rounding to a few digits does."""
+    path = Path(path)
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is no JSON: {error}; write an object from language to ratio") from None
+    ratios = checked_value(dict[str, float], content, f"the content of {path.name}")
+    bad = [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]
+    if bad:
+        raise InputError(f"the ratio of '{bad[0]}' in {path.name} is {ratios[bad[0]]:g}; a ratio lies in [0, 1]")
+    total = sum(ratios.values())
+    if abs(total - 1) > RATIO_SUM_TOLERANCE:
+        raise InputError(f"the ratios in {path.name} sum to {total:.6g}; they must sum to 1 (within "
+                         f"{RATIO_SUM_TOLERANCE}, which is rescaled)")
+    return {name: ratio / total for name, ratio in ratios.items()}
+
+
+def _constraint(number: int, entry: dict[str, Any], path: Path) -> Constraint:
+    """Return the constraint of one table."""
+    where = f"constraint {number} of {path.name}"
+    entry = dict(entry)
+    if "kind" not in entry:
+        raise InputError(f"{where} has no key 'kind'; known kinds: {', '.join(CONSTRAINTS)}")
+    kind = CONSTRAINTS[checked_value(str, entry.pop("kind"), f"kind of {where}")]
+    hints = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in entry:
+        if key not in fields:
+            raise unknown_name(f"key of {where} ({kind.kind})", key, ["kind", *fields])
+    for name, field in fields.items():
+        if name not in entry and field.default is dataclasses.MISSING:
+            raise InputError(f"{where} ({kind.kind}) has no key '{name}'; add it")
+    return kind(**{key: checked_value(hints[key], value, f"'{key}' of {where}") for key, value in entry.items()})

@@ -1,0 +1,52 @@
+"""Checking what a file holds against a schema, in the words of this project."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from climbopt.errors import InputError, unknown_name
+from climbopt.files.text import read_text
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's table, or say why there is none."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is no TOML: {error}") from None
+
+
+def checked(schema: type[Schema], table: dict[str, Any], path: Path) -> Schema:
+    """Return a table as its schema, or say which key is wrong."""
+    for key in table:
+        if key not in schema.model_fields:
+            raise unknown_name(f"key in {path.name}", key, schema.model_fields)
+    try:
+        return schema.model_validate(table)
+    except ValidationError as error:
+        raise input_error(error, path.name) from None
+
+
+def checked_value(kind: Any, value: object, where: str) -> Any:
+    """Return a value of a type, or say what is wrong with it."""
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise input_error(error, where) from None
+
+
+def input_error(error: ValidationError, where: str) -> InputError:
+    """Return pydantic's first complaint in the words of this project."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in ("float", "str") and "[" not in str(part))
+    if first["type"] == "missing":
+        return InputError(f"{where} has no key '{key}'; add it")
+    value = "" if isinstance(first["input"], (dict, list)) else f" is {first['input']!r}"
+    named = f"'{key}' in {where}" if key else where
+    return InputError(f"{named}{value}: {first['msg'][0].lower()}{first['msg'][1:]}")

@@ -1,0 +1,6 @@
+"""From pilot runs to a model: the fit, its diagnostics, and the choice of a form."""
+
+from climbopt.fitting.estimate import Errors, Fit, fit, prediction_errors
+from climbopt.fitting.select import Score, cross_validate
+
+__all__ = ["Errors", "Fit", "Score", "cross_validate", "fit", "prediction_errors"]

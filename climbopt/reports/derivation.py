@@ -1,0 +1,128 @@
+"""The equations of a model, for reading: with indices for any number of languages, and written out for a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sympy as sp
+
+from climbopt.constraints import LinearRow
+from climbopt.model import MixtureModel
+from climbopt.symbols import Parameter, r_i, r_j
+
+MOST_EXPANDED = 5
+"""Languages up to which the equations are also written out."""
+
+Printer = Callable[[sp.Expr], str]
+Line = tuple[str, str, str]
+"""Left side, relation, right side."""
+_INDEX = {"target": "i", "source": "j", "pair": "ij"}
+
+
+def derivation(model: MixtureModel, rows: Sequence[LinearRow] = (), *, latex: bool = False) -> str:
+    """Return law, effective ratio, marginal benefit, dz/dr, the stationarity conditions and the constraints.
+
+    Parameters
+    ----------
+    model : MixtureModel
+    rows : sequence of LinearRow
+        Linear rows of a problem, where there is one.
+    latex : bool
+        LaTeX instead of plain text; one align* environment a section.
+    """
+    sections = [("with indices", _general(model, latex))]
+    if max(len(model.sources), len(model.targets)) <= MOST_EXPANDED:
+        sections.append(("written out", _expanded(model, latex)))
+    if rows:
+        sections.append(("constraints", _constraints(rows, latex)))
+    if latex:
+        return "\n\n".join(f"% {title}\n\\begin{{align*}}\n" + " \\\\\n".join(
+            f"  {left} &{relation} {right}" for left, relation, right in lines) + "\n\\end{align*}"
+            for title, lines in sections)
+    blocks = []
+    for title, lines in sections:
+        width = max(len(left) for left, _, _ in lines)
+        blocks.append(f"{model.law.name} + {model.interaction.name}, {title}\n"
+                      + "\n".join(f"  {left:<{width}} {relation} {right}" for left, relation, right in lines))
+    return "\n\n".join(blocks)
+
+
+def _general(model: MixtureModel, latex: bool) -> list[Line]:
+    """Return the equations with indices i (target) and j (another source)."""
+    templates = model.templates
+    show = _printer(model, latex)
+    own, own_t = templates.own.expression, templates.own.first[0]
+    pair, (pair_t, pair_s) = templates.pair.expression, templates.pair.first
+    slope, curvature = templates.loss.first[0], templates.loss.second[0]
+    total = "\\sum_{j \\ne i} " if latex else "sum over j != i of "
+
+    def with_pairs(alone: sp.Expr, pairs: sp.Expr) -> str:
+        if pairs == 0:
+            return show(alone)
+        inner = f"\\left({show(pairs)}\\right)" if latex else f"[{show(pairs)}]"
+        return f"{show(alone)} + {total}{inner}" if alone != 0 else f"{total}{inner}"
+
+    names = {
+        "loss": ("L_i", "L_{i}"), "z": ("z_i", "z_{i}"), "benefit": ("-dL_i/dz_i", "-\\partial L_i / \\partial z_i"),
+        "curvature": ("d2L_i/dz_i2", "\\partial^2 L_i / \\partial z_i^2"),
+        "own": ("dz_i/dr_i", "\\partial z_i / \\partial r_i"), "pair": ("dz_i/dr_j", "\\partial z_i / \\partial r_j"),
+        "joint": ("0", "0"), "step1": ("lambda", "\\lambda"), "step2": ("t*", "t^*"),
+    }
+    rhs = {
+        "loss": show(templates.loss.expression), "z": with_pairs(own, pair),
+        "benefit": show(sp.simplify(-slope)), "curvature": show(sp.simplify(curvature)),
+        "own": with_pairs(own_t, pair_t), "pair": show(pair_s),
+        "joint": ("\\sum_i w_i \\, (\\partial L_i / \\partial z_i)(\\partial z_i / \\partial r_j) "
+                  "+ \\lambda + \\zeta_j \\quad \\text{for every source } j \\text{ (joint)}" if latex else
+                  "sum_i w_i (dL_i/dz_i)(dz_i/dr_j) + lambda + zeta_j   for every source j (joint)"),
+        "step1": ("-w_i \\, \\partial L_i / \\partial z_i \\text{ at } z_i = p_i "
+                  "\\quad \\text{for every target (step 1)}" if latex else
+                  "-w_i dL_i/dz_i at z_i = p_i   for every target i (two_step, direction)"),
+        "step2": ("\\max t : z_i(r) \\ge t p_i \\quad \\text{(step 2)}" if latex
+                  else "max t with z_i(r) >= t p_i   (two_step, magnitude)"),
+    }
+    kept = [key for key in names if model.law.effective_ratio or not key.startswith("step")]
+    return [(names[key][latex], "=", rhs[key]) for key in kept]
+
+
+def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
+    """Return z, loss and stationarity of each language, with its name in place of an index."""
+    show: Printer = sp.latex if latex else sp.sstr
+    z = {target: model.templates.expand_z(model.sources, target) for target in model.targets}
+    losses = model.templates.expand(model.sources, model.targets)
+    lines: list[Line] = [(f"z_{{{t}}}" if latex else f"z_{t}", "=", show(z[t])) for t in model.targets]
+    lines += [(f"L_{{{t}}}" if latex else f"L_{t}", "=", show(losses[t])) for t in model.targets]
+    for source in model.sources:
+        ratio = sp.Symbol(f"r_{source}", **r_j.assumptions0)
+        total = sp.Symbol("lambda") + sp.Symbol(f"zeta_{source}")
+        for target in model.targets:
+            slope = sp.Symbol(f"w_{target}") * sp.Symbol(f"Lprime_{target}" if latex else f"dL_{target}/dz_{target}")
+            total += slope * sp.diff(z[target], ratio)
+        lines.append(("0", "=", show(total)))
+    return lines
+
+
+def _constraints(rows: Sequence[LinearRow], latex: bool) -> list[Line]:
+    """Return the linear rows, each with its name."""
+    relation = "\\le" if latex else "<="
+    lines: list[Line] = []
+    for row in rows:
+        show: Printer = sp.latex if latex else sp.sstr
+        middle = show(sp.Add(*(sp.Symbol(f"r_{name}") * (1 if value == 1 else value)
+                               for name, value in row.coefficients.items())))
+        low = f"{row.lower:.6g} {relation} " if row.lower > -float("inf") else ""
+        high = f" {relation} {row.upper:.6g}" if row.upper < float("inf") else ""
+        name = f"\\text{{{row.name}}}" if latex else row.name
+        lines.append((name, ":", f"{low}{middle}{high}"))
+    return lines
+
+
+def _printer(model: MixtureModel, latex: bool) -> Printer:
+    """Return a printer that puts an index on every parameter, and on z."""
+    renamed = {model.law.z: sp.Symbol("z_i", positive=True), r_i: sp.Symbol("r_i", nonnegative=True)}
+
+    def index(parameter: Parameter) -> sp.Symbol:
+        return sp.Symbol(f"{parameter.name}_{_INDEX[parameter.per]}", **parameter.symbol.assumptions0)
+
+    renamed |= {p.symbol: index(p) for p in model.templates.parameters}
+    return lambda expression: (sp.latex if latex else sp.sstr)(expression.subs(renamed, simultaneous=True))

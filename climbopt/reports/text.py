@@ -1,0 +1,216 @@
+"""Tables that a person reads at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from climbopt.certificate import Certificate, NamedMultiplier, Verdict
+from climbopt.fitting import Errors, Fit, Score
+from climbopt.reports.json import backends_json
+from climbopt.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 40
+"""Languages shown; of more, those with the largest ratios."""
+NO_VALUE = "–"
+
+
+def _table(title: str, *columns: str, left: int = 1) -> Table:
+    """Return an empty table whose first `left` columns are text and whose others are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
+    return table
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line as it is: names hold square brackets, which rich would take for markup."""
+    console.print(line, highlight=False, markup=False)
+
+
+def _number(value: float | None, form: str) -> str:
+    return NO_VALUE if value is None or value != value else format(value, form)
+
+
+def _tokens(tokens: float) -> str:
+    """Return a token count with three digits and its power of a thousand."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.3g} {letter}"
+    return f"{tokens:.3g}"
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Print an answer: the ratios in per cent, what holds them, the two-step gap and the certificate."""
+    problem = result.problem
+    if result.ratios is None:
+        solution = result.solution
+        words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
+        console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
+        return
+    console.print(_allocation(result))
+    console.print()
+    _say(console, f"weighted loss {_number(result.objective, '.8f')} nats/token{_gap_words(result)}")
+    if result.two_step is not None:
+        _print_steps(result, console)
+    if result.solution is not None:
+        solution = result.solution
+        console.print(
+            f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
+            f"{_number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
+    if result.certificate is not None:
+        _print_certificate(result.certificate, result.procedure, console)
+
+
+def _allocation(result: Result) -> Table:
+    """Return the table of languages."""
+    problem, ratios = result.problem, result.ratios or {}
+    table = _table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
+                   "tokens", "z %", "loss", "marginal benefit", "held by")
+    table.columns[-1].justify = "left"
+    names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
+    shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
+    for name in shown:
+        ratio = ratios.get(name)
+        z = result.effective_ratios.get(name)
+        table.add_row(
+            name, _number(None if ratio is None else 100 * ratio, ".3f"),
+            NO_VALUE if ratio is None else _tokens(ratio * problem.budget),
+            _number(None if z is None else 100 * z, ".3f"), _number(result.losses.get(name), ".5f"),
+            _number(result.marginal_benefit.get(name), ".5f"), _held_by(result.certificate, name))
+    if len(shown) < len(names):
+        table.add_row(f"and {len(names) - len(shown)} more", *[""] * 6)
+    return table
+
+
+def _held_by(certificate: Certificate | None, language: str) -> str:
+    """Return the active constraints on a language's own ratio, with their shadow prices."""
+    if certificate is None:
+        return ""
+    return ", ".join(
+        f"{name.split('[')[0]} ({_price(one)})"
+        for name, one in certificate.multipliers.items()
+        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[")))
+
+
+def _price(one: NamedMultiplier) -> str:
+    """Return a shadow price in nats; per billion where it is per token."""
+    if one.unit.startswith("token"):
+        return f"{1e9 * one.shadow_price:+.2g} per B {one.unit.replace('token', 'tokens', 1)}"
+    return f"{one.shadow_price:+.2g} per {one.unit}"
+
+
+def _gap_words(result: Result) -> str:
+    """Return what two_step loses, in words."""
+    gap = result.two_step_gap
+    if gap is None:
+        return ""
+    share = "" if gap.share is None else f", {100 * gap.share:.2f} % of the reducible loss"
+    who = "this" if result.procedure == "two_step" else "two-step"
+    return f"; {who} loses {gap.absolute:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
+
+
+def _print_steps(result: Result, console: Console) -> None:
+    """Print direction, magnitude and slack rows."""
+    steps = result.two_step
+    if steps is None:
+        return
+    ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
+    _say(console, f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
+                  f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})")
+    for row in steps.slack[:MOST_ROWS]:
+        _say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
+
+
+def _print_certificate(certificate: Certificate, procedure: str, console: Console) -> None:
+    """Print verdict, residuals and bound."""
+    unit = "" if procedure == "two_step" else " nats"
+    words = certificate.verdict.value
+    if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:
+        words = f"global within {certificate.gap:.1e}{unit}"
+    style = "bold green" if certificate.passed else "bold red"
+    console.print(Text(f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style=style))
+    residuals = ", ".join(f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
+                          for name, residual in certificate.residuals.items())
+    _say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
+    if certificate.licq is not None:
+        curvature = "a vertex" if certificate.second_order is None else f"{certificate.second_order:.3g}"
+        lower = certificate.lower_bound
+        bound = "no global bound proved" if lower is None else (
+            f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
+        _say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; least curvature {curvature}; {bound}")
+    if certificate.weakly_active:
+        _say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
+
+
+def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
+    """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
+    if scores:
+        table = _table("cross-validation over whole runs", "interaction", "mae", "mre %", "spearman", "zero-shot mae")
+        for score in scores:
+            table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}", f"{score.spearman:.4f}",
+                          _number(score.zero_shot_mae, ".4f"))
+        console.print(table)
+        console.print()
+    model = fitted.model
+    table = _table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
+                   "language", "mae", "mre %", "R2", "zero-shot mae")
+    for name, one in (*fitted.errors.items(), ("all", fitted.overall)):
+        table.add_row(name, f"{one.mae:.5f}", f"{100 * one.mre:.3f}", _number(one.r2, ".5f"),
+                      _number(one.zero_shot_mae, ".4f"))
+    console.print(table)
+    for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            _say(console, f"{label}: {', '.join(names[:8])}{more}")
+    if fitted.left_out:
+        console.print(fitted.left_out)
+    _say(console, f"{fitted.seconds:.2f} s")
+
+
+def print_backends(console: Console) -> None:
+    """Print each backend: its solver's version, or why it is not available."""
+    table = _table("backends", "name", "available", "solver", left=3)
+    for row in backends_json():
+        if isinstance(row, dict):
+            table.add_row(str(row["name"]), "yes" if row["available"] else "no",
+                          str(row["version"] if row["available"] else row["reason"]))
+    console.print(table)
+
+
+def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool) -> None:
+    """Print predictions, and how far they are from losses that were given.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the column predicted.
+    errors : Errors or None
+    console : Console
+    listed : bool
+        Whether to list the rows; they may have gone to a file.
+    """
+    missing = int(table["predicted"].isna().sum())
+    if listed:
+        rows = _table("predicted losses", "run", "language", "ratio %", "tokens", "loss", "predicted", left=2)
+        for row in table.head(MOST_ROWS).to_dict("records"):
+            loss = row.get("loss")
+            rows.add_row(str(row["run"]), str(row["language"]), f"{100 * float(row['ratio']):.3f}",
+                         _tokens(float(row["tokens"])), _number(None if loss is None else float(loss), ".5f"),
+                         _number(float(row["predicted"]), ".5f"))
+        console.print(rows)
+        if len(table) > MOST_ROWS:
+            _say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
+    _say(console, f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's "
+                  "domain)" if missing else f"{len(table)} rows predicted")
+    if errors is not None:
+        zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
+        _say(console, f"MAE {errors.mae:.5f} nats, MRE {100 * errors.mre:.3f} %, R2 {_number(errors.r2, '.5f')}"
+                      f"{zero_shot}")

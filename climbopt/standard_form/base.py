@@ -1,0 +1,137 @@
+"""StandardForm: what every backend takes, always a minimisation.
+
+    min f(x)   s.t.  x_lower <= x <= x_upper,  a_lower <= A x <= a_upper,  c_lower <= c(x) <= c_upper
+
+x is the ratios r, or r with auxiliaries behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from climbopt.polytope import Polytope
+from climbopt.templates import Array
+
+
+@dataclass(frozen=True)
+class Side:
+    """The name of one bound or row, and the user's number behind it.
+
+    Parameters
+    ----------
+    name : str
+        ``constraint[language]``.
+    per_unit : float
+        d bound / d (the user's number).
+    unit : str
+        The user's unit.
+    tied : tuple of str
+        Other constraints that set the same bound to the same value; this one has the multiplier.
+    """
+
+    name: str
+    per_unit: float = 1.0
+    unit: str = "ratio"
+    tied: tuple[str, ...] = ()
+
+
+class Evaluation(Protocol):
+    """Functions and derivatives of a standard form at one x; computed when asked for."""
+
+    @property
+    def value(self) -> float:
+        """f(x); NaN outside the domain."""
+        ...
+
+    @property
+    def gradient(self) -> Array:
+        """Gradient of f, (n,)."""
+        ...
+
+    @property
+    def rows(self) -> Array:
+        """c(x), (k,)."""
+        ...
+
+    @property
+    def jacobian(self) -> Array:
+        """Jacobian of c, (k, n)."""
+        ...
+
+    def hessian(self, weight: float, multipliers: Array) -> Array:
+        """Return weight * Hess f + sum_i multipliers_i Hess c_i, (n, n), symmetric."""
+        ...
+
+
+class Functions(Protocol):
+    """The nonlinear functions f and c of a standard form."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of entries of c."""
+        ...
+
+    def at(self, x: Array) -> Evaluation:
+        """Return their evaluation at x, (n,)."""
+        ...
+
+    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
+        """Return whether f + multipliers'c is proved convex on a polytope."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class StandardForm:
+    """min f(x) over a polytope with nonlinear rows; names lead back to the user's constraints.
+
+    Parameters
+    ----------
+    variables : tuple of str
+        Names of x, (n,); the first `n_ratios` are the sources.
+    polytope : Polytope
+        Bounds and linear rows.
+    functions : Functions
+        f and c.
+    c_lower, c_upper : ndarray, (k,)
+    lower_sides, upper_sides : tuple of Side
+        One a variable; for infinite bounds they name nothing.
+    row_sides, c_sides : tuple of Side
+        One a row of A, and one an entry of c.
+    n_ratios : int
+        How many of x are ratios.
+    domain_rows : tuple of bool
+        Which entries of c only keep z in its law's domain.
+    start : ndarray, (n,)
+        Where a cold solve begins: inside every bound that can be strict.
+    """
+
+    variables: tuple[str, ...]
+    polytope: Polytope
+    functions: Functions
+    c_lower: Array
+    c_upper: Array
+    lower_sides: tuple[Side, ...]
+    upper_sides: tuple[Side, ...]
+    row_sides: tuple[Side, ...]
+    c_sides: tuple[Side, ...]
+    n_ratios: int
+    domain_rows: tuple[bool, ...]
+    start: Array
+
+    @property
+    def n(self) -> int:
+        """Number of variables."""
+        return len(self.variables)
+
+    @cached_property
+    def has_nonlinear_rows(self) -> bool:
+        """Whether c has rows beside those that keep z in its domain."""
+        return not all(self.domain_rows)
+
+    def from_start(self, start: Array) -> StandardForm:
+        """Return the form with another start."""
+        return replace(self, start=np.asarray(start, dtype=float))

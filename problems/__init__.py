@@ -1,0 +1,1 @@
+"""The problems that ship with climbopt: NAME.toml, with its data in NAME/."""
