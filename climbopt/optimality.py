@@ -22,6 +22,8 @@ from climbopt.templates import Array
 
 ACTIVE = 1e-7
 """A row nearer to its limit than this is active, in the row's own unit."""
+SIGN_ROUNDING = 1e-12
+"""A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
 
 Condition = Literal["stationarity", "primal", "dual", "complementarity"]
 
@@ -121,11 +123,12 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
     values = np.zeros(sides.size)
     values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -gradient[~on_bound], rcond=None)[0]
     values[:n] = np.where(on_bound, -(gradient + rows.gradients.T @ values[n:]), 0.0)
-    if ((values < lower) | (values > upper)).any():  # signs matter: all at once
+    wrong = np.maximum(np.maximum(lower - values, values - upper), 0.0).max()
+    if wrong > SIGN_ROUNDING * scale(form, x):  # signs matter: all at once
         moved = np.flatnonzero(sides)
         columns = np.hstack([np.eye(n)[:, on_bound], chosen.T])
-        fitted = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), tol=1e-14)
-        values[moved] = np.clip(fitted.x, lower[moved], upper[moved])
+        values[moved] = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
+    values = np.clip(values, lower, upper)
     k = n + len(form.row_sides)
     return Multipliers(values[:n], values[n:k], values[k:])
 

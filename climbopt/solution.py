@@ -26,6 +26,11 @@ class Termination(Enum):
     INTERRUPTED = "the solve was interrupted"
     FAILED = "the solver failed for a reason of its own; read raw_status"
 
+    @property
+    def settled(self) -> bool:
+        """Whether the solver stopped of itself at a point it could not better; the certificate has the last word."""
+        return self in (Termination.SOLVED, Termination.ALMOST_SOLVED, Termination.STALLED)
+
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:

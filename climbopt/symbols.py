@@ -7,10 +7,13 @@ domain: a law whose ``z`` is declared positive is evaluated at z > 0 only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import sympy as sp
+
+from climbopt.errors import InputError
 
 Per = Literal["target", "source", "pair"]
 Unit = Literal["1", "nats", "tokens", "params"]
@@ -60,8 +63,9 @@ class Parameter:
         value where the source is the target itself.
     unit : {"1", "nats", "tokens", "params"}
         Tokens and params count in the model's units.
-    prior : Prior
-        What `fit` assumes before it has seen a run.
+    prior : Prior, optional
+        What `fit` assumes before it has seen a run; by default around 1 for a positive symbol, around 0 for
+        others, with spread 1.
     meaning : str
         A few words for reports.
     """
@@ -69,8 +73,16 @@ class Parameter:
     symbol: sp.Symbol
     per: Per
     unit: Unit = "1"
-    prior: Prior = Prior(0.0, 1.0)
+    prior: Prior = Prior(math.nan, 1.0)
     meaning: str = ""
+
+    def __post_init__(self) -> None:
+        positive = bool(self.symbol.is_positive)
+        if math.isnan(self.prior.center):
+            object.__setattr__(self, "prior", Prior(1.0 if positive else 0.0, self.prior.spread))
+        if self.prior.spread <= 0 or (positive and self.prior.center <= 0):
+            raise InputError(f"the prior of '{self.name}' is {self.prior}; a spread is positive, and so is the center "
+                             "of a positive parameter")
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from climbopt.errors import InputError
 from climbopt.interactions import Interaction
 from climbopt.laws import Law
 from climbopt.symbols import D, N, Parameter, r_i, r_j
@@ -90,6 +91,12 @@ class Templates:
 
     law: Law
     interaction: Interaction
+
+    def __post_init__(self) -> None:
+        shared = {p.name for p in self.law.parameters} & {p.name for p in self.interaction.parameters}
+        if shared:
+            raise InputError(f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a parameter "
+                             f"'{shared.pop()}'; rename one of them")
 
     @cached_property
     def loss(self) -> Template:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,8 +16,10 @@ from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import Evaluation, StandardForm
 from climbopt.templates import Array
 
-NATIVE_SHARE = 1e-5
+NATIVE_SHARE = 1e-7
 """Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
+LEAST_NATIVE = 1e-13
+"""As far as Ipopt still gets in double precision."""
 INFINITE = 2e19
 """What Ipopt takes as no bound."""
 
@@ -49,8 +52,9 @@ STATUS = {
 class Ipopt:
     """Ipopt through cyipopt.
 
-    Native settings: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the tolerance,
-    bound_relax_factor 0 (Ipopt would move bounds by 1e-8). Any option of Ipopt may be given by its own name.
+    Native settings: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the tolerance
+    (where a bound is active with multiplier 0, the slack left is about its square root), bound_relax_factor 0
+    (Ipopt would move bounds by 1e-8). Any option of Ipopt may be given by its own name.
     """
 
     name: ClassVar[str] = "ipopt"
@@ -74,7 +78,7 @@ class Ipopt:
             lb=_finite(polytope.x_lower), ub=_finite(polytope.x_upper),
             cl=_finite(np.append(polytope.a_lower, form.c_lower)),
             cu=_finite(np.append(polytope.a_upper, form.c_upper)))
-        native = options.tolerance * NATIVE_SHARE
+        native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {
             "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
             "bound_relax_factor": 0.0, "print_level": 0, "sb": "yes", "nlp_scaling_method": "none",
@@ -89,12 +93,23 @@ class Ipopt:
                                  "mind the type") from None
         x, info = problem.solve(form.start)
         status = Termination.TIME_LIMIT if callbacks.out_of_time else STATUS.get(info["status"], Termination.FAILED)
-        n_rows = polytope.A.shape[0]
-        multipliers = Multipliers(bounds=info["mult_x_U"] - info["mult_x_L"], rows=info["mult_g"][:n_rows],
-                                  nonlinear=info["mult_g"][n_rows:])
+        multipliers = _multipliers(form, x, info)
         message = info["status_msg"]
         raw = message.decode() if isinstance(message, bytes) else str(message)
         return evaluator.solution(self, x, multipliers, status, raw, callbacks.iterations)
+
+
+def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Multipliers:
+    """Return Ipopt's multipliers, whose signs are ours; it has none for a variable whose bounds are equal.
+
+    Those are what the others leave of the gradient.
+    """
+    polytope, n_rows = form.polytope, form.polytope.A.shape[0]
+    rows, nonlinear = info["mult_g"][:n_rows], info["mult_g"][n_rows:]
+    evaluation = form.functions.at(x)
+    left = evaluation.gradient + polytope.A.T @ rows + evaluation.jacobian.T @ nonlinear
+    bounds = np.where(polytope.x_lower == polytope.x_upper, -left, info["mult_x_U"] - info["mult_x_L"])
+    return Multipliers(bounds, rows, nonlinear)
 
 
 def _finite(bound: Array) -> Array:

@@ -10,27 +10,34 @@ import scipy
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint, OptimizeResult, minimize
 from scipy.sparse import csr_array
 
-from climbopt.backends.base import Evaluator, Options, TimeUpError
+from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError
 from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
-NATIVE = {"gtol": 1e-12, "xtol": 1e-14, "barrier_tol": 1e-14, "maxiter": 3000}
-"""At scipy's own defaults it stops at gaps of about 1e-6; these reach 1e-9 in r at a regular optimum."""
+NATIVE = {"gtol": 0.0, "xtol": 1e-10, "barrier_tol": 1e-13, "maxiter": 3000}
+"""gtol would stop it at whatever barrier parameter it has reached, 1e-6 short of a bound; so it stops by xtol."""
+FEASIBLE = 1e-9
+"""Constraint violation up to which a point that meets xtol is a solution."""
+HANGS_AFTER = 40
+"""Iterations without any change of point or trust region after which it is stopped."""
 KNOWN: dict[str, type] = {
     "gtol": float, "xtol": float, "barrier_tol": float, "maxiter": int, "initial_constr_penalty": float,
     "initial_tr_radius": float, "initial_barrier_parameter": float, "initial_barrier_tolerance": float,
     "factorization_method": str,
 }
-STATUS = {0: Termination.ITERATION_LIMIT, 1: Termination.SOLVED, 2: Termination.SOLVED, 3: Termination.TIME_LIMIT,
+STATUS = {0: Termination.ITERATION_LIMIT, 1: Termination.SOLVED, 2: Termination.SOLVED, 3: Termination.STALLED,
           4: Termination.STALLED}
+"""trust-constr's status by number; 3 is a callback's stop, here for hanging (a time limit is told apart before)."""
 
 
 @dataclass(frozen=True)
 class TrustConstr:
     """scipy.optimize.minimize(method="trust-constr").
 
-    Native settings: `NATIVE`, whatever the tolerance; its own stopping tests do not scale with it.
+    Native settings: `NATIVE`, whatever the tolerance; its own stopping tests do not scale with it. Bounds are kept
+    strictly (`keep_feasible`) where there are no nonlinear rows: without that it can hang at the start, and with it
+    it can run away from the equations where there are. Where one way fails the other is tried.
     """
 
     name: ClassVar[str] = "trust_constr"
@@ -50,29 +57,60 @@ class TrustConstr:
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
         evaluator = Evaluator(form, options.time_limit)
-        polytope, no_rows = form.polytope, np.zeros(form.functions.n_rows)
-        constraints = [LinearConstraint(polytope.A, polytope.a_lower, polytope.a_upper, keep_feasible=True)]
-        if form.functions.n_rows:
-            constraints.append(NonlinearConstraint(
-                lambda x: evaluator.at(x).rows, form.c_lower, form.c_upper,
-                jac=lambda x: csr_array(evaluator.at(x).jacobian),
-                hess=lambda x, v: evaluator.at(x).hessian(0.0, v)))
+        first = not form.functions.n_rows
         try:
-            result = minimize(
-                lambda x: evaluator.at(x).value, form.start, method="trust-constr",
-                jac=lambda x: evaluator.at(x).gradient, hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
-                bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=True), constraints=constraints,
-                options={**native, "sparse_jacobian": True},
-                callback=lambda x, state: evaluator.time_is_up)
+            result = _run(form, evaluator, native, strict=first)
+            if _status(result) in (Termination.STALLED, Termination.FAILED) and not evaluator.time_is_up:
+                result = _run(form, evaluator, native, strict=not first)
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         except ValueError as error:  # scipy refuses matrices that are not finite
             if not evaluator.seen_nan:
                 raise
             return evaluator.solution(self, None, None, Termination.NOT_A_NUMBER, str(error), None)
-        status = STATUS.get(int(result.status), Termination.FAILED)
+        status = Termination.TIME_LIMIT if evaluator.time_is_up else _status(result)
         return evaluator.solution(self, result.x, _multipliers(result, form), status, str(result.message),
                                   int(result.nit))
+
+
+def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue], *, strict: bool) -> OptimizeResult:
+    """Return scipy's result from the form's start."""
+    polytope, no_rows = form.polytope, np.zeros(form.functions.n_rows)
+    constraints = [LinearConstraint(polytope.A, polytope.a_lower, polytope.a_upper)]
+    if form.functions.n_rows:
+        constraints.append(NonlinearConstraint(
+            lambda x: evaluator.at(x).rows, form.c_lower, form.c_upper,
+            jac=lambda x: csr_array(evaluator.at(x).jacobian), hess=lambda x, v: evaluator.at(x).hessian(0.0, v)))
+    unmoved = _Unmoved()
+    return minimize(
+        lambda x: evaluator.at(x).value, form.start, method="trust-constr", jac=lambda x: evaluator.at(x).gradient,
+        hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
+        bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=strict), constraints=constraints,
+        options={**native, "sparse_jacobian": True},
+        callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius))
+
+
+def _status(result: OptimizeResult) -> Termination:
+    """Return why scipy stopped; its own test of feasibility uses gtol, which is 0 here."""
+    status = STATUS.get(int(result.status), Termination.FAILED)
+    if status is Termination.STALLED and result.constr_violation <= FEASIBLE and result.tr_radius <= NATIVE["xtol"]:
+        return Termination.SOLVED
+    return status
+
+
+class _Unmoved:
+    """Counts iterations in which neither the point nor the trust region changed."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, float] | None = None
+        self._count = 0
+
+    def too_long(self, x: Array, radius: float) -> bool:
+        """Return whether nothing has moved for `HANGS_AFTER` iterations."""
+        now = (x.tobytes(), float(radius))
+        self._count = self._count + 1 if now == self._last else 0
+        self._last = now
+        return self._count >= HANGS_AFTER
 
 
 def _multipliers(result: OptimizeResult, form: StandardForm) -> Multipliers:

@@ -24,11 +24,11 @@ ZERO_SHOT_NOISE = 0.07
 """The same where the target has a ratio of 0: no published form predicts these rows as well as the others."""
 CEILING, CEILING_SPREAD = 1.05, 0.01
 """A prediction above CEILING times a target's largest measured loss counts as a residual, on this scale."""
-CEILING_ROUNDS = 3
+CEILING_ROUNDS = 6
 START_OFFSETS = (0.0, -1.0, 1.0)
 """Starts: the targets' interaction parameters at this many prior spreads from their centers."""
-INTERIOR = 0.2
-"""A coordinate that starts on its bound is moved in by this share of its spread."""
+INTERIOR = 1.0
+"""A coordinate whose prior centers on its bound starts this many spreads inside."""
 AT_BOUND = 1e-3
 """A coordinate nearer to its bound than this share of its spread counts as being at it."""
 UNIDENTIFIED = 0.95
@@ -204,17 +204,15 @@ def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
 
 
 def _solve_block(block: Block, n_starts: int) -> _Solved:
-    """Return the best of several starts, with ceilings added wherever a prediction runs past them."""
+    """Return the best of several starts; then ceilings are added wherever a prediction runs past them."""
+    best = min((block.solve(start) for start in _starts(block, n_starts)), key=lambda result: float(result.cost))
     if not block.form.interaction.vanishes_without_own_data:
-        block = block.with_ceilings(block.vertices(), CEILING, CEILING_SPREAD)
-    starts = _starts(block, n_starts)
-    best = min((block.solve(start) for start in starts), key=lambda result: float(result.cost))
-    for _ in range(CEILING_ROUNDS):
-        above = block.above_ceiling(best.x, CEILING + 3 * CEILING_SPREAD)
-        if not len(above[0]):
-            break
-        block = block.with_ceilings(above, CEILING, CEILING_SPREAD)
-        best = block.solve(best.x)
+        for _ in range(CEILING_ROUNDS):
+            above = block.above_ceiling(best.x, CEILING + 3 * CEILING_SPREAD)
+            if not len(above[0]):
+                break
+            block = block.with_ceilings(above, CEILING, CEILING_SPREAD)
+            best = block.solve(best.x)
     return _Solved(block, best.x, best.jac, float(best.cost))
 
 

@@ -138,7 +138,7 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
         return Answer(None, form, None, solution)
     ratios = project(solution.x, form.polytope)[:-1]
     x = np.append(ratios, _reach(form, ratios, direction))
-    if solution.termination is Termination.SOLVED:
+    if solution.termination.settled:
         x = _tie_broken(problem, form, x, direction, backend, options)
     multipliers = recover(form, x)
     details = TwoStep(
@@ -164,7 +164,7 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
         least, ((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
         [Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)]).from_start(x[:-1])
     solution = choose(second, backend).solve(second, options)
-    if solution.x is None or solution.termination is not Termination.SOLVED:
+    if solution.x is None or not solution.termination.settled:
         return x
     ratios = project(solution.x, second.polytope)
     reach = _reach(form, ratios, direction)
@@ -214,7 +214,7 @@ def _iterated(problem: AllocationProblem, backend: str | None, options: Options)
             form = form.from_start(np.append(warm, START_SHARE * _reach(form, warm, direction)))
         solution = choose(form, backend).solve(form, options)
         last.append((form, solution, direction))
-        if solution.x is None or solution.termination is not Termination.SOLVED or len(last) > MAX_MAGNITUDES:
+        if solution.x is None or not solution.termination.settled or len(last) > MAX_MAGNITUDES:
             raise StopIteration
         return _reach(form, project(solution.x, form.polytope)[:-1], direction) - t
 
@@ -228,7 +228,6 @@ def _iterated(problem: AllocationProblem, backend: str | None, options: Options)
         excess(float(brentq(excess, low, high, xtol=SETTLED)))
     except StopIteration:
         form, solution, direction = last[-1]
-        stopped = (Termination.ITERATION_LIMIT if solution.termination is Termination.SOLVED
-                   else solution.termination)
+        stopped = Termination.ITERATION_LIMIT if solution.termination.settled else solution.termination
         return _answer(problem, form, replace(solution, termination=stopped), direction, backend, options, len(last))
     return _answer(problem, *last[-1], backend, options, len(last))

@@ -1,5 +1,15 @@
-"""For tests of climbopt and of other people's laws and backends."""
+"""For tests of climbopt, and for authors of other laws, interactions and backends."""
 
-from climbopt.testing.generate import family_problem
+from climbopt.testing.conformance import (
+    CASES,
+    Case,
+    check_bad_option,
+    check_case,
+    check_limits,
+    check_not_a_number,
+    check_report,
+)
+from climbopt.testing.generate import family_model, family_problem
 
-__all__ = ["family_problem"]
+__all__ = ["CASES", "Case", "check_bad_option", "check_case", "check_limits", "check_not_a_number", "check_report",
+           "family_model", "family_problem"]

@@ -1,0 +1,233 @@
+"""The conformance suite: what every backend must do, on problems whose answers were derived by hand.
+
+A backend's author runs each check on each case; a case that the backend refuses is an exclusion that its own
+`refusal` must explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climbopt.backends import Backend, Options
+from climbopt.certificate import certify, repair
+from climbopt.constraints import Cap, Constraint, Floor, Group, Supply
+from climbopt.errors import InputError
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
+from climbopt.model import MixtureModel
+from climbopt.optimality import Rows, flat
+from climbopt.problem import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.procedures.two_step import magnitude_form
+from climbopt.solution import Solution, Termination
+from climbopt.standard_form import Evaluation, Functions, StandardForm
+from climbopt.polytope import Polytope
+from climbopt.templates import Array
+
+RATIO_TOLERANCE = 1e-6
+MULTIPLIER_TOLERANCE = 1e-4
+UNIT = 1e9
+"""Token unit and budget of the cases, so that D is 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One problem with its answer.
+
+    Parameters
+    ----------
+    name : str
+    form : callable
+        Builds the standard form.
+    x : tuple of float
+        The optimum.
+    multipliers : mapping of str to float
+        By name; the others are 0. Signs as everywhere: >= 0 where the upper side is active.
+    """
+
+    name: str
+    form: Callable[[], StandardForm]
+    x: tuple[float, ...]
+    multipliers: Mapping[str, float]
+
+
+def _model(B: tuple[float, ...], interaction: str = "none", b: tuple[tuple[float, ...], ...] | None = None
+           ) -> MixtureModel:
+    """Return L_i = 1 + B_i / z_i for languages a, b, c, ...; with linear interaction z_i = r_i + sum b_ij r_j."""
+    names, m = tuple("abcdef"[: len(B)]), len(B)
+    values: dict[str, Array] = {"E": np.ones(m), "B": np.array(B), "beta": np.ones(m)}
+    if b is not None:
+        values |= {"b": np.array(b), "k": np.zeros((m, m))}
+    return MixtureModel(LAWS["power"], INTERACTIONS[interaction], names, names, values, UNIT)
+
+
+def _joint(model: MixtureModel, *constraints: Constraint, history: Mapping[str, float] | None = None,
+           weights: Mapping[str, float] | None = None, supply: Mapping[str, float] | None = None) -> StandardForm:
+    return joint_form(AllocationProblem(model, UNIT, constraints=constraints, history=history or {},
+                                        weights=weights or {}, supply=supply or {}))
+
+
+def _magnitude() -> StandardForm:
+    return magnitude_form(AllocationProblem(_model((4.0, 1.0)), UNIT), np.array([2 / 3, 1 / 3]))
+
+
+_THREE = (4.0, 1.0, 0.04)
+
+CASES: tuple[Case, ...] = (
+    # one variable, fixed by the simplex: lambda = B / r^2
+    Case("one source", lambda: _joint(_model((4.0,))), (1.0,), {"simplex": 4.0}),
+    # r in proportion to sqrt(B) = (2, 1, 0.2); lambda = w B / r^2
+    Case("no constraint", lambda: _joint(_model(_THREE)), (0.625, 0.3125, 0.0625), {"simplex": 4 / 3 / 0.390625}),
+    # weights w = (0.5, 0.5, 0): the target c does not count, so that its source gets nothing; lambda = 0.5 * 4 * 2.25
+    Case("weight 0", lambda: _joint(_model(_THREE), weights={"c": 0.0}), (2 / 3, 1 / 3, 0.0),
+         {"simplex": 4.5, "nonnegative[c]": -4.5}),
+    # c at its floor of 0.25: the others share 0.75 as 2 : 1; lambda = 16/3, zeta_c = 0.64/3 - 16/3
+    Case("floor", lambda: _joint(_model(_THREE), Floor({"c": 0.25})), (0.5, 0.25, 0.25),
+         {"simplex": 16 / 3, "floor[c]": -5.12}),
+    # a at its cap of 0.4: the others share 0.6 as 1 : 0.2; lambda = 4/3, zeta_a = 25/3 - 4/3
+    Case("cap", lambda: _joint(_model(_THREE), Cap({"a": 0.4})), (0.4, 0.5, 0.1), {"simplex": 4 / 3, "cap[a]": 7.0}),
+    # the same bound through a supply of 0.2 B tokens at two epochs
+    Case("supply", lambda: _joint(_model(_THREE), Supply({"a": 2.0}), supply={"a": 0.2e9}), (0.4, 0.5, 0.1),
+         {"simplex": 4 / 3, "supply[a]": 7.0}),
+    # a + b at most 0.8, shared as 2 : 1; lambda = 1/3, mu = 75/16 - 1/3
+    Case("group", lambda: _joint(_model(_THREE), Group(("a", "b"), upper=0.8)), (8 / 15, 4 / 15, 0.2),
+         {"simplex": 1 / 3, "group": 209 / 48}),
+    # a group whose lower side is active: b + c at least 0.6, shared as 1 : 0.2; lambda = 4 / 0.48, mu = 4/3 - 25/3
+    Case("group from below", lambda: _joint(_model(_THREE), Group(("b", "c"), lower=0.6)), (0.4, 0.5, 0.1),
+         {"simplex": 25 / 3, "group": -7.0}),
+    # floor and cap of b both 0.2: the others share 0.8 as 2 : 0.2; lambda = 121/48, zeta_b = 25/3 - 121/48
+    Case("fixed", lambda: _joint(_model(_THREE), Floor({"b": 0.2}), Cap({"b": 0.2})), (8 / 11, 0.2, 0.8 / 11),
+         {"simplex": 121 / 48, "cap[b]": 5.8125}),
+    # a floor at the free optimum: active with multiplier 0
+    Case("weakly active floor", lambda: _joint(_model(_THREE), Floor({"c": 0.0625})), (0.625, 0.3125, 0.0625),
+         {"simplex": 4 / 3 / 0.390625}),
+    # z_a = r_a + 0.75 r_b, z_b = r_b with B = (4, 1): z_a = z_b = 0.8
+    Case("transfer", lambda: _joint(_model((4.0, 1.0), "linear", ((0.0, 0.75), (0.0, 0.0)))), (0.2, 0.8),
+         {"simplex": 3.125}),
+    # as many tokens trained before, all in a: cumulative ratios 2/3 and 1/3 at D = 2, so that r = 1/3 and 2/3;
+    # gradient = -w B / (2 rho^2) * 1/2
+    Case("history", lambda: _joint(_model((4.0, 1.0)), history={"a": UNIT}), (1 / 3, 2 / 3), {"simplex": 1.125}),
+    # step 2 without interaction: r = t p, t = 1, every share row has multiplier -1
+    Case("magnitude", _magnitude, (2 / 3, 1 / 3, 1.0), {"simplex": 1.0, "share[a]": -1.0, "share[b]": -1.0}),
+)
+
+
+def check_case(backend: Backend, case: Case) -> None:
+    """Assert that a backend solves a case: point, multipliers by sign and value, certificate, and what it reports.
+
+    Raises
+    ------
+    AssertionError
+        With the backend, the case and what differs.
+    """
+    form = case.form()
+    assert backend.refusal(form) is None, f"{backend.name} refuses {case.name}: declare it as an exclusion"
+    solution = backend.solve(form, Options(time_limit=60.0))
+    where = f"{backend.name} on {case.name} ({solution.raw_status})"
+    assert solution.termination.settled, f"{where}: {solution.termination.value}"
+    assert solution.x is not None, where
+    x = repair(form, solution.x)
+    np.testing.assert_allclose(x, case.x, atol=RATIO_TOLERANCE, rtol=0, err_msg=where)
+    certificate = certify(form, x, claimed=solution.multipliers)
+    assert certificate.passed, f"{where}: {certificate.residuals}"
+    expected = np.zeros(form.n + len(form.row_sides) + len(form.c_sides))
+    rows = Rows(form, x)
+    for k in range(expected.size):
+        names = {rows.side(k, upper=upper).name for upper in (False, True)}
+        expected[k] = sum(value for name, value in case.multipliers.items() if name in names)
+    if solution.multipliers is not None:
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(flat(solution.multipliers) / scale, expected / scale, atol=MULTIPLIER_TOLERANCE,
+                                   rtol=0, err_msg=f"{where}: multipliers")
+    check_report(backend, solution)
+
+
+def check_report(backend: Backend, solution: Solution) -> None:
+    """Assert that what a solution says of itself is said in full; unknown is None, never 0 or text."""
+    assert solution.backend == backend.name
+    assert solution.backend_version == backend.version and any(c.isdigit() for c in backend.version)
+    assert isinstance(solution.termination, Termination) and solution.raw_status
+    assert solution.seconds >= 0
+    assert solution.iterations is None or (isinstance(solution.iterations, int) and solution.iterations >= 0)
+    assert solution.evaluations is None or (isinstance(solution.evaluations, int) and solution.evaluations >= 1)
+
+
+def check_limits(backend: Backend, form: StandardForm) -> None:
+    """Assert that an iteration limit of 1 and a time limit of a microsecond stop a backend, and are named.
+
+    Parameters
+    ----------
+    backend : Backend
+    form : StandardForm
+        One that takes more than an iteration from its start.
+    """
+    solution = backend.solve(form, Options(max_iterations=1))
+    assert solution.termination is not Termination.SOLVED, f"{backend.name} claims a solution after one iteration"
+    solution = backend.solve(form, Options(time_limit=1e-6))
+    assert solution.termination is Termination.TIME_LIMIT, f"{backend.name}: {solution.raw_status}"
+    assert solution.seconds < 5.0
+
+
+def check_bad_option(backend: Backend, form: StandardForm) -> None:
+    """Assert that an option which the solver does not know is refused by its name."""
+    try:
+        backend.solve(form, Options(native={"no_such_option": 1.0}))
+    except InputError as error:
+        assert "no_such_option" in str(error), str(error)
+        return
+    raise AssertionError(f"{backend.name} takes an option that does not exist")
+
+
+def check_not_a_number(backend: Backend, form: StandardForm) -> None:
+    """Assert that functions which turn into NaN away from the start give no wrong answer."""
+    broken = replace(form, functions=_Broken(form.functions, form.start))
+    solution = backend.solve(broken, Options(max_iterations=50, time_limit=20.0))
+    assert solution.termination is not Termination.SOLVED, f"{backend.name} solved a problem made of NaN"
+
+
+@dataclass(frozen=True, eq=False)
+class _Broken:
+    """Functions that are NaN everywhere but at one point."""
+
+    inner: Functions
+    start: Array
+
+    @property
+    def n_rows(self) -> int:
+        return self.inner.n_rows
+
+    def at(self, x: Array) -> Evaluation:
+        evaluation = self.inner.at(x)
+        return evaluation if np.array_equal(x, self.start) else _NotANumber(evaluation)
+
+    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class _NotANumber:
+    """An evaluation in which every function is NaN."""
+
+    inner: Evaluation
+
+    @property
+    def value(self) -> float:
+        return float("nan")
+
+    @property
+    def gradient(self) -> Array:
+        return np.full_like(self.inner.gradient, np.nan)
+
+    @property
+    def rows(self) -> Array:
+        return np.full_like(self.inner.rows, np.nan)
+
+    @property
+    def jacobian(self) -> Array:
+        return np.full_like(self.inner.jacobian, np.nan)
+
+    def hessian(self, weight: float, multipliers: Array) -> Array:
+        return np.full_like(self.inner.hessian(weight, multipliers), np.nan)

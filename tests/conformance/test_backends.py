@@ -1,0 +1,43 @@
+"""Each backend in the registry on each case of the suite; what a backend refuses, it must explain."""
+
+import pytest
+
+from climbopt.backends import BACKENDS, load
+from climbopt.testing import (
+    CASES,
+    check_bad_option,
+    check_case,
+    check_limits,
+    check_not_a_number,
+    family_problem,
+)
+from climbopt.procedures import joint_form
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request):
+    entry = BACKENDS[request.param]
+    if entry.missing:
+        pytest.skip(entry.missing)
+    return load(request.param)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(backend, case):
+    reason = backend.refusal(case.form())
+    if reason is not None:
+        assert backend.name in reason
+        pytest.skip(reason)
+    check_case(backend, case)
+
+
+def test_limits(backend):
+    check_limits(backend, joint_form(family_problem(12, seed=3)))
+
+
+def test_bad_option(backend):
+    check_bad_option(backend, joint_form(family_problem(4)))
+
+
+def test_not_a_number(backend):
+    check_not_a_number(backend, joint_form(family_problem(4)))

@@ -1,0 +1,43 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from climbopt.files import load_pilots
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
+from climbopt.model import MixtureModel
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40,
+                          suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
+
+PROBLEMS = Path(__file__).parents[1] / "problems"
+
+_SIZES = {"E": 1.0, "A": 0.5, "a": 0.3, "B": 2.0, "beta": 0.3, "eta": 5.0, "b": 0.2, "k": 0.1, "h": 0.01, "l": 0.02}
+
+
+def random_model(interaction="gated", *, law="power", sources=4, targets=None, signed=False, seed=0):
+    """Return a model with random parameters; languages are s0, s1, ...; targets default to the sources."""
+    rng = np.random.default_rng(seed)
+    names = tuple(f"s{j}" for j in range(sources))
+    targets = names if targets is None else tuple(targets)
+    shapes = {"target": (len(targets),), "source": (sources,), "pair": (len(targets), sources)}
+    chosen = LAWS[law].parameters + INTERACTIONS[interaction].parameters
+    values = {p.name: _SIZES[p.name] * rng.uniform(0.5, 1.5, shapes[p.per]) for p in chosen}
+    if signed and "b" in values:
+        values["b"] = np.where(rng.random(values["b"].shape) < 0.4, -0.4 * values["b"], values["b"])
+    return MixtureModel(LAWS[law], INTERACTIONS[interaction], names, targets, values, token_unit=1e9)
+
+
+def random_ratios(n, seed=0):
+    """Return a mixture inside the simplex."""
+    return np.random.default_rng(seed).dirichlet(np.full(n, 2.0))
+
+
+@pytest.fixture(scope="session")
+def pilots():
+    return load_pilots(PROBLEMS / "libreoffice6" / "pilots.csv")

@@ -1,0 +1,186 @@
+"""The fit: exact derivatives, recovery of known parameters, diagnostics, ceilings, and the choice of a form."""
+
+import numpy as np
+import pytest
+
+from climbopt import InputError, MixtureModel, PilotRuns, cross_validate, fit
+from climbopt.fitting.coordinates import fit_form
+from climbopt.fitting.estimate import CEILING, _blocks, _rows
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
+from conftest import random_model
+from test_templates import own_interaction
+
+NOISE = 0.003
+
+
+def design(m, budgets=(0.5e9, 1e9, 2e9)):
+    """Return mixtures and budgets of a pilot design: monolingual runs, and each language at 0.1, 0.4 and 0.7."""
+    mono = np.eye(m)
+    mixed = [np.where(np.arange(m) == j, share, (1 - share) / (m - 1)) for j in range(m) for share in (0.1, 0.4, 0.7)]
+    mixtures = np.vstack([mono, mixed])
+    return np.tile(mixtures, (len(budgets), 1)), np.repeat(budgets, len(mixtures))
+
+
+def simulate(model, ratios, tokens, *, params=None, noise=NOISE, seed=0):
+    """Return runs with the model's losses plus noise."""
+    response = model.at(tokens, params)
+    losses = response.losses(response.z(ratios))
+    losses = losses + noise * np.random.default_rng(seed).normal(size=losses.shape)
+    return PilotRuns(tuple(f"r{k}" for k in range(len(ratios))), model.sources, model.targets, ratios, tokens, losses,
+                     params)
+
+
+@pytest.mark.parametrize("interaction", [*INTERACTIONS, "quality"])
+def test_residual_jacobian_against_differences(interaction):
+    form = own_interaction() if interaction == "quality" else INTERACTIONS[interaction]
+    ratios, tokens = design(3)
+    runs = simulate(random_model("gated", sources=3), ratios, tokens)
+    law = LAWS["power"]
+    rows, _ = _rows(runs, law, form)
+    for block in _blocks(runs, fit_form(law, form), rows):
+        if not form.vanishes_without_own_data:
+            block = block.with_ceilings(block.vertices(), CEILING, 0.01)
+        x = block.center + 0.3 * block.spread
+        jacobian = block.jacobian(x)
+        for k in range(x.size):
+            step = 1e-6 * (np.arange(x.size) == k)
+            change = (block.residuals(x + step) - block.residuals(x - step)) / 2e-6
+            np.testing.assert_allclose(jacobian[:, k], change, rtol=1e-4, atol=1e-4 * np.abs(jacobian).max())
+
+
+@pytest.mark.parametrize("interaction", list(INTERACTIONS))
+def test_predictions_on_unseen_mixtures_are_within_the_noise(interaction):
+    truth = random_model(interaction, sources=4, seed=11)
+    ratios, tokens = design(4)
+    ratios = np.maximum(ratios, 1e-3) / np.maximum(ratios, 1e-3).sum(1, keepdims=True)  # none predicts no loss at 0
+    runs = simulate(truth, ratios, tokens)
+    fitted = fit(runs, interaction=INTERACTIONS[interaction])
+    unseen = np.random.default_rng(5).dirichlet(np.full(4, 2.0), size=60)
+    budgets = np.random.default_rng(6).uniform(0.7e9, 3e9, size=60)
+    ours, theirs = fitted.model.at(budgets), truth.at(budgets)
+    error = np.abs(ours.losses(ours.z(unseen)) - theirs.losses(theirs.z(unseen)))
+    assert error.mean() < 2 * NOISE
+    assert fitted.overall.r2 > 0.99 and fitted.left_out is None
+
+
+def test_parameters_are_recovered_without_noise():
+    """With many runs and no noise the priors give way: the transfer comes back, not only the losses."""
+    truth = random_model("gated", sources=3, seed=3)
+    mixtures = np.random.default_rng(0).dirichlet(np.ones(3), size=150)
+    tokens = np.random.default_rng(1).choice([0.1e9, 1e9, 10e9, 100e9], size=150)
+    fitted = fit(simulate(truth, mixtures, tokens, noise=0.0)).model
+    for name in ("E", "beta"):  # the priors keep a say in how E and beta share the curve
+        np.testing.assert_allclose(fitted.parameters[name], truth.parameters[name], rtol=0.15, err_msg=name)
+    off = ~np.eye(3, dtype=bool)
+    slope = [model.parameters["b"] * model.parameters["eta"][:, None] for model in (fitted, truth)]
+    np.testing.assert_allclose(slope[0][off], slope[1][off], atol=0.2)
+
+
+def test_model_size_is_fitted():
+    truth = random_model("linear", law="power_nd", sources=3, seed=2)
+    ratios, tokens = design(3)
+    ratios = np.maximum(ratios, 0.01) / np.maximum(ratios, 0.01).sum(1, keepdims=True)
+    ratios, tokens = np.tile(ratios, (3, 1)), np.tile(tokens, 3)
+    params = np.repeat([1.0, 4.0, 16.0], len(tokens) // 3)
+    runs = simulate(truth, ratios, tokens, params=params)
+    fitted = fit(runs, LAWS["power_nd"], INTERACTIONS["linear"])
+    assert fitted.overall.mae < 2 * NOISE
+    with pytest.raises(InputError, match="add a column 'params'"):
+        fit(PilotRuns(runs.runs, runs.sources, runs.targets, ratios, tokens, runs.losses), LAWS["power_nd"])
+
+
+def test_sources_and_targets_that_differ():
+    """A target that is never trained on is fitted from transfer alone; a source that is never measured stays one."""
+    truth = random_model("gated", sources=3, targets=("s0", "s1", "other"), seed=5)
+    ratios, tokens = design(3)
+    runs = simulate(truth, ratios, tokens)
+    fitted = fit(runs)
+    assert fitted.model.sources == ("s0", "s1", "s2") and fitted.model.targets == ("s0", "s1", "other")
+    assert fitted.overall.mae < 0.03
+    with pytest.raises(InputError, match="0 of the 36 runs can be used for 'other'"):
+        fit(runs, interaction=INTERACTIONS["none"])
+
+
+def test_measured_pilots(pilots):
+    fitted = fit(pilots)
+    assert fitted.n_runs == 63 and fitted.n_losses == 378 and fitted.left_out is None
+    assert fitted.overall.mae < 0.009
+    assert all(errors.r2 > 0.97 for errors in fitted.errors.values())
+    response = fitted.model.at(1e6)
+    assert (response.z(np.random.default_rng(0).dirichlet(np.full(6, 0.2), 2000)) > 0).all()
+
+
+def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
+    """At pilot budgets, with the zero-shot rows and without them."""
+    trained = PilotRuns(pilots.runs, pilots.sources, pilots.targets, pilots.ratios, pilots.tokens, pilots.losses)
+    mixed = trained.select((pilots.ratios > 0).all(axis=1))
+    mixtures = np.vstack([np.eye(6), *(np.random.default_rng(s).dirichlet(np.full(6, a), 3000)
+                                       for s, a in enumerate((0.05, 0.2, 1.0)))])
+    for runs in (trained, mixed):
+        model = fit(runs).model
+        for budget in np.unique(runs.tokens):
+            response = model.at(budget)
+            predicted = response.losses(response.z(mixtures))
+            assert (predicted <= 1.1 * runs.losses.max(axis=0)).all()
+
+
+def test_what_is_left_out_is_said(pilots):
+    fitted = fit(pilots, interaction=INTERACTIONS["none"])
+    assert fitted.left_out.startswith("120 losses at a ratio of 0 were left out") and fitted.n_losses == 258
+
+
+def test_what_the_runs_do_not_show_is_named():
+    """With a single budget nothing tells transfer at the smallest budget from transfer at large ones."""
+    truth = random_model("linear", sources=3, seed=1)
+    mixtures = np.random.default_rng(0).dirichlet(np.ones(3), size=40)
+    fitted = fit(simulate(truth, mixtures, np.full(40, 1e9)), interaction=INTERACTIONS["linear"])
+    assert any(name.startswith("alpha_limit[") for name in fitted.unidentified)
+    varied = fit(simulate(truth, mixtures, np.linspace(0.3e9, 3e9, 40)), interaction=INTERACTIONS["linear"])
+    assert len(varied.unidentified) < len(fitted.unidentified)
+
+
+def test_too_few_runs(pilots):
+    with pytest.raises(InputError, match="2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters"):
+        fit(pilots.select(np.array([40, 41])))
+
+
+def test_cross_validation_prefers_the_form_that_made_the_data(pilots):
+    chosen, scores = cross_validate(pilots, LAWS["power"])
+    assert chosen.name == "gated" == scores[0].interaction
+    by_name = {score.interaction: score for score in scores}
+    assert by_name["gated"].mae < 0.5 * by_name["none"].mae
+    assert by_name["none"].zero_shot_mae is None
+
+
+def test_a_tie_goes_to_the_simpler_form():
+    """Data without any transfer: the forms with transfer predict no better, and none is chosen."""
+    truth = random_model("none", sources=3, seed=9)
+    mixtures = np.random.default_rng(0).dirichlet(np.full(3, 3.0), size=40)
+    runs = simulate(truth, mixtures, np.random.default_rng(1).choice([0.5e9, 1e9, 2e9], 40))
+    chosen, _ = cross_validate(runs, LAWS["power"], (INTERACTIONS["gated"], INTERACTIONS["none"]))
+    assert chosen.name == "none"
+
+
+def test_a_fit_does_not_depend_on_the_order_of_languages(pilots):
+    order = [3, 1, 5, 0, 2, 4]
+    names = tuple(pilots.sources[k] for k in order)
+    shuffled = PilotRuns(pilots.runs, names, names, pilots.ratios[:, order], pilots.tokens, pilots.losses[:, order])
+    ours, theirs = fit(pilots, n_starts=1), fit(shuffled, n_starts=1)
+    assert theirs.cost == pytest.approx(ours.cost, rel=1e-6)
+    r = np.random.default_rng(0).dirichlet(np.ones(6))
+    a, b = ours.model.at(2e6), theirs.model.at(2e6)
+    np.testing.assert_allclose(b.losses(b.z(r[order])), a.losses(a.z(r))[order], atol=1e-4)
+
+
+def test_a_source_parameter_couples_the_targets():
+    """A form with a parameter of each source is fitted as one block, and recovers what made the data."""
+    form = own_interaction()
+    values = {"E": [1.0, 1.2, 0.9], "B": [1.5, 2.0, 1.8], "beta": [0.3, 0.25, 0.35], "q": [1.0, 0.7, 1.3],
+              "rate": [2.0, 3.0, 2.5], "c": np.full((3, 3), 0.3)}
+    names = ("s0", "s1", "s2")
+    truth = MixtureModel(LAWS["power"], form, names, names, values, 1e9)
+    ratios, tokens = design(3)
+    runs = simulate(truth, ratios, tokens)
+    fitted = fit(runs, interaction=form)
+    assert fitted.overall.mae < 2 * NOISE

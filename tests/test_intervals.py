@@ -1,0 +1,74 @@
+"""Enclosures: every value taken on a box lies inside, and signs that are exact stay exact."""
+
+import operator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from climbopt.intervals import Interval, UnsupportedFunctionError
+
+FUNCTIONS = {
+    "sum": lambda x, y: x + y - 0.5,
+    "product": lambda x, y: x * y * -3.0,
+    "quotient": lambda x, y: x / (y * y + 0.1),
+    "square": lambda x, y: x**2 - y**3,
+    "exponential": lambda x, y: 1 - np.exp(-2.0 * x) * y,
+    "logarithm": lambda x, y: np.log(x * x + 1.0) + np.tanh(y),
+    "power": lambda x, y: (x * x + 0.2) ** -0.37 + np.sqrt(y * y + 1),
+    "reciprocal": lambda x, y: (x * x + 0.2) ** (-1.0) - (x**2 + 1.0) ** -2,
+}
+ends = st.tuples(st.floats(-3, 3), st.floats(0, 2))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@given(x=ends, y=ends, at=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+def test_every_value_lies_inside(name, x, y, at):
+    function = FUNCTIONS[name]
+    box = function(Interval.of(x[0], x[0] + x[1]), Interval.of(y[0], y[0] + y[1]))
+    for s, t in at:
+        value = function(np.float64(x[0] + s * x[1]), np.float64(y[0] + t * y[1]))
+        assert box.lower <= value + 1e-12 * abs(value) and value <= box.upper + 1e-12 * abs(value)
+
+
+@given(a=st.floats(-1e6, 1e6), b=st.floats(-1e6, 1e6))
+def test_points_are_enclosed_exactly(a, b):
+    """Against exact rational arithmetic: no tolerance at all."""
+    operations = [operator.add, operator.sub, operator.mul] + [operator.truediv] * bool(b)
+    for operation in operations:
+        box = operation(Interval.of(a, a), Interval.of(b, b))
+        exact = operation(Fraction(a), Fraction(b))
+        assert np.isneginf(box.lower) or Fraction(float(box.lower)) <= exact
+        assert np.isposinf(box.upper) or exact <= Fraction(float(box.upper))
+
+
+def test_signs_are_exact():
+    nonnegative = Interval.of(0.0, 2.0)
+    assert (nonnegative * 3.0).lower == 0.0 and (-nonnegative).upper == 0.0
+    assert (nonnegative * -3.0).upper == 0.0
+    assert np.exp(Interval.of(-800.0, 0.0)).lower >= 0.0
+    assert (nonnegative * 0.0).lower == 0.0 == (nonnegative * 0.0).upper
+    assert (1.0 - Interval.of(0.0, 1.0)).lower == 0.0
+
+
+def test_infinite_ends():
+    z = Interval.of(0.0, np.inf)
+    power = 2.0 * z ** np.array(-0.3)
+    assert power.lower == 0.0 and power.upper == np.inf
+    assert (1.0 / z).lower == 0.0 and (1.0 / z).upper == np.inf
+    assert (1.0 / Interval.of(-1.0, 1.0)).lower == -np.inf
+
+
+def test_a_function_without_interval_form_is_named():
+    with pytest.raises(UnsupportedFunctionError, match="no interval form of sin"):
+        np.sin(Interval.of(0.0, 1.0))
+    with pytest.raises(UnsupportedFunctionError):
+        np.add.reduce(Interval.of(np.zeros(2), np.ones(2)))
+
+
+def test_sum_along_an_axis():
+    box = Interval.of(np.full((3, 1000), 0.1), np.full((3, 1000), 0.2)).sum(1)
+    assert (box.lower <= 100.0).all() and (box.upper >= 200.0).all()
+    np.testing.assert_allclose(box.lower, 100.0, rtol=1e-12)

@@ -1,0 +1,94 @@
+"""What is proved of a model: true where the mathematics says so, and never where a sample contradicts it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from climbopt import MixtureModel
+from climbopt.laws import LAWS
+from climbopt.proofs import Proofs
+from conftest import random_model
+from test_templates import own_interaction, own_law
+
+
+def proofs(model, *, budget=1e9, lower=None, upper=None):
+    n = len(model.sources)
+    return Proofs(model.at(budget), np.zeros(n) if lower is None else lower, np.ones(n) if upper is None else upper)
+
+
+@pytest.mark.parametrize(("interaction", "signed", "concave", "affine"), [
+    ("none", False, True, True), ("linear", False, True, True), ("linear", True, True, True),
+    ("saturating", False, True, False), ("saturating", True, False, False), ("gated", False, False, False),
+])
+def test_curvature_of_z(interaction, signed, concave, affine):
+    shown = proofs(random_model(interaction, signed=signed, seed=4))
+    assert (shown.z_concave, shown.z_affine) == (concave, affine)
+    assert shown.loss_convex and shown.loss_decreasing
+    assert shown.losses_convex == (concave or affine)
+
+
+def test_a_law_of_ones_own():
+    model = MixtureModel(own_law(), own_interaction(), ("en", "de"), ("en", "de"), {
+        "C": [3.0, 4.0], "gamma": [0.2, 0.3], "q": [1.0, 0.8], "rate": [2.0, 3.0], "c": [[0, 0.5], [0.4, 0]]})
+    shown = proofs(model, budget=5.0)
+    assert shown.loss_convex and shown.loss_decreasing and not shown.z_concave
+
+
+def test_transfer_at_the_budget_counts_and_not_its_parts():
+    """b < 0 with b + k / D > 0: concave at this budget, not at a larger one."""
+    names, off = ("a", "b"), 1 - np.eye(2)
+    model = MixtureModel(LAWS["power"], random_model("saturating").interaction, names, names, {
+        "E": [1, 1], "B": [1, 1], "beta": [0.3, 0.3], "eta": [3, 3], "b": -0.1 * off, "k": 0.3 * off}, 1e9)
+    assert proofs(model, budget=1e9).z_concave
+    assert not proofs(model, budget=1e10).z_concave
+
+
+@pytest.mark.parametrize("interaction", ["linear", "saturating", "gated"])
+def test_positive_transfer_keeps_z_positive(interaction):
+    assert proofs(random_model(interaction, sources=5)).z_positive.all()
+
+
+def test_without_transfer_z_reaches_zero():
+    shown = proofs(random_model("none"))
+    assert not shown.z_positive.any()
+    assert proofs(random_model("none"), lower=np.full(4, 0.1)).z_positive.all()
+
+
+def test_a_head_start_outweighs_bounded_interference():
+    """gated with eta alpha = -0.9, the worst that the fit allows, stays positive by its head start alone."""
+    model = random_model("gated", sources=3)
+    eta = model.parameters["eta"]
+    values = dict(model.parameters) | {"b": np.tile(-0.9 / eta[:, None], (1, 3)), "k": np.zeros((3, 3)),
+                                       "l": np.zeros((3, 3)), "h": np.full(3, 1e-3)}
+    worst = MixtureModel(model.law, model.interaction, model.sources, model.targets, values, model.token_unit)
+    assert proofs(worst).z_positive.all()
+    values["b"] = 3 * values["b"]
+    beyond = MixtureModel(model.law, model.interaction, model.sources, model.targets, values, model.token_unit)
+    assert not proofs(beyond).z_positive.any()
+
+
+@given(seed=st.integers(0, 10**6), interaction=st.sampled_from(["linear", "saturating", "gated"]), signed=st.booleans())
+def test_the_lower_bound_of_z_holds(seed, interaction, signed):
+    model = random_model(interaction, sources=4, targets=("s0", "s2", "other"), signed=signed, seed=seed)
+    rng = np.random.default_rng(seed)
+    lower = 0.1 * rng.random(4)
+    shown = proofs(model, lower=lower)
+    mixtures = lower + (1 - lower.sum()) * rng.dirichlet(np.full(4, 0.3), size=400)
+    values = model.at(1e9).z(mixtures)
+    assert (values >= shown.least_z - 1e-12).all()
+
+
+@given(seed=st.integers(0, 10**6), interaction=st.sampled_from(["linear", "saturating", "gated"]), signed=st.booleans())
+def test_what_is_called_convex_is_convex_along_chords(seed, interaction, signed):
+    model = random_model(interaction, signed=signed, seed=seed)
+    if not proofs(model).losses_convex:
+        return
+    rng, response = np.random.default_rng(seed), model.at(1e9)
+    a, b = rng.dirichlet(np.ones(4), size=(2, 50))
+    t = rng.random((50, 1))
+    with np.errstate(invalid="ignore"):
+        middle, ends = response.losses(response.z(t * a + (1 - t) * b)), [
+            response.losses(response.z(end)) for end in (a, b)]
+    inside = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
+    assert (middle <= t * ends[0] + (1 - t) * ends[1] + 1e-9)[inside].all()

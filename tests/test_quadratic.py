@@ -1,0 +1,114 @@
+"""Quadratic minima and projections over random polytopes, judged by their optimality conditions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from climbopt.polytope import EmptyPolytopeError, Polytope
+from climbopt.quadratic import _one_at_a_time, minimise, project
+
+
+def polytope(seed, n, k):
+    """Return a random polytope with a point inside: a simplex, some floors and caps, and k group rows."""
+    rng = np.random.default_rng(seed)
+    inside = rng.dirichlet(np.ones(n))
+    lower = np.where(rng.random(n) < 0.4, inside * rng.random(n), 0.0)
+    upper = np.where(rng.random(n) < 0.4, inside + rng.random(n), np.inf)
+    A = np.vstack([(rng.random((k, n)) < 0.5).astype(float), np.ones((1, n))])
+    activity = A[:-1] @ inside
+    a_lower = np.append(np.where(rng.random(k) < 0.5, activity - 0.3 * rng.random(k), -np.inf), 1.0)
+    a_upper = np.append(np.where(rng.random(k) < 0.7, activity + 0.3 * rng.random(k), np.inf), 1.0)
+    return Polytope(lower, upper, csr_array(A), a_lower, a_upper)
+
+
+def assert_optimal(H, g, region, face):
+    """Check the KKT conditions of a quadratic minimum, which are sufficient where H is positive definite."""
+    x, rows = face.x, region.dense @ face.x
+    assert region.violation(x) < 1e-10
+    np.testing.assert_allclose(H @ x + g + region.dense.T @ face.rows + face.bounds, 0, atol=1e-8)
+    for value, lower, upper, multiplier in ((x, region.x_lower, region.x_upper, face.bounds),
+                                            (rows, region.a_lower, region.a_upper, face.rows)):
+        strict = lower < upper
+        assert (multiplier[strict & (value > lower + 1e-9)] >= -1e-9).all()
+        assert (multiplier[strict & (value < upper - 1e-9)] <= 1e-9).all()
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3))
+def test_the_minimum_meets_its_conditions(seed, n, k):
+    region, rng = polytope(seed, n, k), np.random.default_rng(seed + 1)
+    root = rng.normal(size=(n, n))
+    H, g = root @ root.T + 0.01 * np.eye(n), 3 * rng.normal(size=n)
+    start = region.interior_point()
+    face = minimise(H, g, region, start)
+    assert_optimal(H, g, region, face)
+    slow = _one_at_a_time(H, g, region, start)
+    assert_optimal(H, g, region, slow)
+    np.testing.assert_allclose(slow.x, face.x, atol=1e-8)
+    again = minimise(H, g, region, start, warm=face.active)
+    np.testing.assert_allclose(again.x, face.x, atol=1e-10)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3), scale=st.sampled_from([1e-12, 0.01, 1.0, 9.0]))
+def test_the_projection_is_the_nearest_point(seed, n, k, scale):
+    """y is the projection of x if (x - y)'(v - y) <= 0 for every v of the polytope: checked by its linear minimum."""
+    region, rng = polytope(seed, n, k), np.random.default_rng(seed + 2)
+    x = region.interior_point() + scale * rng.normal(size=n)
+    y = project(x, region)
+    assert region.violation(y) < 1e-11
+    least, _ = region.linear_minimum(y - x)
+    assert (y - x) @ y - least <= 1e-8 * max(1.0, scale)
+    np.testing.assert_allclose(project(y, region), y, atol=1e-11)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 12))
+def test_a_point_of_the_simplex_stays_where_it_is(seed, n):
+    """Rounding in the sum must not move a point: that once emptied a whole coordinate."""
+    region = Polytope(np.zeros(n), np.full(n, np.inf), csr_array(np.ones((1, n))), np.ones(1), np.ones(1))
+    x = np.random.default_rng(seed).dirichlet(np.ones(n)) * (1 + 4e-16)
+    np.testing.assert_allclose(project(x, region), x, rtol=1e-12, atol=1e-15)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3))
+def test_the_linear_minimum_is_a_lower_bound_and_reached(seed, n, k):
+    region, rng = polytope(seed, n, k), np.random.default_rng(seed + 3)
+    g = rng.normal(size=n)
+    value, vertex = region.linear_minimum(g)
+    assert region.violation(vertex) < 1e-6
+    assert value == pytest.approx(g @ vertex, abs=1e-6)
+    for _ in range(20):
+        point = project(rng.normal(size=n), region)
+        assert g @ point >= value - 1e-12
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 9), k=st.integers(0, 3))
+def test_the_interior_point_is_inside(seed, n, k):
+    region = polytope(seed, n, k)
+    x = region.interior_point()
+    assert region.violation(x) < 1e-11
+    movable = region.x_upper - region.x_lower > 1e-6
+    if (region.x_lower.sum() < 1 - 1e-6) and movable.all() and k == 0:
+        assert (x > region.x_lower).all() and (x < region.x_upper).all()
+
+
+def test_an_empty_polytope_is_named():
+    two = Polytope(np.array([0.7, 0.7]), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
+    rows = Polytope(np.zeros(2), np.full(2, np.inf), csr_array(np.array([[1.0, 1.0], [1.0, 1.0]])),
+                    np.array([0.0, 1.0]), np.array([0.5, 1.0]))
+    for region in (two, rows):
+        with pytest.raises(EmptyPolytopeError):
+            region.interior_point()
+        with pytest.raises(EmptyPolytopeError):
+            region.linear_minimum(np.ones(2))
+
+
+def test_no_minimum_where_the_quadratic_is_not_convex():
+    region = Polytope(np.zeros(2), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
+    assert minimise(-np.eye(2), np.zeros(2), region, np.full(2, 0.5)) is None
+
+
+def test_unbounded_below():
+    region = Polytope(np.array([0.0, -np.inf]), np.array([1.0, np.inf]), csr_array(np.array([[1.0, 0.0]])), np.ones(1),
+                      np.ones(1))
+    assert region.linear_minimum(np.array([0.0, 1.0]))[0] == -np.inf
