@@ -215,12 +215,13 @@ class Response:
         own_tt, = self._own(model.templates.own.curvatures, ratios)
         pair_tt, pair_ts, pair_ss = self._pair(model.templates.pair.curvatures, ratios)
         i, j = model.own_targets, model.own_sources
-        cross = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
-        cross[j] = (weights[:, None] * pair_ts)[i]
-        hessian: Array = cross + cross.T
+        hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
+        if model.templates.pair.second[1] != 0:
+            hessian[j] = (weights[:, None] * pair_ts)[i]
+            hessian += hessian.T.copy()
         diagonal = weights @ pair_ss
         diagonal[j] += (weights * (own_tt + pair_tt.sum(axis=-1)))[i]
-        hessian[np.diag_indices_from(hessian)] += diagonal
+        hessian.flat[:: len(model.sources) + 1] += diagonal
         return hessian
 
     def losses(self, z: Array) -> Array:
@@ -260,13 +261,13 @@ class Response:
             result[parameter.name] = slope[..., None] * by_pair
         return result
 
-    @property
+    @cached_property
     def loss_arguments(self) -> list[Array]:
         """D, N and the law's parameters, as its compiled functions take them after z of shape (..., T)."""
         values = [self.model.parameters[p.name] for p in self.model.law.parameters]
         return [self.D[..., None], self.N[..., None], *values]
 
-    @property
+    @cached_property
     def own_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `own` takes them after ratios of shape (..., T)."""
         values = [self.model.parameters[p.name][self.model.own_source] if p.per == "source"
@@ -274,7 +275,7 @@ class Response:
                   for p in self.model.interaction.parameters]
         return [self.D[..., None], self.N[..., None], *values]
 
-    @property
+    @cached_property
     def pair_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `pair` takes them after shapes (..., T, 1) and (..., 1, S)."""
         values = [self.model.parameters[p.name][:, None] if p.per == "target" else self.model.parameters[p.name]
@@ -305,9 +306,13 @@ class Response:
     def _own_ratios(self, ratios: Array) -> Array:
         """Return each target's own ratio, 0 for a target that is no source; shape (..., T)."""
         ratios = np.asarray(ratios)
+        if self.model.sources == self.model.targets:
+            return ratios
         return np.where(self.model.own_source >= 0, ratios[..., self.model.own_source], 0.0)
 
 
 def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Return a compiled function's result as an array of `shape` of its own: a constant comes back as a scalar."""
-    return np.array(np.broadcast_to(result, shape), dtype=np.result_type(result, float))
+    filled = np.empty(shape, dtype=getattr(result, "dtype", float))
+    filled[...] = result
+    return filled

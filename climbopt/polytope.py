@@ -79,10 +79,10 @@ class Polytope:
             if result.status == UNBOUNDED:
                 return -np.inf, np.full(g.size, np.nan)
             on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
-            reduced = g - G.T @ on_rows - self.dense[self._equation].T @ on_equations
+            reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
             ends = np.where(reduced > 0, self.x_lower, np.where(reduced < 0, self._implied_upper, 0.0))
             box = reduced * ends
-            return float(on_rows @ h + on_equations @ self.a_lower[self._equation] + box.sum()), result.x
+            return float(on_rows @ h + on_equations @ self.a_lower[self.equation] + box.sum()), result.x
         on = self.simplex
         vertex = np.where(g > 0, self.x_lower, np.where(g < 0, self.x_upper, np.clip(0, self.x_lower, self.x_upper)))
         if not np.isfinite(vertex[~on]).all():
@@ -119,7 +119,7 @@ class Polytope:
     def _implied_upper(self) -> Array:
         """Upper bounds, tightened by what an equation with coefficients 0 and 1 leaves each of its variables."""
         upper = np.array(self.x_upper)
-        for row, total in zip(self.dense[self._equation], self.a_lower[self._equation], strict=True):
+        for row, total in zip(self.dense[self.equation], self.a_lower[self.equation], strict=True):
             on = row == 1
             if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[on]).all():
                 rest = self.x_lower[on].sum() - self.x_lower[on]
@@ -127,21 +127,22 @@ class Polytope:
         return upper
 
     @cached_property
-    def _equation(self) -> Mask:
+    def equation(self) -> Mask:
+        """Which rows are equations, (k,)."""
         return np.asarray(self.a_lower == self.a_upper)
 
     @cached_property
     def _inequalities(self) -> tuple[Array, Array]:
         """The rows that are no equations, as G x <= h."""
-        low = ~self._equation & np.isfinite(self.a_lower)
-        high = ~self._equation & np.isfinite(self.a_upper)
+        low = ~self.equation & np.isfinite(self.a_lower)
+        high = ~self.equation & np.isfinite(self.a_upper)
         return np.vstack([-self.dense[low], self.dense[high]]), np.append(-self.a_lower[low], self.a_upper[high])
 
     def _linear_program(self, g: Array, G: Array, h: Array, lower: Array, upper: Array) -> OptimizeResult:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
-        equations = np.zeros((int(self._equation.sum()), g.size))
-        equations[:, : self.dense.shape[1]] = self.dense[self._equation]
-        result = linprog(g, G, h, equations, self.a_lower[self._equation], np.column_stack([lower, upper]),
+        equations = np.zeros((int(self.equation.sum()), g.size))
+        equations[:, : self.dense.shape[1]] = self.dense[self.equation]
+        result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
                          method="highs")
         if result.status == INFEASIBLE:
             raise EmptyPolytopeError

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy.linalg import lapack
 
 from climbopt.polytope import FEASIBILITY, Array, Polytope
 
@@ -84,7 +84,7 @@ def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active 
         if face is None:
             break
         active = _exchanged(face, polytope)
-        if active.key == face.active.key:
+        if active is face.active:
             return face
         if active.key in seen:
             break
@@ -146,44 +146,62 @@ def _sides(value: Array, lower: Array, upper: Array) -> Side:
 def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
     """Return the minimum on an active set, ignoring what is not active; None where it has none."""
     fixed, held = active.bounds != 0, active.rows != 0
-    x = np.where(active.bounds < 0, polytope.x_lower, np.where(active.bounds > 0, polytope.x_upper, 0.0))
-    target = np.where(active.rows < 0, polytope.a_lower, polytope.a_upper)[held] - polytope.dense[held] @ x
-    A = polytope.dense[np.ix_(held, ~fixed)]
-    right = -g[~fixed] - H[np.ix_(~fixed, fixed)] @ x[fixed]
-    free = H[np.ix_(~fixed, ~fixed)]
-    weight = max(1.0, float(np.trace(free)) / max(1, len(free)))
-    rows = np.zeros(active.rows.size)
-    if len(free):
-        try:
-            factor = linalg.cho_factor(free + weight * A.T @ A, lower=True, check_finite=False)
-        except linalg.LinAlgError:
-            return None
-        unconstrained = linalg.cho_solve(factor, right + weight * A.T @ target, check_finite=False)
-        spread = linalg.cho_solve(factor, A.T, check_finite=False)
-        rows[held] = np.linalg.lstsq(A @ spread, A @ unconstrained - target, rcond=None)[0]
-        x[~fixed] = unconstrained - spread @ rows[held]
-    if held.any() and np.abs(polytope.dense[held] @ x - np.where(
-            active.rows < 0, polytope.a_lower, polytope.a_upper)[held]).max() > 1e3 * FEASIBILITY:
+    limits = np.where(active.rows < 0, polytope.a_lower, polytope.a_upper)[held]
+    A, x, rows = polytope.dense[held], np.zeros(g.size), np.zeros(active.rows.size)
+    if fixed.any():
+        free = ~fixed
+        x[fixed] = np.where(active.bounds < 0, polytope.x_lower, polytope.x_upper)[fixed]
+        right = -g[free] - H[np.ix_(free, fixed)] @ x[fixed]
+        solved = _equality_minimum(H[np.ix_(free, free)], right, A[:, free], limits - A[:, fixed] @ x[fixed])
+    else:
+        free, solved = slice(None), _equality_minimum(H, -g, A, limits)
+    if solved is None:
         return None
-    gradient = H @ x + g
-    bounds = np.where(fixed, -(gradient + polytope.dense.T @ rows), 0.0)
+    x[free], rows[held] = solved
+    if held.any() and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
+        return None
+    bounds = np.where(fixed, -(H @ x + g + polytope.dense.T @ rows), 0.0) if fixed.any() else np.zeros(g.size)
     return Face(x, bounds, rows, active)
 
 
+def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[Array, Array] | None:
+    """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of those equations."""
+    if not right.size:
+        return right, np.zeros(len(A))
+    weight = max(1.0, float(np.trace(H)) / len(H))
+    factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
+    if failed:
+        return None
+    both, _ = lapack.dpotrs(factor, np.column_stack([right + weight * (A.T @ target), A.T]), lower=1)
+    unconstrained, spread = both[:, 0], both[:, 1:]
+    if not len(A):
+        return unconstrained, np.zeros(0)
+    schur, excess = A @ spread, A @ unconstrained - target
+    rows = excess / schur[0] if len(A) == 1 and schur[0, 0] > 0 else np.linalg.lstsq(schur, excess, rcond=None)[0]
+    return unconstrained - spread @ rows, rows
+
+
 def _exchanged(face: Face, polytope: Polytope) -> Active:
-    """Return the active set with what is violated added and what has a multiplier of the wrong sign dropped."""
-    activity = polytope.dense @ face.x
-    return Active(
-        _exchange(face.x, polytope.x_lower, polytope.x_upper, face.bounds, face.active.bounds),
-        _exchange(activity, polytope.a_lower, polytope.a_upper, face.rows, face.active.rows),
-    )
+    """Return the active set with what is violated added and what has a multiplier of the wrong sign dropped.
+
+    The same object where nothing changes.
+    """
+    bounds = _exchange(face.x, polytope.x_lower, polytope.x_upper, face.bounds, face.active.bounds)
+    rows = face.active.rows
+    if not polytope.equation.all():
+        rows = _exchange(polytope.dense @ face.x, polytope.a_lower, polytope.a_upper, face.rows, rows)
+    same = bounds is face.active.bounds and rows is face.active.rows
+    return face.active if same else Active(bounds, rows)
 
 
 def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, active: Side) -> Side:
-    stays = (active * multiplier >= 0) & (active != 0)
-    broken = np.where(value < lower - FEASIBILITY, -1, np.where(value > upper + FEASIBILITY, 1, 0))
-    return np.where((lower == upper) | stays, np.where(active == 0, -1, active), np.where(active == 0, broken, 0)
-                    ).astype(np.int8)
+    wrong = (active * multiplier < 0) & (lower < upper)
+    low, high = value < lower - FEASIBILITY, value > upper + FEASIBILITY
+    inactive = active == 0
+    if not (wrong.any() or (low & inactive).any() or (high & inactive).any()):
+        return active
+    entering = np.where(low, -1, np.where(high, 1, 0))
+    return np.where(inactive, entering, np.where(wrong, 0, active)).astype(np.int8)
 
 
 def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face | None:

@@ -100,7 +100,6 @@ class Evaluator:
     form: StandardForm
     time_limit: float | None = None
     count: int = 0
-    seen_nan: bool = False
     _began: float = field(default_factory=time.perf_counter)
     _last: tuple[Array, Evaluation] | None = None
 
@@ -121,7 +120,6 @@ class Evaluator:
         if self._last is None or not np.array_equal(self._last[0], x):
             self.count += 1
             self._last = (np.array(x, dtype=float), self.form.functions.at(x))
-            self.seen_nan |= bool(np.isnan(self._last[1].value))
         return self._last[1]
 
     @property

@@ -22,6 +22,7 @@ from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
+VERSION = f"climbopt {version('climbopt')}"
 RESIDUAL_SHARE = 1e-4
 """Stationarity is driven to this share of the certificate's tolerance."""
 DEFAULT_ITERATIONS = 200
@@ -45,7 +46,7 @@ class Newton:
     @property
     def version(self) -> str:
         """Version of this package, which brings it."""
-        return f"climbopt {version('climbopt')}"
+        return VERSION
 
     def refusal(self, form: StandardForm) -> str | None:
         """Refuse nonlinear rows, other than those that keep z in its domain."""
@@ -92,9 +93,12 @@ class _Search:
         gradient = evaluation.gradient
         if not np.isfinite(gradient).all():
             return x, face, Termination.NOT_A_NUMBER
+        stationary = face is not None and self._stationary(x, gradient, face)
+        if stationary and not self.shifted:
+            return x, face, Termination.SOLVED
         hessian = evaluation.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
-        if face is not None and self._stationary(x, gradient, face):
-            along = self._negative_curvature(hessian, face.active) if self.shifted else None
+        if face is not None and stationary:
+            along = self._negative_curvature(hessian, face.active)
             if along is None:
                 return x, face, Termination.SOLVED
             moved = self._descend(x, self._longest(x, along if gradient @ along <= 0 else -along), 0.0)
@@ -131,8 +135,7 @@ class _Search:
 
     def _tangent(self, hessian: Array) -> Array:
         """Return P H P with P the projector onto the null space of the equations."""
-        equation = self.polytope.a_lower == self.polytope.a_upper
-        basis = linalg.orth(self.polytope.dense[equation].T)
+        basis = linalg.orth(self.polytope.dense[self.polytope.equation].T)
         half = hessian - basis @ (basis.T @ hessian)
         result: Array = half - (half @ basis) @ basis.T
         return result
@@ -168,7 +171,9 @@ class _Search:
         slack = ROUNDING * max(1.0, abs(value)) if slope else -ROUNDING * max(1.0, abs(value))
         while length >= SHORTEST_STEP:
             trial = np.clip(x + length * direction, self.polytope.x_lower, self.polytope.x_upper)
-            new = self.evaluator.at(trial).value
+            evaluation = self.evaluator.at(trial)
+            _ = evaluation.gradient  # most first trials are taken: with the gradient, z need not be computed twice
+            new = evaluation.value
             if new <= value + SUFFICIENT_DECREASE * length * slope + slack:
                 return trial
             length /= 2

@@ -65,7 +65,7 @@ class TrustConstr:
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         except ValueError as error:  # scipy refuses matrices that are not finite
-            if not evaluator.seen_nan:
+            if not np.isnan(evaluator.at(form.start if evaluator.last_x is None else evaluator.last_x).value):
                 raise
             return evaluator.solution(self, None, None, Termination.NOT_A_NUMBER, str(error), None)
         status = Termination.TIME_LIMIT if evaluator.time_is_up else _status(result)

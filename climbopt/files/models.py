@@ -51,6 +51,9 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel:
     path = Path(path)
     table = checked(_ModelFile, read_toml(path), path)
     law, interaction = LAWS[table.law], INTERACTIONS[table.interaction]
+    for key, names in (("sources", table.sources), ("targets", table.targets)):
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
     pairs = {} if table.pairs is None else _read_pairs(path.parent / table.pairs, table)
     declared = {p.name: p for p in law.parameters + interaction.parameters}
     values = {}

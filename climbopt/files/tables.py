@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NUMBERS = ("tokens", "ratio", "loss", "seed", "params", "predicted")
+"""Columns in which an empty cell is a missing number; elsewhere text is text, also that of a language called na."""
+MISSING = ("", "nan", "NaN", "NA", "null")
+
+
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Return a CSV or Parquet file as a table; raises InputError where it is none."""
     import pandas as pd  # here, so that only reading a table loads pandas
@@ -24,7 +29,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         with path.open(encoding="utf-8", newline="") as stream:
-            return pd.read_csv(stream, dtype={"run": str, "language": str}, keep_default_na=True)
+            return pd.read_csv(stream, dtype={"run": str, "language": str}, keep_default_na=False,
+                               na_values={column: list(MISSING) for column in NUMBERS})
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8 (or as .parquet)") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:

@@ -127,22 +127,32 @@ class MixtureEvaluation:
     @cached_property
     def z(self) -> Array:
         """z of each target, (T,)."""
-        return self.functions.response.z(self.cumulative)
+        known = self.__dict__.get("_z_first_order")
+        return self.functions.response.z(self.cumulative) if known is None else known[0]
 
     @cached_property
     def losses(self) -> Array:
         """Loss of each target, (T,)."""
-        return self.functions.response.losses(self.z)
+        known = self.__dict__.get("_loss_first_order")
+        return self.functions.response.losses(self.z) if known is None else known[0]
 
     @cached_property
+    def _z_first_order(self) -> tuple[Array, Array]:
+        return self.functions.response.z_and_jacobian(self.cumulative)
+
+    @cached_property
+    def _loss_first_order(self) -> tuple[Array, Array]:
+        return self.functions.response.losses_and_slopes(self.z)
+
+    @property
     def slopes(self) -> Array:
         """dL/dz of each target, (T,)."""
-        return self.functions.response.losses_and_slopes(self.z)[1]
+        return self._loss_first_order[1]
 
     @cached_property
     def z_jacobian(self) -> Array:
         """dz/dr, (T, S)."""
-        return self.functions.scale * self.functions.response.z_and_jacobian(self.cumulative)[1]
+        return self.functions.scale * self._z_first_order[1]
 
     @cached_property
     def value(self) -> float:
@@ -154,10 +164,10 @@ class MixtureEvaluation:
     @cached_property
     def gradient(self) -> Array:
         """Gradient of f, (n,)."""
-        f = self.functions.objective
+        f, jacobian = self.functions.objective, self.z_jacobian
         by_z = f.z_part + f.loss_part * self.slopes if f.loss_part.any() else f.z_part
         gradient = f.x_part.copy()
-        gradient[: self.functions.offset.size] += by_z @ self.z_jacobian
+        gradient[: self.functions.offset.size] += by_z @ jacobian
         return gradient
 
     @cached_property

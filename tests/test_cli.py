@@ -1,0 +1,245 @@
+"""The command line's contract: names, keys, exit codes, and one message for what is refused."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from climbopt import cli
+from climbopt.backends import BACKENDS
+from conftest import PROBLEMS
+
+PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
+MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; returns exit code, standard output, standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["climbopt", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+KEYS = {"problem", "procedure", "backend", "backend_version", "budget", "ratios", "effective_ratios", "losses",
+        "marginal_benefit", "objective", "two_step_gap", "multipliers", "termination", "raw_status", "iterations",
+        "seconds", "certificate"}
+CERTIFICATE_KEYS = {"verdict", "stationarity", "primal", "dual", "complementarity", "second_order", "lower_bound", "gap",
+                    "relative_gap", "gap_rests_on", "passed"}
+
+
+@pytest.mark.parametrize("procedure", ["joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated"])
+def test_solve_json(run, procedure):
+    code, out, _ = run("solve", "libreoffice6", "--procedure", procedure, "--json", "-")
+    result = json.loads(out)
+    assert KEYS <= set(result) and CERTIFICATE_KEYS <= set(result["certificate"])
+    assert result["problem"] == "libreoffice6" and result["procedure"] == procedure and result["budget"] == 8e6
+    assert set(result["ratios"]) == {"en", "de", "nl", "es", "pt", "ru"}
+    assert code == (0 if result["certificate"]["passed"] else 1)
+    if procedure in ("joint", "two_step"):
+        assert set(result["two_step_gap"]) == {"absolute", "share"}
+        assert result["multipliers"]["floor[pt]"]["shadow_price"] > 0
+        assert set(result["multipliers"]["floor[pt]"]) >= {"multiplier", "shadow_price"}
+    else:
+        assert result["two_step_gap"] is None and result["certificate"]["stationarity"] is None
+
+
+def test_exit_code_one_where_the_certificate_fails(run):
+    """Uniform breaks the floor of 0.15? It does not; natural does."""
+    code, out, _ = run("solve", "synthetic16", "--procedure", "natural", "--json", "-")
+    assert code == 1 and json.loads(out)["certificate"]["verdict"] == "infeasible"
+    code, out, _ = run("solve", "libreoffice6", "--backend", "slsqp", "--max-iterations", "1", "--json", "-")
+    result = json.loads(out)
+    assert code == 1 and result["termination"] == "iteration_limit" and not result["certificate"]["passed"]
+
+
+def test_options_reach_the_solver(run):
+    code, out, _ = run("solve", "known_floor", "--backend", "trust_constr", "--option", "maxiter=3", "--json", "-")
+    assert code == 1 and json.loads(out)["termination"] == "iteration_limit"
+    code, out, _ = run("solve", "known_floor", "--budget", "2e9", "--json", "-")
+    assert json.loads(out)["budget"] == 2e9
+
+
+def test_time_limit(run):
+    code, out, _ = run("solve", "libreoffice6", "--backend", "trust_constr", "--time-limit", "1e-5", "--json", "-")
+    assert code == 1 and json.loads(out)["termination"] == "time_limit"
+
+
+def test_tables_for_people(run):
+    code, out, _ = run("solve", "libreoffice6")
+    assert code == 0
+    for words in ("language", "ratio %", "15.000", "floor", "two-step loses", "certificate passed", "LICQ holds"):
+        assert words in out
+    assert "\x1b[" not in out  # a pipe gets no colour
+    assert max(map(len, out.splitlines())) <= 200
+    code, out, _ = run("solve", "synthetic16", "--procedure", "two_step")
+    assert "magnitude t" in out and "floor[sv] holds its ratio up" in out
+
+
+def test_json_to_a_file_leaves_the_table(run, tmp_path):
+    code, out, _ = run("solve", "known_floor", "--json", tmp_path / "r.json")
+    assert "certificate passed" in out and json.loads((tmp_path / "r.json").read_text())["problem"] == "known_floor"
+
+
+def test_certify(run, tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text('{"a": 0.5, "b": 0.25, "c": 0.25}')
+    code, out, _ = run("certify", "known_floor", "--ratios", path, "--json", "-")
+    result = json.loads(out)
+    assert code == 0 and result["certificate"]["verdict"] == "global within gap" and result["backend"] is None
+    assert result["certificate"]["gap"] < 1e-9
+    path.write_text('{"a": 0.4, "b": 0.35, "c": 0.25}')
+    code, out, _ = run("certify", "known_floor", "--ratios", path)
+    assert code == 1 and "NOT passed" in out
+
+
+def test_fit_predict_solve(run, tmp_path):
+    """The main job from the measured runs to an answer, with files of one's own."""
+    model, predicted = tmp_path / "model.toml", tmp_path / "predicted.csv"
+    code, out, err = run("fit", PILOTS, "-o", model, "--json", tmp_path / "fit.json")
+    assert code == 0 and "R2" in out and "36 runs whose ratios summed to nearly 1 were rescaled" in err
+    fitted = json.loads((tmp_path / "fit.json").read_text())
+    assert {"law", "interaction", "n_runs", "parameters", "mae", "mre", "r2", "cross_validation", "unidentified",
+            "seconds"} <= set(fitted)
+    assert fitted["interaction"] == "gated" and fitted["n_runs"] == 63 and fitted["mae"] < 0.009
+    code, out, _ = run("predict", model, PILOTS, "-o", predicted)
+    assert code == 0 and "MAE" in out and "R2" in out
+    table, pilots = pd.read_csv(predicted), pd.read_csv(PILOTS)
+    pd.testing.assert_frame_equal(table.drop(columns="predicted"), pilots, check_exact=False)
+    trained = table["ratio"] > 0
+    assert (table["predicted"] - table["loss"])[trained].abs().mean() == pytest.approx(fitted["mae"], rel=1e-6)
+    problem = tmp_path / "mine.toml"
+    problem.write_text('model = "model.toml"\nbudget = 4e6\n')
+    code, out, _ = run("solve", problem)
+    assert code == 0 and out.startswith("mine: joint at 4 M tokens")
+
+
+def test_predict_without_losses_and_outside_the_domain(run, tmp_path):
+    rows = ["run,tokens,language,ratio"] + [f"a,4e6,{name},{ratio}" for name, ratio in (
+        ("en", 1.0), ("de", 0), ("nl", 0), ("es", 0), ("pt", 0), ("ru", 0))]
+    (tmp_path / "mix.csv").write_text("\n".join(rows) + "\n")
+    code, out, _ = run("predict", MODEL, tmp_path / "mix.csv")
+    assert code == 0 and "MAE" not in out and "6 rows predicted" in out
+    run("fit", PILOTS, "--interaction", "none", "-o", tmp_path / "none.toml")
+    code, out, _ = run("predict", tmp_path / "none.toml", tmp_path / "mix.csv", "-o", tmp_path / "p.csv")
+    assert code == 0 and "5 without a prediction" in out
+    assert pd.read_csv(tmp_path / "p.csv")["predicted"].isna().sum() == 5
+
+
+def test_fit_auto(run, tmp_path):
+    code, out, _ = run("fit", PILOTS, "--interaction", "auto", "--json", "-")
+    fitted = json.loads(out)
+    assert code == 0 and fitted["interaction"] == "gated"
+    assert [set(row) >= {"law", "interaction", "mae", "mre", "spearman"} for row in fitted["cross_validation"]]
+    assert fitted["cross_validation"][0]["interaction"] == "gated" and len(fitted["cross_validation"]) == 4
+
+
+def test_derive(run):
+    code, out, _ = run("derive", "known_floor")
+    assert code == 0
+    for words in ("L_i", "z_i", "-dL_i/dz_i", "dz_i/dr_j", "lambda", "written out", "z_a", "floor[c] : 0.25 <= r_c"):
+        assert words in out
+    code, out, _ = run("derive", MODEL)
+    assert "written out" not in out and "sum over j != i" in out
+    code, out, _ = run("derive", "known_floor", "--latex")
+    assert r"\begin{align*}" in out and r"\lambda" in out and out.count("begin{align*}") == out.count("end{align*}")
+
+
+def test_backends_are_listed(run):
+    code, out, _ = run("backends")
+    assert code == 0
+    for name, entry in BACKENDS.items():
+        line = next(line for line in out.splitlines() if line.startswith(name))
+        assert ("no " in line and entry.missing in line) if entry.missing else re.search(r"yes\s.*\d+\.\d+", line)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("solve", "libreofice6"), "unknown problem 'libreofice6'; did you mean 'libreoffice6'"),
+    (("solve", "libreoffice6", "--backend", "ipot"), "unknown backend 'ipot'; did you mean 'ipopt'"),
+    (("solve", "libreoffice6", "--procedure", "twostep"), "unknown procedure 'twostep'; did you mean 'two_step'"),
+    (("solve", "libreoffice6", "--budget", "0"), "budget is 0; it must be a positive number"),
+    (("solve", "libreoffice6", "--budget", "nan"), "budget is nan"),
+    (("solve", "libreoffice6", "--tolerance", "-1"), "tolerance is -1; it must be a positive number"),
+    (("solve", "libreoffice6", "--option", "oops"), "--option 'oops' is no KEY=VALUE"),
+    (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftoll=1"), "unknown option of backend 'slsqp' 'ftoll'; "
+                                                                          "did you mean 'ftol'"),
+    (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftol=small"), "option ftol of backend 'slsqp' is "
+                                                                             "'small'; it must be of type float"),
+    (("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"), "newton takes bounds and linear rows "
+                                                                               "only, and share[en] is nonlinear"),
+    (("solve", "equal_beta", "--procedure", "temperature"), "needs the problem's key 'temperature'"),
+    (("solve", "."), "is a folder"),
+    (("solve", "no/such.toml"), "there is no file no/such.toml"),
+    (("fit", "no.csv"), "there is no file no.csv"),
+    (("fit", PILOTS, "--law", "powr"), "unknown law 'powr'; did you mean 'power'"),
+    (("fit", PILOTS, "--law", "power_nd"), "add a column 'params' to the pilots"),
+    (("fit", PILOTS, "--interaction", "gatd"), "unknown interaction 'gatd'; did you mean 'gated'"),
+    (("fit", PILOTS, "-o", "no/such/folder.toml"), "cannot write no/such/folder.toml"),
+    (("predict", MODEL, MODEL), "is no CSV table"),
+    (("derive", PILOTS), "is no TOML"),
+])
+def test_refusals(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert code == 2 and message in " ".join(err.split())
+    assert err.count("climbopt: ") == 1 and "Traceback" not in err
+    assert out == ""
+
+
+def test_a_refused_fit_leaves_no_file(run, tmp_path):
+    table = pd.read_csv(PILOTS)
+    table.loc[5, "loss"] = np.nan
+    table.to_csv(tmp_path / "bad.csv", index=False)
+    code, _, err = run("fit", tmp_path / "bad.csv", "-o", tmp_path / "model.toml")
+    assert code == 2 and "loss of language 'ru' in run 'mono-en-250000-0' is nan" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_unknown_command_line_words_are_refused(run):
+    for arguments in (("solv",), ("solve", "libreoffice6", "--bakend", "ipopt"), ("solve",)):
+        code, _, err = run(*arguments)
+        assert code == 2 and "Traceback" not in err
+
+
+def loaded_by(code):
+    """Return the modules that a fresh interpreter has loaded after some code."""
+    script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_loads_no_solver():
+    modules = loaded_by("import climbopt")
+    assert not modules & {"numpy", "scipy", "sympy", "cyipopt", "pandas", "climbopt.backends"}
+
+
+def test_help_is_light():
+    modules = loaded_by("from climbopt import cli")
+    assert not modules & {"scipy", "sympy", "cyipopt", "pandas", "climbopt.backends"}
+
+
+def test_solvers_load_only_when_they_solve():
+    modules = loaded_by("import climbopt; climbopt.solve(climbopt.load_problem('one_source'), procedure='uniform')")
+    assert "climbopt.backends" in modules
+    assert not modules & {"cyipopt", "climbopt.backends.ipopt", "climbopt.backends.slsqp", "pandas"}
+
+
+def test_public_names_exist():
+    import climbopt
+
+    assert set(climbopt.__all__) <= set(dir(climbopt))
+    for name in climbopt.__all__:
+        assert getattr(climbopt, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        climbopt.nothing  # noqa: B018

@@ -1,0 +1,93 @@
+"""Every file in problems/ solves and certifies with every backend that takes it, and they agree."""
+
+import json
+
+import numpy as np
+import pytest
+
+from climbopt import load_model, load_problem, shipped_problems, solve
+from climbopt.backends import BACKENDS
+from climbopt.files import sha256
+from climbopt.problem import PROCEDURES
+from conftest import PROBLEMS
+
+AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return {name: solve(load_problem(name)) for name in shipped_problems()}
+
+
+@pytest.mark.parametrize("name", shipped_problems())
+@pytest.mark.parametrize("backend", AVAILABLE)
+def test_backends_agree_from_the_same_cold_start(name, backend, reference):
+    result, best = solve(load_problem(name), procedure="joint", backend=backend), reference[name]
+    assert result.passed and result.solution.backend == backend
+    difference = max(abs(result.ratios[language] - best.ratios[language]) for language in best.ratios)
+    assert difference < 1e-5
+    assert result.objective == pytest.approx(best.objective, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", shipped_problems())
+@pytest.mark.parametrize("procedure", PROCEDURES)
+def test_every_procedure_answers(name, procedure):
+    problem = load_problem(name)
+    needs = {"natural": True, "temperature": problem.temperature is not None, "unimax": True}.get(procedure)
+    if needs is not None and not (needs and problem.supply and problem.temperature):
+        pytest.skip(f"{name} has no supply or temperature")
+    if procedure == "unimax" and name == "equal_beta":
+        pytest.skip("its budget is beyond one epoch")
+    result = solve(problem, procedure=procedure)
+    assert sum(result.ratios.values()) == pytest.approx(1.0, abs=1e-12)
+    assert result.passed or procedure in ("uniform", "natural", "temperature", "unimax")
+
+
+def test_the_measured_problem(reference):
+    """The floor binds for the language that would otherwise get least, and its multiplier is well above 0."""
+    from dataclasses import replace
+
+    result = reference["libreoffice6"]
+    floor = result.certificate.multipliers["floor[pt]"]
+    assert floor.active and floor.multiplier < -1e-3 and floor.shadow_price > 1e-3
+    assert result.ratios["pt"] == pytest.approx(0.15, abs=1e-12)
+    problem = load_problem("libreoffice6")
+    free = solve(replace(problem, constraints=tuple(c for c in problem.constraints if c.kind != "floor")))
+    assert min(free.ratios, key=free.ratios.get) == "pt"
+    assert result.two_step_gap.absolute > 0
+
+
+def test_the_measured_model_is_that_of_the_shipped_pilots(pilots):
+    """Refitting the shipped runs gives the shipped parameters."""
+    from climbopt import fit
+
+    shipped = load_model(PROBLEMS / "libreoffice6" / "model.toml")
+    assert shipped.provenance["sha256"] == sha256(PROBLEMS / "libreoffice6" / "pilots.csv")
+    fitted = fit(pilots).model
+    mixtures = np.random.default_rng(0).dirichlet(np.ones(6), 200)
+    ours, theirs = fitted.at(8e6), shipped.at(8e6)
+    np.testing.assert_allclose(ours.losses(ours.z(mixtures)), theirs.losses(theirs.z(mixtures)), atol=2e-5)
+
+
+def test_synthetic_problems_say_so():
+    for name in set(shipped_problems()) - {"libreoffice6"}:
+        assert "synthetic" in load_problem(name).model.provenance
+
+
+def test_known_answers(reference):
+    assert reference["one_source"].ratios == {"en": 1.0}
+    shares = (np.array([1, 1, 2, 2]) * np.array([2.0, 3.0, 4.0, 5.0])) ** (1 / 1.25)
+    np.testing.assert_allclose(list(reference["equal_beta"].ratios.values()), shares / shares.sum(), atol=1e-9)
+    known = reference["known_floor"]
+    np.testing.assert_allclose(list(known.ratios.values()), [0.5, 0.25, 0.25], atol=1e-9)
+    multipliers = known.certificate.multipliers
+    assert multipliers["simplex"].multiplier == pytest.approx(16 / 3, rel=1e-9)
+    assert multipliers["floor[c]"].multiplier == pytest.approx(-5.12, rel=1e-9)
+    assert multipliers["floor[c]"].shadow_price == pytest.approx(5.12, rel=1e-9)
+
+
+def test_only_problems_lie_in_the_folder():
+    for path in PROBLEMS.iterdir():
+        assert path.suffix == ".toml" or path.name in ("__init__.py", "__pycache__") or (
+            path.is_dir() and (PROBLEMS / f"{path.name}.toml").exists()), path
+    json.dumps(list(shipped_problems()))
