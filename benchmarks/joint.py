@@ -121,7 +121,7 @@ def main() -> None:
         solver = load("newton")
         newton = lambda form=form, solver=solver: solver.solve(form, Options()).x  # noqa: E731
         calls = {"with its form": lambda p=problem, s=solver: s.solve(joint_form(p), Options()).x}
-        calls |= {name: lambda b=load(name), f=form: b.solve(f, Options(time_limit=given.limit)).x
+        calls |= {name: lambda n=name, f=form: load(n).solve(f, Options(time_limit=given.limit)).x
                   for name in backends}
         calls |= {name: lambda call=call, m=m: call(m) for name, call in others.items()}
         repeat = given.repeat if m <= 64 else max(1, given.repeat // 6) if m <= 200 else 1

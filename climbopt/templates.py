@@ -95,8 +95,8 @@ class Templates:
     def __post_init__(self) -> None:
         shared = {p.name for p in self.law.parameters} & {p.name for p in self.interaction.parameters}
         if shared:
-            raise InputError(f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a parameter "
-                             f"'{shared.pop()}'; rename one of them")
+            raise InputError(f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a "
+                             f"parameter '{shared.pop()}'; rename one of them")
 
     @cached_property
     def loss(self) -> Template:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import random_model
 
 from climbopt import AllocationProblem, InputError, Supply, Verdict, load_problem, solve
-from conftest import random_model
 
 SUPPLY = {"s0": 8e9, "s1": 1e9, "s2": 0.5e9, "s3": 0.5e9}
 

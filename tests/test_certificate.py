@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_newton import two_basins
 
 from climbopt import AllocationProblem, Floor, Options, Verdict, certify_ratios, load_problem, solve
 from climbopt.backends import load
 from climbopt.certificate import certify, certify_feasible, lower_bound, repair
 from climbopt.optimality import ACTIVE, recover, residuals
 from climbopt.procedures import joint_form
-from climbopt.proofs import Proofs
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.proofs import Proofs
 from climbopt.solution import Multipliers
 from climbopt.testing import CASES, family_problem
-from test_newton import two_basins
 
 FORMS = {
     "known floor": lambda: joint_form(load_problem("known_floor")),

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import PROBLEMS
 
 from climbopt import cli
 from climbopt.backends import BACKENDS
-from conftest import PROBLEMS
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
@@ -37,8 +37,8 @@ def run(monkeypatch, capsys):
 KEYS = {"problem", "procedure", "backend", "backend_version", "budget", "ratios", "effective_ratios", "losses",
         "marginal_benefit", "objective", "two_step_gap", "multipliers", "termination", "raw_status", "iterations",
         "seconds", "certificate"}
-CERTIFICATE_KEYS = {"verdict", "stationarity", "primal", "dual", "complementarity", "second_order", "lower_bound", "gap",
-                    "relative_gap", "gap_rests_on", "passed"}
+CERTIFICATE_KEYS = {"verdict", "stationarity", "primal", "dual", "complementarity", "second_order", "lower_bound",
+                    "gap", "relative_gap", "gap_rests_on", "passed"}
 
 
 @pytest.mark.parametrize("procedure", ["joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated"])
@@ -174,8 +174,8 @@ def test_backends_are_listed(run):
     (("solve", "libreoffice6", "--budget", "nan"), "budget is nan"),
     (("solve", "libreoffice6", "--tolerance", "-1"), "tolerance is -1; it must be a positive number"),
     (("solve", "libreoffice6", "--option", "oops"), "--option 'oops' is no KEY=VALUE"),
-    (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftoll=1"), "unknown option of backend 'slsqp' 'ftoll'; "
-                                                                          "did you mean 'ftol'"),
+    (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftoll=1"),
+     "unknown option of backend 'slsqp' 'ftoll'; did you mean 'ftol'"),
     (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftol=small"), "option ftol of backend 'slsqp' is "
                                                                              "'small'; it must be of type float"),
     (("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"), "newton takes bounds and linear rows "
@@ -216,7 +216,8 @@ def test_unknown_command_line_words_are_refused(run):
 def loaded_by(code):
     """Return the modules that a fresh interpreter has loaded after some code."""
     script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
-    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 def test_importing_loads_no_solver():

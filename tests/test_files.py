@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PROBLEMS, random_model
 
 from climbopt import InputError, load_model, load_pilots, load_problem, save_model, shipped_problems
 from climbopt.files import find_problem, load_ratios, write_text
 from climbopt.testing import family_model
-from conftest import PROBLEMS, random_model
 
 MODEL = """
 law = "power"
@@ -118,7 +118,8 @@ def test_pairs_may_come_from_csv(tmp_path):
     ("model.toml", "missing.toml", "there is no file .*missing.toml"),
     ('kind = "floor"', 'kind = "flor"', "unknown constraint kind 'flor'; did you mean 'floor'"),
     ('kind = "floor"', "", "constraint 1 of problem.toml has no key 'kind'"),
-    ("ratios = { sw", "ratio = { sw", "unknown key of constraint 1 of problem.toml .floor. 'ratio'; did you mean 'ratios'"),
+    ("ratios = { sw", "ratio = { sw",
+     "unknown key of constraint 1 of problem.toml .floor. 'ratio'; did you mean 'ratios'"),
     ("sw = 0.05 }", "sw = 1.2 }", "floor of 'sw' is 1.2; a floor is a ratio in .0, 1.; write 0.012 for 1.2 %"),
     ("sw = 0.05 }", "sw = -0.1 }", "floor of 'sw' is -0.1"),
     ("sw = 0.05 }", "yo = 0.05 }", "unknown language of floor 'yo'"),
@@ -127,7 +128,8 @@ def test_pairs_may_come_from_csv(tmp_path):
     ("en = 5e9", "eng = 5e9", r"unknown language in \[supply\] 'eng'; did you mean 'en'"),
     ("en = 5e9", "en = -5e9", r"\[supply\] of 'en' is -5e\+09; it must be 0 or more"),
     ('["en", "sw"]', '["en", "yo"]', "unknown language of group 'all' 'yo'"),
-    ('kind = "floor"\nratios = { sw = 0.05 }', 'kind = "supply"\nepochs = 0', "epochs of every language in supply is 0"),
+    ('kind = "floor"\nratios = { sw = 0.05 }', 'kind = "supply"\nepochs = 0',
+     "epochs of every language in supply is 0"),
     ('kind = "floor"\nratios = { sw = 0.05 }', 'kind = "group"\nmembers = "some"\nupper = 0.5',
      "unknown group of group 'some'; .*Known: all"),
     ('kind = "floor"\nratios = { sw = 0.05 }', 'kind = "group"\nmembers = ["en"]', "neither lower nor upper"),
@@ -142,8 +144,8 @@ def test_bad_problems(folder, old, new, message):
 
 def test_a_floor_beyond_the_supply_is_explained(folder):
     path = edited(folder, "problem.toml", ("sw = 0.05 }", 'sw = 0.3 }\n[[constraints]]\nkind = "supply"\nepochs = 1'))
-    with pytest.raises(InputError, match=r"floor\[sw\] asks for a ratio of 0.3 or more, and supply\[sw\] allows 0.1: 0.2 "
-                                         "too much"):
+    with pytest.raises(InputError, match=r"floor\[sw\] asks for a ratio of 0.3 or more, and supply\[sw\] allows 0.1: "
+                                         "0.2 too much"):
         load_problem(path)
 
 

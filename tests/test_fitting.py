@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from conftest import random_model
+from test_templates import own_interaction
 
 from climbopt import InputError, MixtureModel, PilotRuns, cross_validate, fit
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import CEILING, _blocks, _rows
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
-from conftest import random_model
-from test_templates import own_interaction
 
 NOISE = 0.003
 

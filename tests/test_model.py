@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from conftest import random_model, random_ratios
 
 from climbopt import InputError, MixtureModel
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
-from conftest import random_model, random_ratios
 
 NAMES = ("en", "de")
 

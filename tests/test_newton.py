@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import random_model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.procedures import joint_form
 from climbopt.testing import family_problem
-from conftest import random_model
 
 NEWTON = load("newton")
 

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from conftest import PROBLEMS
 
 from climbopt import load_model, load_problem, shipped_problems, solve
 from climbopt.backends import BACKENDS
 from climbopt.files import sha256
 from climbopt.problem import PROCEDURES
-from conftest import PROBLEMS
 
 AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
 

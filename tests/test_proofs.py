@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from conftest import random_model
 from hypothesis import given
 from hypothesis import strategies as st
+from test_templates import own_interaction, own_law
 
 from climbopt import MixtureModel
 from climbopt.laws import LAWS
 from climbopt.proofs import Proofs
-from conftest import random_model
-from test_templates import own_interaction, own_law
 
 
 def proofs(model, *, budget=1e9, lower=None, upper=None):

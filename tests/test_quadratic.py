@@ -50,7 +50,8 @@ def test_the_minimum_meets_its_conditions(seed, n, k):
     np.testing.assert_allclose(again.x, face.x, atol=1e-10)
 
 
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3), scale=st.sampled_from([1e-12, 0.01, 1.0, 9.0]))
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3),
+       scale=st.sampled_from([1e-12, 0.01, 1.0, 9.0]))
 def test_the_projection_is_the_nearest_point(seed, n, k, scale):
     """y is the projection of x if (x - y)'(v - y) <= 0 for every v of the polytope: checked by its linear minimum."""
     region, rng = polytope(seed, n, k), np.random.default_rng(seed + 2)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
+from conftest import random_model, random_ratios
 
 from climbopt import Interaction, Law, MixtureModel, Parameter
 from climbopt.errors import InputError
@@ -10,7 +11,6 @@ from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.symbols import D, r_i, r_j, z
 from climbopt.templates import derive
-from conftest import random_model, random_ratios
 
 BUDGET, SIZE = 2.3e9, 1.7
 STEP = 1e-30

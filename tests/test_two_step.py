@@ -4,9 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import random_model
 from scipy.optimize import brentq
 
-from climbopt import AllocationProblem, Cap, Floor, InputError, Law, MixtureModel, Options, Parameter, load_problem, solve
+from climbopt import (
+    AllocationProblem,
+    Cap,
+    Floor,
+    InputError,
+    Law,
+    MixtureModel,
+    Options,
+    Parameter,
+    load_problem,
+    solve,
+)
 from climbopt.backends import load
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
@@ -14,7 +26,6 @@ from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import benefit_residual, counted_targets, equal_benefit_direction, magnitude_form
 from climbopt.symbols import z
 from climbopt.testing import family_problem
-from conftest import random_model
 
 
 def direction_problem(problem):
@@ -84,7 +95,8 @@ def test_every_target_has_at_least_its_share():
 
 
 def test_slack_rows_say_why():
-    reasons = {row.target: row.reason for row in solve(load_problem("synthetic16"), procedure="two_step").two_step.slack}
+    steps = solve(load_problem("synthetic16"), procedure="two_step").two_step
+    reasons = {row.target: row.reason for row in steps.slack}
     assert "floor[sv] holds its ratio up" in reasons["sv"]
     assert "needs no data of its own" in reasons["pt"]
     assert "over-allocated on purpose: its data raise" in reasons["de"]

@@ -19,12 +19,12 @@ from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.model import MixtureModel
 from climbopt.optimality import Rows, flat
+from climbopt.polytope import Polytope
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.solution import Solution, Termination
 from climbopt.standard_form import Evaluation, Functions, StandardForm
-from climbopt.polytope import Polytope
 from climbopt.templates import Array
 
 RATIO_TOLERANCE = 1e-6

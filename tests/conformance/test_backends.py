@@ -3,6 +3,7 @@
 import pytest
 
 from climbopt.backends import BACKENDS, load
+from climbopt.procedures import joint_form
 from climbopt.testing import (
     CASES,
     check_bad_option,
@@ -11,7 +12,6 @@ from climbopt.testing import (
     check_not_a_number,
     family_problem,
 )
-from climbopt.procedures import joint_form
 
 
 @pytest.fixture(params=list(BACKENDS))

@@ -1,0 +1,31 @@
+# make demo: the main job on measured runs. make test: every check. Both set up all that they need.
+.PHONY: demo test setup lint types layers slow benchmarks clean
+
+python := .venv/bin/python
+
+demo: setup
+	@.ci/demo
+
+test: setup lint types layers
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -q
+
+setup:
+	@.ci/setup
+
+lint: setup
+	@$(python) -m ruff check .
+
+types: setup
+	@$(python) -m mypy
+
+layers: setup
+	@$(python) -c "from importlinter.cli import lint_imports_command as lint; lint(['--no-logo'])"
+
+slow: setup # minutes; run by hand
+	@$(python) -m pytest -m slow
+
+benchmarks: setup # minutes; run by hand
+	@OMP_NUM_THREADS=1 $(python) benchmarks/joint.py
+
+clean:
+	rm -rf .venv demo build *.egg-info

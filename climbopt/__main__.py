@@ -1,0 +1,5 @@
+"""``python -m climbopt``."""
+
+from climbopt.cli import main
+
+main()
