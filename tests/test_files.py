@@ -253,3 +253,12 @@ def test_shipped_problems_are_found_by_name():
 
 def test_every_problem_in_the_folder_is_shipped():
     assert set(shipped_problems()) == {path.stem for path in Path(PROBLEMS).glob("*.toml")}
+
+
+def test_every_package_is_in_the_wheel():
+    import tomllib
+
+    root = PROBLEMS.parent
+    listed = set(tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {".".join(path.parent.relative_to(root).parts) for path in (root / "climbopt").rglob("__init__.py")}
+    assert listed == found | {"climbopt.problems"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -40,8 +39,14 @@ class _ProblemFile(BaseModel):
 
 def shipped_problems() -> tuple[str, ...]:
     """Return the names of the problems that come with the package."""
-    folder = resources.files("climbopt.problems")
-    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    return tuple(sorted(path.stem for path in _shipped_folder().glob("*.toml")))
+
+
+def _shipped_folder() -> Path:
+    """Return where the shipped problems are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "problems"
+    return inside if inside.is_dir() else package.parent / "problems"
 
 
 def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
@@ -52,7 +57,7 @@ def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
     shipped = shipped_problems()
     if str(path) not in shipped:
         raise unknown_name("problem", path, shipped)
-    return Path(str(resources.files("climbopt.problems") / f"{path}.toml"))
+    return _shipped_folder() / f"{path}.toml"
 
 
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:

@@ -1,1 +1,0 @@
-"""The problems that ship with climbopt: NAME.toml, with its data in NAME/."""
