@@ -124,13 +124,14 @@ def _divide(a: Interval, b: Interval) -> Interval:
     return _multiply(a, Interval(low, high))
 
 
-def _monotone(function: Callable[[Array], Array], least: float) -> Callable[[Interval], Interval]:
-    """Return the interval form of an increasing function whose values are never below `least`."""
+def _monotone(function: Callable[[Array], Array], zero: float) -> Callable[[Interval], Interval]:
+    """Return the interval form of an increasing function that is 0 at `zero`, so that its signs are exact."""
 
     def evaluate(a: Interval) -> Interval:
         low, high = function(a.lower), function(a.upper)
-        return Interval(np.maximum(_down(low - ROUTINE_ERROR * np.abs(low)), least),
-                        _up(high + ROUTINE_ERROR * np.abs(high)))
+        low, high = _down(low - ROUTINE_ERROR * np.abs(low)), _up(high + ROUTINE_ERROR * np.abs(high))
+        return Interval(np.where(a.lower >= zero, np.maximum(low, 0.0), low),
+                        np.where(a.upper <= zero, np.minimum(high, 0.0), high))
 
     return evaluate
 
@@ -159,8 +160,8 @@ _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "multiply": _multiply,
     "divide": _divide,
     "power": _power,
-    "exp": _monotone(np.exp, 0.0),
-    "log": _monotone(np.log, -np.inf),
+    "exp": _monotone(np.exp, -np.inf),
+    "log": _monotone(np.log, 1.0),
     "sqrt": _monotone(np.sqrt, 0.0),
-    "tanh": _monotone(np.tanh, -1.0),
+    "tanh": _monotone(np.tanh, 0.0),
 }

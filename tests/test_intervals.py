@@ -51,6 +51,9 @@ def test_signs_are_exact():
     assert np.exp(Interval.of(-800.0, 0.0)).lower >= 0.0
     assert (nonnegative * 0.0).lower == 0.0 == (nonnegative * 0.0).upper
     assert (1.0 - Interval.of(0.0, 1.0)).lower == 0.0
+    for function, zero in ((np.tanh, 0.0), (np.sqrt, 0.0), (np.log, 1.0)):
+        assert function(Interval.of(zero, 2.0)).lower == 0.0
+    assert np.tanh(Interval.of(-1.0, 0.0)).upper == 0.0
 
 
 def test_infinite_ends():

@@ -1,0 +1,75 @@
+"""Every code block of the documentation runs, and every console block prints what it shows, numbers aside."""
+
+import re
+import shlex
+import sys
+
+import pytest
+
+from climbopt import CONSTRAINTS, INTERACTIONS, LAWS, cli
+from conftest import PROBLEMS
+
+ROOT = PROBLEMS.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?( [kMBT]\b)?")
+
+
+def blocks(page, kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def shape(text):
+    """Return lines with numbers and widths taken out; empty ones dropped."""
+    lines = (" ".join(NUMBER.sub("#", line).split()) for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder in which problems/ is what it is in the checkout; the registries are put back."""
+    (tmp_path / "problems").symlink_to(PROBLEMS)
+    monkeypatch.chdir(tmp_path)
+    kept = [(registry, dict(registry)) for registry in (LAWS, INTERACTIONS, CONSTRAINTS)]
+    yield tmp_path
+    for registry, members in kept:
+        registry._members.clear()
+        registry._members.update(members)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_blocks(page, workplace):
+    module = type(sys)(page.stem)
+    sys.modules[page.stem] = module  # dataclasses look their module up
+    try:
+        for block in blocks(page, "python"):
+            exec(compile(block, str(page), "exec"), module.__dict__)
+    finally:
+        del sys.modules[page.stem]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=lambda page: page.name)
+def test_console_blocks(page, workplace, monkeypatch, capsys):
+    for block in blocks(page, "console"):
+        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            if command == "climbopt backends":
+                pytest.importorskip("cyipopt", reason="the page shows ipopt as available")
+            monkeypatch.setattr(sys, "argv", shlex.split(command))
+            with pytest.raises(SystemExit) as stop:
+                cli.main()
+                sys.exit(0)
+            assert (stop.value.code or 0) in (0, 1)
+            printed = shape(capsys.readouterr().out)
+            missing = [line for line in shape(shown) if line not in printed]
+            assert not missing, f"{command} no longer prints {missing[0]!r}"
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]*)", page.read_text()):
+            assert not target or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_no_machine_of_ours_is_named():
+    """Nothing that is committed holds a path or a host of the place where it was written."""
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "Makefile"]:
+        assert not re.search(r"/(root|home|work)/", page.read_text()), page.name
