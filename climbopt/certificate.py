@@ -8,7 +8,7 @@ A multiplier is >= 0 where the upper side is active and <= 0 where the lower one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -22,7 +22,7 @@ from climbopt.optimality import (
     independent,
     recover,
     residuals,
-    scale,
+    scales,
     smallest_curvature,
 )
 from climbopt.polytope import EmptyPolytopeError
@@ -86,7 +86,7 @@ class Certificate:
     tolerance : float
     residuals : mapping of condition to Residual
         stationarity, primal, dual, complementarity; only primal where nothing else was asked for. primal is in ratio
-        units, the others are scaled by max(1, |grad f|).
+        units, the others are scaled by the gradient, entry by entry.
     multipliers : mapping of str to NamedMultiplier
         Recovered by sign-constrained least squares on the active rows.
     disagreement : float or None
@@ -126,7 +126,7 @@ def repair(form: StandardForm, x: Array) -> Array:
     """Return x with its ratios projected onto all linear rows and bounds; x itself where there is no such point."""
     try:
         return project(x, form.polytope)
-    except EmptyPolytopeError:
+    except (EmptyPolytopeError, ArithmeticError):  # what is left of a violation is then reported as primal
         return x
 
 
@@ -149,23 +149,23 @@ def certify(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE, claim
     """
     evaluation = form.functions.at(x)
     if not (np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all()):
-        return certify_feasible(form, x, tolerance=tolerance)
+        return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
     multipliers, rows = recover(form, x), Rows(form, x)
     found = residuals(form, x, multipliers)
     if extra is not None and extra.value > found["stationarity"].value:
         found["stationarity"] = extra
-    values, over = flat(multipliers), scale(form, x)
+    values, over = flat(multipliers), scales(rows)[1]
     strong = np.abs(values) > tolerance * over
     weak = (np.abs(rows.sides) == 1) & ~strong
     second_order = smallest_curvature(rows, multipliers, strong)
-    lower = lower_bound(form, x, multipliers)
+    lower = lower_bound(form, x, multipliers) if found["primal"].value <= tolerance else None
     gap = None if lower is None else evaluation.value - lower
     passed = all(residual.value <= tolerance for residual in found.values())
     scaled_gap = None if gap is None else gap / max(1.0, abs(evaluation.value))
     return Certificate(
         verdict=_verdict(found, tolerance, second_order, scaled_gap),
         passed=passed, tolerance=tolerance, residuals=found, multipliers=_named(rows, values),
-        disagreement=None if claimed is None else float(np.abs(flat(claimed) - values).max()) / over,
+        disagreement=None if claimed is None else float((np.abs(flat(claimed) - values) / over).max()),
         licq=independent(rows), second_order=second_order,
         weakly_active=tuple(rows.side(k, upper=bool(rows.sides[k] == 1)).name for k in np.flatnonzero(weak).tolist()),
         upper_bound=evaluation.value, lower_bound=lower, gap=gap,

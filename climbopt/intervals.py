@@ -107,13 +107,13 @@ def _subtract(a: Interval, b: Interval) -> Interval:
 
 
 def _multiply(a: Interval, b: Interval) -> Interval:
-    products = np.stack(np.broadcast_arrays(
-        a.lower * b.lower, a.lower * b.upper, a.upper * b.lower, a.upper * b.upper))
-    products = np.where(np.isnan(products), 0.0, products)  # 0 times an infinite end
+    ends = [(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper)]
+    products = np.stack(np.broadcast_arrays(*(np.where((x == 0) | (y == 0), 0.0, x * y) for x, y in ends)))
     low, high = _down(products.min(axis=0)), _up(products.max(axis=0))
     same = ((a.lower >= 0) & (b.lower >= 0)) | ((a.upper <= 0) & (b.upper <= 0))
     opposite = ((a.lower >= 0) & (b.upper <= 0)) | ((a.upper <= 0) & (b.lower >= 0))
-    return Interval(np.where(same, np.maximum(low, 0.0), low), np.where(opposite, np.minimum(high, 0.0), high))
+    low, high = np.where(same, np.maximum(low, 0.0), low), np.where(opposite, np.minimum(high, 0.0), high)
+    return _unknown_where(np.zeros(low.shape, dtype=bool), low, high)
 
 
 def _divide(a: Interval, b: Interval) -> Interval:
@@ -124,33 +124,45 @@ def _divide(a: Interval, b: Interval) -> Interval:
     return _multiply(a, Interval(low, high))
 
 
-def _monotone(function: Callable[[Array], Array], zero: float) -> Callable[[Interval], Interval]:
-    """Return the interval form of an increasing function that is 0 at `zero`, so that its signs are exact."""
+def _monotone(function: Callable[[Array], Array], zero: float, least: float = -np.inf
+              ) -> Callable[[Interval], Interval]:
+    """Return the interval form of an increasing function that is 0 at `zero`, so that its signs are exact.
+
+    Where the argument goes below `least`, the end of its domain, nothing is known.
+    """
 
     def evaluate(a: Interval) -> Interval:
         low, high = function(a.lower), function(a.upper)
         low, high = _down(low - ROUTINE_ERROR * np.abs(low)), _up(high + ROUTINE_ERROR * np.abs(high))
-        return Interval(np.where(a.lower >= zero, np.maximum(low, 0.0), low),
-                        np.where(a.upper <= zero, np.minimum(high, 0.0), high))
+        low = np.where(a.lower >= zero, np.maximum(low, 0.0), low)
+        high = np.where(a.upper <= zero, np.minimum(high, 0.0), high)
+        return _unknown_where(~(a.lower >= least), low, high)
 
     return evaluate
 
 
+def _unknown_where(mask: NDArray[np.bool_], low: Array, high: Array) -> Interval:
+    """Return the interval with all numbers where `mask` is true or an end is no number."""
+    mask = mask | np.isnan(low) | np.isnan(high)
+    return Interval(np.where(mask, -np.inf, low), np.where(mask, np.inf, high))
+
+
 def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interval:
-    """Return base**exponent: any base for a whole exponent, a base >= 0 for others (NaN below)."""
+    """Return base**exponent: any base for one whole exponent, a base >= 0 for others (unknown below)."""
     x, p = Interval.enclosing(base), Interval.enclosing(exponent)
     with np.errstate(all="ignore"):
         corners = np.stack(np.broadcast_arrays(
             x.lower**p.lower, x.lower**p.upper, x.upper**p.lower, x.upper**p.upper))
         low, high = corners.min(axis=0), corners.max(axis=0)
-        low, high = low - ROUTINE_ERROR * np.abs(low), high + ROUTINE_ERROR * np.abs(high)
-        low = np.where(x.lower >= 0, np.maximum(_down(low), 0.0), _down(low))
-        even = (p.lower == p.upper) & (p.lower % 2 == 0)
-        crosses = (x.lower < 0) & (x.upper > 0)
-        low = np.where(even, np.where(crosses & (p.lower > 0), 0.0, np.maximum(low, 0.0)), low)
-        high = np.where(crosses & (p.lower < 0), np.inf, _up(high))
-        low = np.where(crosses & (p.lower < 0) & ~even, -np.inf, low)
-    return Interval(low, high)
+        low, high = _down(low - ROUTINE_ERROR * np.abs(low)), _up(high + ROUTINE_ERROR * np.abs(high))
+        whole = (p.lower == p.upper) & (p.lower % 1 == 0)
+        even = whole & (p.lower % 2 == 0)
+        low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)
+        crosses = (x.lower < 0) & (x.upper >= 0)
+        low = np.where(crosses & even & (p.lower > 0), 0.0, low)
+        pole = crosses & (p.lower < 0)
+        low, high = np.where(pole & ~even, -np.inf, low), np.where(pole, np.inf, high)
+    return _unknown_where(~(x.lower >= 0) & ~whole, low, high)
 
 
 _FUNCTIONS: dict[str, Callable[..., Interval]] = {
@@ -161,7 +173,7 @@ _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "divide": _divide,
     "power": _power,
     "exp": _monotone(np.exp, -np.inf),
-    "log": _monotone(np.log, 1.0),
-    "sqrt": _monotone(np.sqrt, 0.0),
+    "log": _monotone(np.log, 1.0, 0.0),
+    "sqrt": _monotone(np.sqrt, 0.0, 0.0),
     "tanh": _monotone(np.tanh, 0.0),
 }

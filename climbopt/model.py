@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from climbopt.errors import InputError, unknown_name
 from climbopt.interactions import Interaction
 from climbopt.laws import Law
-from climbopt.symbols import Parameter
+from climbopt.symbols import Parameter, r_i
 from climbopt.templates import Array, Compiled, Templates, derive
 
 Indices = NDArray[np.intp]
@@ -72,6 +72,12 @@ class MixtureModel:
         if strangers and self.law.needs_positive_z and self.interaction.vanishes_without_own_data:
             raise InputError(f"target {', '.join(strangers)} is no source, and interaction '{self.interaction.name}' "
                              "leaves its z at 0; choose an interaction with transfer")
+        if strangers:
+            of_source = {p.symbol for p in self.interaction.parameters if p.per == "source"}
+            loose = self.interaction.own.subs(r_i, 0).free_symbols & of_source
+            if loose:
+                raise InputError(f"target {', '.join(strangers)} is no source, and interaction "
+                                 f"'{self.interaction.name}' needs its own {loose.pop()} there; make that per target")
         declared = [parameter.name for parameter in self.templates.parameters]
         for name in self.parameters:
             if name not in declared:
@@ -287,18 +293,21 @@ class Response:
         z = np.asarray(z)
         if self.model.law.needs_positive_z:
             z = np.where(z.real > 0, z, np.nan)
-        return [_filled(result, z.shape) for result in function(z, *self.loss_arguments)]
+        with np.errstate(all="ignore"):
+            return [_filled(result, z.shape) for result in function(z, *self.loss_arguments)]
 
     def _own(self, function: Compiled, ratios: Array) -> list[Array]:
         """Evaluate a compiled own template: one array of shape (..., T) for each of its results."""
         t = self._own_ratios(ratios)
-        return [_filled(result, t.shape) for result in function(t, *self.own_arguments)]
+        with np.errstate(all="ignore"):
+            return [_filled(result, t.shape) for result in function(t, *self.own_arguments)]
 
     def _pair(self, function: Compiled, ratios: Array) -> list[Array]:
         """Evaluate a compiled pair template: arrays of shape (..., T, S), 0 where a source is the target itself."""
         t, s = self._own_ratios(ratios)[..., :, None], np.asarray(ratios)[..., None, :]
         shape = (*t.shape[:-1], s.shape[-1])
-        filled = [_filled(result, shape) for result in function(t, s, *self.pair_arguments)]
+        with np.errstate(all="ignore"):
+            filled = [_filled(result, shape) for result in function(t, s, *self.pair_arguments)]
         for array in filled:
             array[..., self.model.own_targets, self.model.own_sources] = 0.0
         return filled

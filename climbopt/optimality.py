@@ -17,11 +17,9 @@ from scipy import linalg
 from scipy.optimize import lsq_linear
 
 from climbopt.solution import Multipliers
-from climbopt.standard_form import Side, StandardForm
+from climbopt.standard_form import ACTIVE, Side, StandardForm
 from climbopt.templates import Array
 
-ACTIVE = 1e-7
-"""A row nearer to its limit than this is active, in the row's own unit."""
 SIGN_ROUNDING = 1e-12
 """A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
 
@@ -88,11 +86,11 @@ class Rows:
         k -= n
         return form.row_sides[k] if k < len(form.row_sides) else form.c_sides[k - len(form.row_sides)]
 
-    def worst(self, amounts: Array, over: float = 1.0) -> Residual:
+    def worst(self, amounts: Array) -> Residual:
         """Return the largest of some amounts, one an entry, with the name of its nearer limit."""
         k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))
         nearer_upper = bool(self.upper[k] - self.value[k] < self.value[k] - self.lower[k])
-        return Residual(float(amounts[k]) / over, self.side(k, upper=nearer_upper).name)
+        return Residual(float(amounts[k]), self.side(k, upper=nearer_upper).name)
 
 
 def flat(multipliers: Multipliers) -> Array:
@@ -100,9 +98,17 @@ def flat(multipliers: Multipliers) -> Array:
     return np.concatenate([multipliers.bounds, multipliers.rows, multipliers.nonlinear])
 
 
-def scale(form: StandardForm, x: Array) -> float:
-    """Return max(1, |grad f|_inf), by which residuals are divided."""
-    return max(1.0, float(np.abs(form.functions.at(x).gradient).max()))
+def scales(rows: Rows) -> tuple[Array, Array]:
+    """Return what residuals are divided by: one number a variable, (n,), and one a limit, in the order of Rows.
+
+    A variable's is max(1, |df/dx_i|), so that one variable's large gradient excuses no other; a row's is the largest
+    of its variables that are at no bound.
+    """
+    n = rows.form.n
+    own = np.maximum(1.0, np.abs(rows.form.functions.at(rows.x).gradient))
+    free = np.where(rows.sides[:n] == 0, own, 1.0)
+    of_rows = np.where(rows.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
+    return own, np.concatenate([own, of_rows])
 
 
 def recover(form: StandardForm, x: Array) -> Multipliers:
@@ -124,7 +130,7 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
     values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -gradient[~on_bound], rcond=None)[0]
     values[:n] = np.where(on_bound, -(gradient + rows.gradients.T @ values[n:]), 0.0)
     wrong = np.maximum(np.maximum(lower - values, values - upper), 0.0).max()
-    if wrong > SIGN_ROUNDING * scale(form, x):  # signs matter: all at once
+    if wrong > SIGN_ROUNDING * max(1.0, float(np.abs(gradient).max())):  # signs matter: all at once
         moved = np.flatnonzero(sides)
         columns = np.hstack([np.eye(n)[:, on_bound], chosen.T])
         values[moved] = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
@@ -136,21 +142,23 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
 def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Condition, Residual]:
     """Return the four optimality conditions at x for some multipliers.
 
-    stationarity = |grad f + A' rows + Jc' nonlinear + bounds|_inf, dual = largest wrong-signed multiplier and
-    complementarity = largest |multiplier x slack|, all over max(1, |grad f|_inf); primal = largest violation.
+    stationarity = |grad f + A' rows + Jc' nonlinear + bounds|, dual = wrong-signed multipliers and complementarity =
+    |multiplier x slack|, each entry over its own scale (:func:`scales`) and the largest taken; primal = largest
+    violation.
     """
-    rows, values, over = Rows(form, x), flat(multipliers), scale(form, x)
-    left = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n:] + values[: form.n])
+    rows, values = Rows(form, x), flat(multipliers)
+    own, over = scales(rows)
+    left = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n:] + values[: form.n]) / own
     at = int(np.argmax(np.where(np.isnan(left), np.inf, left)))
     wrong = np.where(values > 0, np.where(np.isinf(rows.upper), values, 0.0),
                      np.where(np.isinf(rows.lower), -values, 0.0))
     slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
     product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
     return {
-        "stationarity": Residual(float(left[at]) / over, form.variables[at]),
+        "stationarity": Residual(float(left[at]), form.variables[at]),
         "primal": rows.worst(rows.violation),
-        "dual": rows.worst(wrong, over),
-        "complementarity": rows.worst(product, over),
+        "dual": rows.worst(wrong / over),
+        "complementarity": rows.worst(product / over),
     }
 
 

@@ -21,6 +21,10 @@ Mask = NDArray[np.bool_]
 
 FEASIBILITY = 1e-12
 """Violation that counts as rounding, in units of x."""
+LP_TOLERANCE = 1e-10
+"""Feasibility asked of HiGHS, whose own default is 1e-7."""
+EMPTY = 1e-9
+"""A polytope is empty where the best point that HiGHS finds breaks a limit by more than this."""
 INFEASIBLE, UNBOUNDED = 2, 3
 """HiGHS statuses, as scipy.optimize.linprog numbers them."""
 
@@ -106,14 +110,53 @@ class Polytope:
             middle[on] = lower + share * reach
             return np.asarray(middle)
         G, h = self._inequalities
-        tightened = np.column_stack([G, np.abs(G) @ width])
-        sides = np.vstack([np.column_stack([-np.eye(n), width]), np.column_stack([np.eye(n), width])])
-        limits = np.concatenate([-self.x_lower, self.x_upper])
-        finite = np.isfinite(limits)
+        low, high = np.isfinite(self.x_lower), np.isfinite(self.x_upper)
+        sides = np.vstack([G, -np.eye(n)[low], np.eye(n)[high]])
+        limits = np.concatenate([h, -self.x_lower[low], self.x_upper[high]])
+        reach = np.concatenate([np.abs(G) @ width, width[low], width[high]])
+        point, slack = self._farthest(sides, limits, reach)
+        if slack <= FEASIBILITY:  # some limits are equations in disguise: leave these out
+            point, _ = self._farthest(sides, limits, np.where(self._can_be_slack(sides, limits), reach, 0.0))
+        point = np.clip(point, self.x_lower, self.x_upper)
+        if self.violation(point) > EMPTY:
+            raise EmptyPolytopeError
+        return np.asarray(point)
+
+    def _farthest(self, G: Array, h: Array, reach: Array) -> tuple[Array, float]:
+        """Return the x with the largest s <= 1 for which G x + s reach <= h, and that s."""
+        n = self.x_lower.size
+        result = self._linear_program(np.append(np.zeros(n), -1.0), np.column_stack([G, reach]), h,
+                                      np.append(np.full(n, -np.inf), 0.0), np.append(np.full(n, np.inf), 1.0))
+        return result.x[:n], float(result.x[n])
+
+    def _can_be_slack(self, G: Array, h: Array) -> Mask:
+        """Return which rows of G x <= h can hold strictly somewhere.
+
+        One linear program in (x, y, t): max sum y with G x + y <= t h, 0 <= y <= 1, t >= 1 and the equations scaled
+        by t; since the whole may be scaled up, every row that can be slack reaches y = 1. Source: Freund, Roundy
+        and Todd, "Identifying the set of always-active constraints in a system of linear inequalities by a single
+        linear program", MIT Sloan working paper 1674-85, 1985.
+        """
+        n, k = self.x_lower.size, h.size
+        E, e = self.dense[self.equation], self.a_lower[self.equation]
+        result = linprog(
+            np.concatenate([np.zeros(n), -np.ones(k), [0.0]]),
+            np.column_stack([G, np.eye(k), -h]), np.zeros(k),
+            np.column_stack([E, np.zeros((len(e), k)), -e]), np.zeros(len(e)),
+            [(None, None)] * n + [(0.0, 1.0)] * k + [(1.0, None)], method="highs")
+        if result.status != 0:
+            raise EmptyPolytopeError
+        return np.asarray(result.x[n:n + k] > 0.5)
+
+    def largest_minimum(self, constant: Array, slopes: Array) -> Array:
+        """Return the y of the polytope with the largest least entry of constant + slopes y; a vertex."""
+        n, k = self.x_lower.size, constant.size
+        G, h = self._inequalities
         result = self._linear_program(
-            np.append(np.zeros(n), -1.0), np.vstack([tightened, sides[finite]]), np.append(h, limits[finite]),
-            np.append(np.full(n, -np.inf), 0.0), np.append(np.full(n, np.inf), 1.0))
-        return np.asarray(np.clip(result.x[:n], self.x_lower, self.x_upper))
+            np.append(np.zeros(n), -1.0),
+            np.vstack([np.column_stack([G, np.zeros(len(h))]), np.column_stack([-slopes, np.ones(k)])]),
+            np.append(h, constant), np.append(self.x_lower, -np.inf), np.append(self.x_upper, np.inf))
+        return np.asarray(result.x[:n])
 
     @cached_property
     def _implied_upper(self) -> Array:
@@ -143,7 +186,7 @@ class Polytope:
         equations = np.zeros((int(self.equation.sum()), g.size))
         equations[:, : self.dense.shape[1]] = self.dense[self.equation]
         result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
-                         method="highs")
+                         method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE})
         if result.status == INFEASIBLE:
             raise EmptyPolytopeError
         return result

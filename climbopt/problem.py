@@ -12,13 +12,14 @@ import numpy as np
 from climbopt.constraints import Constraint, LinearRow, Setting
 from climbopt.errors import InputError, unknown_name
 from climbopt.model import MixtureModel
+from climbopt.polytope import FEASIBILITY
 from climbopt.templates import Array
 
-PROCEDURES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
+PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
 """Names of the ways from a problem to ratios."""
 
-FEASIBILITY_SLACK = 1e-12
-"""Bounds that contradict each other by less than this (in ratio) are taken as rounding."""
+RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain")
+"""Names of limits that no constraint of the user sets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class AllocationProblem:
     params : float, optional
         Model size, for laws that depend on it.
     procedure : str
-        One of `PROCEDURES`.
+        One of `PROCEDURE_NAMES`.
     iterate : bool
         For two_step: repeat direction and magnitude until the direction is that at the magnitude found.
     temperature : float, optional
@@ -76,8 +77,8 @@ class AllocationProblem:
             value = getattr(self, key)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
-        if self.procedure not in PROCEDURES:
-            raise unknown_name("procedure", self.procedure, PROCEDURES)
+        if self.procedure not in PROCEDURE_NAMES:
+            raise unknown_name("procedure", self.procedure, PROCEDURE_NAMES)
         if self.model.law.uses_model_size and self.params is None:
             raise InputError(f"law '{self.model.law.name}' depends on the model size; give params")
         self._check_languages()
@@ -86,9 +87,12 @@ class AllocationProblem:
             object.__setattr__(self, key, MappingProxyType(dict(getattr(self, key))))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         names = [constraint.name for constraint in self.constraints]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise InputError(f"two constraints are called {', '.join(map(repr, twice))}; give each a 'name' of its own")
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"two constraints are called '{name}'; give each a 'name' of its own")
+            if name in RESERVED_NAMES or "[" in name or not name.strip():
+                raise InputError(f"a constraint is called '{name}'; choose a name without brackets that is none of "
+                                 f"{', '.join(RESERVED_NAMES)}")
         self._check_bounds()
 
     def _check_languages(self) -> None:
@@ -101,6 +105,8 @@ class AllocationProblem:
                 if not (np.isfinite(value) and value >= 0):
                     raise InputError(f"[{key}] of '{language}' is {value:g}; it must be 0 or more")
         for group, members in self.groups.items():
+            if not members:
+                raise InputError(f"group '{group}' is empty; list one or more sources")
             for language in members:
                 if language not in self.model.sources:
                     raise unknown_name(f"language of group '{group}'", language, self.model.sources)
@@ -121,16 +127,16 @@ class AllocationProblem:
                 upper[language], by_upper[language] = row.upper, row.name
         for language in lower:
             gap = lower[language] - upper[language]
-            if gap > FEASIBILITY_SLACK:
+            if gap > FEASIBILITY:
                 raise InputError(f"{by_lower[language]} asks for a ratio of {lower[language]:g} or more, and "
                                  f"{by_upper[language]} allows {upper[language]:.6g}: {gap:.3g} too much; lower the "
                                  "former or widen the latter")
         least, most = sum(lower.values()), sum(upper.values())
-        if least > 1 + FEASIBILITY_SLACK:
+        if least > 1 + FEASIBILITY:
             named = [by_lower[language] for language, value in lower.items() if value > 0]
             raise InputError(f"the lower bounds sum to {least:.6g}, which is {least - 1:.3g} more than 1; "
                              f"lower some of {', '.join(named)}")
-        if most < 1 - FEASIBILITY_SLACK:
+        if most < 1 - FEASIBILITY:
             named = sorted({by_upper[language].split("[")[0] for language, value in upper.items() if value < 1})
             raise InputError(f"the upper bounds sum to {most:.6g}, which is {1 - most:.3g} less than 1; "
                              f"widen {' or '.join(named)}, or lower the budget")

@@ -92,11 +92,14 @@ class Proofs:
         return (np.where(own >= 0, self.lower[own], 0.0), np.where(own >= 0, np.minimum(self.upper[own], 1.0), 0.0))
 
     def _pair(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
-        """Enclose a compiled pair template for own ratios from low to high, (T,); own pairs are (0, 0)."""
+        """Enclose a compiled pair template for own ratios from low to high, (T,), and others from 0 to their bound.
+
+        Own pairs are (0, 0).
+        """
         model = self.response.model
         shape = (len(model.targets), len(model.sources))
         t = Interval.of(low[:, None], high[:, None])
-        s = Interval.of(self.lower[None, :], np.minimum(self.upper, 1.0)[None, :])
+        s = Interval.of(0.0, np.minimum(self.upper, 1.0)[None, :])  # from 0: slopes are wanted on the way to r_j
         results = []
         for value in function(t, s, *self.response.pair_arguments):
             wide = Interval.enclosing(value).broadcast_to(shape)

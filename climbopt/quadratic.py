@@ -18,7 +18,7 @@ from scipy.linalg import lapack
 
 from climbopt.polytope import FEASIBILITY, Array, Polytope
 
-Side = NDArray[np.int8]
+Sides = NDArray[np.int8]
 
 MAX_EXCHANGES = 30
 """Simultaneous exchanges of the whole active set before changing one constraint at a time."""
@@ -28,8 +28,8 @@ MAX_EXCHANGES = 30
 class Active:
     """Which sides are active: -1 lower, 1 upper, 0 neither; one entry a bound and one a row."""
 
-    bounds: Side
-    rows: Side
+    bounds: Sides
+    rows: Sides
 
     @property
     def key(self) -> bytes:
@@ -139,7 +139,7 @@ def _active_at(x: Array, polytope: Polytope) -> Active:
     return Active(_sides(x, polytope.x_lower, polytope.x_upper), _sides(activity, polytope.a_lower, polytope.a_upper))
 
 
-def _sides(value: Array, lower: Array, upper: Array) -> Side:
+def _sides(value: Array, lower: Array, upper: Array) -> Sides:
     return np.where(value <= lower + FEASIBILITY, -1, np.where(value >= upper - FEASIBILITY, 1, 0)).astype(np.int8)
 
 
@@ -168,7 +168,7 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of those equations."""
     if not right.size:
         return right, np.zeros(len(A))
-    weight = max(1.0, float(np.trace(H)) / len(H))
+    weight = 10.0 * max(1.0, float(np.abs(H).max())) if len(A) else 0.0
     factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
     if failed:
         return None
@@ -194,7 +194,7 @@ def _exchanged(face: Face, polytope: Polytope) -> Active:
     return face.active if same else Active(bounds, rows)
 
 
-def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, active: Side) -> Side:
+def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, active: Sides) -> Sides:
     wrong = (active * multiplier < 0) & (lower < upper)
     low, high = value < lower - FEASIBILITY, value > upper + FEASIBILITY
     inactive = active == 0

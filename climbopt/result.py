@@ -105,10 +105,11 @@ def solve(problem: AllocationProblem, *, procedure: str | None = None, backend: 
     result = _answered(problem, backend, options)
     if problem.procedure not in ("joint", "two_step") or not result.passed or not problem.model.law.effective_ratio:
         return result
+    others = replace(options, native={})  # a solver's own options are for the backend that was named
     if problem.procedure == "joint":
-        gap = _gap(result, _answered(replace(problem, procedure="two_step"), None, options))
+        gap = _gap(result, _answered(replace(problem, procedure="two_step"), None, others))
     else:
-        gap = _gap(_answered(replace(problem, procedure="joint"), None, options), result)
+        gap = _gap(_answered(replace(problem, procedure="joint"), None, others), result)
     return replace(result, two_step_gap=gap)
 
 
@@ -124,8 +125,13 @@ def _answered(problem: AllocationProblem, backend: str | None, options: Options)
 
 def _certificate(problem: AllocationProblem, answer: Answer, x: Array, options: Options) -> Certificate:
     """Return the certificate that the problem's procedure asks for."""
+    ratios = x[: len(problem.model.sources)]
+    if not np.isfinite(problem.objective(ratios)):
+        return certify_feasible(joint_form(problem), ratios, tolerance=options.tolerance)
     if problem.procedure in BASELINES:
-        return certify_feasible(answer.form, x, tolerance=options.tolerance)
+        settled = answer.solution is None or answer.solution.termination.settled
+        certificate = certify_feasible(answer.form, x, tolerance=options.tolerance)
+        return certificate if settled else replace(certificate, passed=False)
     extra = None if answer.two_step is None else Residual(answer.two_step.residual, "direction")
     claimed = None if answer.solution is None else answer.solution.multipliers
     return certify(answer.form, x, tolerance=options.tolerance, claimed=claimed, extra=extra)

@@ -21,7 +21,7 @@ class Termination(Enum):
     TIME_LIMIT = "the time limit was reached; raise time_limit"
     INFEASIBLE = "the solver found no feasible point; check the constraints"
     UNBOUNDED = "the solver claims that the objective has no lower bound; check the model"
-    LEFT_DOMAIN = "the iterates left the law's domain (z > 0); give another start"
+    LEFT_DOMAIN = "no start or step inside the law's domain (z > 0); check that every weighted target can get data"
     NOT_A_NUMBER = "a function or derivative was not a number; check the parameters"
     INTERRUPTED = "the solve was interrupted"
     FAILED = "the solver failed for a reason of its own; read raw_status"

@@ -6,15 +6,36 @@ import numpy as np
 import pytest
 from test_newton import two_basins
 
-from climbopt import AllocationProblem, Floor, Options, Verdict, certify_ratios, load_problem, solve
+from climbopt import (
+    AllocationProblem,
+    Floor,
+    MixtureModel,
+    Options,
+    Supply,
+    Verdict,
+    certify_ratios,
+    load_problem,
+    solve,
+)
 from climbopt.backends import load
 from climbopt.certificate import certify, certify_feasible, lower_bound, repair
-from climbopt.optimality import ACTIVE, recover, residuals
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
+from climbopt.optimality import recover, residuals
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
 from climbopt.proofs import Proofs
 from climbopt.solution import Multipliers
+from climbopt.standard_form import ACTIVE
 from climbopt.testing import CASES, family_problem
+
+
+def three(B, beta=1.0):
+    """L_i = 1 + B_i / r_i^beta for languages a, b, c."""
+    m = len(B)
+    return MixtureModel(LAWS["power"], INTERACTIONS["none"], tuple("abcdef"[:m]), tuple("abcdef"[:m]),
+                        {"E": np.ones(m), "B": B, "beta": np.full(m, beta)}, 1e9)
+
 
 FORMS = {
     "known floor": lambda: joint_form(load_problem("known_floor")),
@@ -212,3 +233,23 @@ def test_a_convex_problem_at_many_languages():
     certificate = certify(form, load("newton").solve(form, Options()).x)
     assert certificate.verdict is Verdict.GLOBAL and certificate.gap < 1e-10
     assert "proved" in certificate.gap_rests_on
+
+
+def test_the_gradient_of_one_language_excuses_no_other():
+    """A language held near 0 by its supply has a huge gradient; the others are far from their optimum all the same."""
+    problem = AllocationProblem(three((4.0, 1.0, 1.0), beta=0.5), 1e9, supply={"a": 1e12, "b": 1e12, "c": 1e4},
+                                constraints=(Supply(1.0),))
+    given = certify_ratios(problem, {"a": 0.5, "b": 0.5 - 1e-5, "c": 1e-5})
+    assert not given.passed and given.certificate.gap > 0.1
+    best = solve(problem)
+    assert best.passed and best.objective < given.objective - 0.1
+
+
+def test_no_gap_is_given_for_an_infeasible_point():
+    certificate = certify(FORMS["known floor"](), np.array([0.6, 0.3, 0.1]))
+    assert certificate.lower_bound is None and certificate.gap is None
+
+
+def test_at_the_edge_of_the_domain():
+    problem = AllocationProblem(three((4.0, 1.0, 1.0)), 1e9)
+    assert not certify_ratios(problem, {"a": 1e-200, "b": 0.5, "c": 0.5}).passed

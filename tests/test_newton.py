@@ -110,3 +110,34 @@ def test_from_any_start():
                for start in np.random.default_rng(0).dirichlet(np.full(8, 0.3), size=5)]
     for answer in answers[1:]:
         np.testing.assert_allclose(answer, answers[0], atol=1e-9)
+
+
+def test_a_hessian_that_is_negative_off_the_simplex_only():
+    """Its least eigenvalue lies along the ones vector, where no step can go: no shift, and no stall."""
+    model = MixtureModel(LAWS["power"], INTERACTIONS["saturating"], ("a", "b"), ("a", "b", "z"), {
+        "E": np.ones(3), "B": [1, 1, 5], "beta": np.full(3, 0.3), "eta": np.full(3, 5.0),
+        "b": [[0, 0.1], [0.2, 0], [0.3, -0.2]], "k": np.zeros((3, 2))}, 1e9)
+    form = joint_form(AllocationProblem(model, 1e9))
+    solution = NEWTON.solve(form, Options())
+    assert solution.termination is Termination.SOLVED and certify(form, solution.x).passed
+
+
+@given(seed=st.integers(0, 10**6))
+def test_two_sources_with_signed_transfer_against_a_fine_grid(seed):
+    rng = np.random.default_rng(seed)
+    model = MixtureModel(LAWS["power"], INTERACTIONS["saturating"], ("a", "b"), ("a", "b", "z"), {
+        "E": np.ones(3), "B": rng.uniform(0.5, 5, 3), "beta": np.full(3, 0.3), "eta": rng.uniform(1, 8, 3),
+        "b": rng.uniform(-0.3, 0.4, (3, 2)), "k": np.zeros((3, 2))}, 1e9)
+    problem = AllocationProblem(model, 1e9)
+    grid = np.linspace(0, 1, 2001)
+    values = problem.objective(np.column_stack([grid, 1 - grid]))
+    form = joint_form(problem)
+    solution = NEWTON.solve(form, Options())
+    if np.isnan(values).all():
+        assert solution.termination is Termination.LEFT_DOMAIN
+        return
+    if solution.termination is Termination.SOLVED:
+        around = np.nanmin(values[np.abs(grid - solution.x[0]) < 0.01], initial=np.inf)
+        assert form.functions.at(solution.x).value <= around + 1e-9
+    else:
+        assert solution.termination is Termination.LEFT_DOMAIN and np.isnan(values).mean() > 0.5

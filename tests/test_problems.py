@@ -7,7 +7,7 @@ from conftest import PROBLEMS
 from climbopt import load_model, load_problem, shipped_problems, solve
 from climbopt.backends import BACKENDS
 from climbopt.files import sha256
-from climbopt.problem import PROCEDURES
+from climbopt.procedures import PROCEDURES
 
 AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
 

@@ -92,3 +92,26 @@ def test_what_is_called_convex_is_convex_along_chords(seed, interaction, signed)
             response.losses(response.z(end)) for end in (a, b)]
     inside = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
     assert (middle <= t * ends[0] + (1 - t) * ends[1] + 1e-9)[inside].all()
+
+
+def test_slopes_count_from_zero_and_not_from_the_floor():
+    """A saturating loss of data is steepest at 0: beyond a floor its slope is small, and z is negative all the same."""
+    off = 1 - np.eye(2)
+    model = MixtureModel(LAWS["power"], random_model("saturating").interaction, ("a", "b"), ("a", "b"), {
+        "E": [1, 1], "B": [1, 1], "beta": [1, 1], "eta": [10, 10], "b": [[0, -0.6], [0, 0]], "k": 0 * off}, 1e9)
+    shown = proofs(model, lower=np.array([0.3, 0.5]))
+    assert model.at(1e9).z(np.array([0.4, 0.6]))[0] < 0
+    assert not shown.z_positive[0]
+
+
+def test_a_parameter_of_a_source_that_a_stranger_would_need_is_refused():
+    import sympy as sp
+
+    from climbopt import InputError, Interaction, Parameter
+    from climbopt.symbols import r_i, r_j
+
+    start, gain = sp.Symbol("start", nonnegative=True), sp.Symbol("gain", nonnegative=True)
+    form = Interaction("started", r_i + start, gain * r_j, (Parameter(start, "source"), Parameter(gain, "pair")))
+    with pytest.raises(InputError, match="target zz is no source, and interaction 'started' needs its own start"):
+        MixtureModel(LAWS["power"], form, ("a", "b"), ("a", "zz"), {
+            "E": [1, 1], "B": [1, 1], "beta": [1, 1], "start": [0.1, 0.2], "gain": np.ones((2, 2))})

@@ -206,3 +206,25 @@ def test_floors_can_make_a_share_impossible_to_keep_alone():
                                 constraints=(Floor({"s0": 0.5, "s1": 0.4}),))
     result = solve(problem, procedure="two_step")
     assert result.passed and result.ratios["s0"] >= 0.5 - 1e-12
+
+
+def test_where_no_mixture_is_inside_the_domain_nothing_passes():
+    """Each language takes twice what it has from the other: some z is negative everywhere, and t too."""
+    off = 1 - np.eye(2)
+    model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ("a", "b"), ("a", "b"), {
+        "E": [1, 1], "B": [1, 1], "beta": [1, 1], "b": -2.0 * off, "k": 0 * off}, 1e9)
+    result = solve(AllocationProblem(model, 1e9), procedure="two_step")
+    assert not result.passed and result.two_step.magnitude < 0
+
+
+def test_the_time_limit_is_for_all_magnitudes_together():
+    problem = replace(load_problem("synthetic16"), iterate=True)
+    result = solve(problem, procedure="two_step", backend="slsqp", options=Options(time_limit=1e-4))
+    assert not result.passed
+    assert result.solution is None or result.solution.termination.name == "TIME_LIMIT"
+
+
+def test_options_of_a_backend_stay_with_it():
+    """The gap is computed by other backends, which do not know them."""
+    result = solve(load_problem("known_floor"), backend="slsqp", options=Options(native={"ftol": 1e-15}))
+    assert result.passed and result.two_step_gap is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -87,7 +90,8 @@ class Ipopt:
             settings["max_iter"] = options.max_iterations
         for name, value in {**settings, **options.native}.items():
             try:
-                problem.add_option(name, value)
+                with _standard_output_closed():
+                    problem.add_option(name, value)
             except TypeError:
                 raise InputError(f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and "
                                  "mind the type") from None
@@ -97,6 +101,20 @@ class Ipopt:
         message = info["status_msg"]
         raw = message.decode() if isinstance(message, bytes) else str(message)
         return evaluator.solution(self, x, multipliers, status, raw, callbacks.iterations)
+
+
+@contextmanager
+def _standard_output_closed() -> Iterator[None]:
+    """Keep Ipopt's own words on a refused option, which it prints from C, out of standard output."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Multipliers:

@@ -16,7 +16,7 @@ from scipy import linalg
 
 from climbopt import quadratic
 from climbopt.backends.base import Evaluator, Options, TimeUpError
-from climbopt.polytope import Polytope
+from climbopt.polytope import Mask, Polytope
 from climbopt.quadratic import Active, Face
 from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import StandardForm
@@ -30,6 +30,8 @@ SUFFICIENT_DECREASE = 1e-4
 SHORTEST_STEP = 2.0**-40
 ROUNDING = 4 * np.finfo(float).eps
 """Relative change of f that counts as rounding in the line search."""
+FEASIBLE = 1e-9
+"""Violation of a row, in its own unit, that counts as none."""
 CURVATURE = 1e-9
 """Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
 
@@ -73,8 +75,16 @@ class Newton:
                     break
         except TimeUpError:
             termination = Termination.TIME_LIMIT
+        if termination is Termination.SOLVED and self._outside(form, x):
+            termination = Termination.LEFT_DOMAIN
         multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.c_sides)))
         return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
+
+
+    def _outside(self, form: StandardForm, x: Array) -> bool:
+        """Whether x breaks a row that keeps z in its domain; the search itself minds only that losses are numbers."""
+        rows = form.functions.at(x).rows
+        return bool(((rows < form.c_lower - FEASIBLE) | (rows > form.c_upper + FEASIBLE)).any())
 
 
 @dataclass(eq=False)
@@ -98,10 +108,7 @@ class _Search:
             return x, face, Termination.SOLVED
         hessian = evaluation.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
         if face is not None and stationary:
-            along = self._negative_curvature(hessian, face.active)
-            if along is None:
-                return x, face, Termination.SOLVED
-            moved = self._descend(x, self._longest(x, along if gradient @ along <= 0 else -along), 0.0)
+            moved = self._leave_saddle(x, gradient, hessian, face)
             return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
         face = self._model_minimum(x, gradient, hessian, None if face is None else face.active)
         if face is None:
@@ -117,10 +124,15 @@ class _Search:
         """Whether the face's multipliers balance the gradient at x, and x lies on the face."""
         left = gradient + self.polytope.dense.T @ face.rows + face.bounds
         on_face = np.abs((x - face.x)[face.active.bounds != 0]).max(initial=0.0)
-        return bool(np.abs(left).max() <= self.residual * max(1.0, np.abs(gradient).max()) and on_face <= 1e-12)
+        small = np.abs(left) <= self.residual * np.maximum(1.0, np.abs(gradient))
+        return bool(small.all() and on_face <= 1e-12)
 
     def _model_minimum(self, x: Array, gradient: Array, hessian: Array, warm: Active | None) -> Face | None:
-        """Return the minimum of the quadratic model, its Hessian shifted if need be so that it lies downhill."""
+        """Return the minimum of the quadratic model, its Hessian shifted if need be so that it lies downhill.
+
+        The first shift is by the least curvature where the equations hold, the second by the least of all, with
+        which the model has a minimum on every face.
+        """
         shift, scale = 0.0, float(np.abs(hessian).max()) or 1.0
         for attempt in range(8):
             shifted = hessian + shift * np.eye(x.size) if shift else hessian
@@ -129,7 +141,8 @@ class _Search:
                 if float(gradient @ (face.x - x)) <= ROUNDING * float(np.abs(gradient).max()):
                     self.shifted = shift > 0
                     return face
-            lowest = float(linalg.eigvalsh(self._tangent(hessian), subset_by_index=[0, 0])[0]) if not attempt else 0.0
+            curved = self._tangent(hessian) if attempt == 0 else hessian if attempt == 1 else None
+            lowest = 0.0 if curved is None else float(linalg.eigvalsh(curved, subset_by_index=[0, 0])[0])
             shift = max(10 * shift, 1e-10 * scale, -1.1 * lowest)
         return None
 
@@ -140,10 +153,22 @@ class _Search:
         result: Array = half - (half @ basis) @ basis.T
         return result
 
-    def _negative_curvature(self, hessian: Array, active: Active) -> Array | None:
-        """Return a direction in the active face along which the curvature is negative, or None."""
-        free = active.bounds == 0
-        rows = self.polytope.dense[np.ix_(active.rows != 0, free)]
+    def _leave_saddle(self, x: Array, gradient: Array, hessian: Array, face: Face) -> Array | None:
+        """Return a lower point along negative curvature, first where weakly active limits may be left; or None."""
+        weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(gradient))
+        weak &= self.polytope.x_lower < self.polytope.x_upper
+        for fixed in ((face.active.bounds != 0) & ~weak, face.active.bounds != 0):
+            along = self._negative_curvature(hessian, ~fixed, face.active.rows != 0)
+            for direction in () if along is None else (along, -along) if gradient @ along <= 0 else (-along, along):
+                step = self._longest(x, direction)
+                moved = self._descend(x, step, 0.0) if np.abs(step).max() > FEASIBLE else None
+                if moved is not None:
+                    return moved
+        return None
+
+    def _negative_curvature(self, hessian: Array, free: Mask, held: Mask) -> Array | None:
+        """Return a direction of negative curvature in the free variables along which the held rows do not change."""
+        rows = self.polytope.dense[np.ix_(held, free)]
         reduced = hessian[np.ix_(free, free)]
         basis = linalg.null_space(rows) if len(rows) else np.eye(int(free.sum()))
         if not basis.shape[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from scipy.optimize import Bounds, OptimizeResult, minimize
 
 from climbopt.backends.base import Evaluator, Options, TimeUpError
 from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import StandardForm
+from climbopt.standard_form import ACTIVE, StandardForm
 from climbopt.templates import Array
 
 NATIVE = {"ftol": 1e-16, "maxiter": 1000}
@@ -23,8 +24,6 @@ STATUS = {
     9: Termination.ITERATION_LIMIT,
 }
 """SLSQP's exit modes by number."""
-ACTIVE = 1e-7
-"""A bound nearer than this is active."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,11 @@ class Slsqp:
         rows = _Rows(form, evaluator)
         polytope = form.polytope
         try:
-            result = minimize(
-                lambda x: evaluator.at(x).value, form.start, method="SLSQP", jac=lambda x: evaluator.at(x).gradient,
-                bounds=Bounds(polytope.x_lower, polytope.x_upper), constraints=rows.constraints(), options=native)
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")  # scipy's remarks on its own steps; the point is judged afterwards
+                result = minimize(
+                    lambda x: evaluator.at(x).value, form.start, method="SLSQP", jac=lambda x: evaluator.at(x).gradient,
+                    bounds=Bounds(polytope.x_lower, polytope.x_upper), constraints=rows.constraints(), options=native)
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         status = STATUS.get(int(result.status), Termination.FAILED)

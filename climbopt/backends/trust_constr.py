@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,12 +83,14 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
             lambda x: evaluator.at(x).rows, form.c_lower, form.c_upper,
             jac=lambda x: csr_array(evaluator.at(x).jacobian), hess=lambda x, v: evaluator.at(x).hessian(0.0, v)))
     unmoved = _Unmoved()
-    return minimize(
-        lambda x: evaluator.at(x).value, form.start, method="trust-constr", jac=lambda x: evaluator.at(x).gradient,
-        hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
-        bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=strict), constraints=constraints,
-        options={**native, "sparse_jacobian": True},
-        callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # scipy's remarks on its own steps; what came of them is judged afterwards
+        return minimize(
+            lambda x: evaluator.at(x).value, form.start, method="trust-constr", jac=lambda x: evaluator.at(x).gradient,
+            hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
+            bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=strict), constraints=constraints,
+            options={**native, "sparse_jacobian": True},
+            callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius))
 
 
 def _status(result: OptimizeResult) -> Termination:

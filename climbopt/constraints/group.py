@@ -60,6 +60,8 @@ class Group:
         else:
             members = tuple(self.members)
         setting.check_sources(members, self.name)
+        if not members:
+            raise InputError(f"group '{self.members}' of {self.name} is empty; list one or more sources")
         lower = -INFINITY if self.lower is None else float(self.lower)
         upper = INFINITY if self.upper is None else float(self.upper)
         return [LinearRow(self.name, dict.fromkeys(members, 1.0), lower, upper)]

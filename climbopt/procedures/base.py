@@ -47,6 +47,8 @@ class TwoStep:
     magnitude : float
         t: z >= t p.
     slack : tuple of SlackRow
+    unique : bool
+        Whether the ratios that reach t are shown to be the only ones, or the least weighted loss among them was found.
     iterations : int or None
         Magnitudes tried by `iterate`; None without it.
     """
@@ -56,6 +58,7 @@ class TwoStep:
     residual: float
     magnitude: float
     slack: tuple[SlackRow, ...]
+    unique: bool
     iterations: int | None
 
 

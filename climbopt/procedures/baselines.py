@@ -45,13 +45,13 @@ def temperature(problem: AllocationProblem, backend: str | None, options: Option
 def unimax(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
     """Return ratios as equal as an epoch cap allows, the languages with the least data filled first.
 
-    The cap is that of the problem's supply constraint, or one epoch where it has none.
+    The cap is that of the problem's supply constraints, or one epoch where it has none.
     Source: UniMax, Chung et al., arXiv 2304.09151, algorithm 1.
     """
     supply, sources = _supply(problem, "unimax"), problem.model.sources
-    limits = [constraint for constraint in problem.constraints if isinstance(constraint, Supply)]
-    epochs = limits[0].epochs_of(problem.setting) if limits else dict.fromkeys(sources, 1.0)
-    most = np.array([epochs.get(name, np.inf) for name in sources]) * supply
+    limits = [constraint.epochs_of(problem.setting) for constraint in problem.constraints
+              if isinstance(constraint, Supply)] or [dict.fromkeys(sources, 1.0)]
+    most = np.min([[epochs.get(name, np.inf) for name in sources] for epochs in limits], axis=0) * supply
     if most.sum() < problem.budget:
         raise InputError(f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is "
                          f"{problem.budget:.6g}; raise epochs or lower the budget")
@@ -66,7 +66,10 @@ def unimax(problem: AllocationProblem, backend: str | None, options: Options) ->
 def isolated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
     """Return the joint optimum of the same laws without any transfer (interaction none), judged by the full model."""
     model = problem.model
-    own = [name for name in model.targets if name in model.sources]
+    own = [name for name, weight in zip(model.targets, problem.weight_vector, strict=True)
+           if weight > 0 and name in model.sources]
+    if not own:
+        raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
     kept = model.select(own)
     law = {p.name: kept.parameters[p.name] for p in model.law.parameters}
     alone = MixtureModel(model.law, INTERACTIONS["none"], model.sources, kept.targets, law, model.token_unit,

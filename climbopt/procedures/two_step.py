@@ -9,6 +9,7 @@ Where several r reach that t, the one with the least weighted loss is taken. Sou
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -138,38 +139,45 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
         return Answer(None, form, None, solution)
     ratios = project(solution.x, form.polytope)[:-1]
     x = np.append(ratios, _reach(form, ratios, direction))
+    unique = False
     if solution.termination.settled:
-        x = _tie_broken(problem, form, x, direction, backend, options)
+        x, unique = _tie_broken(problem, form, x, direction, backend, options)
     multipliers = recover(form, x)
     details = TwoStep(
         targets=counted_targets(problem), direction=direction, magnitude=float(x[-1]),
         residual=benefit_residual(problem, direction, float(x[-1]) if iterations is not None else 1.0),
-        slack=_slack_rows(problem, form, x, direction, multipliers), iterations=iterations)
+        slack=_slack_rows(problem, form, x, direction, multipliers), unique=unique, iterations=iterations)
     return Answer(x[:-1], form, x, solution, details)
 
 
 def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None,
-                options: Options) -> Array:
-    """Return, among the points that reach t, the one with the least weighted loss."""
+                options: Options) -> tuple[Array, bool]:
+    """Return, among the points that reach t, the one with the least weighted loss, and whether it was settled.
+
+    Where curvature shows that there is one such point only, that is x. Otherwise a second problem is solved, by the
+    same backend and, where that fails, by the default one.
+    """
     rows, multipliers = Rows(form, x), recover(form, x)
     curvature = smallest_curvature(rows, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
-        return x
-    joint = joint_form(problem)
-    k = len(direction)
-    least = Affine.build(len(joint.variables), k, k, z=eye_array(k))
+        return x, True
+    joint, k = joint_form(problem), len(direction)
     second = mixture_form(
-        problem, counted_targets(problem), Weighted(np.zeros(joint.n), np.zeros(k),
-                                                    problem.weight_vector[problem.weight_vector > 0]),
-        least, ((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
+        problem, counted_targets(problem),
+        Weighted(np.zeros(joint.n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
+        Affine.build(joint.n, k, k, z=eye_array(k)), ((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
         [Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)]).from_start(x[:-1])
-    solution = choose(second, backend).solve(second, options)
-    if solution.x is None or not solution.termination.settled:
-        return x
-    ratios = project(solution.x, second.polytope)
-    reach = _reach(form, ratios, direction)
-    better = joint.functions.at(ratios).value < joint.functions.at(x[:-1]).value
-    return np.append(ratios, reach) if better and reach >= (1 - 2 * GIVE) * x[-1] else x
+    for name, used in ((backend, options), (None, replace(options, native={}))):
+        solution = choose(second, name).solve(second, used)
+        if solution.x is None or not solution.termination.settled:
+            continue
+        ratios = project(solution.x, second.polytope)
+        reach = _reach(form, ratios, direction)
+        if reach < (1 - 2 * GIVE) * x[-1]:
+            continue
+        better = joint.functions.at(ratios).value < joint.functions.at(x[:-1]).value
+        return (np.append(ratios, reach) if better else x), True
+    return x, False
 
 
 def _slack_rows(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
@@ -204,6 +212,13 @@ def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, mu
 def _iterated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
     """Return two_step with the direction taken at the magnitude found: the root of T(p(t)) = t."""
     last: list[tuple[StandardForm, Solution, Array]] = []
+    began = time.perf_counter()
+
+    def remaining() -> Options:
+        """Return the options with what is left of the time limit, which is for all magnitudes together."""
+        if options.time_limit is None:
+            return options
+        return replace(options, time_limit=max(options.time_limit - (time.perf_counter() - began), 1e-3))
 
     def excess(t: float) -> float:
         direction = equal_benefit_direction(problem, t)
@@ -212,7 +227,7 @@ def _iterated(problem: AllocationProblem, backend: str | None, options: Options)
             ratios = last[-1][1].x[:-1]
             warm = project(np.append(0.9 * ratios + 0.1 * form.start[:-1], 0.0), form.polytope)[:-1]
             form = form.from_start(np.append(warm, START_SHARE * _reach(form, warm, direction)))
-        solution = choose(form, backend).solve(form, options)
+        solution = choose(form, backend).solve(form, remaining())
         last.append((form, solution, direction))
         if solution.x is None or not solution.termination.settled or len(last) > MAX_MAGNITUDES:
             raise StopIteration

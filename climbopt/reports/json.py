@@ -50,6 +50,7 @@ def result_json(result: Result) -> dict[str, Value]:
             "direction": dict(zip(steps.targets, steps.direction.tolist(), strict=True)),
             "magnitude": steps.magnitude,
             "slack": [{"target": row.target, "excess": row.excess, "reason": row.reason} for row in steps.slack],
+            "unique": steps.unique,
             "iterations": steps.iterations,
         },
         "multipliers": {} if certificate is None else {

@@ -125,6 +125,8 @@ def _print_steps(result: Result, console: Console) -> None:
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
     _say(console, f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
                   f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})")
+    if not steps.unique:
+        _say(console, "  other ratios may reach the same t with a lower loss: the choice among them did not settle")
     for row in steps.slack[:MOST_ROWS]:
         _say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
 

@@ -16,6 +16,9 @@ import numpy as np
 from climbopt.polytope import Polytope
 from climbopt.templates import Array
 
+ACTIVE = 1e-7
+"""A limit nearer than this is active, in the row's own unit."""
+
 
 @dataclass(frozen=True)
 class Side:

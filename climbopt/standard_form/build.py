@@ -11,12 +11,16 @@ from scipy.sparse import csr_array, vstack
 from climbopt.constraints import LinearRow
 from climbopt.errors import InputError
 from climbopt.model import Indices
-from climbopt.polytope import EmptyPolytopeError, Polytope
+from climbopt.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
 from climbopt.problem import AllocationProblem
 from climbopt.standard_form.base import Side, StandardForm
 from climbopt.standard_form.mixture import Affine, MixtureFunctions, Weighted
 from climbopt.templates import Array
 
+DEPENDENT = 1e-10
+"""A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
+START_ROUNDS = 20
+"""Linear programs tried to bring a start into the law's domain."""
 LEAST_EFFECTIVE_TOKENS = 1.0
 """z_lower of a row that keeps z in its law's domain, as D z in tokens."""
 
@@ -68,14 +72,49 @@ def linear_part(problem: AllocationProblem) -> tuple[Polytope, tuple[Side, ...],
         else:
             rows.append(row)
     bounds.upper[bounds.upper >= 1] = np.inf
-    A = np.zeros((len(rows) + 1, n))
+    A = np.zeros((len(rows), n))
     for k, row in enumerate(rows):
         A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
-    A[-1] = 1.0
-    polytope = Polytope(bounds.lower, bounds.upper, csr_array(A), np.array([*(row.lower for row in rows), 1.0]),
-                        np.array([*(row.upper for row in rows), 1.0]))
-    sides = tuple(Side(row.name, row.per_unit, row.unit) for row in rows)
-    return polytope, tuple(bounds.lower_sides), tuple(bounds.upper_sides), (*sides, Side("simplex"))
+    kept, implied = _independent_rows(A, rows)
+    polytope = Polytope(
+        bounds.lower, bounds.upper, csr_array(np.vstack([A[kept], np.ones((1, n))])),
+        np.array([*(rows[k].lower for k in kept), 1.0]), np.array([*(rows[k].upper for k in kept), 1.0]))
+    sides = tuple(Side(rows[k].name, rows[k].per_unit, rows[k].unit) for k in kept)
+    return polytope, tuple(bounds.lower_sides), tuple(bounds.upper_sides), (*sides, Side("simplex", tied=implied))
+
+
+def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], tuple[str, ...]]:
+    """Return the rows to keep, and the names of those that the simplex and other equations imply.
+
+    A row with one coefficient for all sources is a constant on the simplex; an equation that is a combination of
+    others adds nothing. Solvers take redundant equations badly: Ipopt, for one, counts them.
+
+    Raises
+    ------
+    InputError
+        Where an implied row contradicts the others.
+    """
+    n = A.shape[1]
+    basis, rights = np.full((1, n), n**-0.5), np.array([n**-0.5])  # orthonormal rows Q, with Q x = rights
+    kept, implied = [], []
+    for k, row in enumerate(rows):
+        equation = row.lower == row.upper
+        along = basis @ A[k]
+        rest = A[k] - along @ basis
+        size = float(np.linalg.norm(rest))
+        constant = np.ptp(A[k]) == 0
+        if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
+            value = float(A[k, 0]) if constant else float(along @ rights)
+            if not row.lower - FEASIBILITY <= value <= row.upper + FEASIBILITY:
+                raise InputError(f"{row.name} contradicts the other constraints: they fix it at {value:.6g}; "
+                                 "change or drop it")
+            implied.append(row.name)
+            continue
+        kept.append(k)
+        if equation:
+            rights = np.append(rights, (row.lower - along @ rights) / size)
+            basis = np.vstack([basis, rest / size])
+    return kept, tuple(implied)
 
 
 def mixture_form(
@@ -118,6 +157,7 @@ def mixture_form(
     domain = np.zeros(0, dtype=np.intp)
     if objective.loss_part.any() or constraints.uses_loss:
         domain = np.flatnonzero(~functions.proofs(polytope).z_positive)
+        start = _start_in_domain(functions, polytope, start) if domain.size else start
     constraints, limits = _with_domain_rows(constraints, limits, domain, LEAST_EFFECTIVE_TOKENS / problem.total_budget)
     extra = len(auxiliaries)
     free = np.full(extra, np.inf)
@@ -150,3 +190,28 @@ def _with_domain_rows(constraints: Affine, limits: tuple[Array, Array], domain: 
         csr_array(vstack([constraints.x_part, added.x_part])), csr_array(vstack([constraints.z_part, added.z_part])),
         csr_array(vstack([constraints.loss_part, added.loss_part])), np.append(constraints.constant, added.constant))
     return both, (np.append(limits[0], np.full(k, least)), np.append(limits[1], np.full(k, np.inf)))
+
+
+def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Array) -> Array:
+    """Return a start at which every z is above 0, where one is found; `start` itself where it is one.
+
+    Maximises min z by linear programs: max s with z(r) + J (y - r) >= s over the polytope's y, half the way taken
+    while that is no gain.
+    """
+    def least(ratios: Array) -> float:
+        return float(functions.response.z(functions.offset + functions.scale * ratios).min())
+
+    ratios, best = start, least(start)
+    for _ in range(START_ROUNDS):
+        if best > 0:
+            return ratios
+        z, jacobian = functions.response.z_and_jacobian(functions.offset + functions.scale * ratios)
+        step = polytope.largest_minimum(z - functions.scale * jacobian @ ratios, functions.scale * jacobian) - ratios
+        for length in (0.999, 0.5, 0.25, 0.1):  # short of the vertex itself, which lies on bounds
+            value = least(ratios + length * step)
+            if value > best:
+                ratios, best = ratios + length * step, value
+                break
+        else:
+            break
+    return ratios if best > 0 else start

@@ -167,7 +167,8 @@ class MixtureEvaluation:
         f, jacobian = self.functions.objective, self.z_jacobian
         by_z = f.z_part + f.loss_part * self.slopes if f.loss_part.any() else f.z_part
         gradient = f.x_part.copy()
-        gradient[: self.functions.offset.size] += by_z @ jacobian
+        with np.errstate(all="ignore"):  # at the edge of the domain slopes are infinite
+            gradient[: self.functions.offset.size] += by_z @ jacobian
         return gradient
 
     @cached_property
