@@ -66,6 +66,7 @@ def fit(
     from climbopt.reports.json import fit_json
     from climbopt.reports.text import print_fit
 
+    _check_places(output, json)
     chosen_law = LAWS[law]
     candidates = tuple(INTERACTIONS.values()) if interaction == "auto" else (INTERACTIONS[interaction],)
     runs = load_pilots(pilots)
@@ -98,6 +99,7 @@ def predict(
     from climbopt.prediction import predict_table
     from climbopt.reports.text import print_prediction
 
+    _check_places(output)
     table, errors = predict_table(load_model(model), read_table(mixtures))
     if output is not None:
         write_text(output, table.to_csv(index=False))
@@ -127,6 +129,7 @@ def solve(
     from climbopt.reports.text import print_result
     from climbopt.result import solve as solve_problem
 
+    _check_places(json)
     if backend is not None:
         BACKENDS[backend]
     options = _options(tolerance, max_iterations, time_limit, option or [])
@@ -151,6 +154,7 @@ def certify(
     from climbopt.reports.text import print_result
     from climbopt.result import certify_ratios
 
+    _check_places(json)
     result = certify_ratios(load_problem(problem), load_ratios(ratios), tolerance=tolerance)
     _report(json, result_json(result), lambda console: print_result(result, console))
     raise typer.Exit(0 if result.passed else 1)
@@ -217,6 +221,15 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
+
+
+def _check_places(*outputs: str | Path | None) -> None:
+    """Refuse an output that could not be written, before the work."""
+    from climbopt.files import check_place
+
+    for place in outputs:
+        if place is not None and str(place) != "-":
+            check_place(place)
 
 
 def _report(json: str | None, value: Value, show: Callable[[Console], None]) -> None:

@@ -39,6 +39,17 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a place that a file cannot be written to, before the work whose result it is to hold."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"cannot write {path}: the folder {path.parent} is not writable; choose another place")
+
+
 def check_file(path: Path) -> None:
     """Refuse what is no file."""
     if path.is_dir():
