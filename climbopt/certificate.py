@@ -123,9 +123,12 @@ class Certificate:
 
 
 def repair(form: StandardForm, x: Array) -> Array:
-    """Return x with its ratios projected onto all linear rows and bounds; x itself where there is no such point."""
+    """Return x with its ratios projected onto all linear rows and bounds, and the auxiliaries that are best for them.
+
+    Where there is no such point, x itself.
+    """
     try:
-        return project(x, form.polytope)
+        return form.complete(project(x, form.polytope)[: form.n_ratios])
     except (EmptyPolytopeError, ArithmeticError):  # what is left of a violation is then reported as primal
         return x
 

@@ -9,22 +9,23 @@ from types import MappingProxyType
 
 import numpy as np
 
-from climbopt.constraints import Constraint, LinearRow, Setting
+from climbopt.constraints import Constraint, LinearRow, Row, Setting
 from climbopt.errors import InputError, unknown_name
 from climbopt.model import MixtureModel
+from climbopt.objectives import Goal, Objective, Weighted
 from climbopt.polytope import FEASIBILITY
 from climbopt.templates import Array
 
 PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
 """Names of the ways from a problem to ratios."""
 
-RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain")
+RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
 """Names of limits that no constraint of the user sets."""
 
 
 @dataclass(frozen=True, eq=False)
 class AllocationProblem:
-    """Which ratios minimise the weighted loss of a model at a budget, under constraints.
+    """Which ratios minimise an objective of a model's losses at a budget, under constraints.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ class AllocationProblem:
         Named lists of sources.
     constraints : tuple of Constraint
         All hold at once.
+    objective : Objective
+        What is minimised; the weighted sum of losses by default.
     name : str
         For reports.
 
@@ -70,6 +73,7 @@ class AllocationProblem:
     history: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
+    objective: Objective = field(default_factory=Weighted)
     name: str = "problem"
 
     def __post_init__(self) -> None:
@@ -94,6 +98,7 @@ class AllocationProblem:
                 raise InputError(f"a constraint is called '{name}'; choose a name without brackets that is none of "
                                  f"{', '.join(RESERVED_NAMES)}")
         self._check_bounds()
+        _ = self.goal  # refuses what does not fit
 
     def _check_languages(self) -> None:
         """Refuse unknown languages, and numbers that are not 0 or more."""
@@ -118,13 +123,14 @@ class AllocationProblem:
         lower, upper = dict.fromkeys(self.model.sources, 0.0), dict.fromkeys(self.model.sources, 1.0)
         by_lower, by_upper = dict.fromkeys(lower, "0"), dict.fromkeys(upper, "1")
         for row in self.rows:
-            if len(row.coefficients) > 1:
+            if not isinstance(row, LinearRow) or len(row.coefficients) > 1:
                 continue
-            (language, _), = row.coefficients.items()
-            if row.lower > lower[language]:
-                lower[language], by_lower[language] = row.lower, row.name
-            if row.upper < upper[language]:
-                upper[language], by_upper[language] = row.upper, row.name
+            (language, coefficient), = row.coefficients.items()
+            low, high = sorted((row.lower / coefficient, row.upper / coefficient))
+            if low > lower[language]:
+                lower[language], by_lower[language] = low, row.name
+            if high < upper[language]:
+                upper[language], by_upper[language] = high, row.name
         for language in lower:
             gap = lower[language] - upper[language]
             if gap > FEASIBILITY:
@@ -144,11 +150,16 @@ class AllocationProblem:
     @property
     def setting(self) -> Setting:
         """What constraints may read."""
-        return Setting(self.model.sources, self.budget, self.supply, self.groups)
+        return Setting(self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses)
 
     @cached_property
-    def rows(self) -> tuple[LinearRow, ...]:
-        """Every linear row of every constraint, in order."""
+    def goal(self) -> Goal:
+        """The objective as a function of ratios and losses."""
+        return self.objective.goal(self.setting, self.weight_vector)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every row of every constraint, in order."""
         return tuple(row for constraint in self.constraints for row in constraint.rows(self.setting))
 
     @cached_property
@@ -179,8 +190,8 @@ class AllocationProblem:
         response = self.model.at(self.total_budget, self.params)
         return response.losses(response.z(self.cumulative(ratios)))
 
-    def objective(self, ratios: Array) -> Array:
-        """Return the weighted loss, in nats per token; (..., S) to (...)."""
-        counted = self.weight_vector > 0
-        result: Array = self.losses(ratios)[..., counted] @ self.weight_vector[counted]
-        return result
+    def value(self, ratios: Array) -> Array:
+        """Return the objective, in the unit of its goal; (..., S) to (...)."""
+        response = self.model.at(self.total_budget, self.params)
+        z = response.z(self.cumulative(ratios))
+        return self.goal.value(ratios, z, response.losses(z))

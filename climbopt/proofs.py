@@ -75,11 +75,22 @@ class Proofs:
         except UnsupportedFunctionError:
             return np.zeros(len(model.targets), dtype=bool)
 
+    @property
+    def end_of_domain(self) -> float:
+        """Least z that the law is defined at, exclusive: 0 or minus infinity."""
+        return 0.0 if self.response.model.law.needs_positive_z else -np.inf
+
+    @cached_property
+    def loss_range(self) -> Interval:
+        """Enclosure of each loss where it is defined, (T,)."""
+        enclosure = self._loss(self.response.model.templates.loss.value, 0)
+        unknown = Interval.of(np.full(len(self.response.model.targets), -np.inf), np.inf)
+        return unknown if enclosure is None else enclosure
+
     def _loss(self, function: Compiled, which: int) -> Interval | None:
         """Enclose one result of a compiled law over its whole domain; None where it has no interval form."""
         model = self.response.model
-        least = 0.0 if model.law.needs_positive_z else -np.inf
-        z = Interval.of(np.full(len(model.targets), least), np.inf)
+        z = Interval.of(np.full(len(model.targets), self.end_of_domain), np.inf)
         try:
             return Interval.enclosing(function(z, *self.response.loss_arguments)[which]).broadcast_to(z.lower.shape)
         except UnsupportedFunctionError:

@@ -9,6 +9,7 @@ import numpy as np
 
 from climbopt.backends import Options
 from climbopt.certificate import Certificate, certify, certify_feasible, repair
+from climbopt.objectives import Weighted
 from climbopt.optimality import Residual
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import BASELINES, PROCEDURES, Answer, TwoStep, joint_form
@@ -43,9 +44,10 @@ class Result:
     ratios : mapping of str to float, or None
         By source, feasible for all linear rows; None where the backend gave no point.
     effective_ratios, losses, marginal_benefit : mapping of str to float
-        By target: z, loss in nats per token, and -w_i dL_i/dz_i. Empty where there are no ratios.
+        By target: z, loss in nats per token, and -df/dL_i dL_i/dz_i, which is -w_i dL_i/dz_i for the weighted loss;
+        for the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t. Empty without ratios.
     objective : float or None
-        Weighted loss.
+        What is minimised, in the unit of the problem's goal; the weighted loss by default.
     two_step_gap : Gap or None
         With every joint and two_step answer whose law's z is an effective ratio, where both were certified.
     solution : Solution or None
@@ -103,7 +105,8 @@ def solve(problem: AllocationProblem, *, procedure: str | None = None, backend: 
         problem = replace(problem, procedure=procedure)
     options = options or Options()
     result = _answered(problem, backend, options)
-    if problem.procedure not in ("joint", "two_step") or not result.passed or not problem.model.law.effective_ratio:
+    comparable = problem.model.law.effective_ratio and isinstance(problem.objective, Weighted)
+    if problem.procedure not in ("joint", "two_step") or not result.passed or not comparable:
         return result
     others = replace(options, native={})  # a solver's own options are for the backend that was named
     if problem.procedure == "joint":
@@ -126,8 +129,9 @@ def _answered(problem: AllocationProblem, backend: str | None, options: Options)
 def _certificate(problem: AllocationProblem, answer: Answer, x: Array, options: Options) -> Certificate:
     """Return the certificate that the problem's procedure asks for."""
     ratios = x[: len(problem.model.sources)]
-    if not np.isfinite(problem.objective(ratios)):
-        return certify_feasible(joint_form(problem), ratios, tolerance=options.tolerance)
+    if not np.isfinite(problem.value(ratios)):
+        form = joint_form(problem)
+        return certify_feasible(form, form.complete(ratios), tolerance=options.tolerance)
     if problem.procedure in BASELINES:
         settled = answer.solution is None or answer.solution.termination.settled
         certificate = certify_feasible(answer.form, x, tolerance=options.tolerance)
@@ -149,9 +153,10 @@ def certify_ratios(problem: AllocationProblem, ratios: Mapping[str, float], *, t
     """
     form = joint_form(problem)
     given = problem.model.vector(ratios)
-    x = given if form.polytope.violation(given) > tolerance else repair(form, given)
+    x = form.complete(given)
+    x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
-    return described(replace(problem, procedure="joint"), x, certificate, None, None)
+    return described(replace(problem, procedure="joint"), x[: form.n_ratios], certificate, None, None)
 
 
 def described(problem: AllocationProblem, ratios: Array, certificate: Certificate, solution: Solution | None,
@@ -161,8 +166,11 @@ def described(problem: AllocationProblem, ratios: Array, certificate: Certificat
     response = model.at(problem.total_budget, problem.params)
     z = response.z(problem.cumulative(ratios))
     losses, slopes = response.losses_and_slopes(z)
-    weights = problem.weight_vector
-    counted = weights > 0
+    weights = problem.goal.by_loss(ratios, z, losses)
+    if problem.goal.references is not None:
+        held = {name: certificate.multipliers.get(f"largest[{name}]") for name in model.targets}
+        weights = np.array([0.0 if one is None else one.multiplier for one in held.values()]) / problem.goal.references
+    counted = weights != 0
 
     def by_target(values: Array) -> dict[str, float]:
         return dict(zip(model.targets, map(float, values), strict=True))
@@ -171,7 +179,7 @@ def described(problem: AllocationProblem, ratios: Array, certificate: Certificat
         problem=problem, procedure=problem.procedure, ratios=dict(zip(model.sources, map(float, ratios), strict=True)),
         effective_ratios=by_target(z), losses=by_target(losses),
         marginal_benefit=by_target(np.where(counted, -weights * slopes, 0.0)),
-        objective=float(losses[counted] @ weights[counted]), two_step_gap=None, solution=solution,
+        objective=float(problem.goal.value(ratios, z, losses)), two_step_gap=None, solution=solution,
         certificate=certificate, two_step=two_step)
 
 

@@ -52,7 +52,7 @@ def test_no_random_mixture_is_better_than_a_proved_optimum(seed):
     best = form.functions.at(solution.x).value
     mixtures = np.random.default_rng(seed).dirichlet(np.full(6, 0.5), size=500)
     near = solution.x + 0.05 * (mixtures - solution.x)
-    assert (problem.objective(np.vstack([mixtures, near])) >= best - 1e-12).all()
+    assert (problem.value(np.vstack([mixtures, near])) >= best - 1e-12).all()
 
 
 def test_permuting_languages_permutes_the_answer():
@@ -130,7 +130,7 @@ def test_two_sources_with_signed_transfer_against_a_fine_grid(seed):
         "b": rng.uniform(-0.3, 0.4, (3, 2)), "k": np.zeros((3, 2))}, 1e9)
     problem = AllocationProblem(model, 1e9)
     grid = np.linspace(0, 1, 2001)
-    values = problem.objective(np.column_stack([grid, 1 - grid]))
+    values = problem.value(np.column_stack([grid, 1 - grid]))
     form = joint_form(problem)
     solution = NEWTON.solve(form, Options())
     if np.isnan(values).all():

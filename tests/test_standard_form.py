@@ -20,7 +20,8 @@ def test_redundant_equations(backend):
     """Three groups of one half each, of which one follows from the others and the simplex."""
     groups = (Group(("a", "b"), 0.5, 0.5, "g"), Group(("b", "c"), 0.5, 0.5, "h"), Group(("a", "d"), 0.5, 0.5, "i"))
     problem = AllocationProblem(three(FOUR), 1e9, constraints=groups)
-    polytope, _, _, sides = linear_part(problem)
+    part = linear_part(problem)
+    polytope, sides = part.polytope, part.row_sides
     assert len(sides) == 3 and sides[-1].tied == ("i",)
     assert np.linalg.matrix_rank(polytope.dense) == 3
     result = solve(problem, backend=backend)
@@ -73,7 +74,7 @@ def test_a_start_is_sought_inside_the_domain(backend):
         "k": np.zeros((3, 3))}, 1e9)
     problem = AllocationProblem(model, 1e9)
     middle = np.full(3, 1 / 3)
-    assert np.isnan(problem.objective(middle))
+    assert np.isnan(problem.value(middle))
     form = joint_form(problem)
     assert np.isfinite(form.functions.at(form.start).value)
     assert solve(problem, backend=backend).passed
@@ -82,7 +83,8 @@ def test_a_start_is_sought_inside_the_domain(backend):
 def test_bounds_merge_into_the_tightest():
     problem = AllocationProblem(three(FOUR), 1e9, constraints=(
         Floor({"a": 0.1}, "low"), Floor({"a": 0.2}, "high"), Cap({"a": 0.5}), Cap({"b": 1.0}, "none")))
-    polytope, lower, upper, _ = linear_part(problem)
+    part = linear_part(problem)
+    polytope, lower, upper = part.polytope, part.lower_sides, part.upper_sides
     assert (polytope.x_lower[0], lower[0].name) == (0.2, "high[a]")
     assert (polytope.x_upper[0], upper[0].name) == (0.5, "cap[a]")
     assert np.isinf(polytope.x_upper[1])  # the simplex implies it

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Literal, Protocol
 
+import numpy as np
+import sympy as sp
+
 from climbopt.errors import InputError, unknown_name
+from climbopt.templates import Array
 
 INFINITY = math.inf
+SUM_TOLERANCE = 0.005
+"""A reference whose ratios sum to 1 within this is rescaled."""
+
+Reference = str | Mapping[str, float]
+"""A mixture to compare with: "uniform", "natural" (by supply), or ratios by source."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +36,60 @@ class Setting:
         Tokens there are, by language.
     groups : mapping of str to tuple of str
         Named lists of languages.
+    targets : tuple of str
+        Languages whose loss is modelled.
+    losses : callable
+        Losses (T,) that a mixture (S,) gives.
     """
 
     sources: tuple[str, ...]
     budget: float
     supply: Mapping[str, float]
     groups: Mapping[str, tuple[str, ...]]
+    targets: tuple[str, ...] = ()
+    losses: Callable[[Array], Array] = lambda ratios: np.zeros(0)
 
     def check_sources(self, names: Iterable[str], of: str) -> None:
         """Refuse a name that is no source; `of` says whose name it is."""
         for name in names:
             if name not in self.sources:
                 raise unknown_name(f"language of {of}", name, self.sources)
+
+    def check_targets(self, names: Iterable[str], of: str) -> None:
+        """Refuse a name that is no target; `of` says whose name it is."""
+        for name in names:
+            if name not in self.targets:
+                raise unknown_name(f"language of {of}", name, self.targets)
+
+    def mixture(self, reference: Reference, of: str) -> Array:
+        """Return the ratios of a reference mixture, (S,); `of` says whose it is."""
+        if isinstance(reference, str):
+            if reference == "uniform":
+                return np.full(len(self.sources), 1.0 / len(self.sources))
+            if reference != "natural":
+                raise unknown_name(f"reference of {of}", reference, ("uniform", "natural"))
+            missing = [name for name in self.sources if not self.supply.get(name)]
+            if missing:
+                raise InputError(f"the reference 'natural' of {of} needs the supply of {', '.join(missing)}; add it "
+                                 "to [supply]")
+            given = dict(self.supply)
+        else:
+            given = dict(reference)
+            self.check_sources(given, f"the reference of {of}")
+            if not all(0 <= ratio <= 1 for ratio in given.values()) or abs(sum(given.values()) - 1) > SUM_TOLERANCE:
+                raise InputError(f"the reference of {of} sums to {sum(given.values()):.6g}; ratios in [0, 1] that sum "
+                                 "to 1 are wanted (a language left out has 0)")
+        ratios = np.array([float(given.get(name, 0.0)) for name in self.sources])
+        return np.asarray(ratios / ratios.sum())
+
+    def reference_losses(self, reference: Reference, of: str) -> Array:
+        """Return the losses of a reference mixture, (T,); refuses one outside the law's domain."""
+        losses = self.losses(self.mixture(reference, of))
+        outside = [name for name, loss in zip(self.targets, losses, strict=True) if not loss > 0]
+        if outside:
+            raise InputError(f"the reference of {of} gives {', '.join(outside)} no loss above 0; choose a mixture "
+                             "with data for every target")
+        return losses
 
 
 @dataclass(frozen=True)
@@ -67,6 +118,44 @@ class LinearRow:
     unit: str = "ratio"
 
 
+@dataclass(frozen=True)
+class ExpressionRow:
+    """lower <= an expression of ratios, z and losses <= upper; the other fields are those of LinearRow.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        Over the symbols of `climbopt.expressions` and numbers.
+    """
+
+    name: str
+    expression: sp.Expr
+    lower: float = -INFINITY
+    upper: float = INFINITY
+    per_unit: float = 1.0
+    unit: str = "unit of its bound"
+
+
+@dataclass(frozen=True)
+class DistanceRow:
+    """The sum of |r_j - center_j| over the sources is at most `upper`.
+
+    Parameters
+    ----------
+    name : str
+    center : mapping of str to float
+        A mixture, by source.
+    upper : float
+    """
+
+    name: str
+    center: Mapping[str, float]
+    upper: float
+
+
+Row = LinearRow | ExpressionRow | DistanceRow
+
+
 class Constraint(Protocol):
     """One constraint of a problem: a frozen dataclass whose fields are the keys of its table in a problem file."""
 
@@ -77,7 +166,7 @@ class Constraint(Protocol):
         """Name in reports; the kind where the user gave none."""
         ...
 
-    def rows(self, setting: Setting) -> list[LinearRow]:
+    def rows(self, setting: Setting) -> Sequence[Row]:
         """Return the rows; raises InputError where the constraint does not fit the problem."""
         ...
 

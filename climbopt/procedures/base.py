@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.sparse import diags_array
 
 from climbopt.backends import Options
+from climbopt.expressions import Kind
 from climbopt.problem import AllocationProblem
 from climbopt.solution import Solution
-from climbopt.standard_form import Affine, StandardForm, Weighted, mixture_form
+from climbopt.standard_form import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
 from climbopt.templates import Array
+
+LARGEST_ROOM = 1.1
+"""The cold start's t for the largest loss, as a multiple of the least that the starting ratios allow."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,30 @@ class ProcedureFunction(Protocol):
 
 
 def joint_form(problem: AllocationProblem) -> StandardForm:
-    """Return min sum_i w_i L_i(r) over the problem's mixtures; targets of weight 0 are left out."""
-    n, weights = len(problem.model.sources), problem.weight_vector
-    counted = weights > 0
-    targets = [name for name, keep in zip(problem.model.targets, counted, strict=True) if keep]
-    objective = Weighted(np.zeros(n), np.zeros(len(targets)), weights[counted])
-    nothing = np.zeros(0)
-    return mixture_form(problem, targets, objective, Affine.build(n, len(targets), 0), (nothing, nothing), ())
+    """Return min f(r) over the problem's mixtures; targets that f does not depend on are left out.
+
+    The largest of several losses is min t with L_i / reference_i <= t.
+    """
+    goal, n = problem.goal, len(problem.model.sources)
+    chosen = [problem.model.targets.index(name) for name in goal.counted]
+    k = len(chosen)
+
+    def part(kind: Kind, indices: Sequence[int] | slice, size: int) -> Array:
+        return goal.linear[kind][indices] if kind in goal.linear else np.zeros(size)
+
+    if goal.references is None:
+        objective = Combination(part("r", slice(None), n), part("z", chosen, k), part("L", chosen, k), goal.constant)
+        return mixture_form(problem, goal.counted, objective, goal.curved)
+    shares = 1.0 / goal.references[chosen]
+
+    def largest(functions: MixtureFunctions, x: Array) -> Array:
+        return np.array([functions.at(x).rows[:k].max()])
+
+    form = mixture_form(
+        problem, goal.counted, Combination(np.append(np.zeros(n), 1.0), np.zeros(k), np.zeros(k)),
+        constraints=Affine.build(n + 1, k, k, x=np.column_stack([np.zeros((k, n)), -np.ones(k)]),
+                                 loss=diags_array(shares)),
+        limits=(np.full(k, -np.inf), np.zeros(k)),
+        sides=[Side(f"largest[{name}]", unit=goal.unit) for name in goal.counted], auxiliaries=("t",), best=largest)
+    start = form.complete(form.start[:n])
+    return form.from_start(np.append(start[:-1], LARGEST_ROOM * start[-1]))

@@ -76,7 +76,10 @@ def isolated(problem: AllocationProblem, backend: str | None, options: Options) 
                          model.params_unit)
     weights = {name: weight for name, weight in problem.weights.items() if name in own}
     answer = joint(replace(problem, model=alone, weights=weights), backend, options)
-    return Answer(answer.ratios, joint_form(problem), answer.ratios, answer.solution)
+    if answer.ratios is None:
+        return answer
+    form = joint_form(problem)
+    return Answer(answer.ratios, form, form.complete(answer.ratios), answer.solution)
 
 
 def _supply(problem: AllocationProblem, baseline: str) -> Array:
@@ -88,4 +91,5 @@ def _supply(problem: AllocationProblem, baseline: str) -> Array:
 
 
 def _closed(problem: AllocationProblem, ratios: Array) -> Answer:
-    return Answer(ratios, joint_form(problem), ratios, None)
+    form = joint_form(problem)
+    return Answer(ratios, form, form.complete(ratios), None)

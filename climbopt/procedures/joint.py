@@ -1,4 +1,4 @@
-"""joint: the ratios that minimise the weighted loss itself."""
+"""joint: the ratios that minimise the objective itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from climbopt.procedures.base import Answer, joint_form
 
 
 def joint(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return a minimum of sum_i w_i L_i(r, D) over the problem's mixtures."""
+    """Return a minimum of the problem's objective over its mixtures."""
     form = joint_form(problem)
     solution = choose(form, backend).solve(form, options)
-    return Answer(solution.x, form, solution.x, solution)
+    ratios = None if solution.x is None else solution.x[: form.n_ratios]
+    return Answer(ratios, form, solution.x, solution)

@@ -18,12 +18,13 @@ from scipy.sparse import csr_array, eye_array, hstack
 
 from climbopt.backends import Options, choose
 from climbopt.errors import InputError
+from climbopt.objectives import Weighted
 from climbopt.optimality import Rows, flat, recover, smallest_curvature
 from climbopt.problem import AllocationProblem
 from climbopt.procedures.base import Answer, SlackRow, TwoStep, joint_form
 from climbopt.quadratic import project
 from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import Affine, Side, StandardForm, Weighted, mixture_form
+from climbopt.standard_form import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
 from climbopt.templates import Array
 
 START_SHARE = 0.9
@@ -47,8 +48,12 @@ def two_step(problem: AllocationProblem, backend: str | None, options: Options) 
     Raises
     ------
     InputError
-        Where the law's z is no effective ratio, so that no amount of monolingual data is equal to it.
+        Where the law's z is no effective ratio, so that no amount of monolingual data is equal to it, or the objective
+        is not the weighted loss.
     """
+    if not isinstance(problem.objective, Weighted):
+        raise InputError(f"two_step serves the weighted loss, and the objective is '{problem.objective.kind}'; use "
+                         "the procedure joint")
     if not problem.model.law.effective_ratio:
         raise InputError(f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
                          "is none; use the procedure joint")
@@ -119,17 +124,27 @@ def magnitude_form(problem: AllocationProblem, direction: Array) -> StandardForm
     targets, n = counted_targets(problem), len(problem.model.sources)
     k = len(targets)
     shares = csr_array(hstack([csr_array((k, n)), csr_array(-direction[:, None])]))
-    objective = Weighted(np.append(np.zeros(n), -1.0), np.zeros(k), np.zeros(k))
-    constraints = Affine.build(n + 1, k, k, x=shares, z=eye_array(k))
-    form = mixture_form(problem, targets, objective, constraints, (np.zeros(k), np.full(k, np.inf)),
-                        [Side(f"share[{name}]", unit="effective ratio") for name in targets], auxiliaries=("t",))
-    reach = _reach(form, form.start[:n], direction)
-    return form.from_start(np.append(form.start[:n], START_SHARE * reach if reach > 0 else reach - 1.0))
+    objective = Combination(np.append(np.zeros(n), -1.0), np.zeros(k), np.zeros(k))
+
+    def reach(functions: MixtureFunctions, x: Array) -> Array:
+        return np.array([(functions.at(x).rows[:k] / direction).min()])
+
+    form = mixture_form(
+        problem, targets, objective, constraints=Affine.build(n + 1, k, k, x=shares, z=eye_array(k)),
+        limits=(np.zeros(k), np.full(k, np.inf)),
+        sides=[Side(f"share[{name}]", unit="effective ratio") for name in targets], auxiliaries=("t",), best=reach)
+    return _inside(form, form.start)
 
 
-def _reach(form: StandardForm, ratios: Array, direction: Array) -> float:
+def _inside(form: StandardForm, start: Array) -> StandardForm:
+    """Return the form started at the ratios of a point, with a t below the largest that they allow."""
+    t = _reach(form, start[: form.n_ratios])
+    return form.from_start(np.append(start[:-1], START_SHARE * t if t > 0 else t - 1.0))
+
+
+def _reach(form: StandardForm, ratios: Array) -> float:
     """Return min_i z_i(r) / p_i: the largest t that some ratios allow."""
-    return float((form.functions.at(np.append(ratios, 0.0)).rows / direction).min())
+    return float(form.complete(ratios)[-1])
 
 
 def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, direction: Array, backend: str | None,
@@ -137,8 +152,7 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
     """Return the answer of a solved step 2: ratios made feasible, t recomputed, ties broken, slack explained."""
     if solution.x is None:
         return Answer(None, form, None, solution)
-    ratios = project(solution.x, form.polytope)[:-1]
-    x = np.append(ratios, _reach(form, ratios, direction))
+    x = form.complete(project(solution.x, form.polytope)[: form.n_ratios])
     unique = False
     if solution.termination.settled:
         x, unique = _tie_broken(problem, form, x, direction, backend, options)
@@ -147,7 +161,7 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
         targets=counted_targets(problem), direction=direction, magnitude=float(x[-1]),
         residual=benefit_residual(problem, direction, float(x[-1]) if iterations is not None else 1.0),
         slack=_slack_rows(problem, form, x, direction, multipliers), unique=unique, iterations=iterations)
-    return Answer(x[:-1], form, x, solution, details)
+    return Answer(x[: form.n_ratios], form, x, solution, details)
 
 
 def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None,
@@ -161,30 +175,30 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
     curvature = smallest_curvature(rows, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True
-    joint, k = joint_form(problem), len(direction)
+    joint, k, n = joint_form(problem), len(direction), form.n_ratios
     second = mixture_form(
         problem, counted_targets(problem),
-        Weighted(np.zeros(joint.n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
-        Affine.build(joint.n, k, k, z=eye_array(k)), ((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
-        [Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)]).from_start(x[:-1])
+        Combination(np.zeros(n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
+        constraints=Affine.build(n, k, k, z=eye_array(k)),
+        limits=((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
+        sides=[Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)]).from_start(x[:-1])
     for name, used in ((backend, options), (None, replace(options, native={}))):
         solution = choose(second, name).solve(second, used)
         if solution.x is None or not solution.termination.settled:
             continue
-        ratios = project(solution.x, second.polytope)
-        reach = _reach(form, ratios, direction)
-        if reach < (1 - 2 * GIVE) * x[-1]:
+        tried = form.complete(project(solution.x, second.polytope)[:n])
+        if tried[-1] < (1 - 2 * GIVE) * x[-1]:
             continue
-        better = joint.functions.at(ratios).value < joint.functions.at(x[:-1]).value
-        return (np.append(ratios, reach) if better else x), True
+        better = joint.functions.at(tried[:-1]).value < joint.functions.at(x[:-1]).value
+        return (tried if better else x), True
     return x, False
 
 
 def _slack_rows(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
                 ) -> tuple[SlackRow, ...]:
     """Return the targets whose z is above their share, each with the reason."""
-    excess = form.functions.at(x).rows / (x[-1] * direction)
     targets = counted_targets(problem)
+    excess = form.functions.at(x).rows[: len(targets)] / (x[-1] * direction)
     return tuple(SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
                  for i in np.flatnonzero(excess > SLACK).tolist())
 
@@ -201,7 +215,8 @@ def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, mu
         if form.polytope.x_lower[j] <= 0:
             return "it needs no data of its own: what it gets is transfer from the others"
         return f"{rows.side(j, upper=False).name} holds its ratio up"
-    given = -multipliers.nonlinear * form.functions.at(x).jacobian[:, j]
+    k = len(targets)
+    given = -multipliers.nonlinear[:k] * form.functions.at(x).jacobian[:k, j]
     given[i] = 0.0
     best = [targets[k] for k in np.argsort(-given)[:2] if given[k] > 0]
     if best:
@@ -224,14 +239,12 @@ def _iterated(problem: AllocationProblem, backend: str | None, options: Options)
         direction = equal_benefit_direction(problem, t)
         form = magnitude_form(problem, direction)
         if last and last[-1][1].x is not None:
-            ratios = last[-1][1].x[:-1]
-            warm = project(np.append(0.9 * ratios + 0.1 * form.start[:-1], 0.0), form.polytope)[:-1]
-            form = form.from_start(np.append(warm, START_SHARE * _reach(form, warm, direction)))
+            form = _inside(form, project(0.9 * last[-1][1].x + 0.1 * form.start, form.polytope))
         solution = choose(form, backend).solve(form, remaining())
         last.append((form, solution, direction))
         if solution.x is None or not solution.termination.settled or len(last) > MAX_MAGNITUDES:
             raise StopIteration
-        return _reach(form, project(solution.x, form.polytope)[:-1], direction) - t
+        return _reach(form, project(solution.x, form.polytope)[: form.n_ratios]) - t
 
     try:
         first = 1.0 + excess(1.0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
-from climbopt.constraints import LinearRow
+from climbopt.constraints import DistanceRow, LinearRow, Row
 from climbopt.model import MixtureModel
 from climbopt.symbols import Parameter, r_i, r_j
 
@@ -19,14 +19,14 @@ Line = tuple[str, str, str]
 _INDEX = {"target": "i", "source": "j", "pair": "ij"}
 
 
-def derivation(model: MixtureModel, rows: Sequence[LinearRow] = (), *, latex: bool = False) -> str:
+def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = False) -> str:
     """Return law, effective ratio, marginal benefit, dz/dr, the stationarity conditions and the constraints.
 
     Parameters
     ----------
     model : MixtureModel
-    rows : sequence of LinearRow
-        Linear rows of a problem, where there is one.
+    rows : sequence of Row
+        Rows of a problem's constraints, where there is one.
     latex : bool
         LaTeX instead of plain text; one align* environment a section.
     """
@@ -102,15 +102,21 @@ def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
     return lines
 
 
-def _constraints(rows: Sequence[LinearRow], latex: bool) -> list[Line]:
-    """Return the linear rows, each with its name."""
+def _constraints(rows: Sequence[Row], latex: bool) -> list[Line]:
+    """Return the rows of the constraints, each with its name."""
     relation = "\\le" if latex else "<="
+    show: Printer = sp.latex if latex else sp.sstr
     lines: list[Line] = []
     for row in rows:
-        show: Printer = sp.latex if latex else sp.sstr
-        middle = show(sp.Add(*(sp.Symbol(f"r_{name}") * (1 if value == 1 else value)
-                               for name, value in row.coefficients.items())))
-        low = f"{row.lower:.6g} {relation} " if row.lower > -float("inf") else ""
+        if isinstance(row, DistanceRow):
+            middle = "\\sum_j |r_j - c_j|" if latex else "sum over j of |r_j - center_j|"
+        elif isinstance(row, LinearRow):
+            middle = show(sp.Add(*(sp.Symbol(f"r_{name}") * (1 if value == 1 else value)
+                                   for name, value in row.coefficients.items())))
+        else:
+            middle = show(row.expression)
+        lower = -float("inf") if isinstance(row, DistanceRow) else row.lower
+        low = f"{lower:.6g} {relation} " if lower > -float("inf") else ""
         high = f" {relation} {row.upper:.6g}" if row.upper < float("inf") else ""
         name = f"\\text{{{row.name}}}" if latex else row.name
         lines.append((name, ":", f"{low}{middle}{high}"))

@@ -1,8 +1,10 @@
 """The standard form of an optimisation problem, its mixture functions, and how a problem becomes one."""
 
-from climbopt.standard_form.base import ACTIVE, Evaluation, Functions, Side, StandardForm
-from climbopt.standard_form.build import linear_part, mixture_form
-from climbopt.standard_form.mixture import Affine, MixtureFunctions, Weighted
+from climbopt.standard_form.base import ACTIVE, Algebraic, Evaluation, Functions, Side, StandardForm, System
+from climbopt.standard_form.build import mixture_form
+from climbopt.standard_form.linear import LinearPart, linear_part
+from climbopt.standard_form.mixture import MixtureFunctions
+from climbopt.standard_form.parts import Affine, Combination, Placed
 
-__all__ = ["ACTIVE", "Affine", "Evaluation", "Functions", "MixtureFunctions", "Side", "StandardForm", "Weighted",
-           "linear_part", "mixture_form"]
+__all__ = ["ACTIVE", "Affine", "Algebraic", "Combination", "Evaluation", "Functions", "LinearPart", "MixtureFunctions",
+           "Placed", "Side", "StandardForm", "System", "linear_part", "mixture_form"]

@@ -7,9 +7,10 @@ x is the ratios r, or r with auxiliaries behind it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -87,6 +88,28 @@ class Functions(Protocol):
         ...
 
 
+class System(Protocol):
+    """Another modelling system, as far as functions are written in it."""
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Its exp, log and sqrt of a scalar, by name."""
+        ...
+
+    def define(self, expression: Any, name: str) -> Any:
+        """Return a named part of larger expressions, so that it is kept once."""
+        ...
+
+
+@runtime_checkable
+class Algebraic(Protocol):
+    """Functions that can be written out in another modelling system, which then derives everything anew."""
+
+    def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
+        """Return f and c of another system's scalars."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class StandardForm:
     """min f(x) over a polytope with nonlinear rows; names lead back to the user's constraints.
@@ -110,6 +133,8 @@ class StandardForm:
         Which entries of c only keep z in its law's domain.
     start : ndarray, (n,)
         Where a cold solve begins: inside every bound that can be strict.
+    complete : callable
+        Returns x, (n,), for ratios, (n_ratios,): the auxiliaries that are best for them.
     """
 
     variables: tuple[str, ...]
@@ -124,6 +149,7 @@ class StandardForm:
     n_ratios: int
     domain_rows: tuple[bool, ...]
     start: Array
+    complete: Callable[[Array], Array] = np.asarray
 
     @property
     def n(self) -> int:

@@ -1,24 +1,27 @@
-"""problem -> StandardForm: the linear part of the constraints, and the rows that keep z in its domain."""
+"""problem -> StandardForm: the linear part, what a procedure minimises under which rows, the user's other rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array, hstack
 
-from climbopt.constraints import LinearRow
+from climbopt.constraints import ExpressionRow
 from climbopt.errors import InputError
+from climbopt.expressions import affine_part, entry
 from climbopt.model import Indices
-from climbopt.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
+from climbopt.outer import Expression, Outer
+from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.problem import AllocationProblem
 from climbopt.standard_form.base import Side, StandardForm
-from climbopt.standard_form.mixture import Affine, MixtureFunctions, Weighted
+from climbopt.standard_form.linear import linear_part
+from climbopt.standard_form.mixture import MixtureFunctions
+from climbopt.standard_form.parts import Affine, Combination, Placed
 from climbopt.templates import Array
 
-DEPENDENT = 1e-10
-"""A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
 START_ROUNDS = 20
 """Linear programs tried to bring a start into the law's domain."""
 LEAST_EFFECTIVE_TOKENS = 1.0
@@ -26,170 +29,205 @@ LEAST_EFFECTIVE_TOKENS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Bounds:
-    """Bounds of the ratios and the sides that set them, filled row by row: the tightest wins, the first at a tie."""
+class Rows:
+    """Nonlinear rows with their limits and names.
 
+    Parameters
+    ----------
+    functions : Affine
+    lower, upper : ndarray, (k,)
+    sides : tuple of Side
+    curved : mapping of int to Placed
+        Outer functions that are added to some rows.
+    """
+
+    functions: Affine
     lower: Array
     upper: Array
-    lower_sides: list[Side]
-    upper_sides: list[Side]
+    sides: tuple[Side, ...]
+    curved: dict[int, Placed]
 
-    def tighten(self, j: int, row: LinearRow) -> None:
-        """Apply a row with the one coefficient of source j."""
-        (coefficient,) = row.coefficients.values()
-        low, high = sorted((row.lower / coefficient, row.upper / coefficient))
-        side = Side(row.name, row.per_unit / coefficient, row.unit)
-        for bound, value, sides, tighter in ((self.lower, low, self.lower_sides, low > self.lower[j]),
-                                             (self.upper, high, self.upper_sides, high < self.upper[j])):
-            if not np.isfinite(value):
-                continue
-            if tighter:
-                bound[j], sides[j] = value, side
-            elif value == bound[j]:
-                sides[j] = replace(sides[j], tied=(*sides[j].tied, side.name))
+    def and_also(self, other: Rows) -> Rows:
+        """Return these rows with others behind them."""
+        k = len(self.sides)
+        return Rows(self.functions.and_also(other.functions), np.append(self.lower, other.lower),
+                    np.append(self.upper, other.upper), (*self.sides, *other.sides), self.curved | {k + i: placed for i, placed in other.curved.items()})
 
 
-def linear_part(problem: AllocationProblem) -> tuple[Polytope, tuple[Side, ...], tuple[Side, ...], tuple[Side, ...]]:
-    """Return the polytope of the ratios, and the sides of its lower bounds, upper bounds and rows.
+@dataclass(frozen=True)
+class Layout:
+    """Which variables and targets a form has, and where.
 
-    The last row is the simplex. An upper bound of 1 or more is left out: the simplex implies it, and keeping it
-    would make every vertex degenerate.
-
-    Raises
-    ------
-    InputError
-        Where no mixture meets all of them.
+    Parameters
+    ----------
+    sources, excesses, auxiliaries : tuple of str
+        The variables: ratios, the linear part's auxiliaries, then those of a procedure.
+    targets : tuple of str
+        Those whose z and losses are evaluated.
     """
-    sources = problem.model.sources
-    index = {name: j for j, name in enumerate(sources)}
-    n = len(sources)
-    bounds = _Bounds(np.zeros(n), np.full(n, np.inf), [Side(f"nonnegative[{name}]") for name in sources],
-                     [Side(f"simplex[{name}]") for name in sources])
-    rows = []
-    for row in problem.rows:
-        if len(row.coefficients) == 1:
-            bounds.tighten(index[next(iter(row.coefficients))], row)
-        else:
-            rows.append(row)
-    bounds.upper[bounds.upper >= 1] = np.inf
-    A = np.zeros((len(rows), n))
-    for k, row in enumerate(rows):
-        A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
-    kept, implied = _independent_rows(A, rows)
-    polytope = Polytope(
-        bounds.lower, bounds.upper, csr_array(np.vstack([A[kept], np.ones((1, n))])),
-        np.array([*(rows[k].lower for k in kept), 1.0]), np.array([*(rows[k].upper for k in kept), 1.0]))
-    sides = tuple(Side(rows[k].name, rows[k].per_unit, rows[k].unit) for k in kept)
-    return polytope, tuple(bounds.lower_sides), tuple(bounds.upper_sides), (*sides, Side("simplex", tied=implied))
+
+    sources: tuple[str, ...]
+    excesses: tuple[str, ...]
+    auxiliaries: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """Names of x."""
+        return (*self.sources, *self.excesses, *self.auxiliaries)
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str], int]:
+        """Position of each quantity in (x, z, L) put end to end."""
+        n, n_targets = len(self.variables), len(self.targets)
+        index = {("r", name): j for j, name in enumerate(self.sources)}
+        index |= {("z", name): n + i for i, name in enumerate(self.targets)}
+        return index | {("L", name): n + n_targets + i for i, name in enumerate(self.targets)}
+
+    def position(self, kind: str, language: str) -> int:
+        """Return where a quantity stands in (x, z, L) put end to end."""
+        return self._index[kind, language]
+
+    def place(self, outer: Outer) -> Placed:
+        """Return an outer function with the positions of its entries."""
+        return Placed(outer, np.array([self.position(*entry(symbol)) for symbol in outer.entries], dtype=np.intp))
+
+    def widened(self, part: csr_array) -> csr_array:
+        """Return coefficients of (ratios, auxiliaries) as coefficients of x."""
+        n = len(self.sources)
+        gap = csr_array((part.shape[0], len(self.excesses)))
+        return csr_array(hstack([part[:, :n], gap, part[:, n:]]))
+
+    def rows(self, rows: Sequence[ExpressionRow]) -> Rows:
+        """Return the user's nonlinear rows: what is affine in them apart from what is not."""
+        n, n_targets = len(self.variables), len(self.targets)
+        table, curved = np.zeros((len(rows), n + 2 * n_targets)), {}
+        for k, row in enumerate(rows):
+            coefficients, rest = affine_part(row.expression)
+            for (kind, language), value in coefficients.items():
+                table[k, self.position(kind, language)] = value
+            if rest != 0:
+                curved[k] = self.place(Expression(rest))
+        functions = Affine.build(n, n_targets, len(rows), x=table[:, :n], z=table[:, n:n + n_targets],
+                                 loss=table[:, n + n_targets:])
+        return Rows(functions, np.array([row.lower for row in rows]), np.array([row.upper for row in rows]),
+                    tuple(Side(row.name, row.per_unit, row.unit) for row in rows), curved)
 
 
-def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], tuple[str, ...]]:
-    """Return the rows to keep, and the names of those that the simplex and other equations imply.
+def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:
+    """Return the rows of a problem that are not linear in the ratios."""
+    return tuple(row for row in problem.rows if isinstance(row, ExpressionRow))
 
-    A row with one coefficient for all sources is a constant on the simplex; an equation that is a combination of
-    others adds nothing. Solvers take redundant equations badly: Ipopt, for one, counts them.
 
-    Raises
-    ------
-    InputError
-        Where an implied row contradicts the others.
-    """
-    n = A.shape[1]
-    basis, rights = np.full((1, n), n**-0.5), np.array([n**-0.5])  # orthonormal rows Q, with Q x = rights
-    kept, implied = [], []
-    for k, row in enumerate(rows):
-        equation = row.lower == row.upper
-        along = basis @ A[k]
-        rest = A[k] - along @ basis
-        size = float(np.linalg.norm(rest))
-        constant = np.ptp(A[k]) == 0
-        if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
-            value = float(A[k, 0]) if constant else float(along @ rights)
-            if not row.lower - FEASIBILITY <= value <= row.upper + FEASIBILITY:
-                raise InputError(f"{row.name} contradicts the other constraints: they fix it at {value:.6g}; "
-                                 "change or drop it")
-            implied.append(row.name)
-            continue
-        kept.append(k)
-        if equation:
-            rights = np.append(rights, (row.lower - along @ rights) / size)
-            basis = np.vstack([basis, rest / size])
-    return kept, tuple(implied)
+def targets_read(rows: Iterable[ExpressionRow]) -> list[str]:
+    """Return the targets whose z or loss some rows depend on."""
+    return [language for row in rows for kind, language in sorted(map(entry, row.expression.free_symbols))
+            if kind != "r"]
 
 
 def mixture_form(
     problem: AllocationProblem,
     targets: Sequence[str],
-    objective: Weighted,
-    constraints: Affine,
-    limits: tuple[Array, Array],
-    sides: Sequence[Side],
+    objective: Combination,
+    curved: Outer | None = None,
+    constraints: Affine | None = None,
+    limits: tuple[Array, Array] | None = None,
+    sides: Sequence[Side] = (),
     auxiliaries: Sequence[str] = (),
+    best: Callable[[MixtureFunctions, Array], Array] | None = None,
 ) -> StandardForm:
-    """Return a standard form over the ratios of a problem and unbounded auxiliaries.
+    """Return a standard form over the ratios of a problem and unbounded auxiliaries, under the problem's constraints.
 
     Parameters
     ----------
     problem : AllocationProblem
-        Gives the model, the linear part, budget and history.
+        Gives the model, the constraints, budget and history.
     targets : sequence of str
         The targets that `objective` and `constraints` are written over, in their order.
-    objective : Weighted
-    constraints : Affine
-        Over (ratios, auxiliaries), z and L of `targets`.
-    limits : tuple of ndarray, (k,) each
-        Lower and upper limits of the constraints.
+    objective : Combination
+        Over (ratios, auxiliaries), z and L of `targets`; without a curved part.
+    curved : Outer, optional
+        What is added to the objective.
+    constraints : Affine, optional
+        The procedure's own rows, over the same.
+    limits : tuple of ndarray, (k,) each, optional
+        Lower and upper limits of those.
     sides : sequence of Side
-        Names of the constraints.
+        Names of those.
     auxiliaries : sequence of str
         Names of further variables.
+    best : callable, optional
+        Returns the best auxiliaries for x whose auxiliaries are 0.
     """
-    polytope, lower_sides, upper_sides, row_sides = linear_part(problem)
+    part = linear_part(problem)
     try:
-        start = polytope.interior_point()
+        start = part.polytope.interior_point()
     except EmptyPolytopeError:
         names = ", ".join(constraint.name for constraint in problem.constraints)
         raise InputError(f"no mixture meets {names} at once; widen some of them") from None
+    own = expression_rows(problem)
+    known = set(targets)
+    layout = Layout(problem.model.sources, part.excess_names, tuple(auxiliaries),
+                    (*targets, *dict.fromkeys(name for name in targets_read(own) if name not in known)))
+    n, n_targets, later = len(layout.variables), len(layout.targets), len(layout.targets) - len(targets)
+
+    def padded(values: Array) -> Array:
+        return np.append(values, np.zeros(later))
+
+    x_part = layout.widened(csr_array(objective.x_part[None, :])).toarray()[0]
+    rows = Rows(Affine.build(n, n_targets, 0), np.zeros(0), np.zeros(0), (), {})
+    if constraints is not None and limits is not None:
+        wide = Affine(layout.widened(constraints.x_part), _wider(constraints.z_part, later),
+                      _wider(constraints.loss_part, later), constraints.constant)
+        rows = Rows(wide, *limits, tuple(sides), {})
+    rows = rows.and_also(layout.rows(own)) if own else rows
     functions = MixtureFunctions(
-        problem.model.select(targets).at(problem.total_budget, problem.params),
+        problem.model.select(layout.targets).at(problem.total_budget, problem.params),
         problem.cumulative(np.zeros(len(problem.model.sources))), problem.budget / problem.total_budget,
-        objective, constraints)
+        Combination(x_part, padded(objective.z_part), padded(objective.loss_part), objective.constant,
+                    None if curved is None else layout.place(curved)),
+        rows.functions, rows.curved)
     domain = np.zeros(0, dtype=np.intp)
-    if objective.loss_part.any() or constraints.uses_loss:
-        domain = np.flatnonzero(~functions.proofs(polytope).z_positive)
-        start = _start_in_domain(functions, polytope, start) if domain.size else start
-    constraints, limits = _with_domain_rows(constraints, limits, domain, LEAST_EFFECTIVE_TOKENS / problem.total_budget)
-    extra = len(auxiliaries)
+    if functions.reads_losses:
+        domain = np.flatnonzero(~functions.proofs(part.polytope).z_positive)
+        start = _start_in_domain(functions, part.polytope, start) if domain.size else start
+    rows = rows.and_also(_domain_rows(layout, domain, problem)) if domain.size else rows
+    functions = replace(functions, constraints=rows.functions)
+    extra, n_ratios = len(auxiliaries), len(problem.model.sources)
+
+    def complete(ratios: Array) -> Array:
+        x = np.concatenate([ratios, part.excesses(ratios), np.zeros(extra)])
+        if best is not None:
+            x[n - extra:] = best(functions, x)
+        return x
+
     free = np.full(extra, np.inf)
     return StandardForm(
-        variables=(*problem.model.sources, *auxiliaries),
+        variables=layout.variables,
         polytope=Polytope(
-            np.append(polytope.x_lower, -free), np.append(polytope.x_upper, free),
-            csr_array(np.hstack([polytope.dense, np.zeros((len(row_sides), extra))])),
-            polytope.a_lower, polytope.a_upper),
-        functions=replace(functions, constraints=constraints),
-        c_lower=limits[0], c_upper=limits[1],
-        lower_sides=(*lower_sides, *map(Side, auxiliaries)), upper_sides=(*upper_sides, *map(Side, auxiliaries)),
-        row_sides=row_sides,
-        c_sides=(*sides, *(Side(f"domain[{targets[i]}]", unit="effective ratio") for i in domain.tolist())),
-        n_ratios=len(problem.model.sources),
-        domain_rows=(False,) * len(sides) + (True,) * len(domain),
-        start=np.append(start, np.zeros(extra)),
-    )
+            np.append(part.polytope.x_lower, -free), np.append(part.polytope.x_upper, free),
+            csr_array(np.hstack([part.polytope.dense, np.zeros((len(part.row_sides), extra))])),
+            part.polytope.a_lower, part.polytope.a_upper),
+        functions=functions, c_lower=rows.lower, c_upper=rows.upper,
+        lower_sides=(*part.lower_sides, *map(Side, auxiliaries)),
+        upper_sides=(*part.upper_sides, *map(Side, auxiliaries)),
+        row_sides=part.row_sides, c_sides=rows.sides, n_ratios=n_ratios,
+        domain_rows=(False,) * (len(rows.sides) - domain.size) + (True,) * domain.size,
+        start=np.append(start, np.zeros(extra)), complete=complete)
 
 
-def _with_domain_rows(constraints: Affine, limits: tuple[Array, Array], domain: Indices, least: float
-                      ) -> tuple[Affine, tuple[Array, Array]]:
-    """Return the constraints with rows z_i >= least added for the targets in `domain`."""
-    if not len(domain):
-        return constraints, limits
-    n, n_targets, k = constraints.x_part.shape[1], constraints.z_part.shape[1], len(domain)
+def _wider(part: csr_array, columns: int) -> csr_array:
+    """Return a matrix with columns of zeros added."""
+    return csr_array(hstack([part, csr_array((part.shape[0], columns))]))
+
+
+def _domain_rows(layout: Layout, domain: Indices, problem: AllocationProblem) -> Rows:
+    """Return rows z_i >= least for the targets in `domain`."""
+    n, n_targets, k = len(layout.variables), len(layout.targets), len(domain)
     unit = csr_array((np.ones(k), (np.arange(k), domain)), shape=(k, n_targets))
-    added = Affine.build(n, n_targets, k, z=unit)
-    both = Affine(
-        csr_array(vstack([constraints.x_part, added.x_part])), csr_array(vstack([constraints.z_part, added.z_part])),
-        csr_array(vstack([constraints.loss_part, added.loss_part])), np.append(constraints.constant, added.constant))
-    return both, (np.append(limits[0], np.full(k, least)), np.append(limits[1], np.full(k, np.inf)))
+    return Rows(Affine.build(n, n_targets, k, z=unit), np.full(k, LEAST_EFFECTIVE_TOKENS / problem.total_budget),
+                np.full(k, np.inf),
+                tuple(Side(f"domain[{layout.targets[i]}]", unit="effective ratio") for i in domain.tolist()), {})
 
 
 def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Array) -> Array:
@@ -198,20 +236,23 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
     Maximises min z by linear programs: max s with z(r) + J (y - r) >= s over the polytope's y, half the way taken
     while that is no gain.
     """
-    def least(ratios: Array) -> float:
-        return float(functions.response.z(functions.offset + functions.scale * ratios).min())
+    n = functions.offset.size
 
-    ratios, best = start, least(start)
+    def least(x: Array) -> float:
+        return float(functions.response.z(functions.offset + functions.scale * x[:n]).min())
+
+    x, best = start, least(start)
     for _ in range(START_ROUNDS):
         if best > 0:
-            return ratios
-        z, jacobian = functions.response.z_and_jacobian(functions.offset + functions.scale * ratios)
-        step = polytope.largest_minimum(z - functions.scale * jacobian @ ratios, functions.scale * jacobian) - ratios
+            return x
+        z, jacobian = functions.response.z_and_jacobian(functions.offset + functions.scale * x[:n])
+        slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
+        step = polytope.largest_minimum(z - slopes @ x, slopes) - x
         for length in (0.999, 0.5, 0.25, 0.1):  # short of the vertex itself, which lies on bounds
-            value = least(ratios + length * step)
+            value = least(x + length * step)
             if value > best:
-                ratios, best = ratios + length * step, value
+                x, best = x + length * step, value
                 break
         else:
             break
-    return ratios if best > 0 else start
+    return x if best > 0 else start

@@ -1,4 +1,4 @@
-"""The functions of a mixture problem: f and c affine in (x, z(r), L(z(r))).
+"""The functions of a mixture problem: f and c affine in (x, z(r), L(z(r))), some with an outer function added.
 
 One Jacobian of z and one weighted sum of Hessians of z give every derivative; algebraic backends read the same
 coefficients.
@@ -6,67 +6,27 @@ coefficients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from climbopt.intervals import Interval
 from climbopt.model import Response
 from climbopt.polytope import Polytope
 from climbopt.proofs import Proofs
+from climbopt.standard_form.algebraic import written_out
+from climbopt.standard_form.base import System
+from climbopt.standard_form.parts import Affine, Combination, Placed
 from climbopt.templates import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Weighted:
-    """One function: x_part'x + z_part'z + loss_part'L.
-
-    Parameters
-    ----------
-    x_part, z_part, loss_part : ndarray, (n,), (T,), (T,)
-    """
-
-    x_part: Array
-    z_part: Array
-    loss_part: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """k functions: x_part x + z_part z + loss_part L + constant.
-
-    Parameters
-    ----------
-    x_part, z_part, loss_part : scipy.sparse.csr_array, (k, n), (k, T), (k, T)
-    constant : ndarray, (k,)
-    """
-
-    x_part: csr_array
-    z_part: csr_array
-    loss_part: csr_array
-    constant: Array
-
-    @classmethod
-    def build(cls, n: int, n_targets: int, k: int, *, x: object = None, z: object = None, loss: object = None,
-              constant: Array | None = None) -> Affine:
-        """Return k functions of n variables and n_targets targets; parts left out are 0."""
-
-        def part(given: object, width: int) -> csr_array:
-            return csr_array((k, width)) if given is None else csr_array(given)
-
-        return cls(part(x, n), part(z, n_targets), part(loss, n_targets),
-                   np.zeros(k) if constant is None else constant)
-
-    @property
-    def uses_loss(self) -> bool:
-        """Whether any of the functions depends on a loss."""
-        return bool(self.loss_part.nnz)
-
-
-@dataclass(frozen=True, eq=False)
 class MixtureFunctions:
-    """f and c of a mixture problem: affine in x, z and L, with z evaluated at offset + scale r.
+    """f and c of a mixture problem: affine in x, z and L but for outer functions, with z at offset + scale r.
 
     Parameters
     ----------
@@ -75,16 +35,19 @@ class MixtureFunctions:
     offset : ndarray, (S,)
     scale : float
         Cumulative ratios are offset + scale r.
-    objective : Weighted
+    objective : Combination
     constraints : Affine
         Functions of the n variables, of which the first S are r.
+    curved_rows : mapping of int to Placed
+        What is added to some of the constraints.
     """
 
     response: Response
     offset: Array
     scale: float
-    objective: Weighted
+    objective: Combination
     constraints: Affine
+    curved_rows: Mapping[int, Placed] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -101,6 +64,14 @@ class MixtureFunctions:
         return Proofs(self.response, self.offset + self.scale * polytope.x_lower[:ratios],
                       self.offset + self.scale * polytope.x_upper[:ratios])
 
+    @property
+    def reads_losses(self) -> bool:
+        """Whether f or c depends on a loss."""
+        first_loss = self.objective.x_part.size + len(self.response.model.targets)
+        curved = [*self.curved_rows.values(), *([self.objective.curved] if self.objective.curved else [])]
+        return (bool(self.objective.loss_part.any()) or self.constraints.uses_loss
+                or any((placed.positions >= first_loss).any() for placed in curved))
+
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex: losses and z enter with signs that keep them so."""
         f, c = self.objective, self.constraints
@@ -108,7 +79,35 @@ class MixtureFunctions:
         on_z = f.z_part + (c.z_part.T @ multipliers if self.n_rows else 0.0)
         proofs = self.proofs(polytope)
         losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
-        return losses and (not on_z.any() or proofs.z_affine or (bool((on_z <= 0).all()) and proofs.z_concave))
+        if not (losses and (not on_z.any() or proofs.z_affine or (bool((on_z <= 0).all()) and proofs.z_concave))):
+            return False
+        return all(self._proved_convex(placed, int(np.sign(weight)), polytope, proofs)
+                   for placed, weight in self.curved(1.0, multipliers))
+
+    def curved(self, weight: float, multipliers: Array) -> list[tuple[Placed, float]]:
+        """Return the outer functions in weight * f + multipliers'c, each with its factor, where that is not 0."""
+        parts = [] if self.objective.curved is None else [(self.objective.curved, weight)]
+        parts += [(placed, float(multipliers[row])) for row, placed in self.curved_rows.items()]
+        return [(placed, factor) for placed, factor in parts if factor != 0]
+
+    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: Proofs) -> bool:
+        """Whether sign * g(x, z, L) is proved convex: g is, and bends the way of each entry that is not affine."""
+        n, n_targets = self.objective.x_part.size, len(self.response.model.targets)
+        losses = proofs.loss_range
+        box = Interval(
+            np.concatenate([polytope.x_lower, np.full(n_targets, proofs.end_of_domain), losses.lower]),
+            np.concatenate([polytope.x_upper, np.full(n_targets, np.inf), losses.upper]))
+        at = placed.positions
+        slopes = placed.outer.shape(Interval(box.lower[at], box.upper[at]), sign)
+        if slopes is None:
+            return False
+        on_z, on_loss = (at >= n) & (at < n + n_targets), at >= n + n_targets
+        return bool((not on_loss.any() or (proofs.losses_convex and (slopes.lower[on_loss] >= 0).all()))
+                    and (not on_z.any() or proofs.z_affine or (proofs.z_concave and (slopes.upper[on_z] <= 0).all())))
+
+    def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
+        """Return f and c of another system's scalars."""
+        return written_out(self, x, system)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +158,30 @@ class MixtureEvaluation:
         """f(x); NaN outside the domain."""
         f = self.functions.objective
         on_losses = f.loss_part @ self.losses if f.loss_part.any() else 0.0
-        return float(f.x_part @ self.x + f.z_part @ self.z + on_losses)
+        value = float(f.x_part @ self.x + f.z_part @ self.z + on_losses + f.constant)
+        return value if f.curved is None else value + float(f.curved.outer.value(self._entries(f.curved)))
+
+    def _entries(self, placed: Placed) -> Array:
+        """Return the entries of an outer function, (k,)."""
+        return np.concatenate([self.x, self.z, self.losses])[placed.positions]
+
+    def _entry_jacobian(self, placed: Placed) -> Array:
+        """Return the derivatives of an outer function's entries by x, (k, n)."""
+        n, n_targets = self.x.size, self.z.size
+        at = placed.positions
+        result = np.zeros((at.size, n))
+        on_x = np.flatnonzero(at < n)
+        result[on_x, at[on_x]] = 1.0
+        for first, factor in ((n, np.ones(n_targets)), (n + n_targets, self.slopes)):
+            here = np.flatnonzero((at >= first) & (at < first + n_targets))
+            if here.size:
+                chosen = at[here] - first
+                result[here, : self.functions.offset.size] = factor[chosen, None] * self.z_jacobian[chosen]
+        return result
+
+    def _curved_gradient(self, placed: Placed) -> Array:
+        """Return the gradient of an outer function by x, (n,)."""
+        return np.asarray(placed.outer.gradient(self._entries(placed)) @ self._entry_jacobian(placed))
 
     @cached_property
     def gradient(self) -> Array:
@@ -169,14 +191,17 @@ class MixtureEvaluation:
         gradient = f.x_part.copy()
         with np.errstate(all="ignore"):  # at the edge of the domain slopes are infinite
             gradient[: self.functions.offset.size] += by_z @ jacobian
-        return gradient
+            return gradient if f.curved is None else gradient + self._curved_gradient(f.curved)
 
     @cached_property
     def rows(self) -> Array:
         """c(x), (k,)."""
         c = self.functions.constraints
         result: Array = c.x_part @ self.x + c.z_part @ self.z + c.constant
-        return result + c.loss_part @ self.losses if c.uses_loss else result
+        result = result + c.loss_part @ self.losses if c.uses_loss else result
+        for row, placed in self.functions.curved_rows.items():
+            result[row] += placed.outer.value(self._entries(placed))
+        return result
 
     @cached_property
     def jacobian(self) -> Array:
@@ -186,6 +211,8 @@ class MixtureEvaluation:
         result = np.asarray(c.x_part.toarray(), dtype=float)
         if by_z.nnz:
             result[:, : self.functions.offset.size] += csr_array(by_z) @ self.z_jacobian
+        for row, placed in self.functions.curved_rows.items():
+            result[row] += self._curved_gradient(placed)
         return result
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
@@ -197,8 +224,13 @@ class MixtureEvaluation:
         on_loss, u = weight * f.loss_part, weight * f.z_part
         if functions.n_rows:
             on_loss, u = on_loss + c.loss_part.T @ multipliers, u + c.z_part.T @ multipliers
-        ratios = functions.offset.size
-        hessian = np.zeros((self.x.size, self.x.size))
+        n, n_targets, ratios = self.x.size, u.size, functions.offset.size
+        hessian = np.zeros((n, n))
+        for placed, factor in functions.curved(weight, multipliers):
+            y, rows = self._entries(placed), self._entry_jacobian(placed)
+            hessian += factor * (rows.T @ placed.outer.hessian(y) @ rows)
+            on_each = np.bincount(placed.positions, factor * placed.outer.gradient(y), n + 2 * n_targets)
+            u, on_loss = u + on_each[n:n + n_targets], on_loss + on_each[n + n_targets:]
         block = hessian[:ratios, :ratios]
         if on_loss.any():
             u = u + np.where(on_loss != 0, on_loss * self.slopes, 0.0)

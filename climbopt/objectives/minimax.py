@@ -1,0 +1,26 @@
+"""The largest loss, each against a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from climbopt.constraints import Setting
+from climbopt.objectives.base import Goal, names_of
+from climbopt.objectives.references import References
+from climbopt.templates import Array
+
+
+@dataclass(frozen=True)
+class Minimax(References):
+    """f = max over the targets with a weight of L_i / reference_i: no language is left far behind.
+
+    Solved as min t with L_i <= t reference_i. Parameters are those of References.
+    """
+
+    kind: ClassVar[str] = "minimax"
+
+    def goal(self, setting: Setting, weights: Array) -> Goal:
+        """Return the goal."""
+        return Goal(names_of(setting), references=self.references(setting, weights), unit="of its reference",
+                    label="largest loss")
