@@ -51,7 +51,8 @@ class Rows:
         """Return these rows with others behind them."""
         k = len(self.sides)
         return Rows(self.functions.and_also(other.functions), np.append(self.lower, other.lower),
-                    np.append(self.upper, other.upper), (*self.sides, *other.sides), self.curved | {k + i: placed for i, placed in other.curved.items()})
+                    np.append(self.upper, other.upper), (*self.sides, *other.sides),
+                    self.curved | {k + i: placed for i, placed in other.curved.items()})
 
 
 @dataclass(frozen=True)
