@@ -11,45 +11,61 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from climbopt.backends import BACKENDS, Options
     from climbopt.certificate import Certificate, Verdict
-    from climbopt.constraints import CONSTRAINTS, Cap, Floor, Group, Supply
+    from climbopt.constraints import (
+        CONSTRAINTS,
+        Cap,
+        Custom,
+        Floor,
+        Group,
+        Linear,
+        LossCeiling,
+        StayNear,
+        Supply,
+    )
     from climbopt.errors import BackendError, ClimboptError, InputError
+    from climbopt.expressions import L, r, z
     from climbopt.files import load_model, load_pilots, load_problem, save_model, shipped_problems
     from climbopt.fitting import Fit, cross_validate, fit
     from climbopt.interactions import INTERACTIONS, Coordinates, Interaction
     from climbopt.laws import LAWS, Law
     from climbopt.model import MixtureModel
+    from climbopt.objectives import OBJECTIVES, CustomObjective, Minimax, Weighted, WeightedPowerMean
     from climbopt.pilots import PilotRuns
     from climbopt.problem import AllocationProblem
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
-    from climbopt.symbols import Parameter, Prior
+    from climbopt.symbols import D, Parameter, Prior
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "climbopt.backends": ("BACKENDS", "Options"),
     "climbopt.certificate": ("Certificate", "Verdict"),
-    "climbopt.constraints": ("CONSTRAINTS", "Cap", "Floor", "Group", "Supply"),
+    "climbopt.constraints": ("CONSTRAINTS", "Cap", "Custom", "Floor", "Group", "Linear", "LossCeiling",
+                             "StayNear", "Supply"),
     "climbopt.errors": ("BackendError", "ClimboptError", "InputError"),
+    "climbopt.expressions": ("L", "r", "z"),
     "climbopt.files": ("load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
     "climbopt.fitting": ("Fit", "cross_validate", "fit"),
     "climbopt.interactions": ("INTERACTIONS", "Coordinates", "Interaction"),
     "climbopt.laws": ("LAWS", "Law"),
     "climbopt.model": ("MixtureModel",),
+    "climbopt.objectives": ("OBJECTIVES", "CustomObjective", "Minimax", "Weighted", "WeightedPowerMean"),
     "climbopt.pilots": ("PilotRuns",),
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.symbols": ("Parameter", "Prior"),
+    "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: F822 - resolved by __getattr__
-    "BACKENDS", "CONSTRAINTS", "INTERACTIONS", "LAWS", "AllocationProblem", "BackendError", "Cap", "Certificate",
-    "ClimboptError", "Coordinates", "Fit", "Floor", "Group", "InputError", "Interaction", "Law", "MixtureModel",
-    "Options", "Parameter", "PilotRuns", "Prior", "Result", "Solution", "Supply", "Termination", "Verdict",
-    "certify_ratios", "cross_validate", "fit", "load_model", "load_pilots", "load_problem", "save_model",
-    "shipped_problems", "solve",
+    "BACKENDS", "CONSTRAINTS", "INTERACTIONS", "LAWS", "OBJECTIVES", "AllocationProblem", "BackendError", "Cap",
+    "Certificate", "ClimboptError", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor", "Group",
+    "InputError", "Interaction", "L", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel", "Options",
+    "Parameter", "PilotRuns", "Prior", "Result", "Solution", "StayNear", "Supply", "Termination", "Verdict",
+    "Weighted", "WeightedPowerMean", "certify_ratios", "cross_validate", "fit", "load_model", "load_pilots",
+    "load_problem", "r", "save_model", "shipped_problems", "solve", "z",
 ]
 
 

@@ -170,7 +170,8 @@ def certify(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE, claim
         passed=passed, tolerance=tolerance, residuals=found, multipliers=_named(rows, values),
         disagreement=None if claimed is None else float((np.abs(flat(claimed) - values) / over).max()),
         licq=independent(rows), second_order=second_order,
-        weakly_active=tuple(rows.side(k, upper=bool(rows.sides[k] == 1)).name for k in np.flatnonzero(weak).tolist()),
+        weakly_active=tuple(side.name for k in np.flatnonzero(weak).tolist()
+                            if not (side := rows.side(k, upper=bool(rows.sides[k] == 1))).internal),
         upper_bound=evaluation.value, lower_bound=lower, gap=gap,
         relative_gap=gap / abs(evaluation.value) if gap is not None and evaluation.value else None,
         gap_rests_on=None if lower is None else RESTS_ON,
@@ -251,6 +252,8 @@ def _named(rows: Rows, values: Array) -> dict[str, NamedMultiplier]:
         if np.isinf(rows.upper[k] if upper else rows.lower[k]):
             continue
         side = rows.side(k, upper=upper)
+        if side.internal:
+            continue
         named[side.name] = NamedMultiplier(float(value), -float(value) * side.per_unit, side.unit,
                                            bool(rows.sides[k]), side.tied)
     return named

@@ -251,6 +251,8 @@ class _Reader:
             case ast.Constant(value=bool()):
                 self.refuse(node, "a truth value is no number")
             case ast.Constant(value=int() | float() as number):
+                if not math.isfinite(float(number) if abs(number) < 1e300 else math.inf):
+                    self.refuse(node, "this is no finite number")
                 return sp.Integer(number) if isinstance(number, int) and number < 10**6 else sp.Float(float(number))
             case ast.Name(id="D"):
                 return D

@@ -174,6 +174,8 @@ def independent(rows: Rows) -> bool:
 def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
     """Return the smallest eigenvalue of the Lagrangian's Hessian where the strongly active rows do not change.
 
+    Auxiliaries enter linearly, so that directions count by what they do to the ratios alone.
+
     Parameters
     ----------
     rows : Rows
@@ -191,7 +193,11 @@ def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.
     free = ~strong[:n]
     held = rows.gradients[np.ix_(strong[n:], free)]
     basis = linalg.null_space(held) if len(held) else np.eye(int(free.sum()))
+    ratios = np.flatnonzero(free) < form.n_ratios
+    if not ratios.all():
+        basis = linalg.orth(basis[ratios])
     if not basis.shape[1]:
         return None
-    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)[np.ix_(free, free)]
+    chosen = np.flatnonzero(free)[ratios]
+    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)[np.ix_(chosen, chosen)]
     return float(linalg.eigvalsh(basis.T @ hessian @ basis, subset_by_index=[0, 0])[0])

@@ -6,17 +6,22 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+import sympy as sp
 from pydantic import BaseModel, ConfigDict, Field
 
-from climbopt.constraints import CONSTRAINTS, Constraint
+from climbopt.constraints import CONSTRAINTS
 from climbopt.errors import InputError, unknown_name
 from climbopt.files.models import load_model
 from climbopt.files.schema import checked, checked_value, read_toml
 from climbopt.files.text import read_text
+from climbopt.objectives import OBJECTIVES
 from climbopt.pilots import RATIO_SUM_TOLERANCE
 from climbopt.problem import AllocationProblem
+from climbopt.registry import Registry
+
+Kind = TypeVar("Kind")
 
 
 class _ProblemFile(BaseModel):
@@ -34,6 +39,7 @@ class _ProblemFile(BaseModel):
     supply: dict[str, float] = Field(default_factory=dict)
     history: dict[str, float] = Field(default_factory=dict)
     groups: dict[str, list[str]] = Field(default_factory=dict)
+    objective: dict[str, Any] = Field(default_factory=lambda: {"kind": "weighted"})
     constraints: list[dict[str, Any]] = Field(default_factory=list)
 
 
@@ -80,13 +86,15 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
     """
     path = find_problem(name_or_path)
     table = checked(_ProblemFile, read_toml(path), path)
-    constraints = tuple(_constraint(number + 1, entry, path) for number, entry in enumerate(table.constraints))
+    constraints = tuple(_built(CONSTRAINTS, entry, f"constraint {number} of {path.name}")
+                        for number, entry in enumerate(table.constraints, 1))
+    objective = _built(OBJECTIVES, table.objective, f"the objective of {path.name}")
     model = load_model(path.parent / table.model)
     return AllocationProblem(
         model=model, budget=table.budget, params=table.params, procedure=table.procedure, iterate=table.iterate,
         temperature=table.temperature, weights=table.weights, supply=table.supply, history=table.history,
         groups={name: tuple(members) for name, members in table.groups.items()}, constraints=constraints,
-        name=path.stem)
+        objective=objective, name=path.stem)
 
 
 def is_problem(path: Path) -> bool:
@@ -112,19 +120,24 @@ def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
     return {name: ratio / total for name, ratio in ratios.items()}
 
 
-def _constraint(number: int, entry: dict[str, Any], path: Path) -> Constraint:
-    """Return the constraint of one table."""
-    where = f"constraint {number} of {path.name}"
+def _built(kinds: Registry[type[Kind]], entry: dict[str, Any], where: str) -> Kind:
+    """Return the member of a table whose key 'kind' names its class and whose other keys are that class's fields."""
     entry = dict(entry)
     if "kind" not in entry:
-        raise InputError(f"{where} has no key 'kind'; known kinds: {', '.join(CONSTRAINTS)}")
-    kind = CONSTRAINTS[checked_value(str, entry.pop("kind"), f"kind of {where}")]
-    hints = get_type_hints(kind)
+        raise InputError(f"{where} has no key 'kind'; known kinds: {', '.join(kinds)}")
+    kind = kinds[checked_value(str, entry.pop("kind"), f"kind of {where}")]
+    name = kind.kind  # type: ignore[attr-defined]
+    hints = {key: _in_a_file(hint) for key, hint in get_type_hints(kind).items()}
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in entry:
         if key not in fields:
-            raise unknown_name(f"key of {where} ({kind.kind})", key, ["kind", *fields])
-    for name, field in fields.items():
-        if name not in entry and field.default is dataclasses.MISSING:
-            raise InputError(f"{where} ({kind.kind}) has no key '{name}'; add it")
+            raise unknown_name(f"key of {where} ({name})", key, ["kind", *fields])
+    for key, field in fields.items():
+        if key not in entry and field.default is dataclasses.MISSING:
+            raise InputError(f"{where} ({name}) has no key '{key}'; add it")
     return kind(**{key: checked_value(hints[key], value, f"'{key}' of {where}") for key, value in entry.items()})
+
+
+def _in_a_file(hint: Any) -> Any:
+    """Return a field's type as far as a file can hold it: no SymPy."""
+    return str if sp.Basic in get_args(hint) else hint

@@ -57,7 +57,13 @@ def print_result(result: Result, console: Console) -> None:
         return
     console.print(_allocation(result))
     console.print()
-    _say(console, f"weighted loss {_number(result.objective, '.8f')} nats/token{_gap_words(result)}")
+    goal = problem.goal
+    _say(console, f"{goal.label} {_number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
+    if result.certificate is not None:
+        whole = [f"{name} ({_price(one)})" for name, one in result.certificate.multipliers.items()
+                 if one.active and "[" not in name and name != "simplex"]
+        if whole:
+            _say(console, f"active: {', '.join(whole)}")
     if result.two_step is not None:
         _print_steps(result, console)
     if result.solution is not None:
@@ -66,7 +72,7 @@ def print_result(result: Result, console: Console) -> None:
             f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
             f"{_number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
     if result.certificate is not None:
-        _print_certificate(result.certificate, result.procedure, console)
+        _print_certificate(result, result.certificate, console)
 
 
 def _allocation(result: Result) -> Table:
@@ -97,7 +103,7 @@ def _held_by(certificate: Certificate | None, language: str) -> str:
     return ", ".join(
         f"{name.split('[')[0]} ({_price(one)})"
         for name, one in certificate.multipliers.items()
-        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[")))
+        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[", "largest[")))
 
 
 def _price(one: NamedMultiplier) -> str:
@@ -131,9 +137,10 @@ def _print_steps(result: Result, console: Console) -> None:
         _say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
 
 
-def _print_certificate(certificate: Certificate, procedure: str, console: Console) -> None:
+def _print_certificate(result: Result, certificate: Certificate, console: Console) -> None:
     """Print verdict, residuals and bound."""
-    unit = "" if procedure == "two_step" else " nats"
+    procedure = result.procedure
+    unit = " nats" if procedure == "joint" and result.problem.goal.unit == "nats/token" else ""
     words = certificate.verdict.value
     if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:
         words = f"global within {certificate.gap:.1e}{unit}"
@@ -143,11 +150,12 @@ def _print_certificate(certificate: Certificate, procedure: str, console: Consol
                           for name, residual in certificate.residuals.items())
     _say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
     if certificate.licq is not None:
-        curvature = "a vertex" if certificate.second_order is None else f"{certificate.second_order:.3g}"
+        second = certificate.second_order
+        curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
         lower = certificate.lower_bound
         bound = "no global bound proved" if lower is None else (
             f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
-        _say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; least curvature {curvature}; {bound}")
+        _say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
     if certificate.weakly_active:
         _say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
 

@@ -35,12 +35,15 @@ class Side:
         The user's unit.
     tied : tuple of str
         Other constraints that set the same bound to the same value; this one has the multiplier.
+    internal : bool
+        Whether it only ties an auxiliary to the ratios, and is no limit that a user set.
     """
 
     name: str
     per_unit: float = 1.0
     unit: str = "ratio"
     tied: tuple[str, ...] = ()
+    internal: bool = False
 
 
 class Evaluation(Protocol):

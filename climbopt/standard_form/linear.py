@@ -115,8 +115,9 @@ def linear_part(problem: AllocationProblem) -> LinearPart:
         np.array([*(row.lower for row in rows), *np.full(len(excess.upper), -np.inf), 1.0]),
         np.array([*(row.upper for row in rows), *excess.upper, 1.0]))
     sides = [Side(row.name, row.per_unit, row.unit) for row in rows]
+    auxiliary = [Side(name, internal=True) for name in excess.names]
     return LinearPart(
-        polytope, (*bounds.lower_sides, *map(Side, excess.names)), (*bounds.upper_sides, *map(Side, excess.names)),
+        polytope, (*bounds.lower_sides, *auxiliary), (*bounds.upper_sides, *auxiliary),
         (*sides, *excess.sides, Side("simplex", tied=implied)), tuple(excess.names),
         np.array(excess.sources, dtype=np.intp), np.array(excess.centers, dtype=float))
 
@@ -155,7 +156,7 @@ def _excess_rows(problem: AllocationProblem, bounds: _Bounds) -> _Excess:
                 excess.sources.append(j)
                 excess.centers.append(center)
                 excess.upper.append(center)
-                excess.sides.append(Side(f"{distance.name}[{name}]"))
+                excess.sides.append(Side(f"{distance.name}[{name}]", internal=True))
                 entries += [(row, j, 1.0), (row, n + len(excess.names) - 1, -1.0)]
                 row += 1
         own = [k for k, name in enumerate(excess.names) if name.startswith(f"{distance.name}[")]
