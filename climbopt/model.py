@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from climbopt.errors import InputError, unknown_name
+from climbopt.frozen import ByFields, FrozenMap
 from climbopt.interactions import Interaction
 from climbopt.laws import Law
 from climbopt.symbols import Parameter, r_i
@@ -26,7 +26,7 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class MixtureModel:
+class MixtureModel(ByFields):
     """How each target's loss depends on the ratios of the sources, the token budget and the model size.
 
     Parameters
@@ -83,8 +83,8 @@ class MixtureModel:
             if name not in declared:
                 raise unknown_name(f"parameter of {self.law.name} + {self.interaction.name}", name, declared)
         values = {p.name: self._checked(p) for p in self.templates.parameters}
-        object.__setattr__(self, "parameters", MappingProxyType(values))
-        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        object.__setattr__(self, "parameters", FrozenMap(values))
+        object.__setattr__(self, "provenance", FrozenMap(self.provenance))
 
     def _checked(self, parameter: Parameter) -> Array:
         """Return the read-only array of one parameter, or say what is wrong with it."""

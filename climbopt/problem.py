@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 
 from climbopt.constraints import Constraint, LinearRow, Row, Setting
 from climbopt.errors import InputError, unknown_name
+from climbopt.frozen import ByFields, FrozenMap
 from climbopt.model import MixtureModel
 from climbopt.objectives import Goal, Objective, Weighted
 from climbopt.polytope import FEASIBILITY
@@ -24,7 +24,7 @@ RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
 
 
 @dataclass(frozen=True, eq=False)
-class AllocationProblem:
+class AllocationProblem(ByFields):
     """Which ratios minimise an objective of a model's losses at a budget, under constraints.
 
     Parameters
@@ -88,7 +88,7 @@ class AllocationProblem:
         self._check_languages()
         object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
         for key in ("weights", "supply", "history", "groups"):
-            object.__setattr__(self, key, MappingProxyType(dict(getattr(self, key))))
+            object.__setattr__(self, key, FrozenMap(getattr(self, key)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         names = [constraint.name for constraint in self.constraints]
         for name in names:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from climbopt.errors import InputError, unknown_name
+from climbopt.frozen import FrozenMap
 from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import Evaluation, StandardForm
 from climbopt.templates import Array
@@ -44,7 +44,7 @@ class Options:
             value = getattr(self, key)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
-        object.__setattr__(self, "native", MappingProxyType(dict(self.native)))
+        object.__setattr__(self, "native", FrozenMap(self.native))
 
     def checked_native(self, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
         """Return the native options, each known and of its type; raises InputError."""

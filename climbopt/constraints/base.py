@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import sympy as sp
 
 from climbopt.errors import InputError, unknown_name
+from climbopt.frozen import FrozenMap
 from climbopt.templates import Array
 
 INFINITY = math.inf
@@ -194,7 +194,7 @@ class RatioBounds:
             if not 0 <= ratio <= 1:  # NaN too
                 hint = f"; write {ratio / 100:g} for {ratio:g} %" if 1 < ratio <= 100 else ""
                 raise InputError(f"{self.name} of '{language}' is {ratio:g}; a {self.kind} is a ratio in [0, 1]{hint}")
-        object.__setattr__(self, "ratios", MappingProxyType(
+        object.__setattr__(self, "ratios", FrozenMap(
             {language: float(ratio) for language, ratio in self.ratios.items()}))
 
     def rows(self, setting: Setting) -> list[LinearRow]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 from climbopt.constraints.base import INFINITY, LinearRow, Setting
 from climbopt.errors import InputError
+from climbopt.frozen import FrozenMap
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Linear:
             raise InputError(f"{self.name} has neither 'lower' nor 'upper'; add one")
         if not lower <= upper or math.inf in (lower, -upper):
             raise InputError(f"{self.name} asks for {lower:g} to {upper:g}; lower must not be above upper")
-        object.__setattr__(self, "coefficients", MappingProxyType(kept))
+        object.__setattr__(self, "coefficients", FrozenMap(kept))
 
     def rows(self, setting: Setting) -> list[LinearRow]:
         """Return the one row."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 from climbopt.constraints.base import ExpressionRow, Reference, Setting
 from climbopt.errors import InputError
 from climbopt.expressions import L
+from climbopt.frozen import FrozenMap
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class LossCeiling:
         if self.excess is not None and not (math.isfinite(self.excess) and self.excess > -1):
             raise InputError(f"the excess of {self.name} is {self.excess:g}; 0.02 allows 2 % above the reference")
         if isinstance(self.reference, Mapping):
-            object.__setattr__(self, "reference", MappingProxyType(dict(self.reference)))
+            object.__setattr__(self, "reference", FrozenMap(self.reference))
         if self.losses is not None:
-            object.__setattr__(self, "losses", MappingProxyType(dict(self.losses)))
+            object.__setattr__(self, "losses", FrozenMap(self.losses))
 
     def rows(self, setting: Setting) -> list[ExpressionRow]:
         """Return one row a target."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 from climbopt.constraints.base import DistanceRow, Reference, Setting
 from climbopt.errors import InputError
+from climbopt.frozen import FrozenMap
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StayNear:
             raise InputError(f"the distance of {self.name} is {self.distance:g}; it is above 0 and at most 2, the "
                              "distance of mixtures that share nothing")
         if isinstance(self.reference, Mapping):
-            object.__setattr__(self, "reference", MappingProxyType(dict(self.reference)))
+            object.__setattr__(self, "reference", FrozenMap(self.reference))
 
     def rows(self, setting: Setting) -> list[DistanceRow]:
         """Return the one row."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 from climbopt.constraints.base import LinearRow, Setting
 from climbopt.errors import InputError
+from climbopt.frozen import FrozenMap
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Supply:
             if not (math.isfinite(epochs) and epochs > 0):
                 raise InputError(f"epochs of {language} in {self.name} is {epochs:g}; it must be a positive number")
         if isinstance(self.epochs, Mapping):
-            object.__setattr__(self, "epochs", MappingProxyType(dict(self.epochs)))
+            object.__setattr__(self, "epochs", FrozenMap(self.epochs))
 
     def epochs_of(self, setting: Setting) -> dict[str, float]:
         """Return the passes allowed by language, for the languages that are limited."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import sympy as sp
 
 from climbopt.errors import InputError
+from climbopt.frozen import FrozenMap
 from climbopt.symbols import D, N, Parameter, Prior, r_i, r_j
 
 smallest_budget = sp.Symbol("D_min", positive=True)
@@ -32,7 +32,7 @@ class Coordinates:
     values: Mapping[sp.Symbol, sp.Expr]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+        object.__setattr__(self, "values", FrozenMap(self.values))
 
 
 @dataclass(frozen=True)

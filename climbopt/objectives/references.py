@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
 from climbopt.constraints import Reference, Setting
 from climbopt.errors import InputError
+from climbopt.frozen import FrozenMap
 from climbopt.objectives.base import by_target
 from climbopt.templates import Array
 
@@ -34,7 +34,7 @@ class References:
             raise InputError("an objective has either 'losses' by target or a 'reference' mixture, not both")
         for key in ("losses", "reference"):
             if isinstance(getattr(self, key), Mapping):
-                object.__setattr__(self, key, MappingProxyType(dict(getattr(self, key))))
+                object.__setattr__(self, key, FrozenMap(getattr(self, key)))
 
     def references(self, setting: Setting, weights: Array) -> Array:
         """Return the reference losses, (T,); infinite for targets of weight 0."""
