@@ -161,6 +161,39 @@ def certify(
 
 
 @app.command()
+def compare(
+    problems: Annotated[list[str], typer.Argument(metavar="PROBLEM...", help="Problem files, or names of shipped "
+                                                                             "problems.")],
+    backends: Annotated[str, typer.Option(help="Names with commas between them, or all that are available.")] = "all",
+    procedures: Annotated[str | None, typer.Option(help="Names with commas between them; each problem's own by "
+                                                        "default.")] = None,
+    repeat: Annotated[int, typer.Option(help="Solves to time.")] = 1,
+    time_limit: Annotated[float, typer.Option(help="Seconds for one solve.")] = 60.0,
+    memory_limit: Annotated[float, typer.Option(help="GB of address space for one run.")] = 8.0,
+    tolerance: TOLERANCE = 1e-6,
+    json: JSON = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")] = None,
+) -> None:
+    """Solve problems by several backends, each in a process of its own, and judge them by one yardstick."""
+    from climbopt.backends import Options
+    from climbopt.comparison import compare as compare_backends
+    from climbopt.files import load_problem, write_text
+    from climbopt.reports.comparison import comparison_html, comparison_json, print_comparison
+
+    _check_places(json, html)
+    loaded = [load_problem(problem) for problem in problems]
+    with _progress("compare") as told:
+        comparison = compare_backends(
+            loaded, backends=None if backends == "all" else _names(backends),
+            procedures=None if procedures is None else _names(procedures), repeat=repeat, time_limit=time_limit,
+            memory_limit=memory_limit * 1e9, options=Options(tolerance), progress=told)
+    if html is not None:
+        write_text(html, comparison_html(comparison))
+    _report(json, comparison_json(comparison), lambda console: print_comparison(comparison, console))
+    raise typer.Exit(0 if comparison.certified else 1)
+
+
+@app.command()
 def derive(
     path: Annotated[str, typer.Argument(metavar="MODEL_OR_PROBLEM", help="A model or problem file, or the name of a "
                                                                          "shipped problem.")],
@@ -184,6 +217,11 @@ def backends() -> None:
     from climbopt.reports.text import print_backends
 
     print_backends(_console())
+
+
+def _names(text: str) -> list[str]:
+    """Return the names in a list with commas between them."""
+    return [name for name in (part.strip() for part in text.split(",")) if name]
 
 
 def _options(tolerance: float, max_iterations: int | None, time_limit: float | None, native: list[str]) -> Options:

@@ -104,19 +104,19 @@ def solve(problem: AllocationProblem, *, procedure: str | None = None, backend: 
     if procedure is not None:
         problem = replace(problem, procedure=procedure)
     options = options or Options()
-    result = _answered(problem, backend, options)
+    result = answered(problem, backend, options)
     comparable = problem.model.law.effective_ratio and isinstance(problem.objective, Weighted)
     if problem.procedure not in ("joint", "two_step") or not result.passed or not comparable:
         return result
     others = replace(options, native={})  # a solver's own options are for the backend that was named
     if problem.procedure == "joint":
-        gap = _gap(result, _answered(replace(problem, procedure="two_step"), None, others))
+        gap = _gap(result, answered(replace(problem, procedure="two_step"), None, others))
     else:
-        gap = _gap(_answered(replace(problem, procedure="joint"), None, others), result)
+        gap = _gap(answered(replace(problem, procedure="joint"), None, others), result)
     return replace(result, two_step_gap=gap)
 
 
-def _answered(problem: AllocationProblem, backend: str | None, options: Options) -> Result:
+def answered(problem: AllocationProblem, backend: str | None, options: Options) -> Result:
     """Return the answer of the problem's own procedure, certified."""
     answer = PROCEDURES[problem.procedure](problem, backend, options)
     if answer.ratios is None or answer.x is None:

@@ -22,7 +22,7 @@ MOST_ROWS = 40
 NO_VALUE = "–"
 
 
-def _table(title: str, *columns: str, left: int = 1) -> Table:
+def new_table(title: str, *columns: str, left: int = 1) -> Table:
     """Return an empty table whose first `left` columns are text and whose others are numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, column in enumerate(columns):
@@ -30,12 +30,13 @@ def _table(title: str, *columns: str, left: int = 1) -> Table:
     return table
 
 
-def _say(console: Console, line: str) -> None:
+def say(console: Console, line: str) -> None:
     """Print a line as it is: names hold square brackets, which rich would take for markup."""
     console.print(line, highlight=False, markup=False)
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """Return a number, or a dash for an unknown one."""
     return NO_VALUE if value is None or value != value else format(value, form)
 
 
@@ -58,19 +59,19 @@ def print_result(result: Result, console: Console) -> None:
     console.print(_allocation(result))
     console.print()
     goal = problem.goal
-    _say(console, f"{goal.label} {_number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
+    say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
     if result.certificate is not None:
         whole = [f"{name} ({_price(one)})" for name, one in result.certificate.multipliers.items()
                  if one.active and "[" not in name and name != "simplex"]
         if whole:
-            _say(console, f"active: {', '.join(whole)}")
+            say(console, f"active: {', '.join(whole)}")
     if result.two_step is not None:
         _print_steps(result, console)
     if result.solution is not None:
         solution = result.solution
         console.print(
             f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
-            f"{_number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
+            f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
     if result.certificate is not None:
         _print_certificate(result, result.certificate, console)
 
@@ -78,7 +79,7 @@ def print_result(result: Result, console: Console) -> None:
 def _allocation(result: Result) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
-    table = _table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
+    table = new_table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
                    "tokens", "z %", "loss", "marginal benefit", "held by")
     table.columns[-1].justify = "left"
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
@@ -87,10 +88,10 @@ def _allocation(result: Result) -> Table:
         ratio = ratios.get(name)
         z = result.effective_ratios.get(name)
         table.add_row(
-            name, _number(None if ratio is None else 100 * ratio, ".3f"),
+            name, number(None if ratio is None else 100 * ratio, ".3f"),
             NO_VALUE if ratio is None else _tokens(ratio * problem.budget),
-            _number(None if z is None else 100 * z, ".3f"), _number(result.losses.get(name), ".5f"),
-            _number(result.marginal_benefit.get(name), ".5f"), _held_by(result.certificate, name))
+            number(None if z is None else 100 * z, ".3f"), number(result.losses.get(name), ".5f"),
+            number(result.marginal_benefit.get(name), ".5f"), _held_by(result.certificate, name))
     if len(shown) < len(names):
         table.add_row(f"and {len(names) - len(shown)} more", *[""] * 6)
     return table
@@ -129,12 +130,12 @@ def _print_steps(result: Result, console: Console) -> None:
     if steps is None:
         return
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
-    _say(console, f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
+    say(console, f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
                   f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})")
     if not steps.unique:
-        _say(console, "  other ratios may reach the same t with a lower loss: the choice among them did not settle")
+        say(console, "  other ratios may reach the same t with a lower loss: the choice among them did not settle")
     for row in steps.slack[:MOST_ROWS]:
-        _say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
+        say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
 
 
 def _print_certificate(result: Result, certificate: Certificate, console: Console) -> None:
@@ -148,46 +149,47 @@ def _print_certificate(result: Result, certificate: Certificate, console: Consol
     console.print(Text(f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style=style))
     residuals = ", ".join(f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
                           for name, residual in certificate.residuals.items())
-    _say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
+    say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
     if certificate.licq is not None:
         second = certificate.second_order
         curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
         lower = certificate.lower_bound
         bound = "no global bound proved" if lower is None else (
             f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
-        _say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
+        say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
     if certificate.weakly_active:
-        _say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
+        say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
 
 
 def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
     if scores:
-        table = _table("cross-validation over whole runs", "interaction", "mae", "mre %", "spearman", "zero-shot mae")
+        table = new_table("cross-validation over whole runs", "interaction", "mae", "mre %", "spearman",
+                          "zero-shot mae")
         for score in scores:
             table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}", f"{score.spearman:.4f}",
-                          _number(score.zero_shot_mae, ".4f"))
+                          number(score.zero_shot_mae, ".4f"))
         console.print(table)
         console.print()
     model = fitted.model
-    table = _table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
+    table = new_table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
                    "language", "mae", "mre %", "R2", "zero-shot mae")
     for name, one in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(name, f"{one.mae:.5f}", f"{100 * one.mre:.3f}", _number(one.r2, ".5f"),
-                      _number(one.zero_shot_mae, ".4f"))
+        table.add_row(name, f"{one.mae:.5f}", f"{100 * one.mre:.3f}", number(one.r2, ".5f"),
+                      number(one.zero_shot_mae, ".4f"))
     console.print(table)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            _say(console, f"{label}: {', '.join(names[:8])}{more}")
+            say(console, f"{label}: {', '.join(names[:8])}{more}")
     if fitted.left_out:
         console.print(fitted.left_out)
-    _say(console, f"{fitted.seconds:.2f} s")
+    say(console, f"{fitted.seconds:.2f} s")
 
 
 def print_backends(console: Console) -> None:
     """Print each backend: its solver's version, or why it is not available."""
-    table = _table("backends", "name", "available", "solver", left=3)
+    table = new_table("backends", "name", "available", "solver", left=3)
     for row in backends_json():
         if isinstance(row, dict):
             table.add_row(str(row["name"]), "yes" if row["available"] else "no",
@@ -209,18 +211,18 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
     """
     missing = int(table["predicted"].isna().sum())
     if listed:
-        rows = _table("predicted losses", "run", "language", "ratio %", "tokens", "loss", "predicted", left=2)
+        rows = new_table("predicted losses", "run", "language", "ratio %", "tokens", "loss", "predicted", left=2)
         for row in table.head(MOST_ROWS).to_dict("records"):
             loss = row.get("loss")
             rows.add_row(str(row["run"]), str(row["language"]), f"{100 * float(row['ratio']):.3f}",
-                         _tokens(float(row["tokens"])), _number(None if loss is None else float(loss), ".5f"),
-                         _number(float(row["predicted"]), ".5f"))
+                         _tokens(float(row["tokens"])), number(None if loss is None else float(loss), ".5f"),
+                         number(float(row["predicted"]), ".5f"))
         console.print(rows)
         if len(table) > MOST_ROWS:
-            _say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
-    _say(console, f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's "
+            say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
+    say(console, f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's "
                   "domain)" if missing else f"{len(table)} rows predicted")
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
-        _say(console, f"MAE {errors.mae:.5f} nats, MRE {100 * errors.mre:.3f} %, R2 {_number(errors.r2, '.5f')}"
+        say(console, f"MAE {errors.mae:.5f} nats, MRE {100 * errors.mre:.3f} %, R2 {number(errors.r2, '.5f')}"
                       f"{zero_shot}")
