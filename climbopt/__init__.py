@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from climbopt.backends import BACKENDS, Options
     from climbopt.certificate import Certificate, Verdict
+    from climbopt.comparison import Comparison, compare
     from climbopt.constraints import (
         CONSTRAINTS,
         Cap,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from climbopt.problem import AllocationProblem
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
+    from climbopt.studies import Range, ranges
     from climbopt.symbols import D, Parameter, Prior
 
 __version__ = "0.1.0"
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "climbopt.backends": ("BACKENDS", "Options"),
     "climbopt.certificate": ("Certificate", "Verdict"),
+    "climbopt.comparison": ("Comparison", "compare"),
     "climbopt.constraints": ("CONSTRAINTS", "Cap", "Custom", "Floor", "Group", "Linear", "LossCeiling",
                              "StayNear", "Supply"),
     "climbopt.errors": ("BackendError", "ClimboptError", "InputError"),
@@ -55,17 +58,19 @@ _HOMES = {
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
+    "climbopt.studies": ("Range", "ranges"),
     "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: F822 - resolved by __getattr__
     "BACKENDS", "CONSTRAINTS", "INTERACTIONS", "LAWS", "OBJECTIVES", "AllocationProblem", "BackendError", "Cap",
-    "Certificate", "ClimboptError", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor", "Group",
-    "InputError", "Interaction", "L", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel", "Options",
-    "Parameter", "PilotRuns", "Prior", "Result", "Solution", "StayNear", "Supply", "Termination", "Verdict",
-    "Weighted", "WeightedPowerMean", "certify_ratios", "cross_validate", "fit", "load_model", "load_pilots",
-    "load_problem", "r", "save_model", "shipped_problems", "solve", "z",
+    "Certificate", "ClimboptError", "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor",
+    "Group", "InputError", "Interaction", "L", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
+    "Options", "Parameter", "PilotRuns", "Prior", "Range", "Result", "Solution", "StayNear", "Supply",
+    "Termination", "Verdict", "Weighted", "WeightedPowerMean", "certify_ratios", "compare", "cross_validate",
+    "fit", "load_model", "load_pilots", "load_problem", "r", "ranges", "save_model", "shipped_problems", "solve",
+    "z",
 ]
 
 

@@ -118,6 +118,10 @@ def solve(
     time_limit: Annotated[float | None, typer.Option(help="Seconds for one solve.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="The solver's own option; may be "
                                                                                 "repeated.")] = None,
+    ranges: Annotated[str | None, typer.Option(metavar="SHARE", help="Also how far each ratio can go while the "
+                                                                     "objective stays within a share of the optimum: "
+                                                                     "0.1% or 0.001. For joint.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes for --ranges.")] = None,
     json: JSON = None,
 ) -> None:
     """Solve a problem and certify the answer."""
@@ -125,9 +129,10 @@ def solve(
 
     from climbopt.backends import BACKENDS
     from climbopt.files import load_problem
-    from climbopt.reports.json import result_json
+    from climbopt.reports.json import ranges_json, result_json
     from climbopt.reports.text import print_result
     from climbopt.result import solve as solve_problem
+    from climbopt.studies import ranges as near_optimal
 
     _check_places(json)
     if backend is not None:
@@ -136,8 +141,14 @@ def solve(
     loaded = load_problem(problem)
     if budget is not None:
         loaded = replace(loaded, budget=budget)
+    tolerance_of_ranges = None if ranges is None else _share(ranges)
+    if ranges is not None and (procedure or loaded.procedure) != "joint":
+        raise InputError("--ranges is for the procedure joint; add --procedure joint")
     result = solve_problem(loaded, procedure=procedure, backend=backend, options=options)
-    _report(json, result_json(result), lambda console: print_result(result, console))
+    found = None
+    if tolerance_of_ranges is not None and result.passed:
+        found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs)
+    _report(json, result_json(result) | ranges_json(found), lambda console: print_result(result, console, found))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -222,6 +233,14 @@ def backends() -> None:
 def _names(text: str) -> list[str]:
     """Return the names in a list with commas between them."""
     return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def _share(text: str) -> float:
+    """Return the share that a number or a percentage stands for."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError(f"--ranges {text!r} is no share; write 0.1% or 0.001") from None
 
 
 def _options(tolerance: float, max_iterations: int | None, time_limit: float | None, native: list[str]) -> Options:

@@ -12,6 +12,7 @@ from climbopt.errors import BackendError
 from climbopt.fitting import Fit, Score
 from climbopt.model import MixtureModel
 from climbopt.result import Gap, Result
+from climbopt.studies import Range
 
 Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -65,6 +66,14 @@ def result_json(result: Result) -> dict[str, Value]:
         "seconds": solution.seconds if solution else None,
         "certificate": None if certificate is None else certificate_json(certificate),
     }
+
+
+def ranges_json(found: Mapping[str, Range] | None) -> dict[str, Value]:
+    """Return near-optimal ranges by language, or nothing where none were asked for."""
+    if found is None:
+        return {}
+    return {"ranges": {name: {"lower": one.lower, "upper": one.upper, "certified": one.certified,
+                              "proved": one.proved} for name, one in found.items()}}
 
 
 def _gap(gap: Gap | None) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from climbopt.certificate import Certificate, NamedMultiplier, Verdict
 from climbopt.fitting import Errors, Fit, Score
 from climbopt.reports.json import backends_json
 from climbopt.result import Result
+from climbopt.studies import Range
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,15 +49,28 @@ def _tokens(tokens: float) -> str:
     return f"{tokens:.3g}"
 
 
-def print_result(result: Result, console: Console) -> None:
-    """Print an answer: the ratios in per cent, what holds them, the two-step gap and the certificate."""
+def print_result(result: Result, console: Console, ranges: Mapping[str, Range] | None = None) -> None:
+    """Print an answer: the ratios in per cent, what holds them, the two-step gap and the certificate.
+
+    Parameters
+    ----------
+    result : Result
+    console : Console
+    ranges : mapping of str to Range, optional
+        Near-optimal ranges, shown beside the ratios.
+    """
     problem = result.problem
     if result.ratios is None:
         solution = result.solution
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
         console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
         return
-    console.print(_allocation(result))
+    console.print(_allocation(result, ranges))
+    open_ends = [name for name, one in (ranges or {}).items() if not one.certified]
+    if open_ends:
+        say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands in for a failed solve")
+    elif ranges and not all(one.proved for one in ranges.values()):
+        say(console, "ranges are those that a local search from the optimum reaches")
     console.print()
     goal = problem.goal
     say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
@@ -76,11 +90,11 @@ def print_result(result: Result, console: Console) -> None:
         _print_certificate(result, result.certificate, console)
 
 
-def _allocation(result: Result) -> Table:
+def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
     table = new_table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
-                   "tokens", "z %", "loss", "marginal benefit", "held by")
+                      *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by")
     table.columns[-1].justify = "left"
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
@@ -89,12 +103,18 @@ def _allocation(result: Result) -> Table:
         z = result.effective_ratios.get(name)
         table.add_row(
             name, number(None if ratio is None else 100 * ratio, ".3f"),
+            *([_range(ranges.get(name))] if ranges else []),
             NO_VALUE if ratio is None else _tokens(ratio * problem.budget),
             number(None if z is None else 100 * z, ".3f"), number(result.losses.get(name), ".5f"),
             number(result.marginal_benefit.get(name), ".5f"), _held_by(result.certificate, name))
     if len(shown) < len(names):
-        table.add_row(f"and {len(names) - len(shown)} more", *[""] * 6)
+        table.add_row(f"and {len(names) - len(shown)} more", *[""] * (len(table.columns) - 1))
     return table
+
+
+def _range(one: Range | None) -> str:
+    """Return a range in per cent."""
+    return NO_VALUE if one is None else f"{100 * one.lower:.2f}–{100 * one.upper:.2f}"
 
 
 def _held_by(certificate: Certificate | None, language: str) -> str:

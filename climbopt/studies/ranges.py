@@ -1,0 +1,117 @@
+"""Near-optimal ranges: how far each ratio can go while the objective stays within a tolerance of the optimum."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from climbopt.backends import Options, choose
+from climbopt.certificate import Verdict, certify, repair
+from climbopt.errors import InputError
+from climbopt.problem import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.result import Result
+from climbopt.standard_form.level_set import extreme
+from climbopt.templates import Array
+
+ALONE = 24
+"""Sources up to which one process is faster than starting others."""
+ROOM = 0.05
+"""The warm start's way from the optimum to the form's own start, as a share of the largest that stays in the set."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The ratios of one source at which some mixture is within the tolerance of the optimum.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Ratios in [0, 1]; the optimum's own where a solve was not certified.
+    certified : bool
+        Whether both ends are certified optima of their problems.
+    proved : bool
+        Whether both are proved to be global ones, so that no mixture beyond them is as good; else they are the ends
+        that a local search from the optimum reaches.
+    """
+
+    lower: float
+    upper: float
+    certified: bool
+    proved: bool
+
+
+def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = None, options: Options | None = None,
+           jobs: int | None = None) -> Mapping[str, Range]:
+    """Return the near-optimal range of every source's ratio.
+
+    Each end is the solution of min or max r_j s.t. f(r) <= f* + tolerance |f*| and the problem's constraints, solved
+    from the optimum and certified like any other answer.
+
+    Parameters
+    ----------
+    result : Result
+        A certified answer of the procedure joint.
+    tolerance : float
+        Relative, above 0.
+    backend : str, optional
+        One that takes nonlinear rows; the first available one by default.
+    options : Options, optional
+    jobs : int, optional
+        Processes; by default one for few sources, else one a core.
+
+    Raises
+    ------
+    InputError
+        Where the result is no certified joint answer.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> found = climbopt.ranges(climbopt.solve(climbopt.load_problem("equal_beta")), 1e-3)
+    >>> all(one.lower < one.upper and one.proved for one in found.values())
+    True
+    """
+    if result.procedure != "joint" or not result.passed or result.ratios is None or result.objective is None:
+        raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
+    if not (np.isfinite(tolerance) and tolerance > 0):
+        raise InputError(f"the tolerance of ranges is {tolerance:g}; it is relative and above 0, as 0.001 (0.1 %)")
+    problem = result.problem
+    optimum = np.array(list(result.ratios.values()))
+    level = result.objective + tolerance * abs(result.objective)
+    options = replace(options or Options(), native={})
+    n = len(problem.model.sources)
+    jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
+    parts = np.array_split(np.arange(n), min(jobs, n))
+    found = Parallel(n_jobs=jobs)(delayed(_ends)(problem, optimum, level, part.tolist(), backend, options)
+                                  for part in parts)
+    return dict(zip(problem.model.sources, (one for part in found for one in part), strict=True))
+
+
+def _ends(problem: AllocationProblem, optimum: Array, level: float, sources: Sequence[int], backend: str | None,
+          options: Options) -> list[Range]:
+    """Return the ranges of some sources."""
+    form = joint_form(problem)
+    best = form.complete(optimum)
+    step = ROOM
+    while step > 1e-6 and not form.functions.at(best + step * (form.start - best)).value < level:
+        step /= 2
+    start = best + step * (form.start - best)
+    result = []
+    for j in sources:
+        ends, certified, proved = [], True, True
+        for sign in (1, -1):
+            asked = extreme(form, j, sign, level).from_start(start)
+            solution = choose(asked, backend).solve(asked, options)
+            x = None if solution.x is None else repair(asked, solution.x)
+            certificate = None if x is None else certify(asked, x, tolerance=options.tolerance)
+            passed = certificate is not None and certificate.passed
+            ends.append(float(x[j]) if x is not None and passed else float(optimum[j]))
+            certified &= passed
+            proved &= certificate is not None and passed and certificate.verdict is Verdict.GLOBAL
+        result.append(Range(ends[0], ends[1], certified, proved))
+    return result
