@@ -68,7 +68,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     console.print(_allocation(result, ranges))
     open_ends = [name for name, one in (ranges or {}).items() if not one.certified]
     if open_ends:
-        say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands in for a failed solve")
+        say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there")
     elif ranges and not all(one.proved for one in ranges.values()):
         say(console, "ranges are those that a local search from the optimum reaches")
     console.print()
