@@ -194,11 +194,13 @@ class Polytope:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
         equations = np.zeros((int(self.equation.sum()), g.size))
         equations[:, : self.dense.shape[1]] = self.dense[self.equation]
-        result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
-                         method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE})
-        if result.status == INFEASIBLE:
-            raise EmptyPolytopeError
-        return result
+        for presolve in (True, False):  # with it, HiGHS calls some unbounded programs infeasible
+            result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
+                             method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE,
+                                                      "presolve": presolve})
+            if result.status != INFEASIBLE:
+                return result
+        raise EmptyPolytopeError
 
 
 def _fill(g: Array, lower: Array, upper: Array, total: float) -> Array:

@@ -34,7 +34,7 @@ from climbopt.testing.symbolic import SymbolicFunctions
 
 INFINITY = np.inf
 OFF_LIMITS = 0.01
-"""How far a start that lies on or outside linear limits is moved inside, as a share of the way to an interior point."""
+"""How far a start that lies on or outside linear limits is moved inside, at most, in any variable."""
 
 Number: TypeAlias = float | sp.Expr
 Limits: TypeAlias = tuple[Number, Number]
@@ -125,7 +125,8 @@ def _inside(start: Array, polytope: Polytope) -> Array:
     if strictly and polytope.violation(start) == 0:
         return start
     nearest = project(start, polytope)
-    return np.asarray(nearest + OFF_LIMITS * (polytope.interior_point() - nearest))
+    inwards = polytope.interior_point() - nearest
+    return np.asarray(nearest + OFF_LIMITS / max(1.0, float(np.abs(inwards).max())) * inwards)
 
 
 _R = sp.Rational
