@@ -147,7 +147,8 @@ def test_a_fixed_sum_of_unbounded_variables_is_no_simplex():
 
 def test_rows_imply_bounds():
     """A gradient with rounding in it is bounded all the same, where a row leaves an unbounded variable no room."""
-    region = Polytope(np.zeros(3), np.full(3, np.inf), csr_array([[1.0, 1.0, 2.0]]), np.full(1, -np.inf), np.full(1, 3.0))
+    row = csr_array(np.array([[1.0, 1.0, 2.0]]))
+    region = Polytope(np.zeros(3), np.full(3, np.inf), row, np.full(1, -np.inf), np.full(1, 3.0))
     for rounding in (-1e-16, 1e-16):
         value, _ = region.linear_minimum(np.array([-1.0, -1.0, -2.0]) + rounding)
         assert value == pytest.approx(-3.0, abs=1e-12) and value <= -3.0 + 1e-15
