@@ -59,11 +59,11 @@ class Polytope:
 
     @cached_property
     def simplex(self) -> Mask | None:
-        """The variables whose sum is fixed, where that is the only row; None where there are other rows."""
+        """The variables, bounded below, whose sum is fixed by the only row; None where the polytope is no such one."""
         if self.A.shape[0] != 1 or self.a_lower[0] != self.a_upper[0]:
             return None
         row = self.dense[0]
-        return row == 1 if np.isin(row, (0.0, 1.0)).all() else None
+        return row == 1 if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[row == 1]).all() else None
 
     def violation(self, x: Array) -> float:
         """Return the largest amount by which x breaks a bound or a row (0 where it breaks none)."""
@@ -84,7 +84,8 @@ class Polytope:
                 return -np.inf, np.full(g.size, np.nan)
             on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
-            ends = np.where(reduced > 0, self.x_lower, np.where(reduced < 0, self._implied_upper, 0.0))
+            lower, upper = self._implied_bounds
+            ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
             box = reduced * ends
             return float(on_rows @ h + on_equations @ self.a_lower[self.equation] + box.sum()), result.x
         on = self.simplex
@@ -159,15 +160,23 @@ class Polytope:
         return np.asarray(result.x[:n])
 
     @cached_property
-    def _implied_upper(self) -> Array:
-        """Upper bounds, tightened by what an equation with coefficients 0 and 1 leaves each of its variables."""
-        upper = np.array(self.x_upper)
-        for row, total in zip(self.dense[self.equation], self.a_lower[self.equation], strict=True):
-            on = row == 1
-            if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[on]).all():
-                rest = self.x_lower[on].sum() - self.x_lower[on]
-                upper[on] = np.minimum(upper[on], (total - rest) * (1 + FEASIBILITY))
-        return upper
+    def _implied_bounds(self) -> tuple[Array, Array]:
+        """Bounds, tightened by what each row leaves each of its variables, widened by more than rounding."""
+        lower, upper = np.array(self.x_lower), np.array(self.x_upper)
+        both = zip(np.vstack([self.dense, -self.dense]), np.append(self.a_upper, -self.a_lower), strict=True)
+        for row, limit in both:
+            if np.isinf(limit):
+                continue
+            on = np.flatnonzero(row)
+            a = row[on]
+            least = a * np.where(a > 0, self.x_lower[on], self.x_upper[on])
+            unbounded = np.isinf(least)
+            known = np.where(unbounded, 0.0, least)
+            slack = FEASIBILITY * (abs(limit) + np.abs(known).sum())
+            room = np.where(unbounded.sum() > unbounded, np.inf, limit - (known.sum() - known) + slack) / a
+            upper[on] = np.where(a > 0, np.minimum(upper[on], room), upper[on])
+            lower[on] = np.where(a < 0, np.maximum(lower[on], room), lower[on])
+        return lower, upper
 
     @cached_property
     def equation(self) -> Mask:
@@ -185,11 +194,13 @@ class Polytope:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
         equations = np.zeros((int(self.equation.sum()), g.size))
         equations[:, : self.dense.shape[1]] = self.dense[self.equation]
-        result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
-                         method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE})
-        if result.status == INFEASIBLE:
-            raise EmptyPolytopeError
-        return result
+        for presolve in (True, False):  # with it, HiGHS calls some unbounded programs infeasible
+            result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
+                             method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE,
+                                                      "presolve": presolve})
+            if result.status != INFEASIBLE:
+                return result
+        raise EmptyPolytopeError
 
 
 def _fill(g: Array, lower: Array, upper: Array, total: float) -> Array:
