@@ -25,7 +25,7 @@ def kinds(problem: AllocationProblem) -> dict[str, tuple]:
     apart = best.losses[a] - best.losses[b]
     product = best.losses[a] * best.ratios[b] + best.effective_ratios[c] ** 2
     return {
-        "custom, linear": (Custom(f"r[{a}] >= {1.1 * best.ratios[a] / best.ratios[b]} * r[{b}]"),),
+        "custom, linear": (Custom(f"r[{a}] - 0.5 * r[{c}] >= {best.ratios[a] - 0.5 * best.ratios[c] + 0.01}"),),
         "custom, losses": (Custom(f"L[{a}] <= L[{b}] + {apart - 0.002}"),),
         "custom, products": (Custom(f"L[{a}] * r[{b}] + z[{c}]**2 >= {1.02 * product}"),),
         "loss_ceiling": (LossCeiling({a: 0.999 * best.losses[a]}),),

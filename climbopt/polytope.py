@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import csr_array
 
@@ -25,6 +26,8 @@ LP_TOLERANCE = 1e-10
 """Feasibility asked of HiGHS, whose own default is 1e-7."""
 EMPTY = 1e-9
 """A polytope is empty where the best point that HiGHS finds breaks a limit by more than this."""
+CENTRING_STEPS = 15
+"""Newton steps towards the analytic centre."""
 INFEASIBLE, UNBOUNDED = 2, 3
 """HiGHS statuses, as scipy.optimize.linprog numbers them."""
 
@@ -116,12 +119,37 @@ class Polytope:
         limits = np.concatenate([h, -self.x_lower[low], self.x_upper[high]])
         reach = np.concatenate([np.abs(G) @ width, width[low], width[high]])
         point, slack = self._farthest(sides, limits, reach)
+        strict = np.ones(limits.size, dtype=bool)
         if slack <= FEASIBILITY:  # some limits are equations in disguise: leave these out
-            point, _ = self._farthest(sides, limits, np.where(self._can_be_slack(sides, limits), reach, 0.0))
-        point = np.clip(point, self.x_lower, self.x_upper)
+            strict = self._can_be_slack(sides, limits)
+            point, _ = self._farthest(sides, limits, np.where(strict, reach, 0.0))
+        point = np.clip(self._centred(point, sides, limits, strict), self.x_lower, self.x_upper)
         if self.violation(point) > EMPTY:
             raise EmptyPolytopeError
         return np.asarray(point)
+
+    def _centred(self, x: Array, G: Array, h: Array, strict: Mask) -> Array:
+        """Return x moved towards the analytic centre: largest sum of log(h - G y) - |y - x|^2 / 2, strict limits only.
+
+        A vertex of the program that found x may be near limits that did not hold it; solvers start badly there. The
+        second part keeps y near where there is no bound.
+        """
+        held = np.vstack([self.dense[self.equation], G[~strict]])
+        basis = linalg.null_space(held) if len(held) else np.eye(x.size)
+        G, h = G[strict] @ basis, (h - G @ x)[strict]
+        if not (h > 0).all() or not basis.shape[1]:
+            return x
+        moved = np.zeros(basis.shape[1])
+        for _ in range(CENTRING_STEPS):
+            weight = 1.0 / (h - G @ moved)
+            slope = G.T @ weight + moved
+            step = np.linalg.solve((G.T * weight**2) @ G + np.eye(moved.size), -slope)
+            decrement = float(-slope @ step)
+            if not np.isfinite(decrement) or decrement < 1e-2:
+                break
+            most = 1.0 / max(1e-12, float(np.max(weight * (G @ step), initial=0.0)))
+            moved = moved + min(1.0, 0.9 * most) * step
+        return np.asarray(x + basis @ moved)
 
     def _farthest(self, G: Array, h: Array, reach: Array) -> tuple[Array, float]:
         """Return the x with the largest s <= 1 for which G x + s reach <= h, and that s."""
