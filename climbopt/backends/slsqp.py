@@ -19,10 +19,11 @@ from climbopt.templates import Array
 
 NATIVE: dict[str, OptionValue] = {"ftol": 1e-16, "maxiter": 1000}
 LOOSE = 1e-12
-"""ftol of a second run from where the first no longer moves: rounding in nonlinear equations can stay above 1e-16."""
+"""ftol of a second run from where the first no longer moves: what rounding leaves of equations can stay above 1e-16."""
 HANGS_AFTER = 10
-"""Iterations that move the point by no more than rounding after which the first run is stopped."""
-ROUNDING = 4 * np.finfo(float).eps
+"""Iterations without a move after which the first run is stopped."""
+MOVE = 1e-13
+"""A change of the point, relative to its largest entry or 1, up to which it has not moved."""
 KNOWN: dict[str, type] = {"ftol": float, "maxiter": int}
 STATUS = {
     0: Termination.SOLVED, 2: Termination.FAILED, 3: Termination.STALLED, 4: Termination.INFEASIBLE,
@@ -99,7 +100,7 @@ class _Progress:
 
     def __call__(self, x: Array) -> None:
         self._iterations += 1
-        same = self.x.size and np.abs(x - self.x).max() <= ROUNDING * max(1.0, float(np.abs(x).max()))
+        same = self.x.size and np.abs(x - self.x).max() <= MOVE * max(1.0, float(np.abs(x).max()))
         self._unmoved = self._unmoved + 1 if same else 0
         self.x = np.array(x)
         if self._unmoved >= HANGS_AFTER:

@@ -65,7 +65,7 @@ class PublishedProblem(ByFields):
     others : tuple of tuple
         Further published solutions, with the same value and multipliers.
     printed : tuple of str
-        The published digits of a solution that has no closed form.
+        The published digits, where the solution was published in digits and not as a closed form.
     """
 
     name: str
