@@ -54,6 +54,7 @@ def print_result(result: Result, console: Console) -> None:
         solution = result.solution
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
         console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
+        _print_conflict(result, console)
         return
     console.print(_allocation(result))
     console.print()
@@ -67,6 +68,13 @@ def print_result(result: Result, console: Console) -> None:
             f"{_number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
     if result.certificate is not None:
         _print_certificate(result.certificate, result.procedure, console)
+    _print_conflict(result, console)
+
+
+def _print_conflict(result: Result, console: Console) -> None:
+    """Print which constraints cannot hold together, and what each must give."""
+    if result.conflict is not None:
+        console.print(Text(result.conflict.message, style="bold red"))
 
 
 def _allocation(result: Result) -> Table:
