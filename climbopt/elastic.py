@@ -35,7 +35,7 @@ from climbopt.standard_form import (
 from climbopt.standard_form.conflict import (
     Limit,
     activity,
-    described,
+    conflict_of,
     kept_open,
     limits_of,
     minimal_conflict,
@@ -123,7 +123,7 @@ def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
         proved = search.nearest(found).proved
     except _StoppedError:
         return _all_that_gives(whole, options.tolerance)
-    return described(limits, amounts, proved, search.shown_feasible)
+    return conflict_of(limits, amounts, proved, search.shown_feasible)
 
 
 def _held(nearest: _Nearest) -> set[str]:
@@ -192,20 +192,22 @@ class _Search:
     def least_amount(self, limit: Limit, others: Sequence[Limit]) -> float | None:
         """Return the least amount found by which a limit must give to hold with others; None where these do not."""
         form = value_form(self.problem, limit, others)
-        starts, amounts = [form.start], []
+        points, starts = [], [form.start]
         if _nonlinear(others):
             nearest = self.nearest(others)
             if nearest.broken > self.options.tolerance:
                 return None
-            starts.insert(0, form.complete(nearest.x[: form.n_ratios]))
-            amounts.append(limit.amount(_value(form, limit, starts[0], self.problem.model.sources)))
+            points.append(form.complete(nearest.x[: form.n_ratios]))
+            starts.insert(0, points[0])
         for start in starts:
             x = self._solved(form.from_start(start))
-            if x is not None and Rows(form, x).violation.max() <= self.options.tolerance:
-                amounts.append(limit.amount(_value(form, limit, x, self.problem.model.sources)))
+            if x is not None:
+                points.append(x)
                 if lower_bound(form, x, recover(form, x)) is not None:
                     break
-        return min(amounts, default=None)
+        met = [x for x in points if Rows(form, x).violation.max() <= self.options.tolerance]
+        amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
+        return min((amount for amount in amounts if np.isfinite(amount)), default=None)
 
     def _solved(self, form: StandardForm) -> Array | None:
         """Return the repaired point that the first backend which takes a form reaches; None where it reaches none."""

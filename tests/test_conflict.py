@@ -18,8 +18,9 @@ from climbopt import AllocationProblem, Cap, Floor, Group, InputError, Options, 
 from climbopt.backends import BACKENDS, load
 from climbopt.constraints import Custom, DistanceRow, Linear, LossCeiling, StayNear
 from climbopt.elastic import explain
+from climbopt.polytope import EmptyPolytopeError
 from climbopt.procedures import joint_form
-from climbopt.standard_form import linear_conflict
+from climbopt.standard_form import linear_conflict, linear_part
 from climbopt.standard_form.conflict import limits_of, minimal_conflict, rounded_up
 
 FOUR = three((4.0, 1.0, 1.0, 1.0))
@@ -32,8 +33,8 @@ def problem(*constraints, model=FOUR, **more):
 
 
 @pytest.mark.parametrize(("constraints", "message"), [
-    ((Floor({"a": 0.6, "b": 0.47}),), "the lower bounds sum to 1.07, which is 0.07 more than 1; lower some of floor[a], "
-                                      "floor[b]"),
+    ((Floor({"a": 0.6, "b": 0.47}),),
+     "the lower bounds sum to 1.07, which is 0.07 more than 1; lower some of floor[a], floor[b]"),
     ((Floor({"a": 0.2, "b": 0.25}), Group(("a", "b"), upper=0.4)),
      "the lower bounds sum to 0.45, which is 0.05 more than the 0.4 that group allows; lower some of floor[a], "
      "floor[b], or raise group"),
@@ -67,8 +68,8 @@ LINEAR = [
      "no mixture meets stay_near and supply[a] together; raise stay_near by 0.2 (to 0.3), or raise supply[a] by 1e8 "
      "tokens (to 2e8)"),
     ((StayNear(0.01, "uniform"), Supply({"a": 2.0})), {"stay_near": 0.09, "supply[a]": 0.0225e9},
-     "no mixture meets stay_near and supply[a] together; raise stay_near by 0.09 (to 0.1), or raise supply[a] by 2.25e7 "
-     "tokens (to 1.225e8)"),
+     "no mixture meets stay_near and supply[a] together; raise stay_near by 0.09 (to 0.1), or raise supply[a] by "
+     "2.25e7 tokens (to 1.225e8)"),
     # b <= 0.1 and c <= 0.3, and b + c >= 0.5
     ((Group(("a", "b"), upper=0.4, name="g"), Group(("b", "c"), lower=0.5, name="h"), Floor({"a": 0.3}),
       Cap({"c": 0.3})), {"g": 0.1, "h": 0.1, "floor[a]": 0.1, "cap[c]": 0.1},
@@ -197,6 +198,13 @@ def test_members_are_minimal_and_amounts_least(made):
         assert violation(sources, [*others, limit.moved(printed)]) < 1e-9
         if not conflict.others:
             assert violation(sources, [limit.moved(printed) if one == limit else one for one in limits]) < 1e-9
+
+
+def test_bounds_that_cross_leave_no_point():
+    with patch("climbopt.problem.check_bounds"):
+        crossed = linear_part(problem(Floor({"a": 0.05}), Cap({"a": 0.0})))
+    with pytest.raises(EmptyPolytopeError):
+        crossed.polytope.interior_point()
 
 
 @given(st.floats(1e-9, 1e12))
@@ -380,3 +388,13 @@ def test_at_the_command_line(run):
         "alone_suffices": True, "change": "raise loss_ceiling[b] by 0.4 nats (to 3)"}
     code, out, _ = run('[[constraints]]\nkind = "loss_ceiling"\nlosses = { a = 11.7, b = 2.6 }\n', "--json", "-")
     assert code == 0 and json.loads(out)["conflict"] is None
+
+
+def test_the_page_shows_what_is_printed(capsys):
+    page = (PROBLEMS.parent / "docs" / "constraints.md").read_text()
+    page = page[page.index("## When nothing fits"):]
+    names = {}
+    for block, shown in re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+        assert capsys.readouterr().out == shown
+    assert "result" in names

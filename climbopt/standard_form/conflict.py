@@ -126,8 +126,8 @@ class Conflict:
         together = f"{names} together" if len(self.members) > 1 else names
         together = together if self.minimal else "all constraints together"
         found = "no mixture meets {}" if self.proved else "no mixture was found that meets {} (not proved)"
-        alone = all(member.alone_suffices for member in self.members)
-        changes = listed([member.change for member in self.members if member.change], ", or " if alone else ", and ")
+        word = ", or " if self.minimal else ", and "
+        changes = listed([member.change for member in self.members if member.change], word)
         more = ". Others may then be in conflict still: run again after the change" if self.others else ""
         return found.format(together) + (f"; {changes}" if changes else "") + more
 
@@ -182,7 +182,7 @@ def minimal_conflict(limits: Sequence[Limit], feasible: Callable[[Sequence[Limit
     return needed([], False, list(limits))
 
 
-def described(limits: Sequence[Limit], members: Sequence[tuple[Limit, float | None]], proved: bool,
+def conflict_of(limits: Sequence[Limit], members: Sequence[tuple[Limit, float | None]], proved: bool,
               feasible: Callable[[Sequence[Limit]], bool]) -> Conflict:
     """Return the conflict of some of all limits, after trying each change on all of them."""
     ordered = _rare_first(members)
@@ -212,7 +212,7 @@ def linear_conflict(problem: AllocationProblem) -> Conflict | None:
         return None
     found = minimal_conflict(limits, feasible)
     members = [(limit, _least_amount(problem, limit, [one for one in found if one != limit])) for limit in found]
-    return described(limits, members, True, feasible)
+    return conflict_of(limits, members, True, feasible)
 
 
 def _least_amount(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]) -> float | None:
