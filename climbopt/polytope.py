@@ -101,6 +101,8 @@ class Polytope:
     def interior_point(self) -> Array:
         """Return a point away from every bound and inequality that can be strict; raises EmptyPolytopeError."""
         n = self.x_lower.size
+        if (self.x_lower > self.x_upper + FEASIBILITY).any():
+            raise EmptyPolytopeError
         room = np.where(np.isfinite(self.x_upper - self.x_lower), (self.x_upper - self.x_lower) / 2, np.inf)
         width = np.minimum(room, 1.0 / n)
         if self.simplex is not None:
