@@ -17,7 +17,6 @@ from climbopt.backends.cvxpy_model import Program, written
 from climbopt.errors import InputError, unknown_name
 from climbopt.solution import Solution, Termination
 from climbopt.standard_form import MixtureFunctions, StandardForm
-from climbopt.templates import Array
 
 NATIVE_SHARE = 1e-6
 """A conic solver's tolerances on gaps and residuals, as a share of the certificate's: f is flat around its minimum."""
@@ -25,6 +24,8 @@ LEAST_NATIVE = 1e-12
 """As far as Clarabel still gets in double precision."""
 REDUCED = 100.0
 """Clarabel's looser tests, of an answer that it calls almost solved, as a multiple of those asked for."""
+PATIENT = {"min_terminate_step_length": 1e-8, "max_step_fraction": 0.95}
+"""Clarabel's defaults, 1e-4 and 0.99, give up on one problem in ten before these tolerances."""
 
 STATUS = {
     "optimal": Termination.SOLVED,
@@ -37,7 +38,7 @@ STATUS = {
     "user_limit": Termination.ITERATION_LIMIT,
     "solver_error": Termination.FAILED,
 }
-"""CVXPY's statuses; its user_limit is of time where the time is up."""
+"""CVXPY's statuses, for solvers whose own words are not read here."""
 SCS_LIMITS = {"max_iters": Termination.ITERATION_LIMIT, "time_limit_secs": Termination.TIME_LIMIT}
 """Words in SCS's status, which CVXPY takes for an inaccurate solution."""
 CLARABEL_STATUS = {
@@ -78,8 +79,9 @@ class CvxpyConvex:
     """Problems that CVXPY's rules prove convex, as conic programs.
 
     Native settings: Clarabel's tol_gap_abs, tol_gap_rel and tol_feas (SCS's eps_abs and eps_rel) at `NATIVE_SHARE`
-    times the tolerance, no less than `LEAST_NATIVE`; what Clarabel calls almost solved meets `REDUCED` times that. The
-    option `solver` names another installed solver; every other option is that solver's own.
+    times the tolerance, no less than `LEAST_NATIVE`; what Clarabel calls almost solved meets `REDUCED` times that,
+    and it goes on where it would stop for short steps (`PATIENT`). The option `solver` names another installed solver;
+    every other option is that solver's own.
     """
 
     name: ClassVar[str] = "cvxpy"
@@ -92,11 +94,12 @@ class CvxpyConvex:
     def refusal(self, form: StandardForm) -> str | None:
         """CVXPY's rules must prove every part convex."""
         program = written(form, named=False)
-        why = program if isinstance(program, str) else None if program.problem.is_dcp() else _obstacle(form, program)
-        return None if why is None else (
-            f"cvxpy takes only problems that CVXPY's rules prove convex, and here {why}; a conic program could only be "
-            "its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; use scip for "
-            "the global optimum or ipopt for a local one")
+        if isinstance(program, str):
+            return f"cvxpy takes mixtures that can be written in CVXPY, and here {program}; use ipopt"
+        return None if program.problem.is_dcp() else (
+            f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic program "
+            "could only be its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; "
+            "use scip for the global optimum or ipopt for a local one")
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the global minimum."""
@@ -106,9 +109,10 @@ class CvxpyConvex:
         def solution(termination: Termination, words: str, answer: Any = None) -> Solution:
             x = multipliers = iterations = None
             if answer is not None and not isinstance(program, str):
-                x = answer.primal_vars.get(program.quantities.x.id)
+                x, iterations = answer.primal_vars.get(program.quantities.x.id), answer.attr.get("num_iters")
+                if x is not None and not np.isfinite(x).all():
+                    x, termination = None, Termination.NOT_A_NUMBER
                 multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
-                iterations = answer.attr.get("num_iters")
             return Solution(x, multipliers, termination, words, self.name, _version(solver), iterations, None,
                             time.perf_counter() - began)
 
@@ -154,7 +158,7 @@ def _settings(options: Options) -> tuple[str, dict[str, Any]]:
         settings[names.iterations] = options.max_iterations
     if solver == "CLARABEL":
         _check(native)
-        settings |= {f"reduced_{name}": REDUCED * tolerance for name in names.tolerances}
+        settings |= PATIENT | {f"reduced_{name}": REDUCED * tolerance for name in names.tolerances}
         settings["accept_unknown"] = True  # CVXPY would keep the point of a stalled solve to itself
     return solver, settings | native
 
@@ -167,7 +171,7 @@ def _check(native: Mapping[str, OptionValue]) -> None:
             raise unknown_name("option of Clarabel", name, [known for known in dir(settings) if known[0] != "_"])
         try:
             setattr(settings, name, value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"option {name} of Clarabel cannot be {value!r}: {error}") from None
 
 

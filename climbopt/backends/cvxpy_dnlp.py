@@ -51,7 +51,7 @@ class CvxpyDnlp:
         return f"cvxpy {cp.__version__}, Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}"
 
     def refusal(self, form: StandardForm) -> str | None:
-        """The functions must be those of a mixture, and smooth by CVXPY's rules."""
+        """CVXPY must be able to read the functions, and know that they are smooth."""
         program = written(form, named=True)
         if isinstance(program, str):
             return f"cvxpy_dnlp takes mixtures that can be written in CVXPY, and here {program}; use ipopt"
@@ -100,7 +100,7 @@ def _settings(options: Options) -> dict[str, Any]:
     if options.max_iterations is not None:
         settings["max_iter"] = options.max_iterations
     probe = cyipopt.Problem(n=1, m=0, problem_obj=_Probe())
-    for name, value in options.native.items():
+    for name, value in options.native.items():  # refused here by name, in CVXPY without
         set_option(probe, name, value)
     return settings | dict(options.native)
 

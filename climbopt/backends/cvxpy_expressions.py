@@ -67,16 +67,14 @@ def _folded(parts: list[Value], numeric: Callable[..., Value], symbolic: Callabl
 
 
 def _power(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
-    """Return base**exponent; positive constant factors are taken out of the base."""
-    inside, exponent = expression.base, translate(expression.exp, values)
-    factors = {part: translate(part, values) for part in sp.Mul.make_args(inside)}
-    taken = [part for part, value in factors.items() if not varies(value) and np.all(np.asarray(value) > 0)]
-    if 0 < len(taken) < len(factors):
-        outside = _folded([factors[part] for part in taken], np.multiply, cp.multiply)
-        rest = sp.Mul(*(part for part in factors if part not in taken))
-        return _folded([_power_of(outside, exponent, inside), _power_of(translate(rest, values), exponent, rest)],
-                       np.multiply, cp.multiply)
-    return _power_of(translate(inside, values), exponent, inside)
+    """Return base**exponent, with the base's positive constant factors apart."""
+    exponent = translate(expression.exp, values)
+    factors = {part: translate(part, values) for part in sp.Mul.make_args(expression.base)}
+    constant = [part for part, value in factors.items() if not varies(value) and np.all(np.asarray(value) > 0)]
+    groups = (constant, [part for part in factors if part not in constant])
+    powers = [_power_of(_folded([factors[part] for part in group], np.multiply, cp.multiply), exponent, sp.Mul(*group))
+              for group in groups if group]
+    return _folded(powers, np.multiply, cp.multiply)
 
 
 def _power_of(base: Value, exponent: Value, inside: sp.Expr) -> Value:

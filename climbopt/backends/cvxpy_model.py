@@ -1,4 +1,4 @@
-"""Mixture functions as a CVXPY problem over vectors: the law once for all targets, the pair once for all that transfer."""
+"""Mixture functions as a CVXPY problem over vectors: one law for all targets, one pair for all pairs that transfer."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from climbopt.standard_form.algebraic import transferring
 from climbopt.standard_form.parts import Placed
 from climbopt.templates import Array, Template
 
+
 @dataclass(frozen=True, eq=False)
 class Quantities:
     """x, z and L in CVXPY.
@@ -29,7 +30,7 @@ class Quantities:
     ----------
     x : cvxpy.Variable, (n,)
     z : cvxpy.Expression, (T,)
-    losses : cvxpy.Expression, (T,), or None
+    losses : cvxpy.Expression, (T,)
         None where nothing depends on them.
     z_positive : bool
         Whether z is above 0 because the losses are defined nowhere else.
@@ -39,7 +40,7 @@ class Quantities:
 
     x: cp.Variable
     z: cp.Expression
-    losses: cp.Expression | None
+    losses: Value
     z_positive: bool
     named: tuple[cp.Constraint, ...] | None
 
@@ -209,9 +210,10 @@ class Program:
     def start_at(self, x: Array) -> bool:
         """Set every variable to its value at x; False where some have none."""
         self.quantities.x.save_value(x)
-        for equation in self.quantities.named or ():
-            variable, value = equation.args
-            variable.save_value(value.value)
+        with np.errstate(all="ignore"):
+            for equation in self.quantities.named or ():
+                variable, value = equation.args
+                variable.save_value(value.value)
         return all(np.isfinite(variable.value).all() for variable in self.problem.variables())
 
     def multipliers(self, form: StandardForm, duals: Mapping[int, Array]) -> Multipliers | None:
