@@ -203,7 +203,8 @@ class _Search:
             x = self._solved(form.from_start(start))
             if x is not None:
                 points.append(x)
-                if lower_bound(form, x, recover(form, x)) is not None:
+                bound = lower_bound(form, x, recover(form, x))
+                if bound is not None and form.functions.at(x).value - bound <= self.options.tolerance:
                     break
         met = [x for x in points if Rows(form, x).violation.max() <= self.options.tolerance]
         amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
