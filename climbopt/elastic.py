@@ -46,6 +46,8 @@ from climbopt.templates import Array
 
 MOST_SOLVES = 100
 """Solves for one explanation; past them it says what has to give together, instead of a minimal set."""
+MOST_ITERATIONS = 300
+"""Of one of those; interior-point methods settle in some tens, or wander."""
 OTHER_STARTS = 2
 """Starts beside the cold one, where a local minimum proves nothing."""
 TOWARDS_VERTEX = 0.9
@@ -203,7 +205,8 @@ class _Search:
             x = self._solved(form.from_start(start))
             if x is not None:
                 points.append(x)
-                if lower_bound(form, x, recover(form, x)) is not None:
+                bound = lower_bound(form, x, recover(form, x))
+                if bound is not None and form.functions.at(x).value - bound <= self.options.tolerance:
                     break
         met = [x for x in points if Rows(form, x).violation.max() <= self.options.tolerance]
         amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
@@ -217,7 +220,7 @@ class _Search:
         if self._solves >= MOST_SOLVES or (left is not None and left <= 0):
             raise _StoppedError
         self._solves += 1
-        solution = choose(form).solve(form, Options(self.options.tolerance, time_limit=left))
+        solution = choose(form).solve(form, Options(self.options.tolerance, MOST_ITERATIONS, left))
         if solution.x is None:
             return None
         x = repair(form, solution.x)

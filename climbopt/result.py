@@ -142,7 +142,7 @@ def _breaks_rows(result: Result) -> bool:
         return False
     if solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
         return False
-    return certificate is None or certificate.residuals["primal"].value > certificate.tolerance
+    return certificate is None or not certificate.residuals["primal"].value <= certificate.tolerance  # NaN too
 
 
 def _certificate(problem: AllocationProblem, answer: Answer, x: Array, options: Options) -> Certificate:

@@ -14,7 +14,20 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from test_certificate import three
 
-from climbopt import AllocationProblem, Cap, Floor, Group, InputError, Options, Supply, cli, solve
+from climbopt import (
+    INTERACTIONS,
+    LAWS,
+    AllocationProblem,
+    Cap,
+    Floor,
+    Group,
+    InputError,
+    MixtureModel,
+    Options,
+    Supply,
+    cli,
+    solve,
+)
 from climbopt.backends import BACKENDS, load
 from climbopt.constraints import Custom, DistanceRow, Linear, LossCeiling, StayNear
 from climbopt.elastic import explain
@@ -304,6 +317,23 @@ def test_amounts_against_a_grid(nonlinear, interaction, proved):
                 for key, value in ceilings.items()}
         widened = replace(at, constraints=(LossCeiling(wide),))
         assert explain(widened, Options()) is None
+
+
+def test_a_change_that_leads_out_of_the_domain_is_none(nonlinear):
+    """z_a = r_a - 0.8 (r_b + r_c): under the ceiling of b, which takes 10/11, a has no loss at all.
+
+    Under that of a, which takes 13/18, b has 5/18 at most.
+    """
+    model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ("a", "b", "c"), ("a", "b", "c"), {
+        "E": np.ones(3), "B": np.ones(3), "beta": np.ones(3), "b": [[0, -0.8, -0.8], [0, 0, 0], [0, 0, 0]],
+        "k": np.zeros((3, 3))}, 1e9)
+    conflict = explain(problem(LossCeiling({"a": 3.0, "b": 2.1}), model=model), Options())
+    assert amounts_of(conflict) == {"loss_ceiling[a]": None, "loss_ceiling[b]": pytest.approx(2.5, abs=1e-6)}
+    assert [member.alone_suffices for member in conflict.members] == [False, True]
+    assert conflict.message.endswith("together; raise loss_ceiling[b] by 2.5 nats (to 4.6)")
+    outside = problem(LossCeiling({"a": 3.0}), Cap({"a": 0.3}), model=model)
+    result = solve(outside, backend=nonlinear)
+    assert not result.passed and result.conflict is None
 
 
 def test_no_minimal_set_where_the_solves_are_used_up(monkeypatch):
