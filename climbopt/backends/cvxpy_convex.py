@@ -103,8 +103,9 @@ class CvxpyConvex:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the global minimum."""
-        began = time.perf_counter()
         solver, settings = _settings(options)
+        reason, program = self.refusal(form), written(form, named=False)
+        began = time.perf_counter() - (0.0 if isinstance(program, str) else program.seconds)
 
         def solution(termination: Termination, words: str, answer: Any = None) -> Solution:
             x = multipliers = iterations = None
@@ -116,7 +117,6 @@ class CvxpyConvex:
             return Solution(x, multipliers, termination, words, self.name, _version(solver), iterations, None,
                             time.perf_counter() - began)
 
-        reason, program = self.refusal(form), written(form, named=False)
         if reason is not None or isinstance(program, str):
             return solution(Termination.FAILED, str(reason))
         try:

@@ -59,14 +59,14 @@ class CvxpyDnlp:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        began = time.perf_counter()
+        settings = _settings(options)
+        reason, program = self.refusal(form), written(form, named=True)
+        began = time.perf_counter() - (0.0 if isinstance(program, str) else program.seconds)
 
         def solution(x: Array | None, termination: Termination, words: str) -> Solution:
             return Solution(x, None, termination, words, self.name, self.version, None, None,
                             time.perf_counter() - began)
 
-        settings = _settings(options)
-        reason, program = self.refusal(form), written(form, named=True)
         if reason is not None or isinstance(program, str):
             return solution(None, Termination.FAILED, str(reason))
         if not program.start_at(form.start):

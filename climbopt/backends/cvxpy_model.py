@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import cvxpy as cp
@@ -200,12 +201,13 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A standard form in CVXPY."""
+    """A standard form in CVXPY, and the seconds that it took to write and to check."""
 
     quantities: Quantities
     rows: Rows
     limits: tuple[Limit, ...]
     problem: cp.Problem
+    seconds: float = 0.0
 
     def start_at(self, x: Array) -> bool:
         """Set every variable to its value at x; False where some have none."""
@@ -242,8 +244,11 @@ def written(form: StandardForm, *, named: bool) -> Program | str:
     """
     known = _WRITTEN.setdefault(form, {})
     if named not in known:
+        began = time.perf_counter()
         try:
-            known[named] = _program(form, named)
+            program = _program(form, named)
+            _ = program.problem.is_dnlp() if named else program.problem.is_dcp()  # CVXPY keeps the answer
+            known[named] = replace(program, seconds=time.perf_counter() - began)
         except UntranslatableError as error:
             known[named] = str(error)
     return known[named]
