@@ -5,9 +5,12 @@ import pytest
 from conftest import PROBLEMS
 
 from climbopt import load_model, load_problem, shipped_problems, solve
-from climbopt.backends import BACKENDS, load
+from climbopt.backends import BACKENDS, Options, load
+from climbopt.certificate import certify, repair
 from climbopt.files import sha256
+from climbopt.optimality import flat, recover
 from climbopt.procedures import PROCEDURES, joint_form
+from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
 
 AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
 
@@ -28,6 +31,44 @@ def test_backends_agree_from_the_same_cold_start(name, backend, reference):
     difference = max(abs(result.ratios[language] - best.ratios[language]) for language in best.ratios)
     assert difference < 1e-5
     assert result.objective == pytest.approx(best.objective, abs=1e-9)
+
+
+def steps(problem):
+    """Return the joint form, and that of two_step's magnitude."""
+    return joint_form(problem), magnitude_form(problem, equal_benefit_direction(problem, 1.0))
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """For each shipped problem and step, a certified point and the multipliers recovered there."""
+    found = {}
+    for name in shipped_problems():
+        for step, form in enumerate(steps(load_problem(name))):
+            x = repair(form, load("slsqp").solve(form, Options()).x)
+            assert certify(form, x).passed
+            found[name, step] = x, flat(recover(form, x))
+    return found
+
+
+@pytest.mark.parametrize("name", shipped_problems())
+@pytest.mark.parametrize("backend", AVAILABLE)
+@pytest.mark.parametrize("step", [0, 1], ids=["joint", "magnitude"])
+def test_raw_points_and_multipliers_agree(name, backend, step, solved):
+    """Unpolished: the solver's own point to 1e-5, its own multipliers by sign and to 1e-4."""
+    form, (x, multipliers) = steps(load_problem(name))[step], solved[name, step]
+    reason = load(backend).refusal(form)
+    if reason is not None:
+        pytest.skip(reason)
+    solution = load(backend).solve(form, Options(time_limit=60.0))
+    assert solution.termination.settled, solution.raw_status
+    np.testing.assert_allclose(solution.x, x, atol=1e-5, rtol=0)
+    bound = getattr(solution, "bound", None)
+    if bound is not None:
+        assert bound <= form.functions.at(x).value + 1e-9
+    if solution.multipliers is not None:
+        counted = np.abs(multipliers) > 1e-6 * np.abs(multipliers).max()
+        np.testing.assert_allclose(flat(solution.multipliers)[counted], multipliers[counted], rtol=1e-4)
+        assert np.abs(flat(solution.multipliers)[~counted]).max(initial=0.0) < 1e-5 * np.abs(multipliers).max()
 
 
 @pytest.mark.parametrize("name", shipped_problems())
