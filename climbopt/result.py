@@ -111,6 +111,8 @@ def solve(problem: AllocationProblem, *, procedure: str | None = None, backend: 
         problem = replace(problem, procedure=procedure)
     options = options or Options()
     result = answered(problem, backend, options)
+    if _breaks_rows(result):
+        return replace(result, conflict=explain(problem, options))
     comparable = problem.model.law.effective_ratio and isinstance(problem.objective, Weighted)
     if problem.procedure not in ("joint", "two_step") or not result.passed or not comparable:
         return result
@@ -123,16 +125,13 @@ def solve(problem: AllocationProblem, *, procedure: str | None = None, backend: 
 
 
 def answered(problem: AllocationProblem, backend: str | None, options: Options) -> Result:
-    """Return the answer of the problem's own procedure, certified."""
+    """Return the answer of the problem's own procedure, certified; no gap to another and no explanation."""
     answer = PROCEDURES[problem.procedure](problem, backend, options)
     if answer.ratios is None or answer.x is None:
-        result = Result(problem, problem.procedure, None, {}, {}, {}, None, None, answer.solution, None,
-                        answer.two_step)
-    else:
-        x = answer.x if answer.two_step is not None or problem.procedure in BASELINES else repair(answer.form, answer.x)
-        result = described(problem, x[: len(problem.model.sources)], _certificate(problem, answer, x, options),
-                           answer.solution, answer.two_step)
-    return replace(result, conflict=explain(problem, options)) if _breaks_rows(result) else result
+        return Result(problem, problem.procedure, None, {}, {}, {}, None, None, answer.solution, None, answer.two_step)
+    x = answer.x if answer.two_step is not None or problem.procedure in BASELINES else repair(answer.form, answer.x)
+    return described(problem, x[: len(problem.model.sources)], _certificate(problem, answer, x, options),
+                     answer.solution, answer.two_step)
 
 
 def _breaks_rows(result: Result) -> bool:
