@@ -1,17 +1,10 @@
-"""Each backend in the registry on each case of the suite; what a backend refuses, it must explain."""
+"""Each backend in the registry on each check of the suite; what a backend refuses, it must explain."""
 
 import pytest
 
 from climbopt.backends import BACKENDS, load
-from climbopt.procedures import joint_form
-from climbopt.testing import (
-    CASES,
-    check_bad_option,
-    check_case,
-    check_limits,
-    check_not_a_number,
-    family_problem,
-)
+from climbopt.errors import InputError
+from climbopt.testing import CHECKS, exclusion
 
 
 @pytest.fixture(params=list(BACKENDS))
@@ -22,22 +15,20 @@ def backend(request):
     return load(request.param)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(backend, case):
-    reason = backend.refusal(case.form())
+@pytest.mark.parametrize("check", CHECKS)
+def test_conformance(backend, check):
+    reason = exclusion(backend, check)
     if reason is not None:
-        assert backend.name in reason
         pytest.skip(reason)
-    check_case(backend, case)
+    CHECKS[check].run(backend)
 
 
-def test_limits(backend):
-    check_limits(backend, joint_form(family_problem(12, seed=3)))
-
-
-def test_bad_option(backend):
-    check_bad_option(backend, joint_form(family_problem(4)))
-
-
-def test_not_a_number(backend):
-    check_not_a_number(backend, joint_form(family_problem(4)))
+def test_exclusions_have_reasons():
+    newton = load("newton")
+    assert exclusion(newton, "floor", {"floor": "it is tired"}) == "it is tired"
+    assert exclusion(newton, "cap", {"floor": "it is tired"}) is None
+    assert "newton" in exclusion(newton, "magnitude")
+    with pytest.raises(InputError, match="no reason"):
+        exclusion(newton, "floor", {"floor": " "})
+    with pytest.raises(InputError, match="did you mean 'floor'"):
+        exclusion(newton, "floor", {"flor": "it is tired"})
