@@ -22,6 +22,8 @@ class Registry(Mapping[str, T], Generic[T]):
         The members that the package brings.
     key : callable
         Gives a member's name; its attribute `name` by default.
+    more : callable, optional
+        Gives further members, asked once: when a name is not found, or all are wanted.
 
     Examples
     --------
@@ -30,24 +32,35 @@ class Registry(Mapping[str, T], Generic[T]):
     'power'
     """
 
-    def __init__(self, kind: str, members: Iterable[T], key: Callable[[T], str] = attrgetter("name")) -> None:
+    def __init__(self, kind: str, members: Iterable[T], key: Callable[[T], str] = attrgetter("name"),
+                 more: Callable[[], Iterable[T]] = tuple) -> None:
         self._kind = kind
         self._key = key
         self._members = {key(member): member for member in members}
+        self._more = more
+
+    def _all(self) -> dict[str, T]:
+        """Return every member, further ones included."""
+        more, self._more = self._more, tuple
+        for member in more():
+            self._members.setdefault(self._key(member), member)
+        return self._members
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._members:
+        if name not in self:
             raise unknown_name(self._kind, name, self._members)
         return self._members[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._members
+        return name in self._members or name in self._all()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
+        known = tuple(self._members)
+        yield from known
+        yield from [name for name in self._all() if name not in known]
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._all())
 
     def register(self, member: T) -> T:
         """Add `member` under its own name and return it; a name that another member has is refused."""

@@ -68,6 +68,8 @@ class Solution:
         None where unknown.
     seconds : float
         Wall time inside the backend.
+    bound : float, optional
+        The solver's own lower bound of f: its word only, which no certificate rests on. None where it gives none.
     """
 
     x: Array | None
@@ -79,3 +81,4 @@ class Solution:
     iterations: int | None
     evaluations: int | None
     seconds: float
+    bound: float | None = None

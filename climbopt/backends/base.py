@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -134,3 +137,28 @@ class Evaluator:
             x, multipliers, termination = None, None, Termination.NOT_A_NUMBER
         return Solution(x, multipliers, termination, raw_status, backend.name, backend.version, iterations,
                         self.count, self.seconds)
+
+
+def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:
+    """Return multipliers with those of variables whose bounds are equal, which interior-point solvers take out.
+
+    They are what the others leave of the gradient.
+    """
+    polytope, evaluation = form.polytope, form.functions.at(x)
+    left = evaluation.gradient + polytope.A.T @ given.rows + evaluation.jacobian.T @ given.nonlinear
+    bounds = np.where(polytope.x_lower == polytope.x_upper, -left, given.bounds)
+    return Multipliers(bounds, given.rows, given.nonlinear)
+
+
+@contextmanager
+def silenced(descriptor: int) -> Iterator[None]:
+    """Keep what a native library prints out of standard output (1) or standard error (2)."""
+    (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +10,7 @@ import cyipopt
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError
+from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError, completed, silenced
 from climbopt.errors import InputError
 from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import Evaluation, StandardForm
@@ -101,38 +98,18 @@ class Ipopt:
 def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
     """Set one of Ipopt's options; raises InputError where there is no such."""
     try:
-        with _standard_output_closed():
+        with silenced(1):  # Ipopt prints its own words on a refused option
             problem.add_option(name, value)
     except TypeError:
         raise InputError(f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and mind the "
                          "type") from None
 
 
-@contextmanager
-def _standard_output_closed() -> Iterator[None]:
-    """Keep Ipopt's own words on a refused option, which it prints from C, out of standard output."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Multipliers:
-    """Return Ipopt's multipliers, whose signs are ours; it has none for a variable whose bounds are equal.
-
-    Those are what the others leave of the gradient.
-    """
-    polytope, n_rows = form.polytope, form.polytope.A.shape[0]
-    rows, nonlinear = info["mult_g"][:n_rows], info["mult_g"][n_rows:]
-    evaluation = form.functions.at(x)
-    left = evaluation.gradient + polytope.A.T @ rows + evaluation.jacobian.T @ nonlinear
-    bounds = np.where(polytope.x_lower == polytope.x_upper, -left, info["mult_x_U"] - info["mult_x_L"])
-    return Multipliers(bounds, rows, nonlinear)
+    """Return Ipopt's multipliers, whose signs are ours."""
+    n_rows = form.polytope.A.shape[0]
+    return completed(form, x, Multipliers(info["mult_x_U"] - info["mult_x_L"], info["mult_g"][:n_rows],
+                                          info["mult_g"][n_rows:]))
 
 
 def _finite(bound: Array) -> Array:

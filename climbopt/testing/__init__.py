@@ -1,5 +1,6 @@
 """For tests of climbopt, and for authors of other laws, interactions and backends."""
 
+from climbopt.testing.checks import CHECKS, Check, exclusion
 from climbopt.testing.conformance import (
     CASES,
     Case,
@@ -20,6 +21,7 @@ from climbopt.testing.hock_schittkowski import HOCK_SCHITTKOWSKI, PublishedProbl
 from climbopt.testing.published import Accuracy, check_problem
 from climbopt.testing.symbolic import SymbolicFunctions
 
-__all__ = ["CASES", "HOCK_SCHITTKOWSKI", "Accuracy", "Case", "PublishedProblem", "SymbolicFunctions",
+__all__ = ["CASES", "CHECKS", "HOCK_SCHITTKOWSKI", "Accuracy", "Case", "Check", "PublishedProblem", "SymbolicFunctions",
            "check_bad_option", "check_case", "check_limits", "check_not_a_number", "check_problem", "check_report",
-           "degenerate_problems", "family_model", "family_problem", "infeasible_problems", "problem_families"]
+           "degenerate_problems", "exclusion", "family_model", "family_problem", "infeasible_problems",
+           "problem_families"]

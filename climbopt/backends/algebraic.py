@@ -1,0 +1,55 @@
+"""What algebraic backends share: which forms can be written out in their systems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from climbopt.standard_form import Algebraic, StandardForm
+
+
+def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
+    """Return why a form cannot be written out in a system that has certain functions, or None where it can.
+
+    Parameters
+    ----------
+    form : StandardForm
+    functions : collection of str
+        Names that the system has, such as exp.
+    """
+    if not isinstance(form.functions, Algebraic):
+        return "its functions are known by their values only, and cannot be written out"
+    try:
+        form.functions.build([_Term()] * form.n, _Trial(functions))
+    except NameError as error:
+        return f"there is no {error.name} among its functions ({', '.join(functions)})"
+    except TypeError as error:  # a condition, or another thing that is no arithmetic
+        return f"its functions cannot be written out: {error}"
+    return None
+
+
+class _Term:
+    """A scalar of no system: whatever arithmetic makes of it is itself."""
+
+    def _itself(self, *_: object) -> _Term:
+        return self
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _itself
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __pos__ = _itself
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A system whose functions give their argument back."""
+
+    names: Collection[str]
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Its functions of a scalar, by name."""
+        return dict.fromkeys(self.names, lambda argument: argument)
+
+    def define(self, expression: Any, name: str) -> Any:
+        """Return the expression itself."""
+        return expression

@@ -1,0 +1,122 @@
+"""A standard form as a Pyomo model, indexed by the names of languages and constraints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from climbopt.solution import Multipliers
+from climbopt.standard_form import Algebraic, Side, StandardForm
+from climbopt.templates import Array
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    name: getattr(pyo, name) for name in (
+        "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
+}
+SUFFIXES = ("dual", "ipopt_zL_out", "ipopt_zU_out")
+"""Where Pyomo and solvers of Ipopt's kind put multipliers."""
+
+
+def algebraic_model(form: StandardForm) -> Any:
+    """Return a form as a Pyomo model, indexed by names.
+
+    r and auxiliary are its variables, z and loss named expressions, linear and nonlinear its rows, and objective what
+    is minimised.
+    """
+    assert isinstance(form.functions, Algebraic)  # or it would have been refused
+    model = pyo.ConcreteModel()
+    model.r = pyo.Var(list(form.variables[: form.n_ratios]))
+    model.auxiliary = pyo.Var(list(form.variables[form.n_ratios:]))
+    x = variables(model)
+    for variable, start, lower, upper in zip(x, form.start, form.polytope.x_lower, form.polytope.x_upper, strict=True):
+        variable.setlb(_finite(lower))
+        variable.setub(_finite(upper))
+        variable.set_value(float(start), skip_validation=True)
+    f, c = form.functions.build(x, _System(model))
+    model.objective = pyo.Objective(expr=f)
+    linear = [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense]
+    model.linear = _constraints(form.row_sides, linear, form.polytope.a_lower, form.polytope.a_upper)
+    model.nonlinear = _constraints(form.c_sides, c, form.c_lower, form.c_upper)
+    for suffix in SUFFIXES:
+        model.add_component(suffix, pyo.Suffix(direction=pyo.Suffix.IMPORT))
+    return model
+
+
+@dataclass(frozen=True)
+class _System:
+    """Pyomo as a modelling system: quantities are named expressions of a model, kept once each."""
+
+    model: Any
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Its functions of a scalar, by name."""
+        return FUNCTIONS
+
+    def define(self, expression: Any, name: str) -> Any:
+        """Return model.z["en"] for z[en], and model.loss["en"] for L[en]."""
+        kind, _, index = name.rstrip("]").partition("[")
+        component = "loss" if kind == "L" else kind
+        if self.model.component(component) is None:
+            self.model.add_component(component, pyo.Expression(pyo.Any))
+        group = self.model.component(component)
+        group[index] = expression
+        return group[index]
+
+
+def _constraints(sides: Sequence[Side], bodies: Sequence[Any], lower: Array, upper: Array) -> Any:
+    """Return rows as constraints indexed by name; a row without a limit is left out."""
+    limits = {name: (body, _finite(low), _finite(high)) for name, body, low, high in
+              zip(_indices(sides), bodies, lower, upper, strict=True)}
+
+    def rule(model: Any, name: str) -> Any:
+        body, low, high = limits[name]
+        if low is None and high is None:
+            return pyo.Constraint.Skip
+        return (body, low) if low == high else (low, body, high)
+
+    return pyo.Constraint(list(limits), rule=rule)
+
+
+def _indices(sides: Sequence[Side]) -> list[str]:
+    """Return the rows' names; a name that comes again is numbered."""
+    seen: Counter[str] = Counter()
+    names = []
+    for side in sides:
+        seen[side.name] += 1
+        names.append(side.name if seen[side.name] == 1 else f"{side.name} ({seen[side.name]})")
+    return names
+
+
+def variables(model: Any) -> list[Any]:
+    """Return x."""
+    return [*model.r.values(), *model.auxiliary.values()]
+
+
+def _finite(bound: float) -> float | None:
+    """Return a bound, or None where there is none."""
+    return float(bound) if np.isfinite(bound) else None
+
+
+def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
+    """Return the multipliers in a solved model's suffixes, or None where there are none.
+
+    Pyomo's dual is d f / d limit, the negative of ours; ipopt_zL_out is 0 or more and ipopt_zU_out 0 or less, so that
+    their sum is the negative of ours too. What a suffix leaves out is 0.
+    """
+    dual, lower, upper = (model.component(suffix) for suffix in SUFFIXES)
+    if not (len(dual) or len(lower) or len(upper)):
+        return None
+
+    def of_rows(constraints: Any, sides: Sequence[Side]) -> Array:
+        given = [dual.get(constraints[name], 0.0) if name in constraints else 0.0 for name in _indices(sides)]
+        return -np.array(given, dtype=float)
+
+    bounds = [lower.get(variable, 0.0) + upper.get(variable, 0.0) for variable in variables(model)]
+    return Multipliers(-np.array(bounds, dtype=float), of_rows(model.linear, form.row_sides),
+                       of_rows(model.nonlinear, form.c_sides))

@@ -1,0 +1,224 @@
+"""pyomo: an algebraic model for any of Pyomo's solvers, which derive everything anew from its expressions."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from io import StringIO
+from subprocess import TimeoutExpired
+from typing import Any, ClassVar
+
+import numpy as np
+import pyomo.environ as pyo
+from pyomo.common.log import LoggingIntercept
+from pyomo.common.tee import capture_output
+from pyomo.common.tempfiles import TempfileManager
+from pyomo.opt import SolverStatus, TerminationCondition
+from pyomo.version import version as PYOMO_VERSION
+
+from climbopt.backends.algebraic import unwritable
+from climbopt.backends.base import Evaluator, Options, OptionValue, completed
+from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
+from climbopt.errors import BackendError, InputError
+from climbopt.solution import Solution, Termination
+from climbopt.standard_form import StandardForm
+
+NATIVE_SHARE = 1e-7
+"""tol and the absolute tolerances of solvers of Ipopt's kind, as a share of the certificate's."""
+LEAST_NATIVE = 1e-13
+"""As far as they still get in double precision."""
+TIME_OPTION = {"ipopt": "max_cpu_time", "pounce": "max_wall_time"}
+"""Solvers of Ipopt's kind, with the option that limits their time; Ipopt before 3.14 knows no wall time."""
+ONE_RUN: Mapping[str, Mapping[str, OptionValue]] = {
+    "pounce": {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}}
+"""What keeps a solver from running again, as long, once its iteration limit is reached."""
+
+STATUS = {
+    TerminationCondition.unknown: Termination.FAILED,
+    TerminationCondition.maxTimeLimit: Termination.TIME_LIMIT,
+    TerminationCondition.maxIterations: Termination.ITERATION_LIMIT,
+    TerminationCondition.minFunctionValue: Termination.INTERRUPTED,
+    TerminationCondition.minStepLength: Termination.STALLED,
+    TerminationCondition.globallyOptimal: Termination.SOLVED,
+    TerminationCondition.locallyOptimal: Termination.SOLVED,
+    TerminationCondition.feasible: Termination.ALMOST_SOLVED,
+    TerminationCondition.optimal: Termination.SOLVED,
+    TerminationCondition.maxEvaluations: Termination.ITERATION_LIMIT,
+    TerminationCondition.other: Termination.FAILED,
+    TerminationCondition.unbounded: Termination.UNBOUNDED,
+    TerminationCondition.infeasible: Termination.INFEASIBLE,
+    TerminationCondition.infeasibleOrUnbounded: Termination.INFEASIBLE,
+    TerminationCondition.invalidProblem: Termination.FAILED,
+    TerminationCondition.intermediateNonInteger: Termination.FAILED,
+    TerminationCondition.noSolution: Termination.INFEASIBLE,
+    TerminationCondition.solverFailure: Termination.FAILED,
+    TerminationCondition.internalSolverError: Termination.FAILED,
+    TerminationCondition.error: Termination.FAILED,
+    TerminationCondition.userInterrupt: Termination.INTERRUPTED,
+    TerminationCondition.resourceInterrupt: Termination.INTERRUPTED,
+    TerminationCondition.licensingProblems: Termination.FAILED,
+}
+"""Pyomo's termination conditions."""
+WORDS = (
+    (re.compile(r"(cpu|wall(clock)?) ?time ?exceeded", re.I), Termination.TIME_LIMIT),
+    (re.compile(r"acceptable ?level", re.I), Termination.ALMOST_SOLVED),
+    (re.compile(r"search ?direction ?becomes ?too ?small", re.I), Termination.STALLED),
+    (re.compile(r"invalid ?number", re.I), Termination.NOT_A_NUMBER),
+)
+"""What Ipopt and POUNCE say more exactly than the condition that Pyomo makes of their AMPL codes."""
+ITERATIONS = re.compile(r"^Number of Iterations\.*: *(\d+)", re.M)
+EVALUATIONS = re.compile(r"^Number of objective function evaluations *= *(\d+)", re.M)
+
+
+@dataclass(frozen=True)
+class Pyomo:
+    """Pyomo with the solver that the option `solver` names: by default `ipopt` where it is on the PATH, else `pounce`.
+
+    Native settings of these two: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the
+    tolerance, bound_relax_factor 0, no scaling. Other solvers keep their own defaults, know no max_iterations, and
+    their multipliers are not read. Every other option goes to the solver by its own name.
+    """
+
+    name: ClassVar[str] = "pyomo"
+
+    @property
+    def version(self) -> str:
+        """Version of the default solver, then of Pyomo."""
+        return _version(_default(), _solver(_default()))
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """Refuse functions that cannot be written out in Pyomo."""
+        reason = unwritable(form, FUNCTIONS)
+        return None if reason is None else f"pyomo builds an algebraic model, and {reason}"
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a local minimum, reached from the form's start, or whatever the solver named is made for."""
+        own = dict(options.native)
+        name = own.pop("solver", _default())
+        if not isinstance(name, str):
+            raise InputError(f"option solver of backend 'pyomo' is {name!r}; it is the name of one of Pyomo's solvers")
+        solver, settings, evaluator = _solver(name), _settings(name, options), Evaluator(form, options.time_limit)
+        if np.isfinite(form.functions.at(form.start).value):
+            model = algebraic_model(form)
+            left = None if options.time_limit is None else options.time_limit - evaluator.seconds
+            run = _run(solver, model, {**settings, **own}, left, own)
+        else:
+            model, run = None, _Run(Termination.LEFT_DOMAIN, "the start is outside")
+        x, given, termination = None, None, run.termination
+        if run.answered:
+            x = np.array([pyo.value(variable, exception=False) for variable in variables(model)], dtype=float)
+            given = multipliers(form, model) if name in TIME_OPTION else None
+            if not np.isfinite(x).all():
+                x, given, termination = None, None, Termination.NOT_A_NUMBER
+        return Solution(
+            x, None if x is None or given is None else completed(form, x, given), termination, run.raw_status,
+            self.name, _version(name, solver), _total(ITERATIONS, run.words), _total(EVALUATIONS, run.words),
+            evaluator.seconds)
+
+
+def _default() -> str:
+    """Return the name of the default solver."""
+    return "ipopt" if shutil.which("ipopt") else "pounce"
+
+
+def _solver(name: str) -> Any:
+    """Return one of Pyomo's solvers; raises InputError for an unknown one and BackendError for one that is missing."""
+    if name == "pounce":
+        try:
+            import_module("pyomo_pounce")  # registers it
+        except ImportError as error:
+            raise BackendError(f"Pyomo's solver 'pounce' does not import: {error}") from error
+    with LoggingIntercept(StringIO(), "pyomo", logging.WARNING):
+        if name not in pyo.SolverFactory:
+            raise InputError(f"Pyomo has no solver '{name}' (option solver of backend 'pyomo'); "
+                             "`pyomo help --solvers` lists those that it has")
+        solver = pyo.SolverFactory(name)
+        if not solver.available(exception_flag=False):
+            raise BackendError(f"Pyomo's solver '{name}' is not available here; install it or choose another one")
+    return solver
+
+
+def _version(name: str, solver: Any) -> str:
+    """Return the versions of a solver and of Pyomo."""
+    numbers: tuple[int, ...] = getattr(solver, "version", tuple)() or ()  # Pyomo's meta-solvers have none
+    return f"{name} {'.'.join(map(str, numbers[:3]))}".rstrip() + f", Pyomo {PYOMO_VERSION}"
+
+
+def _settings(name: str, options: Options) -> dict[str, OptionValue]:
+    """Return a solver's options for what is common to all backends."""
+    if name not in TIME_OPTION:
+        if options.max_iterations is not None:
+            raise InputError(f"max_iterations means nothing to Pyomo's solver '{name}' here; give its own option")
+        return {}
+    native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
+    settings: dict[str, OptionValue] = {
+        "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
+        "bound_relax_factor": 0.0, "nlp_scaling_method": "none",
+    }
+    if options.max_iterations is not None:
+        settings |= {"max_iter": options.max_iterations, **ONE_RUN.get(name, {})}
+    if options.time_limit is not None:
+        settings[TIME_OPTION[name]] = options.time_limit
+    return settings
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Why a solver stopped, whether it left a point in the model, and all that it printed."""
+
+    termination: Termination
+    raw_status: str
+    answered: bool = False
+    words: str = ""
+
+
+def _run(solver: Any, model: Any, settings: Mapping[str, OptionValue], seconds: float | None,
+         own: Mapping[str, OptionValue]) -> _Run:
+    """Solve a model; an option of the user's `own` that the solver does not take raises InputError."""
+    if seconds is not None and seconds <= 0:
+        return _Run(Termination.TIME_LIMIT, "the time limit passed before the solver began")
+    with _captured() as words:
+        try:
+            results = solver.solve(model, load_solutions=False, tee=True, options=dict(settings), timelimit=seconds)
+            answered = len(results.solution) > 0 and results.solver.status != SolverStatus.error
+            if answered:
+                model.solutions.load_from(results)
+        except TimeoutExpired:
+            return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=words.getvalue())
+        except Exception as error:  # whatever a solver's interface raises is that solver's failure
+            said = f"{error} {words.getvalue()}"
+            for option, value in own.items():
+                if re.search(rf"\b{re.escape(option)}\b", said):
+                    raise InputError(f"option {option}={value!r} is not one that Pyomo's solver takes; see its list "
+                                     "of options, and mind the type") from None
+            return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=said)
+    condition, message = results.solver.termination_condition, results.solver.message
+    status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
+    said_more = (meaning for pattern, meaning in WORDS if pattern.search(status))
+    return _Run(next(said_more, STATUS.get(condition, Termination.FAILED)), status, answered,
+                words.getvalue())
+
+
+@contextmanager
+def _captured() -> Iterator[StringIO]:
+    """Keep what Pyomo and its solvers print and log, and their files, which go to a folder that is then removed."""
+    words, before = StringIO(), TempfileManager.tempdir
+    with (tempfile.TemporaryDirectory(prefix="climbopt-") as folder, LoggingIntercept(words, "pyomo", logging.WARNING),
+          TempfileManager, capture_output(words, capture_fd=False)):
+        TempfileManager.tempdir = folder
+        try:
+            yield words
+        finally:
+            TempfileManager.tempdir = before
+
+
+def _total(pattern: re.Pattern[str], words: str) -> int | None:
+    """Return the sum of the numbers after a pattern, which stands once a run; None where it does not stand."""
+    found = [int(number) for number in pattern.findall(words)]
+    return sum(found) if found else None

@@ -1,0 +1,168 @@
+"""scip: the global optimum with its dual bound, by spatial branch and bound on the expressions themselves."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+import pyscipopt
+
+from climbopt.backends.algebraic import unwritable
+from climbopt.backends.base import Evaluator, Options, OptionValue, silenced
+from climbopt.errors import InputError
+from climbopt.solution import Solution, Termination
+from climbopt.standard_form import Algebraic, StandardForm
+
+STANDARD_ERROR = 2
+"""Its file descriptor, where SoPlex remarks on tolerances and SCIP repeats its errors."""
+FEASIBILITY_SHARE, LEAST_FEASIBILITY = 1e-3, 1e-9
+"""numerics/feastol as a share of the certificate's tolerance, and as far as SCIP still gets."""
+SUBPROBLEM = {"heuristics/subnlp/opttol": 1e-12}
+"""Makes incumbents exact: where f is flat, a gap alone leaves r at about its square root."""
+
+
+def _tanh(argument: Any) -> Any:
+    """Return tanh, which SCIP lacks."""
+    return 1 - 2 / (pyscipopt.exp(2 * argument) + 1)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    **{name: getattr(pyscipopt, name) for name in ("exp", "log", "sqrt", "sin", "cos")}, "tanh": _tanh}
+STATUS = {
+    "optimal": Termination.SOLVED,
+    "gaplimit": Termination.SOLVED,
+    "timelimit": Termination.TIME_LIMIT,
+    "nodelimit": Termination.ITERATION_LIMIT,
+    "totalnodelimit": Termination.ITERATION_LIMIT,
+    "restartlimit": Termination.ITERATION_LIMIT,
+    "stallnodelimit": Termination.STALLED,
+    "infeasible": Termination.INFEASIBLE,
+    "inforunbd": Termination.INFEASIBLE,
+    "unbounded": Termination.UNBOUNDED,
+    "userinterrupt": Termination.INTERRUPTED,
+    "terminate": Termination.INTERRUPTED,
+    "memlimit": Termination.INTERRUPTED,
+    "sollimit": Termination.INTERRUPTED,
+    "bestsollimit": Termination.INTERRUPTED,
+    "primallimit": Termination.INTERRUPTED,
+    "duallimit": Termination.INTERRUPTED,
+    "unknown": Termination.FAILED,
+}
+"""SCIP's status by its name; the gap at which it stops is this adapter's own unless the user sets another."""
+
+
+@dataclass(frozen=True)
+class Scip:
+    """SCIP through PySCIPOpt.
+
+    Native settings: limits/gap at the tolerance (of the objective, relative), numerics/feastol at
+    `FEASIBILITY_SHARE` times it but no less than `LEAST_FEASIBILITY`, and `SUBPROBLEM`. max_iterations is
+    limits/totalnodes. Any parameter of SCIP may be given by its own name. SCIP has no multipliers of a nonlinear
+    problem; `bound` is its dual bound, which holds up to numerics/feastol.
+    """
+
+    name: ClassVar[str] = "scip"
+
+    @property
+    def version(self) -> str:
+        """Version of SCIP itself, then of PySCIPOpt."""
+        scip = pyscipopt.Model()
+        numbers = scip.getMajorVersion(), scip.getMinorVersion(), scip.getTechVersion()
+        return f"SCIP {'.'.join(map(str, numbers))}, PySCIPOpt {version('pyscipopt')}"
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """Refuse functions that cannot be written out in SCIP."""
+        reason = unwritable(form, FUNCTIONS)
+        return None if reason is None else f"scip branches on expressions, and {reason}"
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a global minimum within the gap, and a lower bound of it; the start is not used."""
+        evaluator = Evaluator(form, options.time_limit)
+        scip = pyscipopt.Model()
+        scip.hideOutput()
+        with silenced(STANDARD_ERROR):
+            _set_parameters(scip, options)
+            x = _written_out(scip, form)
+            if options.time_limit is not None:
+                scip.setParam("limits/time", max(options.time_limit - evaluator.seconds, 0.0))
+            try:
+                scip.optimize()
+                status = scip.getStatus()
+            except Exception as error:  # the class that PySCIPOpt raises for SCIP's own failures
+                return Solution(None, None, Termination.FAILED, str(error), self.name, self.version, None, None,
+                                evaluator.seconds)
+        best, bound = scip.getBestSol() if scip.getNSols() else None, float(scip.getDualbound())
+        return Solution(
+            None if best is None else np.array([best[variable] for variable in x], dtype=float), None,
+            STATUS.get(status, Termination.FAILED), status, self.name, self.version, int(scip.getNTotalNodes()), None,
+            evaluator.seconds, bound=bound if abs(bound) < scip.infinity() else None)
+
+
+def _set_parameters(scip: Any, options: Options) -> None:
+    """Set SCIP's parameters; raises InputError for one that it does not have or take."""
+    feasibility = max(options.tolerance * FEASIBILITY_SHARE, LEAST_FEASIBILITY)
+    settings: dict[str, OptionValue] = {"numerics/feastol": feasibility, "limits/gap": options.tolerance, **SUBPROBLEM}
+    if options.max_iterations is not None:
+        settings["limits/totalnodes"] = options.max_iterations
+    known = scip.getParams()
+    for name, value in {**settings, **options.native}.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(f"option {name} of backend 'scip' is no parameter of SCIP"
+                             + (f"; did you mean '{near[0]}'?" if near else ""))
+        try:
+            scip.setParam(name, value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"option {name}={value!r} of backend 'scip' is refused: {error}") from None
+
+
+def _written_out(scip: Any, form: StandardForm) -> list[Any]:
+    """Write a form into a model, its objective as a variable that is no less than f; return x."""
+    assert isinstance(form.functions, Algebraic)  # or it would have been refused
+    polytope = form.polytope
+    x = [scip.addVar(name, lb=_finite(lower), ub=_finite(upper)) for name, lower, upper in
+         zip(form.variables, polytope.x_lower, polytope.x_upper, strict=True)]
+    f, c = form.functions.build(x, _System())
+    linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
+    objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
+    bodies = [*map(pyscipopt.quicksum, linear), *c, f - objective]
+    lower = np.concatenate([polytope.a_lower, form.c_lower, [-np.inf]])
+    upper = np.concatenate([polytope.a_upper, form.c_upper, [0.0]])
+    for body, low, high in zip(bodies, lower.tolist(), upper.tolist(), strict=True):
+        for constraint in _constraints(pyscipopt.quicksum([body]), low, high):
+            scip.addCons(constraint)
+    return x
+
+
+def _constraints(body: Any, low: float, high: float) -> Iterator[Any]:
+    """Yield low <= body <= high, one side at a time where both are finite and differ."""
+    if low == high:
+        yield body == low
+        return
+    if np.isfinite(low):
+        yield body >= low
+    if np.isfinite(high):
+        yield body <= high
+
+
+@dataclass(frozen=True)
+class _System:
+    """SCIP as a modelling system; it finds common parts itself, and solves faster where they are not given names."""
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Its functions of a scalar, by name."""
+        return FUNCTIONS
+
+    def define(self, expression: Any, name: str) -> Any:
+        """Return the expression itself."""
+        return expression
+
+
+def _finite(bound: float) -> float | None:
+    """Return a bound, or None where there is none."""
+    return float(bound) if np.isfinite(bound) else None
