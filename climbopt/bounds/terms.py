@@ -60,28 +60,32 @@ def terms(templates: Templates) -> tuple[Term, ...] | None:
     >>> from climbopt.interactions import INTERACTIONS
     >>> from climbopt.laws import LAWS
     >>> from climbopt.templates import derive
-    >>> [(term.gated, term.sourced) for term in terms(derive(LAWS["power"], INTERACTIONS["gated"]))]
-    [(False, True), (True, True)]
+    >>> for term in terms(derive(LAWS["power"], INTERACTIONS["gated"])):
+    ...     print(term.coefficient, "|", term.gate.expression, "|", term.source.expression)
+    l/D | 1 | r_j
+    b + k/D | 1 - exp(-eta*r_i) | r_j
     """
-    pair, parameters = templates.pair.expression, templates.interaction.parameters
+    parameters = templates.interaction.parameters
+    of_pairs = {p.symbol for p in parameters if p.per != "target"}
     found = []
-    for part in sorted(sp.Add.make_args(pair), key=sp.default_sort_key):
-        factors = _factors(part)
-        pieces = [factors] if factors is not None else [_factors(one) for one in sp.Add.make_args(sp.expand(part))]
-        for piece in pieces:
+    for part in sorted(sp.Add.make_args(templates.pair.expression), key=sp.default_sort_key):
+        whole = _factors(part)
+        for piece in ([whole] if whole is not None else [_factors(one) for one in sp.Add.make_args(sp.expand(part))]):
             if piece is None:
                 return None
-            coefficient, gate, source = piece
-            if coefficient != 0:
-                found.append(Term(coefficient, Template(gate, (r_i,), parameters), Template(source, (r_j,), parameters)))
+            for coefficient, gate, source in _of_targets(*piece, of_pairs):
+                if coefficient != 0:
+                    found.append(Term(coefficient, Template(gate, (r_i,), parameters),
+                                      Template(source, (r_j,), parameters)))
     return tuple(found)
 
 
-def _factors(product: sp.Expr) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
-    """Return number, gate and source of a product, or None where a factor mixes the two ratios.
+Factors = tuple[sp.Expr, sp.Expr, sp.Expr]
+"""Coefficient, gate and source."""
 
-    Parameters stay with the function that they stand beside, so that a gate keeps the form it was declared in.
-    """
+
+def _factors(product: sp.Expr) -> Factors | None:
+    """Return coefficient, gate and source of a product, or None where a factor mixes the two ratios."""
     parts: dict[bool | None, list[sp.Expr]] = {None: [], True: [], False: []}
     for factor in sp.Mul.make_args(product):
         on_own, on_other = factor.has(r_i), factor.has(r_j)
@@ -89,3 +93,15 @@ def _factors(product: sp.Expr) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
             return None
         parts[True if on_own else False if on_other else None].append(factor)
     return sp.Mul(*parts[None]), sp.Mul(*parts[True]), sp.Mul(*parts[False])
+
+
+def _of_targets(coefficient: sp.Expr, gate: sp.Expr, source: sp.Expr, of_pairs: set[sp.Symbol]) -> list[Factors]:
+    """Return terms whose gates hold no parameter of pairs, where splitting a sum in the gate gives such; else as is.
+
+    One gate for all of a target's pairs needs one product a target.
+    """
+    if not gate.free_symbols & of_pairs:
+        return [(coefficient, gate, source)]
+    pieces = [_factors(one) for one in sorted(sp.Add.make_args(gate), key=sp.default_sort_key)]
+    split = [(coefficient * number, inner, source) for number, inner, _ in filter(None, pieces)]
+    return [(coefficient, gate, source)] if any(one[1].free_symbols & of_pairs for one in split) else split
