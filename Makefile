@@ -1,5 +1,5 @@
 # make demo: the main job on measured runs. make test: every check. Both set up all that they need.
-.PHONY: demo test setup lint types layers slow benchmarks clean
+.PHONY: demo test setup lint types layers slow benchmarks profile clean
 
 python := .venv/bin/python
 
@@ -26,6 +26,11 @@ slow: setup # minutes; run by hand
 
 benchmarks: setup # minutes; run by hand
 	@OMP_NUM_THREADS=1 $(python) benchmarks/joint.py
+	@OMP_NUM_THREADS=1 $(python) benchmarks/convex.py
+	@OMP_NUM_THREADS=1 $(python) benchmarks/constraints.py
+
+profile: setup # minutes; run by hand
+	@OMP_NUM_THREADS=1 $(python) benchmarks/profile.py -o docs/profile.svg
 
 clean:
 	rm -rf .venv demo build *.egg-info

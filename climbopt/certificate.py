@@ -34,8 +34,7 @@ from climbopt.templates import Array
 TOLERANCE = 1e-6
 CURVATURE = 1e-9
 """A smallest eigenvalue above this counts as positive."""
-RESTS_ON = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound at this point; "
-            "float64 arithmetic")
+RESTS_ON = "convexity, proved from second derivatives; the Frank-Wolfe bound at this point; float64 arithmetic"
 ROUNDING = 8 * np.finfo(float).eps
 """Relative error allowed for a sum of products in a bound."""
 

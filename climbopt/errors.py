@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+MOST_LISTED = 8
+"""Names in one message."""
 
 
 class ClimboptError(Exception):
@@ -45,3 +48,18 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UnknownNameError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(names) or 'none'}")
+
+
+def listed(names: Sequence[str], last: str = ", ", most: int = MOST_LISTED) -> str:
+    """Return names as a list to read, with `last` before the last one; of more than `most`, how many there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], " and ")
+    'a, b and c'
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return last.join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

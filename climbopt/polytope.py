@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import csr_array
 
@@ -25,6 +26,8 @@ LP_TOLERANCE = 1e-10
 """Feasibility asked of HiGHS, whose own default is 1e-7."""
 EMPTY = 1e-9
 """A polytope is empty where the best point that HiGHS finds breaks a limit by more than this."""
+CENTRING_STEPS = 15
+"""Newton steps towards the analytic centre."""
 INFEASIBLE, UNBOUNDED = 2, 3
 """HiGHS statuses, as scipy.optimize.linprog numbers them."""
 
@@ -59,11 +62,11 @@ class Polytope:
 
     @cached_property
     def simplex(self) -> Mask | None:
-        """The variables whose sum is fixed, where that is the only row; None where there are other rows."""
+        """The variables, bounded below, whose sum is fixed by the only row; None where the polytope is no such one."""
         if self.A.shape[0] != 1 or self.a_lower[0] != self.a_upper[0]:
             return None
         row = self.dense[0]
-        return row == 1 if np.isin(row, (0.0, 1.0)).all() else None
+        return row == 1 if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[row == 1]).all() else None
 
     def violation(self, x: Array) -> float:
         """Return the largest amount by which x breaks a bound or a row (0 where it breaks none)."""
@@ -84,7 +87,8 @@ class Polytope:
                 return -np.inf, np.full(g.size, np.nan)
             on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
-            ends = np.where(reduced > 0, self.x_lower, np.where(reduced < 0, self._implied_upper, 0.0))
+            lower, upper = self._implied_bounds
+            ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
             box = reduced * ends
             return float(on_rows @ h + on_equations @ self.a_lower[self.equation] + box.sum()), result.x
         on = self.simplex
@@ -97,6 +101,8 @@ class Polytope:
     def interior_point(self) -> Array:
         """Return a point away from every bound and inequality that can be strict; raises EmptyPolytopeError."""
         n = self.x_lower.size
+        if (self.x_lower > self.x_upper + FEASIBILITY).any():
+            raise EmptyPolytopeError
         room = np.where(np.isfinite(self.x_upper - self.x_lower), (self.x_upper - self.x_lower) / 2, np.inf)
         width = np.minimum(room, 1.0 / n)
         if self.simplex is not None:
@@ -115,12 +121,37 @@ class Polytope:
         limits = np.concatenate([h, -self.x_lower[low], self.x_upper[high]])
         reach = np.concatenate([np.abs(G) @ width, width[low], width[high]])
         point, slack = self._farthest(sides, limits, reach)
+        strict = np.ones(limits.size, dtype=bool)
         if slack <= FEASIBILITY:  # some limits are equations in disguise: leave these out
-            point, _ = self._farthest(sides, limits, np.where(self._can_be_slack(sides, limits), reach, 0.0))
-        point = np.clip(point, self.x_lower, self.x_upper)
+            strict = self._can_be_slack(sides, limits)
+            point, _ = self._farthest(sides, limits, np.where(strict, reach, 0.0))
+        point = np.clip(self._centred(point, sides, limits, strict), self.x_lower, self.x_upper)
         if self.violation(point) > EMPTY:
             raise EmptyPolytopeError
         return np.asarray(point)
+
+    def _centred(self, x: Array, G: Array, h: Array, strict: Mask) -> Array:
+        """Return x moved towards the analytic centre: largest sum of log(h - G y) - |y - x|^2 / 2, strict limits only.
+
+        A vertex of the program that found x may be near limits that did not hold it; solvers start badly there. The
+        second part keeps y near where there is no bound.
+        """
+        held = np.vstack([self.dense[self.equation], G[~strict]])
+        basis = linalg.null_space(held) if len(held) else np.eye(x.size)
+        G, h = G[strict] @ basis, (h - G @ x)[strict]
+        if not (h > 0).all() or not basis.shape[1]:
+            return x
+        moved = np.zeros(basis.shape[1])
+        for _ in range(CENTRING_STEPS):
+            weight = 1.0 / (h - G @ moved)
+            slope = G.T @ weight + moved
+            step = np.linalg.solve((G.T * weight**2) @ G + np.eye(moved.size), -slope)
+            decrement = float(-slope @ step)
+            if not np.isfinite(decrement) or decrement < 1e-2:
+                break
+            most = 1.0 / max(1e-12, float(np.max(weight * (G @ step), initial=0.0)))
+            moved = moved + min(1.0, 0.9 * most) * step
+        return np.asarray(x + basis @ moved)
 
     def _farthest(self, G: Array, h: Array, reach: Array) -> tuple[Array, float]:
         """Return the x with the largest s <= 1 for which G x + s reach <= h, and that s."""
@@ -159,15 +190,23 @@ class Polytope:
         return np.asarray(result.x[:n])
 
     @cached_property
-    def _implied_upper(self) -> Array:
-        """Upper bounds, tightened by what an equation with coefficients 0 and 1 leaves each of its variables."""
-        upper = np.array(self.x_upper)
-        for row, total in zip(self.dense[self.equation], self.a_lower[self.equation], strict=True):
-            on = row == 1
-            if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[on]).all():
-                rest = self.x_lower[on].sum() - self.x_lower[on]
-                upper[on] = np.minimum(upper[on], (total - rest) * (1 + FEASIBILITY))
-        return upper
+    def _implied_bounds(self) -> tuple[Array, Array]:
+        """Bounds, tightened by what each row leaves each of its variables, widened by more than rounding."""
+        lower, upper = np.array(self.x_lower), np.array(self.x_upper)
+        both = zip(np.vstack([self.dense, -self.dense]), np.append(self.a_upper, -self.a_lower), strict=True)
+        for row, limit in both:
+            if np.isinf(limit):
+                continue
+            on = np.flatnonzero(row)
+            a = row[on]
+            least = a * np.where(a > 0, self.x_lower[on], self.x_upper[on])
+            unbounded = np.isinf(least)
+            known = np.where(unbounded, 0.0, least)
+            slack = FEASIBILITY * (abs(limit) + np.abs(known).sum())
+            room = np.where(unbounded.sum() > unbounded, np.inf, limit - (known.sum() - known) + slack) / a
+            upper[on] = np.where(a > 0, np.minimum(upper[on], room), upper[on])
+            lower[on] = np.where(a < 0, np.maximum(lower[on], room), lower[on])
+        return lower, upper
 
     @cached_property
     def equation(self) -> Mask:
@@ -185,11 +224,13 @@ class Polytope:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
         equations = np.zeros((int(self.equation.sum()), g.size))
         equations[:, : self.dense.shape[1]] = self.dense[self.equation]
-        result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
-                         method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE})
-        if result.status == INFEASIBLE:
-            raise EmptyPolytopeError
-        return result
+        for presolve in (True, False):  # with it, HiGHS calls some unbounded programs infeasible
+            result = linprog(g, G, h, equations, self.a_lower[self.equation], np.column_stack([lower, upper]),
+                             method="highs", options={"primal_feasibility_tolerance": LP_TOLERANCE,
+                                                      "presolve": presolve})
+            if result.status != INFEASIBLE:
+                return result
+        raise EmptyPolytopeError
 
 
 def _fill(g: Array, lower: Array, upper: Array, total: float) -> Array:

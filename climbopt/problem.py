@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from climbopt.constraints import Constraint, LinearRow, Row, Setting
+from climbopt.constraints import Constraint, Row, Setting
+from climbopt.constraints.bounds import check_bounds
 from climbopt.errors import InputError, unknown_name
 from climbopt.frozen import ByFields, FrozenMap
 from climbopt.model import MixtureModel
 from climbopt.objectives import Goal, Objective, Weighted
-from climbopt.polytope import FEASIBILITY
 from climbopt.templates import Array
 
 PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
@@ -59,7 +59,7 @@ class AllocationProblem(ByFields):
     Raises
     ------
     InputError
-        For values out of range, unknown languages, and bounds on single ratios that contradict each other.
+        For values out of range, unknown languages, and bounds that contradict each other.
     """
 
     model: MixtureModel
@@ -97,7 +97,7 @@ class AllocationProblem(ByFields):
             if name in RESERVED_NAMES or "[" in name or not name.strip():
                 raise InputError(f"a constraint is called '{name}'; choose a name without brackets that is none of "
                                  f"{', '.join(RESERVED_NAMES)}")
-        self._check_bounds()
+        check_bounds(self.model.sources, self.rows)
         _ = self.goal  # refuses what does not fit
 
     def _check_languages(self) -> None:
@@ -117,35 +117,6 @@ class AllocationProblem(ByFields):
                     raise unknown_name(f"language of group '{group}'", language, self.model.sources)
         if not self.weight_vector.sum() > 0:
             raise InputError("every target has weight 0; give at least one a positive weight")
-
-    def _check_bounds(self) -> None:
-        """Refuse bounds on single ratios that no mixture meets, and say by how much they contradict each other."""
-        lower, upper = dict.fromkeys(self.model.sources, 0.0), dict.fromkeys(self.model.sources, 1.0)
-        by_lower, by_upper = dict.fromkeys(lower, "0"), dict.fromkeys(upper, "1")
-        for row in self.rows:
-            if not isinstance(row, LinearRow) or len(row.coefficients) > 1:
-                continue
-            (language, coefficient), = row.coefficients.items()
-            low, high = sorted((row.lower / coefficient, row.upper / coefficient))
-            if low > lower[language]:
-                lower[language], by_lower[language] = low, row.name
-            if high < upper[language]:
-                upper[language], by_upper[language] = high, row.name
-        for language in lower:
-            gap = lower[language] - upper[language]
-            if gap > FEASIBILITY:
-                raise InputError(f"{by_lower[language]} asks for a ratio of {lower[language]:g} or more, and "
-                                 f"{by_upper[language]} allows {upper[language]:.6g}: {gap:.3g} too much; lower the "
-                                 "former or widen the latter")
-        least, most = sum(lower.values()), sum(upper.values())
-        if least > 1 + FEASIBILITY:
-            named = [by_lower[language] for language, value in lower.items() if value > 0]
-            raise InputError(f"the lower bounds sum to {least:.6g}, which is {least - 1:.3g} more than 1; "
-                             f"lower some of {', '.join(named)}")
-        if most < 1 - FEASIBILITY:
-            named = sorted({by_upper[language].split("[")[0] for language, value in upper.items() if value < 1})
-            raise InputError(f"the upper bounds sum to {most:.6g}, which is {1 - most:.3g} less than 1; "
-                             f"widen {' or '.join(named)}, or lower the budget")
 
     @property
     def setting(self) -> Setting:

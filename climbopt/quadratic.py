@@ -77,19 +77,24 @@ def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active 
     Face or None
         None where H is not positive definite on a face that is visited, or neither method settled.
     """
-    active = warm if warm is not None else _active_at(start, polytope)
+    face = _exchange_all(H, g, polytope, warm if warm is not None else _active_at(start, polytope))
+    return _one_at_a_time(H, g, polytope, start) if face is None else face
+
+
+def _exchange_all(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
+    """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
     seen = {active.key}
     for _ in range(MAX_EXCHANGES):
         face = _minimum_on(H, g, polytope, active)
         if face is None:
-            break
+            return None
         active = _exchanged(face, polytope)
         if active is face.active:
             return face
         if active.key in seen:
-            break
+            return None
         seen.add(active.key)
-    return _one_at_a_time(H, g, polytope, start)
+    return None
 
 
 def project(x: Array, polytope: Polytope) -> Array:
@@ -107,7 +112,10 @@ def project(x: Array, polytope: Polytope) -> Array:
         on = polytope.simplex
         clipped[on] = _project_simplex(x[on], polytope.x_lower[on], polytope.x_upper[on], float(polytope.a_lower[0]))
         return clipped
-    face = minimise(np.eye(x.size), -x, polytope, polytope.interior_point())
+    identity = np.eye(x.size)
+    face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope))
+    if face is None:
+        face = _one_at_a_time(identity, -x, polytope, polytope.interior_point())
     if face is None:  # H is the identity, so that only degenerate rows can bring us here
         raise ArithmeticError("the projection onto the linear rows did not settle")
     return np.clip(face.x, polytope.x_lower, polytope.x_upper)

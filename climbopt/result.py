@@ -9,11 +9,13 @@ import numpy as np
 
 from climbopt.backends import Options
 from climbopt.certificate import Certificate, certify, certify_feasible, repair
+from climbopt.elastic import explain
 from climbopt.objectives import Weighted
 from climbopt.optimality import Residual
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import BASELINES, PROCEDURES, Answer, TwoStep, joint_form
-from climbopt.solution import Solution
+from climbopt.solution import Solution, Termination
+from climbopt.standard_form import Conflict, expression_rows
 from climbopt.templates import Array
 
 
@@ -56,6 +58,9 @@ class Result:
         None where there are no ratios.
     two_step : TwoStep or None
         Direction, magnitude and slack rows, for two_step.
+    conflict : Conflict or None
+        Where the answer is not feasible: constraints that cannot hold together, and what each must give. None where
+        there are none, or none were found.
     """
 
     problem: AllocationProblem
@@ -69,6 +74,7 @@ class Result:
     solution: Solution | None
     certificate: Certificate | None
     two_step: TwoStep | None
+    conflict: Conflict | None = None
 
     @property
     def passed(self) -> bool:
@@ -120,10 +126,23 @@ def answered(problem: AllocationProblem, backend: str | None, options: Options) 
     """Return the answer of the problem's own procedure, certified."""
     answer = PROCEDURES[problem.procedure](problem, backend, options)
     if answer.ratios is None or answer.x is None:
-        return Result(problem, problem.procedure, None, {}, {}, {}, None, None, answer.solution, None, answer.two_step)
-    x = answer.x if answer.two_step is not None or problem.procedure in BASELINES else repair(answer.form, answer.x)
-    return described(problem, x[: len(problem.model.sources)], _certificate(problem, answer, x, options),
-                     answer.solution, answer.two_step)
+        result = Result(problem, problem.procedure, None, {}, {}, {}, None, None, answer.solution, None,
+                        answer.two_step)
+    else:
+        x = answer.x if answer.two_step is not None or problem.procedure in BASELINES else repair(answer.form, answer.x)
+        result = described(problem, x[: len(problem.model.sources)], _certificate(problem, answer, x, options),
+                           answer.solution, answer.two_step)
+    return replace(result, conflict=explain(problem, options)) if _breaks_rows(result) else result
+
+
+def _breaks_rows(result: Result) -> bool:
+    """Whether an optimum was asked for, and the backend came to its own end without a mixture that meets all rows."""
+    solution, certificate = result.solution, result.certificate
+    if solution is None or result.procedure in BASELINES or not expression_rows(result.problem):
+        return False
+    if solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
+        return False
+    return certificate is None or not certificate.residuals["primal"].value <= certificate.tolerance  # NaN too
 
 
 def _certificate(problem: AllocationProblem, answer: Answer, x: Array, options: Options) -> Certificate:

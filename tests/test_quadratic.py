@@ -23,6 +23,25 @@ def polytope(seed, n, k):
     return Polytope(lower, upper, csr_array(A), a_lower, a_upper)
 
 
+def loose_polytope(seed, n, k):
+    """Return a polytope with a point inside that is no simplex: bounds negative or infinite, k rows of any sign.
+
+    Where k is odd, the only equation is a sum of some variables, which may be unbounded.
+    """
+    rng = np.random.default_rng(seed)
+    inside = rng.normal(size=n)
+    lower = np.where(rng.random(n) < 0.5, inside - rng.random(n), -np.inf)
+    upper = np.where(rng.random(n) < 0.5, inside + rng.random(n), np.inf)
+    A = rng.normal(size=(k, n))
+    if k % 2:
+        A[0] = rng.random(n) < 0.7
+    activity = A @ inside
+    a_lower = np.where(rng.random(k) < 0.6, activity - rng.random(k), -np.inf)
+    a_upper = np.where(rng.random(k) < 0.6, activity + rng.random(k), np.inf)
+    a_lower[:k % 2] = a_upper[:k % 2] = activity[:k % 2]
+    return Polytope(lower, upper, csr_array(A), a_lower, a_upper)
+
+
 def assert_optimal(H, g, region, face):
     """Check the KKT conditions of a quadratic minimum, which are sufficient where H is positive definite."""
     x, rows = face.x, region.dense @ face.x
@@ -91,6 +110,48 @@ def test_the_interior_point_is_inside(seed, n, k):
     movable = region.x_upper - region.x_lower > 1e-6
     if (region.x_lower.sum() < 1 - 1e-6) and movable.all() and k == 0:
         assert (x > region.x_lower).all() and (x < region.x_upper).all()
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 6), k=st.integers(0, 3))
+def test_polytopes_that_are_no_simplex(seed, n, k):
+    """The projection is the nearest point, the interior point is inside, the linear minimum is a bound that is met."""
+    region, rng = loose_polytope(seed, n, k), np.random.default_rng(seed + 4)
+    root, g = rng.normal(size=(n, n)), rng.normal(size=n)
+    inner = region.interior_point()
+    activity = region.dense @ inner
+    assert region.violation(inner) < 1e-11
+    assert (inner > region.x_lower).all() and (inner < region.x_upper).all()
+    assert (region.equation | (activity > region.a_lower) & (activity < region.a_upper)).all()
+    x = inner + 3 * rng.normal(size=n)
+    y = project(x, region)
+    assert region.violation(y) < 1e-11
+    assert (y - x) @ y - region.linear_minimum(y - x)[0] <= 1e-8 or np.isinf(region.linear_minimum(y - x)[0])
+    assert_optimal(np.eye(n), -x, region, minimise(np.eye(n), -x, region, inner))
+    H = root @ root.T + 0.01 * np.eye(n)
+    assert_optimal(H, g, region, minimise(H, g, region, inner))
+    value, vertex = region.linear_minimum(g)
+    if np.isfinite(value):
+        assert region.violation(vertex) < 1e-6
+        assert value == pytest.approx(g @ vertex, abs=1e-6)
+        assert all(g @ project(inner + rng.normal(size=n), region) >= value - 1e-9 for _ in range(10))
+
+
+def test_a_fixed_sum_of_unbounded_variables_is_no_simplex():
+    region = Polytope(np.array([-np.inf, 0.0]), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
+    assert region.simplex is None
+    assert region.violation(region.interior_point()) < 1e-12
+    np.testing.assert_allclose(project(np.array([-1.0, 3.0]), region), [-1.5, 2.5], atol=1e-12)
+    assert region.linear_minimum(np.ones(2))[0] == pytest.approx(1.0, abs=1e-12)
+    assert region.linear_minimum(np.array([2.0, 1.0]))[0] == -np.inf
+
+
+def test_rows_imply_bounds():
+    """A gradient with rounding in it is bounded all the same, where a row leaves an unbounded variable no room."""
+    row = csr_array(np.array([[1.0, 1.0, 2.0]]))
+    region = Polytope(np.zeros(3), np.full(3, np.inf), row, np.full(1, -np.inf), np.full(1, 3.0))
+    for rounding in (-1e-16, 1e-16):
+        value, _ = region.linear_minimum(np.array([-1.0, -1.0, -2.0]) + rounding)
+        assert value == pytest.approx(-3.0, abs=1e-12) and value <= -3.0 + 1e-15
 
 
 def test_an_empty_polytope_is_named():

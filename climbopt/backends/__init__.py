@@ -46,6 +46,9 @@ BACKENDS: Registry[Entry] = Registry("backend", (
           "pip install 'climbopt[ipopt]', which needs Ipopt's headers"),
     Entry("slsqp", "climbopt.backends.slsqp:Slsqp"),
     Entry("trust_constr", "climbopt.backends.trust_constr:TrustConstr"),
+    Entry("cvxpy", "climbopt.backends.cvxpy_convex:CvxpyConvex", ("cvxpy", "clarabel"), "pip install cvxpy"),
+    Entry("cvxpy_dnlp", "climbopt.backends.cvxpy_dnlp:CvxpyDnlp", ("cvxpy", "sparsediffpy", "cyipopt"),
+          "pip install cvxpy 'climbopt[ipopt]', which needs Ipopt's headers"),
 ))
 """In the order in which a default is looked for."""
 

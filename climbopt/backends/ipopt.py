@@ -89,18 +89,23 @@ class Ipopt:
         if options.max_iterations is not None:
             settings["max_iter"] = options.max_iterations
         for name, value in {**settings, **options.native}.items():
-            try:
-                with _standard_output_closed():
-                    problem.add_option(name, value)
-            except TypeError:
-                raise InputError(f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and "
-                                 "mind the type") from None
+            set_option(problem, name, value)
         x, info = problem.solve(form.start)
         status = Termination.TIME_LIMIT if callbacks.out_of_time else STATUS.get(info["status"], Termination.FAILED)
         multipliers = _multipliers(form, x, info)
         message = info["status_msg"]
         raw = message.decode() if isinstance(message, bytes) else str(message)
         return evaluator.solution(self, x, multipliers, status, raw, callbacks.iterations)
+
+
+def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
+    """Set one of Ipopt's options; raises InputError where there is no such."""
+    try:
+        with _standard_output_closed():
+            problem.add_option(name, value)
+    except TypeError:
+        raise InputError(f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and mind the "
+                         "type") from None
 
 
 @contextmanager

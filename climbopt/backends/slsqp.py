@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,12 +12,18 @@ import scipy
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from climbopt.backends.base import Evaluator, Options, TimeUpError
+from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError
 from climbopt.solution import Multipliers, Solution, Termination
 from climbopt.standard_form import ACTIVE, StandardForm
 from climbopt.templates import Array
 
-NATIVE = {"ftol": 1e-16, "maxiter": 1000}
+NATIVE: dict[str, OptionValue] = {"ftol": 1e-16, "maxiter": 1000}
+LOOSE = 1e-12
+"""ftol of a second run from where the first no longer moves: what rounding leaves of equations can stay above 1e-16."""
+HANGS_AFTER = 10
+"""Iterations without a move after which the first run is stopped."""
+MOVE = 1e-13
+"""A change of the point, relative to its largest entry or 1, up to which it has not moved."""
 KNOWN: dict[str, type] = {"ftol": float, "maxiter": int}
 STATUS = {
     0: Termination.SOLVED, 2: Termination.FAILED, 3: Termination.STALLED, 4: Termination.INFEASIBLE,
@@ -30,8 +37,8 @@ STATUS = {
 class Slsqp:
     """scipy.optimize.minimize(method="SLSQP").
 
-    Native settings: ftol 1e-16, whatever the tolerance. SLSQP reports no multipliers of bounds: those are what its
-    own multipliers of the rows leave of the gradient at active bounds.
+    Native settings: ftol 1e-16, whatever the tolerance, and `LOOSE` once the point no longer moves. SLSQP reports no
+    multipliers of bounds: those are what its own multipliers of the rows leave of the gradient at active bounds.
     """
 
     name: ClassVar[str] = "slsqp"
@@ -51,21 +58,54 @@ class Slsqp:
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
         evaluator = Evaluator(form, options.time_limit)
-        rows = _Rows(form, evaluator)
-        polytope = form.polytope
+        rows, progress = _Rows(form, evaluator), _Progress()
         try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")  # scipy's remarks on its own steps; the point is judged afterwards
-                result = minimize(
-                    lambda x: evaluator.at(x).value, form.start, method="SLSQP", jac=lambda x: evaluator.at(x).gradient,
-                    bounds=Bounds(polytope.x_lower, polytope.x_upper), constraints=rows.constraints(), options=native)
+            try:
+                result = _run(form, evaluator, rows, form.start, native, progress)
+            except _HangsError:
+                result = _run(form, evaluator, rows, progress.x, {**native, "ftol": max(LOOSE, float(native["ftol"]))})
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         status = STATUS.get(int(result.status), Termination.FAILED)
         if not np.isfinite(result.fun):
             status = Termination.LEFT_DOMAIN
         multipliers = rows.multipliers(result) if np.isfinite(result.x).all() and np.isfinite(result.fun) else None
-        return evaluator.solution(self, result.x, multipliers, status, str(result.message), int(result.nit))
+        return evaluator.solution(self, result.x, multipliers, status, str(result.message),
+                                  progress.hung_after + int(result.nit))
+
+
+def _run(form: StandardForm, evaluator: Evaluator, rows: _Rows, start: Array, settings: Mapping[str, OptionValue],
+         progress: _Progress | None = None) -> OptimizeResult:
+    """Return scipy's result from a start; raises _HangsError where `progress` is given and there is none."""
+    polytope = form.polytope
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # scipy's remarks on its own steps; the point is judged afterwards
+        return minimize(
+            lambda x: evaluator.at(x).value, start, method="SLSQP", jac=lambda x: evaluator.at(x).gradient,
+            bounds=Bounds(polytope.x_lower, polytope.x_upper), constraints=rows.constraints(), options=dict(settings),
+            callback=progress)
+
+
+class _HangsError(Exception):
+    """Raised to stop a run whose point no longer moves."""
+
+
+class _Progress:
+    """Scipy's callback: keeps the last point and counts the iterations in which it did not move."""
+
+    def __init__(self) -> None:
+        self.x: Array = np.zeros(0)
+        self.hung_after = 0
+        self._iterations = self._unmoved = 0
+
+    def __call__(self, x: Array) -> None:
+        self._iterations += 1
+        same = self.x.size and np.abs(x - self.x).max() <= MOVE * max(1.0, float(np.abs(x).max()))
+        self._unmoved = self._unmoved + 1 if same else 0
+        self.x = np.array(x)
+        if self._unmoved >= HANGS_AFTER:
+            self.hung_after = self._iterations
+            raise _HangsError
 
 
 class _Rows:

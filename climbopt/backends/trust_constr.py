@@ -77,7 +77,9 @@ class TrustConstr:
 def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue], *, strict: bool) -> OptimizeResult:
     """Return scipy's result from the form's start."""
     polytope, no_rows = form.polytope, np.zeros(form.functions.n_rows)
-    constraints = [LinearConstraint(polytope.A, polytope.a_lower, polytope.a_upper)]
+    constraints: list[LinearConstraint | NonlinearConstraint] = []
+    if form.row_sides:  # scipy fails on an empty matrix
+        constraints.append(LinearConstraint(polytope.A, polytope.a_lower, polytope.a_upper))
     if form.functions.n_rows:
         constraints.append(NonlinearConstraint(
             lambda x: evaluator.at(x).rows, form.c_lower, form.c_upper,
@@ -119,5 +121,6 @@ class _Unmoved:
 def _multipliers(result: OptimizeResult, form: StandardForm) -> Multipliers:
     """Return scipy's multipliers: one array a constraint object, in the order given, bounds last; same signs."""
     values = [np.asarray(v, dtype=float) for v in result.v]
-    nonlinear: Array = values[1] if form.functions.n_rows else np.zeros(0)
-    return Multipliers(bounds=values[-1], rows=values[0], nonlinear=nonlinear)
+    rows: Array = values[0] if form.row_sides else np.zeros(0)
+    nonlinear: Array = values[-2] if form.functions.n_rows else np.zeros(0)
+    return Multipliers(bounds=values[-1], rows=rows, nonlinear=nonlinear)

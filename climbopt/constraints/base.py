@@ -108,6 +108,8 @@ class LinearRow:
         d bound / d (the number that the user wrote), for shadow prices in the user's unit.
     unit : str
         That unit.
+    at_zero : float or None
+        The bound at which that number is 0; None where the user wrote no such number.
     """
 
     name: str
@@ -116,6 +118,7 @@ class LinearRow:
     upper: float = INFINITY
     per_unit: float = 1.0
     unit: str = "ratio"
+    at_zero: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class ExpressionRow:
     upper: float = INFINITY
     per_unit: float = 1.0
     unit: str = "unit of its bound"
+    at_zero: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,11 +150,17 @@ class DistanceRow:
     center : mapping of str to float
         A mixture, by source.
     upper : float
+    lower, per_unit, unit, at_zero : as of LinearRow
+        The same for every distance.
     """
 
     name: str
     center: Mapping[str, float]
     upper: float
+    lower: ClassVar[float] = -INFINITY
+    per_unit: ClassVar[float] = 1.0
+    unit: ClassVar[str] = "unit of distance"
+    at_zero: ClassVar[float] = 0.0
 
 
 Row = LinearRow | ExpressionRow | DistanceRow

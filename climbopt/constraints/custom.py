@@ -48,10 +48,11 @@ class Custom:
         coefficients, rest = affine_part(relation.expression)
         by_source = {language: value for (kind, language), value in coefficients.items() if kind == "r"}
         if rest != 0 or len(by_source) < len(coefficients):
-            return [ExpressionRow(self.name, relation.expression, relation.lower, relation.upper)]
+            return [ExpressionRow(self.name, relation.expression, relation.lower, relation.upper, at_zero=None)]
         scale = max(map(abs, by_source.values()))
         return [LinearRow(self.name, {language: value / scale for language, value in by_source.items()},
-                          relation.lower / scale, relation.upper / scale, 1 / scale, "unit of its bound")]
+                          relation.lower / scale, relation.upper / scale, 1 / scale, "unit of its bound",
+                          None)]
 
 
 def checked(expression: sp.Expr, setting: Setting, of: str) -> sp.Expr:

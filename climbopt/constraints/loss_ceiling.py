@@ -72,4 +72,5 @@ class LossCeiling:
         references = dict(zip(setting.targets, setting.reference_losses(self.reference, self.name).tolist(),
                               strict=True))
         return [ExpressionRow(f"{self.name}[{target}]", L[target], upper=(1 + self.excess) * references[target],
-                              per_unit=references[target], unit="unit of excess") for target in chosen]
+                              per_unit=references[target], unit="unit of excess", at_zero=references[target])
+                for target in chosen]

@@ -12,6 +12,7 @@ from climbopt.errors import BackendError
 from climbopt.fitting import Fit, Score
 from climbopt.model import MixtureModel
 from climbopt.result import Gap, Result
+from climbopt.standard_form import Conflict
 from climbopt.studies import Range
 
 Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
@@ -65,6 +66,19 @@ def result_json(result: Result) -> dict[str, Value]:
         "evaluations": solution.evaluations if solution else None,
         "seconds": solution.seconds if solution else None,
         "certificate": None if certificate is None else certificate_json(certificate),
+        "conflict": None if result.conflict is None else conflict_json(result.conflict),
+    }
+
+
+def conflict_json(conflict: Conflict) -> dict[str, Value]:
+    """Return a conflict as JSON values; an amount is null where none resolves it."""
+    return {
+        "members": [{"name": one.name, "side": one.side, "amount": one.amount, "unit": one.unit,
+                     "alone_suffices": one.alone_suffices, "change": one.change} for one in conflict.members],
+        "proved": conflict.proved,
+        "minimal": conflict.minimal,
+        "others": conflict.others,
+        "message": conflict.message,
     }
 
 

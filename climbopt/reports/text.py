@@ -64,6 +64,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
         solution = result.solution
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
         console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
+        _print_conflict(result, console)
         return
     console.print(_allocation(result, ranges))
     open_ends = [name for name, one in (ranges or {}).items() if not one.certified]
@@ -88,6 +89,13 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
             f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
     if result.certificate is not None:
         _print_certificate(result, result.certificate, console)
+    _print_conflict(result, console)
+
+
+def _print_conflict(result: Result, console: Console) -> None:
+    """Print which constraints cannot hold together, and what each must give."""
+    if result.conflict is not None:
+        console.print(Text(result.conflict.message, style="bold red"))
 
 
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:

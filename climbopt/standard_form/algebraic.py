@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
-from itertools import product
+from functools import lru_cache, reduce
+from itertools import compress, product
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +74,17 @@ def transferring(model: MixtureModel) -> Any:
     zero = [model.parameters[p.name] == 0 for p in pairs]
     result = np.ones((len(model.targets), len(model.sources)), dtype=bool)
     for pattern in product((False, True), repeat=len(pairs)):
-        put = {p.symbol: 0 for p, gone in zip(pairs, pattern, strict=True) if gone}
-        if sp.simplify(model.templates.pair.expression.subs(put)) == 0:
+        if _vanishes(model.templates.pair.expression, frozenset(compress((p.symbol for p in pairs), pattern))):
             result[np.logical_and.reduce([one == gone for one, gone in zip(zero, pattern, strict=True)],
                                          axis=0)] = False
     result[model.own_targets, model.own_sources] = False
     return result
+
+
+@lru_cache(maxsize=256)
+def _vanishes(pair: sp.Expr, gone: frozenset[sp.Symbol]) -> bool:
+    """Return whether a pair template is 0 where some of its parameters are."""
+    return bool(sp.simplify(pair.subs(dict.fromkeys(gone, 0))) == 0)
 
 
 def _compiled(template: Template, system: System) -> Callable[..., Scalar]:

@@ -17,6 +17,7 @@ from climbopt.outer import Expression, Outer
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.problem import AllocationProblem
 from climbopt.standard_form.base import Side, StandardForm
+from climbopt.standard_form.conflict import linear_conflict
 from climbopt.standard_form.linear import linear_part
 from climbopt.standard_form.mixture import MixtureFunctions
 from climbopt.standard_form.parts import Affine, Combination, Placed
@@ -159,13 +160,18 @@ def mixture_form(
         Names of further variables.
     best : callable, optional
         Returns the best auxiliaries for x whose auxiliaries are 0.
+
+    Raises
+    ------
+    InputError
+        Where no mixture meets the linear constraints: with a minimal set in conflict, and what each must give.
     """
-    part = linear_part(problem)
     try:
+        part = linear_part(problem)
         start = part.polytope.interior_point()
     except EmptyPolytopeError:
-        names = ", ".join(constraint.name for constraint in problem.constraints)
-        raise InputError(f"no mixture meets {names} at once; widen some of them") from None
+        conflict = linear_conflict(problem)
+        raise InputError("no mixture meets all constraints" if conflict is None else conflict.message) from None
     own = expression_rows(problem)
     known = set(targets)
     layout = Layout(problem.model.sources, part.excess_names, tuple(auxiliaries),

@@ -9,9 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from climbopt.constraints import DistanceRow, LinearRow
-from climbopt.errors import InputError
 from climbopt.model import Indices
-from climbopt.polytope import FEASIBILITY, Polytope
+from climbopt.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
 from climbopt.problem import AllocationProblem
 from climbopt.standard_form.base import Side
 from climbopt.templates import Array
@@ -83,8 +82,8 @@ def linear_part(problem: AllocationProblem) -> LinearPart:
 
     Raises
     ------
-    InputError
-        Where no mixture meets all of them.
+    EmptyPolytopeError
+        Where equations contradict each other; other sets may be empty too.
     """
     sources = problem.model.sources
     index = {name: j for j, name in enumerate(sources)}
@@ -162,7 +161,7 @@ def _excess_rows(problem: AllocationProblem, bounds: _Bounds) -> _Excess:
         own = [k for k, name in enumerate(excess.names) if name.startswith(f"{distance.name}[")]
         entries += [(row, j, 1.0) for j in above] + [(row, n + k, 1.0) for k in own]
         excess.upper.append(limit)
-        excess.sides.append(Side(distance.name, 0.5, "unit of distance"))
+        excess.sides.append(Side(distance.name, 0.5, distance.unit))
         row += 1
     excess.A = np.zeros((row, n + len(excess.names)))
     for k, j, value in entries:
@@ -178,7 +177,7 @@ def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], t
 
     Raises
     ------
-    InputError
+    EmptyPolytopeError
         Where an implied row contradicts the others.
     """
     n = A.shape[1]
@@ -193,8 +192,7 @@ def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], t
         if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
             value = float(A[k, 0]) if constant else float(along @ rights)
             if not row.lower - FEASIBILITY <= value <= row.upper + FEASIBILITY:
-                raise InputError(f"{row.name} contradicts the other constraints: they fix it at {value:.6g}; "
-                                 "change or drop it")
+                raise EmptyPolytopeError
             implied.append(row.name)
             continue
         kept.append(k)

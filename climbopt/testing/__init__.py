@@ -9,7 +9,17 @@ from climbopt.testing.conformance import (
     check_not_a_number,
     check_report,
 )
-from climbopt.testing.generate import family_model, family_problem
+from climbopt.testing.generate import (
+    degenerate_problems,
+    family_model,
+    family_problem,
+    infeasible_problems,
+    problem_families,
+)
+from climbopt.testing.hock_schittkowski import HOCK_SCHITTKOWSKI, PublishedProblem
+from climbopt.testing.published import Accuracy, check_problem
+from climbopt.testing.symbolic import SymbolicFunctions
 
-__all__ = ["CASES", "Case", "check_bad_option", "check_case", "check_limits", "check_not_a_number", "check_report",
-           "family_model", "family_problem"]
+__all__ = ["CASES", "HOCK_SCHITTKOWSKI", "Accuracy", "Case", "PublishedProblem", "SymbolicFunctions",
+           "check_bad_option", "check_case", "check_limits", "check_not_a_number", "check_problem", "check_report",
+           "degenerate_problems", "family_model", "family_problem", "infeasible_problems", "problem_families"]

@@ -26,6 +26,7 @@ from climbopt.procedures.two_step import magnitude_form
 from climbopt.solution import Solution, Termination
 from climbopt.standard_form import Evaluation, Functions, StandardForm
 from climbopt.templates import Array
+from climbopt.testing.hock_schittkowski import Number
 
 RATIO_TOLERANCE = 1e-6
 MULTIPLIER_TOLERANCE = 1e-4
@@ -133,16 +134,19 @@ def check_case(backend: Backend, case: Case) -> None:
     np.testing.assert_allclose(x, case.x, atol=RATIO_TOLERANCE, rtol=0, err_msg=where)
     certificate = certify(form, x, claimed=solution.multipliers)
     assert certificate.passed, f"{where}: {certificate.residuals}"
-    expected = np.zeros(form.n + len(form.row_sides) + len(form.c_sides))
-    rows = Rows(form, x)
-    for k in range(expected.size):
-        names = {rows.side(k, upper=upper).name for upper in (False, True)}
-        expected[k] = sum(value for name, value in case.multipliers.items() if name in names)
+    expected = by_entry(form, x, case.multipliers)
     if solution.multipliers is not None:
         scale = max(1.0, float(np.abs(expected).max()))
         np.testing.assert_allclose(flat(solution.multipliers) / scale, expected / scale, atol=MULTIPLIER_TOLERANCE,
                                    rtol=0, err_msg=f"{where}: multipliers")
     check_report(backend, solution)
+
+
+def by_entry(form: StandardForm, x: Array, multipliers: Mapping[str, Number]) -> Array:
+    """Return multipliers given by name as bounds, rows and nonlinear rows in one vector; the others are 0."""
+    rows = Rows(form, x)
+    names = [{rows.side(k, upper=upper).name for upper in (False, True)} for k in range(rows.sides.size)]
+    return np.array([sum(float(value) for name, value in multipliers.items() if name in each) for each in names])
 
 
 def check_report(backend: Backend, solution: Solution) -> None:

@@ -1,0 +1,232 @@
+"""cvxpy: the exact convex program, through Clarabel or another conic solver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar
+
+import clarabel
+import cvxpy as cp
+import numpy as np
+
+from climbopt.backends.base import Options, OptionValue
+from climbopt.backends.cvxpy_model import Program, written
+from climbopt.errors import InputError, unknown_name
+from climbopt.solution import Solution, Termination
+from climbopt.standard_form import MixtureFunctions, StandardForm
+
+NATIVE_SHARE = 1e-6
+"""A conic solver's tolerances on gaps and residuals, as a share of the certificate's: f is flat around its minimum."""
+LEAST_NATIVE = 1e-12
+"""As far as Clarabel still gets in double precision."""
+REDUCED = 100.0
+"""Clarabel's looser tests, of an answer that it calls almost solved, as a multiple of those asked for."""
+PATIENT = {"min_terminate_step_length": 1e-8, "max_step_fraction": 0.95}
+"""Clarabel's defaults, 1e-4 and 0.99, give up on one problem in ten before these tolerances."""
+
+STATUS = {
+    "optimal": Termination.SOLVED,
+    "optimal_inaccurate": Termination.ALMOST_SOLVED,
+    "infeasible": Termination.INFEASIBLE,
+    "infeasible_inaccurate": Termination.INFEASIBLE,
+    "infeasible_or_unbounded": Termination.INFEASIBLE,
+    "unbounded": Termination.UNBOUNDED,
+    "unbounded_inaccurate": Termination.UNBOUNDED,
+    "user_limit": Termination.ITERATION_LIMIT,
+    "solver_error": Termination.FAILED,
+}
+"""CVXPY's statuses, for solvers whose own words are not read here."""
+SCS_LIMITS = {"max_iters": Termination.ITERATION_LIMIT, "time_limit_secs": Termination.TIME_LIMIT}
+"""Words in SCS's status, which CVXPY takes for an inaccurate solution."""
+CLARABEL_STATUS = {
+    "Solved": Termination.SOLVED,
+    "AlmostSolved": Termination.ALMOST_SOLVED,
+    "PrimalInfeasible": Termination.INFEASIBLE,
+    "AlmostPrimalInfeasible": Termination.INFEASIBLE,
+    "DualInfeasible": Termination.UNBOUNDED,
+    "AlmostDualInfeasible": Termination.UNBOUNDED,
+    "MaxIterations": Termination.ITERATION_LIMIT,
+    "MaxTime": Termination.TIME_LIMIT,
+    "InsufficientProgress": Termination.STALLED,
+    "CallbackTerminated": Termination.INTERRUPTED,
+    "NumericalError": Termination.FAILED,
+    "Unsolved": Termination.FAILED,
+}
+"""Clarabel's own, which say more."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """A conic solver's names of what all have."""
+
+    iterations: str
+    seconds: str
+    tolerances: tuple[str, ...]
+
+
+NATIVE = {
+    "CLARABEL": Native("max_iter", "time_limit", ("tol_gap_abs", "tol_gap_rel", "tol_feas")),
+    "SCS": Native("max_iters", "time_limit_secs", ("eps_abs", "eps_rel")),
+}
+"""Other solvers run at their own tolerances, and take limits only by their own names."""
+
+
+@dataclass(frozen=True)
+class CvxpyConvex:
+    """Problems that CVXPY's rules prove convex, as conic programs.
+
+    Native settings: Clarabel's tol_gap_abs, tol_gap_rel and tol_feas (SCS's eps_abs and eps_rel) at `NATIVE_SHARE`
+    times the tolerance, no less than `LEAST_NATIVE`; what Clarabel calls almost solved meets `REDUCED` times that,
+    and it goes on where it would stop for short steps (`PATIENT`). The option `solver` names another installed solver;
+    every other option is that solver's own.
+    """
+
+    name: ClassVar[str] = "cvxpy"
+
+    @property
+    def version(self) -> str:
+        """Version of CVXPY, then of Clarabel."""
+        return _version("CLARABEL")
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """CVXPY's rules must prove every part convex."""
+        program = written(form, named=False)
+        if isinstance(program, str):
+            return f"cvxpy takes mixtures that can be written in CVXPY, and here {program}; use ipopt"
+        return None if program.problem.is_dcp() else (
+            f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic program "
+            "could only be its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; "
+            "use scip for the global optimum or ipopt for a local one")
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return the global minimum."""
+        began = time.perf_counter()
+        solver, settings = _settings(options)
+
+        def solution(termination: Termination, words: str, answer: Any = None) -> Solution:
+            x = multipliers = iterations = None
+            if answer is not None and not isinstance(program, str):
+                x, iterations = answer.primal_vars.get(program.quantities.x.id), answer.attr.get("num_iters")
+                if x is not None and not np.isfinite(x).all():
+                    x, termination = None, Termination.NOT_A_NUMBER
+                multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
+            return Solution(x, multipliers, termination, words, self.name, _version(solver), iterations, None,
+                            time.perf_counter() - began)
+
+        reason, program = self.refusal(form), written(form, named=False)
+        if reason is not None or isinstance(program, str):
+            return solution(Termination.FAILED, str(reason))
+        try:
+            data, chain, inverse = program.problem.get_problem_data(solver, solver_opts=settings)
+        except cp.SolverError as error:
+            raise InputError(f"solver '{solver}' cannot take this problem: {error}; CLARABEL can") from None
+        if options.time_limit is not None:
+            settings[NATIVE[solver].seconds] = options.time_limit - (time.perf_counter() - began)
+            if settings[NATIVE[solver].seconds] <= 0:
+                return solution(Termination.TIME_LIMIT, "time limit")
+        try:
+            raw = chain.solve_via_data(program.problem, data, warm_start=False, verbose=False, solver_opts=settings)
+        except (AttributeError, TypeError, ValueError) as error:
+            if solver == "CLARABEL" or not options.native:
+                return solution(Termination.FAILED, str(error))
+            raise InputError(f"solver '{solver}' refuses {dict(options.native)}: {error}") from None
+        except cp.SolverError as error:
+            return solution(Termination.FAILED, str(error))
+        answer = chain.invert(raw, inverse)
+        return solution(*_termination(solver, raw, answer.status), answer)
+
+
+def _settings(options: Options) -> tuple[str, dict[str, Any]]:
+    """Return the solver's name and its own settings; raises InputError for a solver or option that there is not."""
+    native = dict(options.native)
+    solver = str(native.pop("solver", "CLARABEL")).upper()
+    if solver not in cp.installed_solvers():
+        raise unknown_name("solver of backend 'cvxpy'", solver, cp.installed_solvers())
+    names = NATIVE.get(solver)
+    if names is None:
+        for limit in ("max_iterations", "time_limit"):
+            if getattr(options, limit) is not None:
+                raise InputError(f"{limit} is not known to be honoured by solver '{solver}'; give it by the solver's "
+                                 f"own name, or use one of {', '.join(NATIVE)}")
+        return solver, native
+    tolerance = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
+    settings: dict[str, Any] = dict.fromkeys(names.tolerances, tolerance)
+    if options.max_iterations is not None:
+        settings[names.iterations] = options.max_iterations
+    if solver == "CLARABEL":
+        _check(native)
+        settings |= PATIENT | {f"reduced_{name}": REDUCED * tolerance for name in names.tolerances}
+        settings["accept_unknown"] = True  # CVXPY would keep the point of a stalled solve to itself
+    return solver, settings | native
+
+
+def _check(native: Mapping[str, OptionValue]) -> None:
+    """Refuse what is no setting of Clarabel."""
+    settings = clarabel.DefaultSettings()
+    for name, value in native.items():
+        if not hasattr(settings, name):
+            raise unknown_name("option of Clarabel", name, [known for known in dir(settings) if known[0] != "_"])
+        try:
+            setattr(settings, name, value)
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"option {name} of Clarabel cannot be {value!r}: {error}") from None
+
+
+def _termination(solver: str, raw: Any, status: str) -> tuple[Termination, str]:
+    """Return why a solver stopped, and its own words."""
+    if solver == "CLARABEL":
+        return CLARABEL_STATUS.get(str(raw.status), Termination.FAILED), str(raw.status)
+    words = raw["info"]["status"] if solver == "SCS" else status  # "solved (inaccurate - reached max_iters)"
+    for limit, termination in SCS_LIMITS.items():
+        if limit in words:
+            return termination, words
+    return STATUS.get(status, Termination.FAILED), words
+
+
+def _version(solver: str) -> str:
+    """Return the versions of CVXPY and of a solver, where that is a package of its name."""
+    try:
+        return f"cvxpy {cp.__version__}, {solver} {version(solver.lower())}"
+    except PackageNotFoundError:
+        return f"cvxpy {cp.__version__}, {solver}"
+
+
+def _obstacle(form: StandardForm, program: Program) -> str:
+    """Return what is not convex by CVXPY's rules, and why."""
+    functions, quantities = form.functions, program.quantities
+    assert isinstance(functions, MixtureFunctions)  # or it would not have been written
+    what = "the objective is not" if not program.problem.objective.is_dcp() else _bent_row(form, program)
+    if not quantities.z.is_concave():
+        return f"{what}: {_bent_z(functions)}"
+    if quantities.losses is not None and not quantities.losses.is_convex():
+        return f"{what}: nor are the losses of law '{functions.response.model.law.name}'"
+    return what
+
+
+def _bent_row(form: StandardForm, program: Program) -> str:
+    """Return the first row that is not convex: a convex function has an upper limit, a concave one a lower limit."""
+    for k, side in enumerate(form.c_sides):
+        value = program.rows.value(np.array([form.n + len(form.row_sides) + k]))
+        if form.c_lower[k] == form.c_upper[k] and not value.is_affine():
+            return f"'{side.name}' is an equation that is not linear"
+        if (np.isfinite(form.c_upper[k]) and not value.is_convex()) or (
+                np.isfinite(form.c_lower[k]) and not value.is_concave()):
+            return f"'{side.name}' is not"
+    return "the constraints are not"
+
+
+def _bent_z(functions: MixtureFunctions) -> str:
+    """Return why z is not concave."""
+    response, model = functions.response, functions.response.model
+    name, middle = model.interaction.name, np.full(len(model.sources), 1 / len(model.sources))
+    if not model.templates.pair.second[1].is_zero:
+        return f"z of interaction '{name}' is not concave, since it multiplies ratios"
+    for target, weights in zip(model.targets, np.eye(len(model.targets)), strict=True):
+        curvature = np.diag(response.hessian(middle, weights))
+        if curvature.max() > 0:
+            return (f"z of '{target}' under interaction '{name}' is not concave in the ratio of "
+                    f"'{model.sources[int(np.argmax(curvature))]}', as with negative transfer")
+    return f"z of interaction '{name}' is not concave"

@@ -1,0 +1,115 @@
+"""cvxpy_dnlp: CVXPY's disciplined nonlinear programming, which differentiates anew, through Ipopt."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import cvxpy as cp
+import cyipopt
+import numpy as np
+
+from climbopt.backends.base import Options
+from climbopt.backends.cvxpy_model import written
+from climbopt.backends.ipopt import set_option
+from climbopt.solution import Solution, Termination
+from climbopt.standard_form import StandardForm
+from climbopt.templates import Array
+
+NATIVE_SHARE = 1e-6
+"""Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
+LEAST_NATIVE = 1e-12
+"""As far as Ipopt gets to on its way to the auxiliary variables that CVXPY adds."""
+
+STATUS = {
+    "optimal": Termination.SOLVED,
+    "optimal_inaccurate": Termination.ALMOST_SOLVED,
+    "infeasible": Termination.INFEASIBLE,
+    "unbounded": Termination.UNBOUNDED,
+    "user_limit": Termination.ITERATION_LIMIT,
+}
+"""What CVXPY makes of Ipopt's statuses, of which it keeps no more; its user_limit is of time where the time is up."""
+
+
+@dataclass(frozen=True)
+class CvxpyDnlp:
+    """Any smooth mixture problem through CVXPY's own differentiation and Ipopt.
+
+    z and L are variables of their own, joined to the ratios by equations. CVXPY hands on neither dual values nor
+    iterations on this path, and no point where Ipopt failed. Native settings: tol, constr_viol_tol, dual_inf_tol and
+    compl_inf_tol at `NATIVE_SHARE` times the tolerance, no less than `LEAST_NATIVE`; Ipopt's time limit counts
+    processor time. Any option of Ipopt may be given by its own name.
+    """
+
+    name: ClassVar[str] = "cvxpy_dnlp"
+
+    @property
+    def version(self) -> str:
+        """Version of CVXPY, then of Ipopt."""
+        return f"cvxpy {cp.__version__}, Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}"
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """CVXPY must be able to read the functions, and know that they are smooth."""
+        program = written(form, named=True)
+        if isinstance(program, str):
+            return f"cvxpy_dnlp takes mixtures that can be written in CVXPY, and here {program}; use ipopt"
+        return None if program.problem.is_dnlp() else "cvxpy_dnlp takes only what CVXPY knows to be smooth; use ipopt"
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a local minimum, reached from the form's start."""
+        began = time.perf_counter()
+
+        def solution(x: Array | None, termination: Termination, words: str) -> Solution:
+            return Solution(x, None, termination, words, self.name, self.version, None, None,
+                            time.perf_counter() - began)
+
+        settings = _settings(options)
+        reason, program = self.refusal(form), written(form, named=True)
+        if reason is not None or isinstance(program, str):
+            return solution(None, Termination.FAILED, str(reason))
+        if not program.start_at(form.start):
+            return solution(None, Termination.LEFT_DOMAIN, "the start is outside the law's domain")
+        if options.time_limit is not None:
+            settings["max_cpu_time"] = options.time_limit - (time.perf_counter() - began)
+            if settings["max_cpu_time"] <= 0:
+                return solution(None, Termination.TIME_LIMIT, "time limit")
+        problem, x = program.problem, program.quantities.x
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # CVXPY's remarks on statuses, which are told apart here
+                problem.solve(nlp=True, solver=cp.IPOPT, **settings)
+        except cp.SolverError as error:
+            return solution(None, Termination.FAILED, str(error))
+        status = STATUS.get(problem.status, Termination.FAILED)
+        if problem.status == "user_limit" and options.time_limit and time.perf_counter() - began >= options.time_limit:
+            status = Termination.TIME_LIMIT
+        point = None if x.value is None else np.array(x.value)
+        if point is not None and not np.isfinite(point).all():
+            point, status = None, Termination.NOT_A_NUMBER
+        return solution(point, status, str(problem.status))
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    """Return Ipopt's settings; raises InputError for an option that it does not take."""
+    native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
+    settings: dict[str, Any] = {
+        "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
+        "print_level": 0, "sb": "yes"}
+    if options.max_iterations is not None:
+        settings["max_iter"] = options.max_iterations
+    probe = cyipopt.Problem(n=1, m=0, problem_obj=_Probe())
+    for name, value in options.native.items():  # refused here by name, in CVXPY without
+        set_option(probe, name, value)
+    return settings | dict(options.native)
+
+
+class _Probe:
+    """A problem that is never solved: cyipopt checks options against one."""
+
+    def objective(self, x: Array) -> float:
+        return 0.0
+
+    def gradient(self, x: Array) -> Array:
+        return x

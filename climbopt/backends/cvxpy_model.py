@@ -1,0 +1,267 @@
+"""Mixture functions as a CVXPY problem over vectors: one law for all targets, one pair for all pairs that transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import cvxpy as cp
+import numpy as np
+import sympy as sp
+from scipy.sparse import csr_array, eye_array, vstack
+
+from climbopt.backends.cvxpy_expressions import UntranslatableError, Value, translate, varies
+from climbopt.expressions import entry
+from climbopt.model import Indices, MixtureModel, Response
+from climbopt.outer import Expression, PowerMean
+from climbopt.solution import Multipliers
+from climbopt.standard_form import Affine, MixtureFunctions, StandardForm
+from climbopt.standard_form.algebraic import transferring
+from climbopt.standard_form.parts import Placed
+from climbopt.templates import Array, Template
+
+
+@dataclass(frozen=True, eq=False)
+class Quantities:
+    """x, z and L in CVXPY.
+
+    Parameters
+    ----------
+    x : cvxpy.Variable, (n,)
+    z : cvxpy.Expression, (T,)
+    losses : cvxpy.Expression, (T,)
+        None where nothing depends on them.
+    z_positive : bool
+        Whether z is above 0 because the losses are defined nowhere else.
+    named : tuple of cvxpy.Constraint, or None
+        Equations that make z and L variables of their own; None where they are not.
+    """
+
+    x: cp.Variable
+    z: cp.Expression
+    losses: Value
+    z_positive: bool
+    named: tuple[cp.Constraint, ...] | None
+
+    @classmethod
+    def of(cls, functions: MixtureFunctions, x: cp.Variable, *, named: bool) -> Quantities:
+        """Return the quantities of x."""
+        equations: list[cp.Constraint] = []
+
+        def define(value: cp.Expression, positive: bool) -> cp.Expression:
+            if not named:
+                return value
+            variable = cp.Variable(value.shape, nonneg=positive)
+            equations.append(variable == value)
+            return variable
+
+        response, law = functions.response, functions.response.model.templates.loss
+        z_positive = functions.reads_losses and response.model.law.needs_positive_z
+        ratios = x if x.size == functions.offset.size else x[: functions.offset.size]
+        ratios = ratios if functions.scale == 1 else functions.scale * ratios
+        ratios = ratios + functions.offset if functions.offset.any() else ratios
+        z, losses = define(effective(response, ratios), z_positive), None
+        if functions.reads_losses:
+            values = _values(law, (z,), response.loss_arguments, z.shape)
+            losses = _vector(translate(law.expression, values), z.shape)
+            losses = define(losses, losses.is_nonneg())
+        return cls(x, z, losses, z_positive, tuple(equations) if named else None)
+
+    def affine(self, part: Affine, rows: Indices) -> cp.Expression:
+        """Return some of k functions that are affine in x, z and L."""
+        total = part.x_part[rows] @ self.x + part.constant[rows]
+        for coefficients, values in ((part.z_part[rows], self.z), (part.loss_part[rows], self.losses)):
+            if coefficients.nnz:
+                total = total + coefficients @ values
+        return total
+
+    def outer(self, placed: Placed) -> cp.Expression:
+        """Return an outer function of x, z and L."""
+        n, n_targets = self.x.size, self.z.size
+        if isinstance(placed.outer, PowerMean):
+            return self._power_mean(placed.outer, self.losses[placed.positions - n - n_targets])
+        entries = [self.x[k] if k < n else self.z[k - n] if k < n + n_targets else self.losses[k - n - n_targets]
+                   for k in placed.positions.tolist()]
+        if not isinstance(placed.outer, Expression):
+            return placed.outer.build(entries, {"exp": cp.exp, "log": cp.log, "sqrt": cp.sqrt})
+        signed = {symbol: self._signed(symbol, value)
+                  for symbol, value in zip(placed.outer.entries, entries, strict=True)}
+        return translate(placed.outer.expression.subs(signed), dict(zip(signed.values(), entries, strict=True)))
+
+    def _signed(self, symbol: sp.Symbol, value: cp.Expression) -> sp.Symbol:
+        """Return a symbol that says whether its quantity is never negative: ratios are not."""
+        kind, _ = entry(symbol)
+        known = kind == "r" or (kind == "z" and self.z_positive) or value.is_nonneg()
+        return sp.Dummy(str(symbol), real=True, nonnegative=True if known else None)
+
+    def _power_mean(self, mean: PowerMean, losses: cp.Expression) -> cp.Expression:
+        """Return a power mean of losses: a norm for cones, a smooth function where they are variables."""
+        p = mean.power
+        if p == 1:
+            return (mean.weights / mean.references) @ losses
+        if self.named is None:
+            return cp.pnorm(cp.multiply(mean.weights ** (1 / p) / mean.references, losses), p, approx=False)
+        return cp.exp(cp.log(mean.weights @ cp.exp(p * cp.log(cp.multiply(1 / mean.references, losses)))) / p)
+
+
+def _values(template: Template, variables: Iterable[Value], arguments: Iterable[Array], shape: tuple[int, ...],
+            at: tuple[Indices, ...] | None = None) -> dict[sp.Symbol, Value]:
+    """Return what the symbols of a template stand for; arguments broadcast to `shape`, at some indices of it."""
+    arrays = [np.broadcast_to(argument, shape) for argument in arguments]
+    return dict(zip(template.arguments, [*variables, *(a if at is None else a[at] for a in arrays)], strict=True))
+
+
+def _vector(value: Value, shape: tuple[int, ...]) -> cp.Expression:
+    """Return a value as a CVXPY expression, which a constant is not yet."""
+    return value if varies(value) else cp.Constant(np.broadcast_to(value, shape))
+
+
+def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
+    """Return z of each target, (T,), for ratios, (S,); only pairs that can give anything are in it."""
+    model, templates = response.model, response.model.templates
+    shape = (len(model.targets), len(model.sources))
+    own_ratios = ratios if model.sources == model.targets else _own(model) @ ratios
+    z = _vector(translate(templates.own.expression,
+                          _values(templates.own, (own_ratios,), response.own_arguments, shape[:1])), shape[:1])
+    i, j = np.nonzero(transferring(model))
+    if not i.size:
+        return z
+    values = _values(templates.pair, (own_ratios[i], ratios[j]), response.pair_arguments, shape, (i, j))
+    into = csr_array((np.ones(i.size), (i, np.arange(i.size))), shape=(shape[0], i.size))
+    return z + into @ _vector(translate(templates.pair.expression, values), i.shape)
+
+
+def _own(model: MixtureModel) -> csr_array:
+    """Return the matrix that picks each target's own ratio, 0 for a target that is no source; (T, S)."""
+    rows, columns = model.own_targets, model.own_sources
+    return csr_array((np.ones(rows.size), (rows, columns)), shape=(len(model.targets), len(model.sources)))
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """One CVXPY constraint, and where its dual values go.
+
+    Parameters
+    ----------
+    constraint : cvxpy.Constraint
+    positions : ndarray of int
+        In bounds, rows of A and entries of c put end to end.
+    sign : float
+        A multiplier is sign times the dual value: -1 for lower limits, whose dual values CVXPY gives as >= 0.
+    """
+
+    constraint: cp.Constraint
+    positions: Indices
+    sign: float
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Bounds, rows of A and entries of c put end to end, as functions of the quantities.
+
+    Parameters
+    ----------
+    quantities : Quantities
+    affine : Affine
+    curved : mapping of int to cvxpy.Expression
+        What is added to some of them.
+    """
+
+    quantities: Quantities
+    affine: Affine
+    curved: Mapping[int, cp.Expression]
+
+    @classmethod
+    def of(cls, form: StandardForm, functions: MixtureFunctions, quantities: Quantities) -> Rows:
+        """Return the rows of a form."""
+        linear = vstack([eye_array(form.n), form.polytope.A])
+        affine = Affine.build(form.n, quantities.z.size, linear.shape[0], x=linear).and_also(functions.constraints)
+        return cls(quantities, affine, {linear.shape[0] + k: quantities.outer(placed)
+                                        for k, placed in functions.curved_rows.items()})
+
+    def value(self, positions: Indices) -> cp.Expression:
+        """Return some of the rows; a curved one must be asked for alone."""
+        value = self.quantities.affine(self.affine, positions)
+        return value + self.curved[int(positions[0])] if int(positions[0]) in self.curved else value
+
+    def limits(self, lower: Array, upper: Array) -> Iterator[Limit]:
+        """Yield equations, lower and upper limits, all rows of a kind in one constraint but for the curved."""
+        plain = np.setdiff1d(np.arange(lower.size), list(self.curved))
+        for group in (plain, *(np.array([k]) for k in self.curved)):
+            low, high = lower[group], upper[group]
+            for chosen, relation, limit, sign in (
+                    (group[low == high], cp.Expression.__eq__, lower, 1.0),
+                    (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, lower, -1.0),
+                    (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, upper, 1.0)):
+                if chosen.size:
+                    yield Limit(relation(self.value(chosen), limit[chosen]), chosen, sign)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A standard form in CVXPY."""
+
+    quantities: Quantities
+    rows: Rows
+    limits: tuple[Limit, ...]
+    problem: cp.Problem
+
+    def start_at(self, x: Array) -> bool:
+        """Set every variable to its value at x; False where some have none."""
+        self.quantities.x.save_value(x)
+        with np.errstate(all="ignore"):
+            for equation in self.quantities.named or ():
+                variable, value = equation.args
+                variable.save_value(value.value)
+        return all(np.isfinite(variable.value).all() for variable in self.problem.variables())
+
+    def multipliers(self, form: StandardForm, duals: Mapping[int, Array]) -> Multipliers | None:
+        """Return the multipliers for the dual values by a constraint's id; None where some are missing."""
+        n, k = form.n, form.n + len(form.row_sides)
+        values = np.zeros(k + len(form.c_sides))
+        for limit in self.limits:
+            dual = duals.get(limit.constraint.id)
+            if dual is None or not np.isfinite(dual).all():
+                return None
+            values[limit.positions] += limit.sign * np.ravel(dual)
+        return Multipliers(values[:n], values[n:k], values[k:])
+
+
+_WRITTEN: WeakKeyDictionary[StandardForm, dict[bool, Program | str]] = WeakKeyDictionary()
+
+
+def written(form: StandardForm, *, named: bool) -> Program | str:
+    """Return a form in CVXPY, or why it cannot be written so; a form is written once.
+
+    Parameters
+    ----------
+    form : StandardForm
+    named : bool
+        Whether z and L are variables of their own, joined to the ratios by equations, for solvers that take those.
+    """
+    known = _WRITTEN.setdefault(form, {})
+    if named not in known:
+        try:
+            known[named] = _program(form, named)
+        except UntranslatableError as error:
+            known[named] = str(error)
+    return known[named]
+
+
+def _program(form: StandardForm, named: bool) -> Program:
+    """Return a form in CVXPY."""
+    functions = form.functions
+    if not isinstance(functions, MixtureFunctions):
+        raise UntranslatableError("its functions are code, which CVXPY cannot read")
+    quantities = Quantities.of(functions, cp.Variable(form.n), named=named)
+    f = functions.objective
+    parts = Affine.build(form.n, f.z_part.size, 1, x=f.x_part[None, :], z=f.z_part[None, :], loss=f.loss_part[None, :],
+                         constant=np.array([f.constant]))
+    objective = cp.sum(quantities.affine(parts, np.zeros(1, dtype=np.intp)))
+    objective = objective if f.curved is None else objective + quantities.outer(f.curved)
+    rows, polytope = Rows.of(form, functions, quantities), form.polytope
+    limits = tuple(rows.limits(np.concatenate([polytope.x_lower, polytope.a_lower, form.c_lower]),
+                               np.concatenate([polytope.x_upper, polytope.a_upper, form.c_upper])))
+    return Program(quantities, rows, limits, cp.Problem(
+        cp.Minimize(objective), [*(quantities.named or ()), *(limit.constraint for limit in limits)]))
