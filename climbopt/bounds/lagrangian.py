@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import sympy as sp
@@ -113,7 +113,10 @@ class Lagrangian:
             raise NoRelaxationError(f"law '{law}' is not proved convex in z")
         if not (proofs.loss_decreasing or proofs.loss_increasing):
             raise NoRelaxationError(f"law '{law}' is not proved monotone in z")
-        return np.where(on, 1.0 if proofs.loss_decreasing else -1.0, np.where(self.z_part > 0, -1.0, 1.0))
+        falls = np.where(on, 1.0 if proofs.loss_decreasing else -1.0, np.where(self.z_part > 0, -1.0, 1.0))
+        if (on & (falls * self.z_part > 0)).any():
+            raise NoRelaxationError("a z is wanted larger by its loss and smaller by a constraint that is active")
+        return falls
 
     @cached_property
     def root(self) -> Box:
@@ -251,6 +254,7 @@ def lagrangian(form: StandardForm, multipliers: Array) -> Lagrangian:
                       f.constant + float(multipliers @ (c.constant - limit)), fixed)
 
 
+@lru_cache(maxsize=64)
 def _with_rest(gate: Template, total: float) -> Template:
     """Return gate(r_i) (total - r_i)."""
     return Template(gate.expression * (sp.Float(total, 17) - r_i), (r_i,), gate.parameters)

@@ -14,8 +14,13 @@ import numpy as np
 from climbopt.bounds.envelopes import Envelopes, Separable, envelopes
 from climbopt.bounds.lagrangian import Box, Lagrangian
 from climbopt.bounds.oracle import ROUNDING
-from climbopt.polytope import Polytope
+from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.templates import Array
+
+DOMAIN_ROUNDS = 5
+"""Linear programs that look for a point in the law's domain."""
+OUTSIDE = 1e-8
+"""The largest least Z of a box without a point in the domain is below minus this, beyond what HiGHS is off by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +58,39 @@ class Relaxation:
 
 def relax(lagrangian: Lagrangian, box: Box, reference: Array) -> Relaxation:
     """Return the relaxation on a box that is closer to the Lagrangian at a reference point than its alternatives."""
-    wrong = (lagrangian.z_part * lagrangian.falls > 0) & (lagrangian.loss_part != 0)
     made = envelopes(lagrangian, box, reference)
-    if wrong.any():
-        raise ValueError("z counts against the loss")
     return Relaxation(lagrangian, box, made.separable, _gaps(lagrangian, made, reference))
+
+
+def inside_domain(relaxation: Relaxation, polytope: Polytope, x: Array) -> Array | None:
+    """Return a point where every Z that a law needs above 0 is, or x where none is found; None where there is none.
+
+    Maximises the least Z by linear programs: Z is concave, so that its tangents bound it from above.
+    """
+    lagrangian = relaxation.lagrangian
+    counted = (lagrangian.loss_part != 0) & (lagrangian.falls > 0)
+    if not (lagrangian.response.model.law.needs_positive_z and counted.any()):
+        return x
+    n, scale = lagrangian.functions.offset.size, lagrangian.functions.scale
+    best, at = -np.inf, x
+    for _ in range(DOMAIN_ROUNDS):
+        z, jacobian = relaxation.separable.slopes(lagrangian.cumulative(at))
+        least = float(z[counted].min())
+        if least > best:
+            best, x = least, at
+        if best > 0:
+            return x
+        slopes = np.zeros((int(counted.sum()), at.size))
+        slopes[:, :n] = scale * jacobian[counted]
+        constant = z[counted] - slopes @ at
+        try:
+            end = polytope.largest_minimum(constant, slopes)
+        except EmptyPolytopeError:
+            return None
+        if float((constant + slopes @ end).min()) < -OUTSIDE:
+            return None
+        at = at + 0.999 * (end - at)
+    return x
 
 
 def _gaps(lagrangian: Lagrangian, made: Envelopes, reference: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from climbopt.bounds.curvature import LeastHessian
 from climbopt.bounds.lagrangian import Box
 from climbopt.bounds.oracle import Convex, Minimum, Tilted, boxed, minimise
+from climbopt.model import Indices
 from climbopt.polytope import Polytope
 from climbopt.templates import Array
 
@@ -57,7 +58,7 @@ def by_costs(box: Box, minimum: Minimum, upper: float) -> Box | None:
     gap = upper - minimum.lower
     if gap < 0:
         return None
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         reach = gap / np.abs(minimum.reduced) * (1 + 1e-9) + SLACK
     low = np.where(minimum.reduced < 0, np.maximum(box.lower, box.upper - reach), box.lower)
     high = np.where(minimum.reduced > 0, np.minimum(box.upper, box.lower + reach), box.upper)
@@ -84,13 +85,15 @@ def by_curvature(box: Box, minimum: Minimum, least: LeastHessian, upper: float) 
     return None if (low > high).any() else Box(low, high)
 
 
-def by_levels(box: Box, polytope: Polytope, functions: Convex, minimum: Minimum, upper: float, which: Array,
+def by_levels(box: Box, polytope: Polytope, functions: Convex, minimum: Minimum, upper: float, which: Indices,
               time_is_up: Callable[[], bool]) -> Box | None:
     """Return the box tightened by the level set of a convex function that is below the Lagrangian.
 
     For any mu > 0 and every point with functions(y) <= upper, mu s y_j >= min_y (mu s y_j + functions(y)) - upper.
     """
     lower, high = box.lower.copy(), box.upper.copy()
+    if not np.isfinite(upper - minimum.lower):
+        return box
     gap = max(upper - minimum.lower, 1e-14 * max(1.0, abs(upper)))
     for j in which.tolist():
         for sign in (1.0, -1.0):
