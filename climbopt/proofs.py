@@ -60,6 +60,12 @@ class Proofs:
         return slope is not None and bool((slope.upper <= 0).all())
 
     @cached_property
+    def loss_increasing(self) -> bool:
+        """Whether every law rises with z where it is defined."""
+        slope = self._loss(self.response.model.templates.loss.slopes, 1)
+        return slope is not None and bool((slope.lower >= 0).all())
+
+    @cached_property
     def losses_convex(self) -> bool:
         """Whether every loss is convex in the ratios: law convex, and z affine or (z concave and law decreasing)."""
         return self.loss_convex and (self.z_affine or (self.z_concave and self.loss_decreasing))

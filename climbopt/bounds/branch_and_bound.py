@@ -1,0 +1,229 @@
+"""Branch and bound, best first: how far below a feasible value any point of a problem can be."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from climbopt.bounds.incumbents import Incumbent, balanced, judged, local, multistart
+from climbopt.bounds.lagrangian import Lagrangian, lagrangian
+from climbopt.bounds.node import Examination, Node
+from climbopt.bounds.oracle import ROUNDING
+from climbopt.standard_form import StandardForm
+from climbopt.templates import Array
+
+ROOT_LEVELS, NODE_LEVELS = 30, 1
+"""Rounds of tightening by level sets at the root and at other nodes."""
+RESTS_ON = ("branch and bound on convex relaxations derived from the templates; the Frank-Wolfe bound on each box; "
+            "float64 arithmetic")
+RESTS_ON_MULTIPLIERS = ("branch and bound on convex relaxations of the Lagrangian with fixed multipliers of the "
+                        "nonlinear rows; the Frank-Wolfe bound on each box; float64 arithmetic")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where branch and bound has got to.
+
+    Parameters
+    ----------
+    lower, upper : float
+        lower <= f* <= upper so far.
+    nodes : int
+        Boxes examined.
+    open : int
+        Boxes that wait.
+    seconds : float
+    """
+
+    lower: float
+    upper: float
+    nodes: int
+    open: int
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """upper - lower."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """lower <= f* <= upper.
+
+    Parameters
+    ----------
+    lower, upper : float
+        -inf and inf where nothing was found.
+    x : ndarray, (n,), or None
+        The point whose objective is `upper`: feasible in its linear rows, and in the others within 1e-7.
+    rests_on : str
+        What the lower bound assumes.
+    nodes : int
+        Boxes examined.
+    seconds : float
+    stopped : str
+        gap, time, interrupted, or exhausted: every box that is left is too small to be cut.
+    multipliers : ndarray, (k,)
+        Those of the Lagrangian that was bounded, >= 0 for upper and <= 0 for lower limits of the nonlinear rows.
+    leaves : tuple of Node
+        Boxes that cover every point which may be better than `upper` by more than the gap.
+    """
+
+    lower: float
+    upper: float
+    x: Array | None
+    rests_on: str
+    nodes: int
+    seconds: float
+    stopped: str
+    multipliers: Array
+    leaves: tuple[Node, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """upper - lower."""
+        return self.upper - self.lower
+
+    @property
+    def relative_gap(self) -> float | None:
+        """gap / |upper|; None where that is no number."""
+        return self.gap / abs(self.upper) if self.upper and np.isfinite(self.gap) else None
+
+
+def enclose(form: StandardForm, *, gap: float = 1e-6, time_limit: float = 60.0, jobs: int = 1,
+            incumbent: Array | None = None, multipliers: Array | None = None,
+            progress: Callable[[Progress], None] | None = None) -> Enclosure:
+    """Return bounds of a problem's optimum, reached by branch and bound.
+
+    Parameters
+    ----------
+    form : StandardForm
+    gap : float
+        Relative gap to stop at.
+    time_limit : float
+        Seconds; the bound reached by then is as valid as any.
+    jobs : int
+        Processes that examine boxes.
+    incumbent : ndarray, (n,), optional
+        A point to start from, beside those of local solves.
+    multipliers : ndarray, (k,), optional
+        Of the nonlinear rows; those of the best local solution by default. Any are valid, good ones bound better.
+    progress : callable, optional
+        Called with a Progress after each step.
+
+    Raises
+    ------
+    NoRelaxationError
+        Where the problem has no relaxation here.
+    """
+    began = time.perf_counter()
+
+    def time_is_up() -> bool:
+        return time.perf_counter() - began > time_limit
+
+    best = multistart(form, time_is_up)
+    if incumbent is not None:
+        given = judged(form, incumbent)
+        best = replace(given, multipliers=best.multipliers) if given.value < best.value else best
+    chosen = best.multipliers if multipliers is None else np.asarray(multipliers, dtype=float)
+    mu = balanced(form, form.start if best.x is None else best.x, chosen)
+    search = _Search(form, lagrangian(form, mu), best, gap, began + time_limit, jobs, progress, began)
+    stopped = search.run()
+    leaves = (*search.closed, *(node for _, _, node in search.open))
+    return Enclosure(search.lower, search.best.value, search.best.x, RESTS_ON_MULTIPLIERS if mu.any() else RESTS_ON,
+                     search.nodes, time.perf_counter() - began, stopped, mu, leaves)
+
+
+def _examined(lagrangian: Lagrangian, node: Node, best: Incumbent, gap: float, deadline: float, levels: int
+              ) -> Node | None:
+    """Return what is left of a node."""
+    anchor = node.x if best.x is None else best.x
+    return Examination(lagrangian, best.value, gap, deadline).run(node, anchor, levels)
+
+
+@dataclass(eq=False)
+class _Search:
+    """The state of one branch and bound."""
+
+    form: StandardForm
+    lagrangian: Lagrangian
+    best: Incumbent
+    gap: float
+    deadline: float
+    jobs: int
+    progress: Callable[[Progress], None] | None
+    began: float
+    open: list[tuple[float, int, Node]] = field(default_factory=list)
+    closed: list[Node] = field(default_factory=list)
+    nodes: int = 0
+    order: Iterator[int] = field(default_factory=count)
+
+    @property
+    def tolerance(self) -> float:
+        """The gap in the objective's unit."""
+        return self.gap * abs(self.best.value) if np.isfinite(self.best.value) else 0.0
+
+    @property
+    def lower(self) -> float:
+        """The least bound of the boxes that are left; where none is, the incumbent's value less its rounding error."""
+        rounding = ROUNDING * abs(self.best.value) if np.isfinite(self.best.value) else 0.0
+        least = min((node.lower for node in self.closed), default=np.inf)
+        return float(min(self.open[0][0] if self.open else np.inf, least, self.best.value - rounding))
+
+    def run(self) -> str:
+        """Examine boxes until the gap is closed, time is up or nothing is left; return why it stopped."""
+        x = self.lagrangian.polytope.interior_point() if self.best.x is None else self.best.x
+        heapq.heappush(self.open, (-np.inf, next(self.order), Node(self.lagrangian.root, x, -np.inf)))
+        try:
+            with Parallel(n_jobs=self.jobs) as workers:
+                self._step(workers, [self.open[0][2]], ROOT_LEVELS)
+                while self.open:
+                    if self.lower >= self.best.value - self.tolerance:
+                        return "gap"
+                    if time.perf_counter() > self.deadline:
+                        return "time"
+                    parents = [node for _, _, node in heapq.nsmallest(self.jobs, self.open)]
+                    self._step(workers, [child for node in parents for child in node.children()], NODE_LEVELS,
+                               replaced=len(parents))
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "gap" if self.lower >= self.best.value - self.tolerance else "exhausted"
+
+    def _step(self, workers: Parallel, nodes: list[Node], levels: int, replaced: int = 1) -> None:
+        """Examine boxes that take the place of the best open ones."""
+        arguments = (self.best, self.tolerance, self.deadline, levels)
+        left = list(workers(delayed(_examined)(self.lagrangian, node, *arguments) for node in nodes)
+                    if self.jobs > 1 else (_examined(self.lagrangian, node, *arguments) for node in nodes))
+        for _ in range(replaced):  # only now: an interruption in between leaves them where they were
+            heapq.heappop(self.open)
+        for node in left:
+            self.nodes += 1
+            if node is not None:
+                self._offer(node.x)
+                self._keep(node)
+        if self.progress is not None:
+            self.progress(Progress(self.lower, self.best.value, self.nodes, len(self.open),
+                                   time.perf_counter() - self.began))
+
+    def _keep(self, node: Node) -> None:
+        """File a box: for later, or with those that are done."""
+        if node.lower >= self.best.value - self.tolerance or not node.can_be_cut:
+            self.closed.append(node)
+        else:
+            heapq.heappush(self.open, (node.lower, next(self.order), node))
+
+    def _offer(self, x: Array) -> None:
+        """Take a point as incumbent where it is better; from one that nearly is, a local solve goes first."""
+        found = judged(self.form, x)
+        if found.value < self.best.value - self.tolerance:
+            better = local(self.form, x)
+            found = better if better.value < found.value else found
+        if found.value < self.best.value:
+            self.best = found

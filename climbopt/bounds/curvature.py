@@ -1,0 +1,204 @@
+"""A lower bound of the Hessian of a function of z on a box, and the least diagonal that makes it positive semidefinite.
+
+The Hessian of on_z'z + sum_i w_i (z_i - p_i)^2 / 2 is J'WJ + sum_i u_i Hess z_i with u = on_z + w (z - p). With
+J_i = c_i + e_i, abs(e_i) <= r_i, any 0 < t_i <= 1 gives
+
+    J_i J_i' >= (1 - t_i) c_i c_i' - (1/t_i - 1) e_i e_i',    e_i e_i' <= diag(r_ij (r_i's) / s_j),  s > 0
+
+and the other part is enclosed by intervals, its uncertain cross terms U replaced by -diag((U s)_j / s_j).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from climbopt.bounds.lagrangian import Box, Lagrangian
+from climbopt.intervals import Interval
+from climbopt.templates import Array
+
+CELLS = 4
+"""Pieces that a range of one ratio is cut into, for tighter enclosures of sums of curvatures."""
+ROUNDING = 1e-13
+"""Share of a matrix's size that its computed eigenvalues may be off by."""
+NARROW = 1e-3
+"""Least scale of a direction, as a share of the widest one."""
+
+
+@dataclass(frozen=True, eq=False)
+class LeastHessian:
+    """A symmetric matrix that a Hessian is at least, on the directions that keep the equations.
+
+    Parameters
+    ----------
+    matrix : ndarray, (n, n)
+    scales : ndarray, (n,)
+        Of the directions: the box's widths, none too small.
+    equations : ndarray, (k, n)
+    """
+
+    matrix: Array
+    scales: Array
+    equations: Array
+
+    def spectrum(self) -> tuple[Array, Array]:
+        """Return eigenvalues and vectors of the scaled matrix on the equations' null space."""
+        scaled = self.matrix * np.outer(self.scales, self.scales)
+        basis = linalg.null_space(self.equations * self.scales) if len(self.equations) else np.eye(self.scales.size)
+        values, vectors = linalg.eigh(basis.T @ scaled @ basis)
+        return values, basis @ vectors
+
+    def shift(self) -> Array:
+        """Return a diagonal, (n,), that makes the matrix positive semidefinite there, of small weighted sum.
+
+        With the negative part sum_k l_k v_k v_k' of the scaled matrix, either diag(sum_k l_k |v_k| |v_k|_1) or its
+        largest eigenvalue throughout.
+        """
+        values, vectors = self.spectrum()
+        size = float(np.abs(values).max(initial=0.0))
+        negative = np.maximum(-values, 0.0)
+        if values.size == 0 or negative.max() == 0:
+            return np.zeros(self.scales.size)
+        spread = np.abs(vectors)
+        apart = spread @ (negative * spread.sum(axis=0))
+        even = np.full(self.scales.size, negative.max())
+        chosen = apart if apart.sum() < even.sum() else even
+        return np.asarray((chosen + ROUNDING * values.size * size) / self.scales**2)
+
+    def shifted(self, shift: Array) -> LeastHessian:
+        """Return the matrix with a diagonal added."""
+        return LeastHessian(self.matrix + np.diag(shift), self.scales, self.equations)
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Enclosures of dz/drho, (T, S), on a box: center and radius."""
+
+    center: Array
+    radius: Array
+
+
+def enclose_jacobian(lagrangian: Lagrangian, box: Box) -> Slopes | None:
+    """Return enclosures of dz/drho on a box; None where they are not finite."""
+    model = lagrangian.response.model
+    low, high = lagrangian.cumulative(box.lower), lagrangian.cumulative(box.upper)
+    own_low, own_high = lagrangian.own(low), lagrangian.own(high)
+    own = Interval.of(np.zeros(own_low.size), 0.0)
+    for own_piece in lagrangian.own_pieces:
+        own = own + own_piece.function.enclose_slopes(own_low, own_high) * own_piece.coefficient
+    shape = (own_low.size, low.size)
+    lower, upper = np.zeros(shape), np.zeros(shape)
+    for piece in lagrangian.pieces:
+        gate = piece.gate.range(own_low[:, None], own_high[:, None]) if piece.gated else 1.0
+        source = piece.source.range(low[None, :], high[None, :]) if piece.sourced else 1.0
+        if piece.sourced:
+            part = piece.source.enclose_slopes(low[None, :], high[None, :]) * gate * piece.coefficient
+            part = part.broadcast_to(shape)
+            lower, upper = lower + part.lower, upper + part.upper
+        if piece.gated:
+            steep = piece.gate.enclose_slopes(own_low[:, None], own_high[:, None])
+            if piece.summed:
+                total = lagrangian.sums(piece, box)
+                own = own + (steep * Interval(total.lower[:, None], total.upper[:, None])).sum(1)
+            else:
+                own = own + (steep * source * piece.coefficient).broadcast_to(shape).sum(1)
+    i, j = model.own_targets, model.own_sources
+    lower[i, j] += own.lower[i]
+    upper[i, j] += own.upper[i]
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        return None
+    center = 0.5 * (lower + upper)
+    return Slopes(center, np.maximum(0.5 * (upper - lower), 0.0) + 1e-15 * np.abs(center))
+
+
+def least_hessian(lagrangian: Lagrangian, box: Box, slopes: Slopes, weights: Array, on_z: Interval
+                  ) -> LeastHessian | None:
+    """Return what J'WJ + sum_i u_i Hess z_i is at least on a box; None where that is not finite.
+
+    Parameters
+    ----------
+    slopes : Slopes
+        Of z on the box.
+    weights : ndarray, (T,)
+        The diagonal of W, 0 or more.
+    on_z : Interval, (T,)
+        Enclosures of u.
+    """
+    n, ratios = box.lower.size, lagrangian.functions.offset.size
+    widths = np.maximum(box.width, NARROW * box.width.max(initial=0.0))
+    scales = np.where(widths > 0, widths, 1.0)
+    matrix = _curvature_of_z(lagrangian, box, on_z, scales[:ratios])
+    if matrix is None:
+        return None
+    if weights.any():
+        matrix += _gram(slopes, weights, scales[:ratios])
+    wide = np.zeros((n, n))
+    wide[:ratios, :ratios] = lagrangian.functions.scale**2 * matrix
+    polytope = lagrangian.polytope
+    return LeastHessian(wide, scales, polytope.dense[polytope.equation])
+
+
+def _gram(slopes: Slopes, weights: Array, s: Array) -> Array:
+    """Return a matrix that J'WJ is at least, for J within its enclosure; (S, S)."""
+    center, radius = slopes.center, slopes.radius
+    scaled, normal = center * s, s / np.sqrt(s @ s)
+    certain = np.sqrt(((scaled - np.outer(scaled @ normal, normal)) ** 2).sum(axis=1))
+    doubt = np.sqrt(((radius * s) ** 2).sum(axis=1))
+    lost = np.where(certain > 0, np.minimum(doubt / np.where(certain > 0, certain, 1.0), 1.0), 1.0)
+    lost = np.maximum(lost, 1e-12)
+    matrix: Array = (center.T * (weights * (1.0 - lost))) @ center
+    matrix[np.diag_indices(s.size)] -= (weights * (1.0 / lost - 1.0) * (radius @ s)) @ radius / s
+    return matrix
+
+
+def _curvature_of_z(lagrangian: Lagrangian, box: Box, on_z: Interval, s: Array) -> Array | None:
+    """Return a lower bound of sum_i on_z_i Hess z_i by the cumulative ratios; None where it is not finite."""
+    model = lagrangian.response.model
+    low, high = lagrangian.cumulative(box.lower), lagrangian.cumulative(box.upper)
+    i, j = model.own_targets, model.own_sources
+    cells = np.linspace(low, high, CELLS + 1)
+    below, above = cells[:-1], cells[1:]
+    own_below, own_above = (np.stack([lagrangian.own(edge) for edge in edges]) for edges in (below, above))
+    own_low, own_high = lagrangian.own(low)[:, None], lagrangian.own(high)[:, None]
+    diagonal, cross, doubt = np.zeros(low.size), np.zeros((low.size,) * 2), np.zeros((low.size,) * 2)
+    column = Interval(on_z.lower[:, None], on_z.upper[:, None])
+    on_own = np.zeros(own_below.shape)
+    for own_piece in lagrangian.own_pieces:
+        bent = own_piece.function.enclose_curvatures(own_below, own_above) * (on_z * own_piece.coefficient)
+        on_own = on_own + bent.broadcast_to(own_below.shape).lower
+    for piece in lagrangian.pieces:
+        c = column * piece.coefficient
+        shape = (CELLS, *piece.coefficient.shape)
+        if not piece.gated:
+            if piece.sourced:
+                bent = piece.source.enclose_curvatures(below[:, None, :], above[:, None, :]) * c
+                diagonal += bent.broadcast_to(shape).sum(1).lower.min(axis=0)
+            continue
+        bent = piece.gate.enclose_curvatures(own_below[:, :, None], own_above[:, :, None])
+        if not piece.sourced:
+            on_own = on_own + (bent * c).broadcast_to(shape).sum(2).lower
+            continue
+        source = piece.source.range(low[None, :], high[None, :])
+        gate = piece.gate.range(own_low, own_high)
+        if piece.summed:
+            total = lagrangian.sums(piece, box) * on_z
+            on_own = on_own + (bent * Interval(total.lower[:, None], total.upper[:, None])).broadcast_to(
+                (*own_below.shape, 1)).lower[:, :, 0]
+        else:
+            on_own = on_own + (bent * c * source).broadcast_to(shape).sum(2).lower
+        part = gate * piece.source.enclose_curvatures(low[None, :], high[None, :]) * c
+        diagonal += part.broadcast_to(c.lower.shape).sum(0).lower
+        product = (piece.gate.enclose_slopes(own_low, own_high)
+                   * piece.source.enclose_slopes(low[None, :], high[None, :]) * c).broadcast_to(c.lower.shape)
+        middle, half = 0.5 * (product.lower + product.upper), 0.5 * (product.upper - product.lower)
+        for values, target in ((middle, cross), (half, doubt)):
+            square = np.zeros_like(target)
+            square[j] = values[i]
+            target += square + square.T
+    diagonal[j] += on_own.min(axis=0)[i]
+    if not (np.isfinite(diagonal).all() and np.isfinite(cross).all() and np.isfinite(doubt).all()):
+        return None
+    cross[np.diag_indices_from(cross)] += diagonal - (doubt @ s) / s
+    return cross
