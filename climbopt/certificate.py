@@ -103,6 +103,14 @@ class Certificate:
         None where nothing is proved.
     gap_rests_on : str or None
         What the lower bound assumes.
+    rigor : str or None
+        Arithmetic of the bound, where a global one was asked for: float or ball.
+    nodes : int or None
+        Boxes that branch and bound examined for it.
+    bound_seconds : float or None
+        Wall time of that.
+    no_bound : str or None
+        Why a global bound that was asked for cannot be had.
     """
 
     verdict: Verdict
@@ -119,6 +127,10 @@ class Certificate:
     gap: float | None
     relative_gap: float | None
     gap_rests_on: str | None
+    rigor: str | None = None
+    nodes: int | None = None
+    bound_seconds: float | None = None
+    no_bound: str | None = None
 
 
 def repair(form: StandardForm, x: Array) -> Array:

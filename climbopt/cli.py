@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from climbopt.backends import Options, OptionValue
+    from climbopt.bounds import Progress
     from climbopt.fitting import Score
-    from climbopt.fitting.estimate import Progress
+    from climbopt.fitting.estimate import Progress as Counted
+    from climbopt.optimum import Effort, Rigor
     from climbopt.reports.json import Value
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -31,6 +33,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
 JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
 TOLERANCE = Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")]
+GAP = Annotated[float, typer.Option(help="Relative gap to the best of all mixtures that the global bound is to reach.")]
+RIGOR = Annotated[str, typer.Option(help="Arithmetic of the global bound: float, or ball for a proof.")]
 
 
 def main() -> None:
@@ -121,7 +125,11 @@ def solve(
     ranges: Annotated[str | None, typer.Option(metavar="SHARE", help="Also how far each ratio can go while the "
                                                                      "objective stays within a share of the optimum: "
                                                                      "0.1% or 0.001. For joint.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes for --ranges.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes for --ranges and --certify global.")] = None,
+    certify: Annotated[str, typer.Option(metavar="local|global", help="global: also a bound against every "
+                                                                      "mixture.")] = "local",
+    gap: GAP = 1e-6,
+    rigor: RIGOR = "float",
     json: JSON = None,
 ) -> None:
     """Solve a problem and certify the answer."""
@@ -129,6 +137,7 @@ def solve(
 
     from climbopt.backends import BACKENDS
     from climbopt.files import load_problem
+    from climbopt.optimum import certify_globally
     from climbopt.reports.json import ranges_json, result_json
     from climbopt.reports.text import print_result
     from climbopt.result import solve as solve_problem
@@ -144,7 +153,13 @@ def solve(
     tolerance_of_ranges = None if ranges is None else _share(ranges)
     if ranges is not None and (procedure or loaded.procedure) != "joint":
         raise InputError("--ranges is for the procedure joint; add --procedure joint")
+    if certify not in ("local", "global"):
+        raise InputError(f"--certify is '{certify}'; it is local or global")
+    effort = _effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
     result = solve_problem(loaded, procedure=procedure, backend=backend, options=options)
+    if certify == "global":
+        with _enclosing() as told:
+            result = certify_globally(result, effort, told)
     found = None
     if tolerance_of_ranges is not None and result.passed:
         found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs)
@@ -155,18 +170,32 @@ def solve(
 @app.command()
 def certify(
     problem: PROBLEM,
-    ratios: Annotated[Path, typer.Option(metavar="FILE", help="JSON object, language to ratio.")],
+    ratios: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON object, language to ratio; the problem is "
+                                                                     "solved where there is none.")] = None,
+    gap: GAP = 1e-6,
+    time_limit: Annotated[float, typer.Option(help="Seconds for the global bound.")] = 60.0,
+    rigor: RIGOR = "float",
+    jobs: Annotated[int, typer.Option(help="Processes for the global bound.")] = 1,
     tolerance: TOLERANCE = 1e-6,
     json: JSON = None,
 ) -> None:
-    """Say what can be proved of given ratios, judged against the joint problem."""
+    """Say what can be proved of ratios, judged against every mixture."""
+    from climbopt.backends import Options
     from climbopt.files import load_problem, load_ratios
+    from climbopt.optimum import certify_globally
     from climbopt.reports.json import result_json
     from climbopt.reports.text import print_result
     from climbopt.result import certify_ratios
+    from climbopt.result import solve as solve_problem
 
     _check_places(json)
-    result = certify_ratios(load_problem(problem), load_ratios(ratios), tolerance=tolerance)
+    effort, loaded = _effort(gap, time_limit, rigor, jobs), load_problem(problem)
+    if ratios is None:
+        result = solve_problem(loaded, options=Options(tolerance))
+    else:
+        result = certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
+    with _enclosing() as told:
+        result = certify_globally(result, effort, told)
     _report(json, result_json(result), lambda console: print_result(result, console))
     raise typer.Exit(0 if result.passed else 1)
 
@@ -233,6 +262,13 @@ def backends() -> None:
 def _names(text: str) -> list[str]:
     """Return the names in a list with commas between them."""
     return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def _effort(gap: float, time_limit: float, rigor: str, jobs: int) -> Effort:
+    """Return the effort for a global bound, checked."""
+    from climbopt.optimum import Effort
+
+    return Effort(gap, time_limit, cast("Rigor", rigor), jobs)
 
 
 def _share(text: str) -> float:
@@ -303,7 +339,20 @@ def _report(json: str | None, value: Value, show: Callable[[Console], None]) -> 
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Progress | None]:
+def _enclosing() -> Iterator[Callable[[Progress], None] | None]:
+    """Give a function that shows where branch and bound has got to, or None where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("bounding") as status:
+        yield lambda at: status.update(f"bounding: {at.lower:.8f} to {at.upper:.8f}, {at.nodes} boxes, {at.open} open, "
+                                       f"{at.seconds:.0f} s; Ctrl-C keeps the bound reached")
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Counted | None]:
     """Give a function that draws a progress bar on standard error, or None where that is no terminal."""
     if not sys.stderr.isatty():
         yield None

@@ -35,6 +35,20 @@ class Gap:
     share: float | None
 
 
+@dataclass(frozen=True)
+class Regret:
+    """Between which numbers the excess of an answer's objective over the joint optimum lies.
+
+    Parameters
+    ----------
+    least, most : float
+        In the objective's unit.
+    """
+
+    least: float
+    most: float
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """An answered problem.
@@ -61,6 +75,10 @@ class Result:
     conflict : Conflict or None
         Where the answer is not feasible: constraints that cannot hold together, and what each must give. None where
         there are none, or none were found.
+    regret : Regret or None
+        Where a global certificate was asked for, for every procedure but joint.
+    better : mapping of str to float, or None
+        Ratios of a better mixture that was found on the way to a global bound.
     """
 
     problem: AllocationProblem
@@ -75,6 +93,8 @@ class Result:
     certificate: Certificate | None
     two_step: TwoStep | None
     conflict: Conflict | None = None
+    regret: Regret | None = None
+    better: Mapping[str, float] | None = None
 
     @property
     def passed(self) -> bool:

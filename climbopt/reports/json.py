@@ -66,6 +66,8 @@ def result_json(result: Result) -> dict[str, Value]:
         "evaluations": solution.evaluations if solution else None,
         "seconds": solution.seconds if solution else None,
         "certificate": None if certificate is None else certificate_json(certificate),
+        "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
+        "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
     }
 
@@ -113,6 +115,10 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
         "gap": certificate.gap,
         "relative_gap": certificate.relative_gap,
         "gap_rests_on": certificate.gap_rests_on,
+        "rigor": certificate.rigor,
+        "nodes": certificate.nodes,
+        "seconds": certificate.bound_seconds,
+        "no_bound": certificate.no_bound,
     }
 
 

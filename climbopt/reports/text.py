@@ -182,9 +182,19 @@ def _print_certificate(result: Result, certificate: Certificate, console: Consol
         second = certificate.second_order
         curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
         lower = certificate.lower_bound
-        bound = "no global bound proved" if lower is None else (
+        none = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
+        bound = none if lower is None else (
             f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
         say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
+    if certificate.rigor is not None and certificate.relative_gap is not None:
+        say(console, f"  relative gap {certificate.relative_gap:.1e} after {certificate.nodes} boxes and "
+                     f"{certificate.bound_seconds or 0.0:.2f} s; it rests on {certificate.gap_rests_on}")
+    if result.regret is not None:
+        say(console, f"  loses {result.regret.least:.3g} to {result.regret.most:.3g}{unit or ' nats'} against the best "
+                     "mixture")
+    if result.better is not None:
+        say(console, "  a better mixture was found: " + ", ".join(
+            f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]))
     if certificate.weakly_active:
         say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
 

@@ -1,0 +1,157 @@
+"""Global certificates: how far an answer can be from the best that any mixture reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from climbopt.bounds import Enclosure, NoRelaxationError, Progress, enclose
+from climbopt.certificate import Certificate, Verdict
+from climbopt.errors import InputError
+from climbopt.problem import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.procedures.two_step import magnitude_form
+from climbopt.result import Regret, Result
+from climbopt.standard_form import StandardForm
+from climbopt.templates import Array
+
+BETTER = 1e-9
+"""A mixture counts as better than the one judged where its objective is lower by more than this share of it."""
+
+Rigor = Literal["float", "ball"]
+Told = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far to go for a global bound.
+
+    Parameters
+    ----------
+    gap : float
+        Relative gap to reach.
+    time_limit : float
+        Seconds for one enclosure; the bound reached by then counts.
+    rigor : {"float", "ball"}
+        What the bound's arithmetic is.
+    jobs : int
+        Processes.
+    """
+
+    gap: float = 1e-6
+    time_limit: float = 60.0
+    rigor: Rigor = "float"
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for key in ("gap", "time_limit", "jobs"):
+            if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
+                raise InputError(f"{key} is {getattr(self, key):g}; it must be a positive number")
+        if self.rigor not in ("float", "ball"):
+            raise InputError(f"rigor is '{self.rigor}'; it is float or ball")
+
+
+STANDARD = Effort()
+
+
+def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told | None = None) -> Result:
+    """Return a result whose certificate holds a global bound of what its procedure asks for.
+
+    A joint answer is bounded against every mixture. That of two_step is bounded in its second step, and gets its
+    regret against the joint optimum, as every baseline does.
+
+    Parameters
+    ----------
+    result : Result
+    effort : Effort
+    progress : callable, optional
+        Told where branch and bound has got to.
+
+    Returns
+    -------
+    Result
+        Passed only where the gap was reached as well; `better` where a better mixture was found on the way.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> result = climbopt.solve(climbopt.load_problem("libreoffice6"), procedure="uniform")
+    >>> round(certify_globally(result, Effort(gap=1e-3)).regret.least, 6)
+    0.001079
+    """
+    if result.ratios is None or result.certificate is None:
+        return result
+    problem, ratios = result.problem, np.array(list(result.ratios.values()))
+    if result.procedure == "joint":
+        return _judged(result, joint_form(problem), ratios, effort, progress)
+    if result.two_step is not None:
+        result = _judged(result, magnitude_form(problem, result.two_step.direction), ratios, effort, progress)
+    return _with_regret(result, problem, ratios, effort, progress)
+
+
+def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: Told | None) -> Result:
+    """Return the result with the bound of a form's optimum in its certificate."""
+    certificate = result.certificate
+    assert certificate is not None  # callers checked
+    known = certificate.relative_gap
+    if known is not None and known <= effort.gap and effort.rigor == "float":
+        return replace(result, certificate=replace(certificate, rigor="float", nodes=0, bound_seconds=0.0))
+    x = form.complete(ratios)
+    try:
+        found = _enclosed(form, x, effort, progress)
+    except NoRelaxationError as error:
+        return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
+    better = _better(form, x, found)
+    return replace(result, certificate=_bounded(certificate, found, effort),
+                   better=None if better is None or result.procedure != "joint" else
+                   dict(zip(result.problem.model.sources, map(float, better), strict=True)))
+
+
+def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:
+    """Return the enclosure of a form's optimum."""
+    if effort.rigor == "ball":
+        raise InputError("rigor ball is not built yet; use float")
+    return enclose(form, gap=effort.gap, time_limit=effort.time_limit, jobs=effort.jobs, incumbent=x,
+                   progress=progress)
+
+
+def _better(form: StandardForm, x: Array, found: Enclosure) -> Array | None:
+    """Return the ratios of a better feasible mixture, if one was found."""
+    value = form.functions.at(x).value
+    if found.x is None or not found.upper < value - BETTER * max(1.0, abs(value)):
+        return None
+    return np.asarray(found.x[: form.n_ratios])
+
+
+def _bounded(certificate: Certificate, found: Enclosure, effort: Effort) -> Certificate:
+    """Return the certificate with an enclosure's bound."""
+    upper = certificate.upper_bound
+    lower = found.lower if certificate.lower_bound is None else max(found.lower, certificate.lower_bound)
+    gap = upper - lower if np.isfinite(upper - lower) else None
+    relative = gap / abs(upper) if gap is not None and upper else None
+    reached = relative is not None and relative <= effort.gap
+    verdict = Verdict.GLOBAL if reached and certificate.verdict is not Verdict.INFEASIBLE else certificate.verdict
+    if verdict is Verdict.GLOBAL and not reached:
+        verdict = Verdict.STRICT_LOCAL_MINIMUM
+    return replace(
+        certificate, verdict=verdict, passed=certificate.passed and reached,
+        lower_bound=lower if np.isfinite(lower) else None, gap=gap, relative_gap=relative,
+        gap_rests_on=found.rests_on if np.isfinite(lower) else None, rigor=effort.rigor, nodes=found.nodes,
+        bound_seconds=found.seconds)
+
+
+def _with_regret(result: Result, problem: AllocationProblem, ratios: Array, effort: Effort, progress: Told | None
+                 ) -> Result:
+    """Return the result with its excess over the joint optimum, enclosed."""
+    form = joint_form(problem)
+    try:
+        found = _enclosed(form, form.complete(ratios), effort, progress)
+    except NoRelaxationError:
+        return result
+    value = form.functions.at(form.complete(ratios)).value
+    better = _better(form, form.complete(ratios), found)
+    return replace(result, regret=Regret(max(0.0, value - found.upper), value - found.lower),
+                   better=None if better is None else dict(zip(problem.model.sources, map(float, better), strict=True)))
