@@ -15,6 +15,7 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, max_exa
                           suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
+collect_ignore = ["plugin"]  # a package of its own: test_plugins.py installs it and runs its tests
 PROBLEMS = Path(__file__).parents[1] / "problems"
 
 _SIZES = {"E": 1.0, "A": 0.5, "a": 0.3, "B": 2.0, "beta": 0.3, "eta": 5.0, "b": 0.2, "k": 0.1, "h": 0.01, "l": 0.02}

@@ -1,4 +1,4 @@
-"""What algebraic backends share: which forms can be written out in their systems."""
+"""What algebraic backends share: which forms can be written out in their systems, and what an answer is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from climbopt.solution import Termination
 from climbopt.standard_form import Algebraic, StandardForm
+from climbopt.templates import Array
 
 
 def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
@@ -27,6 +31,15 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
     except TypeError as error:  # a condition, or another thing that is no arithmetic
         return f"its functions cannot be written out: {error}"
     return None
+
+
+def inside(form: StandardForm, x: Array | None, termination: Termination) -> Termination:
+    """Return why a solver stopped, which at an x where f is no number is that it left the domain.
+
+    Another system may know a function where its law is not defined, such as 1/z at z < 0.
+    """
+    left = x is not None and termination.settled and not np.isfinite(form.functions.at(x).value)
+    return Termination.LEFT_DOMAIN if left else termination
 
 
 class _Term:

@@ -22,7 +22,7 @@ from pyomo.common.tempfiles import TempfileManager
 from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
-from climbopt.backends.algebraic import unwritable
+from climbopt.backends.algebraic import inside, unwritable
 from climbopt.backends.base import Evaluator, Options, OptionValue, completed
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.errors import BackendError, InputError
@@ -117,9 +117,9 @@ class Pyomo:
             if not np.isfinite(x).all():
                 x, given, termination = None, None, Termination.NOT_A_NUMBER
         return Solution(
-            x, None if x is None or given is None else completed(form, x, given), termination, run.raw_status,
-            self.name, _version(name, solver), _total(ITERATIONS, run.words), _total(EVALUATIONS, run.words),
-            evaluator.seconds)
+            x, None if x is None or given is None else completed(form, x, given), inside(form, x, termination),
+            run.raw_status, self.name, _version(name, solver), _total(ITERATIONS, run.words),
+            _total(EVALUATIONS, run.words), evaluator.seconds)
 
 
 def _default() -> str:

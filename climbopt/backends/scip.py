@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyscipopt
 
-from climbopt.backends.algebraic import unwritable
+from climbopt.backends.algebraic import inside, unwritable
 from climbopt.backends.base import Evaluator, Options, OptionValue, silenced
 from climbopt.errors import InputError
 from climbopt.solution import Solution, Termination
@@ -96,10 +96,10 @@ class Scip:
                 return Solution(None, None, Termination.FAILED, str(error), self.name, self.version, None, None,
                                 evaluator.seconds)
         best, bound = scip.getBestSol() if scip.getNSols() else None, float(scip.getDualbound())
+        point = None if best is None else np.array([best[variable] for variable in x], dtype=float)
         return Solution(
-            None if best is None else np.array([best[variable] for variable in x], dtype=float), None,
-            STATUS.get(status, Termination.FAILED), status, self.name, self.version, int(scip.getNTotalNodes()), None,
-            evaluator.seconds, bound=bound if abs(bound) < scip.infinity() else None)
+            point, None, inside(form, point, STATUS.get(status, Termination.FAILED)), status, self.name, self.version,
+            int(scip.getNTotalNodes()), None, evaluator.seconds, bound if abs(bound) < scip.infinity() else None)
 
 
 def _set_parameters(scip: Any, options: Options) -> None:
@@ -126,7 +126,9 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     polytope = form.polytope
     x = [scip.addVar(name, lb=_finite(lower), ub=_finite(upper)) for name, lower, upper in
          zip(form.variables, polytope.x_lower, polytope.x_upper, strict=True)]
-    f, c = form.functions.build(x, _System())
+    f, c = form.functions.build(x, _System(scip, {
+        side.name: low for side, low, domain in zip(form.c_sides, form.c_lower.tolist(), form.domain_rows, strict=True)
+        if domain}))
     linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
     bodies = [*map(pyscipopt.quicksum, linear), *c, f - objective]
@@ -151,7 +153,17 @@ def _constraints(body: Any, low: float, high: float) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _System:
-    """SCIP as a modelling system; it finds common parts itself, and solves faster where they are not given names."""
+    """SCIP as a modelling system.
+
+    Parameters
+    ----------
+    scip : pyscipopt.Model
+    least : mapping of str to float
+        Lower limits of the rows that keep z in its law's domain, by name.
+    """
+
+    scip: Any
+    least: Mapping[str, float]
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
@@ -159,8 +171,16 @@ class _System:
         return FUNCTIONS
 
     def define(self, expression: Any, name: str) -> Any:
-        """Return the expression itself."""
-        return expression
+        """Return the expression itself, whose common parts SCIP finds; or a variable, where only a row keeps it > 0.
+
+        A variable's bound holds exactly. A row's may be missed by the feasibility tolerance, where 1/z has its pole.
+        """
+        row = name.replace("z[", "domain[")
+        if row not in self.least:
+            return expression
+        variable = self.scip.addVar(name, lb=self.least[row], ub=None)
+        self.scip.addCons(variable == expression)
+        return variable
 
 
 def _finite(bound: float) -> float | None:
