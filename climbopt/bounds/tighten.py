@@ -11,7 +11,6 @@ from climbopt.bounds.lagrangian import Box
 from climbopt.bounds.oracle import Convex, Minimum, Tilted, boxed, minimise
 from climbopt.model import Indices
 from climbopt.polytope import Polytope
-from climbopt.templates import Array
 
 ROUNDS = 3
 """Passes over the linear rows."""
