@@ -9,12 +9,12 @@ from conftest import random_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climbopt.bounds import Box, NoRelaxationError
+from climbopt.bounds import Box, NoRelaxationError, relaxation_program
 from climbopt.bounds.curvature import enclose_jacobian
 from climbopt.bounds.envelopes import envelopes
 from climbopt.bounds.lagrangian import lagrangian, largest_sums
 from climbopt.bounds.oracle import boxed, linear_bound, minimise
-from climbopt.bounds.relaxation import relax
+from climbopt.bounds.relaxation import inside_domain, relax
 from climbopt.bounds.tangents import tangents
 from climbopt.bounds.terms import terms
 from climbopt.bounds.tighten import by_costs, by_curvature, by_levels, by_rows
@@ -355,3 +355,26 @@ def test_a_gates_chord_is_at_its_ends():
     assert kept == 0
     for end in (low, high):
         np.testing.assert_allclose(slope * end + constant, -2.0 * function.values(end), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("form", "setting"), [
+    ("linear", "plain"), ("saturating", "group"), ("gated", "plain"), ("gated", "near"), ("gated", "history"),
+    ("both_curved", "plain"), ("gated", "zero_shot")])
+def test_the_cvxpy_program_has_newtons_minimum(form, setting):
+    form_, _, box, x = functions_on(the_problem(form, setting, 11), 11, 0.5)
+    made = lagrangian(form_, np.zeros(form_.functions.n_rows), centered=False)
+    program = relaxation_program(form_, box, reference=x)
+    program.solve(solver="CLARABEL")
+    ours, cut = relax(made, box, x), boxed(made.polytope, box.lower, box.upper)
+    ours = minimise(ours, cut, inside_domain(ours, cut, x))
+    assert program.value == pytest.approx(ours.lower, abs=1e-6)
+
+
+def test_what_cvxpy_cannot_write_is_refused():
+    tanh = Interaction("tanh", r_i, a * sp.tanh(r_j), (Parameter(a, "pair"),))
+    model = signed_model("linear", 2)
+    parameters = {name: model.parameters[name] for name in ("E", "B", "beta")} | {"a": np.full((2, 2), 0.2)}
+    model = MixtureModel(LAWS["power"], tanh, model.sources, model.targets, parameters, token_unit=1e9)
+    form_ = joint_form(AllocationProblem(model, 10e9))
+    with pytest.raises(NoRelaxationError, match="CVXPY"):
+        relaxation_program(form_)
