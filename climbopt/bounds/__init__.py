@@ -1,6 +1,24 @@
-"""Global bounds: relaxations from the templates, branch and bound, ball arithmetic."""
+"""Global bounds: relaxations from the templates, branch and bound, ball arithmetic.
+
+`relaxation_program` loads CVXPY when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from climbopt.bounds.branch_and_bound import Enclosure, Progress, enclose
 from climbopt.bounds.lagrangian import Box, NoRelaxationError
 
-__all__ = ["Box", "Enclosure", "NoRelaxationError", "Progress", "enclose"]
+if TYPE_CHECKING:
+    from climbopt.bounds.program import relaxation_program
+
+__all__ = ["Box", "Enclosure", "NoRelaxationError", "Progress", "enclose", "relaxation_program"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "relaxation_program":
+        raise AttributeError(f"module 'climbopt.bounds' has no attribute '{name}'")
+    from climbopt.bounds.program import relaxation_program  # CVXPY takes a second to load
+
+    return relaxation_program

@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 from joblib import Parallel, delayed
 
-from climbopt.bounds.incumbents import Incumbent, balanced, judged, local, multistart
+from climbopt.bounds.incumbents import Incumbent, balanced, judged, local, multipliers_of, multistart
 from climbopt.bounds.lagrangian import Lagrangian, lagrangian
 from climbopt.bounds.node import Examination, Node
 from climbopt.bounds.oracle import ROUNDING
@@ -131,9 +131,11 @@ def enclose(form: StandardForm, *, gap: float = 1e-6, time_limit: float = 60.0, 
     best = multistart(form, time_is_up)
     if incumbent is not None:
         given = judged(form, incumbent)
-        best = replace(given, multipliers=best.multipliers) if given.value < best.value else best
-    chosen = best.multipliers if multipliers is None else np.asarray(multipliers, dtype=float)
-    mu = balanced(form, form.start if best.x is None else best.x, chosen)
+        best = given if given.value < best.value else best
+    if multipliers is None:
+        mu = multipliers_of(form, best)
+    else:
+        mu = balanced(form, form.start if best.x is None else best.x, np.asarray(multipliers, dtype=float))
     search = _Search(form, lagrangian(form, mu), best, gap, began + time_limit, jobs, progress, began)
     stopped = search.run()
     leaves = (*search.closed, *(node for _, _, node in search.open))

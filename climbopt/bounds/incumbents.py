@@ -9,6 +9,7 @@ import numpy as np
 
 from climbopt.backends import Backend, Options, choose
 from climbopt.errors import BackendError
+from climbopt.optimality import recover
 from climbopt.polytope import EmptyPolytopeError
 from climbopt.quadratic import project
 from climbopt.standard_form import ACTIVE, StandardForm
@@ -17,8 +18,7 @@ from climbopt.templates import Array
 STARTS = 6
 """Local solves, the first from the form's own start."""
 TOLERANCE = 1e-8
-FIXED = 1e-9
-"""Slope by an unbounded variable, in a Lagrangian that should be flat there, that counts as none."""
+"""Asked of those solves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,47 +31,50 @@ class Incumbent:
         None where none was found.
     value : float
         Objective there; inf where there is none.
-    multipliers : ndarray, (k,)
-        Of the nonlinear rows, >= 0 where the upper side is active and <= 0 where the lower one is; 0 where unknown.
+    multipliers : ndarray, (k,), or None
+        Of the nonlinear rows, >= 0 where the upper side is active and <= 0 where the lower one is; None where unknown.
     """
 
-    x: Array | None
-    value: float
-    multipliers: Array
+    x: Array | None = None
+    value: float = np.inf
+    multipliers: Array | None = None
 
 
 def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> Incumbent:
     """Return a point as an incumbent: projected onto the linear rows, without a value where it is not feasible."""
-    known = np.zeros(form.c_lower.size) if multipliers is None else multipliers
     try:
         x = form.complete(project(x, form.polytope)[: form.n_ratios])
     except (EmptyPolytopeError, ArithmeticError):
-        return Incumbent(None, np.inf, known)
+        return Incumbent()
     at = form.functions.at(x)
     rows = at.rows
     feasible = bool((rows >= form.c_lower - ACTIVE).all() and (rows <= form.c_upper + ACTIVE).all())
     if not (feasible and np.isfinite(at.value)):
-        return Incumbent(None, np.inf, known)
-    return Incumbent(x, at.value, known)
+        return Incumbent()
+    return Incumbent(x, at.value, multipliers)
 
 
 def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0) -> Incumbent:
     """Return the best of several local solutions by the first backend that takes the form."""
-    rng = np.random.default_rng(seed)
-    best = judged(form, form.start)
+    rng, best, first = np.random.default_rng(seed), Incumbent(), judged(form, form.start)
     try:
         backend = choose(form)
     except BackendError:
-        return best
+        return first
     for k in range(STARTS):
-        start = form.start if k == 0 else _elsewhere(form, rng)
-        found = _local(form, backend, start)
+        found = _local(form, backend, form.start if k == 0 else _elsewhere(form, rng))
         best = found if found.value < best.value else best
-        proved = found.x is not None and form.functions.convex(
-            form.polytope, balanced(form, found.x, found.multipliers))
-        if time_is_up() or proved:
+        if time_is_up() or (found.x is not None and form.functions.convex(form.polytope, multipliers_of(form, found))):
             break
-    return best
+    return first if first.value < best.value else best
+
+
+def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
+    """Return multipliers of the nonlinear rows that suit a point: its own, or those recovered at it; balanced."""
+    if incumbent.x is None:
+        return np.zeros(form.c_lower.size)
+    known = incumbent.multipliers
+    return balanced(form, incumbent.x, recover(form, incumbent.x).nonlinear if known is None else known)
 
 
 def local(form: StandardForm, x: Array) -> Incumbent:
@@ -92,7 +95,7 @@ def _elsewhere(form: StandardForm, rng: np.random.Generator) -> Array:
 def _local(form: StandardForm, backend: Backend, start: Array) -> Incumbent:
     solution = backend.solve(form.from_start(start), Options(tolerance=TOLERANCE))
     if solution.x is None:
-        return Incumbent(None, np.inf, np.zeros(form.c_lower.size))
+        return Incumbent()
     return judged(form, solution.x, None if solution.multipliers is None else solution.multipliers.nonlinear)
 
 

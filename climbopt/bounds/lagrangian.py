@@ -85,6 +85,8 @@ class Lagrangian:
     constant : float
     polytope : Polytope
         Of the whole problem, its unbounded variables (on which nothing here depends) fixed at 0.
+    centered : bool
+        Whether sums over sources are taken around their middle, where the ratios' total is known.
     """
 
     functions: MixtureFunctions
@@ -93,6 +95,7 @@ class Lagrangian:
     loss_part: Array
     constant: float
     polytope: Polytope
+    centered: bool = True
 
     @property
     def response(self) -> Response:
@@ -183,7 +186,7 @@ class Lagrangian:
         summed = (term.gated and term.source.expression == r_j
                   and not term.gate.expression.free_symbols & of_pairs)
         center = np.zeros(shape[0])
-        if summed and not np.isnan(self.total_of_cumulative) and shape[1] > 1:
+        if self.centered and summed and not np.isnan(self.total_of_cumulative) and shape[1] > 1:
             masked = np.ones(shape, dtype=bool)
             masked[own, other] = False
             center = 0.5 * (np.where(masked, c, -np.inf).max(axis=1) + np.where(masked, c, np.inf).min(axis=1))
@@ -223,7 +226,7 @@ class Lagrangian:
         return Interval.enclosing(law.curvatures(z, *self.response.loss_arguments)[0]).broadcast_to(z.lower.shape)
 
 
-def lagrangian(form: StandardForm, multipliers: Array) -> Lagrangian:
+def lagrangian(form: StandardForm, multipliers: Array, *, centered: bool = True) -> Lagrangian:
     """Return f + multipliers'(c - limit), each limit the one on the side that its multiplier's sign names.
 
     Raises
@@ -251,7 +254,7 @@ def lagrangian(form: StandardForm, multipliers: Array) -> Lagrangian:
                      polytope.a_lower, polytope.a_upper)
     return Lagrangian(functions, x_part, f.z_part + c.z_part.T @ multipliers,
                       f.loss_part + c.loss_part.T @ multipliers,
-                      f.constant + float(multipliers @ (c.constant - limit)), fixed)
+                      f.constant + float(multipliers @ (c.constant - limit)), fixed, centered)
 
 
 @lru_cache(maxsize=64)
