@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from flint import arb, ctx, fmpq, fmpq_mat
-from sympy.printing.pycode import PythonCodePrinter
 
 from climbopt.bounds.lagrangian import NoRelaxationError
 from climbopt.optimality import recover
@@ -180,7 +179,7 @@ def _value_and_gradient(form: StandardForm, weight: float, mu: Array, x: Sequenc
     model, templates = response.model, response.model.templates
     scale = arb(float(functions.scale))
     rho = [arb(a) + scale * b for a, b in zip(functions.offset.tolist(), x, strict=False)]
-    own, pair, law = _ball(templates.own), _ball(templates.pair), _ball(templates.loss)
+    own, pair, law = (_ball(template, slopes) for template in (templates.own, templates.pair, templates.loss))
     of_own, of_pair = _listed(response.own_arguments, 1), _listed(response.pair_arguments, 2)
     of_law = _listed(response.loss_arguments, 1)
     total += sum((a * b for a, b in zip(on_x, x, strict=True)), arb(0))
@@ -195,8 +194,10 @@ def _value_and_gradient(form: StandardForm, weight: float, mu: Array, x: Sequenc
         for j, s in enumerate(rho):
             if j != j_own:
                 value, by_own, by_other = pair(t, s, *of_pair(i, j))
-                z, on_itself = z + value, on_itself + by_own
-                by_source.append((j, by_other))
+                z += value
+                if slopes:
+                    on_itself += by_own
+                    by_source.append((j, by_other))
         worth, total = on_z[i], total + on_z[i] * z
         if on_loss[i] != 0:
             loss, slope = law(z, *of_law(i, 0))
@@ -251,27 +252,22 @@ def _listed(arguments: Sequence[Any], axes: int) -> Callable[[int, int], list[ar
     return at
 
 
-class _Printer(PythonCodePrinter):
-    """Prints numbers so that nothing is rounded before it is a ball."""
-
-    def _print_Rational(self, expr: sp.Rational) -> str:
-        return f"arb(fmpq({expr.p}, {expr.q}))"
-
-    def _print_Integer(self, expr: sp.Integer) -> str:
-        return f"arb({int(expr)})"
-
-    def _print_Float(self, expr: sp.Float) -> str:
-        return f"arb({float(expr)!r})"
-
-
-_FUNCTIONS = {"exp": arb.exp, "log": arb.log, "sqrt": arb.sqrt, "tanh": arb.tanh, "arb": arb, "fmpq": fmpq}
+_FUNCTIONS = {"exp": arb.exp, "log": arb.log, "sqrt": arb.sqrt, "tanh": arb.tanh}
 
 
 @lru_cache(maxsize=64)
-def _ball(template: Template) -> Callable[..., list[arb]]:
-    """Return a template and its first derivatives as a function of balls."""
-    printer = _Printer({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True,
-                        "user_functions": {}})
-    function: Callable[..., list[arb]] = sp.lambdify(template.arguments, [template.expression, *template.first],
-                                                     modules=[_FUNCTIONS], printer=printer, cse=True)
-    return function
+def _ball(template: Template, slopes: bool) -> Callable[..., list[arb]]:
+    """Return a template, and its first derivatives or zeros, as a function of balls.
+
+    Numbers become arguments, so that none is rounded before it is a ball.
+    """
+    expressions = [template.expression, *(template.first if slopes else [sp.S.Zero for _ in template.first])]
+    if any(expression.atoms(sp.NumberSymbol) for expression in expressions):
+        raise NoRelaxationError("constants such as pi are not evaluated in ball arithmetic; write their digits")
+    numbers = sorted(set().union(*(expression.atoms(sp.Number) for expression in expressions)), key=sp.default_sort_key)
+    names = {number: sp.Dummy(f"c{k}") for k, number in enumerate(numbers)}
+    function = sp.lambdify([*template.arguments, *names.values()], [one.xreplace(names) for one in expressions],
+                           modules=[_FUNCTIONS], cse=True)
+    values = [arb(_rational(float(one)) if one.is_Float else fmpq(int(one.p), int(one.q))) for one in numbers]
+    evaluated: Callable[..., list[arb]] = lambda *arguments: function(*arguments, *values)  # noqa: E731
+    return evaluated
