@@ -1,0 +1,79 @@
+"""Global bounds: the relative gap, seconds and boxes of branch and bound, beside SCIP with the same time limit.
+
+    python benchmarks/global_bounds.py [--sizes 4,10,16,32,64] [--seeds 1] [--limit 60] [--gap 1e-6] [--jobs 1]
+
+Rows are the generator's families of languages with 30 % of the pairs negative (saturating, and gated at up to 10
+languages), and libreoffice6 as shipped and without its constraints. Seconds are wall time of one call each, the local
+solves for an incumbent included; SCIP's column stands where that backend is there. Behind them, the ball proof of a
+convex family.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+
+from climbopt import load_problem
+from climbopt.backends import BACKENDS, Options, choose, load
+from climbopt.bounds import enclose
+from climbopt.problem import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.testing import family_problem
+
+CONVEX_SIZES = (16, 200)
+
+
+def problems(sizes: list[int], seeds: int) -> list[tuple[str, AllocationProblem]]:
+    """Return the named problems of the table."""
+    rows = []
+    for m in sizes:
+        for seed in range(seeds):
+            rows.append((f"saturating {m} seed {seed}", family_problem(m, negative=0.3, seed=seed)))
+            if m <= 10:
+                rows.append((f"gated {m} seed {seed}",
+                             family_problem(m, interaction="gated", negative=0.3, seed=seed)))
+    shipped = load_problem("libreoffice6")
+    return [*rows, ("libreoffice6", shipped), ("libreoffice6 free", replace(shipped, constraints=()))]
+
+
+def by_scip(problem: AllocationProblem, limit: float) -> str:
+    """Return what SCIP came to, in its own words, and its seconds; a dash where it is not there."""
+    if "scip" not in BACKENDS or BACKENDS["scip"].missing:
+        return "-"
+    form = joint_form(problem)
+    began = time.perf_counter()
+    solution = load("scip").solve(form, Options(time_limit=limit))
+    return f"{time.perf_counter() - began:.2f} s, {solution.raw_status}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="4,10,16,32,64")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=60.0)
+    parser.add_argument("--gap", type=float, default=1e-6)
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    print(f"{'problem':24} {'relative gap':>12} {'seconds':>8} {'boxes':>6}  {'stopped':12} SCIP")
+    for name, problem in problems([int(m) for m in given.sizes.split(",")], given.seeds):
+        found = enclose(joint_form(problem), gap=given.gap, time_limit=given.limit, jobs=given.jobs)
+        gap = "-" if found.relative_gap is None else f"{found.relative_gap:.1e}"
+        print(f"{name:24} {gap:>12} {found.seconds:8.2f} {found.nodes:6d}  {found.stopped:12} "
+              f"{by_scip(problem, given.limit)}", flush=True)
+    if find_spec("flint") is None:
+        return
+    from climbopt.bounds.enclosure import prove
+
+    for m in CONVEX_SIZES:
+        form = joint_form(family_problem(m))
+        x = choose(form).solve(form, Options(tolerance=1e-9)).x
+        began = time.perf_counter()
+        proof = prove(form, x)
+        print(f"ball proof, convex, m = {m}: {proof.upper - proof.lower:.1e} wide in "
+              f"{time.perf_counter() - began:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
