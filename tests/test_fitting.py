@@ -125,6 +125,41 @@ def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
             assert (predicted <= 1.1 * runs.losses.max(axis=0)).all()
 
 
+def few_noisy_runs():
+    """Return 12 runs of four languages with one target, so noisy that the plain fit predicts without limit."""
+    ratios = np.array([
+        [0.51, 0.38, 0.04, 0.07], [0.12, 0.30, 0.28, 0.30], [0.13, 0.05, 0.58, 0.24], [0.36, 0.43, 0.02, 0.19],
+        [0.21, 0.01, 0.75, 0.03], [0.18, 0.62, 0.09, 0.11], [0.53, 0.06, 0.24, 0.17], [0.33, 0.25, 0.18, 0.24],
+        [0.01, 0.38, 0.11, 0.50], [0.15, 0.32, 0.38, 0.15], [0.28, 0.26, 0.36, 0.10], [0.19, 0.38, 0.01, 0.42]])
+    losses = np.array([1.18, 1.30, 2.32, 1.54, 1.96, 1.49, 1.58, 1.38, 1.76, 1.73, 1.62, 1.42])
+    tokens = np.resize([16e6, 32e6, 1e6, 2e6, 4e6, 8e6], 12)
+    return PilotRuns(tuple(f"r{k}" for k in range(12)), ("s0", "s1", "s2", "s3"), ("s1",), ratios, tokens,
+                     losses[:, None])
+
+
+def highest_prediction(model, runs):
+    """Return the largest prediction at a pilot budget along the simplex's edges, over the largest measured loss."""
+    m = len(runs.sources)
+    edges = [share * np.eye(m)[:, None] + (1 - share) * np.eye(m) for share in (0.0, *np.logspace(-6, 0, 60))]
+    return max((response.losses(response.z(np.concatenate(edges).reshape(-1, m))) / runs.losses.max(axis=0)).max()
+               for response in map(model.at, np.unique(runs.tokens)))
+
+
+def test_the_ceiling_holds_where_parameters_are_at_their_bounds():
+    runs = few_noisy_runs()
+    fitted = fit(runs)
+    assert highest_prediction(fitted.model, runs) <= 1.1
+    assert not fitted.above_ceiling and fitted.at_bound
+
+
+def test_predictions_that_stay_above_the_ceiling_are_reported(monkeypatch):
+    monkeypatch.setattr("climbopt.fitting.estimate.CEILING_ROUNDS", 0)
+    runs = few_noisy_runs()
+    fitted = fit(runs)
+    assert fitted.above_ceiling["s1"] == pytest.approx(highest_prediction(fitted.model, runs), rel=0.2) and (
+        fitted.above_ceiling["s1"] > 1.1)
+
+
 def test_what_is_left_out_is_said(pilots):
     fitted = fit(pilots, interaction=INTERACTIONS["none"])
     assert fitted.left_out.startswith("120 losses at a ratio of 0 were left out") and fitted.n_losses == 258

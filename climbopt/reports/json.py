@@ -125,6 +125,7 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
         "at_bound": list(fitted.at_bound),
         "unidentified": list(fitted.unidentified),
         "left_out": fitted.left_out,
+        "above_ceiling": dict(fitted.above_ceiling),
         "seconds": fitted.seconds,
     }
 

@@ -195,15 +195,18 @@ def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
     table = new_table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
                    "language", "mae", "mre %", "R2", "zero-shot mae")
     for name, one in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(name, f"{one.mae:.5f}", f"{100 * one.mre:.3f}", number(one.r2, ".5f"),
+        table.add_row(name, number(one.mae, ".5f"), number(100 * one.mre, ".3f"), number(one.r2, ".5f"),
                       number(one.zero_shot_mae, ".4f"))
     console.print(table)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             say(console, f"{label}: {', '.join(names[:8])}{more}")
+    if fitted.above_ceiling:
+        say(console, "WARNING: some mixture at a pilot budget is predicted far above the largest measured loss of "
+            + ", ".join(f"{name} ({multiple:.3g} times)" for name, multiple in fitted.above_ceiling.items()))
     if fitted.left_out:
-        console.print(fitted.left_out)
+        say(console, fitted.left_out)
     say(console, f"{fitted.seconds:.2f} s")
 
 
@@ -244,5 +247,5 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
                   "domain)" if missing else f"{len(table)} rows predicted")
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
-        say(console, f"MAE {errors.mae:.5f} nats, MRE {100 * errors.mre:.3f} %, R2 {number(errors.r2, '.5f')}"
-                      f"{zero_shot}")
+        say(console, f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "
+                      f"R2 {number(errors.r2, '.5f')}{zero_shot}")
