@@ -1,5 +1,7 @@
 """The fit: exact derivatives, recovery of known parameters, diagnostics, ceilings, and the choice of a form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import random_model
@@ -188,6 +190,42 @@ def test_cross_validation_prefers_the_form_that_made_the_data(pilots):
     assert by_name["none"].zero_shot_mae is None
 
 
+def test_candidates_that_cannot_be_fitted_are_skipped_and_named():
+    """A target that is never trained on leaves out `none`; it counts in every score, as in the fit."""
+    ratios, tokens = design(3)
+    runs = simulate(random_model("gated", sources=3, targets=("s0", "other"), seed=5), ratios, tokens)
+    candidates = (INTERACTIONS["none"], INTERACTIONS["linear"], INTERACTIONS["gated"])
+    chosen, scores = cross_validate(runs, LAWS["power"], candidates, folds=3)
+    assert chosen.name == "gated" and [score.refused is None for score in scores] == [True, True, False]
+    assert "can be used for 'other'" in scores[-1].refused and scores[-1].mae == np.inf
+    only = PilotRuns(runs.runs, runs.sources, ("other",), ratios, tokens, runs.losses[:, 1:])
+    _, (score, *_) = cross_validate(only, LAWS["power"], candidates[2:], folds=3)
+    assert np.isfinite([score.mae, score.spearman]).all() and score.zero_shot_mae is None
+    with pytest.raises(InputError, match="0 of the .* runs can be used for 'other'"):
+        cross_validate(runs, LAWS["power"], candidates[:1])
+
+
+def test_runs_that_differ_in_their_seed_are_held_out_together():
+    """Measuring every run twice does not make held-out runs look better predicted."""
+    ratios, tokens = design(3)
+    runs = simulate(random_model("linear", sources=3), ratios, tokens, noise=0.05)
+    twice = runs.select(np.repeat(np.arange(len(tokens)), 2))
+    candidates = (INTERACTIONS["linear"],)
+    _, (alone, ) = cross_validate(runs, LAWS["power"], candidates, folds=6)
+    _, (doubled, ) = cross_validate(twice, LAWS["power"], candidates, folds=6)
+    assert doubled.mae == pytest.approx(alone.mae, rel=0.05)
+    with pytest.raises(InputError, match="at least two runs that differ in more than their seed"):
+        cross_validate(runs.select(np.zeros(5, dtype=int)), LAWS["power"])
+
+
+def test_losses_that_are_all_the_same_have_no_rank_correlation():
+    ratios, tokens = design(3)
+    runs = PilotRuns(tuple(map(str, range(len(tokens)))), ("a", "b", "c"), ("a",), ratios, tokens,
+                     np.full((len(tokens), 1), 2.0))
+    _, (score, ) = cross_validate(runs, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
+    assert np.isnan(score.spearman)
+
+
 def test_a_tie_goes_to_the_simpler_form():
     """Data without any transfer: the forms with transfer predict no better, and none is chosen."""
     truth = random_model("none", sources=3, seed=9)
@@ -206,6 +244,14 @@ def test_a_fit_does_not_depend_on_the_order_of_languages(pilots):
     r = np.random.default_rng(0).dirichlet(np.ones(6))
     a, b = ours.model.at(2e6), theirs.model.at(2e6)
     np.testing.assert_allclose(b.losses(b.z(r[order])), a.losses(a.z(r))[order], atol=1e-4)
+
+
+def test_a_fit_does_not_depend_on_what_was_fitted_before():
+    """Forms that differ in their coordinates alone are two forms: nothing of one is used for the other."""
+    gated = INTERACTIONS["gated"]
+    plain = replace(gated, coordinates=None)
+    assert plain != gated and fit_form(LAWS["power"], plain).coordinates != fit_form(LAWS["power"], gated).coordinates
+    assert replace(gated) == gated and hash(replace(gated)) == hash(gated)
 
 
 def test_a_source_parameter_couples_the_targets():

@@ -186,10 +186,14 @@ def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
     if scores:
         table = new_table("cross-validation over whole runs", "interaction", "mae", "mre %", "spearman",
                           "zero-shot mae")
+        refused = [score for score in scores if score.refused]
         for score in scores:
-            table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}", f"{score.spearman:.4f}",
-                          number(score.zero_shot_mae, ".4f"))
+            if score not in refused:
+                table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}",
+                              number(score.spearman, ".4f"), number(score.zero_shot_mae, ".4f"))
         console.print(table)
+        for score in refused:
+            say(console, f"{score.interaction} cannot be fitted: {score.refused}")
         console.print()
     model = fitted.model
     table = new_table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
