@@ -36,7 +36,8 @@ class Errors:
 
 def trained(runs: PilotRuns, targets: Sequence[str], sources: Sequence[str]) -> Mask:
     """Return which losses are judged as trained, (n, T): those with a ratio above 0, and all of no source's."""
-    return (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)
+    judged: Mask = (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)
+    return judged
 
 
 def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Mask) -> Errors:
