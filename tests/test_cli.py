@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 from conftest import PROBLEMS, random_model
 
-from climbopt import cli, load_model, save_model
+from climbopt import MixtureModel, cli, load_model, save_model
 from climbopt.backends import BACKENDS
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
 from climbopt.streams import solvers_on_standard_error
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
@@ -175,12 +177,45 @@ def test_fit_auto(run, tmp_path):
 def test_derive(run):
     code, out, _ = run("derive", "known_floor")
     assert code == 0
-    for words in ("L_i", "z_i", "-dL_i/dz_i", "dz_i/dr_j", "lambda", "written out", "z_a", "floor[c] : 0.25 <= r_c"):
+    for words in ("L_i", "z_i", "-dL_i/dz_i", "dz_i/dr_j", "lambda", "written out", "z[a]", "floor[c] : 0.25 <= r[c]"):
         assert words in out
     code, out, _ = run("derive", MODEL)
     assert "written out" not in out and "sum over j != i" in out
     code, out, _ = run("derive", "known_floor", "--latex")
     assert r"\begin{align*}" in out and r"\lambda" in out and out.count("begin{align*}") == out.count("end{align*}")
+
+
+ODD_NAMES = ("[/x]", "zh[hans]", ":smile:", "a_b & c", "l" * 150)
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A problem whose languages have names that markup and LaTeX would read."""
+    n = len(ODD_NAMES)
+    values = {"E": np.ones(n), "B": np.ones(n), "beta": np.full(n, 0.3), "b": np.full((n, n), 0.1),
+              "k": np.zeros((n, n))}
+    model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ODD_NAMES, ODD_NAMES, values, 1e9)
+    save_model(model, tmp_path / "m.toml")
+    (tmp_path / "[b] x.toml").write_text('model = "m.toml"\nbudget = 999999e3\n')
+    return tmp_path
+
+
+def test_names_are_shown_as_they_are(run, odd):
+    rows = ["run,tokens,language,ratio,loss"] + [f"{r},1e9,{name},0.2,{loss}" for r, loss in (("[/r]", 2.0), ("s", 2.1))
+                                                 for name in ODD_NAMES]
+    (odd / "mix.csv").write_text("\n".join(rows) + "\n")
+    tables = [run("solve", odd / "[b] x.toml")[1], run("predict", odd / "m.toml", odd / "mix.csv")[1],
+              run("compare", odd / "[b] x.toml", "--backends", "newton")[1]]
+    assert tables[0].startswith("[b] x: joint at 1 B tokens") and "[/r]" in tables[1] and "[b] x: joint" in tables[2]
+    for table in tables[:2]:
+        assert all(name in table for name in ODD_NAMES[:-1]) and table.count("l" * 50) >= 2
+        assert "…" not in table and "20.000" in table
+
+
+def test_latex_takes_any_name(run, odd):
+    code, out, _ = run("derive", odd / "[b] x.toml", "--latex")
+    assert code == 0 and r"r_{\text{a\_b \& c}}" in out and r"b_{\text{a\_b \& c, zh[hans]}}" in out
+    assert re.sub(r"\\text\{(\\[_&]|[^{}\\_&])*\}", "", out).count("a_b") == 0
 
 
 def test_backends_are_listed(run):

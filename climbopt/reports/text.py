@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,17 +24,32 @@ MOST_ROWS = 40
 NO_VALUE = "–"
 
 
-def new_table(title: str, *columns: str, left: int = 1) -> Table:
-    """Return an empty table whose first `left` columns are text and whose others are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+class _PlainTable(Table):
+    """A table whose cells are shown as they are: names hold square brackets and colons, which rich would read."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        plain = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*plain, style=style, end_section=end_section)
+
+
+def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> Table:
+    """Return an empty table whose first `left` and last `right` columns are text, which may be folded.
+
+    The other columns are numbers, which are never cut.
+    """
+    table = _PlainTable(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False,
+                        padding=(0, 2, 0, 0))
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
+        if left <= position < len(columns) - right:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold", min_width=len(column))
     return table
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is: names hold square brackets, which rich would take for markup."""
-    console.print(line, highlight=False, markup=False)
+    """Print a line as it is: names hold square brackets and colons, which rich would read."""
+    console.print(line, highlight=False, markup=False, emoji=False)
 
 
 def number(value: float | None, form: str) -> str:
@@ -43,6 +59,7 @@ def number(value: float | None, form: str) -> str:
 
 def _tokens(tokens: float) -> str:
     """Return a token count with three digits and its power of a thousand."""
+    tokens = float(f"{tokens:.3g}")
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if tokens >= size:
             return f"{tokens / size:.3g} {letter}"
@@ -83,7 +100,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
         _print_steps(result, console)
     if result.solution is not None:
         solution = result.solution
-        console.print(
+        say(console,
             f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
             f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
     if result.certificate is not None:
@@ -94,8 +111,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
     table = new_table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
-                      *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by")
-    table.columns[-1].justify = "left"
+                      *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by", right=1)
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
     for name in shown:
