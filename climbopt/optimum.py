@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,8 @@ from climbopt.result import Regret, Result
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
+BALL = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound, and the objective "
+        "at an exactly feasible rational point, in ball arithmetic; the parameters' exact values as floats")
 BETTER = 1e-9
 """A mixture counts as better than the one judged where its objective is lower by more than this share of it."""
 
@@ -113,9 +117,24 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
 def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:
     """Return the enclosure of a form's optimum."""
     if effort.rigor == "ball":
-        raise InputError("rigor ball is not built yet; use float")
+        return _proved(form, x)
     return enclose(form, gap=effort.gap, time_limit=effort.time_limit, jobs=effort.jobs, incumbent=x,
                    progress=progress)
+
+
+def _proved(form: StandardForm, x: Array) -> Enclosure:
+    """Return what ball arithmetic proves of a convex problem from a point."""
+    if find_spec("flint") is None:
+        raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
+    from climbopt.bounds.enclosure import prove  # so that only proofs load python-flint
+
+    began = time.perf_counter()
+    proof = prove(form, x)
+    if proof.lower is None:
+        raise NoRelaxationError("rigor ball proves bounds of problems that are proved convex, and this one is not; "
+                                "use float")
+    upper = np.inf if proof.upper is None else proof.upper
+    return Enclosure(proof.lower, upper, x, BALL, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
 
 
 def _better(form: StandardForm, x: Array, found: Enclosure) -> Array | None:
@@ -128,8 +147,10 @@ def _better(form: StandardForm, x: Array, found: Enclosure) -> Array | None:
 
 def _bounded(certificate: Certificate, found: Enclosure, effort: Effort) -> Certificate:
     """Return the certificate with an enclosure's bound."""
-    upper = certificate.upper_bound
-    lower = found.lower if certificate.lower_bound is None else max(found.lower, certificate.lower_bound)
+    upper = found.upper if effort.rigor == "ball" and np.isfinite(found.upper) else certificate.upper_bound
+    lower = found.lower
+    if effort.rigor == "float" and certificate.lower_bound is not None:
+        lower = max(lower, certificate.lower_bound)
     gap = upper - lower if np.isfinite(upper - lower) else None
     relative = gap / abs(upper) if gap is not None and upper else None
     reached = relative is not None and relative <= effort.gap
@@ -137,7 +158,7 @@ def _bounded(certificate: Certificate, found: Enclosure, effort: Effort) -> Cert
     if verdict is Verdict.GLOBAL and not reached:
         verdict = Verdict.STRICT_LOCAL_MINIMUM
     return replace(
-        certificate, verdict=verdict, passed=certificate.passed and reached,
+        certificate, verdict=verdict, passed=certificate.passed and reached, upper_bound=upper,
         lower_bound=lower if np.isfinite(lower) else None, gap=gap, relative_gap=relative,
         gap_rests_on=found.rests_on if np.isfinite(lower) else None, rigor=effort.rigor, nodes=found.nodes,
         bound_seconds=found.seconds)
