@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ("backend", "objective", "off by", "max diff in r", "stationarity", "primal", "multipliers", "seconds",
-           "evaluations", "verdict")
+           "evaluations", "verdict", "the solver's own words")
+MOST_WORDS = 30
+"""Characters of a solver's own words in the table; the page and the JSON have all."""
 FACTORS = (1, 2, 5, 10, 100)
 PROFILE_END = 1000.0
 """Largest factor drawn."""
@@ -55,7 +57,7 @@ def _run_json(run: Run) -> dict[str, Value]:
 def cells(run: Run, best: float | None) -> list[str]:
     """Return a run's row, one text a column."""
     if run.verdict is None:
-        return [run.backend, *[""] * (len(COLUMNS) - 2), f"{run.termination}: {run.raw_status}"]
+        return [run.backend, *[""] * (len(COLUMNS) - 3), run.termination, run.raw_status]
     excess = None if best is None or run.objective is None else run.objective - best
     spread = "" if run.fastest == run.slowest else f" ({number(run.fastest, '.3f')}–{number(run.slowest, '.3f')})"
     words = run.verdict if run.passed else f"NOT certified: {run.verdict}"
@@ -63,7 +65,8 @@ def cells(run: Run, best: float | None) -> list[str]:
         run.backend, number(run.objective, ".8f"), _size(excess), _size(run.max_ratio_difference),
         _size(run.residuals.get("stationarity")), _size(run.residuals.get("primal")),
         _size(run.multiplier_disagreement), number(run.seconds, ".3f") + spread,
-        number(run.evaluations, "d"), words if run.termination == "solved" else f"{words}; {run.termination}"]
+        number(run.evaluations, "d"), words if run.termination == "solved" else f"{words}; {run.termination}",
+        run.raw_status]
 
 
 def _size(value: float | None) -> str:
@@ -79,11 +82,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table for each problem and procedure, and over several of them the profiles."""
     groups = comparison.groups
     for (problem, procedure), runs in groups.items():
-        rows = new_table(f"{problem}: {procedure}", *COLUMNS, right=1)
+        rows = new_table(f"{problem}: {procedure}", *COLUMNS, right=2)
         refused = [run for run in runs if run.termination == "refused"]
         for run in runs:
             if run not in refused:
-                rows.add_row(*cells(run, _best(runs)))
+                *most, words = cells(run, _best(runs))
+                rows.add_row(*most, words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…")
         console.print(rows)
         for run in refused:
             say(console, f"{run.backend} refused: {run.raw_status}")
@@ -133,8 +137,7 @@ def comparison_html(comparison: Comparison) -> str:
              "<p>Every number is recomputed at the repaired point; no solver's own claim is shown but its words.</p>"]
     for (problem, procedure), runs in comparison.groups.items():
         parts.append(f"<h2>{escape(problem)}: {escape(procedure)}</h2>")
-        parts.append(_html_table((*COLUMNS, "the solver's own words"),
-                                 [[*cells(run, _best(runs)), run.raw_status] for run in runs if run.verdict],
+        parts.append(_html_table(COLUMNS, [cells(run, _best(runs)) for run in runs if run.verdict],
                                  [not run.passed for run in runs if run.verdict]))
         parts += [f"<p class='quiet'>{escape(run.backend)} {escape(run.termination)}: {escape(run.raw_status)}</p>"
                   for run in runs if run.verdict is None]
