@@ -66,7 +66,7 @@ def test_installed_plugin_conforms(installed, tmp_path):
     done = run("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--rootdir", tmp_path,
                PLUGIN / "test_conformance.py", path=installed, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "zigzag" in done.stdout and re.search(r"\d+ passed, 8 skipped", done.stdout), done.stdout
+    assert "zigzag" in done.stdout and re.search(r"\d+ passed, \d+ skipped", done.stdout), done.stdout
 
 
 def test_plugin_is_not_imported_before_it_is_named(installed, tmp_path):

@@ -21,7 +21,7 @@ STANDARD_ERROR = 2
 """Its file descriptor, where SoPlex remarks on tolerances and SCIP repeats its errors."""
 FEASIBILITY_SHARE, LEAST_FEASIBILITY = 1e-3, 1e-9
 """numerics/feastol as a share of the certificate's tolerance, and as far as SCIP still gets."""
-SUBPROBLEM = {"heuristics/subnlp/opttol": 1e-12}
+SUBPROBLEM = {"heuristics/subnlp/opttol": 1e-14}
 """Makes incumbents exact: where f is flat, a gap alone leaves r at about its square root."""
 
 

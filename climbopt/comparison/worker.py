@@ -74,7 +74,7 @@ def _outcome(result: Result) -> dict[str, Any]:
         "verdict": None if certificate is None else certificate.verdict.value,
         "passed": result.passed,
         "lower_bound": None if certificate is None else certificate.lower_bound,
-        "bound": None if solution is None else getattr(solution, "bound", None),
+        "bound": None if solution is None else solution.bound,
         "termination": "solved" if solution is None else solution.termination.name.lower(),
         "raw_status": "closed form" if solution is None else solution.raw_status,
         "iterations": None if solution is None else solution.iterations,

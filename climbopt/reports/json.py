@@ -65,6 +65,7 @@ def result_json(result: Result) -> dict[str, Value]:
         "iterations": solution.iterations if solution else None,
         "evaluations": solution.evaluations if solution else None,
         "seconds": solution.seconds if solution else None,
+        "bound": solution.bound if solution else None,
         "certificate": None if certificate is None else certificate_json(certificate),
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
