@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from climbopt.bounds.lagrangian import Box, Lagrangian
+from climbopt.bounds.lagrangian import Box, Lagrangian, Piece
 from climbopt.intervals import Interval
 from climbopt.templates import Array
 
@@ -155,50 +155,93 @@ def _gram(slopes: Slopes, weights: Array, s: Array) -> Array:
 
 def _curvature_of_z(lagrangian: Lagrangian, box: Box, on_z: Interval, s: Array) -> Array | None:
     """Return a lower bound of sum_i on_z_i Hess z_i by the cumulative ratios; None where it is not finite."""
-    model = lagrangian.response.model
-    low, high = lagrangian.cumulative(box.lower), lagrangian.cumulative(box.upper)
+    model, cut = lagrangian.response.model, _Cut.of(lagrangian, box)
     i, j = model.own_targets, model.own_sources
-    cells = np.linspace(low, high, CELLS + 1)
-    below, above = cells[:-1], cells[1:]
-    own_below, own_above = (np.stack([lagrangian.own(edge) for edge in edges]) for edges in (below, above))
-    own_low, own_high = lagrangian.own(low)[:, None], lagrangian.own(high)[:, None]
-    diagonal, cross, doubt = np.zeros(low.size), np.zeros((low.size,) * 2), np.zeros((low.size,) * 2)
-    column = Interval(on_z.lower[:, None], on_z.upper[:, None])
-    on_own = np.zeros(own_below.shape)
+    matrix = np.zeros((s.size, s.size))
+    on_own = np.zeros(cut.own_below.shape)
     for own_piece in lagrangian.own_pieces:
-        bent = own_piece.function.enclose_curvatures(own_below, own_above) * (on_z * own_piece.coefficient)
-        on_own = on_own + bent.broadcast_to(own_below.shape).lower
+        bent = own_piece.function.enclose_curvatures(cut.own_below, cut.own_above) * (on_z * own_piece.coefficient)
+        on_own = on_own + bent.broadcast_to(on_own.shape).lower
     for piece in lagrangian.pieces:
-        c = column * piece.coefficient
+        c = Interval(on_z.lower[:, None], on_z.upper[:, None]) * piece.coefficient
         shape = (CELLS, *piece.coefficient.shape)
-        if not piece.gated:
-            if piece.sourced:
-                bent = piece.source.enclose_curvatures(below[:, None, :], above[:, None, :]) * c
-                diagonal += bent.broadcast_to(shape).sum(1).lower.min(axis=0)
-            continue
-        bent = piece.gate.enclose_curvatures(own_below[:, :, None], own_above[:, :, None])
-        if not piece.sourced:
-            on_own = on_own + (bent * c).broadcast_to(shape).sum(2).lower
-            continue
-        source = piece.source.range(low[None, :], high[None, :])
-        gate = piece.gate.range(own_low, own_high)
         if piece.summed:
-            total = lagrangian.sums(piece, box) * on_z
-            on_own = on_own + (bent * Interval(total.lower[:, None], total.upper[:, None])).broadcast_to(
-                (*own_below.shape, 1)).lower[:, :, 0]
-        else:
-            on_own = on_own + (bent * c * source).broadcast_to(shape).sum(2).lower
-        part = gate * piece.source.enclose_curvatures(low[None, :], high[None, :]) * c
-        diagonal += part.broadcast_to(c.lower.shape).sum(0).lower
-        product = (piece.gate.enclose_slopes(own_low, own_high)
-                   * piece.source.enclose_slopes(low[None, :], high[None, :]) * c).broadcast_to(c.lower.shape)
-        middle, half = 0.5 * (product.lower + product.upper), 0.5 * (product.upper - product.lower)
-        for values, target in ((middle, cross), (half, doubt)):
-            square = np.zeros_like(target)
-            square[j] = values[i]
-            target += square + square.T
-    diagonal[j] += on_own.min(axis=0)[i]
-    if not (np.isfinite(diagonal).all() and np.isfinite(cross).all() and np.isfinite(doubt).all()):
-        return None
-    cross[np.diag_indices_from(cross)] += diagonal - (doubt @ s) / s
-    return cross
+            on_gate, part = _summed(lagrangian, piece, box, cut, on_z, s)
+            on_own, matrix = on_own + on_gate, matrix + part
+        elif piece.gated and piece.sourced:
+            on_gate, part = _products(lagrangian, piece, cut, c, s)
+            on_own, matrix = on_own + on_gate, matrix + part
+        elif piece.gated:
+            bent = piece.gate.enclose_curvatures(cut.own_below[:, :, None], cut.own_above[:, :, None]) * c
+            on_own = on_own + bent.broadcast_to(shape).sum(2).lower
+        elif piece.sourced:
+            bent = piece.source.enclose_curvatures(cut.below[:, None, :], cut.above[:, None, :]) * c
+            matrix[np.diag_indices(s.size)] += bent.broadcast_to(shape).sum(1).lower.min(axis=0)
+    matrix[j, j] += on_own.min(axis=0)[i]
+    return matrix if np.isfinite(matrix).all() else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """The ranges of all ratios and of targets' own ones, (S,) and (T,), cut into cells, (CELLS, S) and (CELLS, T)."""
+
+    low: Array
+    high: Array
+    own_low: Array
+    own_high: Array
+    below: Array
+    above: Array
+    own_below: Array
+    own_above: Array
+
+    @classmethod
+    def of(cls, lagrangian: Lagrangian, box: Box) -> _Cut:
+        """Return the cells of a box."""
+        low, high = lagrangian.cumulative(box.lower), lagrangian.cumulative(box.upper)
+        cells = np.linspace(low, high, CELLS + 1)
+        own = np.stack([lagrangian.own(edge) for edge in cells])
+        return cls(low, high, own[0], own[-1], cells[:-1], cells[1:], own[:-1], own[1:])
+
+
+def _summed(lagrangian: Lagrangian, piece: Piece, box: Box, cut: _Cut, on_z: Interval, s: Array
+            ) -> tuple[Array, Array]:
+    """Return what a product a target, gate_i(r_i) (c_i'r), curves: on each cell of the own ratio, and the cross part.
+
+    Its cross part is u gate' (e_i c_i' + c_i e_i'); where u gate' is off its middle by up to h, it loses at most
+    h (k e_i e_i' + c_i c_i' / k), k > 0. On directions whose entries sum to 0, c_i matters up to a constant.
+    """
+    model = lagrangian.response.model
+    i, j = model.own_targets, model.own_sources
+    total = lagrangian.sums(piece, box) * on_z
+    bent = piece.gate.enclose_curvatures(cut.own_below[:, :, None], cut.own_above[:, :, None])
+    on_own = (bent * Interval(total.lower[:, None], total.upper[:, None])).broadcast_to((*cut.own_below.shape, 1))
+    steep = piece.gate.enclose_slopes(cut.own_low[:, None], cut.own_high[:, None]).broadcast_to((on_z.lower.size, 1))
+    worth = on_z * Interval(steep.lower[:, 0], steep.upper[:, 0])
+    middle, half = 0.5 * (worth.lower + worth.upper)[i], 0.5 * (worth.upper - worth.lower)[i]
+    rows = piece.coefficient[i]
+    cross = np.zeros((s.size, s.size))
+    cross[j] = middle[:, None] * rows
+    cross = cross + cross.T
+    if not np.isnan(lagrangian.total_of_cumulative):
+        rows = rows - ((rows @ s**2) / (s @ s))[:, None]
+    size = np.sqrt(((rows * s) ** 2).sum(axis=1))
+    balance = np.where(size > 0, size, 1.0) / s[j]
+    cross[j, j] -= half * balance
+    return on_own.lower[:, :, 0], cross - (rows.T * (half / balance)) @ rows
+
+
+def _products(lagrangian: Lagrangian, piece: Piece, cut: _Cut, c: Interval, s: Array) -> tuple[Array, Array]:
+    """Return the same for products gate_ij(r_i) source_ij(r_j), one a pair."""
+    model, shape = lagrangian.response.model, c.lower.shape
+    i, j = model.own_targets, model.own_sources
+    own, other = (cut.own_low[:, None], cut.own_high[:, None]), (cut.low[None, :], cut.high[None, :])
+    bent = piece.gate.enclose_curvatures(cut.own_below[:, :, None], cut.own_above[:, :, None])
+    on_own = (bent * c * piece.source.range(*other)).broadcast_to((CELLS, *shape)).sum(2).lower
+    on_source = piece.gate.range(*own) * piece.source.enclose_curvatures(*other) * c
+    product = (piece.gate.enclose_slopes(*own) * piece.source.enclose_slopes(*other) * c).broadcast_to(shape)
+    cross, doubt = np.zeros((s.size, s.size)), np.zeros((s.size, s.size))
+    cross[j] = 0.5 * (product.lower + product.upper)[i]
+    doubt[j] = 0.5 * (product.upper - product.lower)[i]
+    cross, doubt = cross + cross.T, doubt + doubt.T
+    cross[np.diag_indices(s.size)] += on_source.broadcast_to(shape).sum(0).lower - (doubt @ s) / s
+    return on_own, cross

@@ -16,7 +16,7 @@ from climbopt.templates import Array
 
 SHRINKS = 0.8
 """A round of tightening that leaves less than this share of the widths is worth another."""
-LEVELS_SHRINK = 0.9
+LEVELS_SHRINK = 0.95
 """The same for rounds with level sets."""
 SHARE = 0.02
 """Variables with less than this share of the largest gain from branching are not tightened by level sets."""
