@@ -31,7 +31,7 @@ def exact_objective(problem, point):
     """Return the objective at rationals with 50 digits, from the expanded SymPy form."""
     model = problem.model
     losses = model.templates.expand(model.sources, model.targets)
-    values = {f"r_{name}": sp.Rational(one.numerator, one.denominator)
+    values = {f"r[{name}]": sp.Rational(one.numerator, one.denominator)
               for name, one in zip(model.sources, point, strict=True)}
     values["D"] = sp.Rational(*(problem.total_budget / model.token_unit).as_integer_ratio())
     for p in model.templates.parameters:
@@ -39,7 +39,7 @@ def exact_objective(problem, point):
         for index in np.ndindex(array.shape):
             names = [(model.sources if p.per == "source" else model.targets)[index[0]]]
             names += [model.sources[index[1]]] if p.per == "pair" else []
-            values["_".join((p.name, *names))] = sp.Rational(*float(array[index]).as_integer_ratio())
+            values[f"{p.name}[{', '.join(names)}]"] = sp.Rational(*float(array[index]).as_integer_ratio())
     total = sp.Integer(0)
     for name, weight in zip(model.targets, problem.weight_vector.tolist(), strict=True):
         loss = losses[name]
