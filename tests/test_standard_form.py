@@ -66,7 +66,7 @@ def test_an_empty_group_is_refused():
         AllocationProblem(three(FOUR), 1e9, groups={"x": ()})
 
 
-@pytest.mark.parametrize("backend", [name for name in AVAILABLE if name != "scip"])  # which uses no start
+@pytest.mark.parametrize("backend", AVAILABLE)
 def test_a_start_is_sought_inside_the_domain(backend):
     """a loses more to the others than it has at the middle of the simplex; most mixtures are fine all the same."""
     model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ("a", "b", "c"), ("a", "b", "c"), {
