@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = ("backend", "objective", "off by", "max diff in r", "stationarity", "primal", "multipliers", "seconds",
            "evaluations", "verdict", "the solver's own words")
 MOST_WORDS = 30
-"""Characters of a solver's own words in the table; the page and the JSON have all."""
+"""Characters of a solver's own words below the table; the page and the JSON have all."""
 FACTORS = (1, 2, 5, 10, 100)
 PROFILE_END = 1000.0
 """Largest factor drawn."""
@@ -69,6 +69,11 @@ def cells(run: Run, best: float | None) -> list[str]:
         run.raw_status]
 
 
+def _shortened(words: str) -> str:
+    """Return words that fit a line."""
+    return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…"
+
+
 def _size(value: float | None) -> str:
     """Return the size of a difference that should be 0."""
     return "0" if value == 0 else number(value, ".0e")
@@ -82,13 +87,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table for each problem and procedure, and over several of them the profiles."""
     groups = comparison.groups
     for (problem, procedure), runs in groups.items():
-        rows = new_table(f"{problem}: {procedure}", *COLUMNS, right=2)
+        rows = new_table(f"{problem}: {procedure}", *COLUMNS[:-1], right=1)
         refused = [run for run in runs if run.termination == "refused"]
         for run in runs:
             if run not in refused:
-                *most, words = cells(run, _best(runs))
-                rows.add_row(*most, words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…")
+                rows.add_row(*cells(run, _best(runs))[:-1])
         console.print(rows)
+        say(console, "in their own words: " + "; ".join(
+            f"{run.backend}: {_shortened(run.raw_status)}" for run in runs if run not in refused))
         for run in refused:
             say(console, f"{run.backend} refused: {run.raw_status}")
         console.print()
