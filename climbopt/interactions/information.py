@@ -11,7 +11,8 @@ q, U, K, a, c = sp.symbols("q U K a c", positive=True)
 def _information(tokens: sp.Expr) -> sp.Expr:
     """Return q M ln K (1 - exp(-lambda R / ln K)), M = min(tokens, U), R = tokens / M, lambda = a ln N + c.
 
-    K is D, counted in a parameter's tokens. Up to the supply U that is a line, beyond it a curve; at U the slope jumps down.
+    The K of ln K is D, in multiples of the parameter K. Up to the supply U that is a line, beyond it a curve; at U
+    the slope jumps down.
     """
     rate, scale = a * sp.log(N) + c, sp.log(D / K)
     return sp.Piecewise((q * tokens * scale * (1 - sp.exp(-rate / scale)), tokens <= U),
