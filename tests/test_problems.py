@@ -84,6 +84,8 @@ def test_every_procedure_answers(name, procedure):
         pytest.skip(f"{name} has no supply or temperature")
     if procedure == "unimax" and name == "equal_beta":
         pytest.skip("its budget is beyond one epoch")
+    if name == "infolaw7b" and procedure in ("two_step", "isolated"):
+        pytest.skip("refused: its z is no effective ratio, and its target is no source")
     result = solve(problem, procedure=procedure)
     assert sum(result.ratios.values()) == pytest.approx(1.0, abs=1e-12)
     assert result.passed or procedure in ("uniform", "natural", "temperature", "unimax")
