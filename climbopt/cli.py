@@ -57,8 +57,19 @@ def main() -> None:
 def fit(
     pilots: Annotated[Path, typer.Argument(metavar="PILOTS", help="Tidy CSV or Parquet: run, tokens, language, "
                                                                    "ratio, loss; optional seed, params.")],
-    law: Annotated[str, typer.Option(help="Loss law.")] = "power",
-    interaction: Annotated[str, typer.Option(help="Interaction, or auto to choose by cross-validation.")] = "gated",
+    law: Annotated[str, typer.Option(help="Loss law, or auto to choose by cross-validation.")] = "power",
+    interaction: Annotated[str | None, typer.Option(help="Interaction, or auto. By default gated, or with another "
+                                                         "law the first that it takes.")] = None,
+    losses: Annotated[Path | None, typer.Option(metavar="LOSSES", help="Wide tables: PILOTS holds a column a source, "
+                                                                       "this one a column a target.")] = None,
+    tokens: Annotated[float | None, typer.Option(help="Of every run of wide tables.")] = None,
+    params: Annotated[float | None, typer.Option(help="Model size of every run of wide tables.")] = None,
+    index: Annotated[str, typer.Option(help="Column of wide tables that names the run.")] = "index",
+    ratio_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of ratio columns; * is the "
+                                                                       "language.")] = "*",
+    loss_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns.")] = "*",
+    name: Annotated[list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern "
+                                                                                    "names; may be repeated.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
                                                 help="Write the model.")] = None,
     json: JSON = None,
@@ -66,27 +77,33 @@ def fit(
     """Fit a model to pilot runs."""
     from dataclasses import replace
 
-    from climbopt.files import pairs_beside, parse_table, read_bytes, save_model, sha256
-    from climbopt.fitting import cross_validate
+    from climbopt.files import WideNames, pairs_beside, parse_table, read_bytes, save_model, sha256, tidy
+    from climbopt.fitting import candidates, choose_form
     from climbopt.fitting import fit as fit_runs
-    from climbopt.interactions import INTERACTIONS
-    from climbopt.laws import LAWS
     from climbopt.pilots import PilotRuns
     from climbopt.reports.json import fit_json
     from climbopt.reports.text import print_fit
 
-    _check_places([pilots], json, output, None if output is None else pairs_beside(output))
-    chosen_law = LAWS[law]
-    candidates = tuple(INTERACTIONS.values()) if interaction == "auto" else (INTERACTIONS[interaction],)
+    inputs = [pilots] if losses is None else [pilots, losses]
+    _check_places(inputs, json, output, None if output is None else pairs_beside(output))
+    names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
-    runs = PilotRuns.from_frame(parse_table(content, pilots))
+    table = parse_table(content, pilots)
+    if losses is not None:
+        if tokens is None:
+            raise InputError("wide tables do not say how many tokens a run had; add --tokens")
+        table = tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
+    elif tokens is not None or params is not None or names != WideNames():
+        raise InputError("--tokens, --params, --index and the names of columns are for wide tables; add --losses")
+    runs = PilotRuns.from_frame(table)
     if runs.n_rescaled:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
-    chosen = candidates[0]
+    forms = candidates(law, interaction, sized=runs.params is not None)
+    chosen_law, chosen = forms[0]
     scores: tuple[Score, ...] = ()
-    if interaction == "auto":
+    if "auto" in (law, interaction):
         with progress("cross-validation") as told:
-            chosen, scores = cross_validate(runs, chosen_law, candidates, progress=told)
+            (chosen_law, chosen), scores = choose_form(runs, forms, progress=told)
     with progress("fit") as told:
         fitted = fit_runs(runs, chosen_law, chosen, progress=told)
     provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat(),
@@ -262,6 +279,14 @@ def backends() -> None:
     from climbopt.reports.text import print_backends
 
     print_backends(console())
+
+
+def _named_column(text: str) -> tuple[str, str]:
+    """Return the column and the language that COLUMN=LANGUAGE stands for."""
+    column, equals, language = text.rpartition("=")
+    if not equals or not column or not language:
+        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
+    return column, language
 
 
 def _names(text: str) -> list[str]:

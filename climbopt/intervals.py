@@ -7,7 +7,7 @@ the last place, which covers what NumPy's own routines may be off by.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,12 @@ class Interval(NDArrayOperatorsMixin):
             return _power(*inputs)
         with np.errstate(all="ignore"):
             return _FUNCTIONS[ufunc.__name__](*map(Interval.enclosing, inputs))
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, inputs: Any, options: Any) -> Interval:
+        """Evaluate np.select, which is what a piecewise expression compiles to."""
+        if function is not np.select:
+            raise UnsupportedFunctionError(f"no interval form of {function.__name__}")
+        return _select(*inputs)  # its default stands where no condition holds, where nothing is claimed
 
     def sum(self, axis: int) -> Interval:
         """Return the enclosure of the sum along an axis."""
@@ -165,6 +171,33 @@ def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interv
     return _unknown_where(~(x.lower >= 0) & ~whole, low, high)
 
 
+def _truth(certain: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> Interval:
+    """Return a condition as an interval: 1 where it holds throughout, 0 where nowhere, and [0, 1] between."""
+    return Interval(np.asarray(certain, dtype=float), np.asarray(~impossible, dtype=float))
+
+
+def _less(a: Interval, b: Interval) -> Interval:
+    return _truth(a.upper < b.lower, a.lower >= b.upper)
+
+
+def _less_equal(a: Interval, b: Interval) -> Interval:
+    return _truth(a.upper <= b.lower, a.lower > b.upper)
+
+
+def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interval | ArrayLike]) -> Interval:
+    """Return what holds every choice whose condition may be the first that is true; all numbers where none need be."""
+    truths = [Interval.enclosing(condition) for condition in conditions]
+    values = [Interval.enclosing(choice) for choice in choices]
+    shape = np.broadcast_shapes(*(one.lower.shape for one in (*truths, *values)))
+    low, high, reached = np.full(shape, np.inf), np.full(shape, -np.inf), np.ones(shape, dtype=bool)
+    for truth, value in zip(truths, values, strict=True):
+        possible = reached & (truth.upper > 0)
+        low = np.where(possible, np.minimum(low, value.lower), low)
+        high = np.where(possible, np.maximum(high, value.upper), high)
+        reached = reached & ~(truth.lower > 0)
+    return _unknown_where(reached, low, high)
+
+
 _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "add": _add,
     "subtract": _subtract,
@@ -172,6 +205,10 @@ _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "multiply": _multiply,
     "divide": _divide,
     "power": _power,
+    "less": _less,
+    "less_equal": _less_equal,
+    "greater": lambda a, b: _less(b, a),
+    "greater_equal": lambda a, b: _less_equal(b, a),
     "exp": _monotone(np.exp, -np.inf),
     "log": _monotone(np.log, 1.0, 0.0),
     "sqrt": _monotone(np.sqrt, 0.0, 0.0),

@@ -153,8 +153,8 @@ class MixtureModel(ByFields):
     def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Response:
         """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one a mixture."""
         if params is None:
-            if self.law.uses_model_size:
-                raise InputError(f"law '{self.law.name}' depends on the model size; give params")
+            if self.templates.uses_model_size:
+                raise InputError(f"{self.law.name} + {self.interaction.name} depends on the model size; give params")
             params = np.nan
         return Response(self, np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit)
 

@@ -42,8 +42,9 @@ def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFram
     for name in runs.sources:
         if name not in model.sources:
             raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)
-    if model.law.uses_model_size and runs.params is None:
-        raise InputError(f"law '{model.law.name}' depends on the model size; add a column 'params'")
+    if model.templates.uses_model_size and runs.params is None:
+        raise InputError(f"{model.law.name} + {model.interaction.name} depends on the model size; "
+                         "add a column 'params'")
     response = model.at(runs.tokens, runs.params)
     ratios = runs.ratios_of(model.sources)
     predicted = response.losses(response.z(ratios))

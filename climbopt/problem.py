@@ -83,8 +83,9 @@ class AllocationProblem(ByFields):
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
         if self.procedure not in PROCEDURE_NAMES:
             raise unknown_name("procedure", self.procedure, PROCEDURE_NAMES)
-        if self.model.law.uses_model_size and self.params is None:
-            raise InputError(f"law '{self.model.law.name}' depends on the model size; give params")
+        if self.model.templates.uses_model_size and self.params is None:
+            raise InputError(f"{self.model.law.name} + {self.model.interaction.name} depends on the model size; "
+                             "give params")
         self._check_languages()
         object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
         for key in ("weights", "supply", "history", "groups"):

@@ -16,10 +16,12 @@ import sympy as sp
 from climbopt.errors import InputError
 
 Per = Literal["target", "source", "pair"]
-Unit = Literal["1", "nats", "tokens", "params"]
+Unit = Literal["1", "nats", "1/nats", "tokens", "params"]
+Quantity = Literal["ratio", "exponent", "reciprocal", "information"]
+"""What z is: a ratio of data, an exponent, the reciprocal of a part of the loss, or an amount of information."""
 
 z = sp.Symbol("z", positive=True)
-"""What an interaction hands to a law; an effective ratio where the law says so."""
+"""What an interaction hands to a law; what it is, both declare as a `Quantity`."""
 D = sp.Symbol("D", positive=True)
 """Token budget, in token units."""
 N = sp.Symbol("N", positive=True)
@@ -61,7 +63,7 @@ class Parameter:
     per : {"target", "source", "pair"}
         Shape of its values: (n_targets,), (n_sources,) or (n_targets, n_sources); a pair parameter has no
         value where the source is the target itself.
-    unit : {"1", "nats", "tokens", "params"}
+    unit : {"1", "nats", "1/nats", "tokens", "params"}
         Tokens and params count in the model's units.
     prior : Prior, optional
         What `fit` assumes before it has seen a run; by default around 1 for a positive symbol, around 0 for

@@ -7,21 +7,25 @@ reading and as the independent oracle of the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import product
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
 from climbopt.errors import InputError
-from climbopt.interactions import Interaction
-from climbopt.laws import Law
+from climbopt.interactions import INTERACTIONS, Interaction
+from climbopt.laws import LAWS, Law
 from climbopt.symbols import D, N, Parameter, r_i, r_j
 
 Array = NDArray[np.float64]
 Compiled = Callable[..., list[Array]]
+
+_ARTICLE = {"ratio": "a ratio", "exponent": "an exponent", "reciprocal": "the reciprocal of a loss",
+            "information": "an amount of information"}
 
 
 def _compile(arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]) -> Compiled:
@@ -82,7 +86,21 @@ class Template:
     @cached_property
     def by_parameter(self) -> Compiled:
         """Compiled derivatives by each parameter, in the order of `parameters`."""
-        return _compile(self.arguments, [sp.diff(self.expression, p.symbol) for p in self.parameters])
+        return _compile(self.arguments, [_with_limits(sp.diff(self.expression, p.symbol), self.variables)
+                                         for p in self.parameters])
+
+
+def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
+    """Return an expression in which x^p log x is 0 at x = 0 for p > 0, as it is in the limit, and not 0 times -oo."""
+
+    def vanishing(product: sp.Expr) -> bool:
+        return any(product.has(sp.log(x)) and any(f.is_Pow and f.base == x and f.exp.is_positive for f in product.args)
+                   for x in variables)
+
+    def rewritten(product: sp.Expr) -> sp.Expr:
+        return product.subs({sp.log(x): sp.Piecewise((sp.log(x), x > 0), (0, True)) for x in variables})
+
+    return derivative.replace(lambda part: part.is_Mul and vanishing(part), rewritten)
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,10 @@ class Templates:
     interaction: Interaction
 
     def __post_init__(self) -> None:
+        if self.law.quantity != self.interaction.quantity:
+            raise InputError(
+                f"law '{self.law.name}' takes z for {_ARTICLE[self.law.quantity]}, and interaction "
+                f"'{self.interaction.name}' gives {_ARTICLE[self.interaction.quantity]}; choose two that agree")
         shared = {p.name for p in self.law.parameters} & {p.name for p in self.interaction.parameters}
         if shared:
             raise InputError(f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a "
@@ -112,6 +134,11 @@ class Templates:
     def pair(self) -> Template:
         """pair(r_i, r_j), with its two first and three second derivatives."""
         return Template(self.interaction.pair, (r_i, r_j), self.interaction.parameters)
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether losses depend on N, through the law or through z."""
+        return self.law.uses_model_size or self.interaction.uses_model_size
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -166,3 +193,18 @@ def derive(law: Law, interaction: Interaction) -> Templates:
     (0, b + k/D)
     """
     return Templates(law, interaction)
+
+
+def agreeing_pairs(laws: Iterable[Law] | None = None, interactions: Iterable[Interaction] | None = None
+                   ) -> tuple[tuple[Law, Interaction], ...]:
+    """Return every law with every interaction whose z it takes; of all registered ones by default.
+
+    Examples
+    --------
+    >>> [interaction.name for law, interaction in agreeing_pairs() if law.name == "exponential"]
+    ['mixing']
+    """
+    every = product(LAWS.values() if laws is None else laws,
+                    INTERACTIONS.values() if interactions is None else interactions)
+    return tuple((law, interaction) for law, interaction in every
+                 if law.quantity == interaction.quantity)

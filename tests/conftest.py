@@ -10,6 +10,7 @@ from climbopt.files import load_pilots
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.model import MixtureModel
+from climbopt.templates import agreeing_pairs
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40,
                           suppress_health_check=[HealthCheck.too_slow])
@@ -18,12 +19,20 @@ settings.load_profile("repeatable")
 collect_ignore = ["plugin"]  # a package of its own: test_plugins.py installs it and runs its tests
 PROBLEMS = Path(__file__).parents[1] / "problems"
 
-_SIZES = {"E": 1.0, "A": 0.5, "a": 0.3, "B": 2.0, "beta": 0.3, "eta": 5.0, "b": 0.2, "k": 0.1, "h": 0.01, "l": 0.02}
+_SIZES = {"E": 1.0, "A": 0.5, "a": 0.3, "B": 2.0, "beta": 0.3, "eta": 5.0, "b": 0.2, "k": 0.1, "h": 0.01, "l": 0.02,
+          "gamma": 0.2, "c": 1.0, "kappa": 1.0, "t": 1.0, "c_own": 2.0, "g_own": 0.5, "g": 0.5, "U": 0.3, "tau": 0.2,
+          "q": 0.5, "K": 0.01, "alpha": 3.0}
 
 
-def random_model(interaction="gated", *, law="power", sources=4, targets=None, signed=False, seed=0):
+def law_for(interaction):
+    """Return the name of the first law that takes an interaction's z."""
+    return agreeing_pairs(interactions=[INTERACTIONS[interaction]])[0][0].name
+
+
+def random_model(interaction="gated", *, law=None, sources=4, targets=None, signed=False, seed=0):
     """Return a model with random parameters; languages are s0, s1, ...; targets default to the sources."""
     rng = np.random.default_rng(seed)
+    law = law or law_for(interaction)
     names = tuple(f"s{j}" for j in range(sources))
     targets = names if targets is None else tuple(targets)
     shapes = {"target": (len(targets),), "source": (sources,), "pair": (len(targets), sources)}

@@ -165,7 +165,21 @@ def test_fit_auto(run, tmp_path):
     fitted = json.loads(out)
     assert code == 0 and fitted["interaction"] == "gated"
     assert [set(row) >= {"law", "interaction", "mae", "mre", "spearman"} for row in fitted["cross_validation"]]
-    assert fitted["cross_validation"][0]["interaction"] == "gated" and len(fitted["cross_validation"]) == 4
+    assert fitted["cross_validation"][0]["interaction"] == "gated" and len(fitted["cross_validation"]) == 5
+
+
+def test_fit_wide_tables(run, tmp_path):
+    pilots = pd.read_csv(PILOTS)
+    for kind in ("ratio", "loss"):
+        wide = pilots.pivot(index="run", columns="language", values=kind)
+        wide.rename(columns=lambda name, kind=kind: f"{kind}_{name}").to_csv(tmp_path / f"{kind}.csv")
+    tables = (tmp_path / "ratio.csv", "--losses", tmp_path / "loss.csv", "--index", "run")
+    columns = ("--ratio-columns", "ratio_*", "--loss-columns", "loss_*")
+    code, out, _ = run("fit", *tables, *columns, "--tokens", 1e6, "--interaction", "linear", "--json", "-")
+    assert code == 0 and json.loads(out)["n_losses"] == 378 and json.loads(out)["interaction"] == "linear"
+    assert run("fit", *tables, *columns)[0] == 2 and "add --tokens" in run("fit", *tables, *columns)[2]
+    assert "add --losses" in run("fit", PILOTS, "--tokens", 1e6)[2]
+    assert "no COLUMN=LANGUAGE" in run("fit", *tables, *columns, "--tokens", 1e6, "--name", "en")[2]
 
 
 def test_derive(run):

@@ -13,7 +13,6 @@ from climbopt import AllocationProblem, Floor, InputError, Options, Termination,
 from climbopt.backends import load
 from climbopt.certificate import certify, repair
 from climbopt.constraints import Custom, LossCeiling, StayNear
-from climbopt.interactions import INTERACTIONS
 from climbopt.objectives import CustomObjective, Minimax, WeightedPowerMean
 from climbopt.optimality import flat
 from climbopt.procedures import joint_form
@@ -174,7 +173,7 @@ def test_functions_in_code_are_refused(backend):
     assert "CVXPY cannot read" in backend.refusal(form)
 
 
-@pytest.mark.parametrize("interaction", INTERACTIONS)
+@pytest.mark.parametrize("interaction", ["none", "linear", "saturating", "gated"])
 @pytest.mark.parametrize("targets", [None, ("s2", "s0"), ("s1", "other")])
 @pytest.mark.parametrize("named", [False, True])
 def test_what_is_written_is_the_form(interaction, targets, named):

@@ -43,7 +43,7 @@ def test_a_target_that_is_no_source_needs_transfer():
 
 def test_model_size_has_to_be_given():
     model = random_model("none", law="power_nd")
-    with pytest.raises(InputError, match="law 'power_nd' depends on the model size; give params"):
+    with pytest.raises(InputError, match="power_nd \\+ .* depends on the model size; give params"):
         model.at(1e9)
     small, large = model.at(1e9, 1.0), model.at(1e9, 10.0)
     z = np.full(4, 0.5)
@@ -74,7 +74,7 @@ def test_permuting_languages_permutes_everything(interaction):
               else model.parameters[p.name][order] for p in model.templates.parameters}
     names = tuple(model.sources[k] for k in order)
     other = MixtureModel(model.law, model.interaction, names, names, values, model.token_unit)
-    ours, theirs = model.at(1e9), other.at(1e9)
+    ours, theirs = model.at(3e9, 2.0), other.at(3e9, 2.0)
     np.testing.assert_allclose(theirs.z(r[order]), ours.z(r)[order], rtol=1e-14)
     np.testing.assert_allclose(theirs.z_and_jacobian(r[order])[1], ours.z_and_jacobian(r)[1][np.ix_(order, order)],
                                rtol=1e-13, atol=1e-16)

@@ -13,6 +13,8 @@ from climbopt.procedures import PROCEDURES, joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
 
 AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
+REGULAR = [name for name in shipped_problems() if name != "infolaw7b"]
+"""Those whose multipliers are unique: w non-increasing and w >= 0 are more limits than infolaw7b's vertex needs."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,8 @@ def test_backends_agree_from_the_same_cold_start(name, backend, reference):
     reason = load(backend).refusal(joint_form(load_problem(name)))
     if reason is not None:
         pytest.skip(reason)
+    if (name, backend) == ("infolaw7b", "trust_constr"):
+        pytest.skip("stops short at the kinks, and the certificate says so: test_infolaw.py")
     result, best = solve(load_problem(name), procedure="joint", backend=backend), reference[name]
     assert result.passed and result.solution.backend == backend
     difference = max(abs(result.ratios[language] - best.ratios[language]) for language in best.ratios)
@@ -42,7 +46,7 @@ def steps(problem):
 def solved():
     """For each shipped problem and step, a certified point and the multipliers recovered there."""
     found = {}
-    for name in shipped_problems():
+    for name in REGULAR:
         for step, form in enumerate(steps(load_problem(name))):
             x = repair(form, load("slsqp").solve(form, Options()).x)
             assert certify(form, x).passed
@@ -50,7 +54,7 @@ def solved():
     return found
 
 
-@pytest.mark.parametrize("name", shipped_problems())
+@pytest.mark.parametrize("name", REGULAR)
 @pytest.mark.parametrize("backend", AVAILABLE)
 @pytest.mark.parametrize("step", [0, 1], ids=["joint", "magnitude"])
 def test_raw_points_and_multipliers_agree(name, backend, step, solved):
@@ -80,6 +84,8 @@ def test_every_procedure_answers(name, procedure):
         pytest.skip(f"{name} has no supply or temperature")
     if procedure == "unimax" and name == "equal_beta":
         pytest.skip("its budget is beyond one epoch")
+    if name == "infolaw7b" and procedure in ("two_step", "isolated"):
+        pytest.skip("refused: its z is no effective ratio, and its target is no source")
     result = solve(problem, procedure=procedure)
     assert sum(result.ratios.values()) == pytest.approx(1.0, abs=1e-12)
     assert result.passed or procedure in ("uniform", "natural", "temperature", "unimax")
@@ -112,7 +118,7 @@ def test_the_measured_model_is_that_of_the_shipped_pilots(pilots):
 
 
 def test_synthetic_problems_say_so():
-    for name in set(shipped_problems()) - {"libreoffice6"}:
+    for name in set(shipped_problems()) - {"libreoffice6", "infolaw7b"}:
         assert "synthetic" in load_problem(name).model.provenance
 
 

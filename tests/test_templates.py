@@ -10,16 +10,16 @@ from climbopt.errors import InputError
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.symbols import D, r_i, r_j, z
-from climbopt.templates import derive
+from climbopt.templates import agreeing_pairs, derive
 
 BUDGET, SIZE = 2.3e9, 1.7
 STEP = 1e-30
 
 
 def models():
-    for law in LAWS:
-        for interaction in INTERACTIONS:
-            yield pytest.param(random_model(interaction, law=law, sources=4), id=f"{law}-{interaction}")
+    for law, interaction in agreeing_pairs():
+        yield pytest.param(random_model(interaction.name, law=law.name, sources=4),
+                           id=f"{law.name}-{interaction.name}")
     for interaction in ("linear", "saturating", "gated"):
         yield pytest.param(random_model(interaction, sources=4, targets=("s1", "other", "s3")),
                            id=f"zero-shot target-{interaction}")

@@ -35,13 +35,13 @@ def translate(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
         return values[expression]
     if expression.is_Pow:
         return _power(expression, values)
+    if not (expression.is_Add or expression.is_Mul or expression.func in _FUNCTIONS):
+        raise UntranslatableError(f"CVXPY has no form of {expression.func.__name__}")
     parts = [translate(part, values) for part in expression.args]
     if expression.is_Add:
         return _folded(parts, np.add, lambda a, b: a + b)
     if expression.is_Mul:
         return _folded(parts, np.multiply, cp.multiply)
-    if expression.func not in _FUNCTIONS:
-        raise UntranslatableError(f"CVXPY has no form of {expression.func.__name__}")
     numeric, symbolic = _FUNCTIONS[expression.func]
     return (symbolic if varies(parts[0]) else numeric)(parts[0])
 

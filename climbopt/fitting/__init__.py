@@ -2,6 +2,7 @@
 
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.fitting.estimate import Fit, fit
-from climbopt.fitting.select import Score, cross_validate
+from climbopt.fitting.select import Score, candidates, choose_form, cross_validate
 
-__all__ = ["Errors", "Fit", "Score", "cross_validate", "fit", "prediction_errors", "trained"]
+__all__ = ["Errors", "Fit", "Score", "candidates", "choose_form", "cross_validate", "fit", "prediction_errors",
+           "trained"]

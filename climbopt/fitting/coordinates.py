@@ -60,7 +60,7 @@ class FitForm:
     def coordinate_law(self) -> Law:
         """The law as a function of the coordinates."""
         return Law(self.law.name, self.law.expression.subs(self.values, simultaneous=True),
-                   tuple(map(_coordinate, self.law.parameters)))
+                   tuple(map(_coordinate, self.law.parameters)), quantity=self.law.quantity)
 
     @cached_property
     def coordinate_interaction(self) -> Interaction:
@@ -69,7 +69,7 @@ class FitForm:
             self.interaction.name,
             self.interaction.own.subs(self.values, simultaneous=True),
             self.interaction.pair.subs(self.values, simultaneous=True),
-            (*map(_coordinate, self._moved_interaction), _D_MIN),
+            (*map(_coordinate, self._moved_interaction), _D_MIN), self.interaction.quantity,
         )
 
     @cached_property

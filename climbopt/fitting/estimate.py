@@ -16,7 +16,7 @@ from climbopt.interactions import INTERACTIONS, Interaction
 from climbopt.laws import LAWS, Law
 from climbopt.model import MixtureModel, Response
 from climbopt.pilots import PilotRuns
-from climbopt.templates import Array
+from climbopt.templates import Array, derive
 
 NOISE = 0.007
 """Standard deviation of a loss about the model, as a share of the target's median loss."""
@@ -124,8 +124,9 @@ def fit(
         When the runs are too few, or lack what the law needs.
     """
     began = time.perf_counter()
-    if law.uses_model_size and pilots.params is None:
-        raise InputError(f"law '{law.name}' depends on the model size; add a column 'params' to the pilots")
+    if derive(law, interaction).uses_model_size and pilots.params is None:
+        raise InputError(f"{law.name} + {interaction.name} depends on the model size; "
+                         "add a column 'params' to the pilots")
     rows, left_out = _rows(pilots, law, interaction)
     blocks = _blocks(pilots, fit_form(law, interaction), rows)
     solved = []
@@ -221,7 +222,12 @@ def _starts(block: Block, n_starts: int) -> list[Array]:
 
 
 def _monolingual(block: Block, default: Array) -> Array:
-    """Return the law's coordinates fitted to monolingual runs alone; `default` for a target that has none."""
+    """Return the law's coordinates fitted to monolingual runs alone; `default` for a target that has none.
+
+    A law whose z is no ratio has nothing to tell z at r_i = 1.
+    """
+    if block.form.law.quantity != INTERACTIONS["none"].quantity:
+        return default
     result = default.copy().reshape(len(block.form.coordinate_law.parameters), len(block.targets))
     for i, target in enumerate(block.targets):
         if target not in block.sources:

@@ -94,14 +94,14 @@ class Block:
 
     @cached_property
     def center(self) -> Array:
-        """Prior means; a coordinate in nats is scaled by its target's median loss."""
+        """Prior means; a coordinate in nats, or in 1/nats, is scaled by its target's median loss."""
         nats = np.array([_median(self.rows, i) for i in range(len(self.targets))])
         values = {}
         for p in self.form.coordinates:
-            log = p.name.startswith("log_")
-            shift = np.log(nats) if log and p.unit == "nats" else 0.0
-            factor = nats if p.unit == "nats" and not log else 1.0
-            values[p.name] = np.broadcast_to(p.prior.center * factor + shift, self.free[p.name].shape)
+            scale = nats ** {"nats": 1.0, "1/nats": -1.0}.get(p.unit, 0.0) if p.per != "source" else np.ones(1)
+            scale = scale[:, None] if p.per == "pair" else scale
+            center = p.prior.center + np.log(scale) if p.name.startswith("log_") else p.prior.center * scale
+            values[p.name] = np.broadcast_to(center, self.free[p.name].shape)
         return self._flat(values)
 
     @cached_property

@@ -1,9 +1,9 @@
-"""Choosing an interaction by cross-validation over whole runs."""
+"""Choosing a law and an interaction by cross-validation over whole runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from climbopt.errors import InputError
 from climbopt.fitting.accuracy import Mask, prediction_errors, trained
 from climbopt.fitting.estimate import Progress, fit
 from climbopt.interactions import INTERACTIONS, Interaction
-from climbopt.laws import Law
+from climbopt.laws import LAWS, Law
 from climbopt.pilots import PilotRuns
-from climbopt.templates import Array
+from climbopt.templates import Array, agreeing_pairs, derive
 
+DEFAULT = "gated"
+"""The interaction where none is asked for."""
 FOLDS = 7
 TIE = 1.0
 """Scores closer than this many standard errors of their paired difference are a tie, which the simpler form wins."""
@@ -39,6 +41,9 @@ class Score:
         Parameters of the full fit.
     refused : str or None
         Why the form cannot be fitted to these runs; None where it can.
+    by_scale : float or None
+        Mean absolute error at the largest model size (or budget, where all sizes are the same), predicted from the
+        smaller ones; None where all runs have one scale or the form predicts none.
     """
 
     law: str
@@ -49,22 +54,72 @@ class Score:
     zero_shot_mae: float | None
     n_parameters: int
     refused: str | None = None
+    by_scale: float | None = None
 
 
-def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interaction] = tuple(INTERACTIONS.values()), *,
+Form = tuple[Law, Interaction]
+
+
+def candidates(law: str, interaction: str | None, *, sized: bool) -> tuple[Form, ...]:
+    """Return the forms that names stand for, of which `auto` means every one that goes with the other.
+
+    Parameters
+    ----------
+    law, interaction : str
+        Names, or auto; without an interaction, the default one, or the first that the law takes.
+    sized : bool
+        Whether the runs state their model size; a form that needs it is left out where they do not.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, and for a law and an interaction that do not go together.
+
+    Examples
+    --------
+    >>> [(one.name, other.name) for one, other in candidates("auto", "linear", sized=False)]
+    [('power', 'linear'), ('bimix', 'linear')]
+    """
+    interaction = interaction or ("auto" if law == "auto" else None)
+    laws = tuple(LAWS.values()) if law == "auto" else (LAWS[law],)
+    if interaction is None:
+        taken = agreeing_pairs(laws)
+        return tuple(form for form in taken if form[1].name == DEFAULT) or taken[:1]
+    if "auto" not in (law, interaction):
+        derive(laws[0], INTERACTIONS[interaction])  # refuses what does not go together
+        return ((laws[0], INTERACTIONS[interaction]),)
+    forms = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS[interaction],))
+    return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
+
+
+def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interaction] | None = None, *,
                    folds: int = FOLDS, seed: int = 0, progress: Progress | None = None
                    ) -> tuple[Interaction, tuple[Score, ...]]:
-    """Return the interaction to use, and every form's score, best first.
+    """Return the interaction to use with a law, and every form's score, best first; see :func:`choose_form`.
+
+    Parameters
+    ----------
+    interactions : sequence of Interaction
+        The candidates; by default all whose z the law takes.
+    """
+    forms = agreeing_pairs([law]) if interactions is None else [(law, interaction) for interaction in interactions]
+    (_, chosen), scores = choose_form(pilots, forms, folds=folds, seed=seed, progress=progress)
+    return chosen, scores
+
+
+def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS, seed: int = 0,
+                progress: Progress | None = None) -> tuple[Form, tuple[Score, ...]]:
+    """Return the law and the interaction to use, and every form's score, best first.
 
     Runs are dealt into folds by a seeded permutation, those of one mixture, budget and size (they differ in their
     seed) into the same one; each fold is predicted by a fit to the others. The least error wins, unless a form
     with fewer parameters ties with it. A form that cannot be fitted to the runs is skipped; its score says why.
+    Beside that, the runs of the largest scale are predicted by a fit to the smaller ones; that chooses nothing.
 
     Parameters
     ----------
     pilots : PilotRuns
-    law : Law
-    interactions : sequence of Interaction
+    forms : sequence of (Law, Interaction)
         The candidates.
     folds : int
         At most the number of different runs.
@@ -84,27 +139,54 @@ def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interacti
     if folds < 2:
         raise InputError("cross-validation needs at least two runs that differ in more than their seed")
     fold = (np.random.default_rng(seed).permutation(n) % folds)[group]
-    errors: dict[str, Array] = {}
+    largest = _largest_scale(pilots)
+    masks = [fold == k for k in range(folds)] + ([largest] if largest is not None else [])
+    errors: dict[tuple[str, str], Array] = {}
     scores: list[Score] = []
-    for number, interaction in enumerate(interactions):
-        predicted = np.full(pilots.losses.shape, np.nan)
+    for number, (law, interaction) in enumerate(forms):
+        predicted, at_scale = np.full((2, *pilots.losses.shape), np.nan)
         refused = None
-        for k in range(folds):
+        for k, held_out in enumerate(masks):
             try:
-                model = fit(pilots.select(fold != k), law, interaction, n_starts=1).model
+                (predicted if k < folds else at_scale)[held_out] = _predicted(pilots, law, interaction, held_out)
             except InputError as error:
-                refused = str(error)
+                refused = refused or (str(error) if k < folds else None)
+            if refused:
                 break
-            held_out = pilots.select(fold == k)
-            response = model.at(held_out.tokens, held_out.params)
-            predicted[fold == k] = response.losses(response.z(held_out.ratios))
             if progress:
-                progress(number * folds + k + 1, len(interactions) * folds)
-        errors[interaction.name] = np.abs(predicted - pilots.losses)
-        scores.append(_score(pilots, law, interaction, predicted, refused))
+                progress(number * len(masks) + k + 1, len(forms) * len(masks))
+        errors[law.name, interaction.name] = np.abs(predicted - pilots.losses)
+        score = _score(pilots, law, interaction, predicted, refused)
+        scores.append(replace(score, by_scale=_by_scale(pilots, at_scale, largest)))
     chosen = _chosen(pilots, scores, errors, group)
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
-    return next(one for one in interactions if one.name == chosen), ranked
+    return next(form for form in forms if (form[0].name, form[1].name) == chosen), ranked
+
+
+def _predicted(pilots: PilotRuns, law: Law, interaction: Interaction, held_out: Mask) -> Array:
+    """Return the losses of runs, predicted by a fit to the others."""
+    model = fit(pilots.select(~held_out), law, interaction, n_starts=1).model
+    runs = pilots.select(held_out)
+    response = model.at(runs.tokens, runs.params)
+    return response.losses(response.z(runs.ratios))
+
+
+def _largest_scale(pilots: PilotRuns) -> Mask | None:
+    """Return the runs of the largest model size, or of the largest budget where all sizes are the same; (n,)."""
+    for scale in (pilots.params, pilots.tokens):
+        if scale is not None and np.ptp(scale) > 0:
+            largest: Mask = scale == scale.max()
+            return largest
+    return None
+
+
+def _by_scale(pilots: PilotRuns, predicted: Array, largest: Mask | None) -> float | None:
+    """Return the mean absolute error at the largest scale; None where nothing is predicted there."""
+    if largest is None:
+        return None
+    judged = trained(pilots, pilots.targets, pilots.sources) & largest[:, None]
+    errors = np.abs(predicted - pilots.losses)[judged]
+    return float(errors.mean()) if errors.size and np.isfinite(errors).all() else None
 
 
 def _replicates(pilots: PilotRuns) -> NDArray[np.intp]:
@@ -138,18 +220,19 @@ def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
     return float(np.mean(ranks)) if ranks else float("nan")
 
 
-def _chosen(pilots: PilotRuns, scores: list[Score], errors: dict[str, Array], group: NDArray[np.intp]) -> str:
-    """Return the name of the best form, or of a simpler one that ties with it (paired over different runs)."""
+def _chosen(pilots: PilotRuns, scores: list[Score], errors: dict[tuple[str, str], Array], group: NDArray[np.intp]
+            ) -> tuple[str, str]:
+    """Return the names of the best form, or of a simpler one that ties with it (paired over different runs)."""
     best = min(scores, key=lambda score: score.mae)
     if not np.isfinite(best.mae):
         reasons = [score.refused for score in scores if score.refused]
         raise InputError(reasons[0] if len(reasons) == len(scores) else
-                         "no interaction predicts the held-out runs inside the law's domain; add runs")
+                         "no form predicts the held-out runs inside the law's domain; add runs")
     judged = trained(pilots, pilots.targets, pilots.sources)
     for score in sorted(scores, key=lambda score: score.n_parameters):
-        difference = np.where(judged, errors[score.interaction] - errors[best.interaction], 0.0)
+        difference = np.where(judged, errors[score.law, score.interaction] - errors[best.law, best.interaction], 0.0)
         per_run = difference.sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
         each = np.bincount(group, per_run) / np.bincount(group)
         if np.isfinite(each).all() and each.mean() <= TIE * each.std(ddof=1) / np.sqrt(len(each)):
-            return score.interaction
-    return best.interaction
+            return score.law, score.interaction
+    return best.law, best.interaction

@@ -9,7 +9,7 @@ import sympy as sp
 
 from climbopt.errors import InputError
 from climbopt.frozen import FrozenMap
-from climbopt.symbols import D, N, Parameter, Prior, r_i, r_j
+from climbopt.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
 
 smallest_budget = sp.Symbol("D_min", positive=True)
 """The smallest pilot budget, in token units; allowed in the values of coordinates."""
@@ -47,6 +47,8 @@ class Interaction:
         In `r_i`, `r_j` (pair only), `D`, `N` of :mod:`climbopt.symbols` and the parameters' symbols.
     parameters : tuple of Parameter
         Indexed by target, source or pair. In `own` a source parameter is the target's own.
+    quantity : {"ratio", "exponent", "reciprocal", "information"}
+        What z is; laws that take it for another quantity are refused.
     coordinates : Coordinates, optional
         Where bounds on the parameters themselves would not keep z positive.
     source : str
@@ -62,6 +64,7 @@ class Interaction:
     own: sp.Expr
     pair: sp.Expr
     parameters: tuple[Parameter, ...] = ()
+    quantity: Quantity = "ratio"
     coordinates: Coordinates | None = None
     source: str = ""
 
@@ -76,6 +79,11 @@ class Interaction:
         per_pair = {parameter.symbol for parameter in self.parameters if parameter.per == "pair"}
         if self.own.free_symbols & per_pair:
             raise InputError(f"interaction '{self.name}' uses a pair parameter in own; own knows one language only")
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether z depends on N."""
+        return N in self.own.free_symbols | self.pair.free_symbols
 
     @property
     def vanishes_without_own_data(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from climbopt.errors import InputError
-from climbopt.symbols import D, N, Parameter
+from climbopt.symbols import D, N, Parameter, Quantity
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Law:
         All are indexed by target.
     effective_ratio : bool
         Whether D z is the number of monolingual tokens that would give the same loss; `two_step` needs it.
+    quantity : {"ratio", "exponent", "reciprocal", "information"}
+        What the law takes z for; interactions that give another quantity are refused.
     irreducible : sympy.Symbol, optional
         The parameter that no data can remove (E), where the law has one.
     source : str
@@ -40,6 +42,7 @@ class Law:
     expression: sp.Expr
     parameters: tuple[Parameter, ...]
     effective_ratio: bool = False
+    quantity: Quantity = "ratio"
     irreducible: sp.Symbol | None = None
     source: str = ""
     z: sp.Symbol = field(init=False, compare=False)
@@ -55,6 +58,8 @@ class Law:
         if stray:
             names = ", ".join(sorted(map(str, stray)))
             raise InputError(f"law '{self.name}' uses {names}, which it does not declare; add a Parameter for each")
+        if self.effective_ratio and self.quantity != "ratio":
+            raise InputError(f"law '{self.name}' takes z for {self.quantity}, which is no effective ratio")
         if any(parameter.per != "target" for parameter in self.parameters):
             raise InputError(f"law '{self.name}' has a parameter that is not per target; only interactions may")
 

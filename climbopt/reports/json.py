@@ -140,7 +140,8 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
                         for name, one in fitted.errors.items()},
         "cross_validation": [
             {"law": score.law, "interaction": score.interaction, "mae": score.mae, "mre": score.mre,
-             "spearman": score.spearman, "zero_shot_mae": score.zero_shot_mae, "refused": score.refused}
+             "spearman": score.spearman, "zero_shot_mae": score.zero_shot_mae, "by_scale_mae": score.by_scale,
+             "refused": score.refused}
             for score in scores
         ],
         "at_bound": list(fitted.at_bound),

@@ -218,16 +218,17 @@ def _print_certificate(result: Result, certificate: Certificate, console: Consol
 def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
     if scores:
-        table = new_table("cross-validation over whole runs", "interaction", "mae", "mre %", "spearman",
-                          "zero-shot mae")
+        table = new_table("cross-validation over whole runs", "law", "interaction", "mae", "mre %", "spearman",
+                          "zero-shot mae", "by-scale mae")
         refused = [score for score in scores if score.refused]
         for score in scores:
             if score not in refused:
-                table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}",
-                              number(score.spearman, ".4f"), number(score.zero_shot_mae, ".4f"))
+                table.add_row(score.law, score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}",
+                              number(score.spearman, ".4f"), number(score.zero_shot_mae, ".4f"),
+                              number(score.by_scale, ".4f"))
         console.print(table)
         for score in refused:
-            say(console, f"{score.interaction} cannot be fitted: {score.refused}")
+            say(console, f"{score.law} + {score.interaction} cannot be fitted: {score.refused}")
         console.print()
     model = fitted.model
     table = new_table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",

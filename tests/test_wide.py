@@ -1,0 +1,79 @@
+"""Wide tables: names by a stated rule or a map, never by position; what is empty is no source and no target."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PROBLEMS
+
+from climbopt import InputError, PilotRuns, fit
+from climbopt.files import WideNames, tidy
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
+
+REGMIX = PROBLEMS.parents[1] / "shared" / "data" / "regmix"
+NAMES = WideNames("id", "train_*", "val_*_loss")
+MIXTURES = pd.DataFrame({"id": [7, 3], "train_en": [0.25, 1.0], "train_de": [0.75, 0.0], "train_sw": [0.0, 0.0]})
+LOSSES = pd.DataFrame({"val_other_loss": [3.0, 2.5], "val_de_loss": [1.5, 2.0], "id": [3, 7],
+                       "val_sw_loss": [np.nan, np.nan]})
+
+
+def test_runs_and_columns_are_matched_by_name():
+    runs = PilotRuns.from_frame(tidy(MIXTURES, LOSSES, NAMES, tokens=1e9, params=1e6))
+    assert runs.sources == ("en", "de") and set(runs.targets) == {"de", "other"} and runs.runs == ("7", "3")
+    np.testing.assert_array_equal(runs.ratios, [[0.25, 0.75], [1.0, 0.0]])
+    np.testing.assert_array_equal(runs.losses[:, runs.targets.index("de")], [2.0, 1.5])
+    np.testing.assert_array_equal(runs.losses[:, runs.targets.index("other")], [2.5, 3.0])
+    assert (runs.tokens == 1e9).all() and (runs.params == 1e6).all()
+
+
+def test_the_order_of_rows_and_columns_changes_nothing():
+    shuffled = tidy(MIXTURES[["train_sw", "train_de", "id", "train_en"]].iloc[::-1], LOSSES, NAMES, tokens=1e9)
+    ours, theirs = (PilotRuns.from_frame(table) for table in (tidy(MIXTURES, LOSSES, NAMES, tokens=1e9), shuffled))
+    order = [theirs.runs.index(run) for run in ours.runs]
+    np.testing.assert_array_equal(theirs.ratios_of(ours.sources)[order], ours.ratios)
+
+
+def test_a_map_names_a_column():
+    names = WideNames("id", "train_*", "val_*_loss", {"val_other_loss": "en"})
+    assert set(PilotRuns.from_frame(tidy(MIXTURES, LOSSES, names, tokens=1e9)).targets) == {"en", "de"}
+
+
+@pytest.mark.parametrize("mixtures, losses, names, words", [
+    (MIXTURES, LOSSES, WideNames("run"), "no column 'run'"),
+    (MIXTURES, LOSSES, WideNames("id", "mix_*", "val_*_loss"), "'train_en' of the mixtures does not match 'mix_\\*'"),
+    (MIXTURES, LOSSES, WideNames("id"), "no language stands in both tables"),
+    (MIXTURES.iloc[:1], LOSSES, NAMES, "run '3' is not among the mixtures"),
+    (MIXTURES, LOSSES.iloc[:1], NAMES, "run '7' is not among the losses"),
+    (pd.concat([MIXTURES, MIXTURES]), LOSSES, NAMES, "stands twice in the mixtures"),
+    (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"nothing": "en"}), "unknown column 'nothing'"),
+    (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"val_de_loss": "other"}), "two columns of the losses"),
+])
+def test_what_does_not_fit_is_refused(mixtures, losses, names, words):
+    with pytest.raises(InputError, match=words):
+        tidy(mixtures, losses, names, tokens=1e9)
+
+
+def test_a_pattern_has_one_star():
+    with pytest.raises(InputError, match="write one \\*"):
+        WideNames("id", "train_")
+
+
+@pytest.mark.skipif(not REGMIX.is_dir(), reason="RegMix's data is not beside this checkout")
+def test_regmix():
+    """512 runs, 17 sources, 13 targets; unseen runs are ranked better than by the regression published with them."""
+    names = WideNames("index", "train_the_pile_*", "metric/the_pile_*_val_loss")
+
+    def runs(which):
+        tables = (pd.read_csv(Path(REGMIX) / f"{which}_{kind}_1m.csv") for kind in ("mixture", "pile_loss"))
+        return PilotRuns.from_frame(tidy(*tables, names, tokens=1e9, params=1e6))
+
+    train, unseen = runs("train"), runs("test")
+    assert (len(train.runs), len(train.sources), len(train.targets)) == (512, 17, 13)
+    model = fit(train, LAWS["power"], INTERACTIONS["saturating"], n_starts=1).model
+    response = model.at(1e9)
+    predicted = response.losses(response.z(unseen.ratios_of(model.sources)))
+    ours, theirs = (pd.DataFrame(values, columns=runs.targets).rank() for values, runs in
+                    ((predicted, train), (unseen.losses, unseen)))
+    assert ours.corrwith(theirs)["pile_cc"] > 0.9 and ours.corrwith(theirs).mean() > 0.95
