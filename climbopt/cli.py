@@ -5,33 +5,31 @@ Exit code 0: answered and certified; 1: answered, not certified; 2: refused inpu
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from climbopt.cli_studies import STUDIES
 from climbopt.errors import ClimboptError, InputError
+from climbopt.terminal import JSON, PROBLEM
+from climbopt.terminal import check_places as _check_places
+from climbopt.terminal import command as _command
+from climbopt.terminal import console as _console
+from climbopt.terminal import enclosing as _enclosing
+from climbopt.terminal import progress as _progress
+from climbopt.terminal import report as _report
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from climbopt.backends import Options, OptionValue
-    from climbopt.bounds import Progress
     from climbopt.fitting import Score
-    from climbopt.fitting.estimate import Progress as Counted
     from climbopt.optimum import Effort, Rigor
-    from climbopt.reports.json import Value
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Language mixtures for pretraining: fit pilot runs, solve for ratios, certify the answer.")
 
-PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
-JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
 TOLERANCE = Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")]
 GAP = Annotated[float, typer.Option(help="Relative gap to the best of all mixtures that the global bound is to reach.")]
 RIGOR = Annotated[str, typer.Option(help="Arithmetic of the global bound: float, or ball for a proof.")]
@@ -233,6 +231,10 @@ def compare(
     raise typer.Exit(0 if comparison.certified else 1)
 
 
+for study in STUDIES:
+    app.command()(study)
+
+
 @app.command()
 def derive(
     path: Annotated[str, typer.Argument(metavar="MODEL_OR_PROBLEM", help="A model or problem file, or the name of a "
@@ -302,64 +304,3 @@ def _option_value(text: str) -> OptionValue:
         except ValueError:
             continue
     return text
-
-
-def _command() -> str:
-    """Return the command line as typed, with its program's name alone."""
-    return shlex.join(["climbopt", *sys.argv[1:]])
-
-
-def _console() -> Console:
-    """Return the console for standard output; a pipe gets wide lines without colour."""
-    from rich.console import Console
-
-    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
-
-
-def _check_places(*outputs: str | Path | None) -> None:
-    """Refuse an output that could not be written, before the work."""
-    from climbopt.files import check_place
-
-    for place in outputs:
-        if place is not None and str(place) != "-":
-            check_place(place)
-
-
-def _report(json: str | None, value: Value, show: Callable[[Console], None]) -> None:
-    """Write the JSON where it was asked for; show the table unless standard output is the JSON's."""
-    from climbopt.files import write_text
-    from climbopt.reports.json import dumps
-
-    if json == "-":
-        print(dumps(value))
-        return
-    if json is not None:
-        write_text(json, dumps(value) + "\n")
-    show(_console())
-
-
-@contextmanager
-def _enclosing() -> Iterator[Callable[[Progress], None] | None]:
-    """Give a function that shows where branch and bound has got to, or None where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("bounding") as status:
-        yield lambda at: status.update(f"bounding: {at.lower:.8f} to {at.upper:.8f}, {at.nodes} boxes, {at.open} open, "
-                                       f"{at.seconds:.0f} s; Ctrl-C keeps the bound reached")
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Counted | None]:
-    """Give a function that draws a progress bar on standard error, or None where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
