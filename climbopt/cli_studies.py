@@ -1,7 +1,8 @@
-"""The subcommands that take many solves or draw what came of them: sweep."""
+"""The subcommands that take many solves or draw what came of them."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,29 @@ def sweep(
     raise typer.Exit(0 if all(point.passed for point in found.points if point.result is not None) else 1)
 
 
+def plot(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model (fit, transfer), a problem (transfer, "
+                                                               "allocation, ranges, marginal), or JSON of solve or "
+                                                               "sweep.")],
+    kind: Annotated[str, typer.Option(help="fit, transfer, allocation, ranges, sweep or marginal.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")],
+    pilots: Annotated[Path | None, typer.Option(help="Measured runs, for fit.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")] = None,
+    width: Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")] = None,
+) -> None:
+    """Draw a picture of a fit, a model, an answer or a sweep."""
+    check_places(output)
+    if output.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"a picture is written as .png, .svg or .pdf, and not as '{output.name}'")
+    if width is not None and not 2 <= width <= 20:
+        raise InputError(f"--width is {width:g}; it is 2 to 20 inches")
+    if find_spec("matplotlib") is None:
+        raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
+    from climbopt.reports.pictures import Asked, draw, save
+
+    save(draw(kind, Asked(file, pilots, budget, width)), output)
+
+
 def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
     """Return the numbers that FROM:TO:COUNT stands for."""
     try:
@@ -81,5 +105,5 @@ def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]
     return result
 
 
-STUDIES = (sweep,)
+STUDIES = (sweep, plot)
 """Subcommands, in the order of the help."""
