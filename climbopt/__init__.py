@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from climbopt.problem import AllocationProblem
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
-    from climbopt.studies import Range, ranges
+    from climbopt.studies.ranges import Range, ranges
+    from climbopt.studies.schedule import Schedule, Stage, schedule
+    from climbopt.studies.sweep import Point, Sweep, sweep
     from climbopt.symbols import D, Parameter, Prior
 
 __version__ = "0.1.0"
@@ -58,19 +60,19 @@ _HOMES = {
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.studies": ("Range", "ranges"),
+    "climbopt.studies": ("Point", "Range", "Schedule", "Stage", "Sweep", "ranges", "schedule", "sweep"),
     "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: F822 - resolved by __getattr__
-    "BACKENDS", "CONSTRAINTS", "INTERACTIONS", "LAWS", "OBJECTIVES", "AllocationProblem", "BackendError", "Cap",
-    "Certificate", "ClimboptError", "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor",
-    "Group", "InputError", "Interaction", "L", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
-    "Options", "Parameter", "PilotRuns", "Prior", "Range", "Result", "Solution", "StayNear", "Supply",
-    "Termination", "Verdict", "Weighted", "WeightedPowerMean", "certify_ratios", "compare", "cross_validate",
-    "fit", "load_model", "load_pilots", "load_problem", "r", "ranges", "save_model", "shipped_problems", "solve",
-    "z",
+    "AllocationProblem", "BACKENDS", "BackendError", "CONSTRAINTS", "Cap", "Certificate", "ClimboptError",
+    "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor", "Group", "INTERACTIONS",
+    "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
+    "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Point", "Prior", "Range", "Result", "Schedule", "Solution",
+    "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict", "Weighted", "WeightedPowerMean",
+    "certify_ratios", "compare", "cross_validate", "fit", "load_model", "load_pilots", "load_problem", "r",
+    "ranges", "save_model", "schedule", "shipped_problems", "solve", "sweep", "z",
 ]
 
 

@@ -8,15 +8,24 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from climbopt.cli_studies import STUDIES
 from climbopt.errors import ClimboptError, InputError
-from climbopt.streams import bounding, console, progress, report, solvers_on_standard_error
+from climbopt.streams import (
+    JSON,
+    PROBLEM,
+    bounding,
+    check_places,
+    console,
+    progress,
+    report,
+    solvers_on_standard_error,
+)
 
 if TYPE_CHECKING:
     from climbopt.backends import Options, OptionValue
@@ -26,8 +35,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Language mixtures for pretraining: fit pilot runs, solve for ratios, certify the answer.")
 
-PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
-JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
 TOLERANCE = Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")]
 GAP = Annotated[float, typer.Option(help="Relative gap to the best of all mixtures that the global bound is to reach.")]
 RIGOR = Annotated[str, typer.Option(help="Arithmetic of the global bound: float, or ball for a proof.")]
@@ -85,7 +92,7 @@ def fit(
     from climbopt.reports.text import print_fit
 
     inputs = [pilots] if losses is None else [pilots, losses]
-    _check_places(inputs, json, output, None if output is None else pairs_beside(output))
+    check_places(inputs, json, output, None if output is None else pairs_beside(output))
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
     table = parse_table(content, pilots)
@@ -126,7 +133,7 @@ def predict(
     from climbopt.prediction import predict_table
     from climbopt.reports.text import print_prediction
 
-    _check_places([*files_of(model), mixtures], None, output)
+    check_places([*files_of(model), mixtures], None, output)
     table, errors = predict_table(load_model(model), read_table(mixtures))
     if output is not None:
         write_table(output, table)
@@ -166,7 +173,7 @@ def solve(
     from climbopt.result import solve as solve_problem
     from climbopt.studies import ranges as near_optimal
 
-    _check_places(files_of(find_problem(problem)), json)
+    check_places(files_of(find_problem(problem)), json)
     if backend is not None:
         BACKENDS[backend]
     options = _options(tolerance, max_iterations, time_limit, option or [])
@@ -212,7 +219,7 @@ def certify(
     from climbopt.result import certify_ratios
     from climbopt.result import solve as solve_problem
 
-    _check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
+    check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
     effort, loaded = _effort(gap, time_limit, rigor, jobs), load_problem(problem)
     with solvers_on_standard_error(json), bounding() as told:
         result = (solve_problem(loaded, options=Options(tolerance)) if ratios is None else
@@ -242,7 +249,7 @@ def compare(
     from climbopt.files import files_of, find_problem, load_problem, write_text
     from climbopt.reports.comparison import comparison_html, comparison_json, print_comparison
 
-    _check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
+    check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
     loaded = [load_problem(problem) for problem in problems]
     with progress("compare") as told:
         comparison = compare_backends(
@@ -271,6 +278,10 @@ def derive(
         print(derivation(problem.model, problem.rows, latex=latex))
     else:
         print(derivation(load_model(found), latex=latex))
+
+
+for study in STUDIES:
+    app.command()(study)
 
 
 @app.command()
@@ -337,13 +348,3 @@ def _option_value(text: str) -> OptionValue:
 def _command() -> str:
     """Return the command line as typed, with its program's name alone."""
     return shlex.join(["climbopt", *sys.argv[1:]])
-
-
-def _check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:
-    """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
-    from climbopt.files import check_places
-
-    files = [path for path in outputs if path is not None]
-    if Path("-") in files:
-        raise InputError("only --json - writes to standard output; name a file")
-    check_places(files if json is None or json == "-" else [*files, Path(json)], inputs)

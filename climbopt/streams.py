@@ -1,13 +1,18 @@
-"""Standard output and standard error: where the table, the JSON, the progress and what solvers print go."""
+"""What subcommands share: where the table, the JSON, the progress and what solvers print go, and where not."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from climbopt.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +20,20 @@ if TYPE_CHECKING:
     from climbopt.bounds import Progress as Bounds
     from climbopt.fitting.estimate import Progress
     from climbopt.reports.json import Value
+
+PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
+JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
+
+
+def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:
+    """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
+    from climbopt.files import check_places
+
+    files = [path for path in outputs if path is not None]
+    if Path("-") in files:
+        raise InputError("only --json - writes to standard output; name a file")
+    check_places(files if json is None or json == "-" else [*files, Path(json)], inputs)
+
 
 
 def console() -> Console:

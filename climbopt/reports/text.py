@@ -57,7 +57,7 @@ def number(value: float | None, form: str) -> str:
     return NO_VALUE if value is None or value != value else format(value, form)
 
 
-def _tokens(tokens: float) -> str:
+def tokens(tokens: float) -> str:
     """Return a token count with three digits and its power of a thousand."""
     tokens = float(f"{tokens:.3g}")
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -118,7 +118,7 @@ def _print_conflict(result: Result, console: Console) -> None:
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
-    table = new_table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
+    table = new_table(f"{problem.name}: {result.procedure} at {tokens(problem.budget)} tokens", "language", "ratio %",
                       *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by", right=1)
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
@@ -128,7 +128,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
         table.add_row(
             name, number(None if ratio is None else 100 * ratio, ".3f"),
             *([_range(ranges.get(name))] if ranges else []),
-            NO_VALUE if ratio is None else _tokens(ratio * problem.budget),
+            NO_VALUE if ratio is None else tokens(ratio * problem.budget),
             number(None if z is None else 100 * z, ".3f"), number(result.losses.get(name), ".5f"),
             number(result.marginal_benefit.get(name), ".5f"), _held_by(result.certificate, name))
     if len(shown) < len(names):
@@ -277,7 +277,7 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
         for row in table.head(MOST_ROWS).to_dict("records"):
             loss = row.get("loss")
             rows.add_row(str(row["run"]), str(row["language"]), f"{100 * float(row['ratio']):.3f}",
-                         _tokens(float(row["tokens"])), number(None if loss is None else float(loss), ".5f"),
+                         tokens(float(row["tokens"])), number(None if loss is None else float(loss), ".5f"),
                          number(float(row["predicted"]), ".5f"))
         console.print(rows)
         if len(table) > MOST_ROWS:

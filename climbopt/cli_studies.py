@@ -1,0 +1,109 @@
+"""The subcommands that take many solves or draw what came of them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from climbopt.errors import InputError
+from climbopt.streams import JSON, PROBLEM, check_places, report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def sweep(
+    problem: PROBLEM,
+    budgets: Annotated[str | None, typer.Option(metavar="FROM:TO:COUNT", help="Tokens, evenly spaced on a logarithmic "
+                                                                               "scale; the problem's own by "
+                                                                               "default.")] = None,
+    over: Annotated[str | None, typer.Option(metavar="NUMBER=FROM:TO:COUNT", help="A number of a constraint, evenly: "
+                                                                                   "floor.sw=0:0.1:11.")] = None,
+    stages: Annotated[int | None, typer.Option(help="Also a schedule of so many stages over the budgets.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Solver backend; see climbopt backends.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")] = 1e-6,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.csv",
+                                                help="Write the points, one row a point and language.")] = None,
+    json: JSON = None,
+) -> None:
+    """Solve along a path of budgets, or of one constraint's number."""
+    from climbopt.backends import BACKENDS, Options
+    from climbopt.files import files_of, find_problem, load_problem, write_text
+    from climbopt.reports.studies import print_schedule, print_sweep, sweep_json, sweep_table
+    from climbopt.studies import schedule
+    from climbopt.studies import sweep as swept
+
+    check_places(files_of(find_problem(problem)), json, output)
+    if backend is not None:
+        BACKENDS[backend]
+    tokens = None if budgets is None else _spaced("--budgets", budgets, logarithmic=True)
+    if tokens is None and over is None:
+        raise InputError("a sweep needs --budgets FROM:TO:COUNT, --over NUMBER=FROM:TO:COUNT, or both")
+    if stages is not None and (tokens is None or stages < 2):
+        raise InputError("--stages is 2 or more, and needs --budgets: its stages end between the first and the last")
+    place, equals, values = (over or "").partition("=")
+    if over is not None and not equals:
+        raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:0.1:11")
+    loaded, options = load_problem(problem), Options(tolerance)
+    found = swept(loaded, tokens, None if over is None else (place, _spaced("--over", values)), backend=backend,
+                  options=options)
+    if all(point.result is None for point in found.points):
+        raise InputError(f"every point is refused, the first for this reason: {found.points[0].refusal}")
+    staged = None if stages is None or tokens is None else schedule(
+        loaded, np.geomspace(tokens[0], tokens[-1], stages).tolist(), backend=backend, options=options)
+    if output is not None:
+        write_text(output, sweep_table(found).to_csv(index=False))
+
+    def show(to: Console) -> None:
+        print_sweep(found, to)
+        if staged is not None:
+            print_schedule(staged, to)
+
+    report(json, sweep_json(found, staged), show)
+    raise typer.Exit(0 if all(point.passed for point in found.points if point.result is not None) else 1)
+
+
+def plot(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model (fit, transfer), a problem (transfer, "
+                                                               "allocation, ranges, marginal), or JSON of solve or "
+                                                               "sweep.")],
+    kind: Annotated[str, typer.Option(help="fit, transfer, allocation, ranges, sweep or marginal.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")],
+    pilots: Annotated[Path | None, typer.Option(help="Measured runs, for fit.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")] = None,
+    width: Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")] = None,
+) -> None:
+    """Draw a picture of a fit, a model, an answer or a sweep."""
+    check_places([path for path in (file, pilots) if path is not None], None, output)
+    if output.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"a picture is written as .png, .svg or .pdf, and not as '{output.name}'")
+    if width is not None and not 2 <= width <= 20:
+        raise InputError(f"--width is {width:g}; it is 2 to 20 inches")
+    if find_spec("matplotlib") is None:
+        raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
+    from climbopt.reports.pictures import Asked, draw, save
+
+    save(draw(kind, Asked(file, pilots, budget, width)), output)
+
+
+def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
+    """Return the numbers that FROM:TO:COUNT stands for."""
+    try:
+        begin, end, count = text.split(":")
+        ends, n = (float(begin), float(end)), int(count)
+    except ValueError:
+        raise InputError(f"{option} has the values {text!r}; write FROM:TO:COUNT, for example "
+                         f"{'1e9:1e13:20' if logarithmic else '0:0.1:11'}") from None
+    if n < 1 or not np.isfinite(ends).all() or (logarithmic and min(ends) <= 0):
+        raise InputError(f"{option} has the values {text!r}; COUNT is 1 or more, and the ends are finite"
+                         + (" and above 0" if logarithmic else ""))
+    result: list[float] = (np.geomspace if logarithmic else np.linspace)(*ends, n).tolist()
+    return result
+
+
+STUDIES = (sweep, plot)
+"""Subcommands, in the order of the help."""

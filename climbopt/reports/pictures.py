@@ -1,0 +1,255 @@
+"""pictures: what each kind of picture reads from its file, and the figure drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from climbopt.errors import InputError, unknown_name
+from climbopt.files import find_problem, is_problem, load_model, load_pilots, load_problem, write_bytes
+from climbopt.files.records import load_record
+from climbopt.model import MixtureModel
+from climbopt.problem import PROCEDURE_NAMES, AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.reports import plots
+from climbopt.reports.text import tokens
+from climbopt.result import Result, solve
+from climbopt.studies import ranges as near_optimal
+from climbopt.templates import Array
+
+NEAR = 1e-3
+"""Share of the optimum within which ranges are drawn, where the file holds none."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a picture is drawn from.
+
+    Parameters
+    ----------
+    file : Path
+        A model, a problem, or JSON that --json wrote, as the kind needs it.
+    pilots : Path, optional
+        Measured runs, for fit.
+    budget : float, optional
+        Tokens, for transfer and for problems.
+    width : float, optional
+        Inches; each kind has its own default.
+    """
+
+    file: Path
+    pilots: Path | None = None
+    budget: float | None = None
+    width: float | None = None
+
+    @property
+    def problem(self) -> AllocationProblem | None:
+        """The problem that the file is, at the budget asked for; None where it is JSON."""
+        if self.file.suffix == ".json":
+            return None
+        found = find_problem(str(self.file))
+        if not is_problem(found):
+            raise InputError(f"{self.file} is a model; this kind of picture is drawn from a problem, or from what "
+                             "solve --json has written")
+        loaded = load_problem(found)
+        return loaded if self.budget is None else replace(loaded, budget=self.budget)
+
+    def size(self, default: float) -> float:
+        """Return the width in inches."""
+        return default if self.width is None else self.width
+
+
+def _fit(asked: Asked) -> Figure:
+    """Predicted against measured losses, and residuals."""
+    if asked.pilots is None:
+        raise InputError("a picture of a fit needs the measured runs; add --pilots PILOTS.csv")
+    model, runs = load_model(asked.file), load_pilots(asked.pilots)
+    missing = [name for name in runs.sources if name not in model.sources]
+    common = [name for name in model.targets if name in runs.targets]
+    if missing or not common:
+        raise InputError(f"the runs train {', '.join(missing) or 'no language'} of which the model knows nothing; "
+                         "give the runs it was fitted to")
+    response = model.select(common).at(runs.tokens, runs.params)
+    predicted = response.losses(response.z(runs.ratios_of(model.sources)))
+    measured = runs.losses[:, [runs.targets.index(name) for name in common]]
+    return plots.fit_figure(plots.Predictions(tuple(common), measured, predicted, runs.ratios_of(common) > 0),
+                            asked.size(plots.PAGE))
+
+
+def _transfer(asked: Asked) -> Figure:
+    """Heat map of the transfer between languages at a budget."""
+    found = find_problem(str(asked.file))
+    problem = load_problem(found) if is_problem(found) else None
+    model = load_model(found) if problem is None else problem.model
+    budget = asked.budget or (model.token_unit if problem is None else problem.total_budget)
+    alpha, name = transfer(model, budget)
+    return plots.transfer_figure(alpha, model.sources, model.targets, f"{name} at {tokens(budget)} tokens",
+                                 width=asked.size(plots.COLUMN if len(model.sources) <= 8 else plots.PAGE))
+
+
+def transfer(model: MixtureModel, budget: float) -> tuple[Array, str]:
+    """Return what source j does for target i, (T, S), NaN for a language itself, and what it is called.
+
+    alpha = b + k / D where the interaction has these parameters; else dz_i / dr_j at the uniform mixture.
+    """
+    n = len(model.sources)
+    if {"b", "k"} <= set(model.parameters):
+        alpha = model.parameters["b"] + model.parameters["k"] * model.token_unit / budget
+        name = "transfer alpha"
+    else:
+        response = model.at(budget, model.params_unit if model.law.uses_model_size else None)
+        alpha, name = response.z_and_jacobian(np.full(n, 1.0 / n))[1], "dz/dr at uniform"
+    alpha = np.array(alpha)
+    alpha[model.own_targets, model.own_sources] = np.nan
+    if not np.isfinite(alpha).any():
+        raise InputError("the model has one language, and no transfer to draw")
+    return alpha, name
+
+
+def _allocation(asked: Asked) -> Figure:
+    """Bars of the optimum beside the baselines that its problem allows."""
+    problem = asked.problem
+    if problem is None:
+        record = _answer(asked.file)
+        names = list(record["ratios"])
+        series = {record["procedure"]: _array(record["ratios"], names), "uniform": np.full(len(names), 1 / len(names))}
+        ends = _ends(record, names) if record.get("ranges") else None
+    else:
+        result = _solved(problem)
+        names, ends = list(problem.model.sources), None
+        series = {result.procedure: _array(result.ratios, names)} | _baselines(problem)
+    return plots.bars_figure(names, {name.replace("_", "-"): values for name, values in series.items()}, "ratio (%)",
+                             unit=0.01, ranges=ends, width=asked.size(plots.COLUMN))
+
+
+def _baselines(problem: AllocationProblem) -> dict[str, Array]:
+    """Return the ratios of the baselines that need no more than the problem states."""
+    found: dict[str, Array] = {}
+    for name in PROCEDURE_NAMES:
+        if name not in ("joint", "two_step", "isolated", problem.procedure):
+            try:
+                result = solve(problem, procedure=name)
+            except InputError:  # it needs a supply or a temperature that the problem does not state
+                continue
+            found[name] = _array(result.ratios, list(problem.model.sources))
+    return found
+
+
+def _ranges(asked: Asked) -> Figure:
+    """Near-optimal range of every ratio, with the optimum."""
+    problem = asked.problem
+    if problem is None:
+        record = _answer(asked.file)
+        if not record.get("ranges"):
+            raise InputError(f"{asked.file} holds no ranges; write it with solve --ranges 0.1% --json")
+        names = list(record["ratios"])
+        ratios, (lower, upper) = _array(record["ratios"], names), _ends(record, names)
+    else:
+        result = _solved(replace(problem, procedure="joint"))
+        names, found = list(problem.model.sources), near_optimal(result, NEAR)
+        ratios = _array(result.ratios, names)
+        lower, upper = (np.array([getattr(found[name], end) for name in names]) for end in ("lower", "upper"))
+    return plots.ranges_figure(names, ratios, lower, upper, asked.size(plots.COLUMN))
+
+
+def _sweep(asked: Asked) -> Figure:
+    """Ratios along a path of budgets or bounds, with bands where models were drawn."""
+    record = load_record(asked.file)
+    if not isinstance(record.get("points"), list):
+        raise InputError(f"{asked.file} holds no sweep; write it with sweep --json")
+    names, points = list(record["languages"]), record["points"]
+    of_budget = record["over"] is None
+    if not of_budget and len({point["budget"] for point in points}) > 1:
+        raise InputError(f"{asked.file} sweeps budgets and {record['over']} at once; draw one of them at a time")
+    table = np.array([_array(point["ratios"], names) if point["passed"] else np.full(len(names), np.nan)
+                      for point in points])
+    bands = None
+    if record.get("bands"):
+        bands = tuple(np.array([record["bands"][name][end] for name in names], dtype=float).T
+                      for end in ("lower", "upper"))
+    at = np.array([point["budget" if of_budget else "bound"] for point in points], dtype=float)
+    if np.isnan(table).all():
+        raise InputError(f"{asked.file} holds no certified point, and there is nothing to draw")
+    label = "budget (tokens)" if of_budget else f"{record['over']} at {tokens(points[0]['budget'])} tokens"
+    path = plots.Path(names, at, table, label, of_budget, bands)  # type: ignore[arg-type]
+    return plots.sweep_figure(path, asked.size(plots.COLUMN))
+
+
+def _marginal(asked: Asked) -> Figure:
+    """Marginal benefits under uniform ratios and under the optimum.
+
+    For joint -df/dr_j, transfer included, which is equal where nothing but the sum of ratios holds a language; else
+    -w_i dL_i/dz_i, which step 1 of two_step makes equal.
+    """
+    problem = asked.problem
+    if problem is None:
+        raise InputError("marginal benefits before and after are drawn from a problem, which says what before is; give "
+                         "the problem file")
+    results = {"uniform": solve(problem, procedure="uniform"), problem.procedure.replace("_", "-"): _solved(problem)}
+    if problem.procedure == "joint" and problem.goal.references is None:
+        names, of = list(problem.model.sources), "ratio"
+        series = {name: -_gradient(problem, _array(one.ratios, names)) for name, one in results.items()}
+    else:
+        names, of = list(problem.model.targets), "z"
+        series = {name: _array(one.marginal_benefit, names) for name, one in results.items()}
+    label = f"marginal benefit\n({problem.goal.unit.split('/')[0]} per unit of {of})"
+    return plots.bars_figure(names, series, label, width=asked.size(plots.COLUMN))
+
+
+def _gradient(problem: AllocationProblem, ratios: Array) -> Array:
+    """Return df/dr, (S,)."""
+    form = joint_form(problem)
+    return form.functions.at(form.complete(ratios)).gradient[: form.n_ratios]
+
+
+def _solved(problem: AllocationProblem) -> Result:
+    result = solve(problem)
+    if not result.passed:
+        raise InputError(f"{problem.name} has no certified answer to draw; see climbopt solve")
+    return result
+
+
+def _answer(path: Path) -> dict[str, Any]:
+    """Return what solve --json wrote, with ratios in it."""
+    record = load_record(path)
+    if not isinstance(record.get("ratios"), dict):
+        raise InputError(f"{path} holds no ratios; write it with solve --json")
+    return record
+
+
+def _array(values: Any, names: list[str]) -> Array:
+    return np.array([np.nan if values is None else values[name] for name in names], dtype=float)
+
+
+def _ends(record: dict[str, Any], names: list[str]) -> tuple[Array, Array]:
+    return (np.array([record["ranges"][name]["lower"] for name in names], dtype=float),
+            np.array([record["ranges"][name]["upper"] for name in names], dtype=float))
+
+
+KINDS: Mapping[str, Callable[[Asked], Figure]] = {
+    "fit": _fit, "transfer": _transfer, "allocation": _allocation, "ranges": _ranges, "sweep": _sweep,
+    "marginal": _marginal}
+"""What can be drawn, by the name of its kind."""
+
+
+def draw(kind: str, asked: Asked) -> Figure:
+    """Return the figure of a kind; raises InputError where the file is none that the kind is drawn from."""
+    if kind not in KINDS:
+        raise unknown_name("kind of picture", kind, KINDS)
+    return KINDS[kind](asked)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as its name's ending says: png, svg or pdf; the same figure gives the same svg."""
+    kind = path.suffix[1:].lower()
+    stream = BytesIO()
+    with rc_context(plots.STYLE):
+        figure.savefig(stream, format=kind, dpi=300, metadata={"Date": None} if kind == "svg" else None)
+    write_bytes(path, stream.getvalue())

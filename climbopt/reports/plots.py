@@ -1,0 +1,249 @@
+"""Figures from numbers: sized for a paper's column, and readable in grey and by the colour-blind.
+
+Colour never stands alone: lines have markers and dashes, bars hatches, cells their numbers. Colours are Okabe and Ito's
+(Color Universal Design, 2008). Needs matplotlib (extra `plots`), and keeps no state in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from climbopt.templates import Array
+
+COLUMN, PAGE = 3.4, 7.0
+"""Widths of one column and of two, in inches."""
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00", "#999999")
+MARKERS = "osD^vPX*"
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)), (0, (8, 2)))
+HATCHES = ("", "////", "....", "xxxx", "||||", "----")
+SHADES = ("#6BAED6", "#DDDDDD", "#F0C04C", "#FFFFFF", "#99CCBB", "#DDAACC")
+BASELINES = {"uniform": 1, "natural": 2, "temperature": 3, "unimax": 4}
+"""Which shade and hatch a baseline has, in every picture; answers have the first."""
+STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
+         "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False,
+         "hatch.linewidth": 0.5, "lines.linewidth": 1.2, "lines.markersize": 4, "svg.hashsalt": "climbopt"}
+DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#E08214", "#FFFFFF", "#5E4FA2"])
+"""Orange below 0, violet above; the violet is the darker, so that grey still tells which is which."""
+MOST_NUMBERS, MOST_LINES = 12, 8
+UNTOLD = "#CFCFCF"
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _style(k: int) -> dict[str, Any]:
+    """Return colour, marker and dash of the k-th line."""
+    n = len(COLORS)
+    return {"color": COLORS[k % n], "marker": MARKERS[(k + k // n) % n], "linestyle": DASHES[(k + k // n) % n]}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Measured and predicted losses of some languages.
+
+    Parameters
+    ----------
+    languages : tuple of str
+    measured, predicted : ndarray, (n, T)
+        Nats per token; NaN where there is none.
+    trained : ndarray of bool, (n, T)
+        Whether the run has data of the language; the others are zero-shot.
+    """
+
+    languages: tuple[str, ...]
+    measured: Array
+    predicted: Array
+    trained: NDArray[np.bool_]
+
+
+@rc_context(STYLE)
+def fit_figure(data: Predictions, width: float = PAGE) -> Figure:
+    """Return predicted against measured losses, and the relative residuals; zero-shot losses are hollow."""
+    figure = _figure(width, 0.43 * width if width > 5 else 1.7 * width)
+    left, right = figure.subplots(1, 2) if width > 5 else figure.subplots(2, 1)
+    known = np.isfinite(data.predicted) & np.isfinite(data.measured)
+    ends = (float(data.measured[known].min()), float(data.measured[known].max()))
+    left.plot(ends, ends, color="0.4", linewidth=0.8, zorder=1)
+    right.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
+    for i, name in enumerate(data.languages):
+        style = _style(i)
+        for trained in (True, False):
+            on = known[:, i] & (data.trained[:, i] == trained)
+            x, y = data.measured[on, i], data.predicted[on, i]
+            face = style["color"] if trained else "none"
+            for axes, values in ((left, y), (right, 100 * (y / x - 1))):
+                axes.plot(x, values, linestyle="none", marker=style["marker"], markeredgecolor=style["color"],
+                          markerfacecolor=face, markeredgewidth=0.6, markersize=3.5,
+                          label=name if trained and axes is left else None)
+    if not (data.trained | ~known).all():
+        left.plot([], [], linestyle="none", marker="o", markerfacecolor="none", markeredgecolor="black",
+                  markersize=3.5, label="ratio of 0")
+    left.set(xlabel="measured loss (nats per token)", ylabel="predicted loss (nats per token)")
+    right.set(xlabel="measured loss (nats per token)", ylabel="residual (% of measured)")
+    figure.legend(loc="outside lower center", ncols=min(len(data.languages) + 1, 7 if width > 5 else 4), frameon=False)
+    return figure
+
+
+@rc_context(STYLE)
+def transfer_figure(alpha: Array, sources: Sequence[str], targets: Sequence[str], label: str,
+                    untold: Array | None = None, width: float = COLUMN) -> Figure:
+    """Return a heat map of transfer, (T, S), from sources to targets.
+
+    Violet and dark is help, orange and hatched is harm; NaN cells (a language itself) are empty, and `untold` cells,
+    (T, S) of bool, which cannot be told from 0, are grey.
+    """
+    figure = _figure(width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
+    axes = figure.subplots()
+    most = float(np.nanmax(np.abs(alpha))) or 1.0
+    norm = TwoSlopeNorm(0.0, -most, most)
+    image = axes.imshow(alpha, cmap=DIVERGING, norm=norm, aspect="auto")
+    for i, j in np.argwhere(np.isfinite(alpha)):
+        grey = untold is not None and bool(untold[i, j])
+        if grey:
+            axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, color=UNTOLD, linewidth=0)
+        elif alpha[i, j] < 0:
+            axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor="none", edgecolor="0.35",
+                              hatch="////", linewidth=0)
+        if len(sources) <= MOST_NUMBERS:
+            dark = alpha[i, j] > 0.55 * most and not grey
+            axes.text(j, i, f"{alpha[i, j]:.2f}", ha="center", va="center", fontsize=6 if len(sources) <= 8 else 4.5,
+                      color="white" if dark else "black",
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6} if alpha[i, j] < 0 else None)
+    turned = max(map(len, sources)) * len(sources) > 30
+    axes.set_xticks(range(len(sources)), sources, rotation=90 if turned else 0)
+    axes.set_yticks(range(len(targets)), targets)
+    axes.set(xlabel="from", ylabel="to")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.9)
+    return figure
+
+
+@rc_context(STYLE)
+def bars_figure(languages: Sequence[str], series: Mapping[str, Array], label: str, *, unit: float = 1.0,
+                ranges: tuple[Array, Array] | None = None, width: float = COLUMN) -> Figure:
+    """Return grouped bars, one group a language and one bar a series.
+
+    Parameters
+    ----------
+    languages : sequence of str
+    series : mapping of str to ndarray, (n,)
+        NaN where a series has no bar.
+    label : str
+        Of the values' axis.
+    unit : float
+        What one unit of the axis stands for.
+    ranges : two ndarrays, (n,), optional
+        Drawn as whiskers on the first series.
+    """
+    n, k = len(languages), len(series)
+    lying = n * k > 14 * width
+    figure = _figure(width, 0.13 * n * k + 0.9 if lying else 0.72 * width if width < 5 else 0.4 * width)
+    axes = figure.subplots()
+    thick, places = 0.84 / k, np.arange(n)
+    for s, (name, values) in enumerate(series.items()):
+        at = places + (s - (k - 1) / 2) * thick
+        kind = BASELINES.get(name, 0)
+        look: dict[str, Any] = {"facecolor": SHADES[kind], "hatch": HATCHES[kind], "edgecolor": "black",
+                                "linewidth": 0.5, "label": name}
+        (axes.barh if lying else axes.bar)(at, values / unit, thick, **look)
+        if s == 0 and ranges is not None:
+            ends = np.abs(np.array(ranges) - values) / unit
+            whiskers: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1.0, "capsize": 2.0}
+            if lying:
+                axes.errorbar(values / unit, at, xerr=ends, **whiskers)
+            else:
+                axes.errorbar(at, values / unit, yerr=ends, **whiskers)
+    if lying:
+        axes.set_yticks(places, languages)
+        axes.set_ylim(n - 0.45, -0.55)
+        axes.set_xlabel(label)
+    else:
+        axes.set_xticks(places, languages, rotation=90 if sum(map(len, languages)) > 12 * width else 0)
+        axes.set_ylabel(label)
+    if k > 1:
+        figure.legend(loc="outside upper center", ncols=min(k, 3 if width < 5 else 6), frameon=False)
+    return figure
+
+
+@rc_context(STYLE)
+def ranges_figure(languages: Sequence[str], ratios: Array, lower: Array, upper: Array, width: float = COLUMN) -> Figure:
+    """Return each language's range as a line with the optimum on it, in per cent."""
+    figure = _figure(width, 0.2 * len(languages) + 0.75)
+    axes = figure.subplots()
+    places = np.arange(len(languages))
+    axes.hlines(places, 100 * lower, 100 * upper, color="0.55", linewidth=3, label="near-optimal range")
+    for ends in (lower, upper):
+        axes.plot(100 * ends, places, linestyle="none", marker="|", color="black", markersize=7)
+    axes.plot(100 * ratios, places, linestyle="none", marker="D", color=COLORS[0], markeredgecolor="black",
+              markeredgewidth=0.5, label="optimum")
+    axes.set_yticks(places, languages)
+    axes.set_ylim(len(languages) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("ratio (%)")
+    axes.grid(axis="x", color="0.88", linewidth=0.6)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Ratios along a path, and what is written on its axis.
+
+    Parameters
+    ----------
+    languages : sequence of str
+    at : ndarray, (n,)
+        Budgets in tokens, or values of a constraint's number.
+    ratios : ndarray, (n, S)
+        NaN where there is no answer.
+    label : str
+    logarithmic : bool
+    bands : two ndarrays, (n, S), optional
+    """
+
+    languages: Sequence[str]
+    at: Array
+    ratios: Array
+    label: str
+    logarithmic: bool
+    bands: tuple[Array, Array] | None = None
+
+
+@rc_context(STYLE)
+def sweep_figure(path: Path, width: float = COLUMN) -> Figure:
+    """Return ratios along a path; of many languages, those that move most are named and the rest are thin grey."""
+    figure = _figure(width, 0.78 * width if width < 5 else 0.45 * width)
+    axes = figure.subplots()
+    moved = np.nanmax(path.ratios, axis=0) - np.nanmin(path.ratios, axis=0)
+    named = sorted(np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(),
+                   key=lambda j: -np.nan_to_num(path.ratios[-1, j]))
+    for j in set(range(len(path.languages))) - set(named):
+        axes.plot(path.at, 100 * path.ratios[:, j], color="0.75", linewidth=0.6, zorder=1)
+    for k, j in enumerate(named):
+        style = _style(k)
+        axes.plot(path.at, 100 * path.ratios[:, j], markevery=max(1, len(path.at) // 7), label=path.languages[j],
+                  markeredgecolor="black", markeredgewidth=0.3, **style)
+        if path.bands is not None:
+            axes.fill_between(path.at, 100 * path.bands[0][:, j], 100 * path.bands[1][:, j], facecolor=style["color"],
+                              alpha=0.2, hatch=HATCHES[1 + k % (len(HATCHES) - 1)], edgecolor="0.5", linewidth=0)
+    if len(named) < len(path.languages):
+        axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(path.languages) - len(named)} others")
+    if path.logarithmic:
+        axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel=path.label, ylabel="ratio (%)")
+    figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
+    return figure
+
+

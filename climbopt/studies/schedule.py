@@ -1,0 +1,168 @@
+"""schedule: the ratios of each stage of a long run, so that what it has read so far follows the optimal path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
+
+from climbopt import quadratic
+from climbopt.backends import Options
+from climbopt.errors import InputError
+from climbopt.polytope import Polytope
+from climbopt.problem import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.standard_form import expression_rows
+from climbopt.studies.sweep import Sweep, sweep
+from climbopt.templates import Array
+
+FOLLOWED = 1e-7
+"""A stage's cumulative ratios nearer to the optimal ones than this count as the same."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of a run in fixed ratios.
+
+    Parameters
+    ----------
+    begin, end : float
+        Tokens of the run read before it and after it.
+    ratios : ndarray, (S,)
+        Of the stage itself: at least 0, sum 1.
+    cumulative, optimal : ndarray, (S,)
+        Of all that the run has read by the end of the stage, and those that were optimal for a run of that length.
+    followed : bool
+        Whether the two agree.
+    objective, best, static : float
+        The objective at the end of the stage: of this schedule, of a run planned to end there, and of a run in the
+        last stage's optimal ratios throughout.
+    """
+
+    begin: float
+    end: float
+    ratios: Array
+    cumulative: Array
+    optimal: Array
+    followed: bool
+    objective: float
+    best: float
+    static: float
+
+    @property
+    def gain(self) -> float:
+        """What the schedule gains at the end of this stage over the static optimum, in the objective's unit."""
+        return self.static - self.objective
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A run in stages.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        At the budget of the whole run.
+    path : Sweep
+        The optima at the ends of the stages.
+    stages : tuple of Stage
+    """
+
+    problem: AllocationProblem
+    path: Sweep
+    stages: tuple[Stage, ...]
+
+
+def schedule(problem: AllocationProblem, ends: Sequence[float], *, backend: str | None = None,
+             options: Options | None = None) -> Schedule:
+    """Return stage ratios whose cumulative mixtures c_k come nearest to the optimal ones at the stages' ends.
+
+    With c*_k the optimum for a run of D_k tokens,
+
+        min sum_k |c_k - c*_k|^2   s.t.   D_k c_k >= D_(k-1) c_(k-1),   c_k meets the linear constraints at D_k,
+                                          c_n = c*_n
+
+    and stage k has the ratios (D_k c_k - D_(k-1) c_(k-1)) / (D_k - D_(k-1)). Where the optimal path can be followed
+    the least is 0; where a language's optimal tokens would have to fall, it is the nearest path in this sense. The
+    run ends in the optimum of its whole budget, so that nothing is paid there for what is gained before.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        Its budget is replaced by the last of `ends`.
+    ends : sequence of float
+        Tokens read by the end of each stage, increasing, two or more.
+    backend : str, optional
+    options : Options, optional
+
+    Raises
+    ------
+    InputError
+        Where the ends do not increase, an optimum on the path is not certified, the constraints are not linear in the
+        ratios, or no path meets them.
+
+    Notes
+    -----
+    The laws know how much of each language was read, not in which order: a schedule's losses are those of its
+    cumulative mixtures.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> planned = climbopt.schedule(climbopt.load_problem("equal_beta"), [1e10, 1e11, 1e12])
+    >>> [stage.followed for stage in planned.stages]
+    [True, True, True]
+    """
+    ends = [float(end) for end in ends]
+    if len(ends) < 2 or not all(0 < a < b < np.inf for a, b in zip([1e-300, *ends], ends, strict=False)):
+        raise InputError(f"the stages of a schedule end at {ends}; give two or more increasing numbers of tokens")
+    if expression_rows(problem):
+        raise InputError(f"{expression_rows(problem)[0].name} is not linear in the ratios, and a schedule keeps linear "
+                         "constraints only; sweep without stages, or leave it out")
+    path = sweep(replace(problem, procedure="joint"), ends, backend=backend, options=options)
+    for point in path.points:
+        if not point.passed:
+            raise InputError(f"there is no certified optimum for a run of {point.budget:g} tokens"
+                             + (f": {point.refusal}" if point.refusal else ""))
+    problems = [replace(problem, budget=end) for end in ends]
+    cumulative = _nearest(problems, path.ratios)
+    stages = []
+    begin, read = 0.0, np.zeros(len(problem.model.sources))
+    for asked, c, optimal in zip(problems, cumulative, path.ratios, strict=True):
+        tokens = np.maximum(asked.budget * c - read, 0.0)
+        stages.append(Stage(
+            begin, asked.budget, tokens / tokens.sum(), c, optimal, bool(np.abs(c - optimal).max() <= FOLLOWED),
+            float(asked.value(c)), float(asked.value(optimal)), float(asked.value(path.ratios[-1]))))
+        begin, read = asked.budget, read + tokens
+    return Schedule(problems[-1], path, tuple(stages))
+
+
+def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
+    """Return the cumulative ratios of all stages, (n, S): a projection onto one polytope over all of them."""
+    n, S = optimal.shape
+    parts = [joint_form(problem).polytope for problem in problems]
+    if any(part.x_lower.size != S for part in parts):
+        raise InputError("a schedule keeps bounds and linear rows on the ratios only; leave out stay_near and minimax")
+    lower, upper = (np.concatenate([getattr(part, side) for part in parts]) for side in ("x_lower", "x_upper"))
+    lower[-S:] = upper[-S:] = optimal[-1]
+    ends = np.array([problem.budget for problem in problems])
+    grows = [hstack([csr_array((S, (k - 1) * S)), -ends[k - 1] / ends[k] * eye_array(S), eye_array(S),
+                     csr_array((S, (n - 1 - k) * S))]) for k in range(1, n)]
+    free = csr_array(block_diag([part.A for part in parts[:-1]]))  # the last stage is fixed, and its rows hold
+    rows = csr_array(vstack([hstack([free, csr_array((free.shape[0], S))]), *grows]))
+    polytope = Polytope(lower, upper, rows,
+                        np.concatenate([*(part.a_lower for part in parts[:-1]), np.zeros((n - 1) * S)]),
+                        np.concatenate([*(part.a_upper for part in parts[:-1]), np.full((n - 1) * S, np.inf)]))
+    target = optimal.ravel()
+    if polytope.violation(target) <= FOLLOWED / 10:
+        return optimal
+    start = np.tile(optimal[-1], n)
+    if polytope.violation(start) > 1e-9:
+        start = polytope.interior_point()
+    face = quadratic.minimise(np.eye(target.size), -target, polytope, start)
+    if face is None:
+        raise InputError("no stages were found that follow the path within the constraints; choose other ends")
+    result: Array = face.x.reshape(n, S)
+    return result

@@ -1,0 +1,215 @@
+"""sweep: the optimal mixture along a path of budgets, or of one constraint's number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from climbopt.backends import Options, choose
+from climbopt.certificate import Verdict, certify, repair
+from climbopt.errors import InputError
+from climbopt.model import MixtureModel
+from climbopt.problem import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.result import Result, answered, described
+from climbopt.standard_form import StandardForm
+from climbopt.studies.varied import varied
+from climbopt.templates import Array
+
+ROOM = 1e-3
+"""The warm start's way from the last optimum to the form's own start."""
+BAND = 0.9
+"""Share of the drawn models between the two ends of a band."""
+
+Over = tuple[str, Sequence[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The answer at one budget and one value of the constraint's number.
+
+    Parameters
+    ----------
+    budget : float
+        Tokens.
+    bound : float or None
+        The constraint's number; None where only the budget is swept.
+    result : Result or None
+        Certified or not, as it says itself; None where the problem is refused.
+    refusal : str or None
+        Why it is refused: no mixture meets the constraints there, for example.
+    """
+
+    budget: float
+    bound: float | None
+    result: Result | None
+    refusal: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is a certified answer."""
+        return self.result is not None and self.result.passed
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Optimal mixtures along a path.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        What was varied.
+    over : str or None
+        The constraint's number that was swept, as ``floor.sw``; None where only the budget was.
+    points : tuple of Point
+        Budget by budget, and for each of them the values of the constraint's number in order.
+    draws : ndarray, (n_models, n_points, S), or None
+        The optimal ratios of each further model, NaN where there is no certified answer; None without such models.
+    seconds : float
+        Wall time.
+    """
+
+    problem: AllocationProblem
+    over: str | None
+    points: tuple[Point, ...]
+    draws: Array | None
+    seconds: float
+
+    @cached_property
+    def ratios(self) -> Array:
+        """Certified optimal ratios, (n_points, S); NaN where there are none."""
+        return _table(self.points, len(self.problem.model.sources))
+
+    def bands(self, share: float = BAND) -> tuple[Array, Array] | None:
+        """Return the ends between which a share of the drawn models' ratios lies, (n_points, S) each."""
+        if self.draws is None:
+            return None
+        result = np.full((2, *self.draws.shape[1:]), np.nan)
+        known = ~np.isnan(self.draws[:, :, 0])
+        for k in np.flatnonzero(known.any(axis=0)):
+            result[:, k] = np.quantile(self.draws[known[:, k], k], [(1 - share) / 2, (1 + share) / 2], axis=0)
+        return result[0], result[1]
+
+
+def sweep(problem: AllocationProblem, budgets: Sequence[float] | None = None, over: Over | None = None, *,
+          models: Sequence[MixtureModel] = (), backend: str | None = None, options: Options | None = None,
+          jobs: int = 1) -> Sweep:
+    """Return the optimal mixture at every budget, and at every value of a constraint's number.
+
+    Each solve of the procedure joint starts at the last optimum, moved onto the rows of the new problem. Where that
+    fails, or the answer is not proved to be the best of all mixtures, the problem's own start is tried too and the
+    better answer is kept. Other procedures are solved anew at each point. Every point is certified.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    budgets : sequence of float, optional
+        Tokens; the problem's own by default.
+    over : (str, sequence of float), optional
+        A constraint's number, as :func:`varied` names it, and its values.
+    models : sequence of MixtureModel
+        Drawn models of the same languages: each gives a path of its own, in `Sweep.draws`.
+    backend : str, optional
+        The first available one that takes the problem by default.
+    options : Options, optional
+    jobs : int
+        Processes for the paths of `models`.
+
+    Raises
+    ------
+    InputError
+        For values that no problem can take, such as a negative budget or an unknown constraint.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> path = climbopt.sweep(climbopt.load_problem("equal_beta"), budgets=[1e10, 1e11, 1e12])
+    >>> path.ratios.shape, all(point.passed for point in path.points)
+    ((3, 4), True)
+    """
+    began, options = time.perf_counter(), options or Options()
+    over = None if over is None else (over[0], [float(value) for value in over[1]])
+    budgets = [problem.budget] if budgets is None else list(budgets)
+    if not budgets or not all(np.isfinite(budget) and budget > 0 for budget in budgets):
+        raise InputError(f"the budgets of a sweep are {budgets}; they are positive numbers of tokens")
+    if over is not None:
+        varied(problem, over[0])  # refuses an unknown name; a value is refused at its point
+        if not over[1] or not np.isfinite(over[1]).all():
+            raise InputError(f"the values of {over[0]} are {over[1]}; give one or more numbers")
+    for model in models:
+        if (model.sources, model.targets) != (problem.model.sources, problem.model.targets):
+            raise InputError("a drawn model has other sources or targets than the problem's; draw them from one fit")
+    points = _path(problem, budgets, over, backend, options)
+    paths = Parallel(n_jobs=jobs)(
+        delayed(_path)(replace(problem, model=model), budgets, over, backend, options) for model in models)
+    draws = np.array([_table(path, len(problem.model.sources)) for path in paths]) if models else None
+    return Sweep(problem, None if over is None else over[0], points, draws, time.perf_counter() - began)
+
+
+def _path(problem: AllocationProblem, budgets: Sequence[float], over: Over | None, backend: str | None,
+          options: Options) -> tuple[Point, ...]:
+    """Return the points of one model."""
+    name, values = over or ("", None)
+    bounds: Sequence[float | None] = [None] if values is None else values
+    points: dict[tuple[int, int], Point] = {}
+    last: Array | None = None
+    for i, budget in enumerate(map(float, budgets)):
+        for j in range(len(bounds)) if i % 2 == 0 else reversed(range(len(bounds))):  # each near the one before
+            bound = bounds[j]
+            try:
+                asked = replace(problem, budget=budget)
+                result = _answer(asked if bound is None else varied(asked, name, bound), last, backend, options)
+            except InputError as error:
+                points[i, j] = Point(budget, bound, None, str(error))
+                continue
+            points[i, j] = Point(budget, bound, result)
+            if result.passed and result.ratios is not None:
+                last = np.array(list(result.ratios.values()))
+    return tuple(points[key] for key in sorted(points))
+
+
+def _answer(problem: AllocationProblem, last: Array | None, backend: str | None, options: Options) -> Result:
+    """Return the better of the answers from the last optimum and, where it may matter, from the form's own start."""
+    if problem.procedure != "joint":
+        return answered(problem, backend, options)
+    form = joint_form(problem)
+    warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
+    if warm is not None and warm.certificate is not None and warm.certificate.verdict is Verdict.GLOBAL:
+        return warm
+    cold = _joint(problem, form, backend, options)
+    if warm is None or not warm.passed:
+        return cold
+    better = cold.passed and cold.objective is not None and warm.objective is not None \
+        and cold.objective < warm.objective
+    return cold if better else warm
+
+
+def _warm(form: StandardForm, last: Array) -> StandardForm:
+    """Return the form with a start near the last optimum, inside the rows and off the bounds."""
+    near = repair(form, form.complete(last))
+    start = near + ROOM * (form.start - near)
+    return form.from_start(start) if np.isfinite(form.functions.at(start).value) else form
+
+
+def _joint(problem: AllocationProblem, form: StandardForm, backend: str | None, options: Options) -> Result:
+    """Return the certified answer of a joint form from its start."""
+    solution = choose(form, backend).solve(form, options)
+    if solution.x is None:
+        return Result(problem, "joint", None, {}, {}, {}, None, None, solution, None, None)
+    x = repair(form, solution.x)
+    certificate = certify(form, x, tolerance=options.tolerance, claimed=solution.multipliers)
+    return described(problem, x[: form.n_ratios], certificate, solution, None)
+
+
+def _table(points: Sequence[Point], n_sources: int) -> Array:
+    """Return the certified ratios of points, (n_points, S); NaN where there are none."""
+    table = np.full((len(points), n_sources), np.nan)
+    for k, point in enumerate(points):
+        if point.passed and point.result is not None and point.result.ratios is not None:
+            table[k] = list(point.result.ratios.values())
+    return table

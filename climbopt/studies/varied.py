@@ -1,0 +1,76 @@
+"""varied: a problem with one number of one constraint changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from climbopt.constraints import Cap, Constraint, Floor
+from climbopt.constraints.base import RatioBounds
+from climbopt.errors import InputError, unknown_name
+from climbopt.problem import AllocationProblem
+
+
+def varied(problem: AllocationProblem, place: str, value: float | None = None) -> AllocationProblem:
+    """Return the problem with a constraint's number set to a value; the same problem where there is none.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    place : str
+        ``NAME.LANGUAGE`` for a number by language (a floor, a cap, epochs, a loss ceiling), ``NAME`` for a
+        constraint's only number (a distance, an excess, epochs), ``NAME.lower`` and ``NAME.upper`` where it has two.
+        A floor or a cap that the problem lacks begins as one on that language alone.
+    value : float, optional
+        In the constraint's own unit.
+
+    Raises
+    ------
+    InputError
+        Where there is no such number, or the constraint refuses the value.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> dict(varied(climbopt.load_problem("equal_beta"), "floor.sw", 0.1).constraints[-1].ratios)
+    {'sw': 0.1}
+    """
+    name, _, key = place.partition(".")
+    found = [one for one in problem.constraints if one.name == name]
+    if not found and name in _EMPTY and key:
+        found = [_EMPTY[name]]
+        problem = dataclasses.replace(problem, constraints=(*problem.constraints, found[0]))
+    if not found:
+        raise unknown_name("constraint", name, [one.name for one in problem.constraints])
+    field, by_language = _field(found[0], key, place)
+    if by_language and key not in (*problem.model.sources, *problem.model.targets):
+        raise unknown_name(f"language of {name}", key, problem.model.sources)
+    if value is None:
+        return problem
+    number = {**getattr(found[0], field), key: value} if by_language else value
+    changed = dataclasses.replace(found[0], **{field: number})  # type: ignore[type-var]
+    return dataclasses.replace(
+        problem, constraints=tuple(changed if one is found[0] else one for one in problem.constraints))
+
+
+def _field(constraint: Constraint, key: str, place: str) -> tuple[str, bool]:
+    """Return the field that holds a number, and whether it holds one by language."""
+    fields = {field.name: getattr(constraint, field.name)
+              for field in dataclasses.fields(constraint)}  # type: ignore[arg-type]
+    numbers = [name for name, value in fields.items() if isinstance(value, (int, float))]
+    tables = [name for name, value in fields.items() if isinstance(value, Mapping) and name in _BY_LANGUAGE]
+    if key in numbers:
+        return key, False
+    if key and tables and (isinstance(constraint, RatioBounds) or key in fields[tables[0]]):
+        return tables[0], True
+    if not key and len(numbers) == 1:
+        return numbers[0], False
+    known = [*(f"{constraint.name}.{name}" for name in numbers),
+             *(f"{constraint.name}.{language}" for table in tables for language in fields[table])]
+    raise InputError(f"'{place}' is no number of {constraint.name}; " + (
+        f"it has {', '.join(known)}" if known else "it has none that can be swept"))
+
+
+_EMPTY: Mapping[str, Constraint] = {"floor": Floor({}), "cap": Cap({})}
+_BY_LANGUAGE = ("ratios", "epochs", "losses")
+"""Fields whose entries are the numbers a user sets by language."""

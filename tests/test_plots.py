@@ -1,0 +1,122 @@
+"""Pictures: every kind from every file it takes, and what is drawn is what the file holds."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from conftest import PROBLEMS, random_model
+from test_cli import run  # noqa: F401 - a fixture
+
+from climbopt import load_problem, sweep
+from climbopt.reports.json import dumps
+from climbopt.reports.studies import sweep_json
+from climbopt.testing import family_model, family_problem
+
+pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+
+from climbopt.reports import pictures, plots  # noqa: E402
+
+MODEL, PILOTS = PROBLEMS / "libreoffice6" / "model.toml", PROBLEMS / "libreoffice6" / "pilots.csv"
+BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """JSON of a solve with ranges, and of a sweep with bands."""
+    folder = tmp_path_factory.mktemp("records")
+    answer = {"procedure": "joint", "ratios": {"en": 0.6, "de": 0.4},
+              "ranges": {"en": {"lower": 0.5, "upper": 0.8}, "de": {"lower": 0.2, "upper": 0.5}}}
+    (folder / "answer.json").write_text(json.dumps(answer))
+    drawn = sweep(family_problem(3), np.geomspace(1e9, 1e12, 5), models=[family_model(3, seed=s) for s in range(3)])
+    (folder / "sweep.json").write_text(dumps(sweep_json(drawn)))
+    both = sweep(family_problem(3), [1e9, 1e10], ("floor.en", [0.0, 0.1]))
+    (folder / "both.json").write_text(dumps(sweep_json(both)))
+    return folder
+
+
+@pytest.mark.parametrize("width", ["3.4", "7"])
+@pytest.mark.parametrize(("kind", "file", "more"), [
+    ("fit", str(MODEL), ("--pilots", PILOTS)), ("transfer", str(MODEL), ()), ("transfer", "synthetic16", ()),
+    ("transfer", "libreoffice6", ("--budget", "1e6")), ("allocation", "synthetic16", ()),
+    ("allocation", "answer.json", ()), ("ranges", "answer.json", ()), ("ranges", "equal_beta", ()),
+    ("sweep", "sweep.json", ()), ("marginal", "equal_beta", ()),
+])
+def test_every_kind_is_written(run, files, tmp_path, kind, file, more, width):  # noqa: F811
+    place = tmp_path / f"x{list(BEGINNINGS)[len(kind) % 3]}"
+    path = files / file if file.endswith(".json") else file
+    loaded = "matplotlib.pyplot" in sys.modules
+    code, _, err = run("plot", path, "--kind", kind, "-o", place, "--width", width, *more)
+    assert (code, err) == (0, "")
+    assert place.read_bytes().startswith(BEGINNINGS[place.suffix])
+    assert ("matplotlib.pyplot" in sys.modules) == loaded
+
+
+def test_nothing_is_cut_off_or_hidden(files):
+    """Every text lies inside its figure, and tick labels do not run into each other."""
+    asked = [("fit", pictures.Asked(MODEL, PILOTS)), ("transfer", pictures.Asked(MODEL)),
+             ("allocation", pictures.Asked(files / "answer.json")), ("sweep", pictures.Asked(files / "sweep.json"))]
+    for kind, one in asked:
+        for width in (3.4, 7.0):
+            figure = pictures.draw(kind, pictures.Asked(one.file, one.pilots, width=width))
+            figure.draw_without_rendering()
+            tight, page = figure.get_tightbbox(), figure.bbox_inches
+            assert tight.x0 >= -0.02 and tight.y0 >= -0.02 and tight.x1 <= page.x1 + 0.02 and tight.y1 <= page.y1 + 0.02
+            boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_text()]
+            assert not any(a.overlaps(b) for a, b in zip(boxes, boxes[1:], strict=False)), kind
+
+
+def test_the_sweep_draws_the_certified_ratios(files):
+    record = json.loads((files / "sweep.json").read_text())
+    axes = pictures.draw("sweep", pictures.Asked(files / "sweep.json")).axes[0]
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+    for name in record["languages"]:
+        np.testing.assert_allclose(drawn[name], [100 * point["ratios"][name] for point in record["points"]])
+    assert axes.get_xscale() == "log" and len(axes.collections) == 3
+    styles = {(line.get_linestyle(), line.get_marker()) for line in axes.lines}
+    assert len(styles) == len(axes.lines)
+
+
+def test_transfer_is_alpha_at_the_budget():
+    model = random_model(sources=3, signed=True)
+    alpha, name = pictures.transfer(model, 2e9)
+    expected = model.parameters["b"] + model.parameters["k"] / 2
+    assert name == "transfer alpha" and np.isnan(np.diag(alpha)).all()
+    np.testing.assert_allclose(alpha[0, 1:], expected[0, 1:])
+    figure = plots.transfer_figure(alpha, model.sources, model.targets, name, untold=alpha > 0)
+    axes = figure.axes[0]
+    hatched = [patch for patch in axes.collections if patch.get_hatch()]
+    assert len(hatched) == (alpha < 0).sum() and len(axes.collections) == 6
+
+
+def test_marginal_benefits_of_the_optimum_are_equal():
+    axes = pictures.draw("marginal", pictures.Asked(PROBLEMS / "equal_beta.toml")).axes[0]
+    before, after = ([bar.get_height() for bar in bars] for bars in axes.containers)
+    assert np.ptp(after) < 1e-6 < np.ptp(before)
+
+
+def test_bars_lie_where_there_are_many():
+    axes = pictures.draw("allocation", pictures.Asked(PROBLEMS / "synthetic16.toml")).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(load_problem("synthetic16").model.sources)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ((MODEL, "--kind", "fit"), "add --pilots"), ((MODEL, "--kind", "marginal"), "is a model"),
+    ((MODEL, "--kind", "fitt"), "did you mean 'fit'"), (("answer.json", "--kind", "sweep"), "holds no sweep"),
+    (("sweep.json", "--kind", "ranges"), "holds no ratios"), (("both.json", "--kind", "sweep"), "one of them at a"),
+    (("answer.json", "--kind", "marginal"), "give the problem file"),
+])
+def test_what_cannot_be_drawn(run, files, tmp_path, arguments, words):  # noqa: F811
+    first = files / arguments[0] if str(arguments[0]).endswith(".json") else arguments[0]
+    code, _, err = run("plot", first, *arguments[1:], "-o", tmp_path / "x.png")
+    assert code == 2 and words in err
+
+
+def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
+    code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.gif")
+    assert code == 2 and ".png, .svg or .pdf" in err
+    code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png", "--width", "340")
+    assert code == 2 and "2 to 20 inches" in err
+    monkeypatch.setattr("climbopt.cli_studies.find_spec", lambda name: None)
+    code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png")
+    assert code == 2 and "pip install 'climbopt[plots]'" in err
