@@ -5,10 +5,10 @@ Exit code 0: answered and certified; 1: answered, not certified; 2: refused inpu
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -16,16 +16,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from climbopt.errors import ClimboptError, InputError
+from climbopt.streams import console, enclosing, progress, report, solvers_on_standard_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from climbopt.backends import Options, OptionValue
-    from climbopt.bounds import Progress
     from climbopt.fitting import Score
-    from climbopt.fitting.estimate import Progress as Counted
     from climbopt.optimum import Effort, Rigor
-    from climbopt.reports.json import Value
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Language mixtures for pretraining: fit pilot runs, solve for ratios, certify the answer.")
@@ -40,9 +36,16 @@ RIGOR = Annotated[str, typer.Option(help="Arithmetic of the global bound: float,
 def main() -> None:
     """Run the command line; a refused input is one message and exit code 2, never a traceback."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ClimboptError as error:
         print(f"climbopt: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"climbopt: standard output cannot be written to: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer would fail again at exit
         sys.exit(2)
     except KeyboardInterrupt:
         print("climbopt: interrupted", file=sys.stderr)
@@ -62,33 +65,35 @@ def fit(
     """Fit a model to pilot runs."""
     from dataclasses import replace
 
-    from climbopt.files import load_pilots, save_model, sha256
+    from climbopt.files import pairs_beside, parse_table, read_bytes, save_model, sha256
     from climbopt.fitting import cross_validate
     from climbopt.fitting import fit as fit_runs
     from climbopt.interactions import INTERACTIONS
     from climbopt.laws import LAWS
+    from climbopt.pilots import PilotRuns
     from climbopt.reports.json import fit_json
     from climbopt.reports.text import print_fit
 
-    _check_places(output, json)
+    _check_places([pilots], json, output, None if output is None else pairs_beside(output))
     chosen_law = LAWS[law]
     candidates = tuple(INTERACTIONS.values()) if interaction == "auto" else (INTERACTIONS[interaction],)
-    runs = load_pilots(pilots)
+    content = read_bytes(pilots)
+    runs = PilotRuns.from_frame(parse_table(content, pilots))
     if runs.n_rescaled:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
     chosen = candidates[0]
     scores: tuple[Score, ...] = ()
     if interaction == "auto":
-        with _progress("cross-validation") as told:
+        with progress("cross-validation") as told:
             chosen, scores = cross_validate(runs, chosen_law, candidates, progress=told)
-    with _progress("fit") as told:
+    with progress("fit") as told:
         fitted = fit_runs(runs, chosen_law, chosen, progress=told)
-    provenance = {"file": pilots.name, "sha256": sha256(pilots), "date": date.today().isoformat(),
+    provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat(),
                   "command": _command()}
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     if output is not None:
         save_model(fitted.model, output)
-    _report(json, fit_json(fitted, scores), lambda console: print_fit(fitted, scores, console))
+    report(json, fit_json(fitted, scores), lambda to: print_fit(fitted, scores, to))
 
 
 @app.command()
@@ -96,18 +101,18 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
     mixtures: Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.csv",
-                                                help="Write the rows with a column predicted.")] = None,
+                                                help="Write the rows with a column predicted; also .parquet.")] = None,
 ) -> None:
     """Predict the losses of mixtures."""
-    from climbopt.files import load_model, read_table, write_text
+    from climbopt.files import files_of, load_model, read_table, write_table
     from climbopt.prediction import predict_table
     from climbopt.reports.text import print_prediction
 
-    _check_places(output)
+    _check_places([*files_of(model), mixtures], None, output)
     table, errors = predict_table(load_model(model), read_table(mixtures))
     if output is not None:
-        write_text(output, table.to_csv(index=False))
-    print_prediction(table, errors, _console(), listed=output is None)
+        write_table(output, table)
+    print_prediction(table, errors, console(), listed=output is None)
 
 
 @app.command()
@@ -136,14 +141,14 @@ def solve(
     from dataclasses import replace
 
     from climbopt.backends import BACKENDS
-    from climbopt.files import load_problem
+    from climbopt.files import files_of, find_problem, load_problem
     from climbopt.optimum import certify_globally
     from climbopt.reports.json import ranges_json, result_json
     from climbopt.reports.text import print_result
     from climbopt.result import solve as solve_problem
     from climbopt.studies import ranges as near_optimal
 
-    _check_places(json)
+    _check_places(files_of(find_problem(problem)), json)
     if backend is not None:
         BACKENDS[backend]
     options = _options(tolerance, max_iterations, time_limit, option or [])
@@ -156,14 +161,15 @@ def solve(
     if certify not in ("local", "global"):
         raise InputError(f"--certify is '{certify}'; it is local or global")
     effort = _effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
-    result = solve_problem(loaded, procedure=procedure, backend=backend, options=options)
-    if certify == "global":
-        with _enclosing() as told:
-            result = certify_globally(result, effort, told)
     found = None
-    if tolerance_of_ranges is not None and result.passed:
-        found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs)
-    _report(json, result_json(result) | ranges_json(found), lambda console: print_result(result, console, found))
+    with solvers_on_standard_error(json):
+        result = solve_problem(loaded, procedure=procedure, backend=backend, options=options)
+        if certify == "global":
+            with enclosing() as told:
+                result = certify_globally(result, effort, told)
+        if tolerance_of_ranges is not None and result.passed:
+            found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs)
+    report(json, result_json(result) | ranges_json(found), lambda to: print_result(result, to, found))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -181,22 +187,23 @@ def certify(
 ) -> None:
     """Say what can be proved of ratios, judged against every mixture."""
     from climbopt.backends import Options
-    from climbopt.files import load_problem, load_ratios
+    from climbopt.files import files_of, find_problem, load_problem, load_ratios
     from climbopt.optimum import certify_globally
     from climbopt.reports.json import result_json
     from climbopt.reports.text import print_result
     from climbopt.result import certify_ratios
     from climbopt.result import solve as solve_problem
 
-    _check_places(json)
+    _check_places([*files_of(find_problem(problem)), *([ratios] if ratios else [])], json)
     effort, loaded = _effort(gap, time_limit, rigor, jobs), load_problem(problem)
-    if ratios is None:
-        result = solve_problem(loaded, options=Options(tolerance))
-    else:
-        result = certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
-    with _enclosing() as told:
-        result = certify_globally(result, effort, told)
-    _report(json, result_json(result), lambda console: print_result(result, console))
+    with solvers_on_standard_error(json):
+        if ratios is None:
+            result = solve_problem(loaded, options=Options(tolerance))
+        else:
+            result = certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
+        with enclosing() as told:
+            result = certify_globally(result, effort, told)
+    report(json, result_json(result), lambda to: print_result(result, to))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -217,19 +224,19 @@ def compare(
     """Solve problems by several backends, each in a process of its own, and judge them by one yardstick."""
     from climbopt.backends import Options
     from climbopt.comparison import compare as compare_backends
-    from climbopt.files import load_problem, write_text
+    from climbopt.files import files_of, find_problem, load_problem, write_text
     from climbopt.reports.comparison import comparison_html, comparison_json, print_comparison
 
-    _check_places(json, html)
+    _check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
     loaded = [load_problem(problem) for problem in problems]
-    with _progress("compare") as told:
+    with progress("compare") as told:
         comparison = compare_backends(
             loaded, backends=None if backends == "all" else _names(backends),
             procedures=None if procedures is None else _names(procedures), repeat=repeat, time_limit=time_limit,
             memory_limit=memory_limit * 1e9, options=Options(tolerance), progress=told)
     if html is not None:
         write_text(html, comparison_html(comparison))
-    _report(json, comparison_json(comparison), lambda console: print_comparison(comparison, console))
+    report(json, comparison_json(comparison), lambda to: print_comparison(comparison, to))
     raise typer.Exit(0 if comparison.certified else 1)
 
 
@@ -256,7 +263,7 @@ def backends() -> None:
     """List the solver backends."""
     from climbopt.reports.text import print_backends
 
-    print_backends(_console())
+    print_backends(console())
 
 
 def _names(text: str) -> list[str]:
@@ -309,57 +316,11 @@ def _command() -> str:
     return shlex.join(["climbopt", *sys.argv[1:]])
 
 
-def _console() -> Console:
-    """Return the console for standard output; a pipe gets wide lines without colour."""
-    from rich.console import Console
+def _check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:
+    """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
+    from climbopt.files import check_places
 
-    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
-
-
-def _check_places(*outputs: str | Path | None) -> None:
-    """Refuse an output that could not be written, before the work."""
-    from climbopt.files import check_place
-
-    for place in outputs:
-        if place is not None and str(place) != "-":
-            check_place(place)
-
-
-def _report(json: str | None, value: Value, show: Callable[[Console], None]) -> None:
-    """Write the JSON where it was asked for; show the table unless standard output is the JSON's."""
-    from climbopt.files import write_text
-    from climbopt.reports.json import dumps
-
-    if json == "-":
-        print(dumps(value))
-        return
-    if json is not None:
-        write_text(json, dumps(value) + "\n")
-    show(_console())
-
-
-@contextmanager
-def _enclosing() -> Iterator[Callable[[Progress], None] | None]:
-    """Give a function that shows where branch and bound has got to, or None where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("bounding") as status:
-        yield lambda at: status.update(f"bounding: {at.lower:.8f} to {at.upper:.8f}, {at.nodes} boxes, {at.open} open, "
-                                       f"{at.seconds:.0f} s; Ctrl-C keeps the bound reached")
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Counted | None]:
-    """Give a function that draws a progress bar on standard error, or None where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    files = [path for path in outputs if path is not None]
+    if Path("-") in files:
+        raise InputError("only --json - writes to standard output; name a file")
+    check_places(files if json is None or json == "-" else [*files, Path(json)], inputs)

@@ -32,6 +32,9 @@ class FrozenMap(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
     def __repr__(self) -> str:
         return f"FrozenMap({self._items!r})"
 

@@ -131,13 +131,9 @@ def _check_columns(frame: pd.DataFrame, need_losses: bool) -> None:
     if frame.empty:
         raise InputError("the table has no rows; give one row a run and language")
     for name in ("run", "language"):
-        if frame[name].isna().any() or (frame[name].astype(str).str.strip() == "").any():
-            raise InputError(f"column '{name}' is empty in row {_first(frame[name].isna()) + 2}; name every {name}")
-
-
-def _first(mask: pd.Series[bool]) -> int:
-    """Return the position of the first true entry (0 where there is none)."""
-    return int(np.argmax(mask.to_numpy()))
+        empty = (frame[name].isna() | (frame[name].astype(str).str.strip() == "")).to_numpy()
+        if empty.any():
+            raise InputError(f"column '{name}' is empty in row {int(empty.argmax()) + 2}; name every {name}")
 
 
 def _check_pairs(frame: pd.DataFrame, runs: list[str], languages: list[str]) -> None:
@@ -154,11 +150,19 @@ def _check_pairs(frame: pd.DataFrame, runs: list[str], languages: list[str]) -> 
                          "(ratio 0 where it was left out)")
 
 
-def _numbers(frame: pd.DataFrame, column: str) -> Array:
-    """Return a column as floats; text that is no number is refused with its row."""
+def numbers(column: pd.Series[float]) -> Array:
+    """Return a column as floats, (n,); NaN for what is no number: text, times and truth values."""
     import pandas as pd  # here, so that only reading a table loads pandas
 
-    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+    if column.dtype.kind in "bmM":
+        return np.full(len(column), np.nan)
+    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    return values
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> Array:
+    """Return a column as floats; what is no number is refused with its row."""
+    values = numbers(frame[column])
     text = np.isnan(values) & frame[column].notna().to_numpy()
     if text.any():
         row = int(np.argmax(text))
@@ -174,12 +178,13 @@ def _row_name(frame: pd.DataFrame, row: int) -> str:
 
 def _number_table(frame: pd.DataFrame, column: str, runs: list[str], languages: list[str], *,
                   missing_is_absent: bool) -> Array:
-    """Return a column as an array (runs, languages); negative values are refused, and so are missing ones.
+    """Return a column as an array (runs, languages); negative values, losses of 0 and missing values are refused.
 
     With `missing_is_absent` a language whose values are all missing is left as NaN.
     """
     values = _numbers(frame, column)
-    bad = np.isinf(values) | (values < 0)
+    positive = column == "loss"
+    bad = np.isinf(values) | (values <= 0 if positive else values < 0)
     position = {name: k for k, name in enumerate(languages)}
     of_language = frame["language"].astype(str).map(position).to_numpy()
     if missing_is_absent:
@@ -191,7 +196,8 @@ def _number_table(frame: pd.DataFrame, column: str, runs: list[str], languages: 
     if bad.any():
         row = int(np.argmax(bad))
         more = " (a language without a single loss is no target)" if missing_is_absent else ""
-        raise InputError(f"{column} of {_row_name(frame, row)} is {values[row]:g}; a {column} is a number, 0 or more, "
+        allowed = "a positive number" if positive else "a number, 0 or more"
+        raise InputError(f"{column} of {_row_name(frame, row)} is {values[row]:g}; a {column} is {allowed}, "
                          f"and none may be missing{more}; correct or drop the whole run")
     table = np.full((len(runs), len(languages)), np.nan)
     of_run = frame["run"].astype(str).map({name: k for k, name in enumerate(runs)}).to_numpy()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from climbopt.errors import InputError, unknown_name
-from climbopt.fitting import Errors, prediction_errors
+from climbopt.fitting import Errors, prediction_errors, trained
 from climbopt.model import MixtureModel
 from climbopt.pilots import PilotRuns
 
@@ -58,5 +58,5 @@ def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFram
     chosen = predicted[:, [model.targets.index(name) for name in shared]]
     measured = runs.losses[:, [runs.targets.index(name) for name in shared]]
     inside = ~np.isnan(chosen)
-    trained = (runs.ratios_of(shared) > 0) & inside
-    return rows.assign(predicted=values), prediction_errors(chosen, measured, trained, inside)
+    judged = trained(runs, shared, model.sources) & inside
+    return rows.assign(predicted=values), prediction_errors(chosen, measured, judged, inside)

@@ -119,38 +119,39 @@ class Templates:
         return self.law.parameters + self.interaction.parameters
 
     def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
-        """Return each target's loss as one SymPy expression in r_<source>, D, N and <parameter>_<language>.
+        """Return each target's loss as one SymPy expression in r[<source>], D, N and <parameter>[<language>].
 
         Parameters
         ----------
         sources, targets : sequence of str
-            Names; a target that is no source has no own ratio. Pair parameters are <name>_<target>_<source>.
+            Names; a target that is no source has no own ratio. Pair parameters are
+            <name>[<target>, <source>].
 
         Notes
         -----
         For reading and testing only: its size, and that of its Hessian, grows with the square of the languages.
         """
         return {target: self.law.expression.subs(self.law.z, self.expand_z(sources, target)).subs(
-            {p.symbol: _indexed(p.symbol, target) for p in self.law.parameters}) for target in targets}
+            {p.symbol: indexed(p.symbol, target) for p in self.law.parameters}) for target in targets}
 
     def expand_z(self, sources: Sequence[str], target: str) -> sp.Expr:
         """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
-        ratio = _indexed(r_i, target, stem="r") if target in sources else sp.Integer(0)
-        own = {p.symbol: _indexed(p.symbol, target) for p in self.interaction.parameters}
+        ratio = indexed(r_i, target, stem="r") if target in sources else sp.Integer(0)
+        own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
         z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
         for source in sources:
             if source == target:
                 continue
             names = {"target": (target,), "source": (source,), "pair": (target, source)}
-            swap = {p.symbol: _indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
-            swap |= {r_i: ratio, r_j: _indexed(r_j, source, stem="r")}
+            swap = {p.symbol: indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
+            swap |= {r_i: ratio, r_j: indexed(r_j, source, stem="r")}
             z += self.interaction.pair.subs(swap, simultaneous=True)
         return z
 
 
-def _indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:
-    """Return `symbol` renamed for `languages`, its assumptions kept."""
-    return sp.Symbol("_".join((stem or str(symbol), *languages)), **symbol.assumptions0)
+def indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:
+    """Return `symbol` renamed for `languages`, as in b[en, de], its assumptions kept."""
+    return sp.Symbol(f"{stem or symbol}[{', '.join(languages)}]", **symbol.assumptions0)
 
 
 @lru_cache(maxsize=64)

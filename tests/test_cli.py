@@ -1,17 +1,25 @@
 """The command line's contract: names, keys, exit codes, and one message for what is refused."""
 
+import ctypes
+import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PROBLEMS
+from conftest import PROBLEMS, random_model
 
-from climbopt import cli
+from climbopt import MixtureModel, cli, load_model, save_model
 from climbopt.backends import BACKENDS
+from climbopt.interactions import INTERACTIONS
+from climbopt.laws import LAWS
+from climbopt.streams import solvers_on_standard_error
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
@@ -139,6 +147,25 @@ def test_predict_without_losses_and_outside_the_domain(run, tmp_path):
     assert pd.read_csv(tmp_path / "p.csv")["predicted"].isna().sum() == 5
 
 
+def test_predict_writes_parquet_where_asked(run, tmp_path):
+    code, *_ = run("predict", MODEL, PILOTS, "-o", tmp_path / "p.parquet")
+    assert code == 0 and pd.read_parquet(tmp_path / "p.parquet")["predicted"].notna().all()
+
+
+def test_predict_judges_targets_that_are_never_trained_on_by_all_their_rows(run, tmp_path):
+    save_model(random_model("gated", sources=2, targets=("other",)), tmp_path / "m.toml")
+    rows = ["run,tokens,language,ratio,loss"]
+    for name, share, loss in (("a", 0.5, 3.1), ("b", 0.2, 3.3)):
+        rows += [f"{name},1e9,s0,{share},", f"{name},1e9,s1,{1 - share},", f"{name},1e9,other,0,{loss}"]
+    (tmp_path / "mix.csv").write_text("\n".join(rows) + "\n")
+    code, out, _ = run("predict", tmp_path / "m.toml", tmp_path / "mix.csv")
+    assert code == 0 and re.search(r"MAE \d\.\d+ nats, MRE \d+\.\d+ %, R2 -?\d", out) and "at a ratio of 0" not in out
+    one = pd.read_csv(PILOTS).query("run == 'mono-en-250000-0'")
+    one.assign(loss=one["loss"].where(one["ratio"] == 0)).to_csv(tmp_path / "zero.csv", index=False)
+    code, out, _ = run("predict", MODEL, tmp_path / "zero.csv")
+    assert code == 0 and re.search(r"MAE – nats, MRE – %, R2 –; at a ratio of 0: MAE 0\.\d+", out)
+
+
 def test_fit_auto(run, tmp_path):
     code, out, _ = run("fit", PILOTS, "--interaction", "auto", "--json", "-")
     fitted = json.loads(out)
@@ -150,12 +177,45 @@ def test_fit_auto(run, tmp_path):
 def test_derive(run):
     code, out, _ = run("derive", "known_floor")
     assert code == 0
-    for words in ("L_i", "z_i", "-dL_i/dz_i", "dz_i/dr_j", "lambda", "written out", "z_a", "floor[c] : 0.25 <= r_c"):
+    for words in ("L_i", "z_i", "-dL_i/dz_i", "dz_i/dr_j", "lambda", "written out", "z[a]", "floor[c] : 0.25 <= r[c]"):
         assert words in out
     code, out, _ = run("derive", MODEL)
     assert "written out" not in out and "sum over j != i" in out
     code, out, _ = run("derive", "known_floor", "--latex")
     assert r"\begin{align*}" in out and r"\lambda" in out and out.count("begin{align*}") == out.count("end{align*}")
+
+
+ODD_NAMES = ("[/x]", "zh[hans]", ":smile:", "a_b & c", "l" * 150)
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A problem whose languages have names that markup and LaTeX would read."""
+    n = len(ODD_NAMES)
+    values = {"E": np.ones(n), "B": np.ones(n), "beta": np.full(n, 0.3), "b": np.full((n, n), 0.1),
+              "k": np.zeros((n, n))}
+    model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ODD_NAMES, ODD_NAMES, values, 1e9)
+    save_model(model, tmp_path / "m.toml")
+    (tmp_path / "[b] x.toml").write_text('model = "m.toml"\nbudget = 999999e3\n')
+    return tmp_path
+
+
+def test_names_are_shown_as_they_are(run, odd):
+    rows = ["run,tokens,language,ratio,loss"] + [f"{r},1e9,{name},0.2,{loss}" for r, loss in (("[/r]", 2.0), ("s", 2.1))
+                                                 for name in ODD_NAMES]
+    (odd / "mix.csv").write_text("\n".join(rows) + "\n")
+    tables = [run("solve", odd / "[b] x.toml")[1], run("predict", odd / "m.toml", odd / "mix.csv")[1],
+              run("compare", odd / "[b] x.toml", "--backends", "newton")[1]]
+    assert tables[0].startswith("[b] x: joint at 1 B tokens") and "[/r]" in tables[1] and "[b] x: joint" in tables[2]
+    for table in tables[:2]:
+        assert all(name in table for name in ODD_NAMES[:-1]) and table.count("l" * 50) >= 2
+        assert "…" not in table and "20.000" in table
+
+
+def test_latex_takes_any_name(run, odd):
+    code, out, _ = run("derive", odd / "[b] x.toml", "--latex")
+    assert code == 0 and r"r_{\text{a\_b \& c}}" in out and r"b_{\text{a\_b \& c, zh[hans]}}" in out
+    assert re.sub(r"\\text\{(\\[_&]|[^{}\\_&])*\}", "", out).count("a_b") == 0
 
 
 def test_backends_are_listed(run):
@@ -205,6 +265,63 @@ def test_a_refused_fit_leaves_no_file(run, tmp_path):
     code, _, err = run("fit", tmp_path / "bad.csv", "-o", tmp_path / "model.toml")
     assert code == 2 and "loss of language 'ru' in run 'mono-en-250000-0' is nan" in err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("fit", "pilots.csv", "-o", "pilots.csv"), "cannot write pilots.csv: it is an input"),
+    (("fit", "pilots.csv", "-o", "link.toml"), "cannot write link.toml: it is an input"),
+    (("fit", "p.pairs.parquet", "-o", "p.toml"), "cannot write p.pairs.parquet: it is an input"),
+    (("fit", "pilots.csv", "-o", "new", "--json", "new"), "cannot write new: it is another output too"),
+    (("fit", "pilots.csv", "-o", "-"), "only --json - writes to standard output; name a file"),
+    (("predict", "model.toml", "pilots.csv", "-o", "model.toml"), "cannot write model.toml: it is an input"),
+    (("predict", "model.toml", "pilots.csv", "-o", "./pilots.csv"), "cannot write pilots.csv: it is an input"),
+    (("solve", "problem.toml", "--json", "problem.toml"), "cannot write problem.toml: it is an input"),
+    (("solve", "problem.toml", "--json", "model.toml"), "cannot write model.toml: it is an input"),
+    (("certify", "problem.toml", "--ratios", "r.json", "--json", "r.json"), "cannot write r.json: it is an input"),
+    (("compare", "problem.toml", "--html", "problem.toml"), "cannot write problem.toml: it is an input"),
+])
+def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PILOTS, "pilots.csv")
+    shutil.copy(MODEL, "model.toml")
+    Path("link.toml").symlink_to("pilots.csv")
+    Path("problem.toml").write_text('model = "model.toml"\nbudget = 4e6\n')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code, _, err = run(*arguments)
+    assert code == 2 and message in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_hash_is_that_of_the_bytes_read(run, tmp_path):
+    """A pipe can be read only once."""
+    content = Path(PILOTS).read_bytes()
+    read, write = os.pipe()
+    os.write(write, content)
+    os.close(write)
+    code, *_ = run("fit", f"/dev/fd/{read}", "--interaction", "none", "-o", tmp_path / "m.toml")
+    os.close(read)
+    assert code == 0 and load_model(tmp_path / "m.toml").provenance["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_native_code_prints_stays_out_of_the_json(capfd):
+    libc = ctypes.CDLL(None)
+    with solvers_on_standard_error("-"):
+        libc.puts(b"native")
+        print("python")
+    print("json")
+    out, err = capfd.readouterr()
+    assert out == "json\n" and sorted(err.split()) == ["native", "python"]
+    with solvers_on_standard_error(None):
+        print("table")
+    assert capfd.readouterr().out == "table\n"
+
+
+def test_a_full_device_is_one_message():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "climbopt", "backends"], stdout=full, stderr=subprocess.PIPE,
+                              text=True)
+    assert done.returncode == 2
+    assert done.stderr == "climbopt: standard output cannot be written to: No space left on device\n"
 
 
 def test_unknown_command_line_words_are_refused(run):

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import PROBLEMS, random_model
 
@@ -97,11 +100,56 @@ def test_targets_that_are_no_sources_survive_too(tmp_path):
     np.testing.assert_array_equal(again.parameters["l"], model.parameters["l"])
 
 
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda frame: pd.concat([frame, frame.iloc[[3]]]), "two rows for 'en' from 'es'; give every pair once"),
+    (lambda frame: frame.iloc[1:], "no number as 'b' of 'en' from 'de'"),
+    (lambda frame: frame.astype({"b": object}).replace({"b": {frame["b"].iloc[0]: "half"}}),
+     "no number as 'b' of 'en' from 'de'"),
+    (lambda frame: frame.astype({"b": object}).replace({"b": {frame["b"].iloc[0]: ""}}),
+     "no number as 'b' of 'en' from 'de'"),
+    (lambda frame: frame.replace({"source": {"sv": "svv"}}), "unknown source in m.csv 'svv'; did you mean 'sv'"),
+    (lambda frame: frame.rename(columns={"k": "E"}), "parameter 'E' in m.csv is per target and not per pair"),
+    (lambda frame: frame.rename(columns={"k": "kk"}), "unknown parameter in m.csv 'kk'"),
+    (lambda frame: frame.drop(columns="k"), "no values for parameter 'k'"),
+    (lambda frame: frame.drop(columns="target"), "m.csv has no column target"),
+])
+def test_bad_pair_tables(tmp_path, change, message):
+    save_model(family_model(20), tmp_path / "m.toml")
+    change(pd.read_parquet(tmp_path / "m.pairs.parquet")).to_csv(tmp_path / "m.csv", index=False)
+    edited(tmp_path, "m.toml", ("m.pairs.parquet", "m.csv"))
+    with pytest.raises(InputError, match=message):
+        load_model(tmp_path / "m.toml")
+
+
+def test_a_parameter_in_the_file_and_in_its_pair_table(folder):
+    rows = ["target,source,b", "en,sw,0.1", "sw,en,0.1"]
+    (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+    path = edited(folder, "model.toml", ("token_unit = 1e9", 'token_unit = 1e9\npairs = "pairs.csv"'))
+    with pytest.raises(InputError, match="parameter 'b' stands in model.toml and in pairs.csv; keep one of them"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("kind", ["law", "interaction"])
+def test_a_form_that_only_shares_a_registered_name_is_not_saved(tmp_path, kind):
+    model = family_model(3)
+    form = getattr(model, kind)
+    other = (dataclasses.replace(form, expression=2 * form.expression) if kind == "law"
+             else dataclasses.replace(form, own=2 * form.own))
+    with pytest.raises(InputError, match=f"{kind} '{form.name}' of this model is not the registered one"):
+        save_model(dataclasses.replace(model, **{kind: other}), tmp_path / "m.toml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_cannot_be_written_leaves_no_pair_table(tmp_path):
+    (tmp_path / "m.toml").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        save_model(family_model(20), tmp_path / "m.toml")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.toml"]
+
+
 def test_pairs_may_come_from_csv(tmp_path):
     model = family_model(20)
     save_model(model, tmp_path / "m.toml")
-    import pandas as pd
-
     pd.read_parquet(tmp_path / "m.pairs.parquet").to_csv(tmp_path / "m.csv", index=False)
     edited(tmp_path, "m.toml", ("m.pairs.parquet", "m.csv"))
     np.testing.assert_allclose(load_model(tmp_path / "m.toml").parameters["b"], model.parameters["b"], rtol=1e-12)
@@ -194,7 +242,8 @@ def test_files_that_are_none(tmp_path):
             load_problem(tmp_path / name)
     for name, content, message in (
             ("empty.csv", b"", "is no CSV table"), ("latin.csv", "run,é\n".encode("latin-1"), "is not UTF-8"),
-            ("ragged.csv", b"run,tokens\n1,2,3,4\n1,2\n1,2,3,4,5\n", "is no CSV table|no column"),
+            ("ragged.csv", b"run,tokens\n1,2,3,4\n", "is no CSV table: line 2 has 4 fields and the header 2"),
+            ("trailing.csv", b"run,tokens,language,ratio,loss\na,1e6,en,1,2,\n", "line 2 has 6 fields"),
             ("fake.parquet", b"no parquet", "cannot be read as a table")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=message):
@@ -204,8 +253,6 @@ def test_files_that_are_none(tmp_path):
 
 
 def test_pilots_from_parquet(tmp_path, pilots):
-    import pandas as pd
-
     pd.read_csv(PROBLEMS / "libreoffice6" / "pilots.csv").to_parquet(tmp_path / "pilots.parquet")
     np.testing.assert_array_equal(load_pilots(tmp_path / "pilots.parquet").losses, pilots.losses)
 
@@ -241,6 +288,58 @@ def test_nothing_is_ever_half_written(tmp_path):
         write_text(tmp_path, "x")
     with pytest.raises(InputError, match="cannot write"):
         write_text(tmp_path / "no" / "folder.txt", "x")
+
+
+def test_what_is_nested_too_deeply_is_refused(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    for read, name in ((load_ratios, "deep.json"), (load_problem, "deep.toml"), (load_model, "deep.toml")):
+        with pytest.raises(InputError, match=f"{name} is nested too deeply"):
+            read(tmp_path / name)
+
+
+def test_a_byte_order_mark_is_no_content(folder):
+    for name in ("model.toml", "problem.toml"):
+        path = folder / name
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert load_problem(folder / "problem.toml").budget == 1e9
+
+
+def test_a_symbolic_link_is_written_through(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    for text in ("made", "replaced"):
+        write_text(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == text
+
+
+def test_permissions_follow_the_umask_and_those_of_the_file_replaced(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "new", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    (tmp_path / "new").chmod(0o600)
+    write_text(tmp_path / "new", "y")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "through")
+        assert os.read(reader, 100) == b"through" and pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
+def test_a_folder_does_not_hide_a_shipped_problem(tmp_path, monkeypatch):
+    (tmp_path / "one_source").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_problem("one_source").model.sources == ("en",)
 
 
 def test_shipped_problems_are_found_by_name():

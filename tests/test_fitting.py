@@ -1,5 +1,7 @@
 """The fit: exact derivatives, recovery of known parameters, diagnostics, ceilings, and the choice of a form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import random_model
@@ -125,6 +127,41 @@ def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
             assert (predicted <= 1.1 * runs.losses.max(axis=0)).all()
 
 
+def few_noisy_runs():
+    """Return 12 runs of four languages with one target, so noisy that the plain fit predicts without limit."""
+    ratios = np.array([
+        [0.51, 0.38, 0.04, 0.07], [0.12, 0.30, 0.28, 0.30], [0.13, 0.05, 0.58, 0.24], [0.36, 0.43, 0.02, 0.19],
+        [0.21, 0.01, 0.75, 0.03], [0.18, 0.62, 0.09, 0.11], [0.53, 0.06, 0.24, 0.17], [0.33, 0.25, 0.18, 0.24],
+        [0.01, 0.38, 0.11, 0.50], [0.15, 0.32, 0.38, 0.15], [0.28, 0.26, 0.36, 0.10], [0.19, 0.38, 0.01, 0.42]])
+    losses = np.array([1.18, 1.30, 2.32, 1.54, 1.96, 1.49, 1.58, 1.38, 1.76, 1.73, 1.62, 1.42])
+    tokens = np.resize([16e6, 32e6, 1e6, 2e6, 4e6, 8e6], 12)
+    return PilotRuns(tuple(f"r{k}" for k in range(12)), ("s0", "s1", "s2", "s3"), ("s1",), ratios, tokens,
+                     losses[:, None])
+
+
+def highest_prediction(model, runs):
+    """Return the largest prediction at a pilot budget along the simplex's edges, over the largest measured loss."""
+    m = len(runs.sources)
+    edges = [share * np.eye(m)[:, None] + (1 - share) * np.eye(m) for share in (0.0, *np.logspace(-6, 0, 60))]
+    return max((response.losses(response.z(np.concatenate(edges).reshape(-1, m))) / runs.losses.max(axis=0)).max()
+               for response in map(model.at, np.unique(runs.tokens)))
+
+
+def test_the_ceiling_holds_where_parameters_are_at_their_bounds():
+    runs = few_noisy_runs()
+    fitted = fit(runs)
+    assert highest_prediction(fitted.model, runs) <= 1.1
+    assert not fitted.above_ceiling and fitted.at_bound
+
+
+def test_predictions_that_stay_above_the_ceiling_are_reported(monkeypatch):
+    monkeypatch.setattr("climbopt.fitting.estimate.CEILING_ROUNDS", 0)
+    runs = few_noisy_runs()
+    fitted = fit(runs)
+    assert fitted.above_ceiling["s1"] == pytest.approx(highest_prediction(fitted.model, runs), rel=0.2) and (
+        fitted.above_ceiling["s1"] > 1.1)
+
+
 def test_what_is_left_out_is_said(pilots):
     fitted = fit(pilots, interaction=INTERACTIONS["none"])
     assert fitted.left_out.startswith("120 losses at a ratio of 0 were left out") and fitted.n_losses == 258
@@ -153,6 +190,42 @@ def test_cross_validation_prefers_the_form_that_made_the_data(pilots):
     assert by_name["none"].zero_shot_mae is None
 
 
+def test_candidates_that_cannot_be_fitted_are_skipped_and_named():
+    """A target that is never trained on leaves out `none`; it counts in every score, as in the fit."""
+    ratios, tokens = design(3)
+    runs = simulate(random_model("gated", sources=3, targets=("s0", "other"), seed=5), ratios, tokens)
+    candidates = (INTERACTIONS["none"], INTERACTIONS["linear"], INTERACTIONS["gated"])
+    chosen, scores = cross_validate(runs, LAWS["power"], candidates, folds=3)
+    assert chosen.name == "gated" and [score.refused is None for score in scores] == [True, True, False]
+    assert "can be used for 'other'" in scores[-1].refused and scores[-1].mae == np.inf
+    only = PilotRuns(runs.runs, runs.sources, ("other",), ratios, tokens, runs.losses[:, 1:])
+    _, (score, *_) = cross_validate(only, LAWS["power"], candidates[2:], folds=3)
+    assert np.isfinite([score.mae, score.spearman]).all() and score.zero_shot_mae is None
+    with pytest.raises(InputError, match="0 of the .* runs can be used for 'other'"):
+        cross_validate(runs, LAWS["power"], candidates[:1])
+
+
+def test_runs_that_differ_in_their_seed_are_held_out_together():
+    """Measuring every run twice does not make held-out runs look better predicted."""
+    ratios, tokens = design(3)
+    runs = simulate(random_model("linear", sources=3), ratios, tokens, noise=0.05)
+    twice = runs.select(np.repeat(np.arange(len(tokens)), 2))
+    candidates = (INTERACTIONS["linear"],)
+    _, (alone, ) = cross_validate(runs, LAWS["power"], candidates, folds=6)
+    _, (doubled, ) = cross_validate(twice, LAWS["power"], candidates, folds=6)
+    assert doubled.mae == pytest.approx(alone.mae, rel=0.05)
+    with pytest.raises(InputError, match="at least two runs that differ in more than their seed"):
+        cross_validate(runs.select(np.zeros(5, dtype=int)), LAWS["power"])
+
+
+def test_losses_that_are_all_the_same_have_no_rank_correlation():
+    ratios, tokens = design(3)
+    runs = PilotRuns(tuple(map(str, range(len(tokens)))), ("a", "b", "c"), ("a",), ratios, tokens,
+                     np.full((len(tokens), 1), 2.0))
+    _, (score, ) = cross_validate(runs, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
+    assert np.isnan(score.spearman)
+
+
 def test_a_tie_goes_to_the_simpler_form():
     """Data without any transfer: the forms with transfer predict no better, and none is chosen."""
     truth = random_model("none", sources=3, seed=9)
@@ -171,6 +244,14 @@ def test_a_fit_does_not_depend_on_the_order_of_languages(pilots):
     r = np.random.default_rng(0).dirichlet(np.ones(6))
     a, b = ours.model.at(2e6), theirs.model.at(2e6)
     np.testing.assert_allclose(b.losses(b.z(r[order])), a.losses(a.z(r))[order], atol=1e-4)
+
+
+def test_a_fit_does_not_depend_on_what_was_fitted_before():
+    """Forms that differ in their coordinates alone are two forms: nothing of one is used for the other."""
+    gated = INTERACTIONS["gated"]
+    plain = replace(gated, coordinates=None)
+    assert plain != gated and fit_form(LAWS["power"], plain).coordinates != fit_form(LAWS["power"], gated).coordinates
+    assert replace(gated) == gated and hash(replace(gated)) == hash(gated)
 
 
 def test_a_source_parameter_couples_the_targets():

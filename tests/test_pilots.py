@@ -39,6 +39,7 @@ def test_rows_in_any_order():
     ({"ratio_0": -0.1}, r"ratio of language 'en' in run 'a' is -0.1"),
     ({"ratio_1": np.nan}, r"ratio of language 'de' in run 'a' is nan"),
     ({"ratio_0": "half"}, r"ratio 'half' of language 'en' in run 'a' is no number"),
+    ({"loss_2": 0.0}, r"loss of language 'en' in run 'b' is 0; a loss is a positive number"),
     ({"loss_2": -1.0}, r"loss of language 'en' in run 'b' is -1"),
     ({"loss_2": np.nan}, r"loss of language 'en' in run 'b' is nan.*a language without a single loss is no target"),
     ({"loss_2": np.inf}, r"loss of language 'en' in run 'b' is inf"),
@@ -48,6 +49,7 @@ def test_rows_in_any_order():
     ({"language_1": "en"}, r"language 'en' stands twice in run 'a'"),
     ({"run_3": "c"}, r"language 'de' is missing from run 'b'"),
     ({"run_0": None}, r"column 'run' is empty in row 2"),
+    ({"run_2": " "}, r"column 'run' is empty in row 4"),
 ])
 def test_bad_cells(changes, message):
     with pytest.raises(InputError, match=message):
@@ -61,6 +63,12 @@ def test_bad_columns():
         PilotRuns.from_frame(table().assign(sed=1))
     with pytest.raises(InputError, match="the table has no rows"):
         PilotRuns.from_frame(table().iloc[:0])
+
+
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "bool"])
+def test_times_and_truth_values_are_no_numbers(kind):
+    with pytest.raises(InputError, match="tokens '.*' of language 'en' in run 'a' is no number"):
+        PilotRuns.from_frame(table().astype({"tokens": kind}))
 
 
 def test_sums_near_one_are_rescaled_and_counted():

@@ -64,7 +64,7 @@ def numbers(model):
                 names = (model.targets[index[0]], model.sources[index[1]])
             else:
                 names = ((model.targets if p.per == "target" else model.sources)[index[0]],)
-            named["_".join((p.name, *names))] = float(value[index])
+            named[f"{p.name}[{', '.join(names)}]"] = float(value[index])
     return values, named
 
 
@@ -72,12 +72,12 @@ def test_against_the_expanded_form(model):
     """The whole model as one SymPy expression a target, differentiated by SymPy, agrees with the templates."""
     response, r = model.at(BUDGET, SIZE), random_ratios(len(model.sources), seed=3)
     values, named = numbers(model)
-    named |= {f"r_{name}": float(ratio) for name, ratio in zip(model.sources, r, strict=True)}
+    named |= {f"r[{name}]": float(ratio) for name, ratio in zip(model.sources, r, strict=True)}
     at, jacobian = response.z_and_jacobian(r)
     loss, slope = response.losses_and_slopes(at)
     curvature = response.loss_curvatures(at)
     for i, (target, expression) in enumerate(model.templates.expand(model.sources, model.targets).items()):
-        ratios = [next((s for s in expression.free_symbols if s.name == f"r_{name}"), sp.Symbol(f"r_{name}"))
+        ratios = [next((s for s in expression.free_symbols if s.name == f"r[{name}]"), sp.Symbol(f"r[{name}]"))
                   for name in model.sources]
         known = {s: values.get(s, named.get(s.name)) for s in expression.free_symbols}
         assert float(expression.subs(known)) == pytest.approx(loss[i], rel=1e-12)
@@ -87,6 +87,14 @@ def test_against_the_expanded_form(model):
         ours = curvature[i] * np.outer(jacobian[i], jacobian[i]) + response.hessian(r, only * slope)
         theirs = [[float(sp.diff(expression, a, b).subs(known)) for b in ratios] for a in ratios]
         np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12, err_msg=target)
+
+
+def test_each_pair_has_a_symbol_of_its_own():
+    """b of a from b_c, and of a_b from c."""
+    names = ("a", "a_b", "b_c", "c")
+    templates = derive(LAWS["power"], INTERACTIONS["linear"])
+    pairs = [s for name in names for s in templates.expand_z(names, name).free_symbols if s.name.startswith("b")]
+    assert len(set(pairs)) == len(pairs) == 12
 
 
 def test_parameter_derivatives_against_differences(model):

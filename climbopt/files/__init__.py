@@ -3,10 +3,11 @@
 Everything is checked before anything is built, keyed by language name, and never evaluated.
 """
 
-from climbopt.files.models import load_model, save_model
-from climbopt.files.problems import find_problem, is_problem, load_problem, load_ratios, shipped_problems
-from climbopt.files.tables import load_pilots, read_table
-from climbopt.files.text import check_place, sha256, write_bytes, write_text
+from climbopt.files.models import load_model, pairs_beside, save_model
+from climbopt.files.problems import files_of, find_problem, is_problem, load_problem, load_ratios, shipped_problems
+from climbopt.files.tables import load_pilots, parse_table, read_table, write_table
+from climbopt.files.text import check_places, read_bytes, sha256, write_text
 
-__all__ = ["check_place", "find_problem", "is_problem", "load_model", "load_pilots", "load_problem", "load_ratios",
-           "read_table", "save_model", "sha256", "shipped_problems", "write_bytes", "write_text"]
+__all__ = ["check_places", "files_of", "find_problem", "is_problem", "load_model", "load_pilots", "load_problem",
+           "load_ratios", "pairs_beside", "parse_table", "read_bytes", "read_table", "save_model", "sha256",
+           "shipped_problems", "write_table", "write_text"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tomli_w
@@ -12,13 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from climbopt.errors import InputError, unknown_name
 from climbopt.files.schema import checked, read_toml
-from climbopt.files.tables import read_table
-from climbopt.files.text import write_bytes, write_text
+from climbopt.files.tables import read_table, write_table
+from climbopt.files.text import check_places, is_special, write_text
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.model import MixtureModel
+from climbopt.pilots import numbers
 from climbopt.symbols import Parameter
 from climbopt.templates import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAIRS_INSIDE = 16
 """Models of up to this many languages keep their pair parameters inside the model file; larger ones beside it."""
@@ -54,36 +59,56 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel:
     for key, names in (("sources", table.sources), ("targets", table.targets)):
         if not names or len(set(names)) < len(names):
             raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
-    pairs = {} if table.pairs is None else _read_pairs(path.parent / table.pairs, table)
     declared = {p.name: p for p in law.parameters + interaction.parameters}
     values = {}
-    for name in {**table.parameters, **pairs}:
+    for name, given in table.parameters.items():
         if name not in declared:
             raise unknown_name(f"parameter in {path.name}", name, declared)
-        values[name] = (pairs[name] if name in pairs
-                        else _values(declared[name], table.parameters[name], table, path))
+        values[name] = _values(declared[name], given, table, path)
+    if table.pairs is not None:
+        pairs = _read_pairs(path.parent / table.pairs, table, declared)
+        twice = [name for name in pairs if name in values]
+        if twice:
+            raise InputError(f"parameter '{twice[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
+        values |= pairs
     return MixtureModel(law, interaction, tuple(table.sources), tuple(table.targets), values, table.token_unit,
                         table.params_unit, table.provenance)
 
 
+def pairs_beside(path: Path) -> Path:
+    """Return the place of the pair table of a model file."""
+    return path.parent / f"{path.stem}.pairs.parquet"
+
+
 def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
-    """Write a model file; with many languages its pair parameters go to a Parquet file beside it."""
+    """Write a model file; with many languages its pair parameters go to a Parquet file beside it.
+
+    Raises
+    ------
+    InputError
+        Where a place cannot be written to, or the model's law or interaction is not what its name stands for.
+    """
     path = Path(path)
-    parameters: dict[str, dict[str, object]] = {}
-    beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE
-    pairs = [p for p in model.templates.parameters if p.per == "pair"]
-    for p in model.templates.parameters:
-        if p.per != "pair" or not beside:
-            parameters[p.name] = _table(model, p)
-    content: dict[str, object] = {
+    for kind, form, known in (("law", model.law, LAWS.get(model.law.name)),
+                              ("interaction", model.interaction, INTERACTIONS.get(model.interaction.name))):
+        if known is not None and known != form:
+            raise InputError(f"{kind} '{form.name}' of this model is not the registered one, which its file would "
+                             "stand for; give it a name of its own and register that")
+    table = pairs_beside(path)
+    pairs = [p.name for p in model.templates.parameters if p.per == "pair"]
+    beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(pairs) and not is_special(path)
+    content = {
         "law": model.law.name, "interaction": model.interaction.name, "token_unit": model.token_unit,
         "params_unit": model.params_unit, "sources": list(model.sources), "targets": list(model.targets),
+        **({"pairs": table.name} if beside else {}), "provenance": dict(model.provenance),
+        "parameters": {p.name: _table(model, p) for p in model.templates.parameters
+                       if p.per != "pair" or not beside},
     }
-    if beside and pairs:
-        content["pairs"] = f"{path.stem}.pairs.parquet"
-        _write_pairs(model, [p.name for p in pairs], path.parent / f"{path.stem}.pairs.parquet")
-    content |= {"provenance": dict(model.provenance), "parameters": parameters}
-    write_text(path, tomli_w.dumps(content))
+    text = tomli_w.dumps(content)
+    check_places([path, table] if beside else [path], [])
+    if beside:
+        write_table(table, _pair_frame(model, pairs))
+    write_text(path, text)
 
 
 def _values(parameter: Parameter, table: Mapping[str, float | Mapping[str, float]], file: _ModelFile, path: Path
@@ -130,36 +155,52 @@ def _table(model: MixtureModel, parameter: Parameter) -> dict[str, object]:
     return dict(zip(names, map(float, value), strict=True))
 
 
-def _write_pairs(model: MixtureModel, names: list[str], path: Path) -> None:
-    """Write pair parameters as a tidy table: target, source, and one column a parameter."""
+def _pair_frame(model: MixtureModel, names: list[str]) -> pd.DataFrame:
+    """Return pair parameters as a tidy table: target, source, and one column a parameter."""
     import pandas as pd  # here, so that only writing a table loads pandas
 
     grid = [(target, source) for target in model.targets for source in model.sources]
     frame = pd.DataFrame(grid, columns=["target", "source"])
     for name in names:
         frame[name] = model.parameters[name].ravel()
-    write_bytes(path, frame[frame["target"] != frame["source"]].to_parquet(index=False))
+    return frame[frame["target"] != frame["source"]]
 
 
-def _read_pairs(path: Path, file: _ModelFile) -> dict[str, Array]:
-    """Return the pair parameters of a tidy table as arrays; every pair once."""
+def _read_pairs(path: Path, file: _ModelFile, declared: Mapping[str, Parameter]) -> dict[str, Array]:
+    """Return the pair parameters of a tidy table as arrays, (T, S); every pair once."""
     frame = read_table(path)
     missing = [name for name in ("target", "source") if name not in frame]
     if missing:
         raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one a parameter")
-    rows, columns = (frame[key].astype(str).map({name: k for k, name in enumerate(names)})
-                     for key, names in (("target", file.targets), ("source", file.sources)))
-    if rows.isna().any() or columns.isna().any():
-        stranger = frame["target" if rows.isna().any() else "source"][rows.isna() | columns.isna()].iloc[0]
-        raise unknown_name(f"language in {path.name}", stranger, [*file.targets, *file.sources])
+    frame = frame.astype({"target": str, "source": str})
+    for key, names in (("target", file.targets), ("source", file.sources)):
+        strangers = frame[key][~frame[key].isin(names)]
+        if len(strangers):
+            raise unknown_name(f"{key} in {path.name}", strangers.iloc[0], names)
+    twice = frame.duplicated(["target", "source"])
+    if twice.any():
+        target, source = frame.loc[twice, ["target", "source"]].iloc[0]
+        raise InputError(f"{path.name} has two rows for '{target}' from '{source}'; give every pair once")
+    place = tuple(frame[key].map({name: k for k, name in enumerate(names)}).to_numpy(dtype=int)
+                  for key, names in (("target", file.targets), ("source", file.sources)))
     result = {}
-    own = np.array([[target == source for source in file.sources] for target in file.targets])
     for name in frame.columns.drop(["target", "source"]):
-        array = np.where(own, 0.0, np.nan)
-        array[rows.to_numpy(dtype=int), columns.to_numpy(dtype=int)] = frame[name].to_numpy(dtype=float)
-        if np.isnan(array).any():
-            i, j = np.argwhere(np.isnan(array))[0]
-            raise InputError(f"{path.name} has no '{name}' of '{file.targets[i]}' from '{file.sources[j]}'; "
-                             "give every pair once")
-        result[str(name)] = array
+        _check_per_pair(str(name), declared, path)
+        array = np.full((len(file.targets), len(file.sources)), np.nan)
+        array[place] = numbers(frame[name])
+        for i, j in np.argwhere(np.isnan(array)).tolist():
+            if file.targets[i] != file.sources[j]:
+                raise InputError(f"{path.name} has no number as '{name}' of '{file.targets[i]}' from "
+                                 f"'{file.sources[j]}'; give every pair one")
+        result[str(name)] = np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)
     return result
+
+
+def _check_per_pair(name: str, declared: Mapping[str, Parameter], path: Path) -> None:
+    """Refuse a column of a pair table that is no pair parameter."""
+    pairs = [p.name for p in declared.values() if p.per == "pair"]
+    if name in declared and name not in pairs:
+        raise InputError(f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
+                         "write it in the model file")
+    if name not in pairs:
+        raise unknown_name(f"parameter in {path.name}", name, pairs)

@@ -15,7 +15,7 @@ from climbopt.constraints import CONSTRAINTS
 from climbopt.errors import InputError, unknown_name
 from climbopt.files.models import load_model
 from climbopt.files.schema import checked, checked_value, read_toml
-from climbopt.files.text import read_text
+from climbopt.files.text import is_special, read_text
 from climbopt.objectives import OBJECTIVES
 from climbopt.pilots import RATIO_SUM_TOLERANCE
 from climbopt.problem import AllocationProblem
@@ -56,14 +56,22 @@ def _shipped_folder() -> Path:
 
 
 def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the path of a problem or model file, or of a shipped problem by its name alone."""
-    path = Path(name_or_path)
+    """Return the path of a problem or model file, or of a shipped problem by its name alone (no folder hides it)."""
+    path, shipped = Path(name_or_path), shipped_problems()
+    if str(path) in shipped and not path.is_file():
+        return _shipped_folder() / f"{path}.toml"
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
-    shipped = shipped_problems()
-    if str(path) not in shipped:
-        raise unknown_name("problem", path, shipped)
-    return _shipped_folder() / f"{path}.toml"
+    raise unknown_name("problem", path, shipped)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return a problem or model file and those that it names; a pipe, which can be read but once, alone."""
+    if is_special(path):
+        return (path,)
+    table = read_toml(path)
+    named = [path.parent / table[key] for key in ("model", "pairs") if isinstance(table.get(key), str)]
+    return (path, *named, *(part for one in named if one.suffix == ".toml" for part in files_of(one)))
 
 
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
@@ -109,6 +117,8 @@ def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is no JSON: {error}; write an object from language to ratio") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply to be read; write an object from language to ratio") from None
     ratios = checked_value(dict[str, float], content, f"the content of {path.name}")
     bad = [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]
     if bad:

@@ -20,6 +20,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is no TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply to be read") from None
 
 
 def checked(schema: type[Schema], table: dict[str, Any], path: Path) -> Schema:

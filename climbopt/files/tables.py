@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import os
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from climbopt.errors import InputError
-from climbopt.files.text import check_file
+from climbopt.files.text import read_bytes, write_bytes
 from climbopt.pilots import PilotRuns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+NAMES = ("run", "language", "target", "source")
 NUMBERS = ("tokens", "ratio", "loss", "seed", "params", "predicted")
 """Columns in which an empty cell is a missing number; elsewhere text is text, also that of a language called na."""
 MISSING = ("", "nan", "NaN", "NA", "null")
@@ -21,22 +24,41 @@ MISSING = ("", "nan", "NaN", "NA", "null")
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Return a CSV or Parquet file as a table; raises InputError where it is none."""
+    return parse_table(read_bytes(Path(path)), Path(path))
+
+
+def parse_table(content: bytes, path: Path) -> pd.DataFrame:
+    """Return the table that the bytes of a CSV or Parquet file hold; raises InputError where they hold none."""
     import pandas as pd  # here, so that only reading a table loads pandas
 
-    path = Path(path)
-    check_file(path)
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        with path.open(encoding="utf-8", newline="") as stream:
-            return pd.read_csv(stream, dtype={"run": str, "language": str}, keep_default_na=False,
-                               na_values={column: list(MISSING) for column in NUMBERS})
+            return pd.read_parquet(BytesIO(content))
+        text = content.decode("utf-8-sig")
+        _check_fields(text)
+        return pd.read_csv(StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False,
+                           na_values={column: list(MISSING) for column in NUMBERS})
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8 (or as .parquet)") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except (csv.Error, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise InputError(f"{path} is no CSV table: {str(error).strip()}; give a header and one row a line") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table: {error}") from None
+
+
+def _check_fields(text: str) -> None:
+    """Raise csv.Error where a row has other than the header's number of fields: pandas would shift or fill them."""
+    rows = csv.reader(StringIO(text, newline=""))
+    header = next(rows, [])
+    for row in rows:
+        if row and len(row) != len(header):
+            raise csv.Error(f"line {rows.line_num} has {len(row)} fields and the header {len(header)}")
+
+
+def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """Write a table as Parquet where the file is called so, else as CSV."""
+    parquet = Path(path).suffix == ".parquet"
+    write_bytes(path, table.to_parquet(index=False) if parquet else table.to_csv(index=False).encode())
 
 
 def load_pilots(path: str | os.PathLike[str]) -> PilotRuns:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from climbopt.errors import InputError
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -21,22 +23,40 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write bytes to a file, all of them or nothing; raises InputError where the folder does not take it."""
+    """Write bytes to a file, all of them or nothing; raises InputError where the folder does not take it.
+
+    A file that is there keeps its permissions, a symbolic link its place. A pipe or device is written to directly.
+    """
     path = Path(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if is_special(path):
+            path.write_bytes(content)
+            return
+        place = _real(path)
+        temporary = place.with_name(f".climbopt-{secrets.token_hex(8)}")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(content)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            if place.exists():
+                shutil.copymode(place, temporary)
+            temporary.replace(place)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads to."""
+    return Path(os.path.realpath(path))
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a device or the like, which holds nothing that could be replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
@@ -44,10 +64,25 @@ def check_place(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"cannot write {path}: the folder {path.parent} is not writable; choose another place")
+    if is_special(path):
+        return
+    folder = _real(path).parent
+    if not folder.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}: the folder {folder} is not writable; choose another place")
+
+
+def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse outputs that could not be written, that are an input, or of which two are one file."""
+    taken = {_real(Path(path)): "is an input" for path in inputs}
+    for path in map(Path, outputs):
+        check_place(path)
+        if is_special(path):
+            continue
+        if _real(path) in taken:
+            raise InputError(f"cannot write {path}: it {taken[_real(path)]}; choose another place")
+        taken[_real(path)] = "is another output too"
 
 
 def check_file(path: Path) -> None:
@@ -58,15 +93,21 @@ def check_file(path: Path) -> None:
         raise InputError(f"there is no file {path}; check the name")
 
 
-def read_text(path: Path) -> str:
-    """Return a file's text, or say why there is none."""
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, or say why there are none."""
     check_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text without its byte order mark, or say why there is none."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     if not text.strip():
         raise InputError(f"{path} is empty")
     return text

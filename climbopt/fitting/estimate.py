@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from climbopt.errors import InputError
+from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.interactions import INTERACTIONS, Interaction
@@ -24,7 +24,11 @@ ZERO_SHOT_NOISE = 0.07
 """The same where the target has a ratio of 0: no published form predicts these rows as well as the others."""
 CEILING, CEILING_SPREAD = 1.05, 0.01
 """A prediction above CEILING times a target's largest measured loss counts as a residual, on this scale."""
+HIGHEST = CEILING + 3 * CEILING_SPREAD
+"""Multiple of the largest measured loss above which a prediction gets a ceiling, and is reported if it stays."""
 CEILING_ROUNDS = 6
+RESTART = 1e-2
+"""Each round restarts this many prior spreads inside the bounds: on a bound the solver stalls."""
 START_OFFSETS = (0.0, -1.0, 1.0)
 """Starts: the targets' interaction parameters at this many prior spreads from their centers."""
 INTERIOR = 1.0
@@ -34,29 +38,8 @@ AT_BOUND = 1e-3
 UNIDENTIFIED = 0.95
 """A parameter whose posterior spread is more than this share of its prior's has learned nothing from the runs."""
 
-Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
-
-
-@dataclass(frozen=True)
-class Errors:
-    """How far predictions are from measured losses with a ratio above 0.
-
-    Parameters
-    ----------
-    mae, mre : float
-        Mean absolute error in nats, and mean relative error.
-    r2 : float
-        Coefficient of determination; NaN where the measured losses are all the same.
-    zero_shot_mae : float or None
-        Mean absolute error over losses at a ratio of 0; None where none was used.
-    """
-
-    mae: float
-    mre: float
-    r2: float
-    zero_shot_mae: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +60,9 @@ class Fit:
         Coordinates of the fit, as name[language] or name[target, source].
     left_out : str or None
         Which measured losses were not used, and why.
+    above_ceiling : mapping of str to float
+        Targets of which some mixture at a pilot budget is still predicted far above the largest measured loss,
+        and the multiple of that loss; empty for a form that has no ceiling.
     cost : float
         Half the sum of squared residuals, priors included.
     seconds : float
@@ -91,6 +77,7 @@ class Fit:
     at_bound: tuple[str, ...]
     unidentified: tuple[str, ...]
     left_out: str | None
+    above_ceiling: Mapping[str, float]
     cost: float
     seconds: float
 
@@ -103,6 +90,7 @@ class _Solved:
     x: Array
     jacobian: Array
     cost: float
+    above_ceiling: Mapping[str, float]
 
 
 def fit(
@@ -152,6 +140,7 @@ def fit(
         errors=errors, overall=overall, left_out=left_out,
         at_bound=tuple(name for one in solved for name in _at_bound(one)),
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
+        above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
         cost=float(sum(one.cost for one in solved)), seconds=time.perf_counter() - began,
     )
 
@@ -206,14 +195,17 @@ def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
 def _solve_block(block: Block, n_starts: int) -> _Solved:
     """Return the best of several starts; then ceilings are added wherever a prediction runs past them."""
     best = min((block.solve(start) for start in _starts(block, n_starts)), key=lambda result: float(result.cost))
+    above: Mapping[str, float] = {}
     if not block.form.interaction.vanishes_without_own_data:
         for _ in range(CEILING_ROUNDS):
-            above = block.above_ceiling(best.x, CEILING + 3 * CEILING_SPREAD)
-            if not len(above[0]):
+            mixtures, above = block.above_ceiling(best.x, HIGHEST)
+            if not above:
                 break
-            block = block.with_ceilings(above, CEILING, CEILING_SPREAD)
-            best = block.solve(best.x)
-    return _Solved(block, best.x, best.jac, float(best.cost))
+            block = block.with_ceilings(mixtures, CEILING, CEILING_SPREAD)
+            best = block.solve(np.maximum(best.x, block.lower + RESTART * block.spread))
+        else:
+            above = block.above_ceiling(best.x, HIGHEST)[1]
+    return _Solved(block, best.x, best.jac, float(best.cost), above)
 
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
@@ -259,25 +251,10 @@ def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows) -> tuple[dict[st
     """Return the errors of each target, and of all of them together."""
     response = Response(model, rows.D, rows.N)
     predicted = response.losses(response.z(rows.ratios))
-    trained, used = pilots.ratios_of(pilots.targets) > 0, np.isfinite(rows.scale)
-    trained[:, ~trained.any(axis=0)] = True  # a target that is no source is judged by all of its rows
-    each = {target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], trained[:, [i]], used[:, [i]])
+    judged, used = trained(pilots, pilots.targets, pilots.sources), np.isfinite(rows.scale)
+    each = {target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], judged[:, [i]], used[:, [i]])
             for i, target in enumerate(pilots.targets)}
-    return each, prediction_errors(predicted, rows.losses, trained, used)
-
-
-def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Mask) -> Errors:
-    """Return the errors of predictions, (n, T), over the entries that are `trained`; the rest are zero-shot.
-
-    R2 is taken about each target's own mean, so that differences between targets explain nothing.
-    """
-    error = np.abs(predicted - measured)
-    mean = np.where(trained, measured, 0.0).sum(axis=0) / np.maximum(trained.sum(axis=0), 1)
-    variance = float(((measured - mean) ** 2)[trained].sum())
-    zero_shot = error[used & ~trained]
-    return Errors(float(error[trained].mean()), float((error / measured)[trained].mean()),
-                  1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
-                  float(zero_shot.mean()) if zero_shot.size else None)
+    return each, prediction_errors(predicted, rows.losses, judged, used)
 
 
 def _at_bound(one: _Solved) -> list[str]:
@@ -288,8 +265,8 @@ def _at_bound(one: _Solved) -> list[str]:
 
 def _unidentified(one: _Solved) -> list[str]:
     """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
-    covariance = np.linalg.inv(one.jacobian.T @ one.jacobian)
-    wide = np.sqrt(np.diag(covariance)) > UNIDENTIFIED * one.block.spread
+    root = np.linalg.qr(one.jacobian * one.block.spread, mode="r")  # its inverse has no negative variance
+    wide = np.linalg.norm(np.linalg.inv(root), axis=1) > UNIDENTIFIED
     return [_label(one.block, k) for k in np.flatnonzero(wide).tolist()]
 
 

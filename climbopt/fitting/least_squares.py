@@ -203,22 +203,25 @@ class Block:
         D, N = np.tile(scales, (len(mixtures), 1)).T
         return ratios, D, N
 
-    def above_ceiling(self, x: Array, factor: float) -> tuple[Array, Array, Array]:
-        """Return the mixture of each pair that is predicted furthest above `factor` times a target's worst loss.
+    def above_ceiling(self, x: Array, factor: float) -> tuple[tuple[Array, Array, Array], dict[str, float]]:
+        """Return the mixtures predicted furthest above `factor` times a target's worst loss, and each such target.
 
-        Looks along every edge of the simplex: for a fixed own ratio the least z of a form that is linear or
-        concave in the other ratios is where one source has all the rest.
+        A target comes with the multiple of its worst loss. Looks along every edge of the simplex: for a fixed own
+        ratio the least z of a form that is linear or concave in the other ratios is where one source has all the
+        rest.
         """
         own = np.concatenate([[0.0], np.logspace(-4, -0.3, 25)])
         n = len(self.sources)
         mixtures = np.concatenate([share * np.eye(n)[:, None] + (1 - share) * np.eye(n)[None] for share in own])
         ratios, D, N = self._at_budgets(mixtures.reshape(-1, n))
         response = Response(self.model(x), D, N)
-        worst = self._worst_losses()
-        ratio = (response.losses(response.z(ratios)) / worst).max(axis=1)
-        above = np.flatnonzero(ratio > factor)
-        keep = above[np.argsort(-ratio[above])][: n]
-        return ratios[keep], D[keep], N[keep]
+        multiples = response.losses(response.z(ratios)) / self._worst_losses()
+        highest = dict(zip(self.targets, multiples.max(axis=0).tolist(), strict=True))
+        largest = multiples.max(axis=1)
+        above = np.flatnonzero(largest > factor)
+        keep = above[np.argsort(-largest[above])][: n]
+        return ((ratios[keep], D[keep], N[keep]),
+                {name: multiple for name, multiple in highest.items() if multiple > factor})
 
     def _worst_losses(self) -> Array:
         """Return each target's largest measured loss, (T,)."""

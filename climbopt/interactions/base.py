@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import sympy as sp
 
@@ -62,7 +62,7 @@ class Interaction:
     own: sp.Expr
     pair: sp.Expr
     parameters: tuple[Parameter, ...] = ()
-    coordinates: Coordinates | None = field(default=None, compare=False)
+    coordinates: Coordinates | None = None
     source: str = ""
 
     def __post_init__(self) -> None:

@@ -79,8 +79,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table for each problem and procedure, and over several of them the profiles."""
     groups = comparison.groups
     for (problem, procedure), runs in groups.items():
-        rows = new_table(f"{problem}: {procedure}", *COLUMNS)
-        rows.columns[-1].justify = "left"
+        rows = new_table(f"{problem}: {procedure}", *COLUMNS, right=1)
         refused = [run for run in runs if run.termination == "refused"]
         for run in runs:
             if run not in refused:

@@ -9,6 +9,7 @@ import sympy as sp
 from climbopt.constraints import DistanceRow, LinearRow, Row
 from climbopt.model import MixtureModel
 from climbopt.symbols import Parameter, r_i, r_j
+from climbopt.templates import indexed
 
 MOST_EXPANDED = 5
 """Languages up to which the equations are also written out."""
@@ -17,6 +18,10 @@ Printer = Callable[[sp.Expr], str]
 Line = tuple[str, str, str]
 """Left side, relation, right side."""
 _INDEX = {"target": "i", "source": "j", "pair": "ij"}
+
+_ESCAPED = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+                          **{sign: f"\\{sign}" for sign in "_&%$#{}"}})
+"""What LaTeX text takes for the signs that it reads as commands."""
 
 
 def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = False) -> str:
@@ -87,17 +92,17 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
 
 def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
     """Return z, loss and stationarity of each language, with its name in place of an index."""
-    show: Printer = sp.latex if latex else sp.sstr
+    show: Printer = _latex if latex else sp.sstr
     z = {target: model.templates.expand_z(model.sources, target) for target in model.targets}
     losses = model.templates.expand(model.sources, model.targets)
-    lines: list[Line] = [(f"z_{{{t}}}" if latex else f"z_{t}", "=", show(z[t])) for t in model.targets]
-    lines += [(f"L_{{{t}}}" if latex else f"L_{t}", "=", show(losses[t])) for t in model.targets]
+    lines: list[Line] = [(show(sp.Symbol(f"z[{t}]")), "=", show(z[t])) for t in model.targets]
+    lines += [(show(sp.Symbol(f"L[{t}]")), "=", show(losses[t])) for t in model.targets]
     for source in model.sources:
-        ratio = sp.Symbol(f"r_{source}", **r_j.assumptions0)
-        total = sp.Symbol("lambda") + sp.Symbol(f"zeta_{source}")
+        total = sp.Symbol("lambda") + sp.Symbol(f"zeta[{source}]")
         for target in model.targets:
-            slope = sp.Symbol(f"w_{target}") * sp.Symbol(f"Lprime_{target}" if latex else f"dL_{target}/dz_{target}")
-            total += slope * sp.diff(z[target], ratio)
+            slope = sp.Symbol(f"w[{target}]") * sp.Symbol(
+                f"Lprime[{target}]" if latex else f"dL[{target}]/dz[{target}]")
+            total += slope * sp.diff(z[target], indexed(r_j, source, stem="r"))
         lines.append(("0", "=", show(total)))
     return lines
 
@@ -105,20 +110,20 @@ def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
 def _constraints(rows: Sequence[Row], latex: bool) -> list[Line]:
     """Return the rows of the constraints, each with its name."""
     relation = "\\le" if latex else "<="
-    show: Printer = sp.latex if latex else sp.sstr
+    show: Printer = _latex if latex else sp.sstr
     lines: list[Line] = []
     for row in rows:
         if isinstance(row, DistanceRow):
             middle = "\\sum_j |r_j - c_j|" if latex else "sum over j of |r_j - center_j|"
         elif isinstance(row, LinearRow):
-            middle = show(sp.Add(*(sp.Symbol(f"r_{name}") * (1 if value == 1 else value)
+            middle = show(sp.Add(*(sp.Symbol(f"r[{name}]") * (1 if value == 1 else value)
                                    for name, value in row.coefficients.items())))
         else:
             middle = show(row.expression)
         lower = -float("inf") if isinstance(row, DistanceRow) else row.lower
         low = f"{lower:.6g} {relation} " if lower > -float("inf") else ""
         high = f" {relation} {row.upper:.6g}" if row.upper < float("inf") else ""
-        name = f"\\text{{{row.name}}}" if latex else row.name
+        name = _text(row.name) if latex else row.name
         lines.append((name, ":", f"{low}{middle}{high}"))
     return lines
 
@@ -132,3 +137,19 @@ def _printer(model: MixtureModel, latex: bool) -> Printer:
 
     renamed |= {p.symbol: index(p) for p in model.templates.parameters}
     return lambda expression: (sp.latex if latex else sp.sstr)(expression.subs(renamed, simultaneous=True))
+
+
+def _latex(expression: sp.Expr) -> str:
+    """Return LaTeX in which the languages of a symbol such as b[en, de] are a subscript of text."""
+    names = {}
+    for symbol in expression.free_symbols:
+        stem, bracket, languages = symbol.name.partition("[")
+        if bracket:
+            names[symbol] = f"{sp.latex(sp.Symbol(stem))}_{{{_text(languages[:-1])}}}"
+    latex: str = sp.latex(expression, symbol_names=names)
+    return latex
+
+
+def _text(name: str) -> str:
+    """Return a name as text within LaTeX mathematics."""
+    return f"\\text{{{name.translate(_ESCAPED)}}}"

@@ -139,12 +139,13 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
                         for name, one in fitted.errors.items()},
         "cross_validation": [
             {"law": score.law, "interaction": score.interaction, "mae": score.mae, "mre": score.mre,
-             "spearman": score.spearman, "zero_shot_mae": score.zero_shot_mae}
+             "spearman": score.spearman, "zero_shot_mae": score.zero_shot_mae, "refused": score.refused}
             for score in scores
         ],
         "at_bound": list(fitted.at_bound),
         "unidentified": list(fitted.unidentified),
         "left_out": fitted.left_out,
+        "above_ceiling": dict(fitted.above_ceiling),
         "seconds": fitted.seconds,
     }
 

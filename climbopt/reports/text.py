@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,17 +24,32 @@ MOST_ROWS = 40
 NO_VALUE = "–"
 
 
-def new_table(title: str, *columns: str, left: int = 1) -> Table:
-    """Return an empty table whose first `left` columns are text and whose others are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+class _PlainTable(Table):
+    """A table whose cells are shown as they are: names hold square brackets and colons, which rich would read."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        plain = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*plain, style=style, end_section=end_section)
+
+
+def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> Table:
+    """Return an empty table whose first `left` and last `right` columns are text, which may be folded.
+
+    The other columns are numbers, which are never cut.
+    """
+    table = _PlainTable(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False,
+                        padding=(0, 2, 0, 0))
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
+        if left <= position < len(columns) - right:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold", min_width=len(column))
     return table
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is: names hold square brackets, which rich would take for markup."""
-    console.print(line, highlight=False, markup=False)
+    """Print a line as it is: names hold square brackets and colons, which rich would read."""
+    console.print(line, highlight=False, markup=False, emoji=False)
 
 
 def number(value: float | None, form: str) -> str:
@@ -43,6 +59,7 @@ def number(value: float | None, form: str) -> str:
 
 def _tokens(tokens: float) -> str:
     """Return a token count with three digits and its power of a thousand."""
+    tokens = float(f"{tokens:.3g}")
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if tokens >= size:
             return f"{tokens / size:.3g} {letter}"
@@ -84,7 +101,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
         _print_steps(result, console)
     if result.solution is not None:
         solution = result.solution
-        console.print(
+        say(console,
             f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
             f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
     if result.certificate is not None:
@@ -102,8 +119,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
     table = new_table(f"{problem.name}: {result.procedure} at {_tokens(problem.budget)} tokens", "language", "ratio %",
-                      *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by")
-    table.columns[-1].justify = "left"
+                      *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by", right=1)
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
     for name in shown:
@@ -204,24 +220,31 @@ def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
     if scores:
         table = new_table("cross-validation over whole runs", "interaction", "mae", "mre %", "spearman",
                           "zero-shot mae")
+        refused = [score for score in scores if score.refused]
         for score in scores:
-            table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}", f"{score.spearman:.4f}",
-                          number(score.zero_shot_mae, ".4f"))
+            if score not in refused:
+                table.add_row(score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}",
+                              number(score.spearman, ".4f"), number(score.zero_shot_mae, ".4f"))
         console.print(table)
+        for score in refused:
+            say(console, f"{score.interaction} cannot be fitted: {score.refused}")
         console.print()
     model = fitted.model
     table = new_table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
                    "language", "mae", "mre %", "R2", "zero-shot mae")
     for name, one in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(name, f"{one.mae:.5f}", f"{100 * one.mre:.3f}", number(one.r2, ".5f"),
+        table.add_row(name, number(one.mae, ".5f"), number(100 * one.mre, ".3f"), number(one.r2, ".5f"),
                       number(one.zero_shot_mae, ".4f"))
     console.print(table)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             say(console, f"{label}: {', '.join(names[:8])}{more}")
+    if fitted.above_ceiling:
+        say(console, "WARNING: some mixture at a pilot budget is predicted far above the largest measured loss of "
+            + ", ".join(f"{name} ({multiple:.3g} times)" for name, multiple in fitted.above_ceiling.items()))
     if fitted.left_out:
-        console.print(fitted.left_out)
+        say(console, fitted.left_out)
     say(console, f"{fitted.seconds:.2f} s")
 
 
@@ -262,5 +285,5 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
                   "domain)" if missing else f"{len(table)} rows predicted")
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
-        say(console, f"MAE {errors.mae:.5f} nats, MRE {100 * errors.mre:.3f} %, R2 {number(errors.r2, '.5f')}"
-                      f"{zero_shot}")
+        say(console, f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "
+                      f"R2 {number(errors.r2, '.5f')}{zero_shot}")

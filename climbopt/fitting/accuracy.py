@@ -1,0 +1,59 @@
+"""How far predictions are from measured losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climbopt.pilots import PilotRuns
+from climbopt.templates import Array
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far predictions are from measured losses with a ratio above 0, or of a target that is never trained on.
+
+    Parameters
+    ----------
+    mae, mre : float
+        Mean absolute error in nats, and mean relative error; NaN where there is no such loss.
+    r2 : float
+        Coefficient of determination; NaN where the measured losses are all the same.
+    zero_shot_mae : float or None
+        Mean absolute error over the other losses, at a ratio of 0; None where none was used.
+    """
+
+    mae: float
+    mre: float
+    r2: float
+    zero_shot_mae: float | None
+
+
+def trained(runs: PilotRuns, targets: Sequence[str], sources: Sequence[str]) -> Mask:
+    """Return which losses are judged as trained, (n, T): those with a ratio above 0, and all of no source's."""
+    judged: Mask = (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)
+    return judged
+
+
+def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Mask) -> Errors:
+    """Return the errors of predictions, (n, T), over the entries that are `trained`; the rest are zero-shot.
+
+    R2 is taken about each target's own mean, so that differences between targets explain nothing.
+    """
+    error = np.abs(predicted - measured)
+    mean = np.where(trained, measured, 0.0).sum(axis=0) / np.maximum(trained.sum(axis=0), 1)
+    variance = float(((measured - mean) ** 2)[trained].sum())
+    zero_shot = error[used & ~trained]
+    return Errors(_mean(error[trained]), _mean((error / measured)[trained]),
+                  1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
+                  _mean(zero_shot) if zero_shot.size else None)
+
+
+def _mean(values: Array) -> float:
+    """Return the mean; NaN of no value at all."""
+    return float(values.mean()) if values.size else float("nan")
