@@ -78,12 +78,8 @@ def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interacti
     InputError
         Where there are fewer than two different runs, or no candidate can be fitted.
     """
-    group = _replicates(pilots)
-    n = int(group.max()) + 1
-    folds = min(folds, n)
-    if folds < 2:
-        raise InputError("cross-validation needs at least two runs that differ in more than their seed")
-    fold = (np.random.default_rng(seed).permutation(n) % folds)[group]
+    group, fold = _replicates(pilots), folds_of(pilots, folds, seed)
+    folds = int(fold.max()) + 1
     errors: dict[str, Array] = {}
     scores: list[Score] = []
     for number, interaction in enumerate(interactions):
@@ -105,6 +101,23 @@ def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interacti
     chosen = _chosen(pilots, scores, errors, group)
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
     return next(one for one in interactions if one.name == chosen), ranked
+
+
+def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np.intp]:
+    """Return each run's fold, (n,): dealt by a seeded permutation, replicates into the same one.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer than two different runs.
+    """
+    group = _replicates(pilots)
+    n = int(group.max()) + 1
+    folds = min(folds, n)
+    if folds < 2:
+        raise InputError("cross-validation needs at least two runs that differ in more than their seed")
+    dealt: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % folds)[group]
+    return dealt
 
 
 def _replicates(pilots: PilotRuns) -> NDArray[np.intp]:
