@@ -154,7 +154,7 @@ class MixtureModel(ByFields):
 
     @cached_property
     def owning(self) -> csr_array:
-        """1 where a source is a target's own, (S, T); sums over a source's own targets, of which scenarios have many."""
+        """1 where a source is a target's own, (S, T); scenarios have many targets of one source."""
         i, j = self.own_targets, self.own_sources
         return csr_array((np.ones(i.size), (j, i)), shape=(len(self.sources), len(self.targets)))
 
@@ -207,9 +207,13 @@ class Response:
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
         own, = self._own(self.model.templates.own.value, ratios)
-        pair, = self._pair(self.model.templates.pair.value, ratios)
-        z: Array = own + pair.sum(axis=-1)
+        z: Array = own + self.pairs(ratios).sum(axis=-1)
         return z
+
+    def pairs(self, ratios: Array) -> Array:
+        """Return what each source adds to z of each target, shape (..., T, S); 0 for a target's own."""
+        pair, = self._pair(self.model.templates.pair.value, ratios)
+        return pair
 
     def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
         """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""

@@ -39,7 +39,7 @@ class Scenarios(MixtureModel):
         for k, draw in enumerate(draws):
             for key in ("law", "interaction", "sources", "targets", "token_unit", "params_unit"):
                 if getattr(draw, key) != getattr(model, key):
-                    raise InputError(f"draw {k} has another {key} than the problem's model; the draws belong to another "
+                    raise InputError(f"draw {k} has another {key} than the problem's model; use the draws of its own "
                                      "fit")
         every = (model, *draws)
         values = {}

@@ -49,9 +49,10 @@ class DrawFile:
         self._path, self._model = Path(path), model
         check_place(path)
         header = json.dumps({**_header(model), **origin}, ensure_ascii=False)
-        kept = _whole_lines(read_bytes(self._path)) if self._path.exists() else []
-        if kept and kept[0] != header:
-            raise InputError(f"{path} holds draws of another fit, or with another seed; name another file, or remove it")
+        content = read_bytes(self._path) if self._path.exists() else b""
+        kept = _whole_lines(content)
+        if kept[:1] != [header] and not header.encode().startswith(content):
+            raise InputError(f"{path} holds draws of another fit or seed, or no draws; name another file, or remove it")
         self.known = {k: _parameters(model, line, k, self._path) for k, line in enumerate(kept[1:])}
         size = sum(len(line.encode()) + 1 for line in kept)
         with self._path.open("ab") as stream:
@@ -126,7 +127,7 @@ def _values(line: str, k: int, path: Path) -> dict[str, Array]:
     try:
         return {name: np.array(given, dtype=float) for name, given in value["parameters"].items()}
     except (TypeError, ValueError):
-        raise InputError(f"draw {k} of {path} holds what is no number; remove the file and make the draws anew") from None
+        raise InputError(f"draw {k} of {path} holds what is no number; remove the file and make them anew") from None
 
 
 def _parameters(model: MixtureModel, line: str, k: int, path: Path) -> Mapping[str, Array]:

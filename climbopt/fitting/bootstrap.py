@@ -12,7 +12,7 @@ from climbopt.errors import InputError
 from climbopt.fitting.estimate import Fit, Progress, Solved, declared_parameters
 from climbopt.fitting.refit import refit
 from climbopt.frozen import FrozenMap
-from climbopt.model import MixtureModel
+from climbopt.model import Indices, MixtureModel
 from climbopt.templates import Array
 
 CHUNK = 8
@@ -85,7 +85,7 @@ def _chunk(solved: Sequence[Solved], n_runs: int, seed: int, draws: Sequence[int
     return results
 
 
-def _redrawn(one: Solved, counts: Array, generator: np.random.Generator) -> Solved:
+def _redrawn(one: Solved, counts: Indices, generator: np.random.Generator) -> Solved:
     """Return a block fitted with each run counted as often as drawn, about other prior means."""
     block, rows = one.block, one.block.rows
     times = np.ones(len(rows.D))

@@ -1,4 +1,4 @@
-"""`refit`: a block's least squares again from a point near its minimum, by Gauss-Newton steps on the free coordinates."""
+"""`refit`: a block's least squares again from a point near its minimum, by Gauss-Newton steps inside the bounds."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def uncertainty(pilots: PilotRuns, fitted: Fit) -> Uncertainty:
 
 
 def _residual_parts(one: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return the sum of squared residuals, and the degrees of freedom left, of some losses of each target, (T,) each."""
+    """Return the squared residuals, and the degrees of freedom left, summed over some losses of each target, (T,)."""
     rows, n_prior = one.block.rows, one.x.size
     used = np.isfinite(rows.scale)
     data = one.jacobian[:-n_prior]

@@ -14,7 +14,7 @@ Rockafellar and Uryasev, Optimization of conditional value-at-risk, Journal of R
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -36,6 +36,9 @@ from climbopt.templates import Array
 
 ROOM = 0.05
 """Each draw's solve starts from the fit's own optimum, this share of the way to the form's start."""
+
+CHUNK = 25
+"""Draws that one process solves at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,8 @@ class Regrets:
 
 
 def regrets(problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: Array, *,
-            options: Options | None = None, jobs: int = 1) -> Regrets:
+            options: Options | None = None, jobs: int = 1, progress: Callable[[int, int], None] | None = None
+            ) -> Regrets:
     """Return a problem under draws, every draw solved on its own.
 
     Parameters
@@ -108,6 +112,8 @@ def regrets(problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: 
     options : Options, optional
     jobs : int
         Processes.
+    progress : callable, optional
+        Told how many draws are solved.
 
     Raises
     ------
@@ -119,9 +125,13 @@ def regrets(problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: 
                          f"'{problem.objective.kind}'; leave [objective] out")
     Scenarios.of(problem.model, draws)  # refuses draws of another fit
     options = replace(options or Options(), native={})
-    parts = np.array_split(np.arange(len(draws)), min(max(jobs, 1) * 4 if jobs > 1 else 1, len(draws)))
-    solved = [one for part in Parallel(n_jobs=jobs)(
-        delayed(_optima)(problem, [draws[k] for k in part], optimum, options) for part in parts) for one in part]
+    solved: list[tuple[Array, float, bool]] = []
+    for part in Parallel(n_jobs=jobs, return_as="generator")(
+            delayed(_optima)(problem, draws[first:first + CHUNK], optimum, options)
+            for first in range(0, len(draws), CHUNK)):
+        solved += part
+        if progress:
+            progress(len(solved), len(draws))
     ratios, least, settled = zip(*solved, strict=True)
     return Regrets(problem, tuple(draws), np.array(ratios), np.array(least),
                    tuple(k for k, one in enumerate(settled) if not one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,7 +71,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Advantage:
     """How the answer does against another mixture over the draws.
 
     Parameters
@@ -117,8 +117,13 @@ class Robust:
     regret: Array
     plug_in: Result
     plug_in_regret: Array
-    better_than: Mapping[str, Comparison]
+    better_than: Mapping[str, Advantage]
     seconds: float
+
+    @property
+    def ratios(self) -> Array:
+        """The answer, (S,)."""
+        return np.array(list((self.result.ratios or {}).values()))
 
     def optimum_quantiles(self) -> Mapping[str, tuple[float, ...]]:
         """Return the quantiles `QUANTILES` of each source's ratio over the draws' optima."""
@@ -128,7 +133,8 @@ class Robust:
 
 
 def robust(problem: AllocationProblem, draws: Sequence[MixtureModel], measure: Measure | str = "mean", *,
-           backend: str | None = None, options: Options | None = None, jobs: int = 1) -> Robust:
+           backend: str | None = None, options: Options | None = None, jobs: int = 1,
+           progress: Callable[[int, int], None] | None = None) -> Robust:
     """Return the allocation of least mean regret, or least CVaR of regret, over draws of the problem's model.
 
     Parameters
@@ -144,6 +150,8 @@ def robust(problem: AllocationProblem, draws: Sequence[MixtureModel], measure: M
     options : Options, optional
     jobs : int
         Processes for the draws' own optima.
+    progress : callable, optional
+        Told how many draws are solved.
 
     Raises
     ------
@@ -158,7 +166,7 @@ def robust(problem: AllocationProblem, draws: Sequence[MixtureModel], measure: M
     if plug_in.ratios is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = np.array(list(plug_in.ratios.values()))
-    found = regrets(problem, draws, optimum, options=options, jobs=jobs)
+    found = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
     ratios, certificate, solution = (_least_mean(found, optimum, backend, options) if measure.kind == "mean" else
                                      _least_cvar(found, optimum, measure, backend, options))
     result = described(replace(problem, procedure="joint"), ratios, certificate, solution, None)
@@ -203,7 +211,7 @@ def _least_cvar(found: Regrets, optimum: Array, measure: Measure, backend: str |
     return ratios, replace(certificate, passed=False), solution
 
 
-def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, Comparison]:
+def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, Advantage]:
     """Return the comparison with each baseline that the problem can answer."""
     result = {}
     for name in ("uniform", "natural"):
@@ -215,7 +223,7 @@ def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, C
     return result
 
 
-def compared(found: Regrets, ratios: Array, other: Array) -> Comparison:
+def compared(found: Regrets, ratios: Array, other: Array) -> Advantage:
     """Return how one mixture does against another over the draws."""
     gain = found.values(other) - found.values(ratios)
-    return Comparison(float(np.mean(gain > 0)), float(gain.mean()), *np.quantile(gain, (0.05, 0.95)).tolist())
+    return Advantage(float(np.mean(gain > 0)), float(gain.mean()), *np.quantile(gain, (0.05, 0.95)).tolist())
