@@ -9,7 +9,7 @@ from climbopt.fitting.least_squares import Block
 from climbopt.templates import Array
 
 MAX_STEPS = 200
-DECREASE = 1e-6
+DECREASE = 1e-5
 """Stops where a step promises less than this share of the cost."""
 LEAST_DAMPING, FIRST_DAMPING, MOST_DAMPING = 1e-9, 1e-3, 1e9
 """Of the coordinates in units of their prior's spread."""

@@ -27,6 +27,8 @@ from climbopt.templates import Array
 
 FEW = 5.0
 """A kind of losses with fewer degrees of freedom than this in a target shares the noise of all targets."""
+FEW_OF_ALL = 10.0
+"""Losses of languages by themselves with fewer than this in all targets together share the noise of mixed ones."""
 KINDS = ("mixed", "alone", "without")
 """Losses of a language beside others, by itself, and with a ratio of 0: no form predicts all equally well."""
 
@@ -156,7 +158,7 @@ def uncertainty(pilots: PilotRuns, fitted: Fit) -> Uncertainty:
     """Return the covariance of a fit, with the noise that its own residuals show.
 
     The noise of a target's losses is the root of their squared residuals over the degrees of freedom that the fit
-    left them; where these are few, that of all targets' losses of the kind.
+    left them; where these are few (`FEW`, `FEW_OF_ALL`), that of all targets' losses of the kind.
 
     Parameters
     ----------
@@ -178,7 +180,10 @@ def uncertainty(pilots: PilotRuns, fitted: Fit) -> Uncertainty:
         parts = [_residual_parts(one, kinds == k) for k in range(len(KINDS))]
         squares.append(np.column_stack([part[0] for part in parts]))
         freedom.append(np.column_stack([part[1] for part in parts]))
-    pooled = np.vstack(squares).sum(axis=0) / np.maximum(np.vstack(freedom).sum(axis=0), 1.0)
+    total, left = np.vstack(squares).sum(axis=0), np.vstack(freedom).sum(axis=0)
+    if left[1] < FEW_OF_ALL:  # too few languages by themselves to have a noise of their own
+        total[:2], left[:2] = total[:2].sum(), left[:2].sum()
+    pooled = total / np.maximum(left, 1.0)
     noise = [np.sqrt(np.where(dof >= FEW, square / np.maximum(dof, FEW), pooled))
              for square, dof in zip(squares, freedom, strict=True)]
     return Uncertainty(fitted, tuple(Spread(*parts) for parts in zip(fitted.solved, noise, all_kinds, strict=True)))
