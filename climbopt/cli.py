@@ -49,7 +49,8 @@ def main() -> None:
         print(f"climbopt: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"climbopt: standard output cannot be written to: {error.strerror or error}", file=sys.stderr)
+        place = error.filename or "standard output"
+        print(f"climbopt: cannot access {place}: {error.strerror or error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer would fail again at exit
         sys.exit(2)
     except KeyboardInterrupt:

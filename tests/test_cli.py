@@ -1,25 +1,19 @@
 """The command line's contract: names, keys, exit codes, and one message for what is refused."""
 
-import ctypes
-import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import PROBLEMS, random_model
 
-from climbopt import MixtureModel, cli, load_model, save_model
+from climbopt import MixtureModel, cli, save_model
 from climbopt.backends import BACKENDS
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
-from climbopt.streams import solvers_on_standard_error
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
@@ -265,63 +259,6 @@ def test_a_refused_fit_leaves_no_file(run, tmp_path):
     code, _, err = run("fit", tmp_path / "bad.csv", "-o", tmp_path / "model.toml")
     assert code == 2 and "loss of language 'ru' in run 'mono-en-250000-0' is nan" in err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
-
-
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("fit", "pilots.csv", "-o", "pilots.csv"), "cannot write pilots.csv: it is an input"),
-    (("fit", "pilots.csv", "-o", "link.toml"), "cannot write link.toml: it is an input"),
-    (("fit", "p.pairs.parquet", "-o", "p.toml"), "cannot write p.pairs.parquet: it is an input"),
-    (("fit", "pilots.csv", "-o", "new", "--json", "new"), "cannot write new: it is another output too"),
-    (("fit", "pilots.csv", "-o", "-"), "only --json - writes to standard output; name a file"),
-    (("predict", "model.toml", "pilots.csv", "-o", "model.toml"), "cannot write model.toml: it is an input"),
-    (("predict", "model.toml", "pilots.csv", "-o", "./pilots.csv"), "cannot write pilots.csv: it is an input"),
-    (("solve", "problem.toml", "--json", "problem.toml"), "cannot write problem.toml: it is an input"),
-    (("solve", "problem.toml", "--json", "model.toml"), "cannot write model.toml: it is an input"),
-    (("certify", "problem.toml", "--ratios", "r.json", "--json", "r.json"), "cannot write r.json: it is an input"),
-    (("compare", "problem.toml", "--html", "problem.toml"), "cannot write problem.toml: it is an input"),
-])
-def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(PILOTS, "pilots.csv")
-    shutil.copy(MODEL, "model.toml")
-    Path("link.toml").symlink_to("pilots.csv")
-    Path("problem.toml").write_text('model = "model.toml"\nbudget = 4e6\n')
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    code, _, err = run(*arguments)
-    assert code == 2 and message in err
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_the_hash_is_that_of_the_bytes_read(run, tmp_path):
-    """A pipe can be read only once."""
-    content = Path(PILOTS).read_bytes()
-    read, write = os.pipe()
-    os.write(write, content)
-    os.close(write)
-    code, *_ = run("fit", f"/dev/fd/{read}", "--interaction", "none", "-o", tmp_path / "m.toml")
-    os.close(read)
-    assert code == 0 and load_model(tmp_path / "m.toml").provenance["sha256"] == hashlib.sha256(content).hexdigest()
-
-
-def test_what_native_code_prints_stays_out_of_the_json(capfd):
-    libc = ctypes.CDLL(None)
-    with solvers_on_standard_error("-"):
-        libc.puts(b"native")
-        print("python")
-    print("json")
-    out, err = capfd.readouterr()
-    assert out == "json\n" and sorted(err.split()) == ["native", "python"]
-    with solvers_on_standard_error(None):
-        print("table")
-    assert capfd.readouterr().out == "table\n"
-
-
-def test_a_full_device_is_one_message():
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "climbopt", "backends"], stdout=full, stderr=subprocess.PIPE,
-                              text=True)
-    assert done.returncode == 2
-    assert done.stderr == "climbopt: standard output cannot be written to: No space left on device\n"
 
 
 def test_unknown_command_line_words_are_refused(run):

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 from conftest import PROBLEMS, random_model
 
 from climbopt import InputError, load_model, load_pilots, load_problem, save_model, shipped_problems
-from climbopt.files import find_problem, load_ratios, write_text
+from climbopt.files import find_problem, load_ratios
 from climbopt.testing import family_model
 
 MODEL = """
@@ -278,18 +276,6 @@ def test_ratios(tmp_path):
             load_ratios(path)
 
 
-def test_nothing_is_ever_half_written(tmp_path):
-    path = tmp_path / "out.txt"
-    write_text(path, "before")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "\ud800")
-    assert path.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["out.txt"]
-    with pytest.raises(InputError, match="is a folder"):
-        write_text(tmp_path, "x")
-    with pytest.raises(InputError, match="cannot write"):
-        write_text(tmp_path / "no" / "folder.txt", "x")
-
-
 def test_what_is_nested_too_deeply_is_refused(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
@@ -303,37 +289,6 @@ def test_a_byte_order_mark_is_no_content(folder):
         path = folder / name
         path.write_text(path.read_text(), encoding="utf-8-sig")
     assert load_problem(folder / "problem.toml").budget == 1e9
-
-
-def test_a_symbolic_link_is_written_through(tmp_path):
-    (tmp_path / "link").symlink_to("target")
-    for text in ("made", "replaced"):
-        write_text(tmp_path / "link", text)
-        assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == text
-
-
-def test_permissions_follow_the_umask_and_those_of_the_file_replaced(tmp_path):
-    before = os.umask(0o027)
-    try:
-        write_text(tmp_path / "new", "x")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
-    (tmp_path / "new").chmod(0o600)
-    write_text(tmp_path / "new", "y")
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_written_to_and_stays(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        write_text(pipe, "through")
-        assert os.read(reader, 100) == b"through" and pipe.is_fifo()
-    finally:
-        os.close(reader)
 
 
 def test_a_folder_does_not_hide_a_shipped_problem(tmp_path, monkeypatch):

@@ -1,0 +1,117 @@
+"""Where outputs go: nothing half written, no input replaced, and standard output for the JSON alone."""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import MODEL, PILOTS, run  # noqa: F401 - a fixture
+
+from climbopt import InputError, load_model
+from climbopt.files import write_text
+from climbopt.streams import solvers_on_standard_error
+
+
+def test_nothing_is_ever_half_written(tmp_path):
+    path = tmp_path / "out.txt"
+    write_text(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert path.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["out.txt"]
+    with pytest.raises(InputError, match="is a folder"):
+        write_text(tmp_path, "x")
+    with pytest.raises(InputError, match="cannot write"):
+        write_text(tmp_path / "no" / "folder.txt", "x")
+
+
+def test_a_symbolic_link_is_written_through(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    for text in ("made", "replaced"):
+        write_text(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == text
+
+
+def test_permissions_follow_the_umask_and_those_of_the_file_replaced(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "new", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    (tmp_path / "new").chmod(0o600)
+    write_text(tmp_path / "new", "y")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "through")
+        assert os.read(reader, 100) == b"through" and pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("fit", "pilots.csv", "-o", "pilots.csv"), "cannot write pilots.csv: it is an input"),
+    (("fit", "pilots.csv", "-o", "link.toml"), "cannot write link.toml: it is an input"),
+    (("fit", "p.pairs.parquet", "-o", "p.toml"), "cannot write p.pairs.parquet: it is an input"),
+    (("fit", "pilots.csv", "-o", "new", "--json", "new"), "cannot write new: it is another output too"),
+    (("fit", "pilots.csv", "-o", "-"), "only --json - writes to standard output; name a file"),
+    (("predict", "model.toml", "pilots.csv", "-o", "model.toml"), "cannot write model.toml: it is an input"),
+    (("predict", "model.toml", "pilots.csv", "-o", "./pilots.csv"), "cannot write pilots.csv: it is an input"),
+    (("solve", "problem.toml", "--json", "problem.toml"), "cannot write problem.toml: it is an input"),
+    (("solve", "problem.toml", "--json", "model.toml"), "cannot write model.toml: it is an input"),
+    (("certify", "problem.toml", "--ratios", "r.json", "--json", "r.json"), "cannot write r.json: it is an input"),
+    (("compare", "problem.toml", "--html", "problem.toml"), "cannot write problem.toml: it is an input"),
+])
+def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, arguments, message):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PILOTS, "pilots.csv")
+    shutil.copy(MODEL, "model.toml")
+    Path("link.toml").symlink_to("pilots.csv")
+    Path("problem.toml").write_text('model = "model.toml"\nbudget = 4e6\n')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code, _, err = run(*arguments)
+    assert code == 2 and message in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_hash_is_that_of_the_bytes_read(run, tmp_path):  # noqa: F811
+    """A pipe can be read only once."""
+    content = Path(PILOTS).read_bytes()
+    read, write = os.pipe()
+    os.write(write, content)
+    os.close(write)
+    code, *_ = run("fit", f"/dev/fd/{read}", "--interaction", "none", "-o", tmp_path / "m.toml")
+    os.close(read)
+    assert code == 0 and load_model(tmp_path / "m.toml").provenance["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_native_code_prints_stays_out_of_the_json(capfd):
+    libc = ctypes.CDLL(None)
+    with solvers_on_standard_error("-"):
+        libc.puts(b"native")
+        print("python")
+    print("json")
+    out, err = capfd.readouterr()
+    assert out == "json\n" and sorted(err.split()) == ["native", "python"]
+    with solvers_on_standard_error(None):
+        print("table")
+    assert capfd.readouterr().out == "table\n"
+
+
+def test_a_full_device_is_one_message():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "climbopt", "backends"], stdout=full, stderr=subprocess.PIPE,
+                              text=True)
+    assert done.returncode == 2
+    assert done.stderr == "climbopt: cannot access standard output: No space left on device\n"
