@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     )
     from climbopt.errors import BackendError, ClimboptError, InputError
     from climbopt.expressions import L, r, z
-    from climbopt.files import load_model, load_pilots, load_problem, save_model, shipped_problems
-    from climbopt.fitting import Fit, cross_validate, fit
+    from climbopt.files import load_draws, load_model, load_pilots, load_problem, save_model, shipped_problems
+    from climbopt.fitting import Fit, bands, bootstrap, cross_validate, fit, uncertainty
     from climbopt.interactions import INTERACTIONS, Coordinates, Interaction
     from climbopt.laws import LAWS, Law
     from climbopt.model import MixtureModel
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from climbopt.problem import AllocationProblem
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
-    from climbopt.studies import Range, ranges
+    from climbopt.studies import Range, Robust, confidence_set, ranges, robust
     from climbopt.symbols import D, Parameter, Prior
 
 __version__ = "0.1.0"
@@ -48,8 +48,8 @@ _HOMES = {
                              "StayNear", "Supply"),
     "climbopt.errors": ("BackendError", "ClimboptError", "InputError"),
     "climbopt.expressions": ("L", "r", "z"),
-    "climbopt.files": ("load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
-    "climbopt.fitting": ("Fit", "cross_validate", "fit"),
+    "climbopt.files": ("load_draws", "load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
+    "climbopt.fitting": ("Fit", "bands", "bootstrap", "cross_validate", "fit", "uncertainty"),
     "climbopt.interactions": ("INTERACTIONS", "Coordinates", "Interaction"),
     "climbopt.laws": ("LAWS", "Law"),
     "climbopt.model": ("MixtureModel",),
@@ -58,7 +58,7 @@ _HOMES = {
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.studies": ("Range", "ranges"),
+    "climbopt.studies": ("Range", "Robust", "confidence_set", "ranges", "robust"),
     "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -66,11 +66,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: F822 - resolved by __getattr__
     "BACKENDS", "CONSTRAINTS", "INTERACTIONS", "LAWS", "OBJECTIVES", "AllocationProblem", "BackendError", "Cap",
     "Certificate", "ClimboptError", "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor",
-    "Group", "InputError", "Interaction", "L", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
-    "Options", "Parameter", "PilotRuns", "Prior", "Range", "Result", "Solution", "StayNear", "Supply",
-    "Termination", "Verdict", "Weighted", "WeightedPowerMean", "certify_ratios", "compare", "cross_validate",
-    "fit", "load_model", "load_pilots", "load_problem", "r", "ranges", "save_model", "shipped_problems", "solve",
-    "z",
+    "Group", "InputError", "Interaction", "L", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel", "Options",
+    "Parameter", "PilotRuns", "Prior", "Range", "Result", "Robust", "Solution", "StayNear", "Supply", "Termination",
+    "Verdict", "Weighted", "WeightedPowerMean", "bands", "bootstrap", "certify_ratios", "compare", "confidence_set",
+    "cross_validate", "fit", "load_draws", "load_model", "load_pilots", "load_problem", "r", "ranges", "robust",
+    "save_model", "shipped_problems", "solve", "uncertainty", "z",
 ]
 
 

@@ -118,7 +118,8 @@ def regrets(problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: 
     Raises
     ------
     InputError
-        Where the objective is not the weighted loss, or the draws are not of the problem's model.
+        Where the objective is not the weighted loss, the draws are not of the problem's model, or one has no mixture
+        inside its law's domain.
     """
     if not isinstance(problem.objective, Weighted):
         raise InputError(f"robust allocation takes the weighted loss, and the objective is "
@@ -133,6 +134,9 @@ def regrets(problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: 
         if progress:
             progress(len(solved), len(draws))
     ratios, least, settled = zip(*solved, strict=True)
+    if not np.isfinite(least).all():
+        raise InputError(f"draw {int(np.argmin(np.isfinite(least)))} has no loss at any mixture that was tried: its z is "
+                         "not above 0 there; leave that draw out, or bound the ratios from below")
     return Regrets(problem, tuple(draws), np.array(ratios), np.array(least),
                    tuple(k for k, one in enumerate(settled) if not one))
 
