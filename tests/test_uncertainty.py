@@ -1,10 +1,13 @@
 """Covariance, noise, bootstrap, bands, what the runs show, and files of draws."""
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import random_model
+from conftest import PROBLEMS, random_model
 
 from climbopt.errors import InputError
 from climbopt.files import DrawFile, load_draws
@@ -221,3 +224,18 @@ def test_bands_cover_measured_runs_held_out(pilots):
                 kept += hit[kinds_of(out.ratios) == kind].tolist()
         assert 0.85 <= np.mean(inside[0]) <= 0.95
         assert 0.85 <= np.mean(sum(inside.values(), [])) <= 0.95
+
+
+def test_a_killed_bootstrap_is_taken_up_again(tmp_path):
+    """The process is killed once the first draws are there; the same command then ends with the same file."""
+    command = [sys.executable, "-m", "climbopt", "fit", str(PROBLEMS / "libreoffice6" / "pilots.csv"), "--interaction",
+               "none", "--bootstrap", "40", "--json", "-", "--draws"]
+    path, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
+    with subprocess.Popen([*command, str(path)], stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < 2):
+            time.sleep(0.001)
+        process.kill()
+    assert path.read_bytes().count(b"\n") < 41
+    for place in (path, whole):
+        subprocess.run([*command, str(place)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert path.read_bytes() == whole.read_bytes() and whole.read_bytes().count(b"\n") == 41

@@ -135,8 +135,8 @@ def regrets(problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: 
             progress(len(solved), len(draws))
     ratios, least, settled = zip(*solved, strict=True)
     if not np.isfinite(least).all():
-        raise InputError(f"draw {int(np.argmin(np.isfinite(least)))} has no loss at any mixture that was tried: its z is "
-                         "not above 0 there; leave that draw out, or bound the ratios from below")
+        raise InputError(f"draw {int(np.argmin(np.isfinite(least)))} has no loss at any mixture that was tried: its "
+                         "z is not above 0 there; leave that draw out, or bound the ratios from below")
     return Regrets(problem, tuple(draws), np.array(ratios), np.array(least),
                    tuple(k for k, one in enumerate(settled) if not one))
 

@@ -167,8 +167,8 @@ def robust(problem: AllocationProblem, draws: Sequence[MixtureModel], measure: M
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = np.array(list(plug_in.ratios.values()))
     found = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
-    ratios, certificate, solution = (_least_mean(found, optimum, backend, options) if measure.kind == "mean" else
-                                     _least_cvar(found, optimum, measure, backend, options))
+    ratios, certificate, solution = (_least_mean(found, backend, options) if measure.kind == "mean" else
+                                     _least_cvar(found, measure, backend, options))
     result = described(replace(problem, procedure="joint"), ratios, certificate, solution, None)
     return Robust(result, measure, found, found.of(ratios), plug_in, found.of(optimum),
                   _better_than(found, ratios, options), time.perf_counter() - began)
@@ -182,22 +182,21 @@ def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[
     return x, certify(form, x, tolerance=options.tolerance, claimed=claimed), solution
 
 
-def _least_mean(found: Regrets, optimum: Array, backend: str | None, options: Options
-                ) -> tuple[Array, Certificate, Solution]:
+def _least_mean(found: Regrets, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
     """Return the ratios of least mean regret."""
     form = mean_form(found)
     x, certificate, solution = _solved(form, backend, options)
     return x[: form.n_ratios], certificate, solution
 
 
-def _least_cvar(found: Regrets, optimum: Array, measure: Measure, backend: str | None, options: Options
+def _least_cvar(found: Regrets, measure: Measure, backend: str | None, options: Options
                 ) -> tuple[Array, Certificate, Solution]:
     """Return the ratios of least CVaR of regret, by rows for the draws that reach beyond the quantile.
 
     A draw left out has u = 0, which is its best value while its regret is below t; those above it are added until
     there are none, so that the last answer meets the conditions of the problem of all draws.
     """
-    ratios, _, _ = _least_mean(found, optimum, None, replace(options, native={}))
+    ratios, _, _ = _least_mean(found, None, replace(options, native={}))
     n_first = min(int(np.ceil(MORE * (1 - measure.level) * len(found.draws))) + 2, len(found.draws))
     chosen = sorted(np.argsort(-found.of(ratios))[:n_first].tolist())
     for _ in range(ROUNDS):
