@@ -28,6 +28,7 @@ benchmarks: setup # minutes; run by hand
 	@OMP_NUM_THREADS=1 $(python) benchmarks/joint.py
 	@OMP_NUM_THREADS=1 $(python) benchmarks/convex.py
 	@OMP_NUM_THREADS=1 $(python) benchmarks/constraints.py
+	@OMP_NUM_THREADS=1 $(python) benchmarks/uncertainty.py
 
 profile: setup # minutes; run by hand
 	@OMP_NUM_THREADS=1 $(python) benchmarks/profile.py -o docs/profile.svg

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     )
     from climbopt.errors import BackendError, ClimboptError, InputError
     from climbopt.expressions import L, r, z
-    from climbopt.files import load_model, load_pilots, load_problem, save_model, shipped_problems
-    from climbopt.fitting import Fit, cross_validate, fit
+    from climbopt.files import load_draws, load_model, load_pilots, load_problem, save_model, shipped_problems
+    from climbopt.fitting import Fit, bands, bootstrap, cross_validate, fit, uncertainty
     from climbopt.interactions import INTERACTIONS, Coordinates, Interaction
     from climbopt.laws import LAWS, Law
     from climbopt.model import MixtureModel
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from climbopt.problem import AllocationProblem
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
+    from climbopt.studies.confidence import confidence_set
     from climbopt.studies.ranges import Range, ranges
+    from climbopt.studies.robust import Robust, robust
     from climbopt.studies.schedule import Schedule, Stage, schedule
     from climbopt.studies.sweep import Point, Sweep, sweep
     from climbopt.symbols import D, Parameter, Prior
@@ -50,8 +52,8 @@ _HOMES = {
                              "StayNear", "Supply"),
     "climbopt.errors": ("BackendError", "ClimboptError", "InputError"),
     "climbopt.expressions": ("L", "r", "z"),
-    "climbopt.files": ("load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
-    "climbopt.fitting": ("Fit", "cross_validate", "fit"),
+    "climbopt.files": ("load_draws", "load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
+    "climbopt.fitting": ("Fit", "bands", "bootstrap", "cross_validate", "fit", "uncertainty"),
     "climbopt.interactions": ("INTERACTIONS", "Coordinates", "Interaction"),
     "climbopt.laws": ("LAWS", "Law"),
     "climbopt.model": ("MixtureModel",),
@@ -60,7 +62,8 @@ _HOMES = {
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.studies": ("Point", "Range", "Schedule", "Stage", "Sweep", "ranges", "schedule", "sweep"),
+    "climbopt.studies": ("Point", "Range", "Robust", "Schedule", "Stage", "Sweep", "confidence_set", "ranges", "robust",
+                         "schedule", "sweep"),
     "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -69,10 +72,11 @@ __all__ = [  # noqa: F822 - resolved by __getattr__
     "AllocationProblem", "BACKENDS", "BackendError", "CONSTRAINTS", "Cap", "Certificate", "ClimboptError",
     "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor", "Group", "INTERACTIONS",
     "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
-    "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Point", "Prior", "Range", "Result", "Schedule", "Solution",
-    "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict", "Weighted", "WeightedPowerMean",
-    "certify_ratios", "compare", "cross_validate", "fit", "load_model", "load_pilots", "load_problem", "r",
-    "ranges", "save_model", "schedule", "shipped_problems", "solve", "sweep", "z",
+    "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Point", "Prior", "Range", "Result", "Robust", "Schedule",
+    "Solution", "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict", "Weighted", "WeightedPowerMean",
+    "bands", "bootstrap", "certify_ratios", "compare", "confidence_set", "cross_validate", "fit", "load_draws",
+    "load_model", "load_pilots", "load_problem", "r", "ranges", "robust", "save_model", "schedule",
+    "shipped_problems", "solve", "sweep", "uncertainty", "z",
 ]
 
 

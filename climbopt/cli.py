@@ -10,7 +10,7 @@ import shlex
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
@@ -28,9 +28,14 @@ from climbopt.streams import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from climbopt.backends import Options, OptionValue
-    from climbopt.fitting import Score
+    from climbopt.fitting import Fit, Score
+    from climbopt.fitting.diagnosis import Diagnosis
     from climbopt.optimum import Effort, Rigor
+    from climbopt.pilots import PilotRuns
+    from climbopt.problem import AllocationProblem
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Language mixtures for pretraining: fit pilot runs, solve for ratios, certify the answer.")
@@ -79,20 +84,40 @@ def fit(
                                                                                     "names; may be repeated.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
                                                 help="Write the model.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(metavar="N", help="Also refit to N draws of whole runs: bands, "
+                                                                    "transfer told from 0, missing runs.")] = None,
+    draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Where the draws go, and are taken up again; "
+                                                                          "by default beside the model.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes for the bootstrap.")] = 1,
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs."""
     from dataclasses import replace
 
-    from climbopt.files import WideNames, pairs_beside, parse_table, read_bytes, save_model, sha256, tidy
+    from climbopt.files import (
+        WideNames,
+        draws_beside,
+        pairs_beside,
+        parse_table,
+        read_bytes,
+        save_model,
+        sha256,
+        tidy,
+    )
     from climbopt.fitting import candidates, choose_form
     from climbopt.fitting import fit as fit_runs
     from climbopt.pilots import PilotRuns
     from climbopt.reports.json import fit_json
     from climbopt.reports.text import print_fit
+    from climbopt.reports.uncertainty import diagnosis_json, print_diagnosis
 
+    if draws is not None and bootstrap is None:
+        raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
+    if bootstrap is not None and output is not None:
+        draws = draws or draws_beside(output)
     inputs = [pilots] if losses is None else [pilots, losses]
-    check_places(inputs, json, output, None if output is None else pairs_beside(output))
+    check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
     table = parse_table(content, pilots)
@@ -115,10 +140,33 @@ def fit(
         fitted = fit_runs(runs, chosen_law, chosen, progress=told)
     provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat(),
                   "command": _command()}
+    provenance |= {} if draws is None else {"draws": draws.name}
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     if output is not None:
         save_model(fitted.model, output)
-    report(json, fit_json(fitted, scores), lambda to: print_fit(fitted, scores, to))
+    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, draws, seed, jobs, provenance["sha256"])
+
+    def show(to: Console) -> None:
+        print_fit(fitted, scores, to)
+        if found is not None:
+            print_diagnosis(found, to)
+
+    report(json, fit_json(fitted, scores) | ({} if found is None else diagnosis_json(found)), show)
+
+
+def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, path: Path | None, seed: int, jobs: int, digest: str
+               ) -> Diagnosis:
+    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if one is named."""
+    from climbopt.files import DrawFile
+    from climbopt.fitting import bootstrap
+    from climbopt.fitting.diagnosis import diagnose
+
+    kept = None if path is None else DrawFile(path, fitted.model, {"sha256": digest, "seed": seed})
+    with progress("bootstrap") as told:
+        draws = bootstrap(fitted, n, seed=seed, jobs=jobs, known=None if kept is None else kept.known,
+                          keep=None if kept is None else kept.keep, progress=told)
+    with progress("folds") as told:
+        return diagnose(runs, fitted, draws, progress=told)
 
 
 @app.command()
@@ -160,6 +208,10 @@ def solve(
                                                                       "mixture.")] = "local",
     gap: GAP = 1e-6,
     rigor: RIGOR = "float",
+    robust: Annotated[str | None, typer.Option(metavar="mean|cvar[:LEVEL]", help="Instead of the least loss: the least "
+                                               "mean, or tail mean, of regret over draws of the model.")] = None,
+    draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Draws for --robust; by default those beside "
+                                                                          "the model.")] = None,
     json: JSON = None,
 ) -> None:
     """Solve a problem and certify the answer."""
@@ -186,6 +238,12 @@ def solve(
     if certify not in ("local", "global"):
         raise InputError(f"--certify is '{certify}'; it is local or global")
     effort = _effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
+    if robust is not None:
+        if ranges is not None or certify == "global" or (procedure or loaded.procedure) != "joint":
+            raise InputError("--robust is for the procedure joint, without --ranges and --certify global")
+        _solve_robust(loaded, robust, draws or _draws_of(problem), backend, options, jobs or 1, json)
+    if draws is not None:
+        raise InputError("--draws is for --robust; add --robust mean")
     found = None
     with solvers_on_standard_error(json):
         result = solve_problem(loaded, procedure=procedure, backend=backend, options=options)
@@ -196,6 +254,41 @@ def solve(
             found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs)
     report(json, result_json(result) | ranges_json(found), lambda to: print_result(result, to, found))
     raise typer.Exit(0 if result.passed else 1)
+
+
+def _solve_robust(problem: AllocationProblem, measure: str, draws: Path, backend: str | None, options: Options,
+                  jobs: int, json: str | None) -> NoReturn:
+    """Answer a problem by its least regret over draws."""
+    from climbopt.files import load_draws
+    from climbopt.reports.json import result_json
+    from climbopt.reports.text import print_result
+    from climbopt.reports.uncertainty import print_robust, robust_json
+    from climbopt.studies import confidence_set
+    from climbopt.studies import robust as least_regret
+
+    with solvers_on_standard_error(json), progress("draws") as told:
+        found = least_regret(problem, load_draws(draws), measure, backend=backend, options=options, jobs=jobs,
+                             progress=told)
+        confidence = confidence_set(found.regrets, found.ratios)
+
+    def show(to: Console) -> None:
+        print_result(found.result, to)
+        print_robust(found, confidence, to)
+
+    report(json, result_json(found.result) | robust_json(found, confidence), show)
+    raise typer.Exit(0 if found.result.passed else 1)
+
+
+def _draws_of(problem: str) -> Path:
+    """Return the draws beside a problem's model."""
+    from climbopt.files import draws_beside, files_of, find_problem
+
+    beside = [draws_beside(path) for path in files_of(find_problem(problem))]
+    found = [path for path in beside if path.exists()]
+    if not found:
+        raise InputError("there are no draws beside the problem's model; make them by climbopt fit PILOTS "
+                         "--bootstrap 1000 -o MODEL.toml, or name a file by --draws")
+    return found[0]
 
 
 @app.command()

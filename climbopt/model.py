@@ -8,12 +8,14 @@ The arrays of derivatives are assembled from the scalar templates (J is the Jaco
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from climbopt.errors import InputError, unknown_name
 from climbopt.frozen import ByFields, FrozenMap
@@ -62,13 +64,13 @@ class MixtureModel(ByFields):
         for kind in ("sources", "targets"):
             names = tuple(getattr(self, kind))
             object.__setattr__(self, kind, names)
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if not names or twice:
                 raise InputError(f"{kind} of a model must be one or more different names; {twice or 'none'} given")
         for unit in ("token_unit", "params_unit"):
             if not (np.isfinite(getattr(self, unit)) and getattr(self, unit) > 0):
                 raise InputError(f"{unit} is {getattr(self, unit)}; it must be a positive number")
-        strangers = [name for name in self.targets if name not in self.sources]
+        strangers = [name for name, j in zip(self.targets, self.own_source, strict=True) if j < 0]
         if strangers and self.law.needs_positive_z and self.interaction.vanishes_without_own_data:
             raise InputError(f"target {', '.join(strangers)} is no source, and interaction '{self.interaction.name}' "
                              "leaves its z at 0; choose an interaction with transfer")
@@ -150,6 +152,12 @@ class MixtureModel(ByFields):
         """Indices of those sources, in the same order."""
         return self.own_source[self.own_targets]
 
+    @cached_property
+    def owning(self) -> csr_array:
+        """1 where a source is a target's own, (S, T); scenarios have many targets of one source."""
+        i, j = self.own_targets, self.own_sources
+        return csr_array((np.ones(i.size), (j, i)), shape=(len(self.sources), len(self.targets)))
+
     def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Response:
         """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one a mixture."""
         if params is None:
@@ -199,9 +207,13 @@ class Response:
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
         own, = self._own(self.model.templates.own.value, ratios)
-        pair, = self._pair(self.model.templates.pair.value, ratios)
-        z: Array = own + pair.sum(axis=-1)
+        z: Array = own + self.pairs(ratios).sum(axis=-1)
         return z
+
+    def pairs(self, ratios: Array) -> Array:
+        """Return what each source adds to z of each target, shape (..., T, S); 0 for a target's own."""
+        pair, = self._pair(self.model.templates.pair.value, ratios)
+        return pair
 
     def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
         """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""
@@ -220,13 +232,12 @@ class Response:
         model = self.model
         own_tt, = self._own(model.templates.own.curvatures, ratios)
         pair_tt, pair_ts, pair_ss = self._pair(model.templates.pair.curvatures, ratios)
-        i, j = model.own_targets, model.own_sources
         hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
         if model.templates.pair.second[1] != 0:
-            hessian[j] = (weights[:, None] * pair_ts)[i]
+            hessian += model.owning @ (weights[:, None] * pair_ts)
             hessian += hessian.T.copy()
         diagonal = weights @ pair_ss
-        diagonal[j] += (weights * (own_tt + pair_tt.sum(axis=-1)))[i]
+        diagonal += model.owning @ (weights * (own_tt + pair_tt.sum(axis=-1)))
         hessian.flat[:: len(model.sources) + 1] += diagonal
         return hessian
 

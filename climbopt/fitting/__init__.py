@@ -1,8 +1,13 @@
 """From pilot runs to a model: the fit, its diagnostics, and the choice of a form."""
 
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.bands import Bands, Prediction, bands
+from climbopt.fitting.bootstrap import bootstrap
 from climbopt.fitting.estimate import Fit, fit
+from climbopt.fitting.information import MissingRun, Transfer, missing_runs, transfers
 from climbopt.fitting.select import Score, candidates, choose_form, cross_validate
+from climbopt.fitting.uncertainty import Uncertainty, uncertainty
 
-__all__ = ["Errors", "Fit", "Score", "candidates", "choose_form", "cross_validate", "fit", "prediction_errors",
-           "trained"]
+__all__ = ["Bands", "Errors", "Fit", "MissingRun", "Prediction", "Score", "Transfer", "Uncertainty", "bands",
+           "bootstrap", "candidates", "choose_form", "cross_validate", "fit", "missing_runs", "prediction_errors",
+           "trained", "transfers", "uncertainty"]

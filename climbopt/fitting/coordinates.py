@@ -12,17 +12,18 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
+from climbopt.frozen import ByFields
 from climbopt.interactions import Interaction, smallest_budget
 from climbopt.laws import Law
 from climbopt.model import MixtureModel
 from climbopt.symbols import Parameter, Prior
-from climbopt.templates import Array
+from climbopt.templates import Array, Compiled
 
 _D_MIN = Parameter(smallest_budget, "target", "tokens", meaning="smallest pilot budget, held fixed")
 
 
 @dataclass(frozen=True)
-class FitForm:
+class FitForm(ByFields):
     """A law and an interaction, and the same two rewritten in the coordinates of the fit.
 
     Parameters
@@ -77,16 +78,22 @@ class FitForm:
         """Everything the fit moves."""
         return self.coordinate_law.parameters + self.coordinate_interaction.parameters[:-1]
 
+    @cached_property
+    def _declared(self) -> Compiled:
+        """The declared parameters as a function of the coordinates and D_min."""
+        symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
+        declared = self.law.parameters + self.interaction.parameters
+        function: Compiled = sp.lambdify(symbols, [self.values[p.symbol] for p in declared], modules="numpy", cse=True)
+        return function
+
     def declared(self, fitted: MixtureModel) -> dict[str, Array]:
         """Return the declared parameters' values of a model in coordinates."""
         declared = self.law.parameters + self.interaction.parameters
-        symbols = [p.symbol for p in fitted.templates.parameters]
-        function = sp.lambdify(symbols, [self.values[p.symbol] for p in declared], modules="numpy", cse=True)
         pairwise = any(p.per == "pair" for p in declared)
         columns = [fitted.parameters[p.name][:, None] if pairwise and p.per == "target" else fitted.parameters[p.name]
                    for p in fitted.templates.parameters]
         results = {}
-        for parameter, value in zip(declared, function(*columns), strict=True):
+        for parameter, value in zip(declared, self._declared(*columns), strict=True):
             value = value[:, 0] if pairwise and parameter.per == "target" else value
             results[parameter.name] = np.array(np.broadcast_to(value, fitted.shape(parameter)))
         return results

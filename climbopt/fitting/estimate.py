@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +43,31 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
+class Solved:
+    """One block and the best point found for it.
+
+    Parameters
+    ----------
+    block : Block
+        With the ceilings that were added.
+    x : ndarray, (n,)
+        Coordinates.
+    jacobian : ndarray
+        Of the block's residuals at x.
+    cost : float
+        Half the sum of squared residuals.
+    above_ceiling : mapping of str to float
+        As of :class:`Fit`.
+    """
+
+    block: Block
+    x: Array
+    jacobian: Array
+    cost: float
+    above_ceiling: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
     """A fitted model and how far the runs support it.
 
@@ -67,6 +92,8 @@ class Fit:
         Half the sum of squared residuals, priors included.
     seconds : float
         Wall time.
+    solved : tuple of Solved
+        The fit in its own coordinates, which uncertainty is counted in.
     """
 
     model: MixtureModel
@@ -80,17 +107,7 @@ class Fit:
     above_ceiling: Mapping[str, float]
     cost: float
     seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """One block and the best point found for it."""
-
-    block: Block
-    x: Array
-    jacobian: Array
-    cost: float
-    above_ceiling: Mapping[str, float]
+    solved: tuple[Solved, ...]
 
 
 def fit(
@@ -134,7 +151,8 @@ def fit(
         solved.append(_solve_block(block, n_starts))
         if progress:
             progress(done + 1, len(blocks))
-    model = _assemble(pilots, fit_form(law, interaction), solved)
+    model = MixtureModel(law, interaction, pilots.sources, pilots.targets, declared_parameters(solved),
+                         token_unit(pilots), _params_unit(pilots))
     errors, overall = _errors(pilots, model, rows)
     return Fit(
         model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()),
@@ -143,6 +161,7 @@ def fit(
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
         above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
         cost=float(sum(one.cost for one in solved)), seconds=time.perf_counter() - began,
+        solved=tuple(solved),
     )
 
 
@@ -193,7 +212,7 @@ def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
     ]
 
 
-def _solve_block(block: Block, n_starts: int) -> _Solved:
+def _solve_block(block: Block, n_starts: int) -> Solved:
     """Return the best of several starts; then ceilings are added wherever a prediction runs past them."""
     best = min((block.solve(start) for start in _starts(block, n_starts)), key=lambda result: float(result.cost))
     above: Mapping[str, float] = {}
@@ -206,7 +225,7 @@ def _solve_block(block: Block, n_starts: int) -> _Solved:
             best = block.solve(np.maximum(best.x, block.lower + RESTART * block.spread))
         else:
             above = block.above_ceiling(best.x, HIGHEST)[1]
-    return _Solved(block, best.x, best.jac, float(best.cost), above)
+    return Solved(block, best.x, best.jac, float(best.cost), above)
 
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
@@ -243,14 +262,14 @@ def _monolingual(block: Block, default: Array) -> Array:
     return result.ravel()
 
 
-def _assemble(pilots: PilotRuns, form: FitForm, solved: list[_Solved]) -> MixtureModel:
-    """Return the model of all targets in the declared parameters."""
+def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
+    """Return the declared parameters of all targets, as a model takes them."""
+    form = solved[0].block.form
     declared = [form.declared(one.block.model(one.x)) for one in solved]
     values = {}
     for p in form.law.parameters + form.interaction.parameters:
         values[p.name] = np.concatenate([d[p.name] for d in declared]) if p.per != "source" else declared[0][p.name]
-    return MixtureModel(form.law, form.interaction, pilots.sources, pilots.targets, values,
-                        token_unit(pilots), _params_unit(pilots))
+    return values
 
 
 def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows) -> tuple[dict[str, Errors], Errors]:
@@ -263,19 +282,20 @@ def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows) -> tuple[dict[st
     return each, prediction_errors(predicted, rows.losses, judged, used)
 
 
-def _at_bound(one: _Solved) -> list[str]:
+def _at_bound(one: Solved) -> list[str]:
     """Return the names of coordinates at their bound."""
     near = one.x - one.block.lower < AT_BOUND * one.block.spread
-    return [_label(one.block, k) for k in np.flatnonzero(near).tolist()]
+    return [label(one.block, k) for k in np.flatnonzero(near).tolist()]
 
 
-def _unidentified(one: _Solved) -> list[str]:
+def _unidentified(one: Solved) -> list[str]:
     """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
     root = np.linalg.qr(one.jacobian * one.block.spread, mode="r")  # its inverse has no negative variance
     wide = np.linalg.norm(np.linalg.inv(root), axis=1) > UNIDENTIFIED
-    return [_label(one.block, k) for k in np.flatnonzero(wide).tolist()]
+    return [label(one.block, k) for k in np.flatnonzero(wide).tolist()]
 
 
-def _label(block: Block, k: int) -> str:
+def label(block: Block, k: int) -> str:
+    """Return the name of one coordinate, as name[language] or name[target, source]."""
     parameter, names = block.labels[k]
     return f"{parameter.name}[{', '.join(names)}]"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, least_squares
 
 from climbopt.fitting.coordinates import FitForm
+from climbopt.frozen import ByFields
 from climbopt.interactions import smallest_budget
 from climbopt.model import MixtureModel, Response
 from climbopt.symbols import Parameter
@@ -46,7 +47,7 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Block(ByFields):
     """The residuals and their Jacobian, over a flat vector of coordinates.
 
     Parameters
@@ -59,6 +60,8 @@ class Block:
         The data.
     smallest : float
         Smallest pilot budget, in token units.
+    prior_means : ndarray, optional
+        Instead of the declared ones, over the flat vector of coordinates.
     """
 
     form: FitForm
@@ -66,6 +69,7 @@ class Block:
     targets: tuple[str, ...]
     rows: Rows
     smallest: float
+    prior_means: Array | None = None
 
     @cached_property
     def blank(self) -> MixtureModel:
@@ -94,7 +98,9 @@ class Block:
 
     @cached_property
     def center(self) -> Array:
-        """Prior means; a coordinate in nats, or in 1/nats, is scaled by its target's median loss."""
+        """Prior means; a declared one in nats, or in 1/nats, is scaled by its target's median loss."""
+        if self.prior_means is not None:
+            return self.prior_means
         nats = np.array([_median(self.rows, i) for i in range(len(self.targets))])
         values = {}
         for p in self.form.coordinates:

@@ -133,12 +133,8 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
     InputError
         Where there are fewer than two different runs, or no candidate can be fitted.
     """
-    group = _replicates(pilots)
-    n = int(group.max()) + 1
-    folds = min(folds, n)
-    if folds < 2:
-        raise InputError("cross-validation needs at least two runs that differ in more than their seed")
-    fold = (np.random.default_rng(seed).permutation(n) % folds)[group]
+    group, fold = _replicates(pilots), folds_of(pilots, folds, seed)
+    folds = int(fold.max()) + 1
     largest = _largest_scale(pilots)
     masks = [fold == k for k in range(folds)] + ([largest] if largest is not None else [])
     errors: dict[tuple[str, str], Array] = {}
@@ -187,6 +183,23 @@ def _by_scale(pilots: PilotRuns, predicted: Array, largest: Mask | None) -> floa
     judged = trained(pilots, pilots.targets, pilots.sources) & largest[:, None]
     errors = np.abs(predicted - pilots.losses)[judged]
     return float(errors.mean()) if errors.size and np.isfinite(errors).all() else None
+
+
+def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np.intp]:
+    """Return each run's fold, (n,): dealt by a seeded permutation, replicates into the same one.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer than two different runs.
+    """
+    group = _replicates(pilots)
+    n = int(group.max()) + 1
+    folds = min(folds, n)
+    if folds < 2:
+        raise InputError("cross-validation needs at least two runs that differ in more than their seed")
+    dealt: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % folds)[group]
+    return dealt
 
 
 def _replicates(pilots: PilotRuns) -> NDArray[np.intp]:

@@ -14,6 +14,7 @@ from climbopt.model import MixtureModel
 from climbopt.result import Gap, Result
 from climbopt.standard_form import Conflict
 from climbopt.studies import Range
+from climbopt.templates import Array
 
 Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -154,9 +155,14 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
 
 def parameters_json(model: MixtureModel) -> dict[str, Value]:
     """Return a model's parameters by name and language; pairs by target, then source."""
+    return values_json(model, model.parameters)
+
+
+def values_json(model: MixtureModel, values: Mapping[str, Array]) -> dict[str, Value]:
+    """Return arrays shaped as a model's parameters by name and language; pairs by target, then source."""
     result: dict[str, Value] = {}
     for p in model.templates.parameters:
-        value = model.parameters[p.name]
+        value = values[p.name]
         if p.per == "pair":
             result[p.name] = {target: {source: float(value[i, j]) for j, source in enumerate(model.sources)
                                        if source != target} for i, target in enumerate(model.targets)}

@@ -1,0 +1,211 @@
+"""Robust allocation over draws: exact derivatives, optimality, other solvers, the confidence set, the command line."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import random_model
+from test_cli import PILOTS, run  # noqa: F401 - a fixture
+
+from climbopt import Floor, LossCeiling, Minimax, solve
+from climbopt.backends import BACKENDS
+from climbopt.certificate import certify
+from climbopt.errors import InputError
+from climbopt.scenarios import Scenarios
+from climbopt.studies import Measure, confidence_set, regrets, robust
+from climbopt.studies.regret import cvar_form, mean_form
+from climbopt.testing import family_problem
+
+
+def drawn(model, n, seed=0, spread=0.3):
+    """Return models with parameters around another's."""
+    rng = np.random.default_rng(seed)
+    return tuple(replace(model, parameters={name: value * np.exp(spread * rng.standard_normal(value.shape))
+                                            for name, value in model.parameters.items()}) for _ in range(n))
+
+
+@pytest.fixture(scope="module", params=["saturating", "gated"])
+def found(request):
+    problem = replace(family_problem(4, interaction=request.param), constraints=(Floor({"nl": 0.28}),))
+    draws = drawn(problem.model, 40)
+    return regrets(problem, draws, np.array(list(solve(problem).ratios.values())))
+
+
+def test_scenarios_are_the_draws(found):
+    r = np.array([0.4, 0.1, 0.3, 0.2])
+    expected = [float(replace(found.problem, model=draw).value(r)) for draw in found.draws]
+    assert found.values(r) == pytest.approx(expected, rel=1e-14)
+    stacked = found.stacked.model
+    assert stacked.targets[:4] == found.problem.model.targets and stacked.targets[4] == "en#0"
+    part = stacked.select(["de#3", "en"])
+    assert part.own_source.tolist() == [1, 0]
+
+
+def test_scenarios_of_targets_that_are_no_sources():
+    model = random_model("gated", sources=3, targets=("s1", "x"))
+    stacked = Scenarios.of(model, drawn(model, 2))
+    assert stacked.own_source.tolist() == [1, -1] * 3
+
+
+@pytest.mark.parametrize("kind", ["mean", "cvar"])
+def test_derivatives_against_differences(found, kind):
+    form = mean_form(found) if kind == "mean" else cvar_form(found, 0.8, range(0, 40, 5), found.optima[0])
+    x, h = form.start, 1e-6
+    mu = np.linspace(0.3, 0.8, len(form.c_sides))
+    at = form.functions.at(x)
+    steps = h * np.eye(form.n)
+    ends = [(form.functions.at(x + step), form.functions.at(x - step)) for step in steps]
+    assert at.gradient == pytest.approx([(a.value - b.value) / (2 * h) for a, b in ends], abs=1e-8)
+    if mu.size:
+        assert at.jacobian.T == pytest.approx(np.array([(a.rows - b.rows) / (2 * h) for a, b in ends]), abs=1e-7)
+    slopes = [(a.gradient + a.jacobian.T @ mu - b.gradient - b.jacobian.T @ mu) / (2 * h) for a, b in ends]
+    assert at.hessian(1.0, mu) == pytest.approx(np.array(slopes), abs=1e-6)
+
+
+@pytest.mark.parametrize("measure", ["mean", "cvar:0.8", "cvar:0.93"])
+def test_no_candidate_has_less_regret(found, measure):
+    answer = robust(found.problem, found.draws, measure)
+    certificate = answer.result.certificate
+    assert answer.result.passed and max(one.value for one in certificate.residuals.values()) < 1e-6
+    least = answer.measure.of(answer.regret)
+    assert certificate.upper_bound == pytest.approx(least, abs=1e-9)
+    rng = np.random.default_rng(1)
+    others = [*found.optima, *(0.28 * np.eye(4)[2] + 0.72 * one for one in rng.dirichlet(np.ones(4), 200))]
+    near = [answer.ratios + step for step in 0.01 * rng.standard_normal((200, 4)) @ (np.eye(4) - 0.25)]
+    others += [one for one in near if one[2] >= 0.28 and (one > 0).all()]
+    assert min(answer.measure.of(found.of(one)) for one in others) >= least - 1e-9
+    assert least < answer.measure.of(answer.plug_in_regret)
+
+
+def test_rows_left_out_change_nothing(found):
+    """The answer of a few draws' rows meets the conditions of the problem with all of them."""
+    answer = robust(found.problem, found.draws, "cvar:0.8")
+    form = cvar_form(found, 0.8, range(40), answer.ratios)
+    certificate = certify(form, form.complete(answer.ratios))
+    assert certificate.passed
+    assert certificate.upper_bound == pytest.approx(answer.measure.of(answer.regret), abs=1e-9)
+
+
+@pytest.mark.parametrize("backend, measure", [("ipopt", "mean"), ("slsqp", "mean"), ("slsqp", "cvar:0.8"),
+                                              ("pyomo", "cvar:0.8"), ("cvxpy", "mean")])
+def test_other_backends_agree(backend, measure):
+    """Also those that take the functions written out: the draws are one model like any other."""
+    if BACKENDS[backend].missing:
+        pytest.skip(f"{backend} is not installed")
+    problem = family_problem(3)
+    draws = drawn(problem.model, 10)
+    first = robust(problem, draws, measure)
+    second = robust(problem, draws, measure, backend=backend)
+    assert second.result.passed and second.result.solution.backend == backend
+    assert second.ratios == pytest.approx(first.ratios, abs=2e-5)
+
+
+def test_the_mean_of_convex_draws_is_proved_least():
+    problem = family_problem(3)
+    assert robust(problem, drawn(problem.model, 10)).result.certificate.relative_gap < 1e-6
+
+
+def test_processes_change_nothing(found):
+    again = regrets(found.problem, found.draws, np.array(list(solve(found.problem).ratios.values())), jobs=2)
+    assert np.array_equal(again.optima, found.optima) and np.array_equal(again.least, found.least)
+
+
+def test_regret_is_never_negative_where_the_optimum_is_known(found):
+    assert all(found.of(optimum)[k] >= -1e-12 for k, optimum in enumerate(found.optima))
+    assert (found.of(np.array(list(solve(found.problem).ratios.values()))) >= -1e-12).all()
+
+
+def test_one_draw_is_the_joint_problem():
+    problem = family_problem(3)
+    answer = robust(problem, [problem.model], "mean")
+    assert answer.ratios == pytest.approx(list(solve(problem).ratios.values()), abs=1e-7)
+    assert answer.regret == pytest.approx([0.0], abs=1e-12)
+
+
+def test_loss_ceilings_are_held_by_the_fit_itself():
+    problem = family_problem(3)
+    losses = solve(problem).losses
+    problem = replace(problem, constraints=(LossCeiling({"en": losses["en"] - 0.002}),))
+    answer = robust(problem, drawn(problem.model, 10))
+    assert answer.result.passed and answer.result.losses["en"] <= losses["en"] - 0.002 + 1e-9
+
+
+def test_measures():
+    values = np.arange(10.0)
+    assert Measure("mean").of(values) == 4.5
+    assert Measure("cvar", 0.8).of(values) == pytest.approx(8.5)
+    assert Measure("cvar", 0.75).of(values) == pytest.approx((9 + 8 + 0.5 * 7) / 2.5)
+    assert Measure.parse("cvar:0.5") == Measure("cvar", 0.5) and Measure.parse("cvar").level == 0.9
+    for wrong in ("cvar:x", "cvar:1", "worst", "mean:0.5"):
+        with pytest.raises(InputError):
+            Measure.parse(wrong)
+
+
+def test_what_is_refused():
+    problem = family_problem(3)
+    with pytest.raises(InputError, match="objective is 'minimax'"):
+        robust(replace(problem, objective=Minimax()), [problem.model])
+    with pytest.raises(InputError, match="no draws"):
+        robust(problem, [])
+    with pytest.raises(InputError, match="draw 1 has another interaction"):
+        robust(problem, [problem.model, family_problem(3, interaction="gated").model])
+    with pytest.raises(InputError, match="cannot show"):
+        found = regrets(problem, [problem.model], np.full(3, 1 / 3))
+        confidence_set(found, np.full(3, 1 / 3))
+
+
+def test_advantage_over_baselines():
+    problem = replace(family_problem(3), supply={"en": 1e12, "de": 1e11, "nl": 1e10})
+    answer = robust(problem, drawn(problem.model, 30))
+    assert set(answer.better_than) == {"uniform", "natural"}
+    gain = answer.regrets.values(np.full(3, 1 / 3)) - answer.regrets.values(answer.ratios)
+    one = answer.better_than["uniform"]
+    assert one.probability == np.mean(gain > 0) and one.gain == pytest.approx(gain.mean())
+    assert one.lower <= np.median(gain) <= one.upper
+
+
+def test_confidence_set(found):
+    answer = np.array(list(solve(found.problem).ratios.values()))
+    chosen = confidence_set(found, answer, level=0.9, size=60)
+    losses = found.values(answer)
+    for mixture in chosen.sample:
+        assert np.mean(found.values(mixture) <= losses) >= 0.1
+        assert mixture.sum() == pytest.approx(1) and mixture[2] >= 0.28 - 1e-9 and (mixture >= 0).all()
+    assert len(np.unique(chosen.sample, axis=0)) > 30
+    for j, (low, high) in enumerate(chosen.ranges.values()):
+        assert low <= chosen.sample[:, j].min() and chosen.sample[:, j].max() <= high and low <= answer[j] <= high
+    wider = confidence_set(found, answer, level=0.97, size=60)
+    assert wider.share_of_optima >= chosen.share_of_optima
+
+
+def test_command_line(run, tmp_path):  # noqa: F811
+    model, out = tmp_path / "m.toml", tmp_path / "out.json"
+    code, text, _ = run("fit", PILOTS, "--interaction", "saturating", "-o", model, "--bootstrap", 20, "--json", out)
+    assert code == 0 and "90 % bands" in text and "missing runs" in text
+    value = json.loads(out.read_text())
+    assert value["draws"] == 20 and value["bands"]["level"] == 0.9 and len(value["transfer"]) == 30
+    assert value["stderr"]["b"]["en"]["de"] >= 0 and value["missing_runs"][0]["reduction"] > 0
+    draws = tmp_path / "m.draws.jsonl"
+    assert draws.read_text().count("\n") == 21 and 'draws = "m.draws.jsonl"' in model.read_text()
+    problem = tmp_path / "p.toml"
+    problem.write_text('model = "m.toml"\nbudget = 8e6\n')
+    code, text, _ = run("solve", problem, "--robust", "cvar:0.5", "--json", out)
+    value = json.loads(out.read_text())
+    assert code == 0 and "regret, mean of the worst 50 %" in text and "better than uniform" in text
+    assert set(value["probability_better_than"]) == {"uniform"}
+    answer = value["robust"]
+    assert (answer["measure"], answer["level"], answer["draws"], answer["unsettled"]) == ("cvar", 0.5, 20, [])
+    assert answer["regret"] <= answer["regret_of_joint"] + 1e-9
+    assert set(answer["optimum_quantiles"]) == set(answer["confidence_set"]["ranges"]) == set(value["ratios"])
+
+
+def test_command_line_refusals(run, tmp_path):  # noqa: F811
+    assert run("fit", PILOTS, "--draws", tmp_path / "d.jsonl")[0] == 2
+    code, _, error = run("solve", "libreoffice6", "--robust", "mean")
+    assert code == 2 and "climbopt fit PILOTS --bootstrap" in error
+    assert run("solve", "libreoffice6", "--draws", tmp_path / "d.jsonl")[0] == 2
+    assert run("solve", "libreoffice6", "--robust", "mean", "--procedure", "uniform")[0] == 2
+    stranger = tmp_path / "d.jsonl"
+    stranger.write_text("{}\n")
+    assert run("solve", "libreoffice6", "--robust", "mean", "--draws", stranger)[0] == 2
