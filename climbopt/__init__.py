@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from climbopt.problem import AllocationProblem
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
+    from climbopt.studies.plan import Design, Plan, plan
     from climbopt.studies.ranges import Range, ranges
     from climbopt.studies.schedule import Schedule, Stage, schedule
     from climbopt.studies.sweep import Point, Sweep, sweep
@@ -60,19 +61,20 @@ _HOMES = {
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.studies": ("Point", "Range", "Schedule", "Stage", "Sweep", "ranges", "schedule", "sweep"),
+    "climbopt.studies": ("Design", "Plan", "Point", "Range", "Schedule", "Stage", "Sweep", "plan", "ranges",
+                         "schedule", "sweep"),
     "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: F822 - resolved by __getattr__
     "AllocationProblem", "BACKENDS", "BackendError", "CONSTRAINTS", "Cap", "Certificate", "ClimboptError",
-    "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor", "Group", "INTERACTIONS",
-    "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
-    "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Point", "Prior", "Range", "Result", "Schedule", "Solution",
-    "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict", "Weighted", "WeightedPowerMean",
-    "certify_ratios", "compare", "cross_validate", "fit", "load_model", "load_pilots", "load_problem", "r",
-    "ranges", "save_model", "schedule", "shipped_problems", "solve", "sweep", "z",
+    "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Design", "Fit", "Floor", "Group",
+    "INTERACTIONS", "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax",
+    "MixtureModel", "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Plan", "Point", "Prior", "Range", "Result",
+    "Schedule", "Solution", "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict", "Weighted",
+    "WeightedPowerMean", "certify_ratios", "compare", "cross_validate", "fit", "load_model", "load_pilots",
+    "load_problem", "plan", "r", "ranges", "save_model", "schedule", "shipped_problems", "solve", "sweep", "z",
 ]
 
 

@@ -28,8 +28,8 @@ SHADES = ("#6BAED6", "#DDDDDD", "#F0C04C", "#FFFFFF", "#99CCBB", "#DDAACC")
 BASELINES = {"uniform": 1, "natural": 2, "temperature": 3, "unimax": 4}
 """Which shade and hatch a baseline has, in every picture; answers have the first."""
 STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
-         "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False, "hatch.linewidth": 0.5,
-         "lines.linewidth": 1.2, "lines.markersize": 4, "svg.hashsalt": "climbopt"}
+         "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False,
+         "hatch.linewidth": 0.5, "lines.linewidth": 1.2, "lines.markersize": 4, "svg.hashsalt": "climbopt"}
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#E08214", "#FFFFFF", "#5E4FA2"])
 """Orange below 0, violet above; the violet is the darker, so that grey still tells which is which."""
 MOST_NUMBERS, MOST_LINES = 12, 8
