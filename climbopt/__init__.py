@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from climbopt.result import Result, certify_ratios, solve
     from climbopt.solution import Solution, Termination
     from climbopt.studies.confidence import confidence_set
+    from climbopt.studies.plan import Design, Plan, plan
     from climbopt.studies.ranges import Range, ranges
     from climbopt.studies.robust import Robust, robust
     from climbopt.studies.schedule import Schedule, Stage, schedule
@@ -62,21 +63,21 @@ _HOMES = {
     "climbopt.problem": ("AllocationProblem",),
     "climbopt.solution": ("Solution", "Termination"),
     "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.studies": ("Point", "Range", "Robust", "Schedule", "Stage", "Sweep", "confidence_set", "ranges", "robust",
-                         "schedule", "sweep"),
+    "climbopt.studies": ("Design", "Plan", "Point", "Range", "Robust", "Schedule", "Stage", "Sweep", "confidence_set",
+                         "plan", "ranges", "robust", "schedule", "sweep"),
     "climbopt.symbols": ("D", "Parameter", "Prior"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: F822 - resolved by __getattr__
     "AllocationProblem", "BACKENDS", "BackendError", "CONSTRAINTS", "Cap", "Certificate", "ClimboptError",
-    "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Fit", "Floor", "Group", "INTERACTIONS",
-    "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax", "MixtureModel",
-    "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Point", "Prior", "Range", "Result", "Robust", "Schedule",
-    "Solution", "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict", "Weighted", "WeightedPowerMean",
-    "bands", "bootstrap", "certify_ratios", "compare", "confidence_set", "cross_validate", "fit", "load_draws",
-    "load_model", "load_pilots", "load_problem", "r", "ranges", "robust", "save_model", "schedule",
-    "shipped_problems", "solve", "sweep", "uncertainty", "z",
+    "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Design", "Fit", "Floor", "Group",
+    "INTERACTIONS", "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax",
+    "MixtureModel", "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Plan", "Point", "Prior", "Range",
+    "Result", "Robust", "Schedule", "Solution", "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict",
+    "Weighted", "WeightedPowerMean", "bands", "bootstrap", "certify_ratios", "compare", "confidence_set",
+    "cross_validate", "fit", "load_draws", "load_model", "load_pilots", "load_problem", "plan", "r", "ranges",
+    "robust", "save_model", "schedule", "shipped_problems", "solve", "sweep", "uncertainty", "z",
 ]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
 
 from climbopt.errors import InputError
-from climbopt.streams import JSON, PROBLEM, check_places, report
+from climbopt.streams import JSON, PROBLEM, check_places, progress, report
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from climbopt.studies.exchange import Criterion
 
 
 def sweep(
@@ -67,6 +69,51 @@ def sweep(
     raise typer.Exit(0 if all(point.passed for point in found.points if point.result is not None) else 1)
 
 
+def plan(
+    languages: Annotated[str, typer.Option(help="Names with commas between them.")],
+    budgets: Annotated[str, typer.Option(help="Tokens that a run may have, with commas between them.")],
+    runs: Annotated[int | None, typer.Option(help="As few as promise no larger an error than CLIMB's design, by "
+                                                  "default.")] = None,
+    floor: Annotated[float, typer.Option(help="Least ratio of every language in every run.")] = 0.0,
+    model: Annotated[Path | None, typer.Option(metavar="MODEL.toml", help="Plan for the parameters of a model, instead "
+                                                                          "of the priors.")] = None,
+    after: Annotated[Path | None, typer.Option(metavar="PILOTS", help="Runs already made.")] = None,
+    law: Annotated[str, typer.Option(help="Loss law, where no model is given.")] = "power",
+    interaction: Annotated[str, typer.Option(help="Interaction, where no model is given.")] = "gated",
+    params: Annotated[float | None, typer.Option(help="Model size, for laws that depend on it.")] = None,
+    criterion: Annotated[str, typer.Option(help="I: the mean variance of predictions; D: the parameters' joint "
+                                                "uncertainty.")] = "I",
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="plan.csv",
+                                                help="Write the runs; fit reads them once losses are filled "
+                                                     "in.")] = None,
+    json: JSON = None,
+) -> None:
+    """Choose pilot runs: an optimal design, with its expected error beside that of CLIMB's."""
+    from climbopt.files import load_model, load_pilots, write_text
+    from climbopt.interactions import INTERACTIONS
+    from climbopt.laws import LAWS
+    from climbopt.reports.plans import plan_json, plan_table, print_plan
+    from climbopt.studies import plan as planned
+
+    check_places([path for path in (model, after) if path is not None], json, output)
+    if criterion not in ("D", "I"):
+        raise InputError(f"--criterion is '{criterion}'; it is D or I")
+    try:
+        tokens = [float(part) for part in budgets.split(",")]
+    except ValueError:
+        raise InputError(f"--budgets {budgets!r} are no numbers; write for example 0.5e9,1e9,2e9") from None
+    with progress("plan") as told:
+        found = planned(
+            [name.strip() for name in languages.split(",") if name.strip()], tokens, runs, floor=floor,
+            model=None if model is None else load_model(model), after=None if after is None else load_pilots(after),
+            law=LAWS[law], interaction=INTERACTIONS[interaction], params=params, criterion=cast("Criterion", criterion),
+            seed=seed, progress=told)
+    if output is not None:
+        write_text(output, plan_table(found).to_csv(index=False))
+    report(json, plan_json(found), lambda to: print_plan(found, to, listed=output is None))
+
+
 def plot(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A model (fit, transfer), a problem (transfer, "
                                                                "allocation, ranges, marginal), or JSON of solve or "
@@ -105,5 +152,5 @@ def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]
     return result
 
 
-STUDIES = (sweep, plot)
+STUDIES = (sweep, plan, plot)
 """Subcommands, in the order of the help."""

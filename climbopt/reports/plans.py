@@ -1,0 +1,71 @@
+"""Plans of pilot runs: as the table that `fit` reads, as JSON, and for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from climbopt.reports.json import Value
+from climbopt.reports.text import MOST_ROWS, new_table, say
+from climbopt.reports.text import tokens as token_words
+from climbopt.studies import Design, Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = 6
+"""Decimals of a planned ratio."""
+
+
+def plan_table(plan: Plan) -> pd.DataFrame:
+    """Return the planned runs as a tidy table, one row a run and language; the losses are to be filled in."""
+    import pandas as pd  # here, so that only a table loads pandas
+
+    runs = plan.chosen.runs
+    rows = [{"run": f"plan-{k + 1:03d}", "tokens": round(float(runs.tokens[k])), "language": name,
+             "ratio": round(float(runs.ratios[k, j]), DIGITS), "loss": None}
+            for k in range(len(runs)) for j, name in enumerate(plan.languages)]
+    table = pd.DataFrame(rows)
+    if runs.params is not None:
+        table.insert(2, "params", runs.params)
+    return table
+
+
+def plan_json(plan: Plan) -> dict[str, Value]:
+    """Return a plan as JSON values: its runs, and the promises of both designs."""
+    runs = plan.chosen.runs
+    return {
+        "languages": list(plan.languages),
+        "runs": [{"tokens": float(tokens), "ratios": dict(zip(plan.languages, ratios.tolist(), strict=True))}
+                 for ratios, tokens in zip(runs.ratios, runs.tokens, strict=True)],
+        "designs": [_design(design) for design in (plan.chosen, plan.other, plan.climb)],
+        "expected_error_before": plan.before,
+        "n_before": plan.n_before,
+        "seconds": plan.seconds,
+    }
+
+
+def _design(design: Design) -> Value:
+    return {"name": design.name, "n_runs": len(design.runs), "tokens": design.tokens, "expected_error": design.error}
+
+
+def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
+    """Print the promises of both designs, and the runs unless they went to a file."""
+    table = new_table(f"pilot runs for {len(plan.languages)} languages", "design", "runs", "tokens", "expected error %")
+    before = f"{plan.n_before} runs made before" if plan.n_before else "the priors alone"
+    table.add_row(before, "–", "–", f"{100 * plan.before:.3f}")
+    for design in (plan.chosen, plan.other, plan.climb):
+        table.add_row(design.name, str(len(design.runs)), token_words(design.tokens), f"{100 * design.error:.3f}")
+    console.print(table)
+    say(console, "expected error: of a predicted loss, by the fit's noise and priors, to first order")
+    if listed:
+        rows = new_table("runs", "run", "tokens", *(f"{name} %" for name in plan.languages))
+        for k in range(min(len(plan.chosen.runs), MOST_ROWS)):
+            rows.add_row(f"plan-{k + 1:03d}", token_words(float(plan.chosen.runs.tokens[k])),
+                         *(f"{100 * ratio:.1f}" for ratio in plan.chosen.runs.ratios[k]))
+        console.print()
+        console.print(rows)
+        if len(plan.chosen.runs) > MOST_ROWS:
+            say(console, f"and {len(plan.chosen.runs) - MOST_ROWS} more runs; write them all with -o plan.csv")
+    say(console, f"{plan.seconds:.2f} s")

@@ -1,0 +1,123 @@
+"""Exchange: the runs among many candidates that better a criterion of optimal design most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from climbopt.templates import Array
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and the total."""
+Criterion = Literal["D", "I"]
+"""D: the joint uncertainty of the parameters; I: the mean variance of predictions."""
+PASSES = 10
+"""Times that every run of a design is put up for exchange, at most."""
+IMPROVES = 1e-6
+"""Share by which a run must better the criterion more than the one it is exchanged for."""
+FEWEST = 2
+"""Runs a language that a plan has at the least, unless its number is given."""
+
+
+def information(derivatives: Array) -> Array:
+    """Return the information of runs together, (B, p, p)."""
+    return np.asarray(np.einsum("bntp,bntq->bpq", derivatives, derivatives))
+
+
+def expected_error(known: Array, judged: Array) -> float:
+    """Return the root of the mean prediction variance of what is judged, (B, n, T, p)."""
+    covariance = np.linalg.inv(known)
+    variance = np.einsum("bntp,bpq,bntq->bnt", judged, covariance, judged, optimize=True)
+    return float(np.sqrt(variance.mean()))
+
+
+@dataclass(eq=False)
+class Search:
+    """Greedy additions, then exchanges, among candidate runs.
+
+    Parameters
+    ----------
+    derivatives : ndarray, (B, C, T, p)
+    tokens : ndarray, (C,)
+    start : ndarray, (B, p, p)
+        Information before the first run.
+    judged : ndarray, (B, n, T, p)
+    cost : float
+        Tokens that a run may have on average.
+    n_languages : int
+    criterion : {"D", "I"}
+    """
+
+    derivatives: Array
+    tokens: Array
+    start: Array
+    judged: Array
+    cost: float
+    n_languages: int
+    criterion: Criterion
+
+    def run(self, kept: Sequence[int], most: int, enough: float | None, progress: Progress | None) -> list[int]:
+        """Return the runs chosen: `most` of them, or fewer where these promise an error that is small enough.
+
+        Those that are `kept` are in every design.
+        """
+        picked = list(kept)
+        known = self.start + information(self.derivatives[:, picked])
+        while len(picked) < most and not self._suffices(len(picked), known, enough):
+            left = self.cost * (len(picked) + 1) - self.tokens[picked].sum()
+            best, _ = self._best(known, max(left, float(self.tokens.min())))
+            picked.append(best)
+            known = known + self._of(best)
+            if progress:
+                progress(len(picked), most)
+        self._exchange(picked, len(kept), known)
+        return sorted(picked, key=lambda k: (self.tokens[k], k))
+
+    def _suffices(self, n_picked: int, known: Array, enough: float | None) -> bool:
+        """Whether so many runs are enough, and promise an error that is."""
+        n = self.n_languages
+        return enough is not None and n_picked >= FEWEST * n and expected_error(known, self.judged) <= enough
+
+    def _exchange(self, picked: list[int], n_kept: int, known: Array) -> None:
+        """Exchange runs one for one, in place, while the criterion gets better; the first `n_kept` stay."""
+        total = max(self.cost * len(picked), float(self.tokens[picked].sum()))
+        for _ in range(PASSES):
+            changed = False
+            for place, old in list(enumerate(picked))[n_kept:]:
+                without = known - self._of(old)
+                best, gains = self._best(without, total - float(self.tokens[picked].sum() - self.tokens[old]))
+                if gains[best] > gains[old] * (1 + IMPROVES):
+                    picked[place], changed = best, True
+                    known = without + self._of(best)
+            if not changed:
+                return
+
+    def _of(self, k: int) -> Array:
+        return information(self.derivatives[:, k: k + 1])
+
+    @cached_property
+    def _weight(self) -> Array:
+        """Mean of g'g over what is judged, (B, p, p): trace(M^-1 weight) is the mean prediction variance."""
+        weight: Array = information(self.judged) / (self.judged.shape[1] * self.judged.shape[2])
+        return weight
+
+    def _best(self, known: Array, affordable: float) -> tuple[int, Array]:
+        """Return the candidate that betters the criterion most, and by how much each would, (C,).
+
+        D: log det(M + G'G) - log det M = log det(I + G M^-1 G').
+        I: trace((M^-1 - (M + G'G)^-1) W) = trace((I + G M^-1 G')^-1 G M^-1 W M^-1 G').
+        """
+        covariance = np.linalg.inv(known)
+        moved = self.derivatives @ covariance[:, None]
+        spread = moved @ self.derivatives.swapaxes(-1, -2) + np.eye(self.derivatives.shape[2])
+        if self.criterion == "D":
+            gains = np.linalg.slogdet(spread)[1].sum(axis=0)
+        else:
+            weighed = moved @ self._weight[:, None] @ moved.swapaxes(-1, -2)
+            gains = np.trace(np.linalg.solve(spread, weighed), axis1=-2, axis2=-1).sum(axis=0)
+        best = int(np.argmax(np.where(self.tokens <= affordable * (1 + 1e-9), gains, -np.inf)))
+        return best, np.asarray(gains)
