@@ -27,7 +27,7 @@ N_DRAWN = 200
 SPARSE = 0.4
 """Concentration of the draws that favour few languages."""
 LEAST = 0.05
-"""A drawn share of what the floors leave that is smaller than this is taken as 0."""
+"""A drawn share of what the floors leave that is smaller than this, or than 0.5 / m, is taken as 0."""
 JUDGED_FLOOR = 0.03
 """Least ratio of the mixtures over which the prediction variance is averaged, or 0.3 / m where that is less: nearer to
 0 the laws bend too much for a first-order variance."""
@@ -230,10 +230,9 @@ def _candidates(lower: Array, budgets: Sequence[float], rng: np.random.Generator
     eye = np.eye(n)
     edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
     turns = [share * eye[i] + (1 - share) / (n - 1) * (1 - eye[i]) for share in SHARES for i in range(n)]
-    drawn = [mixtures(np.zeros(n), np.ones(n), N_DRAWN, rng, concentration=one) for one in (1.0, SPARSE)]
-    inside = np.vstack([eye, *edges, *turns, np.full((1, n), 1 / n), *drawn])
-    inside[inside < LEAST] = 0.0
-    inside /= inside.sum(axis=1, keepdims=True)
+    drawn = np.vstack([mixtures(np.zeros(n), np.ones(n), N_DRAWN, rng, concentration=one) for one in (1.0, SPARSE)])
+    drawn[drawn < min(LEAST, 0.5 / n)] = 0.0
+    inside = np.vstack([eye, *edges, *turns, np.full((1, n), 1 / n), drawn / drawn.sum(axis=1, keepdims=True)])
     tokens = np.array(sorted(set(map(float, budgets))))
     return Runs(np.repeat(lower + spare * inside, tokens.size, axis=0), np.tile(tokens, len(inside)), params)
 

@@ -16,7 +16,7 @@ def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator, *, co
 
     With lower bounds alone, lower + (1 - sum lower) d with d from a symmetric Dirichlet distribution, which with
     concentration 1 is uniform: the normalised exponentials of Devroye, Non-Uniform Random Variate Generation (1986),
-    theorem V.2.2. Where an upper bound can be active, uniform by a Gibbs sampler over pairs: given their sum s, ratio i
+    section V.2. Where an upper bound can be active, uniform by a Gibbs sampler over pairs: given their sum s, ratio i
     of a pair (i, j) is uniform on [max(lower_i, s - upper_j), min(upper_i, s - lower_j)], so that no draw is thrown
     away (Geman and Geman 1984; hit-and-run along edges, Smith, Operations Research 32, 1984). Each mixture is the end
     of its own chain of `SWEEPS` sweeps, whose ends are uniform only in the limit.

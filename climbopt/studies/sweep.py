@@ -17,12 +17,15 @@ from climbopt.model import MixtureModel
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.result import Result, answered, described
+from climbopt.solution import Solution
 from climbopt.standard_form import StandardForm
 from climbopt.studies.varied import varied
 from climbopt.templates import Array
 
 ROOM = 1e-3
 """The warm start's way from the last optimum to the form's own start."""
+BETTER = 1e-12
+"""An objective lower than another by more than this is the better one."""
 BAND = 0.9
 """Share of the drawn models between the two ends of a band."""
 
@@ -181,12 +184,11 @@ def _answer(problem: AllocationProblem, last: Array | None, backend: str | None,
     warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
     if warm is not None and warm.certificate is not None and warm.certificate.verdict is Verdict.GLOBAL:
         return warm
-    cold = _joint(problem, form, backend, options)
-    if warm is None or not warm.passed:
-        return cold
-    better = cold.passed and cold.objective is not None and warm.objective is not None \
-        and cold.objective < warm.objective
-    return cold if better else warm
+    if warm is None or not warm.passed or warm.objective is None:
+        return _joint(problem, form, backend, options)
+    cold = choose(form, backend).solve(form, options)
+    value = np.inf if cold.x is None else form.functions.at(repair(form, cold.x)).value
+    return _certified(problem, form, cold, options, warm) if value < warm.objective - BETTER else warm
 
 
 def _warm(form: StandardForm, last: Array) -> StandardForm:
@@ -198,12 +200,18 @@ def _warm(form: StandardForm, last: Array) -> StandardForm:
 
 def _joint(problem: AllocationProblem, form: StandardForm, backend: str | None, options: Options) -> Result:
     """Return the certified answer of a joint form from its start."""
-    solution = choose(form, backend).solve(form, options)
+    return _certified(problem, form, choose(form, backend).solve(form, options), options)
+
+
+def _certified(problem: AllocationProblem, form: StandardForm, solution: Solution, options: Options,
+               instead: Result | None = None) -> Result:
+    """Return a solution with its certificate; `instead` where that does not pass."""
     if solution.x is None:
-        return Result(problem, "joint", None, {}, {}, {}, None, None, solution, None, None)
+        return instead or Result(problem, "joint", None, {}, {}, {}, None, None, solution, None, None)
     x = repair(form, solution.x)
     certificate = certify(form, x, tolerance=options.tolerance, claimed=solution.multipliers)
-    return described(problem, x[: form.n_ratios], certificate, solution, None)
+    found = described(problem, x[: form.n_ratios], certificate, solution, None)
+    return found if instead is None or found.passed else instead
 
 
 def _table(points: Sequence[Point], n_sources: int) -> Array:
