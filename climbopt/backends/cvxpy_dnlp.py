@@ -30,7 +30,7 @@ STATUS = {
     "unbounded": Termination.UNBOUNDED,
     "user_limit": Termination.ITERATION_LIMIT,
 }
-"""What CVXPY makes of Ipopt's statuses, of which it keeps no more; its user_limit is of time where the time is up."""
+"""What CVXPY makes of Ipopt's statuses, of which it keeps no more; user_limit is of time where the time is up."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class CvxpyDnlp:
 
     z and L are variables of their own, joined to the ratios by equations. CVXPY hands on neither dual values nor
     iterations on this path, and no point where Ipopt failed. Native settings: tol, constr_viol_tol, dual_inf_tol and
-    compl_inf_tol at `NATIVE_SHARE` times the tolerance, no less than `LEAST_NATIVE`; Ipopt's time limit counts
-    processor time. Any option of Ipopt may be given by its own name.
+    compl_inf_tol at `NATIVE_SHARE` times the tolerance, no less than `LEAST_NATIVE`. The time limit is one of
+    processor time to Ipopt, and CVXPY's own preparations are not interrupted. Any option of Ipopt may be given by its
+    own name.
     """
 
     name: ClassVar[str] = "cvxpy_dnlp"
@@ -76,6 +77,7 @@ class CvxpyDnlp:
             if settings["max_cpu_time"] <= 0:
                 return solution(None, Termination.TIME_LIMIT, "time limit")
         problem, x = program.problem, program.quantities.x
+        processor_time = time.process_time()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # CVXPY's remarks on statuses, which are told apart here
@@ -83,7 +85,8 @@ class CvxpyDnlp:
         except cp.SolverError as error:
             return solution(None, Termination.FAILED, str(error))
         status = STATUS.get(problem.status, Termination.FAILED)
-        if problem.status == "user_limit" and options.time_limit and time.perf_counter() - began >= options.time_limit:
+        used = time.process_time() - processor_time
+        if problem.status == "user_limit" and used >= settings.get("max_cpu_time", np.inf):
             status = Termination.TIME_LIMIT
         point = None if x.value is None else np.array(x.value)
         if point is not None and not np.isfinite(point).all():
