@@ -12,21 +12,21 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from climbopt.optimality import (
     Condition,
     Residual,
     Rows,
+    balanced,
     flat,
     independent,
     recover,
     residuals,
     scales,
     smallest_curvature,
+    unbounded,
 )
 from climbopt.polytope import EmptyPolytopeError
-from climbopt.quadratic import project
 from climbopt.solution import Multipliers
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
@@ -139,7 +139,7 @@ def repair(form: StandardForm, x: Array) -> Array:
     Where there is no such point, x itself.
     """
     try:
-        return form.complete(project(x, form.polytope)[: form.n_ratios])
+        return form.nearest(x)
     except (EmptyPolytopeError, ArithmeticError):  # what is left of a violation is then reported as primal
         return x
 
@@ -205,42 +205,19 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
     grad Lf(x)'(y - x): the Frank-Wolfe bound, in its Lagrangian form where c has active rows. Holds for any
     multipliers of the right sign, whether or not they are optimal.
     """
-    mu = _balanced(form, x, multipliers.nonlinear)
+    mu = balanced(form, x, multipliers.nonlinear)
     if mu is None or not form.functions.convex(form.polytope, mu):
         return None
     evaluation = form.functions.at(x)
     limit = np.where(mu > 0, form.c_upper, np.where(mu < 0, form.c_lower, 0.0))
     slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
     gradient = evaluation.gradient + (evaluation.jacobian.T @ mu if mu.size else 0.0)
-    gradient = np.where(_unbounded(form), 0.0, gradient)
+    gradient = np.where(unbounded(form), 0.0, gradient)
     least, y = form.polytope.linear_minimum(gradient)
     if not np.isfinite(least):
         return None
     terms = np.abs(gradient) @ (np.abs(x) + np.abs(y)) + np.abs(slack).sum() + abs(evaluation.value)
     return float(evaluation.value + slack.sum() + (least - gradient @ x) - ROUNDING * terms)
-
-
-def _unbounded(form: StandardForm) -> NDArray[np.bool_]:
-    """Return which variables have no bound and stand in no linear row."""
-    polytope = form.polytope
-    alone = ~polytope.dense.any(axis=0)
-    return np.isinf(polytope.x_lower) & np.isinf(polytope.x_upper) & alone
-
-
-def _balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
-    """Return multipliers of c of allowed signs, whose Lagrangian is flat where x is unbounded.
-
-    An auxiliary such as t enters f and c linearly, so that scaling the multipliers makes its slope 0.
-    """
-    mu = np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
-    free = np.flatnonzero(_unbounded(form))
-    if not free.size:
-        return mu
-    evaluation = form.functions.at(x)
-    wanted, given = -evaluation.gradient[free], evaluation.jacobian[:, free].T @ mu
-    if free.size > 1 or given[0] == 0 or wanted[0] / given[0] < 0:
-        return None
-    return np.asarray(mu * (wanted[0] / given[0]))
 
 
 def _verdict(found: Mapping[Condition, Residual], tolerance: float, second_order: float | None, gap: float | None

@@ -98,6 +98,32 @@ def flat(multipliers: Multipliers) -> Array:
     return np.concatenate([multipliers.bounds, multipliers.rows, multipliers.nonlinear])
 
 
+def signed(form: StandardForm, mu: Array) -> Array:
+    """Return multipliers of c with those of limits that do not exist set to 0."""
+    return np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
+
+
+def unbounded(form: StandardForm) -> NDArray[np.bool_]:
+    """Return which variables have no bound and stand in no linear row, (n,)."""
+    polytope = form.polytope
+    return np.isinf(polytope.x_lower) & np.isinf(polytope.x_upper) & ~polytope.dense.any(axis=0)
+
+
+def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
+    """Return multipliers of c of allowed signs, whose Lagrangian is flat where x is unbounded; None where none is.
+
+    An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers makes its slope 0.
+    """
+    mu, free = signed(form, mu), np.flatnonzero(unbounded(form))
+    if not free.size:
+        return mu
+    at = form.functions.at(x)
+    wanted, given = -at.gradient[free], at.jacobian[:, free].T @ mu
+    if free.size > 1 or given[0] == 0 or wanted[0] / given[0] < 0:
+        return None
+    return np.asarray(mu * (wanted[0] / given[0]))
+
+
 def scales(rows: Rows) -> tuple[Array, Array]:
     """Return what residuals are divided by: one number a variable, (n,), and one a limit, in the order of Rows.
 

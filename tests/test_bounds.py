@@ -15,7 +15,7 @@ from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
 from climbopt.bounds import Box, Enclosure, NoRelaxationError, enclose
 from climbopt.bounds.branch_and_bound import RESTS_ON, RESTS_ON_MULTIPLIERS
-from climbopt.bounds.incumbents import balanced, judged, multistart
+from climbopt.bounds.incumbents import balanced_or_signed, judged, multistart
 from climbopt.bounds.lagrangian import lagrangian
 from climbopt.bounds.node import Examination, Node
 from climbopt.constraints import Custom, LossCeiling
@@ -163,7 +163,7 @@ def test_minimax_is_bounded_through_its_auxiliary():
     problem = AllocationProblem(signed_model("gated", 3, seed=1), 10e9, objective=Minimax())
     made = joint_form(problem)
     found = enclose(made, gap=1e-4, time_limit=10.0)
-    mu = balanced(made, found.x, found.multipliers)
+    mu = balanced_or_signed(made, found.x, found.multipliers)
     assert mu[:3].sum() == pytest.approx(1.0)
     assert found.lower <= grid_minimum(made) + 1e-12
     assert np.isfinite(found.lower)

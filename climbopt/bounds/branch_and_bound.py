@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 from joblib import Parallel, delayed
 
-from climbopt.bounds.incumbents import Incumbent, balanced, judged, local, multipliers_of, multistart
+from climbopt.bounds.incumbents import Incumbent, balanced_or_signed, judged, local, multipliers_of, multistart
 from climbopt.bounds.lagrangian import Lagrangian, lagrangian
 from climbopt.bounds.node import Examination, Node
 from climbopt.bounds.oracle import ROUNDING
@@ -135,7 +135,7 @@ def enclose(form: StandardForm, *, gap: float = 1e-6, time_limit: float = 60.0, 
     if multipliers is None:
         mu = multipliers_of(form, best)
     else:
-        mu = balanced(form, form.start if best.x is None else best.x, np.asarray(multipliers, dtype=float))
+        mu = balanced_or_signed(form, form.start if best.x is None else best.x, np.asarray(multipliers, dtype=float))
     search = _Search(form, lagrangian(form, mu), best, gap, began + time_limit, jobs, progress, began)
     stopped = search.run()
     leaves = (*search.closed, *(node for _, _, node in search.open))

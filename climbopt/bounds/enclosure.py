@@ -23,7 +23,7 @@ import sympy as sp
 from flint import arb, ctx, fmpq, fmpq_mat
 
 from climbopt.bounds.lagrangian import NoRelaxationError
-from climbopt.optimality import recover
+from climbopt.optimality import recover, signed
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.quadratic import project
 from climbopt.standard_form import MixtureFunctions, StandardForm
@@ -63,8 +63,7 @@ def prove(form: StandardForm, x: Array, multipliers: Array | None = None) -> Pro
         Of the nonlinear rows; recovered at the point by default.
     """
     recovered = recover(form, x)
-    mu = recovered.nonlinear if multipliers is None else multipliers
-    mu = np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
+    mu = signed(form, recovered.nonlinear if multipliers is None else multipliers)
     precision, ctx.prec = ctx.prec, PRECISION
     try:
         lower = _lower(form, x, mu, recovered.rows)

@@ -9,9 +9,8 @@ import numpy as np
 
 from climbopt.backends import Backend, Options, choose
 from climbopt.errors import BackendError
-from climbopt.optimality import recover
+from climbopt.optimality import balanced, recover, signed
 from climbopt.polytope import EmptyPolytopeError
-from climbopt.quadratic import project
 from climbopt.standard_form import ACTIVE, StandardForm
 from climbopt.templates import Array
 
@@ -43,7 +42,7 @@ class Incumbent:
 def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> Incumbent:
     """Return a point as an incumbent: projected onto the linear rows, without a value where it is not feasible."""
     try:
-        x = form.complete(project(x, form.polytope)[: form.n_ratios])
+        x = form.nearest(x)
     except (EmptyPolytopeError, ArithmeticError):
         return Incumbent()
     at = form.functions.at(x)
@@ -74,7 +73,7 @@ def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
     if incumbent.x is None:
         return np.zeros(form.c_lower.size)
     known = incumbent.multipliers
-    return balanced(form, incumbent.x, recover(form, incumbent.x).nonlinear if known is None else known)
+    return balanced_or_signed(form, incumbent.x, recover(form, incumbent.x).nonlinear if known is None else known)
 
 
 def local(form: StandardForm, x: Array) -> Incumbent:
@@ -87,7 +86,7 @@ def _elsewhere(form: StandardForm, rng: np.random.Generator) -> Array:
     x = form.start.copy()
     x[: form.n_ratios] = rng.dirichlet(np.ones(form.n_ratios))
     try:
-        return form.complete(project(x, form.polytope)[: form.n_ratios])
+        return form.nearest(x)
     except (EmptyPolytopeError, ArithmeticError):
         return form.start
 
@@ -99,17 +98,7 @@ def _local(form: StandardForm, backend: Backend, start: Array) -> Incumbent:
     return judged(form, solution.x, None if solution.multipliers is None else solution.multipliers.nonlinear)
 
 
-def balanced(form: StandardForm, x: Array, mu: Array) -> Array:
-    """Return multipliers of allowed signs, scaled so that the Lagrangian is flat where a variable is unbounded.
-
-    An auxiliary such as the t of minimax enters f and c linearly; where scaling does not do, they are returned as
-    they are.
-    """
-    mu = np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
-    polytope = form.polytope
-    free = np.flatnonzero(np.isinf(polytope.x_lower) & np.isinf(polytope.x_upper) & ~polytope.dense.any(axis=0))
-    if free.size != 1:
-        return np.asarray(mu)
-    at = form.functions.at(x)
-    wanted, given = -float(at.gradient[free[0]]), float(at.jacobian[:, free[0]] @ mu)
-    return np.asarray(mu if given == 0 or wanted / given < 0 else mu * (wanted / given))
+def balanced_or_signed(form: StandardForm, x: Array, mu: Array) -> Array:
+    """Return balanced multipliers of the nonlinear rows; where scaling does not do, their allowed signs alone."""
+    found = balanced(form, x, mu)
+    return signed(form, mu) if found is None else found

@@ -152,7 +152,7 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
     """Return the answer of a solved step 2: ratios made feasible, t recomputed, ties broken, slack explained."""
     if solution.x is None:
         return Answer(None, form, None, solution)
-    x = form.complete(project(solution.x, form.polytope)[: form.n_ratios])
+    x = form.nearest(solution.x)
     unique = False
     if solution.termination.settled:
         x, unique = _tie_broken(problem, form, x, direction, backend, options)
@@ -244,7 +244,7 @@ def _iterated(problem: AllocationProblem, backend: str | None, options: Options)
         last.append((form, solution, direction))
         if solution.x is None or not solution.termination.settled or len(last) > MAX_MAGNITUDES:
             raise StopIteration
-        return _reach(form, project(solution.x, form.polytope)[: form.n_ratios]) - t
+        return float(form.nearest(solution.x)[-1]) - t
 
     try:
         first = 1.0 + excess(1.0)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from climbopt.polytope import Polytope
+from climbopt.quadratic import project
 from climbopt.templates import Array
 
 ACTIVE = 1e-7
@@ -163,6 +164,16 @@ class StandardForm:
     def has_nonlinear_rows(self) -> bool:
         """Whether c has rows beside those that keep z in its domain."""
         return not all(self.domain_rows)
+
+    def nearest(self, x: Array) -> Array:
+        """Return the ratios nearest to those of x that meet all linear rows, with the auxiliaries that are best there.
+
+        Raises
+        ------
+        EmptyPolytopeError, ArithmeticError
+            Where there is no such point, or the projection did not settle.
+        """
+        return self.complete(project(x, self.polytope)[: self.n_ratios])
 
     def from_start(self, start: Array) -> StandardForm:
         """Return the form with another start."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from climbopt.errors import InputError
+from climbopt.optimality import Rows
 from climbopt.procedures import joint_form
 from climbopt.standard_form import StandardForm
 from climbopt.studies.regret import Regrets
@@ -99,10 +100,7 @@ def confidence_set(found: Regrets, ratios: Array, *, level: float = LEVEL, size:
 
 def _feasible(form: StandardForm, ratios: Array) -> bool:
     """Whether a mixture meets all constraints."""
-    x = form.complete(ratios)
-    rows = form.functions.at(x).rows
-    return (form.polytope.violation(x) <= FEASIBLE
-            and bool(((rows >= form.c_lower - FEASIBLE) & (rows <= form.c_upper + FEASIBLE)).all()))
+    return bool(Rows(form, form.complete(ratios)).violation.max() <= FEASIBLE)
 
 
 def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generator: np.random.Generator) -> Array:
