@@ -40,7 +40,7 @@ def problems(sizes: list[int], seeds: int) -> list[tuple[str, AllocationProblem]
 
 def by_scip(problem: AllocationProblem, limit: float) -> str:
     """Return what SCIP came to, in its own words, and its seconds; a dash where it is not there."""
-    if "scip" not in BACKENDS or BACKENDS["scip"].missing:
+    if BACKENDS["scip"].missing:
         return "-"
     form = joint_form(problem)
     began = time.perf_counter()

@@ -6,14 +6,13 @@ Exit code 0: answered and certified; 1: answered, not certified; 2: refused inpu
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
+from climbopt.cli_fitting import FITTING
 from climbopt.cli_studies import STUDIES
 from climbopt.errors import ClimboptError, InputError
 from climbopt.streams import (
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from climbopt.backends import Options, OptionValue
-    from climbopt.fitting import Fit, Score
-    from climbopt.fitting.diagnosis import Diagnosis
     from climbopt.optimum import Effort, Rigor
-    from climbopt.pilots import PilotRuns
     from climbopt.problem import AllocationProblem
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -65,127 +61,8 @@ def main() -> None:
         sys.exit(130)
 
 
-@app.command()
-def fit(
-    pilots: Annotated[Path, typer.Argument(metavar="PILOTS", help="Tidy CSV or Parquet: run, tokens, language, "
-                                                                   "ratio, loss; optional seed, params.")],
-    law: Annotated[str, typer.Option(help="Loss law, or auto to choose by cross-validation.")] = "power",
-    interaction: Annotated[str | None, typer.Option(help="Interaction, or auto. By default gated, or with another "
-                                                         "law the first that it takes.")] = None,
-    losses: Annotated[Path | None, typer.Option(metavar="LOSSES", help="Wide tables: PILOTS holds a column a source, "
-                                                                       "this one a column a target.")] = None,
-    tokens: Annotated[float | None, typer.Option(help="Of every run of wide tables.")] = None,
-    params: Annotated[float | None, typer.Option(help="Model size of every run of wide tables.")] = None,
-    index: Annotated[str, typer.Option(help="Column of wide tables that names the run.")] = "index",
-    ratio_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of ratio columns; * is the "
-                                                                       "language.")] = "*",
-    loss_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns.")] = "*",
-    name: Annotated[list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern "
-                                                                                    "names; may be repeated.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
-                                                help="Write the model.")] = None,
-    bootstrap: Annotated[int | None, typer.Option(metavar="N", help="Also refit to N draws of whole runs: bands, "
-                                                                    "transfer told from 0, missing runs.")] = None,
-    draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Where the draws go, and are taken up again; "
-                                                                          "by default beside the model.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Processes for the bootstrap.")] = 1,
-    json: JSON = None,
-) -> None:
-    """Fit a model to pilot runs."""
-    from dataclasses import replace
-
-    from climbopt.files import (
-        WideNames,
-        draws_beside,
-        pairs_beside,
-        parse_table,
-        read_bytes,
-        save_model,
-        sha256,
-        tidy,
-    )
-    from climbopt.fitting import candidates, choose_form
-    from climbopt.fitting import fit as fit_runs
-    from climbopt.pilots import PilotRuns
-    from climbopt.reports.json import fit_json
-    from climbopt.reports.text import print_fit
-    from climbopt.reports.uncertainty import diagnosis_json, print_diagnosis
-
-    if draws is not None and bootstrap is None:
-        raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
-    if bootstrap is not None and output is not None:
-        draws = draws or draws_beside(output)
-    inputs = [pilots] if losses is None else [pilots, losses]
-    check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
-    names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
-    content = read_bytes(pilots)
-    table = parse_table(content, pilots)
-    if losses is not None:
-        if tokens is None:
-            raise InputError("wide tables do not say how many tokens a run had; add --tokens")
-        table = tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
-    elif tokens is not None or params is not None or names != WideNames():
-        raise InputError("--tokens, --params, --index and the names of columns are for wide tables; add --losses")
-    runs = PilotRuns.from_frame(table)
-    if runs.n_rescaled:
-        print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
-    forms = candidates(law, interaction, sized=runs.params is not None)
-    chosen_law, chosen = forms[0]
-    scores: tuple[Score, ...] = ()
-    if "auto" in (law, interaction):
-        with progress("cross-validation") as told:
-            (chosen_law, chosen), scores = choose_form(runs, forms, progress=told)
-    with progress("fit") as told:
-        fitted = fit_runs(runs, chosen_law, chosen, progress=told)
-    provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat(),
-                  "command": _command()}
-    provenance |= {} if draws is None else {"draws": draws.name}
-    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
-    if output is not None:
-        save_model(fitted.model, output)
-    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, draws, seed, jobs, provenance["sha256"])
-
-    def show(to: Console) -> None:
-        print_fit(fitted, scores, to)
-        if found is not None:
-            print_diagnosis(found, to)
-
-    report(json, fit_json(fitted, scores) | ({} if found is None else diagnosis_json(found)), show)
-
-
-def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, path: Path | None, seed: int, jobs: int, digest: str
-               ) -> Diagnosis:
-    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if one is named."""
-    from climbopt.files import DrawFile
-    from climbopt.fitting import bootstrap
-    from climbopt.fitting.diagnosis import diagnose
-
-    kept = None if path is None else DrawFile(path, fitted.model, {"sha256": digest, "seed": seed})
-    with progress("bootstrap") as told:
-        draws = bootstrap(fitted, n, seed=seed, jobs=jobs, known=None if kept is None else kept.known,
-                          keep=None if kept is None else kept.keep, progress=told)
-    with progress("folds") as told:
-        return diagnose(runs, fitted, draws, progress=told)
-
-
-@app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
-    mixtures: Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.csv",
-                                                help="Write the rows with a column predicted; also .parquet.")] = None,
-) -> None:
-    """Predict the losses of mixtures."""
-    from climbopt.files import files_of, load_model, read_table, write_table
-    from climbopt.prediction import predict_table
-    from climbopt.reports.text import print_prediction
-
-    check_places([*files_of(model), mixtures], None, output)
-    table, errors = predict_table(load_model(model), read_table(mixtures))
-    if output is not None:
-        write_table(output, table)
-    print_prediction(table, errors, console(), listed=output is None)
+for command in FITTING:
+    app.command()(command)
 
 
 @app.command()
@@ -385,14 +262,6 @@ def backends() -> None:
     print_backends(console())
 
 
-def _named_column(text: str) -> tuple[str, str]:
-    """Return the column and the language that COLUMN=LANGUAGE stands for."""
-    column, equals, language = text.rpartition("=")
-    if not equals or not column or not language:
-        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
-    return column, language
-
-
 def _names(text: str) -> list[str]:
     """Return the names in a list with commas between them."""
     return [name for name in (part.strip() for part in text.split(",")) if name]
@@ -436,8 +305,3 @@ def _option_value(text: str) -> OptionValue:
         except ValueError:
             continue
     return text
-
-
-def _command() -> str:
-    """Return the command line as typed, with its program's name alone."""
-    return shlex.join(["climbopt", *sys.argv[1:]])

@@ -110,10 +110,8 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
         found = _enclosed(form, x, effort, progress)
     except NoRelaxationError as error:
         return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
-    better = _better(form, x, found)
     return replace(result, certificate=_bounded(certificate, found, effort),
-                   better=None if better is None or result.procedure != "joint" else
-                   dict(zip(result.problem.model.sources, map(float, better), strict=True)))
+                   better=_better(form, x, found) if result.procedure == "joint" else None)
 
 
 def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:
@@ -139,12 +137,12 @@ def _proved(form: StandardForm, x: Array) -> Enclosure:
     return Enclosure(proof.lower, upper, x, BALL, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
 
 
-def _better(form: StandardForm, x: Array, found: Enclosure) -> Array | None:
-    """Return the ratios of a better feasible mixture, if one was found."""
+def _better(form: StandardForm, x: Array, found: Enclosure) -> dict[str, float] | None:
+    """Return the ratios, by source, of a better feasible mixture, if one was found."""
     value = form.functions.at(x).value
     if found.x is None or not found.upper < value - BETTER * max(1.0, abs(value)):
         return None
-    return np.asarray(found.x[: form.n_ratios])
+    return dict(zip(form.variables, found.x[: form.n_ratios].tolist(), strict=False))  # ratios come first
 
 
 def _bounded(certificate: Certificate, found: Enclosure, effort: Effort) -> Certificate:
@@ -157,8 +155,6 @@ def _bounded(certificate: Certificate, found: Enclosure, effort: Effort) -> Cert
     relative = gap / abs(upper) if gap is not None and upper else None
     reached = relative is not None and relative <= effort.gap
     verdict = Verdict.GLOBAL if reached and certificate.verdict is not Verdict.INFEASIBLE else certificate.verdict
-    if verdict is Verdict.GLOBAL and not reached:
-        verdict = Verdict.STRICT_LOCAL_MINIMUM
     return replace(
         certificate, verdict=verdict, passed=certificate.passed and reached, upper_bound=upper,
         lower_bound=lower if np.isfinite(lower) else None, gap=gap, relative_gap=relative,
@@ -170,11 +166,11 @@ def _with_regret(result: Result, problem: AllocationProblem, ratios: Array, effo
                  ) -> Result:
     """Return the result with its excess over the joint optimum, enclosed."""
     form = joint_form(problem)
+    x = form.complete(ratios)
     try:
-        found = _enclosed(form, form.complete(ratios), effort, progress)
+        found = _enclosed(form, x, effort, progress)
     except NoRelaxationError:
         return result
-    value = form.functions.at(form.complete(ratios)).value
-    better = _better(form, form.complete(ratios), found)
+    value = form.functions.at(x).value
     return replace(result, regret=Regret(max(0.0, value - found.upper), value - found.lower),
-                   better=None if better is None else dict(zip(problem.model.sources, map(float, better), strict=True)))
+                   better=_better(form, x, found))

@@ -11,6 +11,7 @@ from conftest import PROBLEMS, random_model
 
 from climbopt import InputError, load_model, load_pilots, load_problem, save_model, shipped_problems
 from climbopt.files import find_problem, load_ratios
+from climbopt.files.records import load_record
 from climbopt.testing import family_model
 
 MODEL = """
@@ -279,7 +280,8 @@ def test_ratios(tmp_path):
 def test_what_is_nested_too_deeply_is_refused(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
-    for read, name in ((load_ratios, "deep.json"), (load_problem, "deep.toml"), (load_model, "deep.toml")):
+    for read, name in ((load_ratios, "deep.json"), (load_record, "deep.json"), (load_problem, "deep.toml"),
+                       (load_model, "deep.toml")):
         with pytest.raises(InputError, match=f"{name} is nested too deeply"):
             read(tmp_path / name)
 

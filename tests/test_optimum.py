@@ -13,7 +13,7 @@ from climbopt.laws import LAWS
 from climbopt.model import MixtureModel
 from climbopt.optimum import Effort, certify_globally
 from climbopt.symbols import Parameter, r_i, r_j
-from climbopt.testing import family_problem
+from climbopt.testing import degenerate_problems, family_problem
 
 
 def simplex_grid(m, steps):
@@ -110,3 +110,13 @@ def test_bad_effort():
     for wrong in ({"gap": 0.0}, {"time_limit": float("nan")}, {"rigor": "exact"}, {"jobs": 0}):
         with pytest.raises(InputError):
             Effort(**wrong)
+
+
+def test_a_tighter_gap_than_was_reached_claims_no_other_kind_of_optimum():
+    """Every mixture of the flat problem is as good: its bound stays true, and it is no strict local minimum."""
+    flat = next(one for one in degenerate_problems() if one.name == "flat")
+    local = solve(flat)
+    assert local.certificate.verdict is Verdict.GLOBAL
+    result = certify_globally(local, Effort(gap=1e-300))
+    assert result.certificate.verdict is Verdict.GLOBAL and result.certificate.gap >= 0
+    assert result.passed == (result.certificate.relative_gap <= 1e-300)

@@ -66,9 +66,8 @@ def test_raw_points_and_multipliers_agree(name, backend, step, solved):
     solution = load(backend).solve(form, Options(time_limit=60.0))
     assert solution.termination.settled, solution.raw_status
     np.testing.assert_allclose(solution.x, x, atol=1e-5, rtol=0)
-    bound = getattr(solution, "bound", None)
-    if bound is not None:
-        assert bound <= form.functions.at(x).value + 1e-9
+    if solution.bound is not None:
+        assert solution.bound <= form.functions.at(x).value + 1e-9
     if solution.multipliers is not None:
         counted = np.abs(multipliers) > 1e-6 * np.abs(multipliers).max()
         np.testing.assert_allclose(flat(solution.multipliers)[counted], multipliers[counted], rtol=1e-4)

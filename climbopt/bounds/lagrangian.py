@@ -212,8 +212,7 @@ class Lagrangian:
 
     def cumulative(self, x: Array) -> Array:
         """Return the ratios of history and run for x."""
-        functions = self.functions
-        return np.asarray(functions.offset + functions.scale * x[: functions.offset.size])
+        return self.functions.cumulative(x)
 
     def own(self, ratios: Array) -> Array:
         """Return each target's own ratio; 0 where it is no source."""

@@ -44,8 +44,37 @@ class Convex(Protocol):
         ...
 
 
+class WithoutRows:
+    """What convex functions on boxes share: they have no rows, and are convex by construction."""
+
+    @property
+    def n_rows(self) -> int:
+        """No rows."""
+        return 0
+
+    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
+        """Return True: it is convex on the box that it was made for."""
+        return True
+
+
+class WithoutRowsAt:
+    """What their evaluations share."""
+
+    x: Array
+
+    @property
+    def rows(self) -> Array:
+        """No rows."""
+        return np.zeros(0)
+
+    @property
+    def jacobian(self) -> Array:
+        """No rows."""
+        return np.zeros((0, self.x.size))
+
+
 @dataclass(frozen=True, eq=False)
-class Tilted:
+class Tilted(WithoutRows):
     """inner + direction'x.
 
     Parameters
@@ -57,22 +86,13 @@ class Tilted:
     inner: Convex
     direction: Array
 
-    @property
-    def n_rows(self) -> int:
-        """No rows."""
-        return 0
-
     def at(self, x: Array) -> TiltedAt:
         """Return the evaluation at x."""
         return TiltedAt(self.inner.at(x), np.asarray(x, dtype=float), self.direction)
 
-    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
-        """Return True."""
-        return True
-
 
 @dataclass(frozen=True, eq=False)
-class TiltedAt:
+class TiltedAt(WithoutRowsAt):
     """A tilted function at one x."""
 
     inner: ConvexAt
@@ -93,16 +113,6 @@ class TiltedAt:
     def gradient(self) -> Array:
         """Its gradient."""
         return self.inner.gradient + self.direction
-
-    @property
-    def rows(self) -> Array:
-        """No rows."""
-        return self.inner.rows
-
-    @property
-    def jacobian(self) -> Array:
-        """No rows."""
-        return self.inner.jacobian
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight times its Hessian."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from climbopt.bounds.envelopes import Envelopes, Separable, envelopes
 from climbopt.bounds.lagrangian import Box, Lagrangian
-from climbopt.bounds.oracle import ROUNDING
+from climbopt.bounds.oracle import ROUNDING, WithoutRows, WithoutRowsAt
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.templates import Array
 
@@ -24,7 +24,7 @@ OUTSIDE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Relaxation:
+class Relaxation(WithoutRows):
     """x_part'x + loss_part'L(falls Z) + (falls z_part)'Z + constant, convex on its box.
 
     Parameters
@@ -42,18 +42,10 @@ class Relaxation:
     separable: Separable
     gaps: Array
 
-    @property
-    def n_rows(self) -> int:
-        """No rows."""
-        return 0
-
     def at(self, x: Array) -> RelaxationAt:
         """Return the evaluation at x."""
         return RelaxationAt(self, np.asarray(x, dtype=float))
 
-    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
-        """Return True: it is convex on the box that it was made for."""
-        return True
 
 
 def relax(lagrangian: Lagrangian, box: Box, reference: Array) -> Relaxation:
@@ -108,7 +100,7 @@ def _gaps(lagrangian: Lagrangian, made: Envelopes, reference: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class RelaxationAt:
+class RelaxationAt(WithoutRowsAt):
     """A relaxation at one x."""
 
     functions: Relaxation
@@ -162,16 +154,6 @@ class RelaxationAt:
         gradient = lagrangian.x_part.copy()
         gradient[: self._rho.size] += lagrangian.functions.scale * (self._by_envelope @ self._envelope[1])
         return gradient
-
-    @property
-    def rows(self) -> Array:
-        """No rows."""
-        return np.zeros(0)
-
-    @property
-    def jacobian(self) -> Array:
-        """No rows."""
-        return np.zeros((0, self.x.size))
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight times its Hessian, (n, n)."""

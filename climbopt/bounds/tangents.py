@@ -22,14 +22,13 @@ import numpy as np
 
 from climbopt.bounds.curvature import LeastHessian, Slopes, enclose_jacobian, least_hessian
 from climbopt.bounds.lagrangian import CAUTION, Box, Lagrangian, largest_sums
-from climbopt.bounds.oracle import ROUNDING
+from climbopt.bounds.oracle import ROUNDING, WithoutRows, WithoutRowsAt
 from climbopt.intervals import Interval
-from climbopt.polytope import Polytope
 from climbopt.templates import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Tangents:
+class Tangents(WithoutRows):
     """x_part'x + on_z'(z - point) + weights'(z - point)^2 / 2 + shift'(x - lower)(x - upper) / 2 + constant.
 
     Parameters
@@ -52,18 +51,9 @@ class Tangents:
     shift: Array
     least: LeastHessian
 
-    @property
-    def n_rows(self) -> int:
-        """No rows."""
-        return 0
-
     def at(self, x: Array) -> TangentsAt:
         """Return the evaluation at x."""
         return TangentsAt(self, np.asarray(x, dtype=float))
-
-    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
-        """Return True: it is convex on the box that it was made for."""
-        return True
 
     def error(self, x: Array) -> Array:
         """Return what the shift takes away at a point, by variable, (n,)."""
@@ -71,7 +61,7 @@ class Tangents:
 
 
 @dataclass(frozen=True, eq=False)
-class TangentsAt:
+class TangentsAt(WithoutRowsAt):
     """The function of tangents at one x."""
 
     functions: Tangents
@@ -117,16 +107,6 @@ class TangentsAt:
         gradient: Array = tangents.lagrangian.x_part + tangents.shift * (self.x - middle)
         gradient[: self._rho.size] += tangents.lagrangian.functions.scale * (self._by_z @ self._z[1])
         return gradient
-
-    @property
-    def rows(self) -> Array:
-        """No rows."""
-        return np.zeros(0)
-
-    @property
-    def jacobian(self) -> Array:
-        """No rows."""
-        return np.zeros((0, self.x.size))
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight times its Hessian, (n, n)."""

@@ -12,11 +12,10 @@ import sympy as sp
 
 from climbopt.errors import InputError, unknown_name
 from climbopt.frozen import FrozenMap
+from climbopt.pilots import RATIO_SUM_TOLERANCE
 from climbopt.templates import Array
 
 INFINITY = math.inf
-SUM_TOLERANCE = 0.005
-"""A reference whose ratios sum to 1 within this is rescaled."""
 
 Reference = str | Mapping[str, float]
 """A mixture to compare with: "uniform", "natural" (by supply), or ratios by source."""
@@ -68,19 +67,22 @@ class Setting:
                 return np.full(len(self.sources), 1.0 / len(self.sources))
             if reference != "natural":
                 raise unknown_name(f"reference of {of}", reference, ("uniform", "natural"))
-            missing = [name for name in self.sources if not self.supply.get(name)]
-            if missing:
-                raise InputError(f"the reference 'natural' of {of} needs the supply of {', '.join(missing)}; add it "
-                                 "to [supply]")
-            given = dict(self.supply)
+            ratios = self.supplies(f"the reference 'natural' of {of}")
         else:
-            given = dict(reference)
-            self.check_sources(given, f"the reference of {of}")
-            if not all(0 <= ratio <= 1 for ratio in given.values()) or abs(sum(given.values()) - 1) > SUM_TOLERANCE:
-                raise InputError(f"the reference of {of} sums to {sum(given.values()):.6g}; ratios in [0, 1] that sum "
-                                 "to 1 are wanted (a language left out has 0)")
-        ratios = np.array([float(given.get(name, 0.0)) for name in self.sources])
+            self.check_sources(reference, f"the reference of {of}")
+            total = sum(reference.values())
+            if not all(0 <= ratio <= 1 for ratio in reference.values()) or abs(total - 1) > RATIO_SUM_TOLERANCE:
+                raise InputError(f"the reference of {of} sums to {total:.6g}; ratios in [0, 1] that sum to 1 are "
+                                 "wanted (a language left out has 0)")
+            ratios = np.array([float(reference.get(name, 0.0)) for name in self.sources])
         return np.asarray(ratios / ratios.sum())
+
+    def supplies(self, of: str) -> Array:
+        """Return the tokens there are of every source, (S,); `of` says who cannot do without."""
+        missing = [name for name in self.sources if not self.supply.get(name)]
+        if missing:
+            raise InputError(f"{of} needs the supply of {', '.join(missing)}; add it to [supply]")
+        return np.array([self.supply[name] for name in self.sources], dtype=float)
 
     def reference_losses(self, reference: Reference, of: str) -> Array:
         """Return the losses of a reference mixture, (T,); refuses one outside the law's domain."""

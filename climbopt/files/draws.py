@@ -112,7 +112,7 @@ def _object(line: str, path: Path) -> dict[str, Any]:
     """Return the object that a line holds."""
     try:
         value = json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a line that is no JSON object: {line[:40]!r}; name another file, or remove it")

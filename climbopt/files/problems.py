@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -15,7 +14,7 @@ from climbopt.constraints import CONSTRAINTS
 from climbopt.errors import InputError, unknown_name
 from climbopt.files.models import load_model
 from climbopt.files.schema import checked, checked_value, read_toml
-from climbopt.files.text import is_special, read_text
+from climbopt.files.text import is_special, read_json
 from climbopt.objectives import OBJECTIVES
 from climbopt.pilots import RATIO_SUM_TOLERANCE
 from climbopt.problem import AllocationProblem
@@ -113,12 +112,7 @@ def is_problem(path: Path) -> bool:
 def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
     """Return ratios by language from a JSON object; their sum may be off by what rounding to a few digits does."""
     path = Path(path)
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is no JSON: {error}; write an object from language to ratio") from None
-    except RecursionError:
-        raise InputError(f"{path} is nested too deeply to be read; write an object from language to ratio") from None
+    content = read_json(path, "write an object from language to ratio")
     ratios = checked_value(dict[str, float], content, f"the content of {path.name}")
     bad = [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]
     if bad:

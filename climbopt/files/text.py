@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from climbopt.errors import InputError
 
@@ -100,6 +102,16 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Return what a JSON file holds, or say why there is none and what to give."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is no JSON: {error}; {remedy}") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply to be read; {remedy}") from None
 
 
 def read_text(path: Path) -> str:

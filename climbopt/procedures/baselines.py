@@ -84,10 +84,7 @@ def isolated(problem: AllocationProblem, backend: str | None, options: Options) 
 
 def _supply(problem: AllocationProblem, baseline: str) -> Array:
     """Return the supply of every source; a baseline cannot do without."""
-    missing = [name for name in problem.model.sources if not problem.supply.get(name)]
-    if missing:
-        raise InputError(f"the baseline '{baseline}' needs the supply of {', '.join(missing)}; add it to [supply]")
-    return np.array([problem.supply[name] for name in problem.model.sources], dtype=float)
+    return problem.setting.supplies(f"the baseline '{baseline}'")
 
 
 def _closed(problem: AllocationProblem, ratios: Array) -> Answer:

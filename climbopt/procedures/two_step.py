@@ -196,7 +196,9 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
 
 def _slack_rows(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
                 ) -> tuple[SlackRow, ...]:
-    """Return the targets whose z is above their share, each with the reason."""
+    """Return the targets whose z is above their share, each with the reason; none where no magnitude was reached."""
+    if x[-1] <= 0:
+        return ()
     targets = counted_targets(problem)
     excess = form.functions.at(x).rows[: len(targets)] / (x[-1] * direction)
     return tuple(SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))

@@ -100,6 +100,14 @@ class Layout:
         gap = csr_array((part.shape[0], len(self.excesses)))
         return csr_array(hstack([part[:, :n], gap, part[:, n:]]))
 
+    def wide(self, given: Affine) -> Affine:
+        """Return functions of (ratios, auxiliaries) and of the first targets as functions of x and of all targets."""
+
+        def padded(part: csr_array) -> csr_array:
+            return csr_array(hstack([part, csr_array((part.shape[0], len(self.targets) - part.shape[1]))]))
+
+        return Affine(self.widened(given.x_part), padded(given.z_part), padded(given.loss_part), given.constant)
+
     def rows(self, rows: Sequence[ExpressionRow]) -> Rows:
         """Return the user's nonlinear rows: what is affine in them apart from what is not."""
         n, n_targets = len(self.variables), len(self.targets)
@@ -184,9 +192,7 @@ def mixture_form(
     x_part = layout.widened(csr_array(objective.x_part[None, :])).toarray()[0]
     rows = Rows(Affine.build(n, n_targets, 0), np.zeros(0), np.zeros(0), (), {})
     if constraints is not None and limits is not None:
-        wide = Affine(layout.widened(constraints.x_part), _wider(constraints.z_part, later),
-                      _wider(constraints.loss_part, later), constraints.constant)
-        rows = Rows(wide, *limits, tuple(sides), {})
+        rows = Rows(layout.wide(constraints), *limits, tuple(sides), {})
     rows = rows.and_also(layout.rows(own)) if own else rows
     functions = MixtureFunctions(
         problem.model.select(layout.targets).at(problem.total_budget, problem.params),
@@ -208,14 +214,9 @@ def mixture_form(
             x[n - extra:] = best(functions, x)
         return x
 
-    free = np.full(extra, np.inf)
     return StandardForm(
-        variables=layout.variables,
-        polytope=Polytope(
-            np.append(part.polytope.x_lower, -free), np.append(part.polytope.x_upper, free),
-            csr_array(np.hstack([part.polytope.dense, np.zeros((len(part.row_sides), extra))])),
-            part.polytope.a_lower, part.polytope.a_upper),
-        functions=functions, c_lower=rows.lower, c_upper=rows.upper,
+        variables=layout.variables, polytope=_with_free(part.polytope, extra), functions=functions,
+        c_lower=rows.lower, c_upper=rows.upper,
         lower_sides=(*part.lower_sides, *map(Side, auxiliaries)),
         upper_sides=(*part.upper_sides, *map(Side, auxiliaries)),
         row_sides=part.row_sides, c_sides=rows.sides, n_ratios=n_ratios,
@@ -223,9 +224,12 @@ def mixture_form(
         start=np.append(start, np.zeros(extra)), complete=complete)
 
 
-def _wider(part: csr_array, columns: int) -> csr_array:
-    """Return a matrix with columns of zeros added."""
-    return csr_array(hstack([part, csr_array((part.shape[0], columns))]))
+def _with_free(polytope: Polytope, extra: int) -> Polytope:
+    """Return a polytope with unbounded variables added that stand in no row."""
+    free = np.full(extra, np.inf)
+    return Polytope(np.append(polytope.x_lower, -free), np.append(polytope.x_upper, free),
+                    csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.a_lower), extra))])),
+                    polytope.a_lower, polytope.a_upper)
 
 
 def _domain_rows(layout: Layout, domain: Indices, problem: AllocationProblem) -> Rows:
@@ -246,13 +250,13 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
     n = functions.offset.size
 
     def least(x: Array) -> float:
-        return float(functions.response.z(functions.offset + functions.scale * x[:n]).min())
+        return float(functions.response.z(functions.cumulative(x)).min())
 
     x, best = start, least(start)
     for _ in range(START_ROUNDS):
         if best > 0:
             return x
-        z, jacobian = functions.response.z_and_jacobian(functions.offset + functions.scale * x[:n])
+        z, jacobian = functions.response.z_and_jacobian(functions.cumulative(x))
         slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x
         for length in (0.999, 0.5, 0.25, 0.1):  # short of the vertex itself, which lies on bounds

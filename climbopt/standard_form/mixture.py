@@ -54,15 +54,17 @@ class MixtureFunctions:
         """Number of entries of c."""
         return len(self.constraints.constant)
 
+    def cumulative(self, x: Array) -> Array:
+        """Return the ratios of history and run together, (S,), for variables (n,)."""
+        return np.asarray(self.offset + self.scale * x[: self.offset.size])
+
     def at(self, x: Array) -> MixtureEvaluation:
         """Return the evaluation at x."""
         return MixtureEvaluation(self, np.asarray(x, dtype=float))
 
     def proofs(self, polytope: Polytope) -> Proofs:
         """Return what can be proved of the model over the box of a polytope."""
-        ratios = self.offset.size
-        return Proofs(self.response, self.offset + self.scale * polytope.x_lower[:ratios],
-                      self.offset + self.scale * polytope.x_upper[:ratios])
+        return Proofs(self.response, self.cumulative(polytope.x_lower), self.cumulative(polytope.x_upper))
 
     @property
     def reads_losses(self) -> bool:
@@ -120,8 +122,7 @@ class MixtureEvaluation:
     @cached_property
     def cumulative(self) -> Array:
         """Ratios of history and run together, (S,)."""
-        functions = self.functions
-        return np.asarray(functions.offset + functions.scale * self.x[: functions.offset.size])
+        return self.functions.cumulative(self.x)
 
     @cached_property
     def z(self) -> Array:

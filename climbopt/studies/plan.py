@@ -189,12 +189,16 @@ def climb_design(n: int, budgets: Sequence[float], floor: float = 0.0, params: f
     every mixture r to floor + (1 - n floor) r.
     """
     ends = sorted(set(map(float, budgets)))
-    turns = [share * np.eye(n)[i] + (1 - share) / max(n - 1, 1) * (1 - np.eye(n)[i])
-             for share in SHARES for i in range(n)]
     rows = [(row, budget) for budget in ends for row in np.eye(n)]
-    rows += [(row, budget) for budget in ends[-2:] for row in turns]
+    rows += [(row, budget) for budget in ends[-2:] for row in _in_turn(n)]
     ratios = floor + (1 - n * floor) * np.array([row for row, _ in rows])
     return Runs(ratios, np.array([budget for _, budget in rows]), params)
+
+
+def _in_turn(n: int) -> list[Array]:
+    """Return each language at each of `SHARES`, the others sharing the rest."""
+    return [share * np.eye(n)[i] + (1 - share) / max(n - 1, 1) * (1 - np.eye(n)[i])
+            for share in SHARES for i in range(n)]
 
 
 def _checked(languages: Sequence[str], budgets: Sequence[float], n_runs: int | None, floor: float,
@@ -229,10 +233,9 @@ def _candidates(lower: Array, budgets: Sequence[float], rng: np.random.Generator
         pairs = [pairs[k] for k in rng.choice(len(pairs), MOST_PAIRS * (MOST_PAIRS - 1) // 2, replace=False)]
     eye = np.eye(n)
     edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
-    turns = [share * eye[i] + (1 - share) / (n - 1) * (1 - eye[i]) for share in SHARES for i in range(n)]
     drawn = np.vstack([mixtures(np.zeros(n), np.ones(n), N_DRAWN, rng, concentration=one) for one in (1.0, SPARSE)])
     drawn[drawn < min(LEAST, 0.5 / n)] = 0.0
-    inside = np.vstack([eye, *edges, *turns, np.full((1, n), 1 / n), drawn / drawn.sum(axis=1, keepdims=True)])
+    inside = np.vstack([eye, *edges, *_in_turn(n), np.full((1, n), 1 / n), drawn / drawn.sum(axis=1, keepdims=True)])
     tokens = np.array(sorted(set(map(float, budgets))))
     return Runs(np.repeat(lower + spare * inside, tokens.size, axis=0), np.tile(tokens, len(inside)), params)
 

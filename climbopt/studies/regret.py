@@ -27,7 +27,6 @@ from climbopt.certificate import repair
 from climbopt.errors import InputError
 from climbopt.model import MixtureModel, Response
 from climbopt.objectives import Weighted
-from climbopt.polytope import Polytope
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.scenarios import Scenarios
@@ -203,10 +202,9 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
         limits=(np.zeros(k), np.full(k, np.inf)),
         sides=[Side(f"excess[{draw}]", internal=True) for draw in chosen],
         auxiliaries=("quantile", *(f"excess[{draw}]" for draw in chosen)), best=best)
-    polytope = form.polytope
-    lower = polytope.x_lower.copy()
+    lower = form.polytope.x_lower.copy()
     lower[-k:] = 0.0
-    form = replace(form, polytope=Polytope(lower, polytope.x_upper, polytope.A, polytope.a_lower, polytope.a_upper))
+    form = replace(form, polytope=replace(form.polytope, x_lower=lower))
     x = form.complete(start)
     x[-k:] += 0.1 * max(float(np.ptp(x[-k:])), 1e-3)  # off their bounds
     return form.from_start(x)
