@@ -3,8 +3,8 @@
     x_part'x + z_part'z + loss_part'L + constant,    z_i = sum of C_i psi(t_i) + sum of C_ij gate(t_i) source(s_j)
 
 with t_i the target's own and s_j the source's cumulative ratio. Where a gate is one for all of a target's sources,
-which enter in proportion, and the ratios sum to a total, center_i gate(t_i) (total - t_i) is taken out of the sum, which
-is exact whatever the centers are, and leaves a sum over sources that hardly varies.
+which enter in proportion, and the ratios sum to a total, center_i gate(t_i) (total - t_i) is taken out of the sum:
+exact whatever the centers are, and what is left hardly varies.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ class Declared:
     def cumulative(self, x: Interval) -> Interval:
         """Return the cumulative ratios, (S,)."""
         n = self.offset.lower.size
-        return self.offset + self.scale * Interval(x.lower[:n], x.upper[:n])
+        scaled: Interval = self.scale * Interval(x.lower[:n], x.upper[:n])
+        moved: Interval = scaled + self.offset
+        return moved
 
     def on(self, lower: Array, upper: Array) -> Region:
         """Return what is enclosed on a box of x; a point where both ends are one."""
@@ -203,7 +205,8 @@ class Region:
                 on_own = on_own + product.gate.slope * self.sums(product)
             else:
                 on_own = on_own + as_column((product.coefficient * product.gate.slope * product.source.value).sum(1))
-        return total + on_own.broadcast_to(shape) * (1.0 - self.declared.others)
+        whole: Interval = total + on_own.broadcast_to(shape) * (1.0 - self.declared.others)
+        return whole
 
 
 def sums(rows: Interval, x: Interval, total: Interval | None) -> Interval:

@@ -63,7 +63,8 @@ class Ground:
         """z - p on the box, (T, 1), by the mean value theorem."""
         at, total = self._at, self.declared.total
         rest = None if total is None else total - at.rho.sum(0)
-        return at.z - self.point + sums(self.whole.jacobian, self.whole.rho - at.rho, rest)
+        away: Interval = at.z - self.point + sums(self.whole.jacobian, self.whole.rho - at.rho, rest)
+        return away
 
     @cached_property
     def law(self) -> tuple[Interval, Interval]:
@@ -184,8 +185,9 @@ class Curved:
         assert self.inverse is not None
         if room.upper < 0:
             return None
-        with np.errstate(all="ignore"):
-            far = np.sqrt(exact(self.inverse) * 2.0 * Interval.of(0.0, room.upper)).upper
+        if not np.isfinite(room.upper):
+            return box
+        far = np.sqrt(exact(self.inverse) * 2.0 * Interval.of(0.0, room.upper)).upper
         n, lower, upper = far.size, box.lower.copy(), box.upper.copy()
         lower[:n] = np.maximum(lower[:n], (exact(x[:n]) - far).lower)
         upper[:n] = np.minimum(upper[:n], (exact(x[:n]) + far).upper)
@@ -212,7 +214,8 @@ def _of_terms(region: Region, u: Interval) -> Interval:
         end[model.own_sources] = given[model.own_targets]
     crossed = Interval(*half) + Interval(half[0].T, half[1].T)
     diagonal = own + on_source
-    return crossed + Interval(np.diag(diagonal.lower), np.diag(diagonal.upper))
+    whole: Interval = crossed + Interval(np.diag(diagonal.lower), np.diag(diagonal.upper))
+    return whole
 
 
 def _of_squares(jacobian: Interval, weights: Array, s: Array) -> Interval:
@@ -232,7 +235,8 @@ def _of_squares(jacobian: Interval, weights: Array, s: Array) -> Interval:
     squares = exact(center[:, :, None]) * center[:, None, :]
     certainly = (squares * Interval(kept.lower[:, :, None], kept.upper[:, :, None])).sum(0)
     taken = (lost * as_column((exact(radius) * s).sum(1)) * radius).sum(0) / s
-    return certainly - Interval(np.diag(taken.lower), np.diag(taken.upper))
+    least: Interval = certainly - Interval(np.diag(taken.lower), np.diag(taken.upper))
+    return least
 
 
 def _below(matrix: Interval, s: Array) -> Array:

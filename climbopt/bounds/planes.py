@@ -37,8 +37,8 @@ def in_domain(declared: Declared, q: Array) -> bool:
 def by_envelopes(declared: Declared, box: Box, x: Array, q: Array, reference: Array) -> Plane | None:
     """Return a plane below the Lagrangian on a box, or None.
 
-    Laws are touched at q, (T,), and the envelopes of terms at x, (n,), in the box; of McCormick's planes those are taken
-    that are higher at the reference, (n,). Any will do.
+    Laws are touched at q, (T,), and the envelopes of terms at x, (n,), in the box; of McCormick's planes the one is
+    taken that is higher at the reference, (n,). Any will do.
     """
     q, weights = q[:, None], declared.loss_part
     if not in_domain(declared, q):

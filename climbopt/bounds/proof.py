@@ -12,6 +12,7 @@ import heapq
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -23,7 +24,7 @@ from climbopt.bounds.ground import Curved, Ground
 from climbopt.bounds.lagrangian import Box, Lagrangian, lagrangian
 from climbopt.bounds.node import Node
 from climbopt.bounds.oracle import Minimum, boxed, minimise
-from climbopt.bounds.planes import Plane, by_envelopes
+from climbopt.bounds.planes import Plane, below_terms, by_envelopes
 from climbopt.bounds.relaxation import inside_domain, relax
 from climbopt.bounds.tangents import Tangents
 from climbopt.intervals import Interval
@@ -123,20 +124,19 @@ def by_rows(box: Box, polytope: Polytope) -> Box | None:
     return box
 
 
-def with_rows(plane: Plane, polytope: Polytope, minimum: Minimum) -> Plane:
+def with_rows(plane: Plane, polytope: Polytope, rows: Array, reduced: Array) -> Plane:
     """Return the plane plus rows'(A x - limits), which is not above it on the polytope; any multipliers will do.
 
-    Those of a float minimum, and of the equations what brings the slopes nearest to the reduced ones there: functions
-    that agree where equations hold may slope differently across them.
+    Those of the equations are made such that the slopes come nearest to `reduced`, (n,): functions that agree where
+    equations hold may slope differently across them.
     """
-    rows, on = minimum.rows.copy(), polytope.equation
-    left = minimum.reduced - middle(plane.slopes) - polytope.dense.T @ rows
+    rows, on = rows.copy(), polytope.equation
+    left = reduced - middle(plane.slopes) - polytope.dense.T @ rows
     rows[on] += np.linalg.lstsq(polytope.dense[on].T, left, rcond=None)[0]
     limits = np.where(rows > 0, polytope.a_upper, polytope.a_lower)
     used = (rows != 0) & np.isfinite(rows) & np.isfinite(limits)
-    on, A = exact(rows[used]), exact(polytope.dense[used])
-    slopes = plane.slopes + (A * rows[used][:, None]).sum(0)
-    return Plane(slopes, plane.constant - (on * limits[used]).sum(0))
+    slopes = plane.slopes + (exact(polytope.dense[used]) * rows[used][:, None]).sum(0)
+    return Plane(slopes, plane.constant - (exact(rows[used]) * limits[used]).sum(0))
 
 
 def least(plane: Plane, box: Box) -> float:
@@ -165,7 +165,7 @@ class _Search:
         return min(self.target, self.stuck, self.open[0][0] if self.open else np.inf)
 
     def run(self) -> str:
-        """Examine boxes, the one with the least bound first, until none is left or time is up; return why it stopped."""
+        """Examine boxes, that with the least bound first, until none is left or time is up; return why it stopped."""
         polytope = self.made.polytope
         self._wait(Node(Box(polytope.x_lower, polytope.x_upper), self.x, -np.inf))
         try:
@@ -199,7 +199,7 @@ class _Search:
             if box is None:
                 return None
             node = Node(box, np.clip(node.x, box.lower, box.upper), node.lower, node.gains)
-            for step in (self._by_envelopes, self._by_curvature):
+            for step in (self._by_domain, self._by_envelopes, self._by_curvature):
                 found = step(node)
                 if found is None:
                     return None
@@ -210,9 +210,30 @@ class _Search:
 
     def _cut(self, node: Node, plane: Plane, minimum: Minimum, gains: Array | None) -> Node | None:
         """Return a box cut by a plane below the Lagrangian."""
-        plane = with_rows(plane, self.made.polytope, minimum)
+        plane = with_rows(plane, self.made.polytope, minimum.rows, minimum.reduced)
         box = cut(node.box, plane.slopes, self.target - plane.constant)
         return None if box is None else Node(box, minimum.x, max(node.lower, least(plane, node.box)), gains)
+
+    @cached_property
+    def _doubtful(self) -> list[int]:
+        """Targets whose law needs z above 0, where that is not proved everywhere."""
+        shown = self.made.functions.proofs(self.made.polytope).z_positive
+        return np.flatnonzero(~shown & (self.made.loss_part != 0)).tolist()
+
+    def _by_domain(self, node: Node) -> Node | None:
+        """Return a box cut by planes below -z, where laws are defined only at z > 0."""
+        box, rows = node.box, np.zeros(self.made.polytope.a_lower.size)
+        for i in self._doubtful:
+            u = np.zeros(self.declared.loss_part.lower.shape)
+            u[i] = -1.0
+            x = np.clip(node.x, box.lower, box.upper)
+            plane = with_rows(below_terms(self.declared, exact(u), box, x, x), self.made.polytope, rows,
+                              np.zeros(x.size))
+            found = cut(box, plane.slopes, -plane.constant)
+            if found is None:
+                return None
+            box = found
+        return replace(node, box=box, x=np.clip(node.x, box.lower, box.upper))
 
     def _by_envelopes(self, node: Node) -> Node | None:
         """Return a box cut by a plane below envelopes, and where laws are not defined by those above z."""
@@ -240,7 +261,7 @@ class _Search:
             return node
         x = np.clip(minimum.x, box.lower, box.upper)
         plane = curved.plane(x)
-        bound = least(with_rows(plane, self.made.polytope, minimum), box)
+        bound = least(with_rows(plane, self.made.polytope, minimum.rows, minimum.reduced), box)
         found = self._cut(node, plane, minimum, node.gains if bound <= node.lower else functions.error(x))
         near = None if found is None else curved.reach(x, self.target - exact(np.asarray(bound)), found.box)
         return None if found is None or near is None else replace(found, box=near)
