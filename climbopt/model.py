@@ -194,6 +194,8 @@ class Response:
     model : MixtureModel
     D, N : ndarray
         In the model's units; scalar, or of the shape of the leading axes of every `ratios` argument.
+    parameters : mapping of str to array, optional
+        Instead of the model's own, unchecked: for a fit, which tries thousands inside their bounds.
 
     Notes
     -----
@@ -203,6 +205,7 @@ class Response:
     model: MixtureModel
     D: Array
     N: Array
+    parameters: Mapping[str, Array] | None = None
 
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
@@ -256,14 +259,14 @@ class Response:
         curvature, = self._loss(self.model.templates.loss.curvatures, z)
         return curvature
 
-    def by_parameter(self, ratios: Array) -> dict[str, Array]:
+    def by_parameter(self, ratios: Array, z: Array | None = None) -> dict[str, Array]:
         """Return dL/d(parameter) by name: shape (..., T) per target, (..., T, S) per source or pair.
 
         A per-source value is that of target i by the parameter of source j; the caller sums over targets if
-        it means a total.
+        it means a total. `z` is that of the ratios, where the caller has it already.
         """
         model, templates = self.model, self.model.templates
-        z = self.z(ratios)
+        z = self.z(ratios) if z is None else z
         slope = self.losses_and_slopes(z)[1]
         result = dict(zip([p.name for p in templates.law.parameters],
                           self._loss(templates.loss.by_parameter, z), strict=True))
@@ -278,24 +281,28 @@ class Response:
             result[parameter.name] = slope[..., None] * by_pair
         return result
 
+    @property
+    def _values(self) -> Mapping[str, Array]:
+        return self.model.parameters if self.parameters is None else self.parameters
+
     @cached_property
     def loss_arguments(self) -> list[Array]:
         """D, N and the law's parameters, as its compiled functions take them after z of shape (..., T)."""
-        values = [self.model.parameters[p.name] for p in self.model.law.parameters]
+        values = [self._values[p.name] for p in self.model.law.parameters]
         return [self.D[..., None], self.N[..., None], *values]
 
     @cached_property
     def own_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `own` takes them after ratios of shape (..., T)."""
-        values = [self.model.parameters[p.name][self.model.own_source] if p.per == "source"
-                  else np.array(np.nan) if p.per == "pair" else self.model.parameters[p.name]
+        values = [self._values[p.name][self.model.own_source] if p.per == "source"
+                  else np.array(np.nan) if p.per == "pair" else self._values[p.name]
                   for p in self.model.interaction.parameters]
         return [self.D[..., None], self.N[..., None], *values]
 
     @cached_property
     def pair_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `pair` takes them after shapes (..., T, 1) and (..., 1, S)."""
-        values = [self.model.parameters[p.name][:, None] if p.per == "target" else self.model.parameters[p.name]
+        values = [self._values[p.name][:, None] if p.per == "target" else self._values[p.name]
                   for p in self.model.interaction.parameters]
         return [self.D[..., None, None], self.N[..., None, None], *values]
 

@@ -12,7 +12,6 @@ from conftest import PROBLEMS, random_model
 from climbopt.errors import InputError
 from climbopt.files import DrawFile, load_draws
 from climbopt.fitting import bands, bootstrap, fit, missing_runs, transfers, uncertainty
-from climbopt.fitting.refit import refit
 from climbopt.fitting.select import folds_of
 from climbopt.fitting.uncertainty import kinds_of
 from climbopt.interactions import INTERACTIONS
@@ -110,21 +109,6 @@ def test_what_is_refused(known):
 
 def test_kinds():
     assert kinds_of(np.array([[0.0, 0.3, 1.0]])).tolist() == [[2, 0, 1]]
-
-
-def test_refit_is_the_same_minimum(pilots):
-    """Against scipy's solver from the same point, on blocks whose runs count differently."""
-    fitted = fit(pilots, n_starts=1)
-    rng = np.random.default_rng(0)
-    for one in fitted.solved[:3]:
-        block, n = one.block, int((~one.block.rows.ceiling).sum())
-        times = np.append(rng.integers(1, 4, n), np.ones(len(block.rows.D) - n))
-        block = replace(block, rows=replace(block.rows, scale=block.rows.scale / np.sqrt(times)[:, None]))
-        x = refit(block, one.x)
-        assert (x >= block.lower).all()
-        other = block.solve(np.maximum(one.x, block.lower + 1e-3 * block.spread))
-        if not block.above_ceiling(x, 1.08)[1]:
-            assert 0.5 * np.sum(block.residuals(x)**2) <= other.cost * (1 + 1e-3)
 
 
 def same(first, second):

@@ -10,8 +10,10 @@ import numpy as np
 
 from climbopt.errors import InputError
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.least_squares import Block, Rows
+from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.interactions import INTERACTIONS, Interaction
 from climbopt.laws import LAWS, Law
 from climbopt.model import MixtureModel, Response
@@ -22,13 +24,6 @@ NOISE = 0.007
 """Standard deviation of a loss about the model, as a share of the target's median loss."""
 ZERO_SHOT_NOISE = 0.07
 """The same where the target has a ratio of 0: no published form predicts these rows as well as the others."""
-CEILING, CEILING_SPREAD = 1.05, 0.01
-"""A prediction above CEILING times a target's largest measured loss counts as a residual, on this scale."""
-HIGHEST = CEILING + 3 * CEILING_SPREAD
-"""Multiple of the largest measured loss above which a prediction gets a ceiling, and is reported if it stays."""
-CEILING_ROUNDS = 6
-RESTART = 1e-2
-"""Each round restarts this many prior spreads inside the bounds: on a bound the solver stalls."""
 START_OFFSETS = (0.0, -1.0, 1.0)
 """Starts: the targets' interaction parameters at this many prior spreads from their centers."""
 INTERIOR = 1.0
@@ -213,19 +208,10 @@ def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
 
 
 def _solve_block(block: Block, n_starts: int) -> Solved:
-    """Return the best of several starts; then ceilings are added wherever a prediction runs past them."""
-    best = min((block.solve(start) for start in _starts(block, n_starts)), key=lambda result: float(result.cost))
-    above: Mapping[str, float] = {}
-    if not block.form.interaction.vanishes_without_own_data:
-        for _ in range(CEILING_ROUNDS):
-            mixtures, above = block.above_ceiling(best.x, HIGHEST)
-            if not above:
-                break
-            block = block.with_ceilings(mixtures, CEILING, CEILING_SPREAD)
-            best = block.solve(np.maximum(best.x, block.lower + RESTART * block.spread))
-        else:
-            above = block.above_ceiling(best.x, HIGHEST)[1]
-    return Solved(block, best.x, best.jac, float(best.cost), above)
+    """Return the best of several starts, under the ceilings that it needs."""
+    best = min((minimum(block, start) for start in _starts(block, n_starts)), key=block.cost)
+    block, x, above = under_ceilings(block, best)
+    return Solved(block, x, block.jacobian(x), block.cost(x), above)
 
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
@@ -258,7 +244,7 @@ def _monolingual(block: Block, default: Array) -> Array:
         rows = Rows(np.ones((int(alone.sum()), 1)), block.rows.D[alone], block.rows.N[alone],
                     block.rows.losses[alone][:, [i]], block.rows.scale[alone][:, [i]], block.rows.ceiling[alone])
         single = Block(fit_form(block.form.law, INTERACTIONS["none"]), (target,), (target,), rows, block.smallest)
-        result[:, i] = single.solve(single.center).x
+        result[:, i] = minimum(single, single.center)
     return result.ravel()
 
 
