@@ -6,7 +6,7 @@ import shlex
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,12 +14,13 @@ from climbopt.errors import InputError
 from climbopt.streams import JSON, check_places, console, progress, report
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from climbopt.files import WideNames
     from climbopt.fitting import Fit, Score
     from climbopt.fitting.diagnosis import Diagnosis
-    from climbopt.pilots import PilotRuns
+    from climbopt.pilots import Missing, PilotRuns
 
 
 def fit(
@@ -38,6 +39,9 @@ def fit(
     loss_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns.")] = "*",
     name: Annotated[list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern "
                                                                                     "names; may be repeated.")] = None,
+    missing: Annotated[str, typer.Option(metavar="refuse|drop", help="What becomes of a table with missing losses: it "
+                                                                     "is refused, or they are left out and counted "
+                                                                     "(a run keeps its other losses).")] = "refuse",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
                                                 help="Write the model.")] = None,
     bootstrap: Annotated[int | None, typer.Option(metavar="N", help="Also refit to N draws of whole runs: bands, "
@@ -54,6 +58,7 @@ def fit(
     from climbopt.files import WideNames, draws_beside, pairs_beside, read_bytes, save_model, sha256
     from climbopt.fitting import candidates, choose_form
     from climbopt.fitting import fit as fit_runs
+    from climbopt.pilots import PilotRuns
     from climbopt.reports.json import fit_json
     from climbopt.reports.text import print_fit
     from climbopt.reports.uncertainty import diagnosis_json, print_diagnosis
@@ -66,9 +71,14 @@ def fit(
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
-    runs = _runs(content, pilots, losses, names, tokens, params)
+    table = _table(content, pilots, losses, names, tokens, params)
+    runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     if runs.n_rescaled:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
+    if runs.missing:
+        run, language = runs.missing[0]
+        print(f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'",
+              file=sys.stderr)
     forms = candidates(law, interaction, sized=runs.params is not None)
     chosen_law, chosen = forms[0]
     scores: tuple[Score, ...] = ()
@@ -93,20 +103,19 @@ def fit(
     report(json, fit_json(fitted, scores) | ({} if found is None else diagnosis_json(found)), show)
 
 
-def _runs(content: bytes, pilots: Path, losses: Path | None, names: WideNames, tokens: float | None,
-          params: float | None) -> PilotRuns:
-    """Return the pilot runs of a tidy table, or of two wide ones."""
+def _table(content: bytes, pilots: Path, losses: Path | None, names: WideNames, tokens: float | None,
+           params: float | None) -> pd.DataFrame:
+    """Return a tidy table, or two wide ones as one."""
     from climbopt.files import WideNames, parse_table, read_bytes, tidy
-    from climbopt.pilots import PilotRuns
 
     table = parse_table(content, pilots)
     if losses is not None:
         if tokens is None:
             raise InputError("wide tables do not say how many tokens a run had; add --tokens")
-        table = tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
-    elif tokens is not None or params is not None or names != WideNames():
+        return tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
+    if tokens is not None or params is not None or names != WideNames():
         raise InputError("--tokens, --params, --index and the names of columns are for wide tables; add --losses")
-    return PilotRuns.from_frame(table)
+    return table
 
 
 def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, path: Path | None, seed: int, jobs: int, digest: str

@@ -8,7 +8,7 @@ from conftest import law_for, random_model
 from test_templates import own_interaction
 
 from climbopt import InputError, MixtureModel, PilotRuns, cross_validate, fit
-from climbopt.fitting import candidates, choose_form, estimate
+from climbopt.fitting import bands, bootstrap, candidates, choose_form, estimate, uncertainty
 from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import _blocks, _rows
@@ -174,6 +174,25 @@ def test_predictions_that_stay_above_the_ceiling_are_reported(monkeypatch):
 def test_what_is_left_out_is_said(pilots):
     fitted = fit(pilots, interaction=INTERACTIONS["none"])
     assert fitted.left_out.startswith("120 losses at a ratio of 0 were left out") and fitted.n_losses == 258
+
+
+def test_missing_losses_change_nothing_but_their_own_target(pilots):
+    """A run that lacks one target's loss still counts for the others; that target is fitted as without the run."""
+    losses = pilots.losses.copy()
+    losses[[3, 40, 50], 0] = np.nan
+    gaps = replace(pilots, losses=losses)
+    fitted, whole = (fit(runs, interaction=INTERACTIONS["linear"], n_starts=1) for runs in (gaps, pilots))
+    without = fit(pilots.select(~np.isin(np.arange(63), [3, 40, 50])), interaction=INTERACTIONS["linear"], n_starts=1)
+    assert fitted.n_losses == 378 - 3 and fitted.n_runs == 63
+    assert [one.cost for one in fitted.solved[1:]] == [one.cost for one in whole.solved[1:]]
+    assert fitted.solved[0].cost == pytest.approx(without.solved[0].cost, rel=1e-6)
+    assert fitted.errors["en"].mae == pytest.approx(without.errors["en"].mae, rel=1e-3)
+    assert np.isfinite([fitted.overall.mae, fitted.overall.r2, fitted.overall.zero_shot_mae]).all()
+    _, (score, ) = cross_validate(gaps, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
+    assert np.isfinite([score.mae, score.spearman, score.zero_shot_mae, score.by_scale]).all()
+    found = uncertainty(gaps, fitted)
+    assert np.isfinite(found.noise).all()
+    assert np.isfinite(bands(gaps, found, folds=2).widths).all() and len(bootstrap(fitted, 2)) == 2
 
 
 def test_what_the_runs_do_not_show_is_named():

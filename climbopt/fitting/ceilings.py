@@ -101,5 +101,5 @@ def at_budgets(block: Block, mixtures: Array) -> Mixtures:
 
 def _worst_losses(block: Block) -> Array:
     """Return each target's largest measured loss, (T,)."""
-    worst: Array = block.rows.losses[~block.rows.ceiling].max(axis=0)
+    worst: Array = np.nanmax(block.rows.losses[~block.rows.ceiling], axis=0)
     return worst

@@ -78,6 +78,8 @@ class Fit:
         Over all targets.
     at_bound, unidentified : tuple of str
         Coordinates of the fit, as name[language] or name[target, source].
+    n_missing : int
+        Losses that the table left out and another run of the language has.
     left_out : str or None
         Which measured losses were not used, and why.
     above_ceiling : mapping of str to float
@@ -98,6 +100,7 @@ class Fit:
     overall: Errors
     at_bound: tuple[str, ...]
     unidentified: tuple[str, ...]
+    n_missing: int
     left_out: str | None
     above_ceiling: Mapping[str, float]
     cost: float
@@ -151,7 +154,7 @@ def fit(
     errors, overall = _errors(pilots, model, rows)
     return Fit(
         model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()),
-        errors=errors, overall=overall, left_out=left_out,
+        errors=errors, overall=overall, n_missing=len(pilots.missing), left_out=left_out,
         at_bound=tuple(name for one in solved for name in _at_bound(one)),
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
         above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
@@ -171,16 +174,16 @@ def _params_unit(pilots: PilotRuns) -> float:
 
 def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, str | None]:
     """Return the rows of all targets, and a sentence on what was left out."""
-    own = pilots.ratios_of(pilots.targets)
-    zero = own == 0
-    median = np.array([np.median(pilots.losses[~zero[:, i] if not zero[:, i].all() else slice(None), i])
-                       for i in range(len(pilots.targets))])
-    scale = np.where(zero, ZERO_SHOT_NOISE, NOISE) * median
+    zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
+    with_data = measured & ~zero
+    typical = np.where(with_data.any(axis=0), with_data, measured)
+    median = np.array([np.median(pilots.losses[typical[:, i], i]) for i in range(len(pilots.targets))])
+    scale = np.where(measured, np.where(zero, ZERO_SHOT_NOISE, NOISE) * median, np.inf)
     left_out = None
     if interaction.vanishes_without_own_data and law.needs_positive_z:
         scale[zero] = np.inf
-        if zero.any():
-            left_out = (f"{int(zero.sum())} losses at a ratio of 0 were left out: with interaction "
+        if (zero & measured).any():
+            left_out = (f"{int((zero & measured).sum())} losses at a ratio of 0 were left out: with interaction "
                         f"'{interaction.name}' z is 0 there, and the law is not defined")
     n_used = np.isfinite(scale).sum(axis=0)
     needed = len(law.parameters)
@@ -238,7 +241,7 @@ def _monolingual(block: Block, default: Array) -> Array:
         if target not in block.sources:
             continue
         column = block.sources.index(target)
-        alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling
+        alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
         rows = Rows(np.ones((int(alone.sum()), 1)), block.rows.D[alone], block.rows.N[alone],

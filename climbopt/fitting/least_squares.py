@@ -27,9 +27,9 @@ class Rows:
     D, N : ndarray, (n,)
         In the model's units.
     losses : ndarray, (n, T)
-        Measured, or the ceiling.
+        Measured, or the ceiling; NaN where missing.
     scale : ndarray, (n, T)
-        Standard deviation of each entry; infinite where it is left out.
+        Standard deviation of each entry; infinite where it is left out or missing.
     ceiling : ndarray of bool, (n,)
         Rows that only count where the predicted loss is above the given one.
     """

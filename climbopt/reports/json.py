@@ -131,6 +131,7 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
         "interaction": fitted.model.interaction.name,
         "n_runs": fitted.n_runs,
         "n_losses": fitted.n_losses,
+        "n_missing": fitted.n_missing,
         "token_unit": fitted.model.token_unit,
         "parameters": parameters_json(fitted.model),
         "mae": fitted.overall.mae,
