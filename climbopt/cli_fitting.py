@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from climbopt.errors import InputError
-from climbopt.streams import JSON, check_places, console, progress, report
+from climbopt.streams import JSON, check_places, console, progress, report, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,14 +141,20 @@ def predict(
 ) -> None:
     """Predict the losses of mixtures."""
     from climbopt.files import files_of, load_model, read_table, write_table
+    from climbopt.pilots import numbers
     from climbopt.prediction import predict_table
+    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words
     from climbopt.reports.text import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
-    table, errors = predict_table(load_model(model), read_table(mixtures))
+    loaded = load_model(model)
+    table, errors = predict_table(loaded, read_table(mixtures))
+    budgets, sizes = (numbers(table[column]).tolist() if column in table else [] for column in ("tokens", "params"))
     if output is not None:
         write_table(output, table)
-    print_prediction(table, errors, console(), listed=output is None)
+    warn(extrapolation_warnings(loaded, budgets, sizes))
+    print_prediction(table, errors, console(), listed=output is None,
+                     outside=extrapolation_words(loaded, budgets, sizes))
 
 
 def _named_column(text: str) -> tuple[str, str]:

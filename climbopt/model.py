@@ -21,6 +21,7 @@ from climbopt.errors import InputError, unknown_name
 from climbopt.frozen import ByFields, FrozenMap
 from climbopt.interactions import Interaction
 from climbopt.laws import Law
+from climbopt.pilot_range import PilotRange
 from climbopt.symbols import Parameter, r_i
 from climbopt.templates import Array, Compiled, Templates, derive
 
@@ -44,6 +45,8 @@ class MixtureModel(ByFields):
         Number of tokens, and of model parameters, that count as 1 inside D, N and the parameters.
     provenance : mapping of str to str
         Where the parameters came from.
+    pilots : PilotRange, optional
+        The budgets and sizes of the runs that they were fitted to.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class MixtureModel(ByFields):
     token_unit: float = 1.0
     params_unit: float = 1.0
     provenance: Mapping[str, str] = field(default_factory=dict)
+    pilots: PilotRange | None = None
 
     def __post_init__(self) -> None:
         for kind in ("sources", "targets"):
@@ -182,7 +186,7 @@ class MixtureModel(ByFields):
         values = {p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
                   for p in self.templates.parameters}
         return MixtureModel(self.law, self.interaction, self.sources, tuple(targets), values,
-                            self.token_unit, self.params_unit, self.provenance)
+                            self.token_unit, self.params_unit, self.provenance, self.pilots)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.errors import InputError, unknown_name
+from climbopt.pilot_range import PilotRange
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +114,12 @@ class PilotRuns:
             n_rescaled=int((off[kept] > EXACT_SUM).sum()),
             missing=gaps,
         )
+
+    @property
+    def range(self) -> PilotRange:
+        """The least and the largest budget, and model size where the runs state it."""
+        params = None if self.params is None else (float(self.params.min()), float(self.params.max()))
+        return PilotRange((float(self.tokens.min()), float(self.tokens.max())), params)
 
     def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> PilotRuns:
         """Return the runs at `rows` (indices, repeats allowed, or a mask), with the same sources and targets."""

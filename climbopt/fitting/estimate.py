@@ -150,7 +150,7 @@ def fit(
         if progress:
             progress(done + 1, len(blocks))
     model = MixtureModel(law, interaction, pilots.sources, pilots.targets, declared_parameters(solved),
-                         token_unit(pilots), _params_unit(pilots))
+                         token_unit(pilots), _params_unit(pilots), pilots=pilots.range)
     errors, overall = _errors(pilots, model, rows)
     return Fit(
         model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()),

@@ -11,6 +11,7 @@ from climbopt.certificate import Certificate
 from climbopt.errors import BackendError
 from climbopt.fitting import Fit, Score
 from climbopt.model import MixtureModel
+from climbopt.reports.extrapolation import extrapolation_json, scales
 from climbopt.result import Gap, Result
 from climbopt.standard_form import Conflict
 from climbopt.studies import Range
@@ -71,6 +72,7 @@ def result_json(result: Result) -> dict[str, Value]:
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
+        **extrapolation_json(result.problem.model, *scales(result.problem)),
     }
 
 
@@ -150,6 +152,8 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
         "unidentified": list(fitted.unidentified),
         "left_out": fitted.left_out,
         "above_ceiling": dict(fitted.above_ceiling),
+        "warnings": [f"some mixture at a pilot budget is predicted {multiple:.3g} times as high as the largest loss of "
+                     f"{name} that was measured" for name, multiple in fitted.above_ceiling.items()],
         "seconds": fitted.seconds,
     }
 
