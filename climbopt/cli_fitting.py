@@ -56,7 +56,7 @@ def fit(
     from dataclasses import replace
 
     from climbopt.files import WideNames, draws_beside, pairs_beside, read_bytes, save_model, sha256
-    from climbopt.fitting import candidates, choose_form
+    from climbopt.fitting import candidates, choose_form, uncertainty
     from climbopt.fitting import fit as fit_runs
     from climbopt.pilots import PilotRuns
     from climbopt.reports.json import fit_json
@@ -100,7 +100,7 @@ def fit(
         if found is not None:
             print_diagnosis(found, to)
 
-    report(json, fit_json(fitted, scores) | ({} if found is None else diagnosis_json(found)), show)
+    report(json, fit_json(uncertainty(runs, fitted), scores) | ({} if found is None else diagnosis_json(found)), show)
 
 
 def _table(content: bytes, pilots: Path, losses: Path | None, names: WideNames, tokens: float | None,

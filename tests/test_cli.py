@@ -114,8 +114,11 @@ def test_fit_predict_solve(run, tmp_path):
     code, out, err = run("fit", PILOTS, "-o", model, "--json", tmp_path / "fit.json")
     assert code == 0 and "R2" in out and "36 runs whose ratios summed to nearly 1 were rescaled" in err
     fitted = json.loads((tmp_path / "fit.json").read_text())
-    assert {"law", "interaction", "n_runs", "parameters", "mae", "mre", "r2", "cross_validation", "unidentified",
-            "seconds"} <= set(fitted)
+    assert {"law", "interaction", "n_runs", "parameters", "stderr", "mae", "mre", "r2", "cross_validation",
+            "unidentified", "seconds"} <= set(fitted)
+    assert 0 < fitted["stderr"]["E"]["en"] < fitted["parameters"]["E"]["en"] and fitted["stderr_from"] == "covariance"
+    assert fitted["stderr"].keys() == fitted["parameters"].keys()
+    assert "h[de]" in fitted["at_bound"] and fitted["stderr"]["h"]["de"] is None
     assert fitted["interaction"] == "gated" and fitted["n_runs"] == 63 and fitted["mae"] < 0.009
     code, out, _ = run("predict", model, PILOTS, "-o", predicted)
     assert code == 0 and "MAE" in out and "R2" in out

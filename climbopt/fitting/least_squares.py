@@ -131,7 +131,7 @@ class Block(ByFields):
                     yield parameter, (names[index[0]],)
 
     @cached_property
-    def _places(self) -> dict[str, NDArray[np.intp]]:
+    def places(self) -> dict[str, NDArray[np.intp]]:
         """Where each entry of each coordinate stands in the flat vector; one past its end for what is not moved."""
         count = sum(int(mask.sum()) for mask in self.free.values())
         places, start = {}, 0
@@ -145,7 +145,7 @@ class Block(ByFields):
     def _values(self, x: Array) -> dict[str, Array]:
         """Return the coordinates at the flat vector x, each in its own shape; 0 for what is not moved."""
         padded = np.append(x, 0.0)
-        values = {name: padded[places] for name, places in self._places.items()}
+        values = {name: padded[places] for name, places in self.places.items()}
         return values | {smallest_budget.name: self.blank.parameters[smallest_budget.name]}
 
     def model(self, x: Array) -> MixtureModel:
@@ -193,7 +193,7 @@ class Block(ByFields):
         weight = np.where(active, 1.0 / self.rows.scale, 0.0)
         full = np.zeros((*weight.shape, x.size + 1))
         targets = np.arange(len(self.targets))
-        for name, places in self._places.items():
+        for name, places in self.places.items():
             values = by_parameter[name]
             full[:, targets if values.ndim == 2 else targets[:, None], places] = values
         full = full[..., :-1] * weight[:, :, None]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from climbopt.backends import BACKENDS, load
 from climbopt.certificate import Certificate
 from climbopt.errors import BackendError
-from climbopt.fitting import Fit, Score
+from climbopt.fitting import Score, Uncertainty
 from climbopt.model import MixtureModel
 from climbopt.reports.extrapolation import extrapolation_json, scales
 from climbopt.result import Gap, Result
@@ -126,8 +126,9 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
     }
 
 
-def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
-    """Return a fit as JSON values."""
+def fit_json(found: Uncertainty, scores: Sequence[Score]) -> dict[str, Value]:
+    """Return a fit as JSON values; a standard error is null where the parameter is at a bound."""
+    fitted = found.fitted
     return {
         "law": fitted.model.law.name,
         "interaction": fitted.model.interaction.name,
@@ -136,6 +137,8 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
         "n_missing": fitted.n_missing,
         "token_unit": fitted.model.token_unit,
         "parameters": parameters_json(fitted.model),
+        "stderr": values_json(fitted.model, found.parameter_errors()),
+        "stderr_from": "covariance",
         "mae": fitted.overall.mae,
         "mre": fitted.overall.mre,
         "r2": fitted.overall.r2,
