@@ -12,6 +12,7 @@ from climbopt.fitting import bands, bootstrap, candidates, choose_form, estimate
 from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import _blocks, _rows
+from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.templates import agreeing_pairs
@@ -134,6 +135,20 @@ def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
             response = model.at(budget)
             predicted = response.losses(response.z(mixtures))
             assert (predicted <= 1.1 * runs.losses.max(axis=0)).all()
+
+
+def test_the_starts_are_as_good_as_random_ones(pilots):
+    """A form with several minima; its fit is the best of what six draws from the priors lead to."""
+    law, interaction = LAWS["bimix"], INTERACTIONS["saturating"]
+    rng = np.random.default_rng(0)
+    found = fit(pilots, law, interaction)
+    alone = fit(pilots, law, interaction, n_starts=1)
+    for one, block in zip(found.solved, _blocks(pilots, fit_form(law, interaction), _rows(pilots, law, interaction)[0]),
+                          strict=True):
+        drawn = [block.center + block.spread * rng.standard_normal(block.center.size) for _ in range(6)]
+        inside = [np.maximum(x, block.lower + 0.1 * block.spread) for x in drawn]
+        assert one.cost <= min(block.cost(minimum(block, x)) for x in inside) * 1.01  # ceilings cost a little
+    assert found.cost < 0.6 * alone.cost
 
 
 def few_noisy_runs():

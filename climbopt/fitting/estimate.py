@@ -24,10 +24,10 @@ NOISE = 0.007
 """Standard deviation of a loss about the model, as a share of the target's median loss."""
 ZERO_SHOT_NOISE = 0.07
 """The same where the target has a ratio of 0: no published form predicts these rows as well as the others."""
-START_OFFSETS = (0.0, -1.0, 1.0)
-"""Starts: the targets' interaction parameters at this many prior spreads from their centers."""
 INTERIOR = 1.0
 """A coordinate whose prior centers on its bound starts this many spreads inside."""
+STARTS = ((INTERIOR, 0.0), (INTERIOR / 10, 0.0), (INTERIOR, -3.0))
+"""For each start, how far inside; and the targets' interaction parameters, in prior spreads from their centers."""
 AT_BOUND = 1e-3
 """A coordinate nearer to its bound than this share of its spread counts as being at it."""
 UNIDENTIFIED = 0.95
@@ -113,7 +113,7 @@ def fit(
     law: Law = LAWS["power"],
     interaction: Interaction = INTERACTIONS["gated"],
     *,
-    n_starts: int = len(START_OFFSETS),
+    n_starts: int = len(STARTS),
     progress: Progress | None = None,
 ) -> Fit:
     """Return the model that fits the runs best under the priors, with what the runs do and do not show.
@@ -219,14 +219,23 @@ def _solve_block(block: Block, n_starts: int) -> Solved:
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
     """Return start vectors: prior centers, the law's from monolingual runs, targets' interaction terms varied."""
-    inside = np.where(np.isfinite(block.lower), np.maximum(block.center, block.lower + INTERIOR * block.spread),
-                      block.center)
     law_names = {p.name for p in block.form.coordinate_law.parameters}
     in_law = np.array([parameter.name in law_names for parameter, _ in block.labels])
-    inside[in_law] = _monolingual(block, inside[in_law])
+    law = _monolingual(block, _inside(block, INTERIOR)[in_law])
     varied = np.array([parameter.per == "target" and not law and lower == -np.inf for (parameter, _), law, lower
                        in zip(block.labels, in_law, block.lower, strict=True)])
-    return [inside + offset * np.where(varied, block.spread, 0.0) for offset in START_OFFSETS[:n_starts]]
+    starts = []
+    for interior, offset in STARTS[:n_starts]:
+        start = _inside(block, interior)
+        start[in_law] = law
+        starts.append(start + offset * np.where(varied, block.spread, 0.0))
+    return starts
+
+
+def _inside(block: Block, interior: float) -> Array:
+    """Return the prior centers, moved so many spreads inside the bounds."""
+    inside: Array = np.maximum(block.center, block.lower + interior * block.spread)
+    return inside
 
 
 def _monolingual(block: Block, default: Array) -> Array:
