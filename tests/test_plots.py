@@ -28,7 +28,7 @@ def files(tmp_path_factory):
     answer = {"procedure": "joint", "ratios": {"en": 0.6, "de": 0.4},
               "ranges": {"en": {"lower": 0.5, "upper": 0.8}, "de": {"lower": 0.2, "upper": 0.5}}}
     (folder / "answer.json").write_text(json.dumps(answer))
-    drawn = sweep(family_problem(3), np.geomspace(1e9, 1e12, 5), models=[family_model(3, seed=s) for s in range(3)])
+    drawn = sweep(family_problem(3), np.geomspace(1e9, 1e12, 5), draws=[family_model(3, seed=s) for s in range(3)])
     (folder / "sweep.json").write_text(dumps(sweep_json(drawn)))
     both = sweep(family_problem(3), [1e9, 1e10], ("floor.en", [0.0, 0.1]))
     (folder / "both.json").write_text(dumps(sweep_json(both)))
