@@ -123,14 +123,25 @@ class Search:
         D: log det(M + G'G) - log det M = log det(I + G M^-1 G').
         I: trace((M^-1 - (M + G'G)^-1) W) = trace((I + G M^-1 G')^-1 G M^-1 W M^-1 G').
         """
-        covariance = np.linalg.inv(known)
-        moved = self.derivatives @ covariance[:, None]
-        spread = moved @ self.derivatives.swapaxes(-1, -2) + np.eye(self.derivatives.shape[2])
+        covariance = np.asarray(np.linalg.inv(known), dtype=float)
+        moved = _times(self.derivatives, covariance)
+        spread = _products(moved, self.derivatives) + np.eye(self.derivatives.shape[2])
         if self.criterion == "D":
             gains = np.linalg.slogdet(spread)[1].sum(axis=0)
         else:
-            weighed = moved @ self._weight[:, None] @ moved.swapaxes(-1, -2)
+            weighed = _products(_times(moved, self._weight), moved)
             gains = np.trace(np.linalg.solve(spread, weighed), axis1=-2, axis2=-1).sum(axis=0)
         allowed = self._free(picked) & (self.tokens <= affordable * (1 + 1e-9))
         best = int(np.argmax(np.where(allowed, gains, -np.inf)))
         return best, np.asarray(gains)
+
+
+def _times(rows: Array, matrices: Array) -> Array:
+    """Return rows, (B, C, T, p), times each block's matrix, (B, p, p): one large product a block, not many small."""
+    product: Array = rows.reshape(len(rows), -1, rows.shape[-1]) @ matrices
+    return product.reshape(rows.shape)
+
+
+def _products(first: Array, second: Array) -> Array:
+    """Return the products of each candidate's rows, (B, C, T, T)."""
+    return np.asarray(np.einsum("bctp,bcup->bctu", first, second))
