@@ -156,10 +156,14 @@ def plot(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")],
     pilots: Annotated[Path | None, typer.Option(help="Measured runs, for fit.")] = None,
     budget: Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")] = None,
+    draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Draws of the model, for transfer: greys "
+                                                                          "what cannot be told from 0.")] = None,
     width: Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")] = None,
 ) -> None:
     """Draw a picture of a fit, a model, an answer or a sweep."""
-    check_places([path for path in (file, pilots) if path is not None], None, output)
+    check_places([path for path in (file, pilots, draws) if path is not None], None, output)
+    if draws is not None and kind != "transfer":
+        raise InputError("--draws is for --kind transfer; a sweep's bands are in its JSON (climbopt sweep --draws)")
     if output.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"a picture is written as .png, .svg or .pdf, and not as '{output.name}'")
     if width is not None and not 2 <= width <= 20:
@@ -168,7 +172,7 @@ def plot(
         raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
     from climbopt.reports.pictures import Asked, draw, save
 
-    save(draw(kind, Asked(file, pilots, budget, width)), output)
+    save(draw(kind, Asked(file, pilots, budget, width, draws)), output)
 
 
 def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
