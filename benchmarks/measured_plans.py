@@ -1,6 +1,6 @@
 """What optimal plans save on measured runs: libreoffice6, whole runs held out, the others the only candidates.
 
-    python benchmarks/measured_plans.py [--numbers 18,24,30,36,42,48] [--seeds 2] [--draws 5] [--jobs 1]
+    python benchmarks/measured_plans.py [--numbers 18,24,30,36,42,48] [--seeds 3] [--draws 4] [--jobs 1]
 
 A design knows mixtures and budgets and no losses; one after a fit knows those of the first half of its runs. Each is
 fitted, and judged by the mean absolute error of held-out mixed runs at ratios above 0. Printed beside a design's error
@@ -91,7 +91,7 @@ def measured(pilots, fold, numbers, n_draws, seed):
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--numbers", default="18,24,30,36,42,48")
-    words.add_argument("--seeds", type=int, default=2)
+    words.add_argument("--seeds", type=int, default=3)
     words.add_argument("--draws", type=int, default=4)
     words.add_argument("--jobs", type=int, default=1)
     given = words.parse_args()
