@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from climbopt.errors import InputError
 from climbopt.files.text import read_bytes, write_bytes
-from climbopt.pilots import PilotRuns
+from climbopt.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,12 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     write_bytes(path, table.to_parquet(index=False) if parquet else table.to_csv(index=False).encode())
 
 
-def load_pilots(path: str | os.PathLike[str]) -> PilotRuns:
-    """Return the pilot runs of a tidy CSV or Parquet file; raises InputError."""
-    return PilotRuns.from_frame(read_table(path))
+def load_pilots(path: str | os.PathLike[str], *, missing: Missing = "refuse") -> PilotRuns:
+    """Return the pilot runs of a tidy CSV or Parquet file; `missing` losses as in :meth:`PilotRuns.from_frame`.
+
+    Raises
+    ------
+    InputError
+        Where the file is none, or holds no runs.
+    """
+    return PilotRuns.from_frame(read_table(path), missing=missing)
