@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,8 @@ class Block(ByFields):
         Smallest pilot budget, in token units.
     prior_means : ndarray, optional
         Instead of the declared ones, over the flat vector of coordinates.
+    held : mapping of str to ndarray
+        Values of coordinates that are known, in their shapes; NaN where the fit moves them.
     """
 
     form: FitForm
@@ -70,6 +72,7 @@ class Block(ByFields):
     rows: Rows
     smallest: float
     prior_means: Array | None = None
+    held: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
     def blank(self) -> MixtureModel:
@@ -83,10 +86,10 @@ class Block(ByFields):
 
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:
-        """Which entries of each coordinate are moved: all, but those of a pair of a language with itself."""
+        """Which entries of each coordinate are moved: not the known ones, nor a pair of a language with itself."""
         masks = {}
         for parameter in self.form.coordinates:
-            mask = np.ones(self.blank.shape(parameter), dtype=bool)
+            mask = np.isnan(self.held.get(parameter.name, np.full(self.blank.shape(parameter), np.nan)))
             if parameter.per == "pair":
                 mask[self.blank.own_targets, self.blank.own_sources] = False
             masks[parameter.name] = mask
@@ -141,7 +144,7 @@ class Block(ByFields):
         for parameter in self.form.coordinates:
             mask = self.free[parameter.name]
             stop = start + int(mask.sum())
-            values[parameter.name] = np.zeros(mask.shape)
+            values[parameter.name] = np.nan_to_num(self.held.get(parameter.name, np.zeros(mask.shape)))
             values[parameter.name][mask] = x[start:stop]
             start = stop
         return MixtureModel(self.blank.law, self.blank.interaction, self.sources, self.targets, values)
