@@ -61,13 +61,14 @@ class Template:
     @cached_property
     def first(self) -> tuple[sp.Expr, ...]:
         """First derivatives, one a variable."""
-        return tuple(sp.diff(self.expression, variable) for variable in self.variables)
+        return tuple(_collected(sp.diff(self.expression, variable), self.variables) for variable in self.variables)
 
     @cached_property
     def second(self) -> tuple[sp.Expr, ...]:
         """Second derivatives: upper triangle, row by row."""
         n = len(self.variables)
-        return tuple(sp.diff(self.first[i], self.variables[j]) for i in range(n) for j in range(i, n))
+        return tuple(_collected(sp.diff(self.first[i], self.variables[j]), self.variables)
+                     for i in range(n) for j in range(i, n))
 
     @cached_property
     def value(self) -> Compiled:
@@ -111,6 +112,16 @@ class Template:
         """Compiled [change of the slope at the kink]; of a template that has pieces."""
         assert self.pieces is not None  # callers checked
         return _compile(self.arguments, [self.pieces.jump])
+
+
+def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
+    """Return a derivative with x^g / x as x^(g - 1): not 0/0 at x = 0, and of one sign where that is.
+
+    SymPy writes the power rule as g x^g / x.
+    """
+    if not any(power.base in variables and power.exp.free_symbols for power in derivative.atoms(sp.Pow)):
+        return derivative
+    return sp.powsimp(sp.factor_terms(derivative))
 
 
 def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
