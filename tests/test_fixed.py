@@ -100,6 +100,7 @@ def test_each_candidate_takes_what_it_has(runs):
     ("repetition", {"V": {"s0": 1.0}}, "parameter of power \\+ repetition"),
     ("repetition", {"U": {"sw": 1.0}}, "'sw'"),
     ("repetition", {"U": {"s0": -1.0}}, "'U' of 's0' is fixed at -1; it must be a positive number"),
+    ("repetition", {"U": {"s0": 0.2}}, "'U' of 's0' is fixed at 0.2 tokens; write the count"),
     ("repetition", {"U": {"s0": np.nan}}, "is fixed at nan"),
     ("repetition", {"tau": {"s0": 1.0}}, "parameter 'tau' of power \\+ repetition cannot be fixed"),
     ("gated", {"h": {"s0": -1.0}}, "'h' of 's0' is fixed at -1"),

@@ -224,6 +224,9 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
             if not (np.isfinite(value) and (value > 0 if p.symbol.is_positive else value >= p.lower)):
                 raise InputError(f"'{name}' of '{language}' is fixed at {value:g}; it must be "
                                  f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}")
+            if p.unit in units and 0 < value < 1:
+                raise InputError(f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not "
+                                 "0.5 billion")
             values[languages.index(language)] = value / units.get(p.unit, 1.0)
         coordinate, held_at = form.held(p, values)
         held[coordinate] = held_at
