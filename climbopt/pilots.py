@@ -19,6 +19,8 @@ RATIO_SUM_TOLERANCE = 0.005
 """Furthest that a run's ratios may sum from 1; nearer ones are rescaled."""
 EXACT_SUM = 1e-9
 """Sums nearer to 1 than this are not counted as rescaled."""
+LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
+"""Less than this is no run, but a count written in thousands, millions or billions."""
 
 _REQUIRED = ("run", "tokens", "language", "ratio")
 _OPTIONAL = ("loss", "seed", "params")
@@ -235,6 +237,10 @@ def _per_run(frame: pd.DataFrame, column: str, runs: list[str]) -> Array:
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(f"{column} of run '{frame['run'].iloc[row]}' is {values[row]:g}; it must be a positive number")
+    if values.min() < LEAST_COUNT[column]:
+        row = int(np.argmin(values))
+        raise InputError(f"{column} of run '{frame['run'].iloc[row]}' is {values[row]:g}; no run has less than "
+                         f"{LEAST_COUNT[column]:.0f}, and {column} are absolute counts: write 5e8, not 0.5 billion")
     of_run = frame["run"].astype(str).map({name: k for k, name in enumerate(runs)}).to_numpy()
     result = np.empty(len(runs))
     result[of_run] = values

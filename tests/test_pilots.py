@@ -44,6 +44,7 @@ def test_rows_in_any_order():
     ({"loss_2": np.nan}, r"missing losses: 1, the first that of language 'en' in run 'b'"),
     ({"loss_2": np.inf}, r"loss of language 'en' in run 'b' is inf"),
     ({"tokens_0": 0.0, "tokens_1": 0.0}, r"tokens of run 'a' is 0; it must be a positive number"),
+    ({f"tokens_{k}": 0.5 for k in range(4)}, r"tokens of run 'a' is 0.5; no run has less than 10000, and tokens are"),
     ({"tokens_0": np.nan}, r"tokens of run 'a' is nan"),
     ({"tokens_1": 5e6}, r"run 'a' has two different tokens"),
     ({"language_1": "en"}, r"language 'en' stands twice in run 'a'"),
@@ -54,6 +55,11 @@ def test_rows_in_any_order():
 def test_bad_cells(changes, message):
     with pytest.raises(InputError, match=message):
         PilotRuns.from_frame(table(**changes))
+
+
+def test_sizes_in_billions_are_refused():
+    with pytest.raises(InputError, match="params of run 'a' is 7; no run has less than 1000.*write 5e8, not 0.5 bil"):
+        PilotRuns.from_frame(table().assign(params=7))
 
 
 def test_bad_columns():

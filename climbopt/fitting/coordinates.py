@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
+from climbopt.errors import InputError
 from climbopt.frozen import ByFields
 from climbopt.interactions import Interaction, smallest_budget
 from climbopt.laws import Law
@@ -77,6 +78,21 @@ class FitForm(ByFields):
     def coordinates(self) -> tuple[Parameter, ...]:
         """Everything the fit moves."""
         return self.coordinate_law.parameters + self.coordinate_interaction.parameters[:-1]
+
+    def held(self, parameter: Parameter, values: Array) -> tuple[str, Array]:
+        """Return the coordinate that stands for a declared parameter alone, by name, with its values; NaN stays.
+
+        Raises
+        ------
+        InputError
+            Where the fit moves other coordinates in its place.
+        """
+        replaced = {} if self.interaction.coordinates is None else self.interaction.coordinates.values
+        if parameter.symbol in replaced or parameter.per == "pair":
+            raise InputError(f"parameter '{parameter.name}' of {self.law.name} + {self.interaction.name} cannot be "
+                             "fixed; one of a target or of a source can be, where no bound ties it to others")
+        positive = bool(parameter.symbol.is_positive)
+        return (_log(parameter.symbol).name, np.log(values)) if positive else (parameter.name, values)
 
     @cached_property
     def _declared(self) -> Compiled:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from climbopt.errors import InputError
+from climbopt.errors import InputError, unknown_name
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
@@ -35,6 +35,8 @@ UNIDENTIFIED = 0.95
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
+Fixed = Mapping[str, Mapping[str, float]]
+"""Known values by parameter and language; tokens and params as counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,7 @@ def fit(
     interaction: Interaction = INTERACTIONS["gated"],
     *,
     n_starts: int = len(STARTS),
+    fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> Fit:
     """Return the model that fits the runs best under the priors, with what the runs do and do not show.
@@ -130,6 +133,9 @@ def fit(
         Members of `LAWS` and `INTERACTIONS`, or the caller's own.
     n_starts : int
         Starts tried for each block (1 to 3); the least cost wins.
+    fixed : mapping of str to mapping of str to float, optional
+        Parameters of a target or a source that are known, by language, and are not fitted, as
+        ``{"U": {"en": 5e9}}``; counts of tokens and params as they are.
     progress : callable, optional
         Told how many blocks are done.
 
@@ -143,7 +149,8 @@ def fit(
         raise InputError(f"{law.name} + {interaction.name} depends on the model size; "
                          "add a column 'params' to the pilots")
     rows, left_out = _rows(pilots, law, interaction)
-    blocks = _blocks(pilots, fit_form(law, interaction), rows)
+    form = fit_form(law, interaction)
+    blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
     solved = []
     for done, block in enumerate(blocks):
         solved.append(_solve_block(block, n_starts))
@@ -198,14 +205,41 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, 
     return rows, left_out
 
 
-def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
+def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
+    """Return the coordinates of parameters that are known, in the fit's units; NaN for languages not named."""
+    declared = {p.name: p for p in form.law.parameters + form.interaction.parameters}
+    units = {"tokens": token_unit(pilots), "params": _params_unit(pilots)}
+    held = {}
+    for name, by_language in fixed.items():
+        if name not in declared:
+            raise unknown_name(f"parameter of {form.law.name} + {form.interaction.name}", name, declared)
+        p = declared[name]
+        languages = pilots.sources if p.per == "source" else pilots.targets
+        values = np.full(len(languages), np.nan)
+        for language, value in by_language.items():
+            if language not in languages:
+                raise unknown_name(p.per, language, languages)
+            if not (np.isfinite(value) and (value > 0 if p.symbol.is_positive else value >= p.lower)):
+                raise InputError(f"'{name}' of '{language}' is fixed at {value:g}; it must be "
+                                 f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}")
+            if p.unit in units and 0 < value < 1:
+                raise InputError(f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not "
+                                 "0.5 billion")
+            values[languages.index(language)] = value / units.get(p.unit, 1.0)
+        coordinate, held_at = form.held(p, values)
+        held[coordinate] = held_at
+    return held
+
+
+def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows, held: Mapping[str, Array] | None = None) -> list[Block]:
     """Return one block a target, or one of all where sources have parameters of their own."""
     smallest = float(pilots.tokens.min() / token_unit(pilots))
     if any(p.per == "source" for p in form.coordinates):
-        return [Block(form, pilots.sources, pilots.targets, rows, smallest)]
+        return [Block(form, pilots.sources, pilots.targets, rows, smallest, held=held or {})]
     return [
         Block(form, pilots.sources, (target,),
-              replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]), smallest)
+              replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]), smallest,
+              held={name: values[[i]] for name, values in (held or {}).items()})
         for i, target in enumerate(pilots.targets)
     ]
 
@@ -241,9 +275,10 @@ def _inside(block: Block, interior: float) -> Array:
 def _monolingual(block: Block, default: Array) -> Array:
     """Return the law's coordinates fitted to monolingual runs alone; `default` for a target that has none.
 
-    A law whose z is no ratio has nothing to tell z at r_i = 1.
+    A law whose z is no ratio has nothing to tell z at r_i = 1, and what is known of a law is no start of its others.
     """
-    if block.form.law.quantity != INTERACTIONS["none"].quantity:
+    known = {p.name for p in block.form.coordinate_law.parameters} & block.held.keys()
+    if block.form.law.quantity != INTERACTIONS["none"].quantity or known:
         return default
     result = default.copy().reshape(len(block.form.coordinate_law.parameters), len(block.targets))
     for i, target in enumerate(block.targets):

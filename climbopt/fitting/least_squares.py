@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -58,6 +58,8 @@ class Block(ByFields):
         Smallest pilot budget, in token units.
     prior_means : ndarray, optional
         Instead of the declared ones, over the flat vector of coordinates.
+    held : mapping of str to ndarray
+        Values of coordinates that are known, in their shapes; NaN where the fit moves them.
     """
 
     form: FitForm
@@ -66,6 +68,7 @@ class Block(ByFields):
     rows: Rows
     smallest: float
     prior_means: Array | None = None
+    held: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
     def blank(self) -> MixtureModel:
@@ -79,10 +82,10 @@ class Block(ByFields):
 
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:
-        """Which entries of each coordinate are moved: all, but those of a pair of a language with itself."""
+        """Which entries of each coordinate are moved: not the known ones, nor a pair of a language with itself."""
         masks = {}
         for parameter in self.form.coordinates:
-            mask = np.ones(self.blank.shape(parameter), dtype=bool)
+            mask = np.isnan(self.held.get(parameter.name, np.full(self.blank.shape(parameter), np.nan)))
             if parameter.per == "pair":
                 mask[self.blank.own_targets, self.blank.own_sources] = False
             masks[parameter.name] = mask
@@ -143,9 +146,11 @@ class Block(ByFields):
         return places
 
     def _values(self, x: Array) -> dict[str, Array]:
-        """Return the coordinates at the flat vector x, each in its own shape; 0 for what is not moved."""
+        """Return the coordinates at the flat vector x, each in its own shape; 0 for what is neither moved nor held."""
         padded = np.append(x, 0.0)
         values = {name: padded[places] for name, places in self.places.items()}
+        for name, held in self.held.items():
+            values[name] = np.where(self.free[name], values[name], np.nan_to_num(held))
         return values | {smallest_budget.name: self.blank.parameters[smallest_budget.name]}
 
     def model(self, x: Array) -> MixtureModel:

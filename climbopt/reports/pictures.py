@@ -203,8 +203,7 @@ def _marginal(asked: Asked) -> Figure:
 
 def _gradient(problem: AllocationProblem, ratios: Array) -> Array:
     """Return df/dr, (S,)."""
-    form = joint_form(problem)
-    return form.functions.at(form.complete(ratios)).gradient[: form.n_ratios]
+    return joint_form(problem).slopes(ratios)
 
 
 def _solved(problem: AllocationProblem) -> Result:
