@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from climbopt.bounds.lagrangian import Box, Lagrangian
+from climbopt.bounds.envelopes import envelopes
+from climbopt.bounds.incumbents import Incumbent
+from climbopt.bounds.lagrangian import Lagrangian, lagrangian
 from climbopt.bounds.oracle import Minimum, boxed, minimise
+from climbopt.bounds.relaxable import Box, Relaxable
 from climbopt.bounds.relaxation import Relaxation, inside_domain, relax
+from climbopt.bounds.rows import Relaxed
 from climbopt.bounds.tangents import Tangents, tangents
-from climbopt.bounds.tighten import by_costs, by_curvature, by_levels, by_rows
+from climbopt.bounds.tighten import by_costs, by_curvature, by_levels, by_programs, by_rows
+from climbopt.polytope import Polytope
 from climbopt.templates import Array
 
 SHRINKS = 0.8
@@ -20,6 +25,7 @@ LEVELS_SHRINK = 0.95
 """The same for rounds with level sets."""
 SHARE = 0.02
 """Variables with less than this share of the largest gain from branching are not tightened by level sets."""
+LP = True
 MOST_ROUNDS = 40
 SMALLEST = 1e-8
 """Width of a variable that is not cut any more."""
@@ -36,6 +42,8 @@ class Node:
         Where its convex problems start, and the laws are touched by tangents.
     lower : float
         The Lagrangian is nowhere below it on the box.
+    multipliers : ndarray, (k,)
+        Of the nonlinear rows.
     gains : ndarray, (n,), optional
         Estimates of what branching on each variable could gain; None before it was examined.
     """
@@ -43,6 +51,7 @@ class Node:
     box: Box
     x: Array
     lower: float
+    multipliers: Array
     gains: Array | None = None
 
     @property
@@ -61,16 +70,17 @@ class Node:
         left, right = self.box.upper.copy(), self.box.lower.copy()
         left[j] = right[j] = cut
         below, above = Box(self.box.lower, left), Box(right, self.box.upper)
-        return Node(below, self.x, self.lower), Node(above, self.x, self.lower)
+        return (Node(below, self.x, self.lower, self.multipliers), Node(above, self.x, self.lower, self.multipliers))
 
 
 @dataclass(frozen=True, eq=False)
 class _Bounded:
-    """A node with its bound, the convex function that gave it, and that function's minimum."""
+    """A node with its bound, the convex function that gave it, that function's minimum, and the cut polytope."""
 
     node: Node
     functions: Relaxation | Tangents
     minimum: Minimum
+    polytope: Polytope
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,28 +89,28 @@ class Examination:
 
     Parameters
     ----------
-    lagrangian : Lagrangian
-    upper : float
-        Value of the incumbent.
+    problem : Relaxable
+    best : Incumbent
     gap : float
-        A node this close to it is closed.
+        A node this close to the incumbent's value is closed.
     deadline : float
         As `time.perf_counter` counts; one process's clock is another's on one machine.
     """
 
-    lagrangian: Lagrangian
-    upper: float
+    problem: Relaxable
+    best: Incumbent
     gap: float
     deadline: float
 
-    def run(self, node: Node, anchor: Array, levels: int) -> Node | None:
+    def run(self, node: Node, levels: int) -> Node | None:
         """Return what is left of a node, or None where no point of it is better than the incumbent.
 
-        Its tangents touch at `anchor` where that lies in it; level sets are looked at in no more than `levels` rounds.
+        Its tangents touch at the incumbent where that lies in it; level sets are looked at in no more than `levels`
+        rounds.
         """
         for _ in range(MOST_ROUNDS):
             before = node.box.width.sum()
-            bounded = self._bounded(node, anchor)
+            bounded = self._bounded(node)
             if bounded is None:
                 return None
             node = bounded.node
@@ -108,62 +118,78 @@ class Examination:
                 return node
             if node.box.width.sum() <= SHRINKS * before:
                 continue
-            if levels <= 0 or not np.isfinite(self.upper):
+            if levels <= 0 or not np.isfinite(self.best.value):
                 return node
             levels -= 1
             box = self._by_levels(bounded)
             if box is None:
                 return None
-            node = Node(box, node.x, node.lower, node.gains)
+            node = replace(node, box=box)
             if box.width.sum() > LEVELS_SHRINK * before:
                 return node
         return node
 
     def _closed(self, lower: float) -> bool:
-        return lower >= self.upper - self.gap
+        return lower >= self.best.value - self.gap
 
     def _time_is_up(self) -> bool:
         return time.perf_counter() > self.deadline
 
-    def _bounded(self, node: Node, anchor: Array) -> _Bounded | None:
+    def _bounded(self, node: Node) -> _Bounded | None:
         """Return the node bounded by envelopes and, where these leave a gap, by tangents; None where it is empty."""
-        box = by_rows(node.box, self.lagrangian.polytope)
+        problem, polytope = self.problem, self.problem.polytope
+        box = by_rows(node.box, polytope)
         if box is None:
             return None
-        relaxation = relax(self.lagrangian, box, np.clip(node.x, box.lower, box.upper))
-        start = inside_domain(relaxation, boxed(self.lagrangian.polytope, box.lower, box.upper), node.x)
+        reference = np.clip(node.x, box.lower, box.upper)
+        made = envelopes(problem, box, reference)
+        start = inside_domain(made.separable, boxed(polytope, box.lower, box.upper), node.x)
         if start is None:
             return None
+        mu = node.multipliers
+        if problem.form.has_nonlinear_rows:
+            relaxed = Relaxed(problem, made.separable)
+            found_ = relaxed.multipliers(boxed(polytope, box.lower, box.upper), np.clip(start, box.lower, box.upper))
+            if found_ is not None:
+                start, mu = found_
+            polytope = relaxed.cut(polytope, start, self.best.value)
+            box = by_rows(box, polytope)
+            if box is None:
+                return None
+        made_lagrangian = lagrangian(problem, mu)
+        relaxation = relax(made_lagrangian, box, reference, made)
         minimum = self._minimum(relaxation, box, start)
-        tightened = by_costs(box, minimum, self.upper)
+        tightened = by_costs(box, minimum, self.best.value)
         if tightened is None:
             return None
         x = minimum.x if np.isfinite(minimum.lower) else np.clip(node.x, box.lower, box.upper)
-        found = _Bounded(Node(tightened, x, max(node.lower, minimum.lower), relaxation.gaps), relaxation, minimum)
-        return found if self._closed(found.node.lower) else self._by_tangents(found, anchor)
+        found = _Bounded(Node(tightened, x, max(node.lower, minimum.lower), mu, relaxation.gaps), relaxation, minimum,
+                         polytope)
+        return found if self._closed(found.node.lower) else self._by_tangents(found)
 
-    def _by_tangents(self, found: _Bounded, anchor: Array) -> _Bounded | None:
+    def _by_tangents(self, found: _Bounded) -> _Bounded | None:
         """Return the node bounded by tangents too, and cut by what they are curved at least."""
-        box, x = found.node.box, found.node.x
-        if (anchor >= box.lower).all() and (anchor <= box.upper).all():
-            x = anchor
-        touching = tangents(self.lagrangian, box, x)
+        box, x, mu, anchor = found.node.box, found.node.x, found.node.multipliers, self.best.x
+        if anchor is not None and (anchor >= box.lower).all() and (anchor <= box.upper).all():
+            x, mu = anchor, self.best.multipliers
+        made = lagrangian(self.problem, mu)
+        touching = tangents(made, box, x)
         if touching is None:
             return found
         minimum = self._minimum(touching, box, x)
-        tightened = by_costs(box, minimum, self.upper)
+        tightened = by_costs(box, minimum, self.best.value)
         if tightened is not None:
-            tightened = by_curvature(tightened, minimum, touching.least, self.upper)
+            tightened = by_curvature(tightened, minimum, touching.least, self.best.value)
         if tightened is None:
             return None
         if minimum.lower <= found.minimum.lower:
-            return _Bounded(Node(tightened, found.node.x, found.node.lower, found.node.gains), found.functions,
-                            found.minimum)
-        node = Node(tightened, minimum.x, max(found.node.lower, minimum.lower), touching.error(minimum.x))
-        return _Bounded(node, touching, minimum)
+            return replace(found, node=replace(found.node, box=tightened))
+        node = Node(tightened, minimum.x, max(found.node.lower, minimum.lower), mu, touching.error(minimum.x))
+        return _Bounded(node, touching, minimum, found.polytope)
 
     def _minimum(self, functions: Relaxation | Tangents, box: Box, start: Array) -> Minimum:
-        return minimise(functions, boxed(self.lagrangian.polytope, box.lower, box.upper), start)
+        start = functions.lagrangian.at_ends(start, box.lower, box.upper)
+        return minimise(functions, boxed(self.problem.polytope, box.lower, box.upper), start)
 
     def _by_levels(self, bounded: _Bounded) -> Box | None:
         """Return the box tightened by level sets, in the variables that branching would gain most from."""
@@ -171,5 +197,10 @@ class Examination:
         gains = np.zeros(node.x.size) if node.gains is None else node.gains
         which = np.flatnonzero(gains >= SHARE * gains.max())
         which = which[np.argsort(-gains[which], kind="stable")]
-        return by_levels(node.box, self.lagrangian.polytope, bounded.functions, bounded.minimum, self.upper, which,
+        if self.problem.form.has_nonlinear_rows:
+            box = by_programs(node.box, bounded.polytope, which if LP else np.arange(self.problem.functions.offset.size))
+            if box is None or box.width.sum() <= SHRINKS * node.box.width.sum():
+                return box
+            node = replace(node, box=box)
+        return by_levels(node.box, self.problem.polytope, bounded.functions, bounded.minimum, self.best.value, which,
                          self._time_is_up)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from climbopt.bounds.curvature import LeastHessian
-from climbopt.bounds.lagrangian import Box
 from climbopt.bounds.oracle import Convex, Minimum, Tilted, boxed, minimise
+from climbopt.bounds.relaxable import Box
 from climbopt.model import Indices
-from climbopt.polytope import Polytope
+from climbopt.polytope import EmptyPolytopeError, Polytope
 
 ROUNDS = 3
 """Passes over the linear rows."""
@@ -82,6 +82,24 @@ def by_curvature(box: Box, minimum: Minimum, least: LeastHessian, upper: float) 
     reach = least.scales * np.sqrt(2 * gap * (vectors**2 / certain).sum(axis=1)) * (1 + 1e-6) + SLACK
     low, high = np.maximum(box.lower, minimum.x - reach), np.minimum(box.upper, minimum.x + reach)
     return None if (low > high).any() else Box(low, high)
+
+
+def by_programs(box: Box, polytope: Polytope, which: Indices) -> Box | None:
+    """Return the box tightened to the ends of a polytope in some variables, by linear programs; None where it is empty.
+
+    The box's own bounds take the place of the polytope's.
+    """
+    lower, upper, cut = box.lower.copy(), box.upper.copy(), boxed(polytope, box.lower, box.upper)
+    direction = np.zeros(lower.size)
+    try:
+        for j in which[box.width[which] > NARROW].tolist():
+            direction[:] = 0.0
+            direction[j] = 1.0
+            lower[j] = max(lower[j], cut.linear_minimum(direction)[0] - SLACK)
+            upper[j] = min(upper[j], SLACK - cut.linear_minimum(-direction)[0])
+    except EmptyPolytopeError:
+        return None
+    return None if (lower > upper).any() else Box(lower, upper)
 
 
 def by_levels(box: Box, polytope: Polytope, functions: Convex, minimum: Minimum, upper: float, which: Indices,
