@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climbopt.bounds.relaxable import Relaxable, relaxable
+from climbopt.bounds.relaxable import Box, Relaxable, relaxable
 from climbopt.model import Response
 from climbopt.optimality import signed
 from climbopt.polytope import Polytope
@@ -61,11 +61,10 @@ class Lagrangian:
         """Return the ratios of history and run for x."""
         return self.functions.cumulative(x)
 
-    def at_ends(self, x: Array, lower: Array, upper: Array) -> Array:
-        """Return x with the auxiliaries that stand in no linear row where they are best between two bounds."""
-        loose = ~self.polytope.dense.any(axis=0)
-        loose[: self.functions.offset.size] = False
-        return np.where(loose, np.where(self.x_part < 0, upper, lower), x)
+    def at_ends(self, x: Array, box: Box) -> Array:
+        """Return x with the auxiliaries that stand in no linear row where they are best in a box."""
+        loose = ~self.polytope.dense.any(axis=0) & (np.arange(x.size) >= self.functions.offset.size)
+        return np.where(loose, np.where(self.x_part < 0, box.upper, box.lower), x)
 
 
 def lagrangian(problem: Relaxable | StandardForm, multipliers: Array) -> Lagrangian:

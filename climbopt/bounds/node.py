@@ -1,4 +1,4 @@
-"""A box of branch and bound: its lower bound, and what is left of it once points no better than the incumbent go."""
+"""A box of branch and bound with its multipliers: its lower bound, and what is left once no better points go."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from climbopt.bounds.envelopes import envelopes
 from climbopt.bounds.incumbents import Incumbent
-from climbopt.bounds.lagrangian import Lagrangian, lagrangian
+from climbopt.bounds.lagrangian import lagrangian
 from climbopt.bounds.oracle import Minimum, boxed, minimise
 from climbopt.bounds.relaxable import Box, Relaxable
 from climbopt.bounds.relaxation import Relaxation, inside_domain, relax
@@ -25,7 +25,6 @@ LEVELS_SHRINK = 0.95
 """The same for rounds with level sets."""
 SHARE = 0.02
 """Variables with less than this share of the largest gain from branching are not tightened by level sets."""
-LP = True
 MOST_ROUNDS = 40
 SMALLEST = 1e-8
 """Width of a variable that is not cut any more."""
@@ -75,7 +74,10 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class _Bounded:
-    """A node with its bound, the convex function that gave it, that function's minimum, and the cut polytope."""
+    """A node with its bound, the convex function that gave it and its minimum.
+
+    `polytope` is that of the problem, with the cuts of its nonlinear rows.
+    """
 
     node: Node
     functions: Relaxation | Tangents
@@ -105,8 +107,8 @@ class Examination:
     def run(self, node: Node, levels: int) -> Node | None:
         """Return what is left of a node, or None where no point of it is better than the incumbent.
 
-        Its tangents touch at the incumbent where that lies in it; level sets are looked at in no more than `levels`
-        rounds.
+        Its tangents touch at the incumbent where that lies in it; it is tightened by linear programs and level sets
+        in no more than `levels` rounds.
         """
         for _ in range(MOST_ROUNDS):
             before = node.box.width.sum()
@@ -121,7 +123,7 @@ class Examination:
             if levels <= 0 or not np.isfinite(self.best.value):
                 return node
             levels -= 1
-            box = self._by_levels(bounded)
+            box = self._tightened(bounded)
             if box is None:
                 return None
             node = replace(node, box=box)
@@ -146,61 +148,70 @@ class Examination:
         start = inside_domain(made.separable, boxed(polytope, box.lower, box.upper), node.x)
         if start is None:
             return None
-        mu = node.multipliers
+        node = replace(node, box=box, x=start)
         if problem.form.has_nonlinear_rows:
-            relaxed = Relaxed(problem, made.separable)
-            found_ = relaxed.multipliers(boxed(polytope, box.lower, box.upper), np.clip(start, box.lower, box.upper))
-            if found_ is not None:
-                start, mu = found_
-            polytope = relaxed.cut(polytope, start, self.best.value)
-            box = by_rows(box, polytope)
-            if box is None:
+            with_rows = self._with_rows(node, Relaxed(problem, made.separable))
+            if with_rows is None:
                 return None
-        made_lagrangian = lagrangian(problem, mu)
-        relaxation = relax(made_lagrangian, box, reference, made)
-        minimum = self._minimum(relaxation, box, start)
-        tightened = by_costs(box, minimum, self.best.value)
+            node, polytope = with_rows
+        relaxation = relax(lagrangian(problem, node.multipliers), box, reference, made)
+        minimum = self._minimum(relaxation, node)
+        tightened = by_costs(node.box, minimum, self.best.value)
         if tightened is None:
             return None
-        x = minimum.x if np.isfinite(minimum.lower) else np.clip(node.x, box.lower, box.upper)
-        found = _Bounded(Node(tightened, x, max(node.lower, minimum.lower), mu, relaxation.gaps), relaxation, minimum,
-                         polytope)
-        return found if self._closed(found.node.lower) else self._by_tangents(found)
+        x = minimum.x if np.isfinite(minimum.lower) else reference
+        node = Node(tightened, x, max(node.lower, minimum.lower), node.multipliers, relaxation.gaps)
+        found = _Bounded(node, relaxation, minimum, polytope)
+        return found if self._closed(node.lower) else self._by_tangents(found)
+
+    def _with_rows(self, node: Node, relaxed: Relaxed) -> tuple[Node, Polytope] | None:
+        """Return the node with the multipliers and the point of its relaxed problem, and the polytope cut there."""
+        polytope, box = self.problem.polytope, node.box
+        x, mu = relaxed.solution(boxed(polytope, box.lower, box.upper), node.x) or (node.x, node.multipliers)
+        cut = relaxed.cut(polytope, x, self.best.value)
+        left = by_rows(box, cut)
+        return None if left is None else (replace(node, box=left, x=x, multipliers=mu), cut)
 
     def _by_tangents(self, found: _Bounded) -> _Bounded | None:
         """Return the node bounded by tangents too, and cut by what they are curved at least."""
-        box, x, mu, anchor = found.node.box, found.node.x, found.node.multipliers, self.best.x
-        if anchor is not None and (anchor >= box.lower).all() and (anchor <= box.upper).all():
-            x, mu = anchor, self.best.multipliers
-        made = lagrangian(self.problem, mu)
-        touching = tangents(made, box, x)
+        node, best = found.node, self.best
+        if (best.x is not None and best.multipliers is not None
+                and (best.x >= node.box.lower).all() and (best.x <= node.box.upper).all()):
+            node = replace(node, x=best.x, multipliers=best.multipliers)
+        touching = tangents(lagrangian(self.problem, node.multipliers), node.box, node.x)
         if touching is None:
             return found
-        minimum = self._minimum(touching, box, x)
-        tightened = by_costs(box, minimum, self.best.value)
+        minimum = self._minimum(touching, node)
+        tightened = by_costs(node.box, minimum, best.value)
         if tightened is not None:
-            tightened = by_curvature(tightened, minimum, touching.least, self.best.value)
+            tightened = by_curvature(tightened, minimum, touching.least, best.value)
         if tightened is None:
             return None
         if minimum.lower <= found.minimum.lower:
             return replace(found, node=replace(found.node, box=tightened))
-        node = Node(tightened, minimum.x, max(found.node.lower, minimum.lower), mu, touching.error(minimum.x))
+        node = Node(tightened, minimum.x, max(node.lower, minimum.lower), node.multipliers, touching.error(minimum.x))
         return _Bounded(node, touching, minimum, found.polytope)
 
-    def _minimum(self, functions: Relaxation | Tangents, box: Box, start: Array) -> Minimum:
-        start = functions.lagrangian.at_ends(start, box.lower, box.upper)
+    def _minimum(self, functions: Relaxation | Tangents, node: Node) -> Minimum:
+        """Return the minimum of a convex function on a node's box."""
+        box = node.box
+        start = functions.lagrangian.at_ends(node.x, box)
         return minimise(functions, boxed(self.problem.polytope, box.lower, box.upper), start)
 
-    def _by_levels(self, bounded: _Bounded) -> Box | None:
-        """Return the box tightened by level sets, in the variables that branching would gain most from."""
-        node = bounded.node
+    def _tightened(self, bounded: _Bounded) -> Box | None:
+        """Return the box tightened by what points better than the incumbent meet: cuts, else level sets.
+
+        Level sets are looked at in the variables that branching would gain most from.
+        """
+        node, problem = bounded.node, self.problem
+        box = node.box
+        if problem.form.has_nonlinear_rows:
+            cut = by_programs(box, bounded.polytope, problem.functions.offset.size)
+            if cut is None or cut.width.sum() <= SHRINKS * box.width.sum():
+                return cut
+            box = cut
         gains = np.zeros(node.x.size) if node.gains is None else node.gains
         which = np.flatnonzero(gains >= SHARE * gains.max())
         which = which[np.argsort(-gains[which], kind="stable")]
-        if self.problem.form.has_nonlinear_rows:
-            box = by_programs(node.box, bounded.polytope, which if LP else np.arange(self.problem.functions.offset.size))
-            if box is None or box.width.sum() <= SHRINKS * node.box.width.sum():
-                return box
-            node = replace(node, box=box)
-        return by_levels(node.box, self.problem.polytope, bounded.functions, bounded.minimum, self.best.value, which,
+        return by_levels(box, problem.polytope, bounded.functions, bounded.minimum, self.best.value, which,
                          self._time_is_up)

@@ -1,16 +1,17 @@
-"""The relaxation of a problem on a box with its nonlinear rows: the multipliers that suit it, and cuts.
+"""A problem with its nonlinear rows, relaxed on a box: the multipliers that are best there, and cuts.
 
-A row c <= limit is affine in x, z and L. With the overestimators Z of z on the box it holds nowhere that
+A row c <= limit is affine in x, z and L. Where each z and loss stands in it from the side that the envelopes Z are on,
 
     x_part'x + z_part'(falls Z) + loss_part'L(falls Z) + constant <= limit
 
-does not, where each z and loss stands in it from the side that Z bounds; what is on the left is convex. The
-multipliers of the relaxed problem make the Lagrangian's relaxation on the box as high as that problem's optimum.
+is convex and holds wherever the row does; so do its tangents, which are linear. The multipliers of the problem with
+these rows make its Lagrangian's relaxation as high as its own optimum; any others are valid, so that no solver's word
+is needed for them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,22 +22,21 @@ from climbopt.backends.slsqp import Slsqp
 from climbopt.bounds.envelopes import Separable, envelopes
 from climbopt.bounds.oracle import boxed
 from climbopt.bounds.relaxable import Box, NoRelaxationError, Relaxable
-from climbopt.polytope import Polytope
+from climbopt.polytope import Mask, Polytope
 from climbopt.standard_form import MixtureEvaluation
 from climbopt.templates import Array
-from dataclasses import replace
 
 ITERATIONS = 40
 """Of SLSQP on one relaxed problem."""
 DECREASE = 1e-11
-"""Change of its objective at which it stops."""
-CUT_SLACK = 1e-9
-"""What the limits of cuts are widened by, beyond what HiGHS and rounding are off by."""
+"""Change of the objective at which it stops."""
+WIDER = 1e-9
+"""What cuts' limits are widened by, relative to their size or 1: more than what rounding and HiGHS are off by."""
 
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """The objective and nonlinear rows of a problem with overestimators of z in the place of z.
+    """The objective and nonlinear rows of a problem with falls Z in the place of z.
 
     Parameters
     ----------
@@ -58,63 +58,43 @@ class Relaxed:
         return RelaxedAt(self.problem.functions, np.asarray(x, dtype=float), self)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
-        """Return False: rows whose z or loss stands in them from the other side are not."""
+        """Return False: rows in which a z or loss stands from the other side are not."""
         return False
 
-    def multipliers(self, polytope: Polytope, start: Array) -> tuple[Array, Array] | None:
-        """Return the relaxed problem's solution over a polytope, and its multipliers; None where none was found."""
+    def solution(self, polytope: Polytope, start: Array) -> tuple[Array, Array] | None:
+        """Return the point and the multipliers that SLSQP comes to over a polytope; None where they are no numbers."""
+        start = np.clip(start, polytope.x_lower, polytope.x_upper)
         form = replace(self.problem.form, polytope=polytope, functions=self, start=start)
-        solution = Slsqp().solve(form, Options(max_iterations=ITERATIONS, native={"ftol": DECREASE}))
-        if solution.x is None or solution.multipliers is None or not np.isfinite(solution.multipliers.nonlinear).all():
+        found = Slsqp().solve(form, Options(max_iterations=ITERATIONS, native={"ftol": DECREASE}))
+        if found.x is None or found.multipliers is None or not np.isfinite(found.multipliers.nonlinear).all():
             return None
-        return np.clip(solution.x, polytope.x_lower, polytope.x_upper), solution.multipliers.nonlinear
+        return np.clip(found.x, polytope.x_lower, polytope.x_upper), found.multipliers.nonlinear
 
     def cut(self, polytope: Polytope, x: Array, upper: float) -> Polytope:
-        """Return a polytope with tangents at x: of the relaxed rows, and of the objective, which is to be <= upper."""
-        at, form = self.at(x), self.problem.form
+        """Return a polytope with tangents at x: of the relaxed rows, and of the objective, which is at most `upper`."""
+        at, form, (below, above) = self.at(x), self.problem.form, self._sides
         slopes = np.vstack([at.jacobian, at.gradient])
         rest = np.append(at.rows, at.value) - slopes @ x
-        below, above = self._sides
-        high = np.where(np.append(above, True), np.append(form.c_upper, upper), np.inf) - rest
-        low = np.where(np.append(below, False), np.append(form.c_lower, -np.inf), -np.inf) - rest
+        high = np.append(np.where(above, form.c_upper, np.inf), upper) - rest
+        low = np.append(np.where(below, form.c_lower, -np.inf), -np.inf) - rest
         used = np.isfinite(slopes).all(axis=1) & np.isfinite(rest) & (np.isfinite(high) | np.isfinite(low))
-        slack = CUT_SLACK * (1 + np.abs(rest))
-        made = Polytope(polytope.x_lower, polytope.x_upper, csr_array(np.vstack([polytope.dense, slopes[used]])),
+        slack = WIDER * (1 + np.abs(rest))
+        return Polytope(polytope.x_lower, polytope.x_upper, csr_array(np.vstack([polytope.dense, slopes[used]])),
                         np.append(polytope.a_lower, (low - slack)[used]),
                         np.append(polytope.a_upper, (high + slack)[used]))
-        return made
 
     @cached_property
-    def _sides(self) -> tuple[Array, Array]:
+    def _sides(self) -> tuple[Mask, Mask]:
         """Whether the lower and the upper limit of each row are relaxed, (k,) each."""
-        c, falls = self.problem.functions.constraints, self.problem.falls
-        on_z, on_loss = c.z_part.toarray() * falls, c.loss_part.toarray()
-        straight = self.problem.straight
-        return (straight & (on_z >= 0).all(axis=1) & (on_loss <= 0).all(axis=1),
-                straight & (on_z <= 0).all(axis=1) & (on_loss >= 0).all(axis=1))
-
-
-def bounded(problem: Relaxable, x: Array, upper: float) -> Box:
-    """Return the root box of a problem, its auxiliaries bounded by what the relaxed rows and the objective leave them.
-
-    Raises
-    ------
-    NoRelaxationError
-        Where they leave some variable without a bound, such as where no feasible point is known.
-    """
-    box = problem.root
-    if np.isfinite(box.lower).all() and np.isfinite(box.upper).all():
-        return box
-    relaxed = Relaxed(problem, envelopes(problem, box, x).separable)
-    lower, upper_ = relaxed.cut(boxed(problem.polytope, box.lower, box.upper), x, upper).implied_bounds
-    if not (np.isfinite(lower).all() and np.isfinite(upper_).all()):
-        raise NoRelaxationError("an auxiliary has no bounds")
-    return Box(lower, upper_)
+        problem, c = self.problem, self.problem.functions.constraints
+        on_z, on_loss = c.z_part.toarray() * problem.falls, c.loss_part.toarray()
+        return (problem.straight & (on_z >= 0).all(axis=1) & (on_loss <= 0).all(axis=1),
+                problem.straight & (on_z <= 0).all(axis=1) & (on_loss >= 0).all(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
 class RelaxedAt(MixtureEvaluation):
-    """A relaxed problem at one x."""
+    """A relaxed problem at one x: values and first derivatives."""
 
     relaxed: Relaxed
 
@@ -128,3 +108,29 @@ class RelaxedAt(MixtureEvaluation):
     def z(self) -> Array:
         """falls Z, (T,)."""
         return self._z_first_order[0]
+
+    def hessian(self, weight: float, multipliers: Array) -> Array:
+        """Raise: SLSQP asks for none."""
+        raise NotImplementedError
+
+
+def root_box(problem: Relaxable, x: Array, upper: float) -> Box:
+    """Return the bounds of a problem's points that are no worse than `upper`, all finite.
+
+    Those of auxiliaries come from what tangents at x of the relaxed rows and of the objective leave them.
+
+    Raises
+    ------
+    NoRelaxationError
+        Where they leave an auxiliary unbounded.
+    """
+    root = problem.root
+    if not np.isfinite(root.width).all():
+        polytope = boxed(problem.polytope, root.lower, root.upper)
+        lower, high = Relaxed(problem, envelopes(problem, root, x).separable).cut(polytope, x, upper).implied_bounds
+        root = Box(np.maximum(root.lower, lower), np.minimum(root.upper, high))
+    if not np.isfinite(root.width).all():
+        names = [name for name, width in zip(problem.form.variables, root.width, strict=True) if not np.isfinite(width)]
+        raise NoRelaxationError(f"nothing bounds the auxiliary '{names[0]}': no mixture is known that meets the "
+                                "nonlinear constraints; widen one of them")
+    return root

@@ -84,21 +84,19 @@ def by_curvature(box: Box, minimum: Minimum, least: LeastHessian, upper: float) 
     return None if (low > high).any() else Box(low, high)
 
 
-def by_programs(box: Box, polytope: Polytope, which: Indices) -> Box | None:
-    """Return the box tightened to the ends of a polytope in some variables, by linear programs; None where it is empty.
+def by_programs(box: Box, polytope: Polytope, n: int) -> Box | None:
+    """Return the box tightened in its first n variables to a polytope's ends, by linear programs; None where empty.
 
-    The box's own bounds take the place of the polytope's.
+    Each end is what the program's multipliers prove. Where HiGHS finds no point at all, its word is not taken.
     """
-    lower, upper, cut = box.lower.copy(), box.upper.copy(), boxed(polytope, box.lower, box.upper)
-    direction = np.zeros(lower.size)
+    lower, upper, inside = box.lower.copy(), box.upper.copy(), boxed(polytope, box.lower, box.upper)
+    unit = np.eye(lower.size)
     try:
-        for j in which[box.width[which] > NARROW].tolist():
-            direction[:] = 0.0
-            direction[j] = 1.0
-            lower[j] = max(lower[j], cut.linear_minimum(direction)[0] - SLACK)
-            upper[j] = min(upper[j], SLACK - cut.linear_minimum(-direction)[0])
+        for j in np.flatnonzero(box.width[:n] > NARROW).tolist():
+            lower[j] = max(lower[j], inside.linear_minimum(unit[j])[0] - SLACK)
+            upper[j] = min(upper[j], SLACK - inside.linear_minimum(-unit[j])[0])
     except EmptyPolytopeError:
-        return None
+        pass
     return None if (lower > upper).any() else Box(lower, upper)
 
 

@@ -8,5 +8,5 @@ from climbopt.standard_form.mixture import MixtureEvaluation, MixtureFunctions
 from climbopt.standard_form.parts import Affine, Combination, Placed
 
 __all__ = ["ACTIVE", "Affine", "Algebraic", "Combination", "Conflict", "Evaluation", "Functions", "LinearPart",
-           "Member", "MixtureEvaluation", "MixtureFunctions", "Placed", "Side", "StandardForm", "System", "expression_rows",
-           "linear_conflict", "linear_part", "mixture_form", "targets_read"]
+           "Member", "MixtureEvaluation", "MixtureFunctions", "Placed", "Side", "StandardForm", "System",
+           "expression_rows", "linear_conflict", "linear_part", "mixture_form", "targets_read"]
