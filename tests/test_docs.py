@@ -14,8 +14,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?( [kMBT]\b)?")
 
 
-def blocks(page, kind):
-    return re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(page):
+    """Return the page's blocks in order: (kind, text)."""
+    return re.findall(r"^```(python|console|toml)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def shape(text):
@@ -37,31 +38,34 @@ def workplace(tmp_path, monkeypatch):
         registry._members.update(members)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python_blocks(page, workplace):
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_blocks(page, workplace, monkeypatch, capsys):
+    """A page's blocks run in their order in one folder; TOML that begins with a file's name is that file."""
     module = type(sys)(page.stem)
-    sys.modules[page.stem] = module  # dataclasses look their module up
-    try:
-        for block in blocks(page, "python"):
+    monkeypatch.setitem(sys.modules, page.stem, module)  # dataclasses look their module up
+    for kind, block in blocks(page):
+        if kind == "python":
             exec(compile(block, str(page), "exec"), module.__dict__)
-    finally:
-        del sys.modules[page.stem]
+        elif kind == "console":
+            for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+                check_command(command, shown, monkeypatch, capsys)
+        elif named := re.match(r"# ([\w.]+\.toml)\n", block):
+            (workplace / named[1]).write_text(block)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=lambda page: page.name)
-def test_console_blocks(page, workplace, monkeypatch, capsys):
-    for block in blocks(page, "console"):
-        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-            if command == "climbopt backends":
-                pytest.importorskip("cyipopt", reason="the page shows ipopt as available")
-            monkeypatch.setattr(sys, "argv", shlex.split(command))
-            with pytest.raises(SystemExit) as stop:
-                cli.main()
-                sys.exit(0)
-            assert (stop.value.code or 0) in (0, 1)
-            printed = shape(capsys.readouterr().out)
-            missing = [line for line in shape(shown) if line not in printed]
-            assert not missing, f"{command} no longer prints {missing[0]!r}"
+def check_command(command, shown, monkeypatch, capsys):
+    """A command prints the lines that are shown."""
+    if command == "climbopt backends":
+        pytest.importorskip("cyipopt", reason="the page shows ipopt as available")
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+        sys.exit(0)
+    assert (stop.value.code or 0) in (0, 1)
+    printed = shape(capsys.readouterr().out)
+    missing = [line for line in shape(shown) if line not in printed]
+    assert not missing, f"{command} no longer prints {missing[0]!r}"
 
 
 def test_links_lead_somewhere():
