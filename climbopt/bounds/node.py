@@ -40,7 +40,7 @@ class Node:
     x : ndarray, (n,)
         Where its convex problems start, and the laws are touched by tangents.
     lower : float
-        The Lagrangian is nowhere below it on the box.
+        No feasible point of the box that is better than the incumbent is below it.
     multipliers : ndarray, (k,)
         Of the nonlinear rows.
     gains : ndarray, (n,), optional
