@@ -80,7 +80,8 @@ def solve(
     ranges: Annotated[str | None, typer.Option(metavar="SHARE", help="Also how far each ratio can go while the "
                                                                      "objective stays within a share of the optimum: "
                                                                      "0.1% or 0.001. For joint.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes for --ranges and --certify global.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes for --ranges, --robust and --certify "
+                                                         "global.")] = None,
     certify: Annotated[str, typer.Option(metavar="local|global", help="global: also a bound against every "
                                                                       "mixture.")] = "local",
     gap: GAP = 1e-6,
@@ -128,7 +129,8 @@ def solve(
             with bounding() as told:
                 result = certify_globally(result, effort, told)
         if tolerance_of_ranges is not None and result.passed:
-            found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs)
+            with progress("ranges") as told_ranges:
+                found = near_optimal(result, tolerance_of_ranges, options=options, jobs=jobs, progress=told_ranges)
     report(json, result_json(result) | ranges_json(found), lambda to: print_result(result, to, found))
     raise typer.Exit(0 if result.passed else 1)
 
@@ -176,7 +178,7 @@ def certify(
     gap: GAP = 1e-6,
     time_limit: Annotated[float, typer.Option(help="Seconds for the global bound.")] = 60.0,
     rigor: RIGOR = "float",
-    jobs: Annotated[int, typer.Option(help="Processes for the global bound.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for the global bound.")] = 1,
     tolerance: TOLERANCE = 1e-6,
     json: JSON = None,
 ) -> None:

@@ -45,7 +45,7 @@ def fit(
     draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Where the draws go, and are taken up again; "
                                                                           "by default beside the model.")] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Processes for the bootstrap.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for the bootstrap.")] = 1,
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs."""

@@ -10,11 +10,12 @@ import numpy as np
 import typer
 
 from climbopt.errors import InputError
-from climbopt.streams import JSON, PROBLEM, check_places, progress, report
+from climbopt.streams import JSON, PROBLEM, check_places, progress, report, solvers_on_standard_error
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from climbopt.files import PathFile
     from climbopt.studies.exchange import Criterion
 
 
@@ -26,34 +27,38 @@ def sweep(
     over: Annotated[str | None, typer.Option(metavar="NUMBER=FROM:TO:COUNT", help="A number of a constraint, evenly: "
                                                                                    "floor.sw=0:0.1:11.")] = None,
     stages: Annotated[int | None, typer.Option(help="Also a schedule of so many stages over the budgets.")] = None,
+    draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Draws of the model, which fit --bootstrap "
+                                                                          "writes: bands of the ratios.")] = None,
     backend: Annotated[str | None, typer.Option(help="Solver backend; see climbopt backends.")] = None,
     tolerance: Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")] = 1e-6,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for the draws.")] = 1,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.csv",
                                                 help="Write the points, one row a point and language.")] = None,
     json: JSON = None,
 ) -> None:
     """Solve along a path of budgets, or of one constraint's number."""
     from climbopt.backends import BACKENDS, Options
-    from climbopt.files import files_of, find_problem, load_problem, write_text
+    from climbopt.files import files_of, find_problem, load_draws, load_problem, write_text
     from climbopt.reports.studies import print_schedule, print_sweep, sweep_json, sweep_table
     from climbopt.studies import schedule
     from climbopt.studies import sweep as swept
 
-    check_places(files_of(find_problem(problem)), json, output)
+    inputs = [*files_of(find_problem(problem)), *([] if draws is None else [draws])]
+    check_places(inputs, json, output)
     if backend is not None:
         BACKENDS[backend]
-    tokens = None if budgets is None else _spaced("--budgets", budgets, logarithmic=True)
-    if tokens is None and over is None:
-        raise InputError("a sweep needs --budgets FROM:TO:COUNT, --over NUMBER=FROM:TO:COUNT, or both")
-    if stages is not None and (tokens is None or stages < 2):
-        raise InputError("--stages is 2 or more, and needs --budgets: its stages end between the first and the last")
-    place, equals, values = (over or "").partition("=")
-    if over is not None and not equals:
-        raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:0.1:11")
+    tokens, numbers = _grid(budgets, over, stages)
     loaded, options = load_problem(problem), Options(tolerance)
-    found = swept(loaded, tokens, None if over is None else (place, _spaced("--over", values)), backend=backend,
-                  options=options)
+    drawn = () if draws is None else load_draws(draws)
+    shape = len(tokens or [1]) * len(numbers[1] if numbers else [1]), len(loaded.model.sources)
+    kept = None if draws is None else _kept(output, json, inputs, shape, {
+        "budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance})
+    with solvers_on_standard_error(json), progress("points") as told:
+        found = swept(loaded, tokens, numbers, draws=drawn, backend=backend, options=options, jobs=jobs, kept=kept,
+                      progress=told)
     if all(point.result is None for point in found.points):
+        if kept is not None:
+            kept.remove()
         raise InputError(f"every point is refused, the first for this reason: {found.points[0].refusal}")
     staged = None if stages is None or tokens is None else schedule(
         loaded, np.geomspace(tokens[0], tokens[-1], stages).tolist(), backend=backend, options=options)
@@ -66,7 +71,36 @@ def sweep(
             print_schedule(staged, to)
 
     report(json, sweep_json(found, staged), show)
+    if kept is not None:
+        kept.remove()
     raise typer.Exit(0 if all(point.passed for point in found.points if point.result is not None) else 1)
+
+
+def _grid(budgets: str | None, over: str | None, stages: int | None
+          ) -> tuple[list[float] | None, tuple[str, list[float]] | None]:
+    """Return the budgets, and the constraint's number with its values, that a sweep is asked for."""
+    tokens = None if budgets is None else _spaced("--budgets", budgets, logarithmic=True)
+    if tokens is None and over is None:
+        raise InputError("a sweep needs --budgets FROM:TO:COUNT, --over NUMBER=FROM:TO:COUNT, or both")
+    if stages is not None and (tokens is None or stages < 2):
+        raise InputError("--stages is 2 or more, and needs --budgets: its stages end between the first and the last")
+    if over is None:
+        return tokens, None
+    name, equals, values = over.partition("=")
+    if not equals:
+        raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:0.1:11")
+    return tokens, (name, _spaced("--over", values))
+
+
+def _kept(output: Path | None, json: str | None, inputs: list[Path], shape: tuple[int, int],
+          origin: dict[str, object]) -> PathFile | None:
+    """Return the file beside the output that holds the draws' paths until it is written; None without a place."""
+    from climbopt.files import PathFile, is_special, paths_beside, read_bytes, sha256
+
+    place = output or (None if json in (None, "-") else Path(str(json)))
+    if place is None or any(map(is_special, [place, *inputs])):
+        return None
+    return PathFile(paths_beside(place), shape, {"inputs": [sha256(read_bytes(one)) for one in inputs], **origin})
 
 
 def plan(
@@ -122,10 +156,14 @@ def plot(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")],
     pilots: Annotated[Path | None, typer.Option(help="Measured runs, for fit.")] = None,
     budget: Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")] = None,
+    draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Draws of the model, for transfer: greys "
+                                                                          "what cannot be told from 0.")] = None,
     width: Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")] = None,
 ) -> None:
     """Draw a picture of a fit, a model, an answer or a sweep."""
-    check_places([path for path in (file, pilots) if path is not None], None, output)
+    check_places([path for path in (file, pilots, draws) if path is not None], None, output)
+    if draws is not None and kind != "transfer":
+        raise InputError("--draws is for --kind transfer; a sweep's bands are in its JSON (climbopt sweep --draws)")
     if output.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"a picture is written as .png, .svg or .pdf, and not as '{output.name}'")
     if width is not None and not 2 <= width <= 20:
@@ -134,7 +172,7 @@ def plot(
         raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
     from climbopt.reports.pictures import Asked, draw, save
 
-    save(draw(kind, Asked(file, pilots, budget, width)), output)
+    save(draw(kind, Asked(file, pilots, budget, width, draws)), output)
 
 
 def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:

@@ -20,6 +20,9 @@ from climbopt.templates import Array, Compiled
 CELLS = (2, 16)
 """Pieces that a target's own ratio is cut into to show that z is positive: first coarse, then fine if need be."""
 
+AT_ONCE = 2**18
+"""Numbers in an array over pieces, targets and sources, at most where there is more than one piece."""
+
 
 @dataclass(frozen=True, eq=False)
 class Proofs:
@@ -109,25 +112,25 @@ class Proofs:
         return (np.where(own >= 0, self.lower[own], 0.0), np.where(own >= 0, np.minimum(self.upper[own], 1.0), 0.0))
 
     def _pair(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
-        """Enclose a compiled pair template for own ratios from low to high, (T,), and others from 0 to their bound.
+        """Enclose a compiled pair template for own ratios from low to high, (..., T), and others from 0 to their bound.
 
         Own pairs are (0, 0).
         """
         model = self.response.model
-        shape = (len(model.targets), len(model.sources))
-        t = Interval.of(low[:, None], high[:, None])
-        s = Interval.of(0.0, np.minimum(self.upper, 1.0)[None, :])  # from 0: slopes are wanted on the way to r_j
+        shape = (*low.shape, len(model.sources))
+        t = Interval.of(low[..., None], high[..., None])
+        s = Interval.of(0.0, np.minimum(self.upper, 1.0))  # from 0: slopes are wanted on the way to r_j
         results = []
         for value in function(t, s, *self.response.pair_arguments):
             wide = Interval.enclosing(value).broadcast_to(shape)
             ends = [np.array(end) for end in (wide.lower, wide.upper)]
             for end in ends:
-                end[model.own_targets, model.own_sources] = 0.0
+                end[..., model.own_targets, model.own_sources] = 0.0
             results.append(Interval(*ends))
         return results
 
     def _own(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
-        """Enclose a compiled own template for own ratios from low to high, (T,)."""
+        """Enclose a compiled own template for own ratios from low to high, (..., T)."""
         return [Interval.enclosing(value).broadcast_to(low.shape)
                 for value in function(Interval.of(low, high), *self.response.own_arguments)]
 
@@ -156,17 +159,21 @@ class Proofs:
         if not model.templates.pair.expression.subs(r_j, 0).is_zero:
             return np.full(low.size, -np.inf)
         least = np.full(low.size, -np.inf)
+        together = max(1, AT_ONCE // (low.size * len(model.sources)))
         for cells in CELLS:
-            edges = np.linspace(low, high, cells + 1)
-            pieces = [np.maximum(self._least_on(a, b), self._least_by_slope(a, b) if cells == CELLS[-1] else -np.inf)
-                      for a, b in zip(edges[:-1], edges[1:], strict=True)]
-            least = np.maximum(least, np.min(pieces, axis=0))
+            edges, pieces = np.linspace(low, high, cells + 1), []
+            for k in range(0, cells, together):
+                some = edges[:-1][k:k + together], edges[1:][k:k + together]
+                pieces.append(self._least_on(*some))
+                if cells == CELLS[-1]:
+                    pieces[-1] = np.maximum(pieces[-1], self._least_by_slope(*some))
+            least = np.maximum(least, np.concatenate(pieces).min(axis=0))
             if (least > 0).all() or ((least > 0) | (self._least_on(low, low) <= 0)).all():
                 break
         return least
 
     def _least_on(self, low: Array, high: Array) -> Array:
-        """Bound each z from below for own ratios in [low, high], all terms apart."""
+        """Bound each z from below for own ratios in [low, high], (..., T), all terms apart."""
         templates = self.response.model.templates
         own, _ = self._own(templates.own.slopes, low, high)
         rest = 1.0 - Interval.of(low, high)
@@ -174,11 +181,11 @@ class Proofs:
         return least.lower
 
     def _least_slope(self, low: Array, high: Array) -> Interval:
-        """Bound min over the other sources j of pair_s from below, (T,)."""
+        """Bound min over the other sources j of pair_s from below, (..., T)."""
         model = self.response.model
         slopes = np.array(self._pair(model.templates.pair.slopes, low, high)[2].lower)
-        slopes[model.own_targets, model.own_sources] = np.inf
-        least = slopes.min(axis=1)
+        slopes[..., model.own_targets, model.own_sources] = np.inf
+        least = slopes.min(axis=-1)
         return Interval.enclosing(np.where(np.isfinite(least), least, 0.0))
 
     def _least_by_slope(self, low: Array, high: Array) -> Array:
@@ -189,13 +196,13 @@ class Proofs:
         model = self.response.model
         templates = model.templates
         if any(not derivative.is_zero for derivative in templates.pair.second[2:]):
-            return np.full(low.size, -np.inf)
+            return np.full(low.shape, -np.inf)
         _, own_t = self._own(templates.own.slopes, low, high)
         slope = self._pair(templates.pair.slopes, low, high)[2]
         cross = self._pair(templates.pair.curvatures, low, high)[1]
         rest = Interval.of(1.0 - high, 1.0 - low)
-        column = Interval(rest.lower[:, None], rest.upper[:, None])
-        rise = Interval(own_t.lower[:, None], own_t.upper[:, None]) - slope + column * cross
+        column = Interval(rest.lower[..., None], rest.upper[..., None])
+        rise = Interval(own_t.lower[..., None], own_t.upper[..., None]) - slope + column * cross
         rises = np.array(rise.lower >= 0)
-        rises[model.own_targets, model.own_sources] = True
-        return np.where(rises.all(axis=1), self._least_on(low, low), -np.inf)
+        rises[..., model.own_targets, model.own_sources] = True
+        return np.where(rises.all(axis=-1), self._least_on(low, low), -np.inf)

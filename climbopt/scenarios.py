@@ -15,6 +15,16 @@ from climbopt.errors import InputError
 from climbopt.model import Indices, MixtureModel
 
 
+def check_draws(model: MixtureModel, draws: Sequence[MixtureModel]) -> None:
+    """Refuse no draws at all, and one of another form, other languages or other units than the model."""
+    if not draws:
+        raise InputError("there are no draws; climbopt fit --bootstrap makes them")
+    for k, draw in enumerate(draws):
+        for key in ("law", "interaction", "sources", "targets", "token_unit", "params_unit"):
+            if getattr(draw, key) != getattr(model, key):
+                raise InputError(f"draw {k} has another {key} than the model; use the draws of its own fit")
+
+
 @dataclass(frozen=True, eq=False)
 class Scenarios(MixtureModel):
     """A model whose targets are those of another, as they are and then once a draw, as ``en#0``.
@@ -34,13 +44,7 @@ class Scenarios(MixtureModel):
             Where there are no draws, one is of another form, other languages or other units, or draws differ in a
             parameter of a source, which all scenarios share.
         """
-        if not draws:
-            raise InputError("there are no draws; climbopt fit --bootstrap makes them")
-        for k, draw in enumerate(draws):
-            for key in ("law", "interaction", "sources", "targets", "token_unit", "params_unit"):
-                if getattr(draw, key) != getattr(model, key):
-                    raise InputError(f"draw {k} has another {key} than the problem's model; use the draws of its own "
-                                     "fit")
+        check_draws(model, draws)
         every = (model, *draws)
         values = {}
         for p in model.templates.parameters:

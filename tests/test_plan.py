@@ -14,6 +14,7 @@ from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.reports.plans import plan_table
 from climbopt.studies import Runs, climb_design, mixtures
+from climbopt.studies.exchange import Search
 from climbopt.studies.information import BELIEVED, Knowledge
 
 NAMES = ("s0", "s1", "s2")
@@ -131,6 +132,19 @@ def test_the_determinant_is_larger_than_that_of_as_many_other_runs():
         assert _log_determinant(known, drawn) < best
     larger = found.climb.runs
     assert _log_determinant(known, Runs(larger.ratios[:12], larger.tokens[:12])) < best
+
+
+@pytest.mark.parametrize("criterion", ["D", "I"])
+def test_runs_that_were_measured_are_chosen_once(pilots, criterion):
+    """Of many copies of one good run each counts once; without that, the best run is taken again."""
+    known = Knowledge.of_model(random_model(sources=6), 5e8)
+    runs = Runs(pilots.ratios[:30], pilots.tokens[:30] * 1e3)
+    judged = known.derivatives(runs, noise=False)
+    found = {once: Search(known.derivatives(runs), runs.tokens, known.prior, judged, runs.tokens.mean(), 6, criterion,
+                          once).run([3], 28, None, None) for once in (True, False)}
+    assert len(set(found[True])) == 28 and 3 in found[True]
+    assert len(set(found[False])) < 28
+    assert runs.tokens[found[True]].mean() <= runs.tokens.mean() * (1 + 1e-9)
 
 
 def test_the_default_is_as_few_as_promise_no_larger_an_error():

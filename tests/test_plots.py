@@ -8,14 +8,16 @@ import pytest
 from conftest import PROBLEMS, random_model
 from test_cli import run  # noqa: F401 - a fixture
 
-from climbopt import load_problem, sweep
+from climbopt import load_problem, save_model, sweep
+from climbopt.files import DrawFile
+from climbopt.fitting import transfer
 from climbopt.reports.json import dumps
 from climbopt.reports.studies import sweep_json
 from climbopt.testing import family_model, family_problem
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
-from climbopt.reports import pictures, plots  # noqa: E402
+from climbopt.reports import pictures  # noqa: E402
 
 MODEL, PILOTS = PROBLEMS / "libreoffice6" / "model.toml", PROBLEMS / "libreoffice6" / "pilots.csv"
 BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -28,7 +30,7 @@ def files(tmp_path_factory):
     answer = {"procedure": "joint", "ratios": {"en": 0.6, "de": 0.4},
               "ranges": {"en": {"lower": 0.5, "upper": 0.8}, "de": {"lower": 0.2, "upper": 0.5}}}
     (folder / "answer.json").write_text(json.dumps(answer))
-    drawn = sweep(family_problem(3), np.geomspace(1e9, 1e12, 5), models=[family_model(3, seed=s) for s in range(3)])
+    drawn = sweep(family_problem(3), np.geomspace(1e9, 1e12, 5), draws=[family_model(3, seed=s) for s in range(3)])
     (folder / "sweep.json").write_text(dumps(sweep_json(drawn)))
     both = sweep(family_problem(3), [1e9, 1e10], ("floor.en", [0.0, 0.1]))
     (folder / "both.json").write_text(dumps(sweep_json(both)))
@@ -77,16 +79,42 @@ def test_the_sweep_draws_the_certified_ratios(files):
     assert len(styles) == len(axes.lines)
 
 
-def test_transfer_is_alpha_at_the_budget():
-    model = random_model(sources=3, signed=True)
-    alpha, name = pictures.transfer(model, 2e9)
-    expected = model.parameters["b"] + model.parameters["k"] / 2
-    assert name == "transfer alpha" and np.isnan(np.diag(alpha)).all()
-    np.testing.assert_allclose(alpha[0, 1:], expected[0, 1:])
-    figure = plots.transfer_figure(alpha, model.sources, model.targets, name, untold=alpha > 0)
+def test_transfer_is_what_a_source_adds_to_z():
+    """alpha = b + k / D for linear pairs; all pairs' parts of z together for the others."""
+    linear, gated = random_model("linear", sources=3, signed=True), random_model(sources=3, signed=True)
+    found = transfer(linear, 2e9)
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(found[off], (linear.parameters["b"] + linear.parameters["k"] / 2)[off])
+    assert np.isnan(np.diag(found)).all()
+    at = gated.at(2e9)
+    apart = at.z(np.eye(3)[[0]] / 3)[0, 0]  # of a target by itself
+    assert np.nansum(transfer(gated, 2e9)[0]) / 3 == pytest.approx(at.z(np.full(3, 1 / 3))[0] - apart)
+
+
+def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F811
+    """By the draws, whose sign differs in some pairs; without draws nothing is grey, and the caption says why."""
+    model = random_model("linear", sources=3, signed=True)
+    values = transfer(model, model.token_unit)
+    save_model(model, tmp_path / "m.toml")
+    file = DrawFile(tmp_path / "d.jsonl", model, {"seed": 0})
+    swinging = np.zeros((3, 3), dtype=bool)
+    swinging[0, 1] = swinging[2, 0] = True
+    for k in range(4):
+        turned = {name: np.where(swinging & (k % 2 == 1), -1, 1) * model.parameters[name] for name in "bk"}
+        file.keep(k, {**model.parameters, **turned})
+    figure = pictures.draw("transfer", pictures.Asked(tmp_path / "m.toml", draws=tmp_path / "d.jsonl"))
     axes = figure.axes[0]
     hatched = [patch for patch in axes.collections if patch.get_hatch()]
-    assert len(hatched) == (alpha < 0).sum() and len(axes.collections) == 6
+    assert len(hatched) == ((values < 0) & ~swinging).sum() and len(axes.collections) == len(hatched) + 2
+    assert {text.get_text() for text in axes.texts if text.get_text()[0] == "("} == {
+        f"({value:.2f})" for value in values[swinging]}
+    assert "5 to 95 % of 4 draws" in figure.get_supxlabel()
+    figure = pictures.draw("transfer", pictures.Asked(tmp_path / "m.toml"))
+    assert len(figure.axes[0].collections) == (values < 0).sum() and "not known" in figure.get_supxlabel()
+    code, _, err = run("plot", MODEL, "--kind", "transfer", "--draws", tmp_path / "d.jsonl", "-o", tmp_path / "x.png")
+    assert code == 2 and "draw 0 has another" in err
+    code, _, err = run("plot", MODEL, "--kind", "fit", "--draws", tmp_path / "d.jsonl", "-o", tmp_path / "x.png")
+    assert code == 2 and "--kind transfer" in err
 
 
 def test_marginal_benefits_of_the_optimum_are_equal():

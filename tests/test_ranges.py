@@ -30,8 +30,9 @@ def test_ranges_against_a_grid(interaction):
 
 def test_ranges_do_not_depend_on_processes_or_solver():
     result = solve(load_problem("synthetic16"))
-    alone, many = ranges(result, 1e-3, jobs=1), ranges(result, 1e-3, jobs=2)
-    assert alone == many
+    told = []
+    alone, many = ranges(result, 1e-3, jobs=1, progress=lambda *at: told.append(at)), ranges(result, 1e-3, jobs=2)
+    assert alone == many and told == [(8, 16), (16, 16)]
     other = ranges(result, 1e-3, backend="slsqp")
     for name, one in other.items():
         assert one.certified

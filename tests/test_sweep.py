@@ -7,6 +7,7 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import PROBLEMS
 from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import (
@@ -25,6 +26,7 @@ from climbopt import (
     sweep,
 )
 from climbopt.backends import Options
+from climbopt.files import DrawFile, PathFile, paths_beside
 from climbopt.procedures import joint_form
 from climbopt.studies import varied
 from climbopt.testing import family_model, family_problem
@@ -81,18 +83,53 @@ def test_other_procedures_are_swept_too():
     assert all(point.passed and point.result.procedure == "two_step" for point in path.points)
 
 
-def test_drawn_models_give_bands():
+def test_draws_give_bands():
     problem = family_problem(3)
     models = [family_model(3, seed=seed) for seed in range(4)]
-    path = sweep(problem, [1e10, 1e12], models=models)
+    path = sweep(problem, [1e10, 1e12], draws=models)
     assert path.draws.shape == (4, 2, 3)
     np.testing.assert_allclose(path.draws[2], sweep(replace(problem, model=models[2]), [1e10, 1e12]).ratios, atol=1e-12)
     lower, upper = path.bands(1.0)
     np.testing.assert_array_equal(lower, path.draws.min(axis=0))
     np.testing.assert_array_equal(upper, path.draws.max(axis=0))
     assert sweep(problem, [1e10]).bands() is None
-    with pytest.raises(InputError, match="other sources"):
-        sweep(problem, [1e10], models=[family_model(4)])
+    with pytest.raises(InputError, match="another sources"):
+        sweep(problem, [1e10], draws=[family_model(4)])
+
+
+def test_draws_do_not_depend_on_processes_or_on_what_was_kept(tmp_path):
+    """The same paths with two processes, and from a file that was cut off anywhere; progress counts every point."""
+    problem, told = family_problem(3), []
+    draws = [family_model(3, seed=seed) for seed in range(5)]
+    budgets, shape = [1e10, 1e11, 1e12], (3, 3)
+    alone = sweep(problem, budgets, draws=draws, progress=lambda *at: told.append(at)).draws
+    assert told == [(k, 18) for k in (1, 2, 3, 6, 9, 12, 15, 18)]
+    np.testing.assert_array_equal(sweep(problem, budgets, draws=draws, jobs=2).draws, alone)
+    path = tmp_path / "x.csv.paths.jsonl"
+    sweep(problem, budgets, draws=draws, kept=PathFile(path, shape, {"budgets": budgets}))
+    whole = path.read_bytes()
+    for length in (0, 30, len(whole) // 2, len(whole) - 1, len(whole)):
+        path.write_bytes(whole[:length])
+        kept = PathFile(path, shape, {"budgets": budgets})
+        assert len(kept.known) == max(whole[:length].count(b"\n") - 1, 0)
+        np.testing.assert_array_equal(sweep(problem, budgets, draws=draws, kept=kept).draws, alone)
+        assert path.read_bytes() == whole
+    kept.known[1] = np.full(shape, 0.25)  # what is known is not solved again
+    assert (sweep(problem, budgets, draws=draws, kept=kept).draws[1] == 0.25).all()
+
+
+def test_paths_of_something_else_are_refused(tmp_path):
+    path = tmp_path / "x.paths.jsonl"
+    first = PathFile(path, (2, 3), {"budgets": [1.0, 2.0]})
+    first.keep(0, np.array([[0.1, 0.2, 0.7], [np.nan] * 3]))
+    again = PathFile(path, (2, 3), {"budgets": [1.0, 2.0]})
+    np.testing.assert_array_equal(again.known[0], [[0.1, 0.2, 0.7], [np.nan] * 3])
+    content = path.read_bytes()
+    with pytest.raises(InputError, match="paths of another sweep"):
+        PathFile(path, (2, 3), {"budgets": [1.0, 3.0]})
+    with pytest.raises(InputError, match="not as climbopt writes it"):
+        PathFile(path, (2, 4), {"budgets": [1.0, 2.0]})
+    assert path.read_bytes() == content
 
 
 MANY = AllocationProblem(
@@ -210,3 +247,36 @@ def test_command_line(run, tmp_path):  # noqa: F811
                              (("--over", "floor.en=2:3:2"), "every point is refused")):
         code, _, err = run("sweep", "equal_beta", *arguments)
         assert code == 2 and words in err
+
+
+def test_command_line_draws_bands(run, tmp_path):  # noqa: F811
+    """Ratios stand between their bands in the table, the JSON, the CSV; a sweep that was killed is taken up again."""
+    for name in ("libreoffice6.toml", "libreoffice6/model.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((PROBLEMS / name).read_text())
+    problem, draws = tmp_path / "libreoffice6.toml", tmp_path / "draws.jsonl"
+    model = load_problem(problem).model
+    file = DrawFile(draws, model, {"seed": 0})
+    for k in range(4):
+        file.keep(k, {name: value * (1 + 0.02 * k * (name == "B")) for name, value in model.parameters.items()})
+    table, record = tmp_path / "path.csv", tmp_path / "path.json"
+    command = ("sweep", problem, "--budgets", "1e6:4e6:2", "--draws", draws, "-o", table, "--json", record)
+    code, out, _ = run(*command)
+    content, frame = json.loads(record.read_text()), pd.read_csv(table)
+    assert code == 0 and "5 to 95 % of 4 draws" in out and out.count("5 to 95 %") == 3
+    assert content["draws"] == 4 and set(content["bands"]) == set(content["languages"])
+    assert (frame["lower"] <= frame["upper"]).all() and frame["lower"].tolist() == [
+        content["bands"][name]["lower"][k] for k in range(2) for name in content["languages"]]
+    assert not list(tmp_path.glob("*.paths.jsonl"))
+    kept = paths_beside(table)
+    with pytest.MonkeyPatch.context() as patch:  # stopped where the last path is kept
+        patch.setattr(PathFile, "remove", lambda self: None)
+        run(*command)
+    lines = kept.read_bytes().splitlines(keepends=True)
+    kept.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    before = table.read_text()
+    assert run(*command)[0] == 0 and table.read_text() == before and not kept.exists()
+    code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", draws)
+    assert code == 2 and "draw 0 has another" in err
+    code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", table)
+    assert code == 2 and "no JSON object" in err

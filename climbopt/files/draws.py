@@ -1,11 +1,7 @@
-"""Files of draws: one JSON line of what the draws belong to, then one a draw, in their order; only ever added to.
-
-A file that was cut off anywhere is continued from its last whole line. Nothing in it is evaluated.
-"""
+"""Files of draws: what the draws belong to, then each draw's parameters, as they are made."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from climbopt.errors import InputError
-from climbopt.files.text import check_place, read_bytes
+from climbopt.files.kept import KeptFile, read_kept
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.model import MixtureModel
@@ -46,26 +42,14 @@ class DrawFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], model: MixtureModel, origin: Mapping[str, str | int]) -> None:
-        self._path, self._model = Path(path), model
-        check_place(path)
-        header = json.dumps({**_header(model), **origin}, ensure_ascii=False)
-        content = read_bytes(self._path) if self._path.exists() else b""
-        kept = _whole_lines(content)
-        if kept[:1] != [header] and not header.encode().startswith(content):
-            raise InputError(f"{path} holds draws of another fit or seed, or no draws; name another file, or remove it")
-        self.known = {k: _parameters(model, line, k, self._path) for k, line in enumerate(kept[1:])}
-        size = sum(len(line.encode()) + 1 for line in kept)
-        with self._path.open("ab") as stream:
-            stream.truncate(size)
-            if not kept:
-                stream.write(header.encode() + b"\n")
+        self._model = model
+        self._file = KeptFile(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
+        self.known = {k: _checked(model, entry, k, self._file.path) for k, entry in enumerate(self._file.entries)}
 
     def keep(self, k: int, parameters: Mapping[str, Array]) -> None:
         """Add draw k, which follows the last one."""
-        line = json.dumps({"draw": k, "parameters": {p.name: np.asarray(parameters[p.name]).tolist()
-                                                     for p in self._model.templates.parameters}})
-        with self._path.open("ab") as stream:
-            stream.write(line.encode() + b"\n")
+        self._file.add(k, {"parameters": {p.name: np.asarray(parameters[p.name]).tolist()
+                                          for p in self._model.templates.parameters}})
 
 
 def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
@@ -77,11 +61,10 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
         Where the file holds no draws.
     """
     path = Path(path)
-    lines = _whole_lines(read_bytes(path))
-    header = _object(lines[0], path) if lines else {}
+    header, entries = read_kept(path, "draw", "draws")
     if header.get("format") != FORMAT:
         raise InputError(f"{path} is no file of draws; climbopt fit --bootstrap writes one")
-    if len(lines) < 2:
+    if not entries:
         raise InputError(f"{path} holds no draws yet; climbopt fit --bootstrap makes them")
     try:
         sources, targets = (tuple(map(str, header[key])) for key in ("sources", "targets"))
@@ -89,8 +72,8 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
         units = float(header["token_unit"]), float(header["params_unit"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the first line of {path} is not as climbopt writes it: {error}") from None
-    return tuple(MixtureModel(law, interaction, sources, targets, _values(line, k, path), *units)
-                 for k, line in enumerate(lines[1:]))
+    return tuple(MixtureModel(law, interaction, sources, targets, _values(entry, k, path), *units)
+                 for k, entry in enumerate(entries))
 
 
 def _header(model: MixtureModel) -> dict[str, Any]:
@@ -100,37 +83,15 @@ def _header(model: MixtureModel) -> dict[str, Any]:
             "params_unit": model.params_unit}
 
 
-def _whole_lines(content: bytes) -> list[str]:
-    """Return the lines that end; raises InputError where they are no text."""
+def _values(entry: Mapping[str, Any], k: int, path: Path) -> dict[str, Array]:
+    """Return the parameters of draw k."""
     try:
-        return content[:content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
-    except UnicodeDecodeError:
-        raise InputError("a file of draws is not UTF-8 text; name another file") from None
-
-
-def _object(line: str, path: Path) -> dict[str, Any]:
-    """Return the object that a line holds."""
-    try:
-        value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a line that is no JSON object: {line[:40]!r}; name another file, or remove it")
-    return value
-
-
-def _values(line: str, k: int, path: Path) -> dict[str, Array]:
-    """Return the parameters on the line of draw k."""
-    value = _object(line, path)
-    if value.get("draw") != k or not isinstance(value.get("parameters"), dict):
-        raise InputError(f"line {k + 2} of {path} is not draw {k}; remove the file and make the draws anew")
-    try:
-        return {name: np.array(given, dtype=float) for name, given in value["parameters"].items()}
-    except (TypeError, ValueError):
+        return {name: np.array(given, dtype=float) for name, given in entry["parameters"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"draw {k} of {path} holds what is no number; remove the file and make them anew") from None
 
 
-def _parameters(model: MixtureModel, line: str, k: int, path: Path) -> Mapping[str, Array]:
+def _checked(model: MixtureModel, entry: Mapping[str, Any], k: int, path: Path) -> Mapping[str, Array]:
     """Return the parameters of draw k, checked against the model."""
-    return MixtureModel(model.law, model.interaction, model.sources, model.targets, _values(line, k, path),
+    return MixtureModel(model.law, model.interaction, model.sources, model.targets, _values(entry, k, path),
                         model.token_unit, model.params_unit).parameters

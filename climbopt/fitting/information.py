@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climbopt.errors import InputError
 from climbopt.fitting.estimate import UNIDENTIFIED
@@ -63,9 +64,26 @@ class MissingRun:
     identifies: int
 
 
+def transfer(model: MixtureModel, tokens: float, params: float | None = None) -> Array:
+    """Return what a ratio of each source adds to each target's z, (T, S): pair(r, r) / r at r = 1 / S.
+
+    In the uniform mixture at a budget; NaN for a language itself.
+    """
+    share = np.full(len(model.sources), 1.0 / len(model.sources))
+    added = np.array(model.at(tokens, params).pairs(share) / share)
+    added[model.own_targets, model.own_sources] = np.nan
+    return added
+
+
+def told_from_zero(drawn: Array, level: float = LEVEL) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return the ends between which a share `level` of draws, (n, ...), lies, and whether both have the same sign."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high, low * high > 0
+
+
 def transfers(model: MixtureModel, draws: Sequence[MixtureModel], tokens: float, *, params: float | None = None,
               level: float = LEVEL) -> tuple[Transfer, ...]:
-    """Return the transfer of every pair at a budget: pair(r, r) / r at r = 1 / S.
+    """Return the :func:`transfer` of every pair at a budget, and whether draws tell it from 0.
 
     Parameters
     ----------
@@ -86,17 +104,10 @@ def transfers(model: MixtureModel, draws: Sequence[MixtureModel], tokens: float,
     """
     if not draws:
         raise InputError("transfer is told from 0 over draws; give one or more")
-    share = np.full(len(model.sources), 1.0 / len(model.sources))
-
-    def table(one: MixtureModel) -> Array:
-        added: Array = one.at(tokens, params).pairs(share) / share
-        return added
-
-    drawn = np.array([table(one) for one in draws])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    estimate = table(model)
+    low, high, told = told_from_zero(np.array([transfer(one, tokens, params) for one in draws]), level)
+    estimate = transfer(model, tokens, params)
     return tuple(Transfer(target, source, float(estimate[i, j]), float(low[i, j]), float(high[i, j]),
-                          bool(low[i, j] * high[i, j] > 0))
+                          bool(told[i, j]))
                  for i, target in enumerate(model.targets) for j, source in enumerate(model.sources)
                  if j != model.own_source[i])
 

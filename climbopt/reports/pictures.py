@@ -13,14 +13,16 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from climbopt.errors import InputError, unknown_name
-from climbopt.files import find_problem, is_problem, load_model, load_pilots, load_problem, write_bytes
+from climbopt.files import find_problem, is_problem, load_draws, load_model, load_pilots, load_problem, write_bytes
 from climbopt.files.records import load_record
-from climbopt.model import MixtureModel
+from climbopt.fitting import told_from_zero, transfer
 from climbopt.problem import PROCEDURE_NAMES, AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.reports import plots
+from climbopt.reports.studies import BAND_NAME
 from climbopt.reports.text import tokens
 from climbopt.result import Result, solve
+from climbopt.scenarios import check_draws
 from climbopt.studies import ranges as near_optimal
 from climbopt.templates import Array
 
@@ -42,12 +44,15 @@ class Asked:
         Tokens, for transfer and for problems.
     width : float, optional
         Inches; each kind has its own default.
+    draws : Path, optional
+        Draws of the model, for transfer.
     """
 
     file: Path
     pilots: Path | None = None
     budget: float | None = None
     width: float | None = None
+    draws: Path | None = None
 
     @property
     def problem(self) -> AllocationProblem | None:
@@ -89,28 +94,20 @@ def _transfer(asked: Asked) -> Figure:
     problem = load_problem(found) if is_problem(found) else None
     model = load_model(found) if problem is None else problem.model
     budget = asked.budget or (model.token_unit if problem is None else problem.total_budget)
-    alpha, name = transfer(model, budget)
-    return plots.transfer_figure(alpha, model.sources, model.targets, f"{name} at {tokens(budget)} tokens",
-                                 width=asked.size(plots.COLUMN if len(model.sources) <= 8 else plots.PAGE))
-
-
-def transfer(model: MixtureModel, budget: float) -> tuple[Array, str]:
-    """Return what source j does for target i, (T, S), NaN for a language itself, and what it is called.
-
-    alpha = b + k / D where the interaction has these parameters; else dz_i / dr_j at the uniform mixture.
-    """
-    n = len(model.sources)
-    if {"b", "k"} <= set(model.parameters):
-        alpha = model.parameters["b"] + model.parameters["k"] * model.token_unit / budget
-        name = "transfer alpha"
-    else:
-        response = model.at(budget, model.params_unit if model.law.uses_model_size else None)
-        alpha, name = response.z_and_jacobian(np.full(n, 1.0 / n))[1], "dz/dr at uniform"
-    alpha = np.array(alpha)
-    alpha[model.own_targets, model.own_sources] = np.nan
-    if not np.isfinite(alpha).any():
+    size = None
+    if model.templates.uses_model_size:
+        size = model.params_unit if problem is None else problem.params
+    table = transfer(model, budget, size)
+    if not np.isfinite(table).any():
         raise InputError("the model has one language, and no transfer to draw")
-    return alpha, name
+    untold, caption = None, "no draws: which of these can be told from 0 is not known"
+    if asked.draws is not None:
+        draws = load_draws(asked.draws)
+        check_draws(model, draws)
+        untold = ~told_from_zero(np.array([transfer(draw, budget, size) for draw in draws]))[2]
+        caption = f"grey: not told from 0 by 5 to 95 % of {len(draws)} draws"
+    return plots.transfer_figure(table, model.sources, model.targets, f"transfer at {tokens(budget)} tokens", caption,
+                                 untold, asked.size(plots.COLUMN if len(model.sources) <= 8 else plots.PAGE))
 
 
 def _allocation(asked: Asked) -> Figure:
@@ -178,7 +175,8 @@ def _sweep(asked: Asked) -> Figure:
     if np.isnan(table).all():
         raise InputError(f"{asked.file} holds no certified point, and there is nothing to draw")
     label = "budget (tokens)" if of_budget else f"{record['over']} at {tokens(points[0]['budget'])} tokens"
-    path = plots.Path(names, at, table, label, of_budget, bands)  # type: ignore[arg-type]
+    caption = f"bands: {BAND_NAME} of {record.get('draws') or 'the'} draws"
+    path = plots.Path(names, at, table, label, of_budget, bands, caption)  # type: ignore[arg-type]
     return plots.sweep_figure(path, asked.size(plots.COLUMN))
 
 

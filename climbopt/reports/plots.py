@@ -94,30 +94,32 @@ def fit_figure(data: Predictions, width: float = PAGE) -> Figure:
 
 
 @rc_context(STYLE)
-def transfer_figure(alpha: Array, sources: Sequence[str], targets: Sequence[str], label: str,
-                    untold: Array | None = None, width: float = COLUMN) -> Figure:
+def transfer_figure(values: Array, sources: Sequence[str], targets: Sequence[str], label: str, caption: str,
+                    untold: NDArray[np.bool_] | None = None, width: float = COLUMN) -> Figure:
     """Return a heat map of transfer, (T, S), from sources to targets.
 
     Violet and dark is help, orange and hatched is harm; NaN cells (a language itself) are empty, and `untold` cells,
-    (T, S) of bool, which cannot be told from 0, are grey.
+    (T, S), which cannot be told from 0, are grey, with their numbers in brackets or dotted. `caption` stands below.
     """
     figure = _figure(width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
     axes = figure.subplots()
-    most = float(np.nanmax(np.abs(alpha))) or 1.0
+    most = float(np.nanmax(np.abs(values))) or 1.0
     norm = TwoSlopeNorm(0.0, -most, most)
-    image = axes.imshow(alpha, cmap=DIVERGING, norm=norm, aspect="auto")
-    for i, j in np.argwhere(np.isfinite(alpha)):
+    numbered = len(sources) <= MOST_NUMBERS
+    image = axes.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")
+    for i, j in np.argwhere(np.isfinite(values)):
         grey = untold is not None and bool(untold[i, j])
         if grey:
-            axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, color=UNTOLD, linewidth=0)
-        elif alpha[i, j] < 0:
+            axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor=UNTOLD, edgecolor="0.5",
+                              hatch="" if numbered else "....", linewidth=0)
+        elif values[i, j] < 0:
             axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor="none", edgecolor="0.35",
                               hatch="////", linewidth=0)
-        if len(sources) <= MOST_NUMBERS:
-            dark = alpha[i, j] > 0.55 * most and not grey
-            axes.text(j, i, f"{alpha[i, j]:.2f}", ha="center", va="center", fontsize=6 if len(sources) <= 8 else 4.5,
-                      color="white" if dark else "black",
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6} if alpha[i, j] < 0 else None)
+        if numbered:
+            words = f"({values[i, j]:z.2f})" if grey else f"{values[i, j]:z.2f}"
+            boxed = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if values[i, j] < 0 and not grey else None
+            axes.text(j, i, words, ha="center", va="center", fontsize=6 if len(sources) <= 8 else 4.5, bbox=boxed,
+                      color="white" if values[i, j] > 0.7 * most and not grey else "black")
     turned = max(map(len, sources)) * len(sources) > 30
     axes.set_xticks(range(len(sources)), sources, rotation=90 if turned else 0)
     axes.set_yticks(range(len(targets)), targets)
@@ -125,6 +127,7 @@ def transfer_figure(alpha: Array, sources: Sequence[str], targets: Sequence[str]
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label=label, shrink=0.9)
+    figure.supxlabel(caption, fontsize=6)
     return figure
 
 
@@ -210,6 +213,8 @@ class Path:
     label : str
     logarithmic : bool
     bands : two ndarrays, (n, S), optional
+    caption : str
+        What the bands are.
     """
 
     languages: Sequence[str]
@@ -218,6 +223,7 @@ class Path:
     label: str
     logarithmic: bool
     bands: tuple[Array, Array] | None = None
+    caption: str = ""
 
 
 @rc_context(STYLE)
@@ -243,6 +249,8 @@ def sweep_figure(path: Path, width: float = COLUMN) -> Figure:
         axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set(xlabel=path.label, ylabel="ratio (%)")
+    if path.bands is not None:
+        figure.supxlabel(path.caption, fontsize=6)
     figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
     return figure
 

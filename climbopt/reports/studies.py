@@ -9,26 +9,30 @@ import numpy as np
 from rich.console import Console
 
 from climbopt.reports.json import Value
-from climbopt.reports.text import new_table, number, say
+from climbopt.reports.text import NO_VALUE, new_table, number, say
 from climbopt.reports.text import tokens as token_words
 from climbopt.studies import Point, Schedule, Sweep
+from climbopt.studies.sweep import BAND
 from climbopt.templates import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_COLUMNS = 10
-"""Languages shown; of more, those whose ratios move most."""
+MOST_COLUMNS, MOST_BANDED = 10, 6
+"""Languages shown, without bands and with them; of more, those whose ratios move most."""
+
+BAND_NAME = f"{50 * (1 - BAND):.0f} to {50 * (1 + BAND):.0f} %"
 
 
 def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]:
-    """Return a sweep as JSON values: points in order, bands where models were drawn, stages where asked for."""
+    """Return a sweep as JSON values: points in order, bands where there are draws, stages where asked for."""
     sources, bands = sweep.problem.model.sources, sweep.bands()
     return {
         "problem": sweep.problem.name,
         "procedure": sweep.problem.procedure,
         "over": sweep.over,
         "languages": list(sources),
+        "draws": None if sweep.draws is None else len(sweep.draws),
         "points": [_point(point) for point in sweep.points],
         "bands": None if bands is None else {
             name: {"lower": bands[0][:, j].tolist(), "upper": bands[1][:, j].tolist()}
@@ -68,16 +72,20 @@ def _schedule(staged: Schedule) -> Value:
 
 
 def sweep_table(sweep: Sweep) -> pd.DataFrame:
-    """Return a sweep as a tidy table: one row a point and source; points without an answer have empty cells."""
+    """Return a sweep as a tidy table: one row a point and source; points without an answer have empty cells.
+
+    Where there are draws, `lower` and `upper` are the ends of the ratio's band.
+    """
     import pandas as pd  # here, so that only a table loads pandas
 
-    rows = []
-    for point in sweep.points:
+    rows, bands = [], sweep.bands()
+    for k, point in enumerate(sweep.points):
         ratios = {} if point.result is None or point.result.ratios is None else point.result.ratios
-        for name in sweep.problem.model.sources:
+        for j, name in enumerate(sweep.problem.model.sources):
             ratio = ratios.get(name)
+            ends = {} if bands is None else {"lower": bands[0][k, j], "upper": bands[1][k, j]}
             rows.append({
-                "budget": point.budget, "bound": point.bound, "language": name, "ratio": ratio,
+                "budget": point.budget, "bound": point.bound, "language": name, "ratio": ratio, **ends,
                 "tokens": None if ratio is None else ratio * point.budget,
                 "loss": None if point.result is None else point.result.losses.get(name),
                 "objective": None if point.result is None else point.result.objective, "certified": point.passed})
@@ -86,21 +94,30 @@ def sweep_table(sweep: Sweep) -> pd.DataFrame:
 
 
 def print_sweep(sweep: Sweep, console: Console) -> None:
-    """Print the ratios in per cent along the path, the objective and the verdict."""
-    problem = sweep.problem
-    chosen = _most_moved(sweep.ratios)
+    """Print the ratios in per cent along the path, with their bands, the objective and the verdict."""
+    problem, bands = sweep.problem, sweep.bands()
+    chosen = _most_moved(sweep.ratios, MOST_COLUMNS if bands is None else MOST_BANDED)
+    blank = [""] * (2 if sweep.over else 1)
     table = new_table(f"{problem.name}: {problem.procedure} over {len(sweep.points)} points", "budget",
                       *([sweep.over] if sweep.over else []), problem.goal.label,
                       *(f"{problem.model.sources[j]} %" for j in chosen), "verdict", left=0)
     table.columns[-1].justify = "left"
-    for point, ratios in zip(sweep.points, sweep.ratios, strict=True):
+    for k, (point, ratios) in enumerate(zip(sweep.points, sweep.ratios, strict=True)):
         result = point.result
         verdict = "refused" if result is None else "no answer" if result.certificate is None else (
             result.certificate.verdict.value if point.passed else f"NOT certified ({result.certificate.verdict.value})")
         table.add_row(token_words(point.budget), *([number(point.bound, ".4g")] if sweep.over else []),
                       number(None if result is None else result.objective, ".6f"),
                       *(number(100 * float(ratios[j]), ".2f") for j in chosen), verdict)
+        if bands is not None:
+            low, high = 100 * bands[0][k], 100 * bands[1][k]
+            table.add_row(BAND_NAME, *blank, *(NO_VALUE if np.isnan(low[j]) else f"{low[j]:.2f} to {high[j]:.2f}"
+                                               for j in chosen), "")
     console.print(table)
+    if sweep.draws is not None:
+        n, missing = len(sweep.draws), int(np.isnan(sweep.draws[:, :, 0]).sum())
+        say(console, f"{BAND_NAME} of {n} draws" + (f"; {missing} of their {n * len(sweep.points)} points have no "
+                                                    "certified answer and are left out" if missing else ""))
     if len(chosen) < len(problem.model.sources):
         say(console, f"the {len(chosen)} languages whose ratios move most; all of them with --json or -o")
     refused = [point for point in sweep.points if point.refusal]
@@ -112,7 +129,7 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
 def print_schedule(staged: Schedule, console: Console) -> None:
     """Print each stage's ratios in per cent, and what the schedule gains at its end over the static optimum."""
     problem = staged.problem
-    chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]))
+    chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]), MOST_COLUMNS)
     table = new_table(f"{problem.name}: a run in {len(staged.stages)} stages", "tokens", "to",
                       *(f"{problem.model.sources[j]} %" for j in chosen), problem.goal.label, "gain over static",
                       "off the optimum", "path", left=0)
@@ -126,11 +143,11 @@ def print_schedule(staged: Schedule, console: Console) -> None:
     console.print(table)
 
 
-def _most_moved(ratios: Array) -> Sequence[int]:
+def _most_moved(ratios: Array, most: int) -> Sequence[int]:
     """Return the columns to show, in order: all, or those that move most."""
     known = ratios[~np.isnan(ratios[:, 0])]
-    if not len(known) or ratios.shape[1] <= MOST_COLUMNS:
-        return range(min(ratios.shape[1], MOST_COLUMNS))
+    if not len(known) or ratios.shape[1] <= most:
+        return range(min(ratios.shape[1], most))
     moved = np.lexsort((-known.max(axis=0), -(known.max(axis=0) - known.min(axis=0)).round(6)))
-    result: list[int] = sorted(moved[:MOST_COLUMNS].tolist())
+    result: list[int] = sorted(moved[:most].tolist())
     return result

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climbopt.templates import Array
 
@@ -50,6 +51,8 @@ class Search:
         Tokens that a run may have on average.
     n_languages : int
     criterion : {"D", "I"}
+    once : bool
+        Whether a candidate can be made only once, as a run that was measured already.
     """
 
     derivatives: Array
@@ -59,6 +62,7 @@ class Search:
     cost: float
     n_languages: int
     criterion: Criterion
+    once: bool = False
 
     def run(self, kept: Sequence[int], most: int, enough: float | None, progress: Progress | None) -> list[int]:
         """Return the runs chosen: `most` of them, or fewer where these promise an error that is small enough.
@@ -69,7 +73,7 @@ class Search:
         known = self.start + information(self.derivatives[:, picked])
         while len(picked) < most and not self._suffices(len(picked), known, enough):
             left = self.cost * (len(picked) + 1) - self.tokens[picked].sum()
-            best, _ = self._best(known, max(left, float(self.tokens.min())))
+            best, _ = self._best(known, max(left, float(self.tokens[self._free(picked)].min())), picked)
             picked.append(best)
             known = known + self._of(best)
             if progress:
@@ -89,7 +93,8 @@ class Search:
             changed = False
             for place, old in list(enumerate(picked))[n_kept:]:
                 without = known - self._of(old)
-                best, gains = self._best(without, total - float(self.tokens[picked].sum() - self.tokens[old]))
+                others = [*picked[:place], *picked[place + 1:]]
+                best, gains = self._best(without, total - float(self.tokens[others].sum()), others)
                 if gains[best] > gains[old] * (1 + IMPROVES):
                     picked[place], changed = best, True
                     known = without + self._of(best)
@@ -105,19 +110,38 @@ class Search:
         weight: Array = information(self.judged) / (self.judged.shape[1] * self.judged.shape[2])
         return weight
 
-    def _best(self, known: Array, affordable: float) -> tuple[int, Array]:
+    def _free(self, picked: Sequence[int]) -> NDArray[np.bool_]:
+        """Return which candidates can still be chosen, (C,)."""
+        free = np.ones(len(self.tokens), dtype=bool)
+        if self.once:
+            free[list(picked)] = False
+        return free
+
+    def _best(self, known: Array, affordable: float, picked: Sequence[int]) -> tuple[int, Array]:
         """Return the candidate that betters the criterion most, and by how much each would, (C,).
 
         D: log det(M + G'G) - log det M = log det(I + G M^-1 G').
         I: trace((M^-1 - (M + G'G)^-1) W) = trace((I + G M^-1 G')^-1 G M^-1 W M^-1 G').
         """
-        covariance = np.linalg.inv(known)
-        moved = self.derivatives @ covariance[:, None]
-        spread = moved @ self.derivatives.swapaxes(-1, -2) + np.eye(self.derivatives.shape[2])
+        covariance = np.asarray(np.linalg.inv(known), dtype=float)
+        moved = _times(self.derivatives, covariance)
+        spread = _products(moved, self.derivatives) + np.eye(self.derivatives.shape[2])
         if self.criterion == "D":
             gains = np.linalg.slogdet(spread)[1].sum(axis=0)
         else:
-            weighed = moved @ self._weight[:, None] @ moved.swapaxes(-1, -2)
+            weighed = _products(_times(moved, self._weight), moved)
             gains = np.trace(np.linalg.solve(spread, weighed), axis1=-2, axis2=-1).sum(axis=0)
-        best = int(np.argmax(np.where(self.tokens <= affordable * (1 + 1e-9), gains, -np.inf)))
+        allowed = self._free(picked) & (self.tokens <= affordable * (1 + 1e-9))
+        best = int(np.argmax(np.where(allowed, gains, -np.inf)))
         return best, np.asarray(gains)
+
+
+def _times(rows: Array, matrices: Array) -> Array:
+    """Return rows, (B, C, T, p), times each block's matrix, (B, p, p): one large product a block, not many small."""
+    product: Array = rows.reshape(len(rows), -1, rows.shape[-1]) @ matrices
+    return product.reshape(rows.shape)
+
+
+def _products(first: Array, second: Array) -> Array:
+    """Return the products of each candidate's rows, (B, C, T, T)."""
+    return np.asarray(np.einsum("bctp,bcup->bctu", first, second))

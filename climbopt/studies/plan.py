@@ -124,7 +124,7 @@ def plan(languages: Sequence[str], budgets: Sequence[float], n_runs: int | None 
     criterion : {"I", "D"}
         What is optimal; on synthetic truths plans by I predicted better.
     progress : callable, optional
-        Told how many runs are chosen.
+        Told how many runs are chosen, of one design and then of the other.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def plan(languages: Sequence[str], budgets: Sequence[float], n_runs: int | None 
         return _design(f"{by}-optimal", runs, known, start, judged)
 
     chosen = found(criterion, most, enough, progress)
-    return Plan(names, chosen, found(other, len(chosen.runs), None, None), climb, expected_error(start, judged),
+    return Plan(names, chosen, found(other, len(chosen.runs), None, progress), climb, expected_error(start, judged),
                 0 if after is None else len(after.runs), time.perf_counter() - began)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,8 @@ from climbopt.templates import Array
 
 ALONE = 24
 """Sources up to which one process is faster than starting others."""
+CHUNK = 8
+"""Sources that one process solves for at a time."""
 ROOM = 0.05
 """The warm start's way from the optimum to the form's own start, as a share of the largest that stays in the set."""
 
@@ -46,7 +48,7 @@ class Range:
 
 
 def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = None, options: Options | None = None,
-           jobs: int | None = None) -> Mapping[str, Range]:
+           jobs: int | None = None, progress: Callable[[int, int], None] | None = None) -> Mapping[str, Range]:
     """Return the near-optimal range of every source's ratio.
 
     Each end is the solution of min or max r_j s.t. f(r) <= f* + tolerance |f*| and the problem's constraints, solved
@@ -62,7 +64,9 @@ def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = Non
         One that takes nonlinear rows; the first available one by default.
     options : Options, optional
     jobs : int, optional
-        Processes; by default one for few sources, else one a core.
+        Processes; by default one for few sources, else one a core. No range depends on it.
+    progress : callable, optional
+        Told how many sources are done.
 
     Raises
     ------
@@ -86,10 +90,15 @@ def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = Non
     options = replace(options or Options(), native={})
     n = len(problem.model.sources)
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
-    parts = np.array_split(np.arange(n), min(jobs, n))
-    found = Parallel(n_jobs=jobs)(delayed(_ends)(problem, optimum, level, part.tolist(), backend, options)
-                                  for part in parts)
-    return dict(zip(problem.model.sources, (one for part in found for one in part), strict=True))
+    size = min(CHUNK, -(-n // jobs))
+    found: list[Range] = []
+    for part in Parallel(n_jobs=jobs, return_as="generator")(
+            delayed(_ends)(problem, optimum, level, range(first, min(first + size, n)), backend, options)
+            for first in range(0, n, size)):
+        found += part
+        if progress:
+            progress(len(found), n)
+    return dict(zip(problem.model.sources, found, strict=True))
 
 
 def _ends(problem: AllocationProblem, optimum: Array, level: float, sources: Sequence[int], backend: str | None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -17,6 +18,7 @@ from climbopt.model import MixtureModel
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.result import Result, answered, described
+from climbopt.scenarios import check_draws
 from climbopt.solution import Solution
 from climbopt.standard_form import StandardForm
 from climbopt.studies.varied import varied
@@ -30,6 +32,19 @@ BAND = 0.9
 """Share of the drawn models between the two ends of a band."""
 
 Over = tuple[str, Sequence[float]]
+Progress = Callable[[int, int], None]
+"""Called with what is done and the total."""
+
+
+class Kept(Protocol):
+    """What holds the paths of draws that were solved before, and takes new ones in the order of the draws."""
+
+    @property
+    def known(self) -> Mapping[int, Array]:
+        """The paths by draw, (n_points, S) each."""
+
+    def keep(self, k: int, ratios: Array) -> None:
+        """Add the path of draw k, (n_points, S)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +86,8 @@ class Sweep:
         The constraint's number that was swept, as ``floor.sw``; None where only the budget was.
     points : tuple of Point
         Budget by budget, and for each of them the values of the constraint's number in order.
-    draws : ndarray, (n_models, n_points, S), or None
-        The optimal ratios of each further model, NaN where there is no certified answer; None without such models.
+    draws : ndarray, (n_draws, n_points, S), or None
+        The optimal ratios under each draw of the model, NaN where there is no certified answer; None without draws.
     seconds : float
         Wall time.
     """
@@ -89,7 +104,10 @@ class Sweep:
         return _table(self.points, len(self.problem.model.sources))
 
     def bands(self, share: float = BAND) -> tuple[Array, Array] | None:
-        """Return the ends between which a share of the drawn models' ratios lies, (n_points, S) each."""
+        """Return the ends between which a share of the draws' ratios lies, (n_points, S) each; None without draws.
+
+        Draws without a certified answer at a point are left out there.
+        """
         if self.draws is None:
             return None
         result = np.full((2, *self.draws.shape[1:]), np.nan)
@@ -100,8 +118,8 @@ class Sweep:
 
 
 def sweep(problem: AllocationProblem, budgets: Sequence[float] | None = None, over: Over | None = None, *,
-          models: Sequence[MixtureModel] = (), backend: str | None = None, options: Options | None = None,
-          jobs: int = 1) -> Sweep:
+          draws: Sequence[MixtureModel] = (), backend: str | None = None, options: Options | None = None,
+          jobs: int = 1, kept: Kept | None = None, progress: Progress | None = None) -> Sweep:
     """Return the optimal mixture at every budget, and at every value of a constraint's number.
 
     Each solve of the procedure joint starts at the last optimum, moved onto the rows of the new problem. Where that
@@ -115,18 +133,23 @@ def sweep(problem: AllocationProblem, budgets: Sequence[float] | None = None, ov
         Tokens; the problem's own by default.
     over : (str, sequence of float), optional
         A constraint's number, as :func:`varied` names it, and its values.
-    models : sequence of MixtureModel
-        Drawn models of the same languages: each gives a path of its own, in `Sweep.draws`.
+    draws : sequence of MixtureModel
+        Of the problem's model: each gives a path of its own, in `Sweep.draws`.
     backend : str, optional
         The first available one that takes the problem by default.
     options : Options, optional
     jobs : int
-        Processes for the paths of `models`.
+        Processes for the paths of `draws`; no path depends on it.
+    kept : Kept, optional
+        Holds paths of draws that were solved before, which are not solved again, and is given each new one.
+    progress : callable, optional
+        Told how many points are solved, those of the draws included.
 
     Raises
     ------
     InputError
-        For values that no problem can take, such as a negative budget or an unknown constraint.
+        For values that no problem can take, such as a negative budget or an unknown constraint, and for draws of
+        another fit.
 
     Examples
     --------
@@ -135,45 +158,93 @@ def sweep(problem: AllocationProblem, budgets: Sequence[float] | None = None, ov
     >>> path.ratios.shape, all(point.passed for point in path.points)
     ((3, 4), True)
     """
-    began, options = time.perf_counter(), options or Options()
-    over = None if over is None else (over[0], [float(value) for value in over[1]])
-    budgets = [problem.budget] if budgets is None else list(budgets)
+    began = time.perf_counter()
+    if draws:
+        check_draws(problem.model, draws)
+    along = _along(problem, budgets, over, backend, options or Options())
+    total = len(along) * (1 + len(draws))
+
+    def told(done: int) -> None:
+        if progress:
+            progress(done, total)
+
+    points = along.points(problem, told)
+    found = {} if kept is None else {k: path for k, path in kept.known.items() if k < len(draws)}
+    missing = [k for k in range(len(draws)) if k not in found]
+    paths = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(along.ratios)(replace(problem, model=draws[k])) for k in missing)
+    for k, path in zip(missing, paths, strict=True):
+        found[k] = path
+        if kept is not None:
+            kept.keep(k, path)
+        told(len(along) * (1 + len(found)))
+    drawn = np.array([found[k] for k in range(len(draws))]) if draws else None
+    return Sweep(problem, None if over is None else over[0], points, drawn, time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class _Along:
+    """A path that any model of the problem is solved along.
+
+    Parameters
+    ----------
+    budgets : tuple of float
+    name : str
+        Of the constraint's number.
+    bounds : tuple of float or None
+        Its values; None alone where only budgets are swept.
+    backend : str or None
+    options : Options
+    """
+
+    budgets: tuple[float, ...]
+    name: str
+    bounds: tuple[float | None, ...]
+    backend: str | None
+    options: Options
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.budgets) * len(self.bounds)
+
+    def points(self, problem: AllocationProblem, told: Callable[[int], None]) -> tuple[Point, ...]:
+        """Return the points of one model, each solved near the one before."""
+        points: dict[tuple[int, int], Point] = {}
+        last: Array | None = None
+        for i, budget in enumerate(self.budgets):
+            for j in range(len(self.bounds)) if i % 2 == 0 else reversed(range(len(self.bounds))):
+                points[i, j] = point = self._point(problem, budget, self.bounds[j], last)
+                if point.passed and point.result is not None and point.result.ratios is not None:
+                    last = np.array(list(point.result.ratios.values()))
+                told(len(points))
+        return tuple(points[key] for key in sorted(points))
+
+    def ratios(self, problem: AllocationProblem) -> Array:
+        """Return the certified ratios of one model, (n_points, S); NaN where there are none."""
+        return _table(self.points(problem, lambda done: None), len(problem.model.sources))
+
+    def _point(self, problem: AllocationProblem, budget: float, bound: float | None, last: Array | None) -> Point:
+        try:
+            asked = replace(problem, budget=budget)
+            asked = asked if bound is None else varied(asked, self.name, bound)
+            return Point(budget, bound, _answer(asked, last, self.backend, self.options))
+        except InputError as error:
+            return Point(budget, bound, None, str(error))
+
+
+def _along(problem: AllocationProblem, budgets: Sequence[float] | None, over: Over | None, backend: str | None,
+           options: Options) -> _Along:
+    """Return the path that is asked for; refuse values that no problem can take."""
+    budgets = [problem.budget] if budgets is None else [float(budget) for budget in budgets]
     if not budgets or not all(np.isfinite(budget) and budget > 0 for budget in budgets):
         raise InputError(f"the budgets of a sweep are {budgets}; they are positive numbers of tokens")
-    if over is not None:
-        varied(problem, over[0])  # refuses an unknown name; a value is refused at its point
-        if not over[1] or not np.isfinite(over[1]).all():
-            raise InputError(f"the values of {over[0]} are {over[1]}; give one or more numbers")
-    for model in models:
-        if (model.sources, model.targets) != (problem.model.sources, problem.model.targets):
-            raise InputError("a drawn model has other sources or targets than the problem's; draw them from one fit")
-    points = _path(problem, budgets, over, backend, options)
-    paths = Parallel(n_jobs=jobs)(
-        delayed(_path)(replace(problem, model=model), budgets, over, backend, options) for model in models)
-    draws = np.array([_table(path, len(problem.model.sources)) for path in paths]) if models else None
-    return Sweep(problem, None if over is None else over[0], points, draws, time.perf_counter() - began)
-
-
-def _path(problem: AllocationProblem, budgets: Sequence[float], over: Over | None, backend: str | None,
-          options: Options) -> tuple[Point, ...]:
-    """Return the points of one model."""
-    name, values = over or ("", None)
-    bounds: Sequence[float | None] = [None] if values is None else values
-    points: dict[tuple[int, int], Point] = {}
-    last: Array | None = None
-    for i, budget in enumerate(map(float, budgets)):
-        for j in range(len(bounds)) if i % 2 == 0 else reversed(range(len(bounds))):  # each near the one before
-            bound = bounds[j]
-            try:
-                asked = replace(problem, budget=budget)
-                result = _answer(asked if bound is None else varied(asked, name, bound), last, backend, options)
-            except InputError as error:
-                points[i, j] = Point(budget, bound, None, str(error))
-                continue
-            points[i, j] = Point(budget, bound, result)
-            if result.passed and result.ratios is not None:
-                last = np.array(list(result.ratios.values()))
-    return tuple(points[key] for key in sorted(points))
+    if over is None:
+        return _Along(tuple(budgets), "", (None,), backend, options)
+    name, values = over[0], [float(value) for value in over[1]]
+    varied(problem, name)  # refuses an unknown name; a value is refused at its point
+    if not values or not np.isfinite(values).all():
+        raise InputError(f"the values of {name} are {values}; give one or more numbers")
+    return _Along(tuple(budgets), name, tuple(values), backend, options)
 
 
 def _answer(problem: AllocationProblem, last: Array | None, backend: str | None, options: Options) -> Result:
