@@ -20,6 +20,7 @@ from climbopt.optimality import (
     balanced,
     flat,
     independent,
+    jump,
     recover,
     residuals,
     scales,
@@ -168,6 +169,8 @@ def certify(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE, claim
     found = residuals(form, x, multipliers)
     if extra is not None and extra.value > found["stationarity"].value:
         found["stationarity"] = extra
+    if form.kinked and (change := jump(form, x, multipliers)).value > found["stationarity"].value:
+        found["stationarity"] = change
     values, over = flat(multipliers), scales(rows)[1]
     strong = np.abs(values) > tolerance * over
     weak = (np.abs(rows.sides) == 1) & ~strong

@@ -6,20 +6,21 @@ import shlex
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from climbopt.errors import InputError
-from climbopt.streams import JSON, check_places, console, progress, report
+from climbopt.streams import JSON, check_places, console, progress, report, warn
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from climbopt.files import WideNames
-    from climbopt.fitting import Fit, Score
+    from climbopt.fitting import Fit, Fixed, Score
     from climbopt.fitting.diagnosis import Diagnosis
-    from climbopt.pilots import PilotRuns
+    from climbopt.pilots import Missing, PilotRuns
 
 
 def fit(
@@ -38,6 +39,11 @@ def fit(
     loss_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns.")] = "*",
     name: Annotated[list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern "
                                                                                     "names; may be repeated.")] = None,
+    missing: Annotated[str, typer.Option(metavar="refuse|drop", help="What becomes of a table with missing losses: it "
+                                                                     "is refused, or they are left out and counted "
+                                                                     "(a run keeps its other losses).")] = "refuse",
+    fixed: Annotated[Path | None, typer.Option(metavar="FILE", help="Parameters that are known, such as supplies U: "
+                                                                    "CSV of parameter, language, value.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
                                                 help="Write the model.")] = None,
     bootstrap: Annotated[int | None, typer.Option(metavar="N", help="Also refit to N draws of whole runs: bands, "
@@ -51,9 +57,10 @@ def fit(
     """Fit a model to pilot runs."""
     from dataclasses import replace
 
-    from climbopt.files import WideNames, draws_beside, pairs_beside, read_bytes, save_model, sha256
-    from climbopt.fitting import candidates, choose_form
+    from climbopt.files import WideNames, draws_beside, load_fixed, pairs_beside, read_bytes, save_model, sha256
+    from climbopt.fitting import candidates, choose_form, known_to, uncertainty
     from climbopt.fitting import fit as fit_runs
+    from climbopt.pilots import PilotRuns
     from climbopt.reports.json import fit_json
     from climbopt.reports.text import print_fit
     from climbopt.reports.uncertainty import diagnosis_json, print_diagnosis
@@ -62,63 +69,70 @@ def fit(
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
     if bootstrap is not None and output is not None:
         draws = draws or draws_beside(output)
-    inputs = [pilots] if losses is None else [pilots, losses]
+    inputs = [path for path in (pilots, losses, fixed) if path is not None]
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
-    runs = _runs(content, pilots, losses, names, tokens, params)
+    table = _table(content, pilots, losses, names, tokens, params)
+    runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
+    known: Fixed = {} if fixed is None else load_fixed(fixed)
     if runs.n_rescaled:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
+    if runs.missing:
+        run, language = runs.missing[0]
+        print(f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'",
+              file=sys.stderr)
     forms = candidates(law, interaction, sized=runs.params is not None)
     chosen_law, chosen = forms[0]
     scores: tuple[Score, ...] = ()
     if "auto" in (law, interaction):
         with progress("cross-validation") as told:
-            (chosen_law, chosen), scores = choose_form(runs, forms, progress=told)
+            (chosen_law, chosen), scores = choose_form(runs, forms, fixed=known, progress=told)
+        known = known_to((chosen_law, chosen), known)
     with progress("fit") as told:
-        fitted = fit_runs(runs, chosen_law, chosen, progress=told)
+        fitted = fit_runs(runs, chosen_law, chosen, fixed=known, progress=told)
     provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat(),
                   "command": _command()}
     provenance |= {} if draws is None else {"draws": draws.name}
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     if output is not None:
         save_model(fitted.model, output)
-    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, draws, seed, jobs, provenance["sha256"])
+    origin = {"sha256": provenance["sha256"], "seed": seed} | ({"fixed": known} if known else {})
+    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, draws, jobs, origin)
 
     def show(to: Console) -> None:
         print_fit(fitted, scores, to)
         if found is not None:
             print_diagnosis(found, to)
 
-    report(json, fit_json(fitted, scores) | ({} if found is None else diagnosis_json(found)), show)
+    report(json, fit_json(uncertainty(runs, fitted), scores) | ({} if found is None else diagnosis_json(found)), show)
 
 
-def _runs(content: bytes, pilots: Path, losses: Path | None, names: WideNames, tokens: float | None,
-          params: float | None) -> PilotRuns:
-    """Return the pilot runs of a tidy table, or of two wide ones."""
+def _table(content: bytes, pilots: Path, losses: Path | None, names: WideNames, tokens: float | None,
+           params: float | None) -> pd.DataFrame:
+    """Return a tidy table, or two wide ones as one."""
     from climbopt.files import WideNames, parse_table, read_bytes, tidy
-    from climbopt.pilots import PilotRuns
 
     table = parse_table(content, pilots)
     if losses is not None:
         if tokens is None:
             raise InputError("wide tables do not say how many tokens a run had; add --tokens")
-        table = tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
-    elif tokens is not None or params is not None or names != WideNames():
+        return tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
+    if tokens is not None or params is not None or names != WideNames():
         raise InputError("--tokens, --params, --index and the names of columns are for wide tables; add --losses")
-    return PilotRuns.from_frame(table)
+    return table
 
 
-def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, path: Path | None, seed: int, jobs: int, digest: str
+def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, path: Path | None, jobs: int, origin: dict[str, Any]
                ) -> Diagnosis:
-    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if one is named."""
+    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if one is named, with their origin."""
     from climbopt.files import DrawFile
     from climbopt.fitting import bootstrap
     from climbopt.fitting.diagnosis import diagnose
 
-    kept = None if path is None else DrawFile(path, fitted.model, {"sha256": digest, "seed": seed})
+    kept = None if path is None else DrawFile(path, fitted.model, origin)
     with progress("bootstrap") as told:
-        draws = bootstrap(fitted, n, seed=seed, jobs=jobs, known=None if kept is None else kept.known,
+        draws = bootstrap(fitted, n, seed=origin["seed"], jobs=jobs, known=None if kept is None else kept.known,
                           keep=None if kept is None else kept.keep, progress=told)
     with progress("folds") as told:
         return diagnose(runs, fitted, draws, progress=told)
@@ -132,14 +146,20 @@ def predict(
 ) -> None:
     """Predict the losses of mixtures."""
     from climbopt.files import files_of, load_model, read_table, write_table
+    from climbopt.pilots import numbers
     from climbopt.prediction import predict_table
+    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words
     from climbopt.reports.text import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
-    table, errors = predict_table(load_model(model), read_table(mixtures))
+    loaded = load_model(model)
+    table, errors = predict_table(loaded, read_table(mixtures))
+    budgets, sizes = (numbers(table[column]).tolist() if column in table else [] for column in ("tokens", "params"))
     if output is not None:
         write_table(output, table)
-    print_prediction(table, errors, console(), listed=output is None)
+    warn(extrapolation_warnings(loaded, budgets, sizes))
+    print_prediction(table, errors, console(), listed=output is None,
+                     outside=extrapolation_words(loaded, budgets, sizes))
 
 
 def _named_column(text: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from climbopt.errors import InputError, unknown_name
 from climbopt.frozen import ByFields, FrozenMap
 from climbopt.interactions import Interaction
 from climbopt.laws import Law
+from climbopt.pilot_range import PilotRange
 from climbopt.symbols import Parameter, r_i
 from climbopt.templates import Array, Compiled, Templates, derive
 
@@ -44,6 +45,8 @@ class MixtureModel(ByFields):
         Number of tokens, and of model parameters, that count as 1 inside D, N and the parameters.
     provenance : mapping of str to str
         Where the parameters came from.
+    pilots : PilotRange, optional
+        The budgets and sizes of the runs that they were fitted to.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class MixtureModel(ByFields):
     token_unit: float = 1.0
     params_unit: float = 1.0
     provenance: Mapping[str, str] = field(default_factory=dict)
+    pilots: PilotRange | None = None
 
     def __post_init__(self) -> None:
         for kind in ("sources", "targets"):
@@ -182,7 +186,7 @@ class MixtureModel(ByFields):
         values = {p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
                   for p in self.templates.parameters}
         return MixtureModel(self.law, self.interaction, self.sources, tuple(targets), values,
-                            self.token_unit, self.params_unit, self.provenance)
+                            self.token_unit, self.params_unit, self.provenance, self.pilots)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +198,8 @@ class Response:
     model : MixtureModel
     D, N : ndarray
         In the model's units; scalar, or of the shape of the leading axes of every `ratios` argument.
+    parameters : mapping of str to array, optional
+        Instead of the model's own, unchecked: for a fit, which tries thousands inside their bounds.
 
     Notes
     -----
@@ -203,6 +209,7 @@ class Response:
     model: MixtureModel
     D: Array
     N: Array
+    parameters: Mapping[str, Array] | None = None
 
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
@@ -256,14 +263,14 @@ class Response:
         curvature, = self._loss(self.model.templates.loss.curvatures, z)
         return curvature
 
-    def by_parameter(self, ratios: Array) -> dict[str, Array]:
+    def by_parameter(self, ratios: Array, z: Array | None = None) -> dict[str, Array]:
         """Return dL/d(parameter) by name: shape (..., T) per target, (..., T, S) per source or pair.
 
         A per-source value is that of target i by the parameter of source j; the caller sums over targets if
-        it means a total.
+        it means a total. `z` is that of the ratios, where the caller has it already.
         """
         model, templates = self.model, self.model.templates
-        z = self.z(ratios)
+        z = self.z(ratios) if z is None else z
         slope = self.losses_and_slopes(z)[1]
         result = dict(zip([p.name for p in templates.law.parameters],
                           self._loss(templates.loss.by_parameter, z), strict=True))
@@ -278,24 +285,28 @@ class Response:
             result[parameter.name] = slope[..., None] * by_pair
         return result
 
+    @property
+    def _values(self) -> Mapping[str, Array]:
+        return self.model.parameters if self.parameters is None else self.parameters
+
     @cached_property
     def loss_arguments(self) -> list[Array]:
         """D, N and the law's parameters, as its compiled functions take them after z of shape (..., T)."""
-        values = [self.model.parameters[p.name] for p in self.model.law.parameters]
+        values = [self._values[p.name] for p in self.model.law.parameters]
         return [self.D[..., None], self.N[..., None], *values]
 
     @cached_property
     def own_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `own` takes them after ratios of shape (..., T)."""
-        values = [self.model.parameters[p.name][self.model.own_source] if p.per == "source"
-                  else np.array(np.nan) if p.per == "pair" else self.model.parameters[p.name]
+        values = [self._values[p.name][self.model.own_source] if p.per == "source"
+                  else np.array(np.nan) if p.per == "pair" else self._values[p.name]
                   for p in self.model.interaction.parameters]
         return [self.D[..., None], self.N[..., None], *values]
 
     @cached_property
     def pair_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `pair` takes them after shapes (..., T, 1) and (..., 1, S)."""
-        values = [self.model.parameters[p.name][:, None] if p.per == "target" else self.model.parameters[p.name]
+        values = [self._values[p.name][:, None] if p.per == "target" else self._values[p.name]
                   for p in self.model.interaction.parameters]
         return [self.D[..., None, None], self.N[..., None, None], *values]
 

@@ -23,6 +23,9 @@ from climbopt.templates import Array
 SIGN_ROUNDING = 1e-12
 """A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
 
+ACROSS = ACTIVE / 10
+"""How far to both sides of a point a kink is looked for, as a ratio."""
+
 Condition = Literal["stationarity", "primal", "dual", "complementarity"]
 
 
@@ -188,6 +191,23 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
     }
 
 
+def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
+    """Return by how much the Lagrangian's gradient changes across a kink at x, scaled as stationarity is.
+
+    One side's gradient shows nothing of the other side, so that this much of it counts as left over.
+    """
+    own = scales(Rows(form, x))[0]
+
+    def gradient(j: int, step: float) -> Array:
+        at = form.functions.at(x + step * np.eye(form.n)[j])
+        return at.gradient + at.jacobian.T @ multipliers.nonlinear
+
+    changes = np.array([np.abs((gradient(j, ACROSS) - gradient(j, -ACROSS)) / own).max() for j in range(form.n_ratios)])
+    changes = np.where(np.isnan(changes), 0.0, changes)  # outside the domain on one side
+    worst = int(np.argmax(changes))
+    return Residual(float(changes[worst]), f"kink[{form.variables[worst]}]")
+
+
 def independent(rows: Rows) -> bool:
     """Return whether the gradients of the active rows are linearly independent (LICQ)."""
     n = rows.form.n
@@ -200,7 +220,8 @@ def independent(rows: Rows) -> bool:
 def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
     """Return the smallest eigenvalue of the Lagrangian's Hessian where the strongly active rows do not change.
 
-    Auxiliaries enter linearly, so that directions count by what they do to the ratios alone.
+    Directions count by what they do to the ratios and to auxiliaries in which the Lagrangian is curved; others enter
+    linearly.
 
     Parameters
     ----------
@@ -219,11 +240,11 @@ def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.
     free = ~strong[:n]
     held = rows.gradients[np.ix_(strong[n:], free)]
     basis = linalg.null_space(held) if len(held) else np.eye(int(free.sum()))
-    ratios = np.flatnonzero(free) < form.n_ratios
-    if not ratios.all():
-        basis = linalg.orth(basis[ratios])
+    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)
+    counted = ((np.arange(n) < form.n_ratios) | hessian.any(axis=1))[free]
+    if not counted.all():
+        basis = linalg.orth(basis[counted])
     if not basis.shape[1]:
         return None
-    chosen = np.flatnonzero(free)[ratios]
-    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)[np.ix_(chosen, chosen)]
-    return float(linalg.eigvalsh(basis.T @ hessian @ basis, subset_by_index=[0, 0])[0])
+    chosen = np.flatnonzero(free)[counted]
+    return float(linalg.eigvalsh(basis.T @ hessian[np.ix_(chosen, chosen)] @ basis, subset_by_index=[0, 0])[0])

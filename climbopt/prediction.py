@@ -22,7 +22,7 @@ def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFram
     ----------
     model : MixtureModel
     table : pandas.DataFrame
-        As pilot runs; the column loss may be missing. A column `predicted` is replaced.
+        As pilot runs; losses, or the column loss, may be missing. A column `predicted` is replaced.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFram
         For a table that is none, a language that the model does not mix but a run does, or a missing model size.
     """
     rows = table.drop(columns="predicted", errors="ignore")
-    runs = PilotRuns.from_frame(rows, need_losses=False)
+    runs = PilotRuns.from_frame(rows, need_losses=False, missing="drop")
     for name in runs.sources:
         if name not in model.sources:
             raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)

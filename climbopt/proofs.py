@@ -34,21 +34,28 @@ class Proofs:
         A model at one budget.
     lower, upper : ndarray, (S,)
         Bounds of the (cumulative) ratios.
+    most : float
+        The ratios' sum is from 1 to this: above 1 where some of them count what others exceed a kink by.
     """
 
     response: Response
     lower: Array
     upper: Array
+    most: float = 1.0
 
     @cached_property
     def z_concave(self) -> bool:
-        """Whether every z is concave in the ratios: own'' + sum pair_tt <= 0, pair_ts = 0, pair_ss <= 0."""
-        return self._curvature(1)
+        """Whether every z is concave in the ratios: own'' + sum pair_tt <= 0, pair_ts = 0, pair_ss <= 0.
+
+        Where a template changes its form its slope may jump, but not up.
+        """
+        return self._curvature(1) and self._slopes_jump_down
 
     @cached_property
     def z_affine(self) -> bool:
         """Whether every z is affine in the ratios."""
-        return self._curvature(0)
+        templates = self.response.model.templates
+        return templates.own.whole and templates.pair.whole and self._curvature(0)
 
     @cached_property
     def loss_convex(self) -> bool:
@@ -149,11 +156,26 @@ class Proofs:
                 and all(bool((part.upper <= 0).all()) for part in signed))
 
     @cached_property
+    def _slopes_jump_down(self) -> bool:
+        """Whether own and pair are whole, or of two pieces that meet with a slope that does not rise."""
+        templates = self.response.model.templates
+        jumps = []
+        for template, evaluated in ((templates.own, self._own), (templates.pair, self._pair)):
+            if not template.whole and template.pieces is None:
+                return False
+            if not template.whole:
+                try:
+                    jumps += evaluated(template.jump, *self._own_range)
+                except UnsupportedFunctionError:
+                    return False
+        return all(bool((jump.upper <= 0).all()) for jump in jumps)
+
+    @cached_property
     def least_z(self) -> Array:
         """A lower bound of each z, (T,), from pair(t, s) >= s min pair_s where pair(t, 0) = 0.
 
-        With that, z >= own(t) + (1 - t) min_j slope_j(t) for the own ratio t; evaluated over pieces of the range
-        of t, the fine ones also by the derivative from their left end.
+        With that, z >= own(t) + (1 - t) min_j slope_j(t) for the own ratio t, 1 being the sum of all; evaluated over
+        pieces of the range of t, the fine ones also by the derivative from their left end.
         """
         model, (low, high) = self.response.model, self._own_range
         if not model.templates.pair.expression.subs(r_j, 0).is_zero:
@@ -172,11 +194,16 @@ class Proofs:
                 break
         return least
 
+    @property
+    def _total(self) -> Interval:
+        """The sum of the ratios."""
+        return Interval.of(1.0, self.most)
+
     def _least_on(self, low: Array, high: Array) -> Array:
         """Bound each z from below for own ratios in [low, high], (..., T), all terms apart."""
         templates = self.response.model.templates
         own, _ = self._own(templates.own.slopes, low, high)
-        rest = 1.0 - Interval.of(low, high)
+        rest = self._total - Interval.of(low, high)
         least: Interval = own + rest * self._least_slope(low, high)
         return least.lower
 
@@ -200,7 +227,7 @@ class Proofs:
         _, own_t = self._own(templates.own.slopes, low, high)
         slope = self._pair(templates.pair.slopes, low, high)[2]
         cross = self._pair(templates.pair.curvatures, low, high)[1]
-        rest = Interval.of(1.0 - high, 1.0 - low)
+        rest = self._total - Interval.of(low, high)
         column = Interval(rest.lower[..., None], rest.upper[..., None])
         rise = Interval(own_t.lower[..., None], own_t.upper[..., None]) - slope + column * cross
         rises = np.array(rise.lower >= 0)

@@ -54,7 +54,7 @@ class Scenarios(MixtureModel):
             values[p.name] = arrays[0] if p.per == "source" else np.concatenate(arrays)
         names = (*model.targets, *(f"{name}#{k}" for k in range(len(draws)) for name in model.targets))
         return cls(model.law, model.interaction, model.sources, names, values, model.token_unit, model.params_unit,
-                   base=model.targets)
+                   pilots=model.pilots, base=model.targets)
 
     @cached_property
     def own_source(self) -> Indices:
@@ -83,4 +83,4 @@ class Scenarios(MixtureModel):
         values = {p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
                   for p in self.templates.parameters}
         return Scenarios(self.law, self.interaction, self.sources, tuple(targets), values, self.token_unit,
-                         self.params_unit, self.provenance, self.base)
+                         self.params_unit, self.provenance, self.pilots, self.base)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -43,11 +43,21 @@ def console() -> Console:
     return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
 
 
-def report(json: str | None, value: Value, show: Callable[[Console], None]) -> None:
-    """Write the JSON where it was asked for; show the table unless standard output is the JSON's."""
+def warn(sentences: Iterable[str]) -> None:
+    """Print warnings on standard error."""
+    for sentence in sentences:
+        print(f"climbopt: warning: {sentence}", file=sys.stderr)
+
+
+def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console], None]) -> None:
+    """Write the JSON where it was asked for; show the table unless standard output is the JSON's.
+
+    What the JSON has under `warnings` is printed on standard error too.
+    """
     from climbopt.files import write_text
     from climbopt.reports.json import dumps
 
+    warn(cast("list[str]", value.get("warnings", [])))
     if json == "-":
         print(dumps(value))
         return

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from climbopt.errors import InputError
 from climbopt.interactions import INTERACTIONS, Interaction
 from climbopt.laws import LAWS, Law
+from climbopt.pieces import Pieces, changes_form, pieces
 from climbopt.symbols import D, N, Parameter, r_i, r_j
 
 Array = NDArray[np.float64]
@@ -60,13 +61,14 @@ class Template:
     @cached_property
     def first(self) -> tuple[sp.Expr, ...]:
         """First derivatives, one a variable."""
-        return tuple(sp.diff(self.expression, variable) for variable in self.variables)
+        return tuple(_collected(sp.diff(self.expression, variable), self.variables) for variable in self.variables)
 
     @cached_property
     def second(self) -> tuple[sp.Expr, ...]:
         """Second derivatives: upper triangle, row by row."""
         n = len(self.variables)
-        return tuple(sp.diff(self.first[i], self.variables[j]) for i in range(n) for j in range(i, n))
+        return tuple(_collected(sp.diff(self.first[i], self.variables[j]), self.variables)
+                     for i in range(n) for j in range(i, n))
 
     @cached_property
     def value(self) -> Compiled:
@@ -88,6 +90,38 @@ class Template:
         """Compiled derivatives by each parameter, in the order of `parameters`."""
         return _compile(self.arguments, [_with_limits(sp.diff(self.expression, p.symbol), self.variables)
                                          for p in self.parameters])
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether one formula holds for all values of the variables."""
+        return not changes_form(self.expression, self.variables)
+
+    @cached_property
+    def pieces(self) -> Pieces | None:
+        """Its two pieces by the last variable, where it has two that meet; else None."""
+        found = None if self.whole else pieces(self.expression, self.variables[-1])
+        return found if found is not None and found.continuous else None
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether its first derivatives may jump."""
+        return not self.whole and (self.pieces is None or self.pieces.jump != 0)
+
+    @cached_property
+    def jump(self) -> Compiled:
+        """Compiled [change of the slope at the kink]; of a template that has pieces."""
+        assert self.pieces is not None  # callers checked
+        return _compile(self.arguments, [self.pieces.jump])
+
+
+def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
+    """Return a derivative with x^g / x as x^(g - 1): not 0/0 at x = 0, and of one sign where that is.
+
+    SymPy writes the power rule as g x^g / x.
+    """
+    if not any(power.base in variables and power.exp.free_symbols for power in derivative.atoms(sp.Pow)):
+        return derivative
+    return sp.powsimp(sp.factor_terms(derivative))
 
 
 def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
@@ -139,6 +173,11 @@ class Templates:
     def uses_model_size(self) -> bool:
         """Whether losses depend on N, through the law or through z."""
         return self.law.uses_model_size or self.interaction.uses_model_size
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether the slopes of z may jump."""
+        return self.own.kinked or self.pair.kinked
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

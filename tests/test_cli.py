@@ -114,8 +114,11 @@ def test_fit_predict_solve(run, tmp_path):
     code, out, err = run("fit", PILOTS, "-o", model, "--json", tmp_path / "fit.json")
     assert code == 0 and "R2" in out and "36 runs whose ratios summed to nearly 1 were rescaled" in err
     fitted = json.loads((tmp_path / "fit.json").read_text())
-    assert {"law", "interaction", "n_runs", "parameters", "mae", "mre", "r2", "cross_validation", "unidentified",
-            "seconds"} <= set(fitted)
+    assert {"law", "interaction", "n_runs", "parameters", "stderr", "mae", "mre", "r2", "cross_validation",
+            "unidentified", "seconds"} <= set(fitted)
+    assert 0 < fitted["stderr"]["E"]["en"] < fitted["parameters"]["E"]["en"] and fitted["stderr_from"] == "covariance"
+    assert fitted["stderr"].keys() == fitted["parameters"].keys()
+    assert "h[de]" in fitted["at_bound"] and fitted["stderr"]["h"]["de"] is None
     assert fitted["interaction"] == "gated" and fitted["n_runs"] == 63 and fitted["mae"] < 0.009
     code, out, _ = run("predict", model, PILOTS, "-o", predicted)
     assert code == 0 and "MAE" in out and "R2" in out
@@ -180,6 +183,22 @@ def test_fit_wide_tables(run, tmp_path):
     assert run("fit", *tables, *columns)[0] == 2 and "add --tokens" in run("fit", *tables, *columns)[2]
     assert "add --losses" in run("fit", PILOTS, "--tokens", 1e6)[2]
     assert "no COLUMN=LANGUAGE" in run("fit", *tables, *columns, "--tokens", 1e6, "--name", "en")[2]
+
+
+def test_fit_missing_losses(run, tmp_path):
+    table = pd.read_csv(PILOTS)
+    table.loc[[4, 9], "loss"] = np.nan
+    table.to_csv(tmp_path / "gaps.csv", index=False)
+    arguments = ("fit", tmp_path / "gaps.csv", "--interaction", "none", "--json", tmp_path / "fit.json")
+    words = f"2, the first that of language '{table['language'][4]}' in run '{table['run'][4]}'"
+    code, out, err = run(*arguments)
+    assert code == 2 and out == "" and f"missing losses: {words}" in err and not (tmp_path / "fit.json").exists()
+    code, out, err = run(*arguments, "--missing", "drop")
+    fitted = json.loads((tmp_path / "fit.json").read_text())
+    assert code == 0 and f"missing losses left out: {words}" in err and fitted["n_missing"] == 2
+    assert run(*arguments, "--missing", "skip")[0] == 2
+    code, out, _ = run("predict", MODEL, tmp_path / "gaps.csv")
+    assert code == 0 and "378 rows predicted" in out and "MAE" in out
 
 
 def test_derive(run):
@@ -271,7 +290,7 @@ def test_a_refused_fit_leaves_no_file(run, tmp_path):
     table.loc[5, "loss"] = np.nan
     table.to_csv(tmp_path / "bad.csv", index=False)
     code, _, err = run("fit", tmp_path / "bad.csv", "-o", tmp_path / "model.toml")
-    assert code == 2 and "loss of language 'ru' in run 'mono-en-250000-0' is nan" in err
+    assert code == 2 and "the first that of language 'ru' in run 'mono-en-250000-0'" in err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
 
 

@@ -8,9 +8,11 @@ from conftest import law_for, random_model
 from test_templates import own_interaction
 
 from climbopt import InputError, MixtureModel, PilotRuns, cross_validate, fit
-from climbopt.fitting import candidates, choose_form, estimate
+from climbopt.fitting import bands, bootstrap, candidates, choose_form, estimate, uncertainty
+from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.estimate import CEILING, _blocks, _rows
+from climbopt.fitting.estimate import _blocks, _rows
+from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.templates import agreeing_pairs
@@ -45,7 +47,7 @@ def test_residual_jacobian_against_differences(interaction):
     rows, _ = _rows(runs, law, form)
     for block in _blocks(runs, fit_form(law, form), rows):
         if not form.vanishes_without_own_data:
-            block = block.with_ceilings(block.vertices(), CEILING, 0.01)
+            block = with_ceilings(block, at_budgets(block, np.eye(3)))
         x = block.center + 0.3 * block.spread
         jacobian = block.jacobian(x)
         for k in range(x.size):
@@ -71,6 +73,7 @@ def test_predictions_on_unseen_mixtures_are_within_the_noise(law, interaction):
     losses = theirs.losses(theirs.z(unseen))
     error = np.abs(ours.losses(ours.z(unseen)) - losses)
     assert error.mean() < 2 * NOISE or (error / losses).mean() < estimate.NOISE  # what a fit takes for noise
+    assert error.mean() < 0.05 * np.abs(losses - runs.losses.mean(axis=0)).mean()  # there is something to predict
     assert fitted.overall.r2 > 0.99 and fitted.left_out is None
 
 
@@ -135,6 +138,20 @@ def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
             assert (predicted <= 1.1 * runs.losses.max(axis=0)).all()
 
 
+def test_the_starts_are_as_good_as_random_ones(pilots):
+    """A form with several minima; its fit is the best of what six draws from the priors lead to."""
+    law, interaction = LAWS["bimix"], INTERACTIONS["saturating"]
+    rng = np.random.default_rng(0)
+    found = fit(pilots, law, interaction)
+    alone = fit(pilots, law, interaction, n_starts=1)
+    for one, block in zip(found.solved, _blocks(pilots, fit_form(law, interaction), _rows(pilots, law, interaction)[0]),
+                          strict=True):
+        drawn = [block.center + block.spread * rng.standard_normal(block.center.size) for _ in range(6)]
+        inside = [np.maximum(x, block.lower + 0.1 * block.spread) for x in drawn]
+        assert one.cost <= min(block.cost(minimum(block, x)) for x in inside) * 1.01  # ceilings cost a little
+    assert found.cost < 0.6 * alone.cost
+
+
 def few_noisy_runs():
     """Return 12 runs of four languages with one target, so noisy that the plain fit predicts without limit."""
     ratios = np.array([
@@ -163,16 +180,35 @@ def test_the_ceiling_holds_where_parameters_are_at_their_bounds():
 
 
 def test_predictions_that_stay_above_the_ceiling_are_reported(monkeypatch):
-    monkeypatch.setattr("climbopt.fitting.estimate.CEILING_ROUNDS", 0)
+    monkeypatch.setattr("climbopt.fitting.ceilings.ROUNDS", 0)
     runs = few_noisy_runs()
     fitted = fit(runs)
-    assert fitted.above_ceiling["s1"] == pytest.approx(highest_prediction(fitted.model, runs), rel=0.2) and (
-        fitted.above_ceiling["s1"] > 1.1)
+    assert np.isnan(highest_prediction(fitted.model, runs))  # z is 0 at a vertex, and no loss is high enough
+    assert fitted.above_ceiling == {"s1": np.inf}
 
 
 def test_what_is_left_out_is_said(pilots):
     fitted = fit(pilots, interaction=INTERACTIONS["none"])
     assert fitted.left_out.startswith("120 losses at a ratio of 0 were left out") and fitted.n_losses == 258
+
+
+def test_missing_losses_change_nothing_but_their_own_target(pilots):
+    """A run that lacks one target's loss still counts for the others; that target is fitted as without the run."""
+    losses = pilots.losses.copy()
+    losses[[3, 40, 50], 0] = np.nan
+    gaps = replace(pilots, losses=losses)
+    fitted, whole = (fit(runs, interaction=INTERACTIONS["linear"], n_starts=1) for runs in (gaps, pilots))
+    without = fit(pilots.select(~np.isin(np.arange(63), [3, 40, 50])), interaction=INTERACTIONS["linear"], n_starts=1)
+    assert fitted.n_losses == 378 - 3 and fitted.n_runs == 63
+    assert [one.cost for one in fitted.solved[1:]] == [one.cost for one in whole.solved[1:]]
+    assert fitted.solved[0].cost == pytest.approx(without.solved[0].cost, rel=1e-6)
+    assert fitted.errors["en"].mae == pytest.approx(without.errors["en"].mae, rel=1e-3)
+    assert np.isfinite([fitted.overall.mae, fitted.overall.r2, fitted.overall.zero_shot_mae]).all()
+    _, (score, ) = cross_validate(gaps, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
+    assert np.isfinite([score.mae, score.spearman, score.zero_shot_mae, score.by_scale]).all()
+    found = uncertainty(gaps, fitted)
+    assert np.isfinite(found.noise).all()
+    assert np.isfinite(bands(gaps, found, folds=2).widths).all() and len(bootstrap(fitted, 2)) == 2
 
 
 def test_what_the_runs_do_not_show_is_named():

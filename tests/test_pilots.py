@@ -41,9 +41,10 @@ def test_rows_in_any_order():
     ({"ratio_0": "half"}, r"ratio 'half' of language 'en' in run 'a' is no number"),
     ({"loss_2": 0.0}, r"loss of language 'en' in run 'b' is 0; a loss is a positive number"),
     ({"loss_2": -1.0}, r"loss of language 'en' in run 'b' is -1"),
-    ({"loss_2": np.nan}, r"loss of language 'en' in run 'b' is nan.*a language without a single loss is no target"),
+    ({"loss_2": np.nan}, r"missing losses: 1, the first that of language 'en' in run 'b'"),
     ({"loss_2": np.inf}, r"loss of language 'en' in run 'b' is inf"),
     ({"tokens_0": 0.0, "tokens_1": 0.0}, r"tokens of run 'a' is 0; it must be a positive number"),
+    ({f"tokens_{k}": 0.5 for k in range(4)}, r"tokens of run 'a' is 0.5; no run has less than 10000, and tokens are"),
     ({"tokens_0": np.nan}, r"tokens of run 'a' is nan"),
     ({"tokens_1": 5e6}, r"run 'a' has two different tokens"),
     ({"language_1": "en"}, r"language 'en' stands twice in run 'a'"),
@@ -54,6 +55,11 @@ def test_rows_in_any_order():
 def test_bad_cells(changes, message):
     with pytest.raises(InputError, match=message):
         PilotRuns.from_frame(table(**changes))
+
+
+def test_sizes_in_billions_are_refused():
+    with pytest.raises(InputError, match="params of run 'a' is 7; no run has less than 1000.*write 5e8, not 0.5 bil"):
+        PilotRuns.from_frame(table().assign(params=7))
 
 
 def test_bad_columns():
@@ -97,3 +103,24 @@ def test_selecting_runs():
     twice = runs.select(np.array([1, 1]))
     assert twice.runs == ("b", "b")
     np.testing.assert_array_equal(twice.params, [2e6, 2e6])
+
+
+def test_missing_losses_are_refused_or_left_out():
+    """By default the table is refused; without them a run keeps its other losses, and one that has none is no run."""
+    frame = pd.concat([table(), pd.DataFrame({"run": "c", "tokens": 9e6, "language": ["en", "de"], "ratio": [0.2, 0.8],
+                                              "loss": [3.0, 3.0]})], ignore_index=True)
+    frame.loc[[2, 4, 5], "loss"] = np.nan
+    with pytest.raises(InputError, match="missing losses: 3, the first that of language 'en' in run 'b'; .*drop"):
+        PilotRuns.from_frame(frame)
+    runs = PilotRuns.from_frame(frame, missing="drop")
+    assert runs.runs == ("a", "b") and runs.missing == (("b", "en"), ("c", "en"), ("c", "de"))
+    np.testing.assert_array_equal(runs.losses, [[3.0, 3.1], [np.nan, 3.3]])
+    np.testing.assert_array_equal(runs.tokens, [1e6, 2e6])
+    with pytest.raises(InputError, match="unknown treatment of missing losses 'skip'"):
+        PilotRuns.from_frame(frame, missing="skip")
+
+
+@pytest.mark.parametrize("missing", ["refuse", "drop"])
+def test_a_loss_that_is_none_is_refused_even_so(missing):
+    with pytest.raises(InputError, match="loss of language 'en' in run 'b' is -1"):
+        PilotRuns.from_frame(table(loss_2=-1.0, loss_3=np.nan), missing=missing)

@@ -28,8 +28,6 @@ def test_backends_agree_from_the_same_cold_start(name, backend, reference):
     reason = load(backend).refusal(joint_form(load_problem(name)))
     if reason is not None:
         pytest.skip(reason)
-    if (name, backend) == ("infolaw7b", "trust_constr"):
-        pytest.skip("stops short at the kinks, and the certificate says so: test_infolaw.py")
     result, best = solve(load_problem(name), procedure="joint", backend=backend), reference[name]
     assert result.passed and result.solution.backend == backend
     difference = max(abs(result.ratios[language] - best.ratios[language]) for language in best.ratios)

@@ -1,13 +1,18 @@
 """What is proved of a model: true where the mathematics says so, and never where a sample contradicts it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import sympy as sp
 from conftest import random_model
 from hypothesis import given
 from hypothesis import strategies as st
 from test_templates import own_interaction, own_law
 
-from climbopt import MixtureModel
+from climbopt import AllocationProblem, InputError, MixtureModel, solve
+from climbopt.certificate import Verdict
+from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.proofs import Proofs
 
@@ -105,9 +110,7 @@ def test_slopes_count_from_zero_and_not_from_the_floor():
 
 
 def test_a_parameter_of_a_source_that_a_stranger_would_need_is_refused():
-    import sympy as sp
-
-    from climbopt import InputError, Interaction, Parameter
+    from climbopt import Interaction, Parameter
     from climbopt.symbols import r_i, r_j
 
     start, gain = sp.Symbol("start", nonnegative=True), sp.Symbol("gain", nonnegative=True)
@@ -115,3 +118,69 @@ def test_a_parameter_of_a_source_that_a_stranger_would_need_is_refused():
     with pytest.raises(InputError, match="target zz is no source, and interaction 'started' needs its own start"):
         MixtureModel(LAWS["power"], form, ("a", "b"), ("a", "zz"), {
             "E": [1, 1], "B": [1, 1], "beta": [1, 1], "start": [0.1, 0.2], "gain": np.ones((2, 2))})
+
+
+def additive(**changed):
+    model = random_model("additive_power", law="additive")
+    return replace(model, parameters=dict(model.parameters) | {
+        name: change(np.array(model.parameters[name])) for name, change in changed.items()})
+
+
+def sized(model):
+    return Proofs(model.at(1e9, 1.0), np.zeros(4), np.ones(4))
+
+
+def set_to(value, at):
+    def change(values):
+        values[at] = value
+        return values
+
+    return change
+
+
+def test_powers_of_ratios_are_concave_up_to_an_exponent_of_one():
+    """c r^g has an unbounded slope at r = 0, and is concave there all the same; 1/z of it is convex."""
+    for model in (additive(), additive(g=set_to(1.0, (0, 1))), additive(g_own=set_to(1.0, 2))):
+        shown = sized(model)
+        assert shown.z_concave and shown.losses_convex and shown.z_positive.all()
+    every = additive(g=np.ones_like, g_own=np.ones_like)
+    assert sized(every).z_affine
+
+
+@pytest.mark.parametrize("changed", [
+    {"g": set_to(1.2, (0, 1))}, {"g_own": set_to(1.2, 2)}, {"g": set_to(1 + 1e-12, (3, 0))}])
+def test_an_exponent_above_one_is_not_concave(changed):
+    shown = sized(additive(**changed))
+    assert not shown.z_concave and not shown.losses_convex
+
+
+def test_a_weight_below_zero_is_refused_by_the_form_and_not_concave_in_ones_own():
+    with pytest.raises(InputError, match="parameter 'c' of 's0' from 's1' is -0.5"):
+        additive(c=set_to(-0.5, (0, 1)))
+    given = INTERACTIONS["additive_power"]
+    weight, (_, _, old, _) = sp.Symbol("c", real=True), given.parameters
+    signed = replace(given, pair=given.pair.subs(old.symbol, weight),
+                     parameters=tuple(replace(p, symbol=weight) if p is old else p for p in given.parameters))
+    model = additive()
+    values = dict(model.parameters)
+    assert sized(replace(model, interaction=signed)).z_concave
+    values["c"] = set_to(-0.5, (0, 1))(np.array(values["c"]))
+    assert not sized(replace(model, interaction=signed, parameters=values)).z_concave
+
+
+def test_the_additive_law_has_a_certified_optimum():
+    """Against the best of many mixtures; with one exponent above 1 nothing global is claimed."""
+    problem = AllocationProblem(additive(), 1e9, params=1.0)
+    result = solve(problem)
+    assert result.certificate.verdict is Verdict.GLOBAL and result.certificate.gap < 1e-9
+    mixtures = np.random.default_rng(0).dirichlet(np.ones(4), size=20000)
+    assert result.certificate.lower_bound <= problem.value(mixtures).min()
+    bent = solve(replace(problem, model=additive(g=set_to(1.2, (0, 1)))))
+    assert bent.certificate.lower_bound is None and bent.certificate.verdict is not Verdict.GLOBAL
+
+
+def test_slopes_of_powers_at_zero():
+    """x^g / x would be 0/0: the slope at r = 0 is infinite below g = 1, c at 1 and 0 above."""
+    model = additive(g=set_to(1.5, (0, 1)))
+    jacobian = model.at(1e9, 1.0).z_and_jacobian(np.array([0.5, 0.0, 0.0, 0.5]))[1]
+    assert jacobian[0, 1] == 0 and jacobian[0, 2] == np.inf and np.isfinite(jacobian[0, 0])

@@ -12,7 +12,8 @@ from conftest import PROBLEMS, random_model
 from climbopt.errors import InputError
 from climbopt.files import DrawFile, load_draws
 from climbopt.fitting import bands, bootstrap, fit, missing_runs, transfers, uncertainty
-from climbopt.fitting.refit import refit
+from climbopt.fitting.coordinates import fit_form
+from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.select import folds_of
 from climbopt.fitting.uncertainty import kinds_of
 from climbopt.interactions import INTERACTIONS
@@ -70,6 +71,48 @@ def test_draws_of_the_covariance_have_its_spread(known):
     assert drawn == pytest.approx([errors[f"log_B[{name}]"] for name in fitted.model.targets], rel=0.15)
 
 
+def test_standard_errors_of_parameters(known):
+    """Of a logarithm, and of b and k of alpha_limit = b and alpha_smallest = b + k / D_min, by hand."""
+    _, runs, fitted = known
+    found = uncertainty(runs, fitted)
+    errors, of_coordinates = found.parameter_errors(), found.standard_errors()
+    names = fitted.model.targets
+    assert errors["B"] == pytest.approx(
+        [of_coordinates[f"log_B[{name}]"] * B for name, B in zip(names, fitted.model.parameters["B"], strict=True)])
+    one, target = found.spreads[0], names[0]
+    position = {label: k for k, label in enumerate(of_coordinates) if k < one.solved.x.size}
+    for j, source in enumerate(names[1:], 1):
+        limit, smallest = (position[f"alpha_{end}[{target}, {source}]"] for end in ("limit", "smallest"))
+        C = one.covariance
+        if C[limit, limit] == 0:
+            assert np.isnan(errors["b"][0, j])
+            continue
+        assert errors["b"][0, j] == pytest.approx(np.sqrt(C[limit, limit]))
+        assert errors["k"][0, j] == pytest.approx(one.solved.block.smallest * np.sqrt(
+            C[smallest, smallest] + C[limit, limit] - 2 * C[limit, smallest]))
+
+
+@pytest.mark.parametrize("law, interaction", [("power", "gated"), ("power", "linear"), ("exponential", "mixing"),
+                                              ("power", "repetition"), ("additive", "additive_power")])
+def test_slopes_of_declared_parameters_against_differences(law, interaction):
+    """Of every declared parameter by every coordinate, those that are left out included."""
+    form = fit_form(LAWS[law], INTERACTIONS[interaction])
+    rng = np.random.default_rng(0)
+    blank = Block(form, ("a", "b", "c"), ("a", "c"), Rows(*[np.ones((1, 2))] * 6), 0.5)
+    x = rng.uniform(0.1, 1.0, sum(int(mask.sum()) for mask in blank.free.values()))
+    slopes = {(p.name, q.name): value for (p, q), value in form.slopes(blank.model(x)).items()}
+    for moved in form.coordinates:
+        for place in np.unique(blank.places[moved.name][blank.free[moved.name]]):
+            step = 1e-6 * (np.arange(x.size) == place)
+            up, down = (form.declared(blank.model(x + side * step)) for side in (1, -1))
+            here = blank.places[moved.name] == place
+            for name, value in up.items():
+                where = here[:, None] if value.ndim == 2 and moved.per == "target" else here
+                slope = slopes.get((name, moved.name))
+                expected = np.zeros(value.shape) if slope is None else np.where(where, slope, 0.0)
+                np.testing.assert_allclose((value - down[name]) / 2e-6, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("noise", [0.011, 0.02])
 def test_noise_is_that_of_the_losses(noise):
     """The fit's assumed 0.7 % is no part of the answer."""
@@ -110,21 +153,6 @@ def test_what_is_refused(known):
 
 def test_kinds():
     assert kinds_of(np.array([[0.0, 0.3, 1.0]])).tolist() == [[2, 0, 1]]
-
-
-def test_refit_is_the_same_minimum(pilots):
-    """Against scipy's solver from the same point, on blocks whose runs count differently."""
-    fitted = fit(pilots, n_starts=1)
-    rng = np.random.default_rng(0)
-    for one in fitted.solved[:3]:
-        block, n = one.block, int((~one.block.rows.ceiling).sum())
-        times = np.append(rng.integers(1, 4, n), np.ones(len(block.rows.D) - n))
-        block = replace(block, rows=replace(block.rows, scale=block.rows.scale / np.sqrt(times)[:, None]))
-        x = refit(block, one.x)
-        assert (x >= block.lower).all()
-        other = block.solve(np.maximum(one.x, block.lower + 1e-3 * block.spread))
-        if not block.above_ceiling(x, 1.08)[1]:
-            assert 0.5 * np.sum(block.residuals(x)**2) <= other.cost * (1 + 1e-3)
 
 
 def same(first, second):

@@ -55,6 +55,17 @@ def test_what_does_not_fit_is_refused(mixtures, losses, names, words):
         tidy(mixtures, losses, names, tokens=1e9)
 
 
+def test_missing_losses_are_refused_or_left_out():
+    """Where another run has the loss; a column that is empty everywhere is still no target."""
+    losses = LOSSES.assign(val_de_loss=[np.nan, 2.0])
+    table = tidy(MIXTURES, losses, NAMES, tokens=1e9)
+    with pytest.raises(InputError, match="missing losses: 1, the first that of language 'de' in run '3'"):
+        PilotRuns.from_frame(table)
+    runs = PilotRuns.from_frame(table, missing="drop")
+    assert runs.missing == (("3", "de"),) and runs.runs == ("7", "3") and "sw" not in runs.targets
+    np.testing.assert_array_equal(runs.losses[:, runs.targets.index("de")], [2.0, np.nan])
+
+
 def test_a_pattern_has_one_star():
     with pytest.raises(InputError, match="write one \\*"):
         WideNames("id", "train_")

@@ -156,6 +156,9 @@ class Relaxable:
         """The terms of z; raises NoRelaxationError where the pair template has no such form."""
         model = self.response.model
         name, found = model.interaction.name, terms(model.templates)
+        if model.templates.kinked:
+            raise NoRelaxationError(f"slopes of interaction '{name}' jump, and signs of second derivatives say nothing "
+                                    "of its curvature there")
         if found is None:
             raise NoRelaxationError(f"the pair template of '{name}' is no sum of products of a function of r_i and "
                                     "one of r_j; declare it so, or use backend scip")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import tomli_w
@@ -18,6 +19,7 @@ from climbopt.files.text import check_places, is_special, write_text
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
 from climbopt.model import MixtureModel
+from climbopt.pilot_range import Ends, PilotRange
 from climbopt.pilots import numbers
 from climbopt.symbols import Parameter
 from climbopt.templates import Array
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
 
 PAIRS_INSIDE = 16
 """Models of up to this many languages keep their pair parameters inside the model file; larger ones beside it."""
+
+
+class _Pilots(BaseModel):
+    """Least and largest budget, and model size, of the runs that a model was fitted to."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tokens: list[float]
+    params: list[float] | None = None
 
 
 class _ModelFile(BaseModel):
@@ -43,6 +54,7 @@ class _ModelFile(BaseModel):
     pairs: str | None = None
     parameters: dict[str, dict[str, float | dict[str, float]]] = Field(default_factory=dict)
     provenance: dict[str, str] = Field(default_factory=dict)
+    pilots: _Pilots | None = None
 
 
 def load_model(path: str | os.PathLike[str]) -> MixtureModel:
@@ -72,7 +84,15 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel:
             raise InputError(f"parameter '{twice[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
         values |= pairs
     return MixtureModel(law, interaction, tuple(table.sources), tuple(table.targets), values, table.token_unit,
-                        table.params_unit, table.provenance)
+                        table.params_unit, table.provenance, _pilot_range(table.pilots))
+
+
+def _pilot_range(pilots: _Pilots | None) -> PilotRange | None:
+    """Return the range that a file states; PilotRange checks that it is one."""
+    if pilots is None:
+        return None
+    return PilotRange(cast("Ends", tuple(pilots.tokens)),
+                      None if pilots.params is None else cast("Ends", tuple(pilots.params)))
 
 
 def pairs_beside(path: Path) -> Path:
@@ -101,6 +121,8 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
         "law": model.law.name, "interaction": model.interaction.name, "token_unit": model.token_unit,
         "params_unit": model.params_unit, "sources": list(model.sources), "targets": list(model.targets),
         **({"pairs": table.name} if beside else {}), "provenance": dict(model.provenance),
+        **({} if model.pilots is None else {"pilots": {
+            key: list(ends) for key, ends in asdict(model.pilots).items() if ends is not None}}),
         "parameters": {p.name: _table(model, p) for p in model.templates.parameters
                        if p.per != "pair" or not beside},
     }

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from climbopt.errors import InputError
 from climbopt.files.text import read_bytes, write_bytes
-from climbopt.pilots import PilotRuns
+from climbopt.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-NAMES = ("run", "language", "target", "source")
-NUMBERS = ("tokens", "ratio", "loss", "seed", "params", "predicted")
+NAMES = ("run", "language", "target", "source", "parameter")
+NUMBERS = ("tokens", "ratio", "loss", "seed", "params", "predicted", "value")
 """Columns in which an empty cell is a missing number; elsewhere text is text, also that of a language called na."""
 MISSING = ("", "nan", "NaN", "NA", "null")
 
@@ -61,6 +61,31 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     write_bytes(path, table.to_parquet(index=False) if parquet else table.to_csv(index=False).encode())
 
 
-def load_pilots(path: str | os.PathLike[str]) -> PilotRuns:
-    """Return the pilot runs of a tidy CSV or Parquet file; raises InputError."""
-    return PilotRuns.from_frame(read_table(path))
+def load_pilots(path: str | os.PathLike[str], *, missing: Missing = "refuse") -> PilotRuns:
+    """Return the pilot runs of a tidy CSV or Parquet file; `missing` losses as in :meth:`PilotRuns.from_frame`.
+
+    Raises
+    ------
+    InputError
+        Where the file is none, or holds no runs.
+    """
+    return PilotRuns.from_frame(read_table(path), missing=missing)
+
+
+def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """Return known parameters by name and language, from a table of parameter, language and value."""
+    import pandas as pd
+
+    table, wanted = read_table(path), ["parameter", "language", "value"]
+    if sorted(table.columns) != sorted(wanted):
+        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; known parameters are a table "
+                         f"of {', '.join(wanted)}")
+    fixed: dict[str, dict[str, float]] = {}
+    for name, language, value in table[wanted].itertuples(index=False):
+        number = pd.to_numeric(value, errors="coerce")
+        if pd.isna(number):
+            raise InputError(f"'{name}' of '{language}' in {path} is {value!r}; write a number, or leave the row out")
+        if language in fixed.setdefault(name, {}):
+            raise InputError(f"{path} has '{name}' of '{language}' twice; keep one row")
+        fixed[name][language] = float(number)
+    return fixed

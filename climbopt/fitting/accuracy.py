@@ -35,20 +35,21 @@ class Errors:
 
 
 def trained(runs: PilotRuns, targets: Sequence[str], sources: Sequence[str]) -> Mask:
-    """Return which losses are judged as trained, (n, T): those with a ratio above 0, and all of no source's."""
-    judged: Mask = (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)
+    """Return which losses are judged as trained, (n, T): measured ones with a ratio above 0, and all of no source's."""
+    with_data = (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)
+    judged: Mask = with_data & ~np.isnan(runs.losses[:, [runs.targets.index(name) for name in targets]])
     return judged
 
 
 def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Mask) -> Errors:
-    """Return the errors of predictions, (n, T), over the entries that are `trained`; the rest are zero-shot.
+    """Return the errors of predictions, (n, T), over the entries that are `trained`; other measured ones are zero-shot.
 
     R2 is taken about each target's own mean, so that differences between targets explain nothing.
     """
     error = np.abs(predicted - measured)
     mean = np.where(trained, measured, 0.0).sum(axis=0) / np.maximum(trained.sum(axis=0), 1)
     variance = float(((measured - mean) ** 2)[trained].sum())
-    zero_shot = error[used & ~trained]
+    zero_shot = error[used & ~trained & ~np.isnan(measured)]
     return Errors(_mean(error[trained]), _mean((error / measured)[trained]),
                   1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
                   _mean(zero_shot) if zero_shot.size else None)

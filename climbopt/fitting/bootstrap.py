@@ -9,14 +9,18 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt.errors import InputError
+from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.estimate import Fit, Progress, Solved, declared_parameters
-from climbopt.fitting.refit import refit
+from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.frozen import FrozenMap
 from climbopt.model import Indices, MixtureModel
 from climbopt.templates import Array
 
 CHUNK = 8
 """Refits that one process makes at a time, and that a kill can cost it."""
+
+TOLERANCE = 1e-5
+"""Of a refit's minimum: far below what another draw of the runs changes."""
 
 Parameters = Mapping[str, Array]
 """Declared parameters by name, as a model takes them."""
@@ -94,4 +98,5 @@ def _redrawn(one: Solved, counts: Indices, generator: np.random.Generator) -> So
     scale[times > 0] = rows.scale[times > 0] / np.sqrt(times[times > 0])[:, None]
     means = block.center + block.spread * generator.standard_normal(one.x.size)
     block = replace(block, rows=replace(rows, scale=scale), prior_means=means)
-    return replace(one, block=block, x=refit(block, one.x))
+    block, x, _ = under_ceilings(block, minimum(block, one.x, TOLERANCE), TOLERANCE)
+    return replace(one, block=block, x=x)

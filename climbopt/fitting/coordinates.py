@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
+from climbopt.errors import InputError
 from climbopt.frozen import ByFields
 from climbopt.interactions import Interaction, smallest_budget
 from climbopt.laws import Law
@@ -78,6 +79,21 @@ class FitForm(ByFields):
         """Everything the fit moves."""
         return self.coordinate_law.parameters + self.coordinate_interaction.parameters[:-1]
 
+    def held(self, parameter: Parameter, values: Array) -> tuple[str, Array]:
+        """Return the coordinate that stands for a declared parameter alone, by name, with its values; NaN stays.
+
+        Raises
+        ------
+        InputError
+            Where the fit moves other coordinates in its place.
+        """
+        replaced = {} if self.interaction.coordinates is None else self.interaction.coordinates.values
+        if parameter.symbol in replaced or parameter.per == "pair":
+            raise InputError(f"parameter '{parameter.name}' of {self.law.name} + {self.interaction.name} cannot be "
+                             "fixed; one of a target or of a source can be, where no bound ties it to others")
+        positive = bool(parameter.symbol.is_positive)
+        return (_log(parameter.symbol).name, np.log(values)) if positive else (parameter.name, values)
+
     @cached_property
     def _declared(self) -> Compiled:
         """The declared parameters as a function of the coordinates and D_min."""
@@ -86,17 +102,45 @@ class FitForm(ByFields):
         function: Compiled = sp.lambdify(symbols, [self.values[p.symbol] for p in declared], modules="numpy", cse=True)
         return function
 
+    @cached_property
+    def _slopes(self) -> tuple[tuple[tuple[Parameter, Parameter], ...], Compiled]:
+        """Which declared parameter depends on which coordinate, and the derivatives as functions as `_declared`."""
+        symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
+        slopes = {(declared, moved): sp.diff(self.values[declared.symbol], moved.symbol)
+                  for declared in self.law.parameters + self.interaction.parameters for moved in self.coordinates}
+        slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
+        return tuple(slopes), sp.lambdify(symbols, list(slopes.values()), modules="numpy", cse=True)
+
     def declared(self, fitted: MixtureModel) -> dict[str, Array]:
         """Return the declared parameters' values of a model in coordinates."""
         declared = self.law.parameters + self.interaction.parameters
-        pairwise = any(p.per == "pair" for p in declared)
-        columns = [fitted.parameters[p.name][:, None] if pairwise and p.per == "target" else fitted.parameters[p.name]
-                   for p in fitted.templates.parameters]
-        results = {}
-        for parameter, value in zip(declared, self._declared(*columns), strict=True):
-            value = value[:, 0] if pairwise and parameter.per == "target" else value
-            results[parameter.name] = np.array(np.broadcast_to(value, fitted.shape(parameter)))
-        return results
+        values = self._declared(*self._columns(fitted))
+        return {p.name: self._shaped(fitted, p, value) for p, value in zip(declared, values, strict=True)}
+
+    def slopes(self, fitted: MixtureModel) -> dict[tuple[Parameter, Parameter], Array]:
+        """Return d(declared parameter) / d(coordinate) by both, shaped as the declared parameter.
+
+        An entry depends on the coordinate's entry of the same target, source or pair alone; pairs of parameters that
+        are not there have a derivative of 0.
+        """
+        pairs, function = self._slopes
+        values = function(*self._columns(fitted))
+        return {pair: self._shaped(fitted, pair[0], value) for pair, value in zip(pairs, values, strict=True)}
+
+    @cached_property
+    def _pairwise(self) -> bool:
+        return any(p.per == "pair" for p in self.law.parameters + self.interaction.parameters)
+
+    def _columns(self, fitted: MixtureModel) -> list[Array]:
+        """Return the values of all coordinates and D_min, broadcasting over targets and sources."""
+        return [fitted.parameters[p.name][:, None] if self._pairwise and p.per == "target" else
+                fitted.parameters[p.name] for p in fitted.templates.parameters]
+
+    def _shaped(self, fitted: MixtureModel, parameter: Parameter, value: Array) -> Array:
+        """Return what was broadcast as an array of the parameter's own shape."""
+        if self._pairwise and parameter.per == "target" and np.ndim(value):
+            value = value[:, 0]
+        return np.array(np.broadcast_to(value, fitted.shape(parameter)))
 
 
 def _log(symbol: sp.Symbol) -> sp.Symbol:

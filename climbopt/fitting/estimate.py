@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from climbopt.errors import InputError
+from climbopt.errors import InputError, unknown_name
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.least_squares import Block, Rows
+from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.interactions import INTERACTIONS, Interaction
 from climbopt.laws import LAWS, Law
 from climbopt.model import MixtureModel, Response
@@ -22,17 +24,10 @@ NOISE = 0.007
 """Standard deviation of a loss about the model, as a share of the target's median loss."""
 ZERO_SHOT_NOISE = 0.07
 """The same where the target has a ratio of 0: no published form predicts these rows as well as the others."""
-CEILING, CEILING_SPREAD = 1.05, 0.01
-"""A prediction above CEILING times a target's largest measured loss counts as a residual, on this scale."""
-HIGHEST = CEILING + 3 * CEILING_SPREAD
-"""Multiple of the largest measured loss above which a prediction gets a ceiling, and is reported if it stays."""
-CEILING_ROUNDS = 6
-RESTART = 1e-2
-"""Each round restarts this many prior spreads inside the bounds: on a bound the solver stalls."""
-START_OFFSETS = (0.0, -1.0, 1.0)
-"""Starts: the targets' interaction parameters at this many prior spreads from their centers."""
 INTERIOR = 1.0
 """A coordinate whose prior centers on its bound starts this many spreads inside."""
+STARTS = ((INTERIOR, 0.0), (INTERIOR / 10, 0.0), (INTERIOR, -3.0))
+"""For each start, how far inside; and the targets' interaction parameters, in prior spreads from their centers."""
 AT_BOUND = 1e-3
 """A coordinate nearer to its bound than this share of its spread counts as being at it."""
 UNIDENTIFIED = 0.95
@@ -40,6 +35,8 @@ UNIDENTIFIED = 0.95
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
+Fixed = Mapping[str, Mapping[str, float]]
+"""Known values by parameter and language; tokens and params as counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +80,8 @@ class Fit:
         Over all targets.
     at_bound, unidentified : tuple of str
         Coordinates of the fit, as name[language] or name[target, source].
+    n_missing : int
+        Losses that the table left out and another run of the language has.
     left_out : str or None
         Which measured losses were not used, and why.
     above_ceiling : mapping of str to float
@@ -103,6 +102,7 @@ class Fit:
     overall: Errors
     at_bound: tuple[str, ...]
     unidentified: tuple[str, ...]
+    n_missing: int
     left_out: str | None
     above_ceiling: Mapping[str, float]
     cost: float
@@ -115,7 +115,8 @@ def fit(
     law: Law = LAWS["power"],
     interaction: Interaction = INTERACTIONS["gated"],
     *,
-    n_starts: int = len(START_OFFSETS),
+    n_starts: int = len(STARTS),
+    fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> Fit:
     """Return the model that fits the runs best under the priors, with what the runs do and do not show.
@@ -132,6 +133,9 @@ def fit(
         Members of `LAWS` and `INTERACTIONS`, or the caller's own.
     n_starts : int
         Starts tried for each block (1 to 3); the least cost wins.
+    fixed : mapping of str to mapping of str to float, optional
+        Parameters of a target or a source that are known, by language, and are not fitted, as
+        ``{"U": {"en": 5e9}}``; counts of tokens and params as they are.
     progress : callable, optional
         Told how many blocks are done.
 
@@ -145,18 +149,19 @@ def fit(
         raise InputError(f"{law.name} + {interaction.name} depends on the model size; "
                          "add a column 'params' to the pilots")
     rows, left_out = _rows(pilots, law, interaction)
-    blocks = _blocks(pilots, fit_form(law, interaction), rows)
+    form = fit_form(law, interaction)
+    blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
     solved = []
     for done, block in enumerate(blocks):
         solved.append(_solve_block(block, n_starts))
         if progress:
             progress(done + 1, len(blocks))
     model = MixtureModel(law, interaction, pilots.sources, pilots.targets, declared_parameters(solved),
-                         token_unit(pilots), _params_unit(pilots))
+                         token_unit(pilots), _params_unit(pilots), pilots=pilots.range)
     errors, overall = _errors(pilots, model, rows)
     return Fit(
         model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()),
-        errors=errors, overall=overall, left_out=left_out,
+        errors=errors, overall=overall, n_missing=len(pilots.missing), left_out=left_out,
         at_bound=tuple(name for one in solved for name in _at_bound(one)),
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
         above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
@@ -176,16 +181,16 @@ def _params_unit(pilots: PilotRuns) -> float:
 
 def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, str | None]:
     """Return the rows of all targets, and a sentence on what was left out."""
-    own = pilots.ratios_of(pilots.targets)
-    zero = own == 0
-    median = np.array([np.median(pilots.losses[~zero[:, i] if not zero[:, i].all() else slice(None), i])
-                       for i in range(len(pilots.targets))])
-    scale = np.where(zero, ZERO_SHOT_NOISE, NOISE) * median
+    zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
+    with_data = measured & ~zero
+    typical = np.where(with_data.any(axis=0), with_data, measured)
+    median = np.array([np.median(pilots.losses[typical[:, i], i]) for i in range(len(pilots.targets))])
+    scale = np.where(measured, np.where(zero, ZERO_SHOT_NOISE, NOISE) * median, np.inf)
     left_out = None
     if interaction.vanishes_without_own_data and law.needs_positive_z:
         scale[zero] = np.inf
-        if zero.any():
-            left_out = (f"{int(zero.sum())} losses at a ratio of 0 were left out: with interaction "
+        if (zero & measured).any():
+            left_out = (f"{int((zero & measured).sum())} losses at a ratio of 0 were left out: with interaction "
                         f"'{interaction.name}' z is 0 there, and the law is not defined")
     n_used = np.isfinite(scale).sum(axis=0)
     needed = len(law.parameters)
@@ -200,65 +205,93 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, 
     return rows, left_out
 
 
-def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows) -> list[Block]:
+def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
+    """Return the coordinates of parameters that are known, in the fit's units; NaN for languages not named."""
+    declared = {p.name: p for p in form.law.parameters + form.interaction.parameters}
+    units = {"tokens": token_unit(pilots), "params": _params_unit(pilots)}
+    held = {}
+    for name, by_language in fixed.items():
+        if name not in declared:
+            raise unknown_name(f"parameter of {form.law.name} + {form.interaction.name}", name, declared)
+        p = declared[name]
+        languages = pilots.sources if p.per == "source" else pilots.targets
+        values = np.full(len(languages), np.nan)
+        for language, value in by_language.items():
+            if language not in languages:
+                raise unknown_name(p.per, language, languages)
+            if not (np.isfinite(value) and (value > 0 if p.symbol.is_positive else value >= p.lower)):
+                raise InputError(f"'{name}' of '{language}' is fixed at {value:g}; it must be "
+                                 f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}")
+            if p.unit in units and 0 < value < 1:
+                raise InputError(f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not "
+                                 "0.5 billion")
+            values[languages.index(language)] = value / units.get(p.unit, 1.0)
+        coordinate, held_at = form.held(p, values)
+        held[coordinate] = held_at
+    return held
+
+
+def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows, held: Mapping[str, Array] | None = None) -> list[Block]:
     """Return one block a target, or one of all where sources have parameters of their own."""
     smallest = float(pilots.tokens.min() / token_unit(pilots))
     if any(p.per == "source" for p in form.coordinates):
-        return [Block(form, pilots.sources, pilots.targets, rows, smallest)]
+        return [Block(form, pilots.sources, pilots.targets, rows, smallest, held=held or {})]
     return [
         Block(form, pilots.sources, (target,),
-              replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]), smallest)
+              replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]), smallest,
+              held={name: values[[i]] for name, values in (held or {}).items()})
         for i, target in enumerate(pilots.targets)
     ]
 
 
 def _solve_block(block: Block, n_starts: int) -> Solved:
-    """Return the best of several starts; then ceilings are added wherever a prediction runs past them."""
-    best = min((block.solve(start) for start in _starts(block, n_starts)), key=lambda result: float(result.cost))
-    above: Mapping[str, float] = {}
-    if not block.form.interaction.vanishes_without_own_data:
-        for _ in range(CEILING_ROUNDS):
-            mixtures, above = block.above_ceiling(best.x, HIGHEST)
-            if not above:
-                break
-            block = block.with_ceilings(mixtures, CEILING, CEILING_SPREAD)
-            best = block.solve(np.maximum(best.x, block.lower + RESTART * block.spread))
-        else:
-            above = block.above_ceiling(best.x, HIGHEST)[1]
-    return Solved(block, best.x, best.jac, float(best.cost), above)
+    """Return the best of several starts, under the ceilings that it needs."""
+    best = min((minimum(block, start) for start in _starts(block, n_starts)), key=block.cost)
+    block, x, above = under_ceilings(block, best)
+    return Solved(block, x, block.jacobian(x), block.cost(x), above)
 
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
     """Return start vectors: prior centers, the law's from monolingual runs, targets' interaction terms varied."""
-    inside = np.where(np.isfinite(block.lower), np.maximum(block.center, block.lower + INTERIOR * block.spread),
-                      block.center)
     law_names = {p.name for p in block.form.coordinate_law.parameters}
     in_law = np.array([parameter.name in law_names for parameter, _ in block.labels])
-    inside[in_law] = _monolingual(block, inside[in_law])
+    law = _monolingual(block, _inside(block, INTERIOR)[in_law])
     varied = np.array([parameter.per == "target" and not law and lower == -np.inf for (parameter, _), law, lower
                        in zip(block.labels, in_law, block.lower, strict=True)])
-    return [inside + offset * np.where(varied, block.spread, 0.0) for offset in START_OFFSETS[:n_starts]]
+    starts = []
+    for interior, offset in STARTS[:n_starts]:
+        start = _inside(block, interior)
+        start[in_law] = law
+        starts.append(start + offset * np.where(varied, block.spread, 0.0))
+    return starts
+
+
+def _inside(block: Block, interior: float) -> Array:
+    """Return the prior centers, moved so many spreads inside the bounds."""
+    inside: Array = np.maximum(block.center, block.lower + interior * block.spread)
+    return inside
 
 
 def _monolingual(block: Block, default: Array) -> Array:
     """Return the law's coordinates fitted to monolingual runs alone; `default` for a target that has none.
 
-    A law whose z is no ratio has nothing to tell z at r_i = 1.
+    A law whose z is no ratio has nothing to tell z at r_i = 1, and what is known of a law is no start of its others.
     """
-    if block.form.law.quantity != INTERACTIONS["none"].quantity:
+    known = {p.name for p in block.form.coordinate_law.parameters} & block.held.keys()
+    if block.form.law.quantity != INTERACTIONS["none"].quantity or known:
         return default
     result = default.copy().reshape(len(block.form.coordinate_law.parameters), len(block.targets))
     for i, target in enumerate(block.targets):
         if target not in block.sources:
             continue
         column = block.sources.index(target)
-        alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling
+        alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
         rows = Rows(np.ones((int(alone.sum()), 1)), block.rows.D[alone], block.rows.N[alone],
                     block.rows.losses[alone][:, [i]], block.rows.scale[alone][:, [i]], block.rows.ceiling[alone])
         single = Block(fit_form(block.form.law, INTERACTIONS["none"]), (target,), (target,), rows, block.smallest)
-        result[:, i] = single.solve(single.center).x
+        result[:, i] = minimum(single, single.center)
     return result.ravel()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, least_squares
 
 from climbopt.fitting.coordinates import FitForm
 from climbopt.frozen import ByFields
@@ -16,9 +15,6 @@ from climbopt.interactions import smallest_budget
 from climbopt.model import MixtureModel, Response
 from climbopt.symbols import Parameter
 from climbopt.templates import Array
-
-MAX_EVALUATIONS = 300
-TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +27,9 @@ class Rows:
     D, N : ndarray, (n,)
         In the model's units.
     losses : ndarray, (n, T)
-        Measured, or the ceiling.
+        Measured, or the ceiling; NaN where missing.
     scale : ndarray, (n, T)
-        Standard deviation of each entry; infinite where it is left out.
+        Standard deviation of each entry; infinite where it is left out or missing.
     ceiling : ndarray of bool, (n,)
         Rows that only count where the predicted loss is above the given one.
     """
@@ -62,6 +58,8 @@ class Block(ByFields):
         Smallest pilot budget, in token units.
     prior_means : ndarray, optional
         Instead of the declared ones, over the flat vector of coordinates.
+    held : mapping of str to ndarray
+        Values of coordinates that are known, in their shapes; NaN where the fit moves them.
     """
 
     form: FitForm
@@ -70,6 +68,7 @@ class Block(ByFields):
     rows: Rows
     smallest: float
     prior_means: Array | None = None
+    held: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
     def blank(self) -> MixtureModel:
@@ -83,10 +82,10 @@ class Block(ByFields):
 
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:
-        """Which entries of each coordinate are moved: all, but those of a pair of a language with itself."""
+        """Which entries of each coordinate are moved: not the known ones, nor a pair of a language with itself."""
         masks = {}
         for parameter in self.form.coordinates:
-            mask = np.ones(self.blank.shape(parameter), dtype=bool)
+            mask = np.isnan(self.held.get(parameter.name, np.full(self.blank.shape(parameter), np.nan)))
             if parameter.per == "pair":
                 mask[self.blank.own_targets, self.blank.own_sources] = False
             masks[parameter.name] = mask
@@ -134,29 +133,46 @@ class Block(ByFields):
                     names = self.targets if parameter.per == "target" else self.sources
                     yield parameter, (names[index[0]],)
 
+    @cached_property
+    def places(self) -> dict[str, NDArray[np.intp]]:
+        """Where each entry of each coordinate stands in the flat vector; one past its end for what is not moved."""
+        count = sum(int(mask.sum()) for mask in self.free.values())
+        places, start = {}, 0
+        for name, mask in self.free.items():
+            stop = start + int(mask.sum())
+            places[name] = np.full(mask.shape, count, dtype=np.intp)
+            places[name][mask] = np.arange(start, stop)
+            start = stop
+        return places
+
+    def _values(self, x: Array) -> dict[str, Array]:
+        """Return the coordinates at the flat vector x, each in its own shape; 0 for what is neither moved nor held."""
+        padded = np.append(x, 0.0)
+        values = {name: padded[places] for name, places in self.places.items()}
+        for name, held in self.held.items():
+            values[name] = np.where(self.free[name], values[name], np.nan_to_num(held))
+        return values | {smallest_budget.name: self.blank.parameters[smallest_budget.name]}
+
     def model(self, x: Array) -> MixtureModel:
         """Return the model in coordinates at the flat vector x."""
-        values = {smallest_budget.name: np.full(len(self.targets), self.smallest)}
-        start = 0
-        for parameter in self.form.coordinates:
-            mask = self.free[parameter.name]
-            stop = start + int(mask.sum())
-            values[parameter.name] = np.zeros(mask.shape)
-            values[parameter.name][mask] = x[start:stop]
-            start = stop
-        return MixtureModel(self.blank.law, self.blank.interaction, self.sources, self.targets, values)
+        return replace(self.blank, parameters=self._values(x))
 
-    def _at(self, x: Array) -> tuple[Response, Array]:
-        """Return the response at x and its predictions of the rows; the last ones are kept, as scipy asks twice."""
+    def response(self, x: Array, D: Array, N: Array) -> Response:
+        """Return that model at budgets and sizes in its units."""
+        return Response(self.blank, D, N, self._values(x))
+
+    def _at(self, x: Array) -> tuple[Response, Array, Array]:
+        """Return the response at x, and z and losses of the rows; the last ones are kept for the Jacobian."""
         key = x.tobytes()
         if key not in self._memory:
-            response = Response(self.model(x), self.rows.D, self.rows.N)
+            response = self.response(x, self.rows.D, self.rows.N)
+            z = response.z(self.rows.ratios)
             self._memory.clear()
-            self._memory[key] = (response, response.losses(response.z(self.rows.ratios)))
+            self._memory[key] = response, z, response.losses(z)
         return self._memory[key]
 
     @cached_property
-    def _memory(self) -> dict[bytes, tuple[Response, Array]]:
+    def _memory(self) -> dict[bytes, tuple[Response, Array, Array]]:
         return {}
 
     @cached_property
@@ -165,85 +181,28 @@ class Block(ByFields):
 
     def residuals(self, x: Array) -> Array:
         """Return (predicted - measured) / scale over the used rows, then the prior's residuals."""
-        errors = self._at(x)[1] - self.rows.losses
+        errors = self._at(x)[2] - self.rows.losses
         errors = np.where(self.rows.ceiling[:, None], np.maximum(errors, 0.0), errors)
         return np.concatenate([(errors / self.rows.scale)[self._used], (x - self.center) / self.spread])
 
+    def cost(self, x: Array) -> float:
+        """Return half the sum of squared residuals."""
+        residuals = self.residuals(x)
+        return float(residuals @ residuals) / 2
+
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of :meth:`residuals`, dense."""
-        response, predicted = self._at(x)
-        by_parameter = response.by_parameter(self.rows.ratios)
+        response, z, predicted = self._at(x)
+        by_parameter = response.by_parameter(self.rows.ratios, z)
         active = ~self.rows.ceiling[:, None] | (predicted > self.rows.losses)
         weight = np.where(active, 1.0 / self.rows.scale, 0.0)
-        full = np.zeros((*weight.shape, x.size))
-        start = 0
-        for parameter in self.form.coordinates:
-            mask, values = self.free[parameter.name], by_parameter[parameter.name]
-            positions = np.full(mask.shape, -1)
-            positions[mask] = np.arange(start, start + int(mask.sum()))
-            start += int(mask.sum())
-            for i in range(len(self.targets)):
-                if parameter.per == "target":
-                    full[:, i, positions[i]] = values[:, i]
-                else:
-                    columns, chosen = (positions, mask) if parameter.per == "source" else (positions[i], mask[i])
-                    full[:, i, columns[chosen]] = values[:, i, chosen]
-        full *= weight[:, :, None]
+        full = np.zeros((*weight.shape, x.size + 1))
+        targets = np.arange(len(self.targets))
+        for name, places in self.places.items():
+            values = by_parameter[name]
+            full[:, targets if values.ndim == 2 else targets[:, None], places] = values
+        full = full[..., :-1] * weight[:, :, None]
         return np.vstack([full[self._used], np.diag(1.0 / self.spread)])
-
-    def solve(self, start: Array) -> OptimizeResult:
-        """Return scipy's result from one start (a vector inside the bounds)."""
-        return least_squares(self.residuals, start, self.jacobian, bounds=(self.lower, np.inf), x_scale=self.spread,
-                             max_nfev=MAX_EVALUATIONS, ftol=TOLERANCE, xtol=TOLERANCE, gtol=TOLERANCE)
-
-    def vertices(self) -> tuple[Array, Array, Array]:
-        """Return all of the budget in one source, for each source and pilot budget: ratios, D, N."""
-        return self._at_budgets(np.eye(len(self.sources)))
-
-    def _at_budgets(self, mixtures: Array) -> tuple[Array, Array, Array]:
-        """Return each mixture at each budget and size of the measured rows: ratios, D, N."""
-        measured = ~self.rows.ceiling
-        sizes = np.nan_to_num(self.rows.N[measured])  # NaN, where no size is stated, would equal no other
-        scales = np.unique(np.column_stack([self.rows.D[measured], sizes]), axis=0)
-        ratios = np.repeat(mixtures, len(scales), axis=0)
-        D, N = np.tile(scales, (len(mixtures), 1)).T
-        return ratios, D, N
-
-    def above_ceiling(self, x: Array, factor: float) -> tuple[tuple[Array, Array, Array], dict[str, float]]:
-        """Return the mixtures predicted furthest above `factor` times a target's worst loss, and each such target.
-
-        A target comes with the multiple of its worst loss. Looks along every edge of the simplex: for a fixed own
-        ratio the least z of a form that is linear or concave in the other ratios is where one source has all the
-        rest.
-        """
-        own = np.concatenate([[0.0], np.logspace(-4, -0.3, 25)])
-        n = len(self.sources)
-        mixtures = np.concatenate([share * np.eye(n)[:, None] + (1 - share) * np.eye(n)[None] for share in own])
-        ratios, D, N = self._at_budgets(mixtures.reshape(-1, n))
-        response = Response(self.model(x), D, N)
-        multiples = response.losses(response.z(ratios)) / self._worst_losses()
-        highest = dict(zip(self.targets, multiples.max(axis=0).tolist(), strict=True))
-        largest = multiples.max(axis=1)
-        above = np.flatnonzero(largest > factor)
-        keep = above[np.argsort(-largest[above])][: n]
-        return ((ratios[keep], D[keep], N[keep]),
-                {name: multiple for name, multiple in highest.items() if multiple > factor})
-
-    def _worst_losses(self) -> Array:
-        """Return each target's largest measured loss, (T,)."""
-        worst: Array = self.rows.losses[~self.rows.ceiling].max(axis=0)
-        return worst
-
-    def with_ceilings(self, mixtures: tuple[Array, Array, Array], factor: float, spread: float) -> Block:
-        """Return the block with a ceiling of `factor` times each target's worst loss on more mixtures."""
-        ratios, D, N = mixtures
-        worst, rows = self._worst_losses(), self.rows
-        added = np.ones((len(ratios), 1))
-        return replace(self, rows=Rows(
-            np.vstack([rows.ratios, ratios]), np.append(rows.D, D), np.append(rows.N, N),
-            np.vstack([rows.losses, factor * worst * added]), np.vstack([rows.scale, spread * worst * added]),
-            np.append(rows.ceiling, np.ones(len(ratios), dtype=bool)),
-        ))
 
 
 def _median(rows: Rows, target: int) -> float:

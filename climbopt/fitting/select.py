@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from climbopt.errors import InputError
 from climbopt.fitting.accuracy import Mask, prediction_errors, trained
-from climbopt.fitting.estimate import Progress, fit
+from climbopt.fitting.estimate import Fixed, Progress, fit
 from climbopt.interactions import INTERACTIONS, Interaction
 from climbopt.laws import LAWS, Law
 from climbopt.pilots import PilotRuns
@@ -108,7 +108,7 @@ def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interacti
 
 
 def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS, seed: int = 0,
-                progress: Progress | None = None) -> tuple[Form, tuple[Score, ...]]:
+                fixed: Fixed | None = None, progress: Progress | None = None) -> tuple[Form, tuple[Score, ...]]:
     """Return the law and the interaction to use, and every form's score, best first.
 
     Runs are dealt into folds by a seeded permutation, those of one mixture, budget and size (they differ in their
@@ -125,6 +125,8 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
         At most the number of different runs.
     seed : int
         Of the permutation.
+    fixed : mapping, optional
+        Known parameters, as of :func:`fit`; each form takes those that it has.
     progress : callable, optional
         Told how many fits are done.
 
@@ -141,10 +143,12 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
     scores: list[Score] = []
     for number, (law, interaction) in enumerate(forms):
         predicted, at_scale = np.full((2, *pilots.losses.shape), np.nan)
+        known = known_to((law, interaction), fixed or {})
         refused = None
         for k, held_out in enumerate(masks):
             try:
-                (predicted if k < folds else at_scale)[held_out] = _predicted(pilots, law, interaction, held_out)
+                (predicted if k < folds else at_scale)[held_out] = _predicted(pilots, (law, interaction),
+                                                                                   held_out, known)
             except InputError as error:
                 refused = refused or (str(error) if k < folds else None)
             if refused:
@@ -153,15 +157,22 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
                 progress(number * len(masks) + k + 1, len(forms) * len(masks))
         errors[law.name, interaction.name] = np.abs(predicted - pilots.losses)
         score = _score(pilots, law, interaction, predicted, refused)
+        score = replace(score, n_parameters=score.n_parameters - sum(map(len, known.values())))
         scores.append(replace(score, by_scale=_by_scale(pilots, at_scale, largest)))
     chosen = _chosen(pilots, scores, errors, group)
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
     return next(form for form in forms if (form[0].name, form[1].name) == chosen), ranked
 
 
-def _predicted(pilots: PilotRuns, law: Law, interaction: Interaction, held_out: Mask) -> Array:
+def known_to(form: Form, fixed: Fixed) -> Fixed:
+    """Return those of some known parameters that a form has."""
+    names = {p.name for part in form for p in part.parameters}
+    return {name: values for name, values in fixed.items() if name in names}
+
+
+def _predicted(pilots: PilotRuns, form: Form, held_out: Mask, fixed: Fixed) -> Array:
     """Return the losses of runs, predicted by a fit to the others."""
-    model = fit(pilots.select(~held_out), law, interaction, n_starts=1).model
+    model = fit(pilots.select(~held_out), *form, n_starts=1, fixed=fixed).model
     runs = pilots.select(held_out)
     response = model.at(runs.tokens, runs.params)
     return response.losses(response.z(runs.ratios))

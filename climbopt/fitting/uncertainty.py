@@ -70,6 +70,23 @@ class Spread:
         result: Array = vectors * np.sqrt(np.maximum(values, 0.0))
         return result
 
+    def parameter_errors(self) -> dict[str, Array]:
+        """Return the standard error of every declared parameter (delta method), shaped as in a model.
+
+        NaN where all that a parameter depends on is at a bound.
+        """
+        block, x = self.solved.block, self.solved.x
+        gradients: dict[str, Array] = {}
+        for (declared, moved), slope in block.form.slopes(block.model(x)).items():
+            places = block.places[moved.name]
+            if declared.per == "pair" and moved.per == "target":
+                places = places[:, None]
+            by_x = gradients.setdefault(declared.name, np.zeros((*slope.shape, x.size + 1)))
+            np.put_along_axis(by_x, np.broadcast_to(places, slope.shape)[..., None], slope[..., None], axis=-1)
+        variances = {name: np.einsum("...j,jk,...k->...", by_x[..., :-1], self.covariance, by_x[..., :-1])
+                     for name, by_x in gradients.items()}
+        return {name: np.sqrt(np.where(value > 0, value, np.nan)) for name, value in variances.items()}
+
     def gradients(self, ratios: Array, D: Array, N: Array) -> Array:
         """Return the derivatives of the losses of mixtures by the coordinates, (n, T, p); D and N in model units."""
         shape = (len(ratios), len(self.solved.block.targets))
@@ -111,6 +128,12 @@ class Uncertainty:
         """Return the standard error of every coordinate of the fit, by name."""
         return {label(one.solved.block, k): float(np.sqrt(one.covariance[k, k]))
                 for one in self.spreads for k in range(one.solved.x.size)}
+
+    def parameter_errors(self) -> dict[str, Array]:
+        """Return the standard error of every declared parameter, shaped as in the model; NaN for what is at a bound."""
+        parts = [one.parameter_errors() for one in self.spreads]
+        return {p.name: parts[0][p.name] if p.per == "source" else np.concatenate([part[p.name] for part in parts])
+                for p in self.fitted.model.templates.parameters}
 
     def draws(self, n: int, seed: int = 0) -> tuple[MixtureModel, ...]:
         """Return models drawn from the normal distribution of the coordinates, cut off at their bounds.

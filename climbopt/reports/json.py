@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from climbopt.backends import BACKENDS, load
 from climbopt.certificate import Certificate
 from climbopt.errors import BackendError
-from climbopt.fitting import Fit, Score
+from climbopt.fitting import Score, Uncertainty
 from climbopt.model import MixtureModel
+from climbopt.reports.extrapolation import extrapolation_json, scales
 from climbopt.result import Gap, Result
 from climbopt.standard_form import Conflict
 from climbopt.studies import Range
@@ -71,6 +72,7 @@ def result_json(result: Result) -> dict[str, Value]:
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
+        **extrapolation_json(result.problem.model, *scales(result.problem)),
     }
 
 
@@ -124,15 +126,19 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
     }
 
 
-def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
-    """Return a fit as JSON values."""
+def fit_json(found: Uncertainty, scores: Sequence[Score]) -> dict[str, Value]:
+    """Return a fit as JSON values; a standard error is null where the parameter is at a bound."""
+    fitted = found.fitted
     return {
         "law": fitted.model.law.name,
         "interaction": fitted.model.interaction.name,
         "n_runs": fitted.n_runs,
         "n_losses": fitted.n_losses,
+        "n_missing": fitted.n_missing,
         "token_unit": fitted.model.token_unit,
         "parameters": parameters_json(fitted.model),
+        "stderr": values_json(fitted.model, found.parameter_errors()),
+        "stderr_from": "covariance",
         "mae": fitted.overall.mae,
         "mre": fitted.overall.mre,
         "r2": fitted.overall.r2,
@@ -149,6 +155,8 @@ def fit_json(fitted: Fit, scores: Sequence[Score]) -> dict[str, Value]:
         "unidentified": list(fitted.unidentified),
         "left_out": fitted.left_out,
         "above_ceiling": dict(fitted.above_ceiling),
+        "warnings": [f"some mixture at a pilot budget is predicted {multiple:.3g} times as high as the largest loss of "
+                     f"{name} that was measured" for name, multiple in fitted.above_ceiling.items()],
         "seconds": fitted.seconds,
     }
 

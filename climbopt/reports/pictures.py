@@ -75,7 +75,7 @@ def _fit(asked: Asked) -> Figure:
     """Predicted against measured losses, and residuals."""
     if asked.pilots is None:
         raise InputError("a picture of a fit needs the measured runs; add --pilots PILOTS.csv")
-    model, runs = load_model(asked.file), load_pilots(asked.pilots)
+    model, runs = load_model(asked.file), load_pilots(asked.pilots, missing="drop")
     missing = [name for name in runs.sources if name not in model.sources]
     common = [name for name in model.targets if name in runs.targets]
     if missing or not common:
@@ -203,8 +203,7 @@ def _marginal(asked: Asked) -> Figure:
 
 def _gradient(problem: AllocationProblem, ratios: Array) -> Array:
     """Return df/dr, (S,)."""
-    form = joint_form(problem)
-    return form.functions.at(form.complete(ratios)).gradient[: form.n_ratios]
+    return joint_form(problem).slopes(ratios)
 
 
 def _solved(problem: AllocationProblem) -> Result:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
+from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
 from climbopt.reports.json import Value
 from climbopt.reports.text import NO_VALUE, new_table, number, say
 from climbopt.reports.text import tokens as token_words
@@ -33,20 +34,28 @@ def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]
         "over": sweep.over,
         "languages": list(sources),
         "draws": None if sweep.draws is None else len(sweep.draws),
-        "points": [_point(point) for point in sweep.points],
+        "points": [_point(sweep, point) for point in sweep.points],
         "bands": None if bands is None else {
             name: {"lower": bands[0][:, j].tolist(), "upper": bands[1][:, j].tolist()}
             for j, name in enumerate(sources)},
+        **extrapolation_json(sweep.problem.model, *_scales(sweep)),
         "schedule": None if staged is None else _schedule(staged),
         "seconds": sweep.seconds,
     }
 
 
-def _point(point: Point) -> dict[str, Value]:
-    result = point.result
+def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...]]:
+    """Return the budgets of a sweep's answers, history included, and the model size, if it has one."""
+    return ([sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None],
+            scales(sweep.problem)[1])
+
+
+def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
+    result, pilots, trained = point.result, sweep.problem.model.pilots, sweep.problem.trained_tokens
     certificate = None if result is None else result.certificate
     return {
         "budget": point.budget,
+        "extrapolation": None if pilots is None else pilots.extrapolation(trained + point.budget),
         "bound": point.bound,
         "ratios": None if result is None else result.ratios,
         "losses": None if result is None else result.losses,
@@ -123,6 +132,8 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     refused = [point for point in sweep.points if point.refusal]
     if refused:
         say(console, f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}")
+    if (outside := extrapolation_words(problem.model, *_scales(sweep))) is not None:
+        say(console, outside)
     say(console, f"{sweep.seconds:.2f} s")
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from climbopt.certificate import Certificate, NamedMultiplier, Verdict
 from climbopt.fitting import Errors, Fit, Score
+from climbopt.reports.extrapolation import extrapolation_words, scales
 from climbopt.reports.json import backends_json
 from climbopt.result import Result
 from climbopt.studies import Range
@@ -97,6 +98,8 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
                  if one.active and "[" not in name and name != "simplex"]
         if whole:
             say(console, f"active: {', '.join(whole)}")
+    if (outside := extrapolation_words(problem.model, *scales(problem))) is not None:
+        say(console, outside)
     if result.two_step is not None:
         _print_steps(result, console)
     if result.solution is not None:
@@ -241,9 +244,6 @@ def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             say(console, f"{label}: {', '.join(names[:8])}{more}")
-    if fitted.above_ceiling:
-        say(console, "WARNING: some mixture at a pilot budget is predicted far above the largest measured loss of "
-            + ", ".join(f"{name} ({multiple:.3g} times)" for name, multiple in fitted.above_ceiling.items()))
     if fitted.left_out:
         say(console, fitted.left_out)
     say(console, f"{fitted.seconds:.2f} s")
@@ -259,7 +259,8 @@ def print_backends(console: Console) -> None:
     console.print(table)
 
 
-def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool) -> None:
+def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool,
+                     outside: str | None = None) -> None:
     """Print predictions, and how far they are from losses that were given.
 
     Parameters
@@ -270,6 +271,8 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
     console : Console
     listed : bool
         Whether to list the rows; they may have gone to a file.
+    outside : str, optional
+        Where the budgets lie beside the pilots'.
     """
     missing = int(table["predicted"].isna().sum())
     if listed:
@@ -284,6 +287,8 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
             say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
     say(console, f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's "
                   "domain)" if missing else f"{len(table)} rows predicted")
+    if outside is not None:
+        say(console, outside)
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
         say(console, f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "

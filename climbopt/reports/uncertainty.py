@@ -21,6 +21,7 @@ def diagnosis_json(found: Diagnosis) -> dict[str, Value]:
     return {
         "draws": len(found.draws),
         "stderr": values_json(bands.uncertainty.fitted.model, found.standard_errors()),
+        "stderr_from": "bootstrap",
         "noise": {name: dict(zip(KINDS, row, strict=True)) for name, row in
                   zip(bands.uncertainty.fitted.model.targets, bands.uncertainty.noise.tolist(), strict=True)},
         "bands": {"level": bands.level, "widths": dict(zip(KINDS, bands.widths.tolist(), strict=True)),

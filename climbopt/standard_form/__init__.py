@@ -1,8 +1,9 @@
 """The standard form of an optimisation problem, its mixture functions, and how a problem becomes one."""
 
 from climbopt.standard_form.base import ACTIVE, Algebraic, Evaluation, Functions, Side, StandardForm, System
-from climbopt.standard_form.build import expression_rows, mixture_form, targets_read
+from climbopt.standard_form.build import mixture_form
 from climbopt.standard_form.conflict import Conflict, Member, linear_conflict
+from climbopt.standard_form.layout import expression_rows, targets_read
 from climbopt.standard_form.linear import LinearPart, linear_part
 from climbopt.standard_form.mixture import MixtureEvaluation, MixtureFunctions
 from climbopt.standard_form.parts import Affine, Combination, Placed

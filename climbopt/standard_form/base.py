@@ -139,6 +139,10 @@ class StandardForm:
         Where a cold solve begins: inside every bound that can be strict.
     complete : callable
         Returns x, (n,), for ratios, (n_ratios,): the auxiliaries that are best for them.
+    excess_of : tuple of int
+        Sources of the auxiliaries right behind the ratios, each the excess of a ratio over a kink of z.
+    kinked : bool
+        Whether first derivatives may jump from one x to the next.
     """
 
     variables: tuple[str, ...]
@@ -154,6 +158,8 @@ class StandardForm:
     domain_rows: tuple[bool, ...]
     start: Array
     complete: Callable[[Array], Array] = np.asarray
+    excess_of: tuple[int, ...] = ()
+    kinked: bool = False
 
     @property
     def n(self) -> int:
@@ -174,6 +180,15 @@ class StandardForm:
             Where there is no such point, or the projection did not settle.
         """
         return self.complete(project(x, self.polytope)[: self.n_ratios])
+
+    def slopes(self, ratios: Array) -> Array:
+        """Return df/dr, (n_ratios,), where auxiliaries that are not excesses do not change."""
+        x = self.complete(ratios)
+        gradient, n = self.functions.at(x).gradient, self.n_ratios
+        slopes = gradient[:n].copy()
+        for k, j in enumerate(self.excess_of, n):
+            slopes[j] += gradient[k] if x[k] > 0 else 0.0
+        return slopes
 
     def from_start(self, start: Array) -> StandardForm:
         """Return the form with another start."""

@@ -2,137 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
+from scipy.sparse import csr_array
 
 from climbopt.constraints import ExpressionRow
 from climbopt.errors import InputError
-from climbopt.expressions import affine_part, entry
-from climbopt.model import Indices
-from climbopt.outer import Expression, Outer
+from climbopt.kinks import Split, split
+from climbopt.model import Indices, MixtureModel, Response
+from climbopt.outer import Outer
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.problem import AllocationProblem
+from climbopt.proofs import Proofs
 from climbopt.standard_form.base import Side, StandardForm
 from climbopt.standard_form.conflict import linear_conflict
-from climbopt.standard_form.linear import linear_part
+from climbopt.standard_form.layout import Layout, Rows, expression_rows, targets_read
+from climbopt.standard_form.linear import Excess, LinearPart, linear_part
 from climbopt.standard_form.mixture import MixtureFunctions
-from climbopt.standard_form.parts import Affine, Combination, Placed
+from climbopt.standard_form.parts import Affine, Combination
 from climbopt.templates import Array
 
 START_ROUNDS = 20
 """Linear programs tried to bring a start into the law's domain."""
+ABOVE_LEAST = 0.1
+"""How far above its least value an excess starts, as a share of its ratio."""
 LEAST_EFFECTIVE_TOKENS = 1.0
 """z_lower of a row that keeps z in its law's domain, as D z in tokens."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Nonlinear rows with their limits and names.
-
-    Parameters
-    ----------
-    functions : Affine
-    lower, upper : ndarray, (k,)
-    sides : tuple of Side
-    curved : mapping of int to Placed
-        Outer functions that are added to some rows.
-    """
-
-    functions: Affine
-    lower: Array
-    upper: Array
-    sides: tuple[Side, ...]
-    curved: dict[int, Placed]
-
-    def and_also(self, other: Rows) -> Rows:
-        """Return these rows with others behind them."""
-        k = len(self.sides)
-        return Rows(self.functions.and_also(other.functions), np.append(self.lower, other.lower),
-                    np.append(self.upper, other.upper), (*self.sides, *other.sides),
-                    self.curved | {k + i: placed for i, placed in other.curved.items()})
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which variables and targets a form has, and where.
-
-    Parameters
-    ----------
-    sources, excesses, auxiliaries : tuple of str
-        The variables: ratios, the linear part's auxiliaries, then those of a procedure.
-    targets : tuple of str
-        Those whose z and losses are evaluated.
-    """
-
-    sources: tuple[str, ...]
-    excesses: tuple[str, ...]
-    auxiliaries: tuple[str, ...]
-    targets: tuple[str, ...]
-
-    @cached_property
-    def variables(self) -> tuple[str, ...]:
-        """Names of x."""
-        return (*self.sources, *self.excesses, *self.auxiliaries)
-
-    @cached_property
-    def _index(self) -> dict[tuple[str, str], int]:
-        """Position of each quantity in (x, z, L) put end to end."""
-        n, n_targets = len(self.variables), len(self.targets)
-        index = {("r", name): j for j, name in enumerate(self.sources)}
-        index |= {("z", name): n + i for i, name in enumerate(self.targets)}
-        return index | {("L", name): n + n_targets + i for i, name in enumerate(self.targets)}
-
-    def position(self, kind: str, language: str) -> int:
-        """Return where a quantity stands in (x, z, L) put end to end."""
-        return self._index[kind, language]
-
-    def place(self, outer: Outer) -> Placed:
-        """Return an outer function with the positions of its entries."""
-        return Placed(outer, np.array([self.position(*entry(symbol)) for symbol in outer.entries], dtype=np.intp))
-
-    def widened(self, part: csr_array) -> csr_array:
-        """Return coefficients of (ratios, auxiliaries) as coefficients of x."""
-        n = len(self.sources)
-        gap = csr_array((part.shape[0], len(self.excesses)))
-        return csr_array(hstack([part[:, :n], gap, part[:, n:]]))
-
-    def wide(self, given: Affine) -> Affine:
-        """Return functions of (ratios, auxiliaries) and of the first targets as functions of x and of all targets."""
-
-        def padded(part: csr_array) -> csr_array:
-            return csr_array(hstack([part, csr_array((part.shape[0], len(self.targets) - part.shape[1]))]))
-
-        return Affine(self.widened(given.x_part), padded(given.z_part), padded(given.loss_part), given.constant)
-
-    def rows(self, rows: Sequence[ExpressionRow]) -> Rows:
-        """Return the user's nonlinear rows: what is affine in them apart from what is not."""
-        n, n_targets = len(self.variables), len(self.targets)
-        table, curved = np.zeros((len(rows), n + 2 * n_targets)), {}
-        for k, row in enumerate(rows):
-            coefficients, rest = affine_part(row.expression)
-            for (kind, language), value in coefficients.items():
-                table[k, self.position(kind, language)] = value
-            if rest != 0:
-                curved[k] = self.place(Expression(rest))
-        functions = Affine.build(n, n_targets, len(rows), x=table[:, :n], z=table[:, n:n + n_targets],
-                                 loss=table[:, n + n_targets:])
-        return Rows(functions, np.array([row.lower for row in rows]), np.array([row.upper for row in rows]),
-                    tuple(Side(row.name, row.per_unit, row.unit) for row in rows), curved)
-
-
-def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:
-    """Return the rows of a problem that are not linear in the ratios."""
-    return tuple(row for row in problem.rows if isinstance(row, ExpressionRow))
-
-
-def targets_read(rows: Iterable[ExpressionRow]) -> list[str]:
-    """Return the targets whose z or loss some rows depend on."""
-    return [language for row in rows for kind, language in sorted(map(entry, row.expression.free_symbols))
-            if kind != "r"]
 
 
 def mixture_form(
@@ -169,59 +66,130 @@ def mixture_form(
     best : callable, optional
         Returns the best auxiliaries for x whose auxiliaries are 0.
 
+    Notes
+    -----
+    Where slopes of z jump, and f and each row is proved convex, the excesses of ratios over the kinks become variables
+    (kinks.py), and the form is smooth.
+
     Raises
     ------
     InputError
         Where no mixture meets the linear constraints: with a minimal set in conflict, and what each must give.
     """
+    written = _Written(problem, tuple(targets), objective, curved, constraints, limits, tuple(sides),
+                       tuple(auxiliaries), best)
+    direct, kinks = written.form(None), split(problem.model, problem.total_budget, problem.params)
+    if kinks is None or not _convex(direct):
+        return direct
+    smooth = written.form(kinks)
+    return smooth if _convex(smooth) else direct
+
+
+def _convex(form: StandardForm) -> bool:
+    """Return whether f and each row is proved convex by itself."""
+    assert isinstance(form.functions, MixtureFunctions)  # _Written gives no others
+    return form.functions.convex_one_by_one(form.polytope, form.c_lower, form.c_upper)
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """What :func:`mixture_form` was asked for."""
+
+    problem: AllocationProblem
+    targets: tuple[str, ...]
+    objective: Combination
+    curved: Outer | None
+    constraints: Affine | None
+    limits: tuple[Array, Array] | None
+    sides: tuple[Side, ...]
+    auxiliaries: tuple[str, ...]
+    best: Callable[[MixtureFunctions, Array], Array] | None
+
+    def form(self, kinks: Split | None) -> StandardForm:
+        """Return the standard form, with the excesses over some kinks of z as variables of their own."""
+        problem, excesses = self.problem, () if kinks is None else _excesses(self.problem, kinks)
+        part, start = _linear(problem, excesses)
+        own = expression_rows(problem)
+        known = set(self.targets)
+        layout = Layout(problem.model.sources, part.excess_names, self.auxiliaries,
+                        (*self.targets, *dict.fromkeys(name for name in targets_read(own) if name not in known)))
+        functions, rows = self._functions(layout, own, problem.model if kinks is None else kinks.model)
+        domain = np.zeros(0, dtype=np.intp)
+        if functions.reads_losses:  # excesses that are not the least lower z, and solve nothing
+            domain = np.flatnonzero(~self._proofs(layout, part).z_positive)
+            start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
+        rows = rows.and_also(_domain_rows(layout, domain, problem)) if domain.size else rows
+        functions = replace(functions, constraints=rows.functions)
+        n, extra, best = len(layout.variables), len(self.auxiliaries), self.best
+
+        def complete(ratios: Array) -> Array:
+            x = np.concatenate([ratios, part.excesses(ratios), np.zeros(extra)])
+            if best is not None:
+                x[n - extra:] = best(functions, x)
+            return x
+
+        return StandardForm(
+            variables=layout.variables, polytope=_with_free(part.polytope, extra), functions=functions,
+            c_lower=rows.lower, c_upper=rows.upper,
+            lower_sides=(*part.lower_sides, *map(Side, self.auxiliaries)),
+            upper_sides=(*part.upper_sides, *map(Side, self.auxiliaries)),
+            row_sides=part.row_sides, c_sides=rows.sides, n_ratios=len(layout.sources),
+            domain_rows=(False,) * (len(rows.sides) - domain.size) + (True,) * domain.size,
+            start=np.append(start, np.zeros(extra)), complete=complete, excess_of=tuple(j for _, j, _ in excesses),
+            kinked=functions.response.model.templates.kinked)
+
+    def _response(self, layout: Layout, model: MixtureModel) -> Response:
+        """Return a model at the problem's budget, with the targets that count."""
+        return model.select(layout.targets).at(self.problem.total_budget, self.problem.params)
+
+    def _proofs(self, layout: Layout, part: LinearPart) -> Proofs:
+        """Return what can be proved of the problem's model over the box of its ratios."""
+        n, box = len(layout.sources), part.polytope
+        return Proofs(self._response(layout, self.problem.model), self.problem.cumulative(box.x_lower[:n]),
+                      self.problem.cumulative(box.x_upper[:n]))
+
+    def _functions(self, layout: Layout, own: Sequence[ExpressionRow], model: MixtureModel
+                   ) -> tuple[MixtureFunctions, Rows]:
+        """Return f, and c without the rows that keep z in its domain; and those rows of c with their limits."""
+        problem, objective = self.problem, self.objective
+        n, n_targets = len(layout.variables), len(layout.targets)
+        later, further = n_targets - len(self.targets), len(model.sources) - len(layout.sources)
+
+        def padded(values: Array) -> Array:
+            return np.append(values, np.zeros(later))
+
+        x_part = layout.widened(csr_array(objective.x_part[None, :])).toarray()[0]
+        rows = Rows(Affine.build(n, n_targets, 0), np.zeros(0), np.zeros(0), (), {})
+        if self.constraints is not None and self.limits is not None:
+            rows = Rows(layout.wide(self.constraints), *self.limits, self.sides, {})
+        rows = rows.and_also(layout.rows(own)) if own else rows
+        history = problem.cumulative(np.zeros(len(layout.sources)))
+        return MixtureFunctions(
+            self._response(layout, model), np.append(history, np.zeros(further)), problem.budget / problem.total_budget,
+            Combination(x_part, padded(objective.z_part), padded(objective.loss_part), objective.constant,
+                        None if self.curved is None else layout.place(self.curved)),
+            rows.functions, rows.curved, further), rows
+
+
+def _excesses(problem: AllocationProblem, kinks: Split) -> tuple[Excess, ...]:
+    """Return the auxiliaries that count what cumulative ratios exceed their kinks by, in ratios of the run."""
+    history = problem.cumulative(np.zeros(len(problem.model.sources)))[kinks.excess_of]
+    centers = (kinks.kinks - history) * (problem.total_budget / problem.budget)
+    return tuple((f"kink[{problem.model.sources[j]}]", j, center)
+                 for j, center in zip(kinks.excess_of.tolist(), centers.tolist(), strict=True))
+
+
+def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[LinearPart, Array]:
+    """Return the linear part, and a start inside it, near to which excesses are the least."""
     try:
-        part = linear_part(problem)
+        part = linear_part(problem, excesses)
         start = part.polytope.interior_point()
     except EmptyPolytopeError:
         conflict = linear_conflict(problem)
         raise InputError("no mixture meets all constraints" if conflict is None else conflict.message) from None
-    own = expression_rows(problem)
-    known = set(targets)
-    layout = Layout(problem.model.sources, part.excess_names, tuple(auxiliaries),
-                    (*targets, *dict.fromkeys(name for name in targets_read(own) if name not in known)))
-    n, n_targets, later = len(layout.variables), len(layout.targets), len(layout.targets) - len(targets)
-
-    def padded(values: Array) -> Array:
-        return np.append(values, np.zeros(later))
-
-    x_part = layout.widened(csr_array(objective.x_part[None, :])).toarray()[0]
-    rows = Rows(Affine.build(n, n_targets, 0), np.zeros(0), np.zeros(0), (), {})
-    if constraints is not None and limits is not None:
-        rows = Rows(layout.wide(constraints), *limits, tuple(sides), {})
-    rows = rows.and_also(layout.rows(own)) if own else rows
-    functions = MixtureFunctions(
-        problem.model.select(layout.targets).at(problem.total_budget, problem.params),
-        problem.cumulative(np.zeros(len(problem.model.sources))), problem.budget / problem.total_budget,
-        Combination(x_part, padded(objective.z_part), padded(objective.loss_part), objective.constant,
-                    None if curved is None else layout.place(curved)),
-        rows.functions, rows.curved)
-    domain = np.zeros(0, dtype=np.intp)
-    if functions.reads_losses:
-        domain = np.flatnonzero(~functions.proofs(part.polytope).z_positive)
-        start = _start_in_domain(functions, part.polytope, start) if domain.size else start
-    rows = rows.and_also(_domain_rows(layout, domain, problem)) if domain.size else rows
-    functions = replace(functions, constraints=rows.functions)
-    extra, n_ratios = len(auxiliaries), len(problem.model.sources)
-
-    def complete(ratios: Array) -> Array:
-        x = np.concatenate([ratios, part.excesses(ratios), np.zeros(extra)])
-        if best is not None:
-            x[n - extra:] = best(functions, x)
-        return x
-
-    return StandardForm(
-        variables=layout.variables, polytope=_with_free(part.polytope, extra), functions=functions,
-        c_lower=rows.lower, c_upper=rows.upper,
-        lower_sides=(*part.lower_sides, *map(Side, auxiliaries)),
-        upper_sides=(*part.upper_sides, *map(Side, auxiliaries)),
-        row_sides=part.row_sides, c_sides=rows.sides, n_ratios=n_ratios,
-        domain_rows=(False,) * (len(rows.sides) - domain.size) + (True,) * domain.size,
-        start=np.append(start, np.zeros(extra)), complete=complete)
+    n, k = len(problem.model.sources), len(excesses)
+    start[n:n + k] = part.excesses(start[:n])[:k] + ABOVE_LEAST * start[part.excess_of[:k]]
+    return part, start
 
 
 def _with_free(polytope: Polytope, extra: int) -> Polytope:

@@ -18,7 +18,10 @@ from climbopt.templates import Array
 DEPENDENT = 1e-10
 """A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
 MOST_EXCESS = 1.0
-"""Bound of an auxiliary that no mixture reaches."""
+"""Bound of an auxiliary that no mixture reaches; more by what a center is below 0."""
+
+Excess = tuple[str, int, float]
+"""Name, source j and center of an auxiliary u >= max(0, r_j - center)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +77,17 @@ class _Bounds:
                 sides[j] = replace(sides[j], tied=(*sides[j].tied, side.name))
 
 
-def linear_part(problem: AllocationProblem) -> LinearPart:
+def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> LinearPart:
     """Return the polytope of a problem's ratios, with the names of its bounds and rows.
 
     An upper bound of 1 or more is left out: the simplex implies it, and keeping it
     would make every vertex degenerate.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    excesses : sequence of (str, int, float)
+        Further auxiliaries, which come before those of distances: name, source and center of each.
 
     Raises
     ------
@@ -104,12 +113,13 @@ def linear_part(problem: AllocationProblem) -> LinearPart:
         A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
     kept, implied = _independent_rows(A, rows)
     A, rows = A[kept], [rows[k] for k in kept]
-    excess = _excess_rows(problem, bounds)
+    excess = _excess_rows(problem, bounds, excesses)
     extra = len(excess.names)
     blocks = [np.hstack([A, np.zeros((len(rows), extra))]), excess.A,
               np.hstack([np.ones((1, n)), np.zeros((1, extra))])]
     polytope = Polytope(
-        np.append(bounds.lower, np.zeros(extra)), np.append(bounds.upper, np.full(extra, MOST_EXCESS)),
+        np.append(bounds.lower, np.zeros(extra)),
+        np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in excess.centers]),
         csr_array(np.vstack(blocks)),
         np.array([*(row.lower for row in rows), *np.full(len(excess.upper), -np.inf), 1.0]),
         np.array([*(row.upper for row in rows), *excess.upper, 1.0]))
@@ -122,8 +132,8 @@ def linear_part(problem: AllocationProblem) -> LinearPart:
 
 
 @dataclass(eq=False)
-class _Excess:
-    """Rows over (ratios, u) that bound distances."""
+class _ExcessRows:
+    """Rows over (ratios, u) that bound excesses and distances."""
 
     names: list[str]
     sources: list[int]
@@ -131,40 +141,44 @@ class _Excess:
     A: Array
     upper: list[float]
     sides: list[Side]
+    entries: list[tuple[int, int, float]]
+
+    def add(self, name: str, j: int, center: float, n: int) -> None:
+        """Add u >= r_j - center, for n ratios."""
+        self.entries += [(len(self.upper), j, 1.0), (len(self.upper), n + len(self.names), -1.0)]
+        self.names.append(name)
+        self.sources.append(j)
+        self.centers.append(center)
+        self.upper.append(center)
+        self.sides.append(Side(name, internal=True))
 
 
-def _excess_rows(problem: AllocationProblem, bounds: _Bounds) -> _Excess:
-    """Return r_j - u_j <= center_j and sum u <= distance / 2 for each distance row.
+def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Excess]) -> _ExcessRows:
+    """Return r_j - u_j <= center_j for what is asked, and that with sum u <= distance / 2 for each distance row.
 
     Both mixtures sum to 1, so that the excesses come to half the distance. Where the bounds say which side of its
     center a ratio is on, its excess is r_j - center_j or 0, and needs no auxiliary (with one, every ratio at 0 with
     center 0 would be a vertex with more active rows than variables).
     """
     n = len(problem.model.sources)
-    excess, entries = _Excess([], [], [], np.zeros((0, n)), [], []), []
-    row = 0
+    excess = _ExcessRows([], [], [], np.zeros((0, n)), [], [], [])
+    for name, j, center in asked:
+        excess.add(name, j, center, n)
     for distance in (one for one in problem.rows if isinstance(one, DistanceRow)):
-        limit, above = distance.upper / 2, []
+        limit, above, first = distance.upper / 2, [], len(excess.names)
         for j, name in enumerate(problem.model.sources):
             center = distance.center[name]
             if bounds.lower[j] >= center:
                 above.append(j)
                 limit += center
             elif bounds.upper[j] > center:
-                excess.names.append(f"{distance.name}[{name}]")
-                excess.sources.append(j)
-                excess.centers.append(center)
-                excess.upper.append(center)
-                excess.sides.append(Side(f"{distance.name}[{name}]", internal=True))
-                entries += [(row, j, 1.0), (row, n + len(excess.names) - 1, -1.0)]
-                row += 1
-        own = [k for k, name in enumerate(excess.names) if name.startswith(f"{distance.name}[")]
-        entries += [(row, j, 1.0) for j in above] + [(row, n + k, 1.0) for k in own]
+                excess.add(f"{distance.name}[{name}]", j, center, n)
+        row = len(excess.upper)
+        excess.entries += [(row, j, 1.0) for j in (*above, *range(n + first, n + len(excess.names)))]
         excess.upper.append(limit)
         excess.sides.append(Side(distance.name, 0.5, distance.unit))
-        row += 1
-    excess.A = np.zeros((row, n + len(excess.names)))
-    for k, j, value in entries:
+    excess.A = np.zeros((len(excess.upper), n + len(excess.names)))
+    for k, j, value in excess.entries:
         excess.A[k, j] = value
     return excess
 

@@ -7,7 +7,7 @@ coefficients.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,8 @@ class MixtureFunctions:
         Functions of the n variables, of which the first S are r.
     curved_rows : mapping of int to Placed
         What is added to some of the constraints.
+    n_excesses : int
+        How many of the S, the last, are excesses of others over a kink.
     """
 
     response: Response
@@ -48,6 +50,7 @@ class MixtureFunctions:
     objective: Combination
     constraints: Affine
     curved_rows: Mapping[int, Placed] = field(default_factory=dict)
+    n_excesses: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -64,7 +67,9 @@ class MixtureFunctions:
 
     def proofs(self, polytope: Polytope) -> Proofs:
         """Return what can be proved of the model over the box of a polytope."""
-        return Proofs(self.response, self.cumulative(polytope.x_lower), self.cumulative(polytope.x_upper))
+        upper = self.cumulative(polytope.x_upper)
+        most = 1.0 + float(upper[upper.size - self.n_excesses:].sum())
+        return Proofs(self.response, self.cumulative(polytope.x_lower), upper, most)
 
     @property
     def reads_losses(self) -> bool:
@@ -85,6 +90,19 @@ class MixtureFunctions:
             return False
         return all(self._proved_convex(placed, int(np.sign(weight)), polytope, proofs)
                    for placed, weight in self.curved(1.0, multipliers))
+
+    def convex_one_by_one(self, polytope: Polytope, c_lower: Array, c_upper: Array) -> bool:
+        """Return whether f is proved convex, and each row on the sides that have a limit.
+
+        Where z is not affine, each of them then falls or rises with z as that needs.
+        """
+        if not self.convex(polytope, np.zeros(self.n_rows)):
+            return False
+        f = self.objective
+        rows = replace(self, objective=Combination(0 * f.x_part, 0 * f.z_part, 0 * f.loss_part))
+        units = np.eye(self.n_rows)
+        return (all(rows.convex(polytope, units[k]) for k in np.flatnonzero(np.isfinite(c_upper)))
+                and all(rows.convex(polytope, -units[k]) for k in np.flatnonzero(np.isfinite(c_lower))))
 
     def curved(self, weight: float, multipliers: Array) -> list[tuple[Placed, float]]:
         """Return the outer functions in weight * f + multipliers'c, each with its factor, where that is not 0."""

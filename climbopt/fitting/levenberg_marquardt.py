@@ -1,72 +1,71 @@
-"""`refit`: a block's least squares again from a point near its minimum, by Gauss-Newton steps inside the bounds."""
+"""The minimum of a block's least squares inside its bounds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from climbopt.fitting.estimate import CEILING, CEILING_ROUNDS, CEILING_SPREAD, HIGHEST
 from climbopt.fitting.least_squares import Block
 from climbopt.templates import Array
 
-MAX_STEPS = 200
-DECREASE = 1e-5
-"""Stops where a step promises less than this share of the cost."""
-LEAST_DAMPING, FIRST_DAMPING, MOST_DAMPING = 1e-9, 1e-3, 1e9
+MAX_STEPS = 300
+TOLERANCE = 1e-9
+"""Share of the cost: a step that promises less is not taken."""
+FIRST_DAMPING, LEAST_DAMPING = 1.0, 1e-9
 """Of the coordinates in units of their prior's spread."""
-FAR = 0.25
-"""Share of the promised decrease above which the damping is lowered."""
+ROUNDING = 1e-15
+"""Least damping as a share of the normal matrix's largest entry, so that it stays regular in floating point."""
+NEAR, LOWER = 0.75, 3.0
+"""Where a step gains more than this share of what it promises, the damping is divided by this."""
+RAISE, RAISE_MORE = 2.0, 4.0
+"""What the damping is multiplied by after a step that gained less, and one that gained nothing and is not taken."""
 
 
-def refit(block: Block, start: Array) -> Array:
-    """Return the coordinates that fit a block best, from a point inside its bounds; ceilings as in `fit`.
+def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
+    """Return the coordinates of a local minimum, by damped Gauss-Newton steps inside the bounds.
 
-    Levenberg-Marquardt in units of the prior's spread; coordinates at their bound whose gradient points outwards are
-    held, and a step that would leave the bounds is cut off there coordinate by coordinate.
+    Levenberg-Marquardt in units of the prior's spread, in which the priors alone make the normal matrix at least 1;
+    coordinates at their bound whose gradient points outwards are held, and the way of a step goes on along a bound
+    that it meets.
 
     Parameters
     ----------
     block : Block
-    start : ndarray, (n,)
+    start : ndarray, (p,)
+        Moved onto the bounds where it is outside.
+    tolerance : float
+        Ends where a step promises to lower the sum of squares by a smaller share.
 
     Source
     ------
     Bertsekas, Projected Newton methods for optimization problems with simple constraints, SIAM J. Control 20 (1982).
     """
-    x = _minimum(block, start)
-    if block.form.interaction.vanishes_without_own_data:
-        return x
-    for _ in range(CEILING_ROUNDS):
-        mixtures, above = block.above_ceiling(x, HIGHEST)
-        if not above:
-            break
-        block = block.with_ceilings(mixtures, CEILING, CEILING_SPREAD)
-        x = _minimum(block, x)
-    return x
-
-
-def _minimum(block: Block, start: Array) -> Array:
-    """Return a point where no step promises a decrease."""
     spread = block.spread
     x, damping = np.maximum(start, block.lower), FIRST_DAMPING
     residuals = block.residuals(x)
-    cost = float(residuals @ residuals)
+    cost = _square(residuals)
     for _ in range(MAX_STEPS):
         jacobian = block.jacobian(x) * spread
         gradient, normal = jacobian.T @ residuals, jacobian.T @ jacobian
         while True:
             step = _step(gradient, normal, damping, (block.lower - x) / spread)
             promised = -float(2 * gradient @ step + step @ normal @ step)
-            if promised <= DECREASE * cost or damping > MOST_DAMPING:
+            if not promised > tolerance * cost:
                 return x
             trial = np.maximum(x + spread * step, block.lower)
             new = block.residuals(trial)
-            gained = cost - float(new @ new)
+            gained = cost - _square(new)
             if gained > 0:  # not where a prediction is no number
                 break
-            damping *= 10
-        damping = max(damping / 10, LEAST_DAMPING) if gained > FAR * promised else damping * 4
+            damping *= RAISE_MORE
+        damping = max(damping / LOWER, LEAST_DAMPING) if gained > NEAR * promised else damping * RAISE
         x, residuals, cost = trial, new, cost - gained
     return x
+
+
+def _square(residuals: Array) -> float:
+    """Return the sum of squares; infinite where it is too large for a number."""
+    with np.errstate(over="ignore"):
+        return float(residuals @ residuals)
 
 
 def _step(gradient: Array, normal: Array, damping: float, room: Array) -> Array:
@@ -77,11 +76,11 @@ def _step(gradient: Array, normal: Array, damping: float, room: Array) -> Array:
     """
     step = np.zeros(gradient.size)
     free = (room < 0) | (gradient < 0)
-    damped = normal + damping * np.eye(gradient.size)
+    damped = normal + max(damping, ROUNDING * float(normal.max())) * np.eye(gradient.size)
     while free.any():
-        right = gradient[free] + damped[np.ix_(free, ~free)] @ step[~free]
+        rows = damped[free]
         way = np.zeros(gradient.size)
-        way[free] = -np.linalg.solve(damped[np.ix_(free, free)], right) - step[free]
+        way[free] = -np.linalg.solve(rows[:, free], gradient[free] + rows @ step)
         down = np.flatnonzero(step + way < room)
         if not down.size:
             return step + way
