@@ -22,7 +22,7 @@ import numpy as np
 import sympy as sp
 from flint import arb, ctx, fmpq, fmpq_mat
 
-from climbopt.bounds.lagrangian import NoRelaxationError
+from climbopt.bounds.relaxable import NoRelaxationError
 from climbopt.optimality import recover, signed
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.quadratic import project
