@@ -20,11 +20,13 @@ from climbopt.result import Regret, Result
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
-CONVEX = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound, and the "
-          "objective at an exactly feasible rational point, in ball arithmetic; the parameters' exact values as floats")
-PLANES = ("planes below the {} on boxes that cover every mixture, each shown by intervals that are rounded outwards, "
-          "functions in ball arithmetic; the objective at an exactly feasible rational point, in ball arithmetic; the "
-          "parameters' exact values as floats")
+CONVEX = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound in ball "
+          "arithmetic; {}; the parameters' exact values as floats")
+PLANES = ("planes below {} on boxes that cover every mixture, each shown by intervals that are rounded outwards, "
+          "functions in ball arithmetic; {{}}; the parameters' exact values as floats")
+AT_RATIONALS = "the objective at an exactly feasible rational point, in ball arithmetic"
+AT_FLOATS = "the objective in float64 at a point whose constraints hold within their tolerance"
+WITH_ROWS = "the functions of nonlinear rows, and Lagrangians with each box's own multipliers,"
 SEARCH = 0.5
 """Share of the time that a proof leaves to the search in floating point that it follows."""
 PROVABLE = 1e-12
@@ -117,12 +119,11 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
         found = _enclosed(form, x, effort, progress)
     except NoRelaxationError as error:
         return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
-    if effort.rigor == "float":
-        upper = certificate.upper_bound
-    elif found.x is x and np.isfinite(found.upper):
-        upper = found.upper
-    else:
-        upper = _upper_in_balls(form, x, certificate.upper_bound)
+    upper = None
+    if effort.rigor == "ball":
+        upper = found.upper if found.x is x and np.isfinite(found.upper) else _upper_in_balls(form, x)
+        found = replace(found, rests_on=found.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
+    upper = certificate.upper_bound if upper is None else upper
     return replace(result, certificate=_bounded(certificate, found, effort, upper),
                    better=_better(form, x, found) if result.procedure == "joint" else None)
 
@@ -157,12 +158,11 @@ def _by_convexity(form: StandardForm, x: Array, began: float, multipliers: Array
     return Enclosure(proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
 
 
-def _upper_in_balls(form: StandardForm, x: Array, otherwise: float) -> float:
-    """Return a proved upper bound of the objective at a point; where that is not shown feasible, another number."""
+def _upper_in_balls(form: StandardForm, x: Array) -> float | None:
+    """Return a proved upper bound of the objective at a point; None where that is not shown to be feasible."""
     from climbopt.bounds.enclosure import prove
 
-    upper = prove(form, x).upper
-    return otherwise if upper is None else upper
+    return prove(form, x).upper
 
 
 def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told | None, began: float) -> Enclosure:
@@ -173,8 +173,8 @@ def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told
     convex = _by_convexity(form, x, began, found.multipliers)
     if convex is not None:
         return convex
-    upper = _upper_in_balls(form, x, np.inf)
-    value = upper if np.isfinite(upper) else found.upper
+    upper = _upper_in_balls(form, x)
+    value = found.upper if upper is None else upper
     wanted = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
 
     def told(lower: float, boxes: int, waiting: int) -> None:
@@ -183,9 +183,9 @@ def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told
 
     deadline = -np.inf if found.stopped == "interrupted" else began + effort.time_limit
     proved = prove_below(form, found.multipliers, x, min(wanted, found.lower), deadline=deadline, told=told)
-    whose = "Lagrangian with fixed multipliers of the nonlinear rows" if found.multipliers.any() else "objective"
-    return Enclosure(proved.lower, upper, x, PLANES.format(whose), proved.boxes, time.perf_counter() - began,
-                     proved.stopped, found.multipliers)
+    what = WITH_ROWS if form.has_nonlinear_rows else "the objective"
+    return Enclosure(proved.lower, np.inf if upper is None else upper, x, PLANES.format(what), proved.boxes,
+                     time.perf_counter() - began, proved.stopped, found.multipliers)
 
 
 def _better(form: StandardForm, x: Array, found: Enclosure) -> dict[str, float] | None:

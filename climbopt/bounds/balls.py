@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 from flint import arb, arb_mat, ctx, fmpq
 
-from climbopt.bounds.lagrangian import NoRelaxationError
+from climbopt.bounds.relaxable import NoRelaxationError
 from climbopt.intervals import Interval, evaluated_by
 from climbopt.templates import Array
 

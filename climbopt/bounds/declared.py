@@ -16,10 +16,9 @@ from functools import cached_property
 import numpy as np
 
 from climbopt.bounds.balls import exactly
-from climbopt.bounds.lagrangian import Lagrangian, NoRelaxationError
+from climbopt.bounds.relaxable import NoRelaxationError, Relaxable
 from climbopt.bounds.terms import Term, terms
 from climbopt.intervals import Interval
-from climbopt.standard_form import StandardForm
 from climbopt.symbols import D, N
 from climbopt.templates import Array, Template
 
@@ -54,13 +53,13 @@ class Declared:
 
     Parameters
     ----------
-    lagrangian : Lagrangian
-        Whose numbers are rounded; it says what is relaxed how, and nothing more is taken from it.
+    problem : Relaxable
+        It says which terms are summed, and nothing more is taken from its rounded numbers.
     x_part, z_part, loss_part, constant : Interval
         (n,), (T, 1), (T, 1) and (): exact where there are no nonlinear rows.
     """
 
-    lagrangian: Lagrangian
+    problem: Relaxable
     x_part: Interval
     z_part: Interval
     loss_part: Interval
@@ -69,48 +68,48 @@ class Declared:
     @cached_property
     def offset(self) -> Interval:
         """What is added to scale x, (S,)."""
-        return exact(self.lagrangian.functions.offset)
+        return exact(self.problem.functions.offset)
 
     @cached_property
     def scale(self) -> Interval:
         """What the ratios are multiplied by."""
-        return exact(np.asarray(self.lagrangian.functions.scale))
+        return exact(np.asarray(self.problem.functions.scale))
 
     @cached_property
     def total(self) -> Interval | None:
         """The sum of the cumulative ratios, where a row says it."""
-        total = self.lagrangian.total_of_ratios
+        total = self.problem.total_of_ratios
         return None if np.isnan(total) else self.offset.sum(0) + self.scale * total
 
     @cached_property
     def law(self) -> Callable[[Interval], list[Interval]]:
         """The laws and their first two derivatives as a function of z, (T, 1)."""
-        law, response = self.lagrangian.response.model.templates.loss, self.lagrangian.response
+        law, response = self.problem.response.model.templates.loss, self.problem.response
         return _of(law, [exact(_column(one)) for one in response.loss_arguments])
 
     @cached_property
     def own(self) -> Callable[[Interval], list[Interval]]:
         """The own template and its first two derivatives as a function of the own ratio, (T, 1)."""
-        template, response = self.lagrangian.response.model.templates.own, self.lagrangian.response
+        template, response = self.problem.response.model.templates.own, self.problem.response
         return _of(template, [exact(_column(one)) for one in response.own_arguments])
 
     @cached_property
     def products(self) -> tuple[tuple[Term, Interval, Interval, bool], ...]:
         """Each term with its coefficients, (T, S), what was taken out of them, (T, 1), and whether it is summed."""
-        lagrangian, found = self.lagrangian, terms(self.lagrangian.response.model.templates)
+        found = terms(self.problem.response.model.templates)
         if found is None:
             raise NoRelaxationError("the pair template is no sum of products of a function of r_i and one of r_j")
-        return tuple(self._centered(term, piece.summed) for term, piece in zip(found, lagrangian.pieces, strict=True))
+        return tuple(self._centered(term, piece.summed) for term, piece in zip(found, self.problem.pieces, strict=True))
 
     @cached_property
     def pair_arguments(self) -> list[Interval]:
         """D, N and parameters of pairs."""
-        return [exact(np.asarray(one)) for one in self.lagrangian.response.pair_arguments]
+        return [exact(np.asarray(one)) for one in self.problem.response.pair_arguments]
 
     @cached_property
     def others(self) -> Array:
         """1 for pairs of a target with another source, 0 for own ones; (T, S)."""
-        model = self.lagrangian.response.model
+        model = self.problem.response.model
         others = np.ones((len(model.targets), len(model.sources)))
         others[model.own_targets, model.own_sources] = 0.0
         return others
@@ -148,7 +147,7 @@ class Region:
     @cached_property
     def own_ratio(self) -> Interval:
         """The targets' own ratios, (T, 1); 0 for a target that is no source."""
-        own = self.declared.lagrangian.response.model.own_source
+        own = self.declared.problem.response.model.own_source
         ends = (np.where(own >= 0, end[own], 0.0)[:, None] for end in (self.rho.lower, self.rho.upper))
         return Interval(*ends)
 
@@ -228,29 +227,28 @@ def sums(rows: Interval, x: Interval, total: Interval | None) -> Interval:
     return Interval(ends[0].lower, np.maximum(ends[1].upper, ends[0].lower))
 
 
-def declared(form: StandardForm, mu: Array, made: Lagrangian) -> Declared:
-    """Return f + mu'(c - limit) with enclosures for numbers; raises NoRelaxationError where it cannot be bounded so."""
-    f, c, used = made.functions.objective, made.functions.constraints, np.flatnonzero(mu)
+def declared(problem: Relaxable, mu: Array, weight: float = 1.0) -> Declared:
+    """Return weight f + mu'(c - limit) with enclosures for numbers, each limit that which its multiplier's sign names.
+
+    Raises
+    ------
+    NoRelaxationError
+        Where a loss has a negative weight.
+    """
+    form, f, c, used = problem.form, problem.functions.objective, problem.functions.constraints, np.flatnonzero(mu)
     parts = []
     for own, rows in ((f.x_part, c.x_part), (f.z_part, c.z_part), (f.loss_part, c.loss_part)):
-        part, table = exact(own), rows.toarray() if used.size else None
+        part, table = exact(own) * weight if weight != 1 else exact(own), rows.toarray()
         for k in used.tolist():
-            assert table is not None
             part = part + exact(table[k]) * mu[k]
         parts.append(part)
-    constant = exact(np.asarray(f.constant))
+    constant = exact(np.asarray(f.constant)) * weight
     for k in used.tolist():
         limit = form.c_upper[k] if mu[k] > 0 else form.c_lower[k]
         constant = constant + (exact(np.asarray(c.constant[k])) - limit) * mu[k]
-    x_part, z_part, loss_part = parts
-    free = (made.polytope.x_lower != form.polytope.x_lower) | (made.polytope.x_upper != form.polytope.x_upper)
-    if (x_part.lower[free] != 0).any() or (x_part.upper[free] != 0).any():
-        raise NoRelaxationError("an unbounded variable stands in the Lagrangian with a factor that is 0 only up to "
-                                "rounding, which is no proof; use rigor float")
-    found = Declared(made, x_part, as_column(z_part), as_column(loss_part), constant)
-    if (loss_part.lower < 0).any():
-        raise NoRelaxationError("a loss has a negative weight")
-    return found
+    if (parts[2].lower < 0).any():
+        raise NoRelaxationError("a loss has a negative weight, and what bounds it from above does not bound that")
+    return Declared(problem, parts[0], as_column(parts[1]), as_column(parts[2]), constant)
 
 
 def exact(values: Array) -> Interval:

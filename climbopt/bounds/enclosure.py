@@ -23,7 +23,7 @@ import sympy as sp
 from flint import arb, fmpq, fmpq_mat
 
 from climbopt.bounds.balls import down, in_balls
-from climbopt.bounds.lagrangian import NoRelaxationError
+from climbopt.bounds.relaxable import NoRelaxationError
 from climbopt.optimality import recover, signed
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.quadratic import project

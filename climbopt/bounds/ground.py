@@ -16,8 +16,8 @@ from flint import arb, ctx
 
 from climbopt.bounds.balls import PRECISE, inverse_if_definite
 from climbopt.bounds.declared import Declared, Region, as_column, exact, middle, sums
-from climbopt.bounds.lagrangian import Box
 from climbopt.bounds.planes import Plane, in_domain
+from climbopt.bounds.relaxable import Box
 from climbopt.intervals import Interval
 from climbopt.templates import Array
 
@@ -75,7 +75,7 @@ class Ground:
     @cached_property
     def largest_weights(self) -> Array:
         """What c_i L_i'' is at least between p and z on the box, (T, 1); 0 where that is not known to be positive."""
-        end = 0.0 if self.declared.lagrangian.response.model.law.needs_positive_z else -np.inf
+        end = 0.0 if self.declared.problem.response.model.law.needs_positive_z else -np.inf
         z = Interval(np.minimum(self.away.lower, 0.0), np.maximum(self.away.upper, 0.0)) + self.point
         bent = self.declared.law(Interval(np.maximum(z.lower, end), np.maximum(z.upper, end)))[2]
         least = (self.declared.loss_part * bent).broadcast_to(self.point.shape).lower
@@ -91,7 +91,7 @@ class Ground:
     @cached_property
     def equations(self) -> tuple[Array, Array]:
         """The equations that hold ratios alone, (k, S), and their limits."""
-        polytope, n = self.declared.lagrangian.polytope, self.scales.size
+        polytope, n = self.declared.problem.polytope, self.scales.size
         which = polytope.equation & ~polytope.dense[:, n:].any(axis=1)
         return polytope.dense[which][:, :n], polytope.a_lower[which]
 
@@ -209,7 +209,7 @@ def _of_terms(region: Region, u: Interval) -> Interval:
             on_source = on_source + (u * c * gate.value * source.curvature).sum(0)
         across = across + u * c * gate.slope * source.slope
     own = (u * on_own * (1.0 - declared.others)).sum(0)
-    model, half = declared.lagrangian.response.model, np.zeros((2, shape[1], shape[1]))
+    model, half = declared.problem.response.model, np.zeros((2, shape[1], shape[1]))
     for end, given in zip(half, (across.lower, across.upper), strict=True):
         end[model.own_sources] = given[model.own_targets]
     crossed = Interval(*half) + Interval(half[0].T, half[1].T)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from climbopt.bounds.declared import Declared, Jet, as_column, exact, middle
-from climbopt.bounds.lagrangian import Box
+from climbopt.bounds.relaxable import Box
 from climbopt.intervals import Interval
 from climbopt.templates import Array
 
@@ -29,7 +29,7 @@ class Plane:
 def in_domain(declared: Declared, q: Array) -> bool:
     """Whether laws that count are defined at q, (T, 1), and convex wherever they are."""
     used = declared.loss_part.upper > 0
-    end = 0.0 if declared.lagrangian.response.model.law.needs_positive_z else -np.inf
+    end = 0.0 if declared.problem.response.model.law.needs_positive_z else -np.inf
     bent = declared.law(Interval.of(np.full(q.shape, end), np.inf))[2].broadcast_to(q.shape)
     return bool(((np.isfinite(q) & (q > end) & (bent.lower >= 0)) | ~used).all())
 

@@ -1,9 +1,10 @@
-"""A proof that a Lagrangian is nowhere below a target on a polytope; rounding included.
+"""A proof that no point of a problem is below a target; rounding included.
 
-The points that are looked for are those of the polytope below the target. Everything that is known of them is a
-plane: that of a linear row, or one below the Lagrangian, which is below the target at such a point. A plane cuts the
-box that they may lie in, and a box that is empty is closed. What a plane does not close is cut in two. Where planes are
-taken, and boxes cut, is found in floating point, and nothing rests on it.
+The points that are looked for meet the problem's bounds and rows and are below the target. Everything that is known of
+them is a plane: that of a linear row, one below a nonlinear row's function, which is at most its limit there, or one
+below a Lagrangian, which is at most the target. A plane cuts the box that they may lie in, and a box that is empty is
+closed. What planes do not close is cut in two. Where planes are taken is found in floating point (guide.py), and
+nothing rests on it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,15 @@ from itertools import count
 import numpy as np
 
 from climbopt.bounds.balls import in_balls
-from climbopt.bounds.curvature import LeastHessian
-from climbopt.bounds.declared import Declared, declared, exact, middle
-from climbopt.bounds.ground import Curved, Ground
-from climbopt.bounds.lagrangian import Box, Lagrangian, lagrangian
+from climbopt.bounds.cuts import by_rows, cut, least, with_rows
+from climbopt.bounds.declared import Declared, declared, exact
+from climbopt.bounds.ground import Ground
+from climbopt.bounds.guide import chosen, in_floats, touch
+from climbopt.bounds.lagrangian import lagrangian
 from climbopt.bounds.node import Node
 from climbopt.bounds.oracle import Minimum, boxed, minimise
 from climbopt.bounds.planes import Plane, below_terms, by_envelopes
-from climbopt.bounds.relaxation import inside_domain, relax
-from climbopt.bounds.tangents import Tangents
-from climbopt.intervals import Interval
-from climbopt.polytope import Polytope
+from climbopt.bounds.relaxable import Box, NoRelaxationError, Relaxable, relaxable
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
@@ -36,12 +35,6 @@ ROUNDS = 12
 """Of planes on a box, as long as they shrink it."""
 SHRINKS = 0.8
 """A round that leaves less than this share of the widths is worth another."""
-ROW_ROUNDS = 3
-"""Passes over the linear rows."""
-NEWS = 1e-3
-"""Share of the widths that a pass has to take off for another one."""
-MARGIN = 1e-9
-"""Added to a shift, as a share of the largest eigenvalue, so that definiteness can be shown."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Proved:
     Parameters
     ----------
     lower : float
-        The Lagrangian is nowhere below it on the polytope; -inf where nothing was shown.
+        No point that meets bounds and rows is below it; -inf where nothing was shown.
     boxes : int
         Examined.
     stopped : str
@@ -65,13 +58,13 @@ class Proved:
 
 def prove_below(form: StandardForm, mu: Array, x: Array, target: float, *, deadline: float,
                 told: Callable[[float, int, int], None] | None = None) -> Proved:
-    """Return what is proved of the least value of f + mu'(c - limit) over a polytope.
+    """Return what is proved of the least value of a problem.
 
     Parameters
     ----------
     form : StandardForm
     mu : ndarray, (k,)
-        Multipliers of the nonlinear rows, of the right signs.
+        Multipliers of the nonlinear rows at x.
     x : ndarray, (n,)
         A point near the best one.
     target : float
@@ -84,73 +77,21 @@ def prove_below(form: StandardForm, mu: Array, x: Array, target: float, *, deadl
     Raises
     ------
     NoRelaxationError
-        Where the problem has no relaxation here.
+        Where the problem has no relaxation here, or nothing bounds an auxiliary.
     """
     with in_balls():
-        made = lagrangian(form, mu)
-        search = _Search(made, declared(form, mu, made), x, target, deadline, told)
+        search = _Search(relaxable(form), x, mu, target, deadline, told)
         stopped = search.run()
     return Proved(search.lower, search.boxes, stopped)
-
-
-def cut(box: Box, slopes: Interval, limit: Interval) -> Box | None:
-    """Return a box that holds every point of another with slopes'x <= limit; None where there is none."""
-    least = slopes * Interval(box.lower, box.upper)
-    room = exact(np.asarray((limit - exact(least.lower).sum(0)).upper))
-    if room.lower < 0:
-        return None
-    if not np.isfinite(room.lower):
-        return box
-    rises, falls = slopes.lower > 0, slopes.upper < 0
-    sure = rises | falls
-    step = room / Interval(np.where(sure, slopes.lower, 1.0), np.where(sure, slopes.upper, 1.0))
-    upper = np.where(rises, np.minimum(box.upper, (exact(box.lower) + step).upper), box.upper)
-    lower = np.where(falls, np.maximum(box.lower, (exact(box.upper) + step).lower), box.lower)
-    return None if (lower > upper).any() else Box(lower, upper)
-
-
-def by_rows(box: Box, polytope: Polytope) -> Box | None:
-    """Return a box that holds every point of another that meets the linear rows; None where there is none."""
-    for _ in range(ROW_ROUNDS):
-        before = box
-        for row, low, high in zip(polytope.dense, polytope.a_lower, polytope.a_upper, strict=True):
-            for slopes, limit in ((row, high), (-row, -low)):
-                found = cut(box, exact(slopes), exact(np.asarray(limit))) if np.isfinite(limit) else box
-                if found is None:
-                    return None
-                box = found
-        if box.width.sum() > (1 - NEWS) * before.width.sum():
-            break
-    return box
-
-
-def with_rows(plane: Plane, polytope: Polytope, rows: Array, reduced: Array) -> Plane:
-    """Return the plane plus rows'(A x - limits), which is not above it on the polytope; any multipliers will do.
-
-    Those of the equations are made such that the slopes come nearest to `reduced`, (n,): functions that agree where
-    equations hold may slope differently across them.
-    """
-    rows, on = rows.copy(), polytope.equation
-    left = reduced - middle(plane.slopes) - polytope.dense.T @ rows
-    rows[on] += np.linalg.lstsq(polytope.dense[on].T, left, rcond=None)[0]
-    limits = np.where(rows > 0, polytope.a_upper, polytope.a_lower)
-    used = (rows != 0) & np.isfinite(rows) & np.isfinite(limits)
-    slopes = plane.slopes + (exact(polytope.dense[used]) * rows[used][:, None]).sum(0)
-    return Plane(slopes, plane.constant - (exact(rows[used]) * limits[used]).sum(0))
-
-
-def least(plane: Plane, box: Box) -> float:
-    """Return a lower bound of a plane on a box."""
-    return float((plane.constant + (plane.slopes * Interval(box.lower, box.upper)).sum(0)).lower)
 
 
 @dataclass(eq=False)
 class _Search:
     """The boxes of a proof."""
 
-    made: Lagrangian
-    declared: Declared
+    problem: Relaxable
     x: Array
+    multipliers: Array
     target: float
     deadline: float
     told: Callable[[float, int, int], None] | None
@@ -166,8 +107,9 @@ class _Search:
 
     def run(self) -> str:
         """Examine boxes, that with the least bound first, until none is left or time is up; return why it stopped."""
-        polytope = self.made.polytope
-        self._wait(Node(Box(polytope.x_lower, polytope.x_upper), self.x, -np.inf))
+        root = self._root()
+        if root is not None:
+            self._wait(root)
         try:
             while self.open:
                 if time.perf_counter() > self.deadline:
@@ -184,6 +126,15 @@ class _Search:
             return "interrupted"
         return "target" if self.stuck >= self.target else "exhausted"
 
+    def _root(self) -> Node | None:
+        """Return the first box: bounds of the polytope, and of auxiliaries what rows and the target leave them."""
+        polytope = self.problem.polytope
+        box = by_rows(Box(polytope.x_lower, polytope.x_upper), polytope)
+        node = None if box is None else self._by_nonlinear_rows(Node(box, self.x, -np.inf, self.multipliers))
+        if node is not None and not np.isfinite(node.box.width).all():
+            raise NoRelaxationError("nothing bounds an auxiliary by what is proved; use rigor float")
+        return node
+
     def _wait(self, node: Node) -> None:
         if node.can_be_cut:
             heapq.heappush(self.open, (node.lower, next(self.order), node))
@@ -191,15 +142,15 @@ class _Search:
             self.stuck = min(self.stuck, node.lower)
 
     def _examined(self, node: Node) -> Node | None:
-        """Return what is left of a box, or None where no point of it is below the target."""
+        """Return what is left of a box, or None where no point is looked for in it."""
         self.boxes += 1
         for _ in range(ROUNDS):
             before = node.box.width.sum()
-            box = by_rows(node.box, self.made.polytope)
+            box = by_rows(node.box, self.problem.polytope)
             if box is None:
                 return None
-            node = Node(box, np.clip(node.x, box.lower, box.upper), node.lower, node.gains)
-            for step in (self._by_domain, self._by_envelopes, self._by_curvature):
+            node = replace(node, box=box, x=np.clip(node.x, box.lower, box.upper))
+            for step in (self._by_domain, self._by_nonlinear_rows, self._by_envelopes, self._by_curvature):
                 found = step(node)
                 if found is None:
                     return None
@@ -208,90 +159,102 @@ class _Search:
                 break
         return node
 
-    def _cut(self, node: Node, plane: Plane, minimum: Minimum, gains: Array | None) -> Node | None:
-        """Return a box cut by a plane below the Lagrangian."""
-        plane = with_rows(plane, self.made.polytope, minimum.rows, minimum.reduced)
-        box = cut(node.box, plane.slopes, self.target - plane.constant)
-        return None if box is None else Node(box, minimum.x, max(node.lower, least(plane, node.box)), gains)
-
     @cached_property
     def _doubtful(self) -> list[int]:
         """Targets whose law needs z above 0, where that is not proved everywhere."""
-        shown = self.made.functions.proofs(self.made.polytope).z_positive
-        return np.flatnonzero(~shown & (self.made.loss_part != 0)).tolist()
+        shown = self.problem.functions.proofs(self.problem.polytope).z_positive
+        return np.flatnonzero(~shown & self.problem.loses).tolist()
 
     def _by_domain(self, node: Node) -> Node | None:
         """Return a box cut by planes below -z, where laws are defined only at z > 0."""
-        box, rows = node.box, np.zeros(self.made.polytope.a_lower.size)
         for i in self._doubtful:
-            u = np.zeros(self.declared.loss_part.lower.shape)
+            u = np.zeros((len(self.problem.falls), 1))
             u[i] = -1.0
-            x = np.clip(node.x, box.lower, box.upper)
-            plane = with_rows(below_terms(self.declared, exact(u), box, x, x), self.made.polytope, rows,
-                              np.zeros(x.size))
-            found = cut(box, plane.slopes, -plane.constant)
+            plane = below_terms(self._objective, exact(u), node.box, node.x, node.x)
+            found = self._cut_flat(node, plane)
             if found is None:
                 return None
-            box = found
-        return replace(node, box=box, x=np.clip(node.x, box.lower, box.upper))
+            node = found
+        return node
+
+    @cached_property
+    def _objective(self) -> Declared:
+        """The objective, without rows."""
+        return declared(self.problem, np.zeros(self.multipliers.size))
+
+    @cached_property
+    def _limited(self) -> tuple[tuple[Declared, float], ...]:
+        """Functions with the largest value that they may have: each side of nonlinear rows, and the objective."""
+        form, found = self.problem.form, [(self._objective, self.target)]
+        for k in np.flatnonzero(self.problem.straight).tolist():
+            for sign, limit in ((1.0, form.c_upper[k]), (-1.0, form.c_lower[k])):
+                mu = np.zeros(self.multipliers.size)
+                mu[k] = sign
+                if np.isfinite(limit):
+                    try:
+                        found.append((declared(self.problem, mu, 0.0), 0.0))
+                    except NoRelaxationError:  # a loss is wanted larger: nothing is known of that side
+                        continue
+        return tuple(found)
+
+    def _by_nonlinear_rows(self, node: Node) -> Node | None:
+        """Return a box cut by planes below the functions of nonlinear rows and, with these, the objective."""
+        if not self.problem.form.has_nonlinear_rows:
+            return node
+        x = np.clip(node.x, node.box.lower, node.box.upper)
+        q = self.problem.response.z(self.problem.functions.cumulative(x))
+        for function, limit in self._limited:
+            plane = by_envelopes(function, node.box, x, q, x)
+            found = node if plane is None else self._cut_flat(
+                node, Plane(plane.slopes, plane.constant - exact(np.asarray(limit))))
+            if found is None:
+                return None
+            node, x = found, np.clip(x, found.box.lower, found.box.upper)
+        return node
+
+    def _cut_flat(self, node: Node, plane: Plane) -> Node | None:
+        """Return a box cut by a plane that is at most 0, with what the equations add to make it flat."""
+        rows = np.zeros(self.problem.polytope.a_lower.size)
+        plane = with_rows(plane, self.problem.polytope, rows, np.zeros(node.x.size))
+        box = cut(node.box, plane.slopes, -plane.constant)
+        return None if box is None else replace(node, box=box, x=np.clip(node.x, box.lower, box.upper))
+
+    def _cut(self, node: Node, plane: Plane, minimum: Minimum) -> Node | None:
+        """Return a box cut by a plane below a Lagrangian, with its bound."""
+        plane = with_rows(plane, self.problem.polytope, minimum.rows, minimum.reduced)
+        box = cut(node.box, plane.slopes, self.target - plane.constant)
+        bound = least(plane, node.box)
+        return None if box is None else replace(node, box=box, x=minimum.x, lower=max(node.lower, bound))
 
     def _by_envelopes(self, node: Node) -> Node | None:
-        """Return a box cut by a plane below envelopes, and where laws are not defined by those above z."""
-        box, polytope = node.box, boxed(self.made.polytope, node.box.lower, node.box.upper)
-        relaxation = relax(self.made, box, node.x)
-        start = inside_domain(relaxation, polytope, node.x)
-        minimum = None if start is None else minimise(relaxation, polytope, start)
-        if minimum is None or not np.isfinite(minimum.lower):
-            return Node(box, node.x, node.lower, relaxation.gaps)
-        x = np.clip(minimum.x, box.lower, box.upper)
-        q = self.made.falls * relaxation.separable.slopes(self.made.cumulative(x))[0]
-        plane = by_envelopes(self.declared, box, x, q, node.x)
-        return node if plane is None else self._cut(node, plane, minimum, relaxation.gaps)
+        """Return a box cut by a plane below the envelopes of a Lagrangian."""
+        guide = touch(self.problem, node)
+        reference, node = node.x, replace(node, multipliers=guide.lagrangian.multipliers, gains=guide.gains)
+        if guide.minimum is None:
+            return node
+        x = np.clip(guide.minimum.x, node.box.lower, node.box.upper)
+        numbers = declared(self.problem, guide.lagrangian.multipliers)
+        plane = by_envelopes(numbers, node.box, x, guide.q, reference)
+        return node if plane is None else self._cut(node, plane, guide.minimum)
 
     def _by_curvature(self, node: Node) -> Node | None:
         """Return a box cut by a tangent plane of a convex function, and by how far that is curved at least."""
-        box, polytope = node.box, boxed(self.made.polytope, node.box.lower, node.box.upper)
-        inside = (self.x >= box.lower).all() and (self.x <= box.upper).all()
-        curved = chosen(Ground(self.declared, box, self.x if inside else node.x))
+        box, n = node.box, self.problem.functions.offset.size
+        inside = (self.x[:n] >= box.lower[:n]).all() and (self.x[:n] <= box.upper[:n]).all()
+        touched, mu = (self.x, self.multipliers) if inside else (node.x, node.multipliers)
+        suited = lagrangian(self.problem, mu)
+        ground = Ground(declared(self.problem, suited.multipliers), box, np.clip(touched, box.lower, box.upper))
+        curved = chosen(ground)
         if curved is None or curved.inverse is None:
             return node
-        functions = in_floats(curved)
-        minimum = minimise(functions, polytope, curved.ground.reference)
+        functions = in_floats(curved, suited)
+        minimum = minimise(functions, boxed(self.problem.polytope, box.lower, box.upper),
+                           suited.at_ends(ground.reference, box))
         if not np.isfinite(minimum.lower):
             return node
         x = np.clip(minimum.x, box.lower, box.upper)
         plane = curved.plane(x)
-        bound = least(with_rows(plane, self.made.polytope, minimum.rows, minimum.reduced), box)
-        found = self._cut(node, plane, minimum, node.gains if bound <= node.lower else functions.error(x))
+        bound = least(with_rows(plane, self.problem.polytope, minimum.rows, minimum.reduced), box)
+        found = self._cut(node if bound <= node.lower else replace(node, gains=functions.error(x)), plane, minimum)
         near = None if found is None else curved.reach(x, self.target - exact(np.asarray(bound)), found.box)
         return None if found is None or near is None else replace(found, box=near)
-
-
-def chosen(ground: Ground) -> Curved | None:
-    """Return the function with the largest weights or with none, whichever needs the smaller shift."""
-    best: Curved | None = None
-    scales, (rows, _) = ground.scales, ground.equations
-    for weights in (ground.largest_weights, np.zeros(ground.point.shape)):
-        matrix = ground.least_hessian(weights)
-        if matrix is None:
-            continue
-        bent = LeastHessian(matrix, scales, rows)
-        shift = bent.shift()
-        if best is None or (shift * scales**2).sum() < (best.shift * scales**2).sum():
-            size = float(np.abs(bent.spectrum()[0]).max(initial=0.0))
-            best = Curved(ground, weights, shift + MARGIN * max(size, np.finfo(float).tiny) / scales**2)
-        if not shift.any():
-            break
-    return best
-
-
-def in_floats(curved: Curved) -> Tangents:
-    """Return the same function for solvers, in floating point."""
-    ground, declared = curved.ground, curved.ground.declared
-    loss, slope = (middle(one)[:, 0] for one in ground.law)
-    on_z, point = middle(declared.z_part)[:, 0], ground.point[:, 0]
-    constant = float(middle(declared.constant) + on_z @ point + loss.sum())
-    n, wide = ground.box.lower.size, np.zeros(ground.box.lower.size)
-    wide[:curved.shift.size] = curved.shift
-    nothing = LeastHessian(np.zeros((n, n)), np.ones(n), np.zeros((0, n)))
-    return Tangents(declared.lagrangian, ground.box, point, on_z + slope, curved.weights[:, 0], constant, wide, nothing)
