@@ -232,6 +232,21 @@ def test_it_can_be_stopped_at_any_time():
     assert nothing.lower == -np.inf and nothing.stopped == "time"
 
 
+def test_an_interruption_while_boxes_are_filed_loses_none(monkeypatch):
+    form, x = solved(AllocationProblem(signed_model("gated", 4, scale=2.0, seed=1), 10e9))
+    best, mu, asked = form.functions.at(x).value, np.zeros(form.functions.n_rows), []
+
+    def interrupted(node):
+        asked.append(node)
+        if len(asked) > 2:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(proof.Node, "can_be_cut", property(interrupted))
+    shown = proof.prove_below(form, mu, x, best + 1e-3, deadline=np.inf)  # no proof of that exists
+    assert shown.stopped == "interrupted" and shown.lower <= best
+
+
 def test_ratios_that_are_not_best_are_judged_by_their_own_value():
     problem = AllocationProblem(signed_model("gated", 3, scale=2.0), 10e9)
     given = certify_globally(certify_ratios(problem, dict.fromkeys(problem.model.sources, 1 / 3)),
