@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import random_model
 from test_optimum import simplex_grid
 from test_relaxation import signed_model
 
@@ -245,6 +246,23 @@ def test_an_interruption_while_boxes_are_filed_loses_none(monkeypatch):
     monkeypatch.setattr(proof.Node, "can_be_cut", property(interrupted))
     shown = proof.prove_below(form, mu, x, best + 1e-3, deadline=np.inf)  # no proof of that exists
     assert shown.stopped == "interrupted" and shown.lower <= best
+
+
+def test_planes_prove_what_multipliers_of_a_convex_problem_do_not():
+    uniform = {f"s{j}": 0.25 for j in range(4)}  # one mixture alone keeps all losses there: multipliers are not unique
+    problem = AllocationProblem(random_model("linear"), 10e9, constraints=(LossCeiling(excess=0.0, reference=uniform),))
+    result = certify_globally(solve(problem), Effort(rigor="ball"))
+    assert result.certificate.passed and "planes below" in result.certificate.gap_rests_on
+    assert result.certificate.lower_bound <= joint_form(problem).functions.at(np.full(4, 0.25)).value
+
+
+@pytest.mark.parametrize("low", [-math.inf, 0.0])
+def test_a_hessian_without_bounds_is_none(low):
+    _, numbers, box, points = made("gated")
+    with balls.in_balls():
+        ground = Ground(numbers, box, points[0])
+        ground.__dict__["law"] = (exact(np.zeros((4, 1))), Interval.of(np.full((4, 1), low), math.inf))
+        assert ground.least_hessian(np.zeros((4, 1))) is None
 
 
 def test_ratios_that_are_not_best_are_judged_by_their_own_value():
