@@ -212,9 +212,10 @@ class _Search:
 
         At once and before any local solve: whenever an interruption comes, every box is in a list.
         """
-        done = [node.lower >= self.best.value - self.tolerance or not node.can_be_cut for node in left]
-        self.closed.extend(node for node, is_done in zip(left, done, strict=True) if is_done)
-        waiting = [(node.lower, next(self.order), node) for node, is_done in zip(left, done, strict=True) if not is_done]
+        done = {id(node) for node in left
+                if node.lower >= self.best.value - self.tolerance or not node.can_be_cut}
+        self.closed.extend(node for node in left if id(node) in done)
+        waiting = [(node.lower, next(self.order), node) for node in left if id(node) not in done]
         self.open = sorted([*self.open[replaced:], *waiting])
 
     def _offer(self, x: Array) -> None:
