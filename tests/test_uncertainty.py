@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
 
-from climbopt import INTERACTIONS, LAWS
 from climbopt.errors import InputError
 from climbopt.files import DrawFile, load_draws
 from climbopt.fitting import bands, bootstrap, fit, missing_runs, transfers, uncertainty
@@ -248,7 +247,8 @@ def test_bands_cover_measured_runs_held_out(pilots, law, interaction):
         number, inside = folds_of(pilots, 7, seed), {0: [], 1: [], 2: []}
         for k in range(7):
             there, out = pilots.select(number != k), pilots.select(number == k)
-            predicted = bands(there, uncertainty(there, fit(there, LAWS[law], INTERACTIONS[interaction], n_starts=1))).predict(out.ratios, out.tokens)
+            fitted = fit(there, LAWS[law], INTERACTIONS[interaction], n_starts=1)
+            predicted = bands(there, uncertainty(there, fitted)).predict(out.ratios, out.tokens)
             hit = (out.losses >= predicted.lower) & (out.losses <= predicted.upper)
             for kind, kept in inside.items():
                 kept += hit[kinds_of(out.ratios) == kind].tolist()
