@@ -171,10 +171,10 @@ def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told
 
     x = form.start if found.x is None else found.x
     convex = _by_convexity(form, x, began, found.multipliers)
-    if convex is not None:
-        return convex
     upper = _upper_in_balls(form, x)
     value = found.upper if upper is None else upper
+    if convex is not None and value - convex.lower <= effort.gap * abs(value):
+        return convex
     wanted = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
 
     def told(lower: float, boxes: int, waiting: int) -> None:
@@ -182,7 +182,14 @@ def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told
             progress(Progress(lower, value, boxes, waiting, time.perf_counter() - began))
 
     deadline = -np.inf if found.stopped == "interrupted" else began + effort.time_limit
-    proved = prove_below(form, found.multipliers, x, min(wanted, found.lower), deadline=deadline, told=told)
+    try:
+        proved = prove_below(form, found.multipliers, x, min(wanted, found.lower), deadline=deadline, told=told)
+    except NoRelaxationError:
+        if convex is None:
+            raise
+        return convex
+    if convex is not None and convex.lower >= proved.lower:
+        return convex
     what = WITH_ROWS if form.has_nonlinear_rows else "the objective"
     return Enclosure(proved.lower, np.inf if upper is None else upper, x, PLANES.format(what), proved.boxes,
                      time.perf_counter() - began, proved.stopped, found.multipliers)

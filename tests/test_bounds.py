@@ -13,7 +13,7 @@ from test_relaxation import FORMS, SETTINGS, points, signed_model, the_problem, 
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
-from climbopt.bounds import Box, Enclosure, NoRelaxationError, enclose
+from climbopt.bounds import Box, Enclosure, NoRelaxationError, branch_and_bound, enclose
 from climbopt.bounds.branch_and_bound import RESTS_ON, RESTS_ON_ROWS
 from climbopt.bounds.incumbents import Incumbent, balanced_or_signed, judged, multistart
 from climbopt.bounds.lagrangian import lagrangian
@@ -183,6 +183,20 @@ def test_without_any_feasible_point_the_upper_bound_is_infinite():
     assert found.x is None
     assert found.upper == np.inf
     assert found.relative_gap is None
+
+
+def test_an_interrupted_local_solve_loses_no_box(monkeypatch):
+    made, calls = joint_form(replace(load_problem("libreoffice6"), constraints=())), []
+
+    def interrupted(search, x):
+        calls.append(x)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(branch_and_bound._Search, "_offer", interrupted)
+    found = enclose(made, gap=1e-9)
+    assert found.stopped == "interrupted" and found.nodes == 2
+    assert found.lower < found.upper * (1 - 1e-6)  # the boxes that were not filed yet are open
 
 
 def test_time_limit_and_interruption_keep_the_bound():

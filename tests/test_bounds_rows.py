@@ -85,6 +85,15 @@ def test_no_random_problem_with_rows_has_a_point_below_its_bound(kind, name, sou
     check_contains_the_grid(form, found)
 
 
+@pytest.mark.parametrize("kind", ["ceiling", "minimax"])
+def test_a_box_of_one_point_is_bounded_by_its_value(kind):
+    form = form_of(kind, signed_model("gated", 3))
+    problem, best = relaxable(form), multistart(form, lambda: False)
+    node = Node(Box(best.x, best.x), best.x, -np.inf, np.zeros(form.functions.n_rows))
+    left = Examination(problem, best.with_multipliers(form), 1e-9, np.inf).run(node, 1)
+    assert left is None or left.lower <= best.value
+
+
 @pytest.mark.parametrize("m", [6, 10])
 def test_the_second_step_of_gated_families_is_closed(m):
     found = enclose(second_step(family_problem(m, interaction="gated", negative=0.3)), time_limit=60.0)

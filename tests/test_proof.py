@@ -7,18 +7,23 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import sympy as sp
+from conftest import random_model
 from test_optimum import simplex_grid
-from test_relaxation import signed_model
+from test_relaxation import USERS, a, signed_model
 
 from climbopt import Verdict, certify_ratios, load_problem, solve
 from climbopt.bounds.relaxable import Box, relaxable
+from climbopt.bounds.terms import terms
 from climbopt.constraints import Floor, Group, LossCeiling
 from climbopt.intervals import Interval
+from climbopt.laws import LAWS
 from climbopt.objectives import Minimax
 from climbopt.optimum import Effort, certify_globally
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
-from climbopt.templates import Template
+from climbopt.symbols import Parameter, r_j
+from climbopt.templates import Template, derive
 from climbopt.testing import family_problem
 
 flint = pytest.importorskip("flint", reason="python-flint is not installed (extra rigorous)")
@@ -230,6 +235,48 @@ def test_it_can_be_stopped_at_any_time():
     assert seen == sorted(seen) and shown.lower == seen[-1] <= best
     nothing = proof.prove_below(form, mu, x, best, deadline=-np.inf)
     assert nothing.lower == -np.inf and nothing.stopped == "time"
+
+
+def test_an_interruption_while_boxes_are_filed_loses_none(monkeypatch):
+    form, x = solved(AllocationProblem(signed_model("gated", 4, scale=2.0, seed=1), 10e9))
+    best, mu, asked = form.functions.at(x).value, np.zeros(form.functions.n_rows), []
+
+    def interrupted(node):
+        asked.append(node)
+        if len(asked) > 2:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(proof.Node, "can_be_cut", property(interrupted))
+    shown = proof.prove_below(form, mu, x, best + 1e-3, deadline=np.inf)  # no proof of that exists
+    assert shown.stopped == "interrupted" and shown.lower <= best
+
+
+def test_planes_prove_what_multipliers_of_a_convex_problem_do_not():
+    uniform = {f"s{j}": 0.25 for j in range(4)}  # one mixture alone keeps all losses there: multipliers are not unique
+    problem = AllocationProblem(random_model("linear"), 10e9, constraints=(LossCeiling(excess=0.0, reference=uniform),))
+    result = certify_globally(solve(problem), Effort(rigor="ball"))
+    assert result.certificate.passed and "planes below" in result.certificate.gap_rests_on
+    assert result.certificate.lower_bound <= joint_form(problem).functions.at(np.full(4, 0.25)).value
+
+
+@pytest.mark.parametrize("low", [-math.inf, 0.0])
+def test_a_hessian_without_bounds_is_none(low):
+    _, numbers, box, points = made("gated")
+    with balls.in_balls():
+        ground = Ground(numbers, box, points[0])
+        ground.__dict__["law"] = (exact(np.zeros((4, 1))), Interval.of(np.full((4, 1), low), math.inf))
+        assert ground.least_hessian(np.zeros((4, 1))) is None
+
+
+def test_decimal_numbers_of_a_template_are_not_rounded_by_derivatives():
+    decimal = Template(0.7 * r_j**2.3, (r_j,), ())
+    assert decimal.first[0].coeff(r_j**1.3) != sp.Rational(0.7) * sp.Rational(2.3)  # SymPy rounds it
+    assert decimal.exact.first[0].subs(r_j, 1) == sp.Rational(0.7) * sp.Rational(2.3)
+    pair = (0.7 + 0.1 * a) * (0.3 * r_j**2.3 - 0.9 * r_j)
+    user = replace(USERS["wavy"], pair=pair, parameters=(Parameter(a, "pair"),))
+    for term in terms(derive(LAWS["power"], user)):
+        assert not (term.coefficient * term.source.expression).atoms(sp.Float)
 
 
 def test_ratios_that_are_not_best_are_judged_by_their_own_value():

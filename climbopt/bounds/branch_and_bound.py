@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -178,7 +177,7 @@ class _Search:
         form, best = self.problem.form, self.best
         x = form.start if best.x is None else best.x
         root = Node(root_box(self.problem, x, best.value), x, -np.inf, multipliers_of(form, best))
-        heapq.heappush(self.open, (-np.inf, next(self.order), root))
+        self.open = [(-np.inf, next(self.order), root)]
         try:
             with Parallel(n_jobs=self.jobs) as workers:
                 self._step(workers, [self.open[0][2]], ROOT_LEVELS)
@@ -187,7 +186,7 @@ class _Search:
                         return "gap"
                     if time.perf_counter() > self.deadline:
                         return "time"
-                    parents = [node for _, _, node in heapq.nsmallest(self.jobs, self.open)]
+                    parents = [node for _, _, node in self.open[:self.jobs]]
                     self._step(workers, [child for node in parents for child in node.children()], NODE_LEVELS,
                                replaced=len(parents))
         except KeyboardInterrupt:
@@ -199,23 +198,25 @@ class _Search:
         arguments = (self.best, self.tolerance, self.deadline, levels)
         left = list(workers(delayed(_examined)(self.problem, node, *arguments) for node in nodes)
                     if self.jobs > 1 else (_examined(self.problem, node, *arguments) for node in nodes))
-        for _ in range(replaced):  # only now: an interruption in between leaves them where they were
-            heapq.heappop(self.open)
+        self._replace(replaced, [node for node in left if node is not None])
         for node in left:
             self.nodes += 1
             if node is not None:
                 self._offer(node.x)
-                self._keep(node)
         if self.progress is not None:
             self.progress(Progress(self.lower, self.best.value, self.nodes, len(self.open),
                                    time.perf_counter() - self.began))
 
-    def _keep(self, node: Node) -> None:
-        """File a box: for later, or with those that are done."""
-        if node.lower >= self.best.value - self.tolerance or not node.can_be_cut:
-            self.closed.append(node)
-        else:
-            heapq.heappush(self.open, (node.lower, next(self.order), node))
+    def _replace(self, replaced: int, left: list[Node]) -> None:
+        """Put boxes in the place of the best open ones: for later, or with those that are done.
+
+        At once and before any local solve: whenever an interruption comes, every box is in a list.
+        """
+        done = {id(node) for node in left
+                if node.lower >= self.best.value - self.tolerance or not node.can_be_cut}
+        self.closed.extend(node for node in left if id(node) in done)
+        waiting = [(node.lower, next(self.order), node) for node in left if id(node) not in done]
+        self.open = sorted([*self.open[replaced:], *waiting])
 
     def _offer(self, x: Array) -> None:
         """Take a point as incumbent where it is better; from one that nearly is, a local solve goes first."""

@@ -273,5 +273,6 @@ def _column(argument: Array) -> Array:
 
 def _of(template: Template, arguments: list[Interval]) -> Callable[[Interval], list[Interval]]:
     """Return a template of one variable and its first two derivatives as a function of that."""
+    template = template.exact
     function = exactly((template.expression, template.first[0], template.second[0]), template.arguments)
     return lambda at: function(at, *arguments)

@@ -251,6 +251,7 @@ def _ball(template: Template, slopes: bool) -> Callable[..., list[arb]]:
 
     Numbers become arguments, so that none is rounded before it is a ball.
     """
+    template = template.exact
     expressions = [template.expression, *(template.first if slopes else [sp.S.Zero for _ in template.first])]
     if any(expression.atoms(sp.NumberSymbol) for expression in expressions):
         raise NoRelaxationError("constants such as pi are not evaluated in ball arithmetic; write their digits")

@@ -107,8 +107,8 @@ class Ground:
         hessian = _of_terms(self.whole, u)
         if weights.any():
             hessian = hessian + _of_squares(self.whole.jacobian, weights, self.scales)
-        matrix = _below(hessian * (self.declared.scale * self.declared.scale), self.scales)
-        return matrix if np.isfinite(matrix).all() else None
+        hessian = hessian * (self.declared.scale * self.declared.scale)
+        return _below(hessian, self.scales) if np.isfinite([hessian.lower, hessian.upper]).all() else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ nothing rests on it.
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -109,7 +108,7 @@ class _Search:
         """Examine boxes, that with the least bound first, until none is left or time is up; return why it stopped."""
         root = self._root()
         if root is not None:
-            self._wait(root)
+            self._replace(0, [root])
         try:
             while self.open:
                 if time.perf_counter() > self.deadline:
@@ -117,9 +116,7 @@ class _Search:
                 node = self.open[0][2]
                 left = [found for one in (node.children() if node.gains is not None else (node,))
                         if (found := self._examined(one)) is not None]
-                heapq.heappop(self.open)  # only now: an interruption before leaves it where it was
-                for found in left:
-                    self._wait(found)
+                self._replace(1, left)
                 if self.told is not None:
                     self.told(self.lower, self.boxes, len(self.open))
         except KeyboardInterrupt:
@@ -135,11 +132,11 @@ class _Search:
             raise NoRelaxationError("nothing bounds an auxiliary by what is proved; use rigor float")
         return node
 
-    def _wait(self, node: Node) -> None:
-        if node.can_be_cut:
-            heapq.heappush(self.open, (node.lower, next(self.order), node))
-        else:
-            self.stuck = min(self.stuck, node.lower)
+    def _replace(self, replaced: int, left: list[Node]) -> None:
+        """Put boxes in the place of the first; at once, so that whenever an interruption comes, none is missing."""
+        self.stuck = min([self.stuck, *(node.lower for node in left if not node.can_be_cut)])
+        waiting = [(node.lower, next(self.order), node) for node in left if node.can_be_cut]
+        self.open = sorted([*self.open[replaced:], *waiting])
 
     def _examined(self, node: Node) -> Node | None:
         """Return what is left of a box, or None where no point is looked for in it."""
