@@ -143,15 +143,22 @@ class Proofs:
         return [Interval.enclosing(value).broadcast_to(low.shape)
                 for value in function(Interval.of(low, high), *_exact(self.response.own_arguments))]
 
-    def _curvature(self, most: int) -> bool:
-        """Whether all second derivatives of z are 0 (`most` 0), or at most 0 with no cross term (`most` 1)."""
+    @cached_property
+    def _second(self) -> tuple[Interval, Interval, Interval] | None:
+        """Enclosures of own'' + sum pair_tt, pair_ts and pair_ss; None where there is no interval form."""
         templates = self.response.model.templates
         try:
             own_tt, = self._own(templates.own.curvatures, *self._own_range)
             pair_tt, pair_ts, pair_ss = self._pair(templates.pair.curvatures, *self._own_range)
         except UnsupportedFunctionError:
+            return None
+        return own_tt + pair_tt.sum(1), pair_ts, pair_ss
+
+    def _curvature(self, most: int) -> bool:
+        """Whether all second derivatives of z are 0 (`most` 0), or at most 0 with no cross term (`most` 1)."""
+        if self._second is None:
             return False
-        on_own = own_tt + pair_tt.sum(1)
+        on_own, pair_ts, pair_ss = self._second
         zero = [pair_ts] if most else [pair_ts, pair_ss, on_own]
         signed = [pair_ss, on_own] if most else []
         return (all(bool(((part.lower == 0) & (part.upper == 0)).all()) for part in zero)

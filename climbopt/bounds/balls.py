@@ -39,6 +39,14 @@ def in_balls(precision: int = PRECISION) -> Iterator[None]:
 
 
 def _routine(function: np.ufunc, *at: Array) -> tuple[Array, Array]:
+    """Return bounds of a function at points, each different one evaluated once."""
+    points = np.stack(np.broadcast_arrays(*at))
+    different, places = np.unique(points.reshape(len(at), -1), axis=1, return_inverse=True)
+    low, high = _bounds(function, *different)
+    return low[places].reshape(points.shape[1:]), high[places].reshape(points.shape[1:])
+
+
+def _bounds(function: np.ufunc, *at: Array) -> tuple[Array, Array]:
     """Return bounds of a function at points; at infinite ones and at a pole its exact limit, which NumPy knows."""
     with np.errstate(all="ignore"):
         limit = np.asarray(function(*at))
