@@ -97,7 +97,7 @@ def fit(
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     if output is not None:
         save_model(fitted.model, output)
-    origin = {"sha256": provenance["sha256"], "seed": seed} | ({"fixed": known} if known else {})
+    origin = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed} | ({"fixed": known} if known else {})
     found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, draws, jobs, origin)
 
     def show(to: Console) -> None:
