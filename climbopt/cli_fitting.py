@@ -50,7 +50,7 @@ def fit(
                                                                     "transfer told from 0, missing runs.")] = None,
     draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Where the draws go, and are taken up again; "
                                                                           "by default beside the model.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for the bootstrap.")] = 1,
     json: JSON = None,
 ) -> None:

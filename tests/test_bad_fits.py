@@ -62,7 +62,8 @@ def test_draws_of_other_losses_or_budgets_of_the_same_mixtures_are_not_taken_up(
     """Wide tables: mixtures, losses and --tokens together are the runs."""
     languages = sorted(TABLE["language"].unique())
     mixtures, losses = wide(tmp_path, languages)
-    asked = ("fit", mixtures, "--interaction", "none", "--bootstrap", 2, "--draws", tmp_path / "draws.jsonl", "--losses")
+    draws = tmp_path / "draws.jsonl"
+    asked = ("fit", mixtures, "--interaction", "none", "--bootstrap", 2, "--draws", draws, "--losses")
     assert run(*asked, losses, "--tokens", 1e6)[0] == 0 and run(*asked, losses, "--tokens", 1e6)[0] == 0
     higher = pd.read_csv(losses)
     higher[languages] += 0.5

@@ -144,6 +144,7 @@ def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
 
 
 @pytest.mark.parametrize(("text", "message"), [
+    ("parameter,language,value\n", "has no rows"),
     ("language,tokens\ns0,5\n", "known parameters are a table of parameter, language, value"),
     ("parameter,language,value\nU,s0,much\n", "'U' of 's0' in"),
     ("parameter,language,value\nU,s0,\n", "write a number, or leave the row out"),

@@ -104,7 +104,6 @@ def bands(pilots: PilotRuns, found: Uncertainty, *, level: float = LEVEL, folds:
     """
     if not 0 < level < 1:
         raise InputError(f"the level of bands is {level:g}; it is a share between 0 and 1, as 0.9")
-    model = found.fitted.model
     number = folds_of(pilots, folds, seed)
     n_folds = int(number.max()) + 1
     scores, of = [], []
