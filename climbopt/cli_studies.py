@@ -56,9 +56,14 @@ def sweep(
     shape = len(tokens or [1]) * len(numbers[1] if numbers else [1]), len(loaded.model.sources)
     kept = None if draws is None else _kept(output, json, inputs, shape, {
         "budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance})
-    with solvers_on_standard_error(json), progress("points") as told:
-        found = swept(loaded, tokens, numbers, draws=drawn, backend=backend, options=options, jobs=jobs, kept=kept,
-                      progress=told)
+    try:
+        with solvers_on_standard_error(json), progress("points") as told:
+            found = swept(loaded, tokens, numbers, draws=drawn, backend=backend, options=options, jobs=jobs, kept=kept,
+                          progress=told)
+    except InputError:
+        if kept is not None and not kept.known:  # or it would stand in the way of a right one
+            kept.remove()
+        raise
     if all(point.result is None for point in found.points):
         if kept is not None:
             kept.remove()

@@ -73,6 +73,21 @@ def test_draws_of_other_losses_or_budgets_of_the_same_mixtures_are_not_taken_up(
         assert code == 2 and "holds draws of another fit" in " ".join(err.split())
 
 
+def test_a_model_is_not_put_beside_draws_of_another(run, tmp_path):  # noqa: F811
+    """Draws of the same form and languages would be taken for its own."""
+    fitted = ("fit", PILOTS, "--interaction", "none", "-o", tmp_path / "model.toml", "--bootstrap")
+    assert run(*fitted, 2)[0] == 0
+    before = (tmp_path / "model.toml").read_bytes()
+    higher = tmp_path / "higher.csv"
+    TABLE.assign(loss=TABLE["loss"] + 0.5).to_csv(higher, index=False)
+    code, _, err = run(fitted[0], higher, *fitted[2:], 2)
+    assert code == 2 and "holds draws of another fit" in " ".join(err.split())
+    assert (tmp_path / "model.toml").read_bytes() == before
+    (tmp_path / "model.toml").unlink()
+    (tmp_path / "model.draws.jsonl").unlink()
+    assert run(*fitted, 0)[0] == 2 and [path.name for path in tmp_path.iterdir()] == ["higher.csv"]
+
+
 def measured_in(runs):
     """Return the table with losses of one language in some of the runs only."""
     return TABLE.assign(loss=TABLE["loss"].where((TABLE["language"] != "de") | TABLE["run"].isin(runs)))

@@ -277,7 +277,7 @@ def test_command_line_draws_bands(run, tmp_path):  # noqa: F811
     kept.write_bytes(b"".join(lines[:3]) + lines[3][:20])
     before = table.read_text()
     assert run(*command)[0] == 0 and table.read_text() == before and not kept.exists()
-    code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", draws)
-    assert code == 2 and "draw 0 has another" in err
+    code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", draws, "-o", table)
+    assert code == 2 and "draw 0 has another" in err and not kept.exists()
     code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", table)
     assert code == 2 and "no JSON object" in err
