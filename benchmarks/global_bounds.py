@@ -1,48 +1,75 @@
 """Global bounds: the relative gap, seconds and boxes of branch and bound, beside SCIP with the same time limit.
 
     python benchmarks/global_bounds.py [--sizes 4,10,16,32,64] [--seeds 1] [--limit 60] [--gap 1e-6] [--jobs 1]
+        [--without-scip]
 
 Rows are the generator's families of languages with 30 % of the pairs negative (saturating, and gated at up to 10
-languages), and libreoffice6 as shipped and without its constraints. Seconds are wall time of one call each, the local
-solves for an incumbent included; SCIP's column stands where that backend is there. Behind them, the ball proof of a
-convex family.
+languages), and libreoffice6 as shipped and without its constraints; of the gated ones also with nonlinear rows: under
+an active loss ceiling, and the second step of two_step. Seconds are wall time of one call each, the local solves for an
+incumbent included, and behind them this process's CPU time; SCIP's column stands where that backend is there. Behind
+them, the ball proof of a convex family.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
+
+import numpy as np
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
 from climbopt.bounds import enclose
+from climbopt.constraints import LossCeiling
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
+from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.standard_form import StandardForm
 from climbopt.testing import family_problem
 
 CONVEX_SIZES = (16, 200)
 
 
-def problems(sizes: list[int], seeds: int) -> list[tuple[str, AllocationProblem]]:
-    """Return the named problems of the table."""
-    rows = []
+def problems(sizes: list[int], seeds: int) -> Iterator[tuple[str, StandardForm]]:
+    """Yield the named problems of the table."""
     for m in sizes:
         for seed in range(seeds):
-            rows.append((f"saturating {m} seed {seed}", family_problem(m, negative=0.3, seed=seed)))
+            yield f"saturating {m} seed {seed}", joint_form(family_problem(m, negative=0.3, seed=seed))
             if m <= 10:
-                rows.append((f"gated {m} seed {seed}",
-                             family_problem(m, interaction="gated", negative=0.3, seed=seed)))
+                gated = family_problem(m, interaction="gated", negative=0.3, seed=seed)
+                yield f"gated {m} seed {seed}", joint_form(gated)
+                yield f"  its loss ceiling {m} seed {seed}", under_a_ceiling(gated)
+                yield f"  its second step {m} seed {seed}", second_step(gated)
     shipped = load_problem("libreoffice6")
-    return [*rows, ("libreoffice6", shipped), ("libreoffice6 free", replace(shipped, constraints=()))]
+    free = replace(shipped, constraints=())
+    yield "libreoffice6", joint_form(shipped)
+    yield "  its second step", second_step(shipped)
+    yield "libreoffice6 free", joint_form(free)
+    yield "  its loss ceiling", under_a_ceiling(free)
+    yield "  its second step", second_step(free)
 
 
-def by_scip(problem: AllocationProblem, limit: float) -> str:
+def second_step(problem: AllocationProblem) -> StandardForm:
+    """Return step 2 of two_step."""
+    return magnitude_form(problem, equal_benefit_direction(problem, 1.0))
+
+
+def under_a_ceiling(problem: AllocationProblem) -> StandardForm:
+    """Return the joint problem whose largest loss has to be 1 % below what it is at a local optimum without that."""
+    form = joint_form(problem)
+    losses = form.functions.at(choose(form).solve(form, Options()).x).losses
+    worst = int(np.argmax(losses))
+    ceiling = LossCeiling({problem.model.targets[worst]: 0.99 * float(losses[worst])})
+    return joint_form(replace(problem, constraints=(*problem.constraints, ceiling)))
+
+
+def by_scip(form: StandardForm, limit: float) -> str:
     """Return what SCIP came to, in its own words, and its seconds; a dash where it is not there."""
     if BACKENDS["scip"].missing:
         return "-"
-    form = joint_form(problem)
     began = time.perf_counter()
     solution = load("scip").solve(form, Options(time_limit=limit))
     return f"{time.perf_counter() - began:.2f} s, {solution.raw_status}"
@@ -55,13 +82,16 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0)
     parser.add_argument("--gap", type=float, default=1e-6)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--without-scip", action="store_true")
     given = parser.parse_args()
-    print(f"{'problem':24} {'relative gap':>12} {'seconds':>8} {'boxes':>6}  {'stopped':12} SCIP")
-    for name, problem in problems([int(m) for m in given.sizes.split(",")], given.seeds):
-        found = enclose(joint_form(problem), gap=given.gap, time_limit=given.limit, jobs=given.jobs)
+    print(f"{'problem':32} {'relative gap':>12} {'seconds':>8} {'CPU':>8} {'boxes':>6}  {'stopped':12} SCIP")
+    for name, form in problems([int(m) for m in given.sizes.split(",")], given.seeds):
+        began = time.process_time()
+        found = enclose(form, gap=given.gap, time_limit=given.limit, jobs=given.jobs)
+        cpu = time.process_time() - began
         gap = "-" if found.relative_gap is None else f"{found.relative_gap:.1e}"
-        print(f"{name:24} {gap:>12} {found.seconds:8.2f} {found.nodes:6d}  {found.stopped:12} "
-              f"{by_scip(problem, given.limit)}", flush=True)
+        print(f"{name:32} {gap:>12} {found.seconds:8.2f} {cpu:8.2f} {found.nodes:6d}  {found.stopped:12} "
+              f"{'-' if given.without_scip else by_scip(form, given.limit)}", flush=True)
     if find_spec("flint") is None:
         return
     from climbopt.bounds.enclosure import prove

@@ -117,9 +117,9 @@ def solve(
         raise InputError(f"--certify is '{certify}'; it is local or global")
     effort = _effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
     if robust is not None:
-        if ranges is not None or certify == "global" or (procedure or loaded.procedure) != "joint":
-            raise InputError("--robust is for the procedure joint, without --ranges and --certify global")
-        _solve_robust(loaded, robust, draws or _draws_of(problem), backend, options, jobs or 1, json)
+        if certify == "global" or (procedure or loaded.procedure) != "joint":
+            raise InputError("--robust is for the procedure joint, without --certify global")
+        _solve_robust(loaded, robust, draws or _draws_of(problem), tolerance_of_ranges, backend, options, jobs, json)
     if draws is not None:
         raise InputError("--draws is for --robust; add --robust mean")
     found = None
@@ -135,26 +135,31 @@ def solve(
     raise typer.Exit(0 if result.passed else 1)
 
 
-def _solve_robust(problem: AllocationProblem, measure: str, draws: Path, backend: str | None, options: Options,
-                  jobs: int, json: str | None) -> NoReturn:
+def _solve_robust(problem: AllocationProblem, measure: str, draws: Path, tolerance_of_ranges: float | None,
+                  backend: str | None, options: Options, jobs: int | None, json: str | None) -> NoReturn:
     """Answer a problem by its least regret over draws."""
     from climbopt.files import load_draws
-    from climbopt.reports.json import result_json
+    from climbopt.reports.json import ranges_json, result_json
     from climbopt.reports.text import print_result
     from climbopt.reports.uncertainty import print_robust, robust_json
-    from climbopt.studies import confidence_set
+    from climbopt.studies import confidence_set, robust_ranges
     from climbopt.studies import robust as least_regret
 
-    with solvers_on_standard_error(json), progress("draws") as told:
-        found = least_regret(problem, load_draws(draws), measure, backend=backend, options=options, jobs=jobs,
-                             progress=told)
+    near = None
+    with solvers_on_standard_error(json):
+        with progress("draws") as told:
+            found = least_regret(problem, load_draws(draws), measure, backend=backend, options=options,
+                                 jobs=jobs or 1, progress=told)
         confidence = confidence_set(found.regrets, found.ratios)
+        if tolerance_of_ranges is not None and found.result.passed:
+            with progress("ranges") as told:
+                near = robust_ranges(found, tolerance_of_ranges, options=options, jobs=jobs, progress=told)
 
     def show(to: Console) -> None:
-        print_result(found.result, to)
+        print_result(found.result, to, near)
         print_robust(found, confidence, to)
 
-    report(json, result_json(found.result) | robust_json(found, confidence), show)
+    report(json, result_json(found.result) | robust_json(found, confidence) | ranges_json(near), show)
     raise typer.Exit(0 if found.result.passed else 1)
 
 

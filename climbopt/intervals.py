@@ -2,12 +2,15 @@
 
 A compiled template evaluated at intervals encloses all of its values over a box, so that a sign found this way
 is proved and not sampled. Sums and products are rounded outwards exactly; exp, log and powers by a few units in
-the last place, which covers what NumPy's own routines may be off by.
+the last place, which covers what NumPy's own routines may be off by, or by routines that return bounds
+(`evaluated_by`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +94,28 @@ def _up(value: Array) -> Array:
     return np.nextafter(value, np.inf)
 
 
+def _by_numpy(function: np.ufunc, *at: Array) -> tuple[Array, Array]:
+    """Return bounds of a function at points: NumPy's value, moved by what its routine may be off by."""
+    value = function(*at)
+    error = np.where(np.isinf(value), 0.0, ROUTINE_ERROR * np.abs(value))
+    return _down(value - error), _up(value + error)
+
+
+Routine = Callable[..., tuple[Array, Array]]
+"""Takes one of np.exp, np.log, np.sqrt, np.tanh and np.power with points; returns lower and upper bounds there."""
+_ROUTINE: ContextVar[Routine] = ContextVar("routine", default=_by_numpy)
+
+
+@contextmanager
+def evaluated_by(routine: Routine) -> Iterator[None]:
+    """Have a routine evaluate the functions that the machine has no exact rounding for."""
+    token = _ROUTINE.set(routine)
+    try:
+        yield
+    finally:
+        _ROUTINE.reset(token)
+
+
 def _rounding_error(a: Array, b: Array, total: Array) -> Array:
     """Return a + b - total exactly, for total = fl(a + b) (Knuth's two-sum)."""
     part = total - a
@@ -112,10 +137,16 @@ def _subtract(a: Interval, b: Interval) -> Interval:
     return _add(a, _negative(b))
 
 
+def _product(x: Array, y: Array) -> Array:
+    """Return x y, where 0 times infinity is 0."""
+    product = np.asarray(x * y)
+    return product if np.isfinite(product).all() else np.where((x == 0) | (y == 0), 0.0, product)
+
+
 def _multiply(a: Interval, b: Interval) -> Interval:
-    ends = [(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper)]
-    products = np.stack(np.broadcast_arrays(*(np.where((x == 0) | (y == 0), 0.0, x * y) for x, y in ends)))
-    low, high = _down(products.min(axis=0)), _up(products.max(axis=0))
+    one, two, three, four = (_product(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper))
+    low = _down(np.minimum(np.minimum(one, two), np.minimum(three, four)))
+    high = _up(np.maximum(np.maximum(one, two), np.maximum(three, four)))
     same = ((a.lower >= 0) & (b.lower >= 0)) | ((a.upper <= 0) & (b.upper <= 0))
     opposite = ((a.lower >= 0) & (b.upper <= 0)) | ((a.upper <= 0) & (b.lower >= 0))
     low, high = np.where(same, np.maximum(low, 0.0), low), np.where(opposite, np.minimum(high, 0.0), high)
@@ -130,16 +161,14 @@ def _divide(a: Interval, b: Interval) -> Interval:
     return _multiply(a, Interval(low, high))
 
 
-def _monotone(function: Callable[[Array], Array], zero: float, least: float = -np.inf
-              ) -> Callable[[Interval], Interval]:
+def _monotone(function: np.ufunc, zero: float, least: float = -np.inf) -> Callable[[Interval], Interval]:
     """Return the interval form of an increasing function that is 0 at `zero`, so that its signs are exact.
 
     Where the argument goes below `least`, the end of its domain, nothing is known.
     """
 
     def evaluate(a: Interval) -> Interval:
-        low, high = function(a.lower), function(a.upper)
-        low, high = _down(low - ROUTINE_ERROR * np.abs(low)), _up(high + ROUTINE_ERROR * np.abs(high))
+        low, high = _ROUTINE.get()(function, a.lower)[0], _ROUTINE.get()(function, a.upper)[1]
         low = np.where(a.lower >= zero, np.maximum(low, 0.0), low)
         high = np.where(a.upper <= zero, np.minimum(high, 0.0), high)
         return _unknown_where(~(a.lower >= least), low, high)
@@ -157,10 +186,10 @@ def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interv
     """Return base**exponent: any base for one whole exponent, a base >= 0 for others (unknown below)."""
     x, p = Interval.enclosing(base), Interval.enclosing(exponent)
     with np.errstate(all="ignore"):
-        corners = np.stack(np.broadcast_arrays(
-            x.lower**p.lower, x.lower**p.upper, x.upper**p.lower, x.upper**p.upper))
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        low, high = _down(low - ROUTINE_ERROR * np.abs(low)), _up(high + ROUTINE_ERROR * np.abs(high))
+        ends = np.broadcast_arrays(x.lower, x.upper, p.lower, p.upper)
+        below, above = _ROUTINE.get()(np.power, np.stack([ends[0], ends[0], ends[1], ends[1]]),
+                                      np.stack([ends[2], ends[3], ends[2], ends[3]]))
+        low, high = below.min(axis=0), above.max(axis=0)
         whole = (p.lower == p.upper) & (p.lower % 1 == 0)
         even = whole & (p.lower % 2 == 0)
         low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)

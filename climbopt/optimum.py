@@ -20,8 +20,17 @@ from climbopt.result import Regret, Result
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
-BALL = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound, and the objective "
-        "at an exactly feasible rational point, in ball arithmetic; the parameters' exact values as floats")
+CONVEX = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound in ball "
+          "arithmetic; {}; the parameters' exact values as floats")
+PLANES = ("planes below {} on boxes that cover every mixture, each shown by intervals that are rounded outwards, "
+          "functions in ball arithmetic; {{}}; the parameters' exact values as floats")
+AT_RATIONALS = "the objective at an exactly feasible rational point, in ball arithmetic"
+AT_FLOATS = "the objective in float64 at a point whose constraints hold within their tolerance"
+WITH_ROWS = "the functions of nonlinear rows, and Lagrangians with each box's own multipliers,"
+SEARCH = 0.5
+"""Share of the time that a proof leaves to the search in floating point that it follows."""
+PROVABLE = 1e-12
+"""Least relative gap that a proof of planes is tried for."""
 BETTER = 1e-9
 """A mixture counts as better than the one judged where its objective is lower by more than this share of it."""
 
@@ -110,31 +119,80 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
         found = _enclosed(form, x, effort, progress)
     except NoRelaxationError as error:
         return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
-    return replace(result, certificate=_bounded(certificate, found, effort),
+    upper = None
+    if effort.rigor == "ball":
+        upper = found.upper if found.x is x and np.isfinite(found.upper) else _upper_in_balls(form, x)
+        found = replace(found, rests_on=found.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
+    upper = certificate.upper_bound if upper is None else upper
+    return replace(result, certificate=_bounded(certificate, found, effort, upper),
                    better=_better(form, x, found) if result.procedure == "joint" else None)
 
 
 def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:
     """Return the enclosure of a form's optimum."""
+    began, proved = time.perf_counter(), None
     if effort.rigor == "ball":
-        return _proved(form, x)
-    return enclose(form, gap=effort.gap, time_limit=effort.time_limit, jobs=effort.jobs, incumbent=x,
-                   progress=progress)
+        if find_spec("flint") is None:
+            raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
+        proved = _by_convexity(form, x, began)
+        if proved is not None and (gap := proved.relative_gap) is not None and gap <= effort.gap:
+            return proved
+    limit = effort.time_limit if effort.rigor == "float" else SEARCH * effort.time_limit
+    try:
+        found = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
+    except NoRelaxationError:
+        if proved is None:
+            raise
+        return proved
+    return found if effort.rigor == "float" else _proved(form, found, effort, progress, began)
 
 
-def _proved(form: StandardForm, x: Array) -> Enclosure:
-    """Return what ball arithmetic proves of a convex problem from a point."""
-    if find_spec("flint") is None:
-        raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
+def _by_convexity(form: StandardForm, x: Array, began: float, multipliers: Array | None = None) -> Enclosure | None:
+    """Return what ball arithmetic proves of a convex problem from a point; None where it is not proved convex."""
     from climbopt.bounds.enclosure import prove  # so that only proofs load python-flint
 
-    began = time.perf_counter()
-    proof = prove(form, x)
+    proof = prove(form, x, multipliers)
     if proof.lower is None:
-        raise NoRelaxationError("rigor ball proves bounds of problems that are proved convex, and this one is not; "
-                                "use float")
+        return None
     upper = np.inf if proof.upper is None else proof.upper
-    return Enclosure(proof.lower, upper, x, BALL, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
+    return Enclosure(proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
+
+
+def _upper_in_balls(form: StandardForm, x: Array) -> float | None:
+    """Return a proved upper bound of the objective at a point; None where that is not shown to be feasible."""
+    from climbopt.bounds.enclosure import prove
+
+    return prove(form, x).upper
+
+
+def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told | None, began: float) -> Enclosure:
+    """Return what can be proved of an enclosure in floating point, in the time that is left."""
+    from climbopt.bounds.proof import prove_below
+
+    x = form.start if found.x is None else found.x
+    convex = _by_convexity(form, x, began, found.multipliers)
+    upper = _upper_in_balls(form, x)
+    value = found.upper if upper is None else upper
+    if convex is not None and value - convex.lower <= effort.gap * abs(value):
+        return convex
+    wanted = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
+
+    def told(lower: float, boxes: int, waiting: int) -> None:
+        if progress is not None:
+            progress(Progress(lower, value, boxes, waiting, time.perf_counter() - began))
+
+    deadline = -np.inf if found.stopped == "interrupted" else began + effort.time_limit
+    try:
+        proved = prove_below(form, found.multipliers, x, min(wanted, found.lower), deadline=deadline, told=told)
+    except NoRelaxationError:
+        if convex is None:
+            raise
+        return convex
+    if convex is not None and convex.lower >= proved.lower:
+        return convex
+    what = WITH_ROWS if form.has_nonlinear_rows else "the objective"
+    return Enclosure(proved.lower, np.inf if upper is None else upper, x, PLANES.format(what), proved.boxes,
+                     time.perf_counter() - began, proved.stopped, found.multipliers)
 
 
 def _better(form: StandardForm, x: Array, found: Enclosure) -> dict[str, float] | None:
@@ -145,9 +203,8 @@ def _better(form: StandardForm, x: Array, found: Enclosure) -> dict[str, float] 
     return dict(zip(form.variables, found.x[: form.n_ratios].tolist(), strict=False))  # ratios come first
 
 
-def _bounded(certificate: Certificate, found: Enclosure, effort: Effort) -> Certificate:
-    """Return the certificate with an enclosure's bound."""
-    upper = found.upper if effort.rigor == "ball" and np.isfinite(found.upper) else certificate.upper_bound
+def _bounded(certificate: Certificate, found: Enclosure, effort: Effort, upper: float) -> Certificate:
+    """Return the certificate with an enclosure's lower bound and the upper bound of the point that is judged."""
     lower = found.lower
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)

@@ -87,7 +87,7 @@ class Polytope:
                 return -np.inf, np.full(g.size, np.nan)
             on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
-            lower, upper = self._implied_bounds
+            lower, upper = self.implied_bounds
             ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
             box = reduced * ends
             return float(on_rows @ h + on_equations @ self.a_lower[self.equation] + box.sum()), result.x
@@ -190,7 +190,7 @@ class Polytope:
         return np.asarray(result.x[:n])
 
     @cached_property
-    def _implied_bounds(self) -> tuple[Array, Array]:
+    def implied_bounds(self) -> tuple[Array, Array]:
         """Bounds, tightened by what each row leaves each of its variables, widened by more than rounding."""
         lower, upper = np.array(self.x_lower), np.array(self.x_upper)
         both = zip(np.vstack([self.dense, -self.dense]), np.append(self.a_upper, -self.a_lower), strict=True)

@@ -6,6 +6,7 @@ Every answer rests on interval evaluations of the compiled derivatives at the mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,7 +109,8 @@ class Proofs:
         model = self.response.model
         z = Interval.of(np.full(len(model.targets), self.end_of_domain), np.inf)
         try:
-            return Interval.enclosing(function(z, *self.response.loss_arguments)[which]).broadcast_to(z.lower.shape)
+            found = function(z, *_exact(self.response.loss_arguments))[which]
+            return Interval.enclosing(found).broadcast_to(z.lower.shape)
         except UnsupportedFunctionError:
             return None
 
@@ -128,7 +130,7 @@ class Proofs:
         t = Interval.of(low[..., None], high[..., None])
         s = Interval.of(0.0, np.minimum(self.upper, 1.0))  # from 0: slopes are wanted on the way to r_j
         results = []
-        for value in function(t, s, *self.response.pair_arguments):
+        for value in function(t, s, *_exact(self.response.pair_arguments)):
             wide = Interval.enclosing(value).broadcast_to(shape)
             ends = [np.array(end) for end in (wide.lower, wide.upper)]
             for end in ends:
@@ -139,7 +141,7 @@ class Proofs:
     def _own(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
         """Enclose a compiled own template for own ratios from low to high, (..., T)."""
         return [Interval.enclosing(value).broadcast_to(low.shape)
-                for value in function(Interval.of(low, high), *self.response.own_arguments)]
+                for value in function(Interval.of(low, high), *_exact(self.response.own_arguments))]
 
     def _curvature(self, most: int) -> bool:
         """Whether all second derivatives of z are 0 (`most` 0), or at most 0 with no cross term (`most` 1)."""
@@ -233,3 +235,8 @@ class Proofs:
         rises = np.array(rise.lower >= 0)
         rises[..., model.own_targets, model.own_sources] = True
         return np.where(rises.all(axis=-1), self._least_on(low, low), -np.inf)
+
+
+def _exact(arguments: Sequence[Array]) -> list[Interval]:
+    """Return numbers as intervals, so that what is made of them alone is rounded outwards too."""
+    return [Interval.enclosing(argument) for argument in arguments]

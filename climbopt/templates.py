@@ -8,7 +8,7 @@ reading and as the independent oracle of the tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
 
@@ -69,6 +69,12 @@ class Template:
         n = len(self.variables)
         return tuple(_collected(sp.diff(self.first[i], self.variables[j]), self.variables)
                      for i in range(n) for j in range(i, n))
+
+    @cached_property
+    def exact(self) -> Template:
+        """The same with its decimal numbers as the fractions that they are, so that SymPy rounds no product of them."""
+        numbers = {number: sp.Rational(float(number)) for number in self.expression.atoms(sp.Float)}
+        return replace(self, expression=self.expression.xreplace(numbers)) if numbers else self
 
     @cached_property
     def value(self) -> Compiled:

@@ -13,11 +13,12 @@ from test_relaxation import FORMS, SETTINGS, points, signed_model, the_problem, 
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
-from climbopt.bounds import Box, Enclosure, NoRelaxationError, enclose
-from climbopt.bounds.branch_and_bound import RESTS_ON, RESTS_ON_MULTIPLIERS
-from climbopt.bounds.incumbents import balanced_or_signed, judged, multistart
+from climbopt.bounds import Box, Enclosure, NoRelaxationError, branch_and_bound, enclose
+from climbopt.bounds.branch_and_bound import RESTS_ON, RESTS_ON_ROWS
+from climbopt.bounds.incumbents import Incumbent, balanced_or_signed, judged, multistart
 from climbopt.bounds.lagrangian import lagrangian
 from climbopt.bounds.node import Examination, Node
+from climbopt.bounds.relaxable import relaxable
 from climbopt.constraints import Custom, LossCeiling
 from climbopt.objectives import CustomObjective, Minimax
 from climbopt.problem import AllocationProblem
@@ -38,7 +39,8 @@ def grid_minimum(form):
             x = form.complete(ratios)
             if form.polytope.violation(x) <= 1e-9:
                 at = form.functions.at(x)
-                if np.isfinite(at.value) and (at.rows >= form.c_lower).all() and (at.rows <= form.c_upper).all():
+                held = (at.rows >= form.c_lower - 1e-12).all() and (at.rows <= form.c_upper + 1e-12).all()
+                if np.isfinite(at.value) and held:
                     best = min(best, at.value)
     return best
 
@@ -133,7 +135,7 @@ def test_convex_nonlinear_rows_by_their_multipliers():
     made = joint_form(AllocationProblem(random_model("saturating", sources=3, seed=1), 10e9,
                                         constraints=(LossCeiling({"s0": ceiling}),)))
     found = enclose(made, gap=1e-5, time_limit=20.0)
-    assert found.rests_on == RESTS_ON_MULTIPLIERS
+    assert found.rests_on == RESTS_ON_ROWS
     assert found.multipliers[0] > 0
     assert found.lower > free.functions.at(best).value  # more than what holds without the row
     assert found.relative_gap <= 1e-5
@@ -148,15 +150,6 @@ def test_rows_that_are_not_convex_are_bounded_soundly():
     assert found.lower <= grid_minimum(made) + 1e-12
 
 
-def test_given_multipliers_are_used_and_wrong_signs_dropped():
-    model = signed_model("gated", 3, seed=6)
-    made = joint_form(AllocationProblem(model, 10e9, constraints=(LossCeiling({"s0": 3.0}),)))
-    for mu in (0.5, -0.5):
-        given_ = np.zeros(made.functions.n_rows)
-        given_[0] = mu
-        found = enclose(made, multipliers=given_, time_limit=2.0)
-        assert found.multipliers[0] == max(mu, 0.0)
-        assert found.lower <= grid_minimum(made) + 1e-12
 
 
 def test_minimax_is_bounded_through_its_auxiliary():
@@ -192,6 +185,20 @@ def test_without_any_feasible_point_the_upper_bound_is_infinite():
     assert found.relative_gap is None
 
 
+def test_an_interrupted_local_solve_loses_no_box(monkeypatch):
+    made, calls = joint_form(replace(load_problem("libreoffice6"), constraints=())), []
+
+    def interrupted(search, x):
+        calls.append(x)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(branch_and_bound._Search, "_offer", interrupted)
+    found = enclose(made, gap=1e-9)
+    assert found.stopped == "interrupted" and found.nodes == 2
+    assert found.lower < found.upper * (1 - 1e-6)  # the boxes that were not filed yet are open
+
+
 def test_time_limit_and_interruption_keep_the_bound():
     problem = load_problem("libreoffice6")
     made = joint_form(replace(problem, constraints=()))
@@ -221,20 +228,21 @@ def test_workers_reach_the_same_enclosure():
 def test_a_node_with_the_optimum_is_never_lost():
     made = joint_form(the_problem("gated", "plain", 3, 4, 2.0))
     best = enclose(made)
-    form = lagrangian(made, np.zeros(made.functions.n_rows))
+    problem, none = relaxable(made), np.zeros(made.functions.n_rows)
     rng = np.random.default_rng(0)
     for _ in range(30):
         box = Box(np.maximum(best.x - rng.uniform(0, 0.4, 4), 0.0), np.minimum(best.x + rng.uniform(0, 0.4, 4), 1.0))
-        node = Node(box, best.x, -np.inf)
-        worse = best.upper + 1e-3  # as if only a worse point were known
-        left = Examination(form, worse, 0.0, time.perf_counter() + 20).run(node, best.x, 2)
+        node = Node(box, best.x, -np.inf, none)
+        worse = Incumbent(best.x, best.upper + 1e-3, none)  # as if only a worse value were known
+        left = Examination(problem, worse, 0.0, time.perf_counter() + 20).run(node, 2)
         assert left is not None
         assert (best.x >= left.box.lower - 1e-9).all() and (best.x <= left.box.upper + 1e-9).all()
         assert left.lower <= best.upper
 
 
 def test_children_cover_their_parent():
-    node = Node(Box(np.zeros(3), np.array([0.5, 1.0, 0.2])), np.array([0.1, 0.9, 0.0]), 0.0, np.array([1.0, 3.0, 2.0]))
+    node = Node(Box(np.zeros(3), np.array([0.5, 1.0, 0.2])), np.array([0.1, 0.9, 0.0]), 0.0, np.zeros(0),
+                np.array([1.0, 3.0, 2.0]))
     left, right = node.children()
     np.testing.assert_array_equal(left.box.lower, node.box.lower)
     np.testing.assert_array_equal(right.box.upper, node.box.upper)
@@ -254,7 +262,8 @@ def test_a_bound_that_is_too_high_is_caught(monkeypatch):
     form = lagrangian(made, np.zeros(made.functions.n_rows))
     best = choose(made).solve(made, Options()).x
     box = Box(np.maximum(best - 1e-4, 0.0), best + 1e-4)
-    left = Examination(form, np.inf, 0.0, time.perf_counter() + 20).run(Node(box, best, -np.inf), best, 0)
+    node = Node(box, best, -np.inf, np.zeros(made.functions.n_rows))
+    left = Examination(relaxable(made), Incumbent(), 0.0, time.perf_counter() + 20).run(node, 0)
     assert left.lower > value(form, best)
 
 

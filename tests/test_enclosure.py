@@ -112,8 +112,8 @@ def test_points_are_exactly_feasible():
 
 
 def test_a_bound_rounded_the_wrong_way_is_caught(monkeypatch):
-    exact = enclosure._down
-    monkeypatch.setattr(enclosure, "_down", lambda ball: exact(ball) + 1e-9)
+    exact = enclosure.down
+    monkeypatch.setattr(enclosure, "down", lambda ball: exact(ball) + 1e-9)
     problem = AllocationProblem(random_model("linear", sources=3, seed=3), 10e9)
     made, x = solved(problem)
     proof = prove(made, x)

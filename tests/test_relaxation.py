@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from climbopt.bounds import Box, NoRelaxationError, relaxation_program
 from climbopt.bounds.curvature import enclose_jacobian
 from climbopt.bounds.envelopes import envelopes
-from climbopt.bounds.lagrangian import lagrangian, largest_sums
+from climbopt.bounds.lagrangian import lagrangian
 from climbopt.bounds.oracle import boxed, linear_bound, minimise
+from climbopt.bounds.relaxable import largest_sums, relaxable
 from climbopt.bounds.relaxation import inside_domain, relax
 from climbopt.bounds.tangents import tangents
 from climbopt.bounds.terms import terms
@@ -61,10 +62,10 @@ def functions_on(problem, seed, width=None):
     """Return the Lagrangian, a random box and a point of it for a problem."""
     form = joint_form(problem)
     made, rng = lagrangian(form, np.zeros(form.functions.n_rows)), np.random.default_rng(seed)
-    x = points(form, made.root, rng, 1)[0]
+    x = points(form, made.problem.root, rng, 1)[0]
     width = rng.uniform(0.01, 1.0) if width is None else width
-    low = np.maximum(made.root.lower, x - width * rng.uniform(0, 1, x.size))
-    return form, made, Box(low, np.minimum(made.root.upper, x + width * rng.uniform(0, 1, x.size))), x
+    low = np.maximum(made.problem.root.lower, x - width * rng.uniform(0, 1, x.size))
+    return form, made, Box(low, np.minimum(made.problem.root.upper, x + width * rng.uniform(0, 1, x.size))), x
 
 
 def points(form, box, rng, count):
@@ -199,12 +200,13 @@ def test_a_spoilt_envelope_is_caught(monkeypatch, form, spoilt):
 
 def test_a_missing_shift_and_a_larger_weight_are_caught():
     form_, made, _, x = functions_on(the_problem("gated", "plain", 2, scale=2.0), 2)
-    touching, rng = tangents(made, made.root, x), np.random.default_rng(0)
+    touching, rng = tangents(made, made.problem.root, x), np.random.default_rng(0)
     assert touching.shift.any()
     with pytest.raises(AssertionError):
-        check_below_and_convex(replace(touching, shift=np.zeros(form_.n)), made, form_, made.root, rng, 100)
+        check_below_and_convex(replace(touching, shift=np.zeros(form_.n)), made, form_, made.problem.root, rng, 100)
     with pytest.raises(AssertionError):
-        check_below_and_convex(replace(touching, weights=touching.weights + 10.0), made, form_, made.root, rng, 100)
+        heavy = replace(touching, weights=touching.weights + 10.0)
+        check_below_and_convex(heavy, made, form_, made.problem.root, rng, 100)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6))
@@ -222,7 +224,7 @@ def test_largest_sums_are_reached_by_linear_programs(seed, n):
 def test_jacobians_lie_in_their_enclosures():
     for form in FORMS:
         form_, made, box, _ = functions_on(the_problem(form, "history", 5), 5)
-        slopes = enclose_jacobian(made, box)
+        slopes = enclose_jacobian(made.problem, box)
         for x in points(form_, box, np.random.default_rng(0), 20):
             exact = made.response.z_and_jacobian(made.cumulative(x))[1]
             # rows of J matter up to a constant only, since the ratios sum to a constant
@@ -246,7 +248,7 @@ def test_what_cannot_be_relaxed_is_refused_with_a_reason():
     form = joint_form(AllocationProblem(model, 1e9))
     made = lagrangian(form, np.zeros(form.functions.n_rows))
     with pytest.raises(NoRelaxationError, match="pair template of 'mixed'"):
-        _ = made.pieces
+        _ = made.problem.pieces
     E = sp.Symbol("E", positive=True)
     z = sp.Symbol("z", positive=True)
     bent = Law("bent", E + sp.exp(-((z - 1) ** 2)), (Parameter(E, "target", "nats"),))
@@ -273,12 +275,12 @@ def test_a_lagrangian_of_rows_is_below_the_objective_where_they_hold():
     mu[:3] = np.where(np.isfinite(form.c_upper[:3]), 0.3, -0.2)
     made = lagrangian(form, mu)
     rng = np.random.default_rng(0)
-    for x in points(form, made.root, rng, 200):
+    for x in points(form, made.problem.root, rng, 200):
         at = form.functions.at(x)
         if (at.rows >= form.c_lower).all() and (at.rows <= form.c_upper).all():
             assert value(made, x) <= at.value + 1e-12
-    check_below_and_convex(relax(made, made.root, form.start), made, form, made.root, rng)
-    check_below_and_convex(tangents(made, made.root, form.start), made, form, made.root, rng)
+    check_below_and_convex(relax(made, made.problem.root, form.start), made, form, made.problem.root, rng)
+    check_below_and_convex(tangents(made, made.problem.root, form.start), made, form, made.problem.root, rng)
 
 
 def test_any_point_and_any_multipliers_give_a_bound():
@@ -299,7 +301,7 @@ def test_any_point_and_any_multipliers_give_a_bound():
 
 def test_the_envelopes_of_an_affine_form_are_exact():
     _, made, box, x = functions_on(the_problem("linear", "plain", 0), 0)
-    separable = envelopes(made, box, x).separable
+    separable = envelopes(made.problem, box, x).separable
     np.testing.assert_allclose(separable.slopes(x)[0], made.response.z(x), rtol=1e-13)
 
 
@@ -318,11 +320,11 @@ def test_a_gates_chord_is_at_its_ends():
     ("both_curved", "plain"), ("gated", "zero_shot")])
 def test_the_cvxpy_program_has_newtons_minimum(form, setting):
     form_, _, box, x = functions_on(the_problem(form, setting, 11), 11, 0.5)
-    made = lagrangian(form_, np.zeros(form_.functions.n_rows), centered=False)
+    made = lagrangian(relaxable(form_, centered=False), np.zeros(form_.functions.n_rows))
     program = relaxation_program(form_, box, reference=x)
     program.solve(solver="CLARABEL")
     ours, cut = relax(made, box, x), boxed(made.polytope, box.lower, box.upper)
-    ours = minimise(ours, cut, inside_domain(ours, cut, x))
+    ours = minimise(ours, cut, inside_domain(ours.separable, cut, x))
     assert program.value == pytest.approx(ours.lower, abs=1e-6)
 
 

@@ -13,8 +13,10 @@ from climbopt.backends import BACKENDS
 from climbopt.certificate import certify
 from climbopt.errors import InputError
 from climbopt.scenarios import Scenarios
-from climbopt.studies import Measure, confidence_set, regrets, robust
+from climbopt.studies import Measure, confidence_set, regrets, robust, robust_ranges
+from climbopt.studies.ranges import ranges_near
 from climbopt.studies.regret import cvar_form, mean_form
+from climbopt.studies.robust import CvarRegret
 from climbopt.testing import family_problem
 
 
@@ -106,6 +108,32 @@ def test_the_mean_of_convex_draws_is_proved_least():
     assert robust(problem, drawn(problem.model, 10)).result.certificate.relative_gap < 1e-6
 
 
+@pytest.mark.parametrize("measure", ["mean", "cvar:0.8"])
+def test_ranges_hold_every_mixture_of_a_grid_that_is_as_good(measure):
+    """Of convex draws, so that the ends are proved; each is reached by the grid to its spacing."""
+    problem = family_problem(3)
+    answer = robust(problem, drawn(problem.model, 12), measure)
+    near = robust_ranges(answer, 1e-3)
+    assert all(one.certified for one in near.values()) and (measure != "mean" or all(o.proved for o in near.values()))
+    steps = np.arange(0, 61) / 60
+    grid = np.array([(a, b, 1 - a - b) for a in steps for b in steps if a + b <= 1])
+    level = answer.measure.of(answer.regret) + 1e-3 * abs(answer.result.objective)
+    inside = grid[[answer.measure.of(answer.regrets.of(one)) <= level for one in grid]]
+    lower, upper = np.array([(one.lower, one.upper) for one in near.values()]).T
+    assert (inside >= lower - 1e-7).all() and (inside <= upper + 1e-7).all()
+    assert (inside.min(axis=0) <= lower + 2 / 60).all() and (inside.max(axis=0) >= upper - 2 / 60).all()
+
+
+def test_rows_left_out_are_added_for_ranges(found):
+    """The ends with rows for the worst draws alone are those with rows for all."""
+    answer = robust(found.problem, found.draws, "cvar:0.8")
+    few, every = CvarRegret.near(found, 0.8, answer.ratios), CvarRegret(found, 0.8, tuple(range(40)), answer.ratios)
+    least = answer.measure.of(answer.regret)
+    ends = [np.array([(one.lower, one.upper) for one in ranges_near(goal, answer.result, least, 2e-3).values()])
+            for goal in (few, every)]
+    assert ends[0] == pytest.approx(ends[1], abs=1e-6)
+
+
 def test_processes_change_nothing(found):
     again = regrets(found.problem, found.draws, np.array(list(solve(found.problem).ratios.values())), jobs=2)
     assert np.array_equal(again.optima, found.optima) and np.array_equal(again.least, found.least)
@@ -190,10 +218,11 @@ def test_command_line(run, tmp_path):  # noqa: F811
     assert draws.read_text().count("\n") == 21 and 'draws = "m.draws.jsonl"' in model.read_text()
     problem = tmp_path / "p.toml"
     problem.write_text('model = "m.toml"\nbudget = 8e6\n')
-    code, text, _ = run("solve", problem, "--robust", "cvar:0.5", "--json", out)
+    code, text, _ = run("solve", problem, "--robust", "cvar:0.5", "--ranges", "0.1%", "--json", out)
     value = json.loads(out.read_text())
     assert code == 0 and "regret, mean of the worst 50 %" in text and "better than uniform" in text
     assert set(value["probability_better_than"]) == {"uniform"}
+    assert all(one["lower"] <= value["ratios"][name] <= one["upper"] for name, one in value["ranges"].items())
     answer = value["robust"]
     assert (answer["measure"], answer["level"], answer["draws"], answer["unsettled"]) == ("cvar", 0.5, 20, [])
     assert answer["regret"] <= answer["regret_of_joint"] + 1e-9

@@ -22,11 +22,11 @@ def test_tightening_keeps_every_better_point():
                                 ("saturating", "history", 3), ("wavy", "plain", 4)):
         form, made, _, _ = functions_on(the_problem(name, setting, seed), seed)
         rng = np.random.default_rng(seed)
-        cloud = points(form, made.root, rng, 400)
+        cloud = points(form, made.problem.root, rng, 400)
         values = np.array([value(made, x) for x in cloud])
         upper = float(np.nanquantile(values, 0.1))
         better = [x for x, v in zip(cloud, values, strict=True) if v <= upper]
-        box = by_rows(made.root, made.polytope)
+        box = by_rows(made.problem.root, made.polytope)
         for functions in (relax(made, box, better[0]), tangents(made, box, better[0])):
             minimum = minimise(functions, boxed(made.polytope, box.lower, box.upper), better[0])
             cut = by_costs(box, minimum, upper)
@@ -53,7 +53,7 @@ def test_rows_tighten_a_box_as_by_hand():
     problem = AllocationProblem(signed_model("linear", 3), 1e9, constraints=(
         Floor({"s0": 0.1, "s1": 0.1, "s2": 0.1}), Group(("s0", "s1"), upper=0.5)))
     made = lagrangian(joint_form(problem), np.zeros(0))
-    box = by_rows(made.root, made.polytope)
+    box = by_rows(made.problem.root, made.polytope)
     np.testing.assert_allclose(box.lower, [0.1, 0.1, 0.2], atol=1e-9)
     np.testing.assert_allclose(box.upper, [0.4, 0.4, 0.8], atol=1e-9)
     assert by_rows(Box(box.lower, np.array([0.2, 0.2, 0.5])), made.polytope) is None

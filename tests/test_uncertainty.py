@@ -240,13 +240,15 @@ def test_the_most_useful_missing_run(pilots):
 
 
 @pytest.mark.slow
-def test_bands_cover_measured_runs_held_out(pilots):
+@pytest.mark.parametrize("law, interaction", [("power", "gated"), ("power", "overlap"), ("bimix", "overlap")])
+def test_bands_cover_measured_runs_held_out(pilots, law, interaction):
     """libreoffice6, seven folds of whole runs: what docs/uncertainty.md states."""
     for seed in (1, 2):
         number, inside = folds_of(pilots, 7, seed), {0: [], 1: [], 2: []}
         for k in range(7):
             there, out = pilots.select(number != k), pilots.select(number == k)
-            predicted = bands(there, uncertainty(there, fit(there, n_starts=1))).predict(out.ratios, out.tokens)
+            fitted = fit(there, LAWS[law], INTERACTIONS[interaction], n_starts=1)
+            predicted = bands(there, uncertainty(there, fitted)).predict(out.ratios, out.tokens)
             hit = (out.losses >= predicted.lower) & (out.losses <= predicted.upper)
             for kind, kept in inside.items():
                 kept += hit[kinds_of(out.ratios) == kind].tolist()

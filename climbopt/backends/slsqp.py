@@ -57,7 +57,9 @@ class Slsqp:
         native = {**NATIVE, **options.checked_native(KNOWN, self.name)}
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
-        evaluator = Evaluator(form, options.time_limit)
+        evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.x_lower
+        if (fixed == form.polytope.x_upper).all():  # scipy then returns no status, nor multipliers
+            return evaluator.solution(self, fixed, None, Termination.SOLVED, "the bounds leave one point", 0)
         rows, progress = _Rows(form, evaluator), _Progress()
         try:
             try:

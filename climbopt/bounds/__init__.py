@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from climbopt.bounds.branch_and_bound import Enclosure, Progress, enclose
-from climbopt.bounds.lagrangian import Box, NoRelaxationError
+from climbopt.bounds.relaxable import Box, NoRelaxationError
 
 if TYPE_CHECKING:
     from climbopt.bounds.program import relaxation_program

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from itertools import count
 import numpy as np
 from joblib import Parallel, delayed
 
-from climbopt.bounds.incumbents import Incumbent, balanced_or_signed, judged, local, multipliers_of, multistart
-from climbopt.bounds.lagrangian import Lagrangian, lagrangian
+from climbopt.bounds.incumbents import Incumbent, judged, local, multipliers_of, multistart
 from climbopt.bounds.node import Examination, Node
 from climbopt.bounds.oracle import ROUNDING
+from climbopt.bounds.relaxable import Relaxable, relaxable
+from climbopt.bounds.rows import root_box
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
 
@@ -22,8 +22,9 @@ ROOT_LEVELS, NODE_LEVELS = 30, 1
 """Rounds of tightening by level sets at the root and at other nodes."""
 RESTS_ON = ("branch and bound on convex relaxations derived from the templates; the Frank-Wolfe bound on each box; "
             "float64 arithmetic")
-RESTS_ON_MULTIPLIERS = ("branch and bound on convex relaxations of the Lagrangian with fixed multipliers of the "
-                        "nonlinear rows; the Frank-Wolfe bound on each box; float64 arithmetic")
+RESTS_ON_ROWS = ("branch and bound on convex relaxations derived from the templates; on each box the Frank-Wolfe bound "
+                 "of a Lagrangian with multipliers of its own, and tangents of the relaxed nonlinear rows; float64 "
+                 "arithmetic")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Enclosure:
     stopped : str
         gap, time, interrupted, or exhausted: every box that is left is too small to be cut.
     multipliers : ndarray, (k,)
-        Those of the Lagrangian that was bounded, >= 0 for upper and <= 0 for lower limits of the nonlinear rows.
+        Of the nonlinear rows at x, >= 0 for upper and <= 0 for lower limits; every leaf has its own.
     leaves : tuple of Node
         Boxes that cover every point which may be better than `upper` by more than the gap.
     """
@@ -98,8 +99,7 @@ class Enclosure:
 
 
 def enclose(form: StandardForm, *, gap: float = 1e-6, time_limit: float = 60.0, jobs: int = 1,
-            incumbent: Array | None = None, multipliers: Array | None = None,
-            progress: Callable[[Progress], None] | None = None) -> Enclosure:
+            incumbent: Array | None = None, progress: Callable[[Progress], None] | None = None) -> Enclosure:
     """Return bounds of a problem's optimum, reached by branch and bound.
 
     Parameters
@@ -113,49 +113,42 @@ def enclose(form: StandardForm, *, gap: float = 1e-6, time_limit: float = 60.0, 
         Processes that examine boxes.
     incumbent : ndarray, (n,), optional
         A point to start from, beside those of local solves.
-    multipliers : ndarray, (k,), optional
-        Of the nonlinear rows; those of the best local solution by default. Any are valid, good ones bound better.
     progress : callable, optional
         Called with a Progress after each step.
 
     Raises
     ------
     NoRelaxationError
-        Where the problem has no relaxation here.
+        Where the problem has no relaxation here, or an auxiliary has no bounds since no feasible point is known.
     """
     began = time.perf_counter()
 
     def time_is_up() -> bool:
         return time.perf_counter() - began > time_limit
 
-    best = multistart(form, time_is_up)
+    problem, best = relaxable(form), multistart(form, time_is_up)
     if incumbent is not None:
         given = judged(form, incumbent)
         best = given if given.value < best.value else best
-    if multipliers is None:
-        mu = multipliers_of(form, best)
-    else:
-        mu = balanced_or_signed(form, form.start if best.x is None else best.x, np.asarray(multipliers, dtype=float))
-    search = _Search(form, lagrangian(form, mu), best, gap, began + time_limit, jobs, progress, began)
+    search = _Search(problem, best.with_multipliers(form), gap, began + time_limit, jobs, progress, began)
     stopped = search.run()
     leaves = (*search.closed, *(node for _, _, node in search.open))
-    return Enclosure(search.lower, search.best.value, search.best.x, RESTS_ON_MULTIPLIERS if mu.any() else RESTS_ON,
-                     search.nodes, time.perf_counter() - began, stopped, mu, leaves)
+    return Enclosure(search.lower, search.best.value, search.best.x,
+                     RESTS_ON_ROWS if form.has_nonlinear_rows else RESTS_ON, search.nodes,
+                     time.perf_counter() - began, stopped, multipliers_of(form, search.best), leaves)
 
 
-def _examined(lagrangian: Lagrangian, node: Node, best: Incumbent, gap: float, deadline: float, levels: int
+def _examined(problem: Relaxable, node: Node, best: Incumbent, gap: float, deadline: float, levels: int
               ) -> Node | None:
     """Return what is left of a node."""
-    anchor = node.x if best.x is None else best.x
-    return Examination(lagrangian, best.value, gap, deadline).run(node, anchor, levels)
+    return Examination(problem, best, gap, deadline).run(node, levels)
 
 
 @dataclass(eq=False)
 class _Search:
     """The state of one branch and bound."""
 
-    form: StandardForm
-    lagrangian: Lagrangian
+    problem: Relaxable
     best: Incumbent
     gap: float
     deadline: float
@@ -181,8 +174,10 @@ class _Search:
 
     def run(self) -> str:
         """Examine boxes until the gap is closed, time is up or nothing is left; return why it stopped."""
-        x = self.lagrangian.polytope.interior_point() if self.best.x is None else self.best.x
-        heapq.heappush(self.open, (-np.inf, next(self.order), Node(self.lagrangian.root, x, -np.inf)))
+        form, best = self.problem.form, self.best
+        x = form.start if best.x is None else best.x
+        root = Node(root_box(self.problem, x, best.value), x, -np.inf, multipliers_of(form, best))
+        self.open = [(-np.inf, next(self.order), root)]
         try:
             with Parallel(n_jobs=self.jobs) as workers:
                 self._step(workers, [self.open[0][2]], ROOT_LEVELS)
@@ -191,7 +186,7 @@ class _Search:
                         return "gap"
                     if time.perf_counter() > self.deadline:
                         return "time"
-                    parents = [node for _, _, node in heapq.nsmallest(self.jobs, self.open)]
+                    parents = [node for _, _, node in self.open[:self.jobs]]
                     self._step(workers, [child for node in parents for child in node.children()], NODE_LEVELS,
                                replaced=len(parents))
         except KeyboardInterrupt:
@@ -201,31 +196,33 @@ class _Search:
     def _step(self, workers: Parallel, nodes: list[Node], levels: int, replaced: int = 1) -> None:
         """Examine boxes that take the place of the best open ones."""
         arguments = (self.best, self.tolerance, self.deadline, levels)
-        left = list(workers(delayed(_examined)(self.lagrangian, node, *arguments) for node in nodes)
-                    if self.jobs > 1 else (_examined(self.lagrangian, node, *arguments) for node in nodes))
-        for _ in range(replaced):  # only now: an interruption in between leaves them where they were
-            heapq.heappop(self.open)
+        left = list(workers(delayed(_examined)(self.problem, node, *arguments) for node in nodes)
+                    if self.jobs > 1 else (_examined(self.problem, node, *arguments) for node in nodes))
+        self._replace(replaced, [node for node in left if node is not None])
         for node in left:
             self.nodes += 1
             if node is not None:
                 self._offer(node.x)
-                self._keep(node)
         if self.progress is not None:
             self.progress(Progress(self.lower, self.best.value, self.nodes, len(self.open),
                                    time.perf_counter() - self.began))
 
-    def _keep(self, node: Node) -> None:
-        """File a box: for later, or with those that are done."""
-        if node.lower >= self.best.value - self.tolerance or not node.can_be_cut:
-            self.closed.append(node)
-        else:
-            heapq.heappush(self.open, (node.lower, next(self.order), node))
+    def _replace(self, replaced: int, left: list[Node]) -> None:
+        """Put boxes in the place of the best open ones: for later, or with those that are done.
+
+        At once and before any local solve: whenever an interruption comes, every box is in a list.
+        """
+        done = {id(node) for node in left
+                if node.lower >= self.best.value - self.tolerance or not node.can_be_cut}
+        self.closed.extend(node for node in left if id(node) in done)
+        waiting = [(node.lower, next(self.order), node) for node in left if id(node) not in done]
+        self.open = sorted([*self.open[replaced:], *waiting])
 
     def _offer(self, x: Array) -> None:
         """Take a point as incumbent where it is better; from one that nearly is, a local solve goes first."""
-        found = judged(self.form, x)
+        found = judged(self.problem.form, x)
         if found.value < self.best.value - self.tolerance:
-            better = local(self.form, x)
+            better = local(self.problem.form, x)
             found = better if better.value < found.value else found
         if found.value < self.best.value:
-            self.best = found
+            self.best = found.with_multipliers(self.problem.form)

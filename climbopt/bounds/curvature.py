@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from climbopt.bounds.lagrangian import Box, Lagrangian, Piece
+from climbopt.bounds.relaxable import Box, Piece, Relaxable
 from climbopt.intervals import Interval
 from climbopt.templates import Array
 
@@ -80,17 +80,17 @@ class Slopes:
     radius: Array
 
 
-def enclose_jacobian(lagrangian: Lagrangian, box: Box) -> Slopes | None:
+def enclose_jacobian(problem: Relaxable, box: Box) -> Slopes | None:
     """Return enclosures of dz/drho on a box; None where they are not finite."""
-    model = lagrangian.response.model
-    low, high = lagrangian.cumulative(box.lower), lagrangian.cumulative(box.upper)
-    own_low, own_high = lagrangian.own(low), lagrangian.own(high)
+    model = problem.response.model
+    low, high = problem.cumulative(box.lower), problem.cumulative(box.upper)
+    own_low, own_high = problem.own(low), problem.own(high)
     own = Interval.of(np.zeros(own_low.size), 0.0)
-    for own_piece in lagrangian.own_pieces:
+    for own_piece in problem.own_pieces:
         own = own + own_piece.function.enclose_slopes(own_low, own_high) * own_piece.coefficient
     shape = (own_low.size, low.size)
     lower, upper = np.zeros(shape), np.zeros(shape)
-    for piece in lagrangian.pieces:
+    for piece in problem.pieces:
         gate = piece.gate.range(own_low[:, None], own_high[:, None]) if piece.gated else 1.0
         source = piece.source.range(low[None, :], high[None, :]) if piece.sourced else 1.0
         if piece.sourced:
@@ -100,7 +100,7 @@ def enclose_jacobian(lagrangian: Lagrangian, box: Box) -> Slopes | None:
         if piece.gated:
             steep = piece.gate.enclose_slopes(own_low[:, None], own_high[:, None])
             if piece.summed:
-                total = lagrangian.sums(piece, box)
+                total = problem.sums(piece, box)
                 own = own + (steep * Interval(total.lower[:, None], total.upper[:, None])).sum(1)
             else:
                 own = own + (steep * source * piece.coefficient).broadcast_to(shape).sum(1)
@@ -113,7 +113,7 @@ def enclose_jacobian(lagrangian: Lagrangian, box: Box) -> Slopes | None:
     return Slopes(center, np.maximum(0.5 * (upper - lower), 0.0) + 1e-15 * np.abs(center))
 
 
-def least_hessian(lagrangian: Lagrangian, box: Box, slopes: Slopes, weights: Array, on_z: Interval
+def least_hessian(problem: Relaxable, box: Box, slopes: Slopes, weights: Array, on_z: Interval
                   ) -> LeastHessian | None:
     """Return what J'WJ + sum_i u_i Hess z_i is at least on a box; None where that is not finite.
 
@@ -126,17 +126,17 @@ def least_hessian(lagrangian: Lagrangian, box: Box, slopes: Slopes, weights: Arr
     on_z : Interval, (T,)
         Enclosures of u.
     """
-    n, ratios = box.lower.size, lagrangian.functions.offset.size
+    n, ratios = box.lower.size, problem.functions.offset.size
     widths = np.maximum(box.width, NARROW * box.width.max(initial=0.0))
     scales = np.where(widths > 0, widths, 1.0)
-    matrix = _curvature_of_z(lagrangian, box, on_z, scales[:ratios])
+    matrix = _curvature_of_z(problem, box, on_z, scales[:ratios])
     if matrix is None:
         return None
     if weights.any():
         matrix += _gram(slopes, weights, scales[:ratios])
     wide = np.zeros((n, n))
-    wide[:ratios, :ratios] = lagrangian.functions.scale**2 * matrix
-    polytope = lagrangian.polytope
+    wide[:ratios, :ratios] = problem.functions.scale**2 * matrix
+    polytope = problem.polytope
     return LeastHessian(wide, scales, polytope.dense[polytope.equation])
 
 
@@ -153,23 +153,23 @@ def _gram(slopes: Slopes, weights: Array, s: Array) -> Array:
     return matrix
 
 
-def _curvature_of_z(lagrangian: Lagrangian, box: Box, on_z: Interval, s: Array) -> Array | None:
+def _curvature_of_z(problem: Relaxable, box: Box, on_z: Interval, s: Array) -> Array | None:
     """Return a lower bound of sum_i on_z_i Hess z_i by the cumulative ratios; None where it is not finite."""
-    model, cut = lagrangian.response.model, _Cut.of(lagrangian, box)
+    model, cut = problem.response.model, _Cut.of(problem, box)
     i, j = model.own_targets, model.own_sources
     matrix = np.zeros((s.size, s.size))
     on_own = np.zeros(cut.own_below.shape)
-    for own_piece in lagrangian.own_pieces:
+    for own_piece in problem.own_pieces:
         bent = own_piece.function.enclose_curvatures(cut.own_below, cut.own_above) * (on_z * own_piece.coefficient)
         on_own = on_own + bent.broadcast_to(on_own.shape).lower
-    for piece in lagrangian.pieces:
+    for piece in problem.pieces:
         c = Interval(on_z.lower[:, None], on_z.upper[:, None]) * piece.coefficient
         shape = (CELLS, *piece.coefficient.shape)
         if piece.summed:
-            on_gate, part = _summed(lagrangian, piece, box, cut, on_z, s)
+            on_gate, part = _summed(problem, piece, box, cut, on_z, s)
             on_own, matrix = on_own + on_gate, matrix + part
         elif piece.gated and piece.sourced:
-            on_gate, part = _products(lagrangian, piece, cut, c, s)
+            on_gate, part = _products(problem, piece, cut, c, s)
             on_own, matrix = on_own + on_gate, matrix + part
         elif piece.gated:
             bent = piece.gate.enclose_curvatures(cut.own_below[:, :, None], cut.own_above[:, :, None]) * c
@@ -195,24 +195,24 @@ class _Cut:
     own_above: Array
 
     @classmethod
-    def of(cls, lagrangian: Lagrangian, box: Box) -> _Cut:
+    def of(cls, problem: Relaxable, box: Box) -> _Cut:
         """Return the cells of a box."""
-        low, high = lagrangian.cumulative(box.lower), lagrangian.cumulative(box.upper)
+        low, high = problem.cumulative(box.lower), problem.cumulative(box.upper)
         cells = np.linspace(low, high, CELLS + 1)
-        own = np.stack([lagrangian.own(edge) for edge in cells])
+        own = np.stack([problem.own(edge) for edge in cells])
         return cls(low, high, own[0], own[-1], cells[:-1], cells[1:], own[:-1], own[1:])
 
 
-def _summed(lagrangian: Lagrangian, piece: Piece, box: Box, cut: _Cut, on_z: Interval, s: Array
+def _summed(problem: Relaxable, piece: Piece, box: Box, cut: _Cut, on_z: Interval, s: Array
             ) -> tuple[Array, Array]:
     """Return what a product a target, gate_i(r_i) (c_i'r), curves: on each cell of the own ratio, and the cross part.
 
     Its cross part is u gate' (e_i c_i' + c_i e_i'); where u gate' is off its middle by up to h, it loses at most
     h (k e_i e_i' + c_i c_i' / k), k > 0. On directions whose entries sum to 0, c_i matters up to a constant.
     """
-    model = lagrangian.response.model
+    model = problem.response.model
     i, j = model.own_targets, model.own_sources
-    total = lagrangian.sums(piece, box) * on_z
+    total = problem.sums(piece, box) * on_z
     bent = piece.gate.enclose_curvatures(cut.own_below[:, :, None], cut.own_above[:, :, None])
     on_own = (bent * Interval(total.lower[:, None], total.upper[:, None])).broadcast_to((*cut.own_below.shape, 1))
     steep = piece.gate.enclose_slopes(cut.own_low[:, None], cut.own_high[:, None]).broadcast_to((on_z.lower.size, 1))
@@ -222,7 +222,7 @@ def _summed(lagrangian: Lagrangian, piece: Piece, box: Box, cut: _Cut, on_z: Int
     cross = np.zeros((s.size, s.size))
     cross[j] = middle[:, None] * rows
     cross = cross + cross.T
-    if not np.isnan(lagrangian.total_of_cumulative):
+    if not np.isnan(problem.total_of_cumulative):
         rows = rows - ((rows @ s**2) / (s @ s))[:, None]
     size = np.sqrt(((rows * s) ** 2).sum(axis=1))
     balance = np.where(size > 0, size, 1.0) / s[j]
@@ -230,9 +230,9 @@ def _summed(lagrangian: Lagrangian, piece: Piece, box: Box, cut: _Cut, on_z: Int
     return on_own.lower[:, :, 0], cross - (rows.T * (half / balance)) @ rows
 
 
-def _products(lagrangian: Lagrangian, piece: Piece, cut: _Cut, c: Interval, s: Array) -> tuple[Array, Array]:
+def _products(problem: Relaxable, piece: Piece, cut: _Cut, c: Interval, s: Array) -> tuple[Array, Array]:
     """Return the same for products gate_ij(r_i) source_ij(r_j), one a pair."""
-    model, shape = lagrangian.response.model, c.lower.shape
+    model, shape = problem.response.model, c.lower.shape
     i, j = model.own_targets, model.own_sources
     own, other = (cut.own_low[:, None], cut.own_high[:, None]), (cut.low[None, :], cut.high[None, :])
     bent = piece.gate.enclose_curvatures(cut.own_below[:, :, None], cut.own_above[:, :, None])

@@ -1,4 +1,4 @@
-"""Ball arithmetic: lower <= f* <= upper as a proof, rounding included, for problems proved convex.
+"""Ball arithmetic: lower <= f* <= upper as a proof, rounding included; the lower bound of problems proved convex.
 
 The numbers of the standard form are taken as the exact values of their floats. The upper bound is the objective at a
 point of rationals that meets every bound and linear row exactly. The lower one is Frank-Wolfe's,
@@ -7,7 +7,7 @@ point of rationals that meets every bound and linear row exactly. The lower one 
 
 which holds at any x with any multipliers `rows`, and for a convex Lagrangian with any multipliers of the right signs.
 Both are evaluated by python-flint, whose balls hold every value that rounding could have hidden. That the Lagrangian
-is convex is proved by intervals (proofs.py).
+is convex is proved by intervals (proofs.py). Lower bounds of other problems are those of proof.py.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from flint import arb, ctx, fmpq, fmpq_mat
+from flint import arb, fmpq, fmpq_mat
 
-from climbopt.bounds.lagrangian import NoRelaxationError
+from climbopt.bounds.balls import down, in_balls
+from climbopt.bounds.relaxable import NoRelaxationError
 from climbopt.optimality import recover, signed
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.quadratic import project
 from climbopt.standard_form import MixtureFunctions, StandardForm
 from climbopt.templates import Array, Template
 
-PRECISION = 80
-"""Bits of the balls' middles."""
 INWARD = (0.0, 1e-12, 1e-9, 1e-7)
 """Shares of the way to an interior point that are tried until every limit holds exactly."""
 
@@ -64,15 +63,13 @@ def prove(form: StandardForm, x: Array, multipliers: Array | None = None) -> Pro
     """
     recovered = recover(form, x)
     mu = signed(form, recovered.nonlinear if multipliers is None else multipliers)
-    precision, ctx.prec = ctx.prec, PRECISION
     try:
-        lower = _lower(form, x, mu, recovered.rows)
-        point = exactly_feasible(form.polytope, x)
-        upper = None if point is None else _upper(form, point)
+        with in_balls():
+            lower = _lower(form, x, mu, recovered.rows)
+            point = exactly_feasible(form.polytope, x)
+            upper = None if point is None else _upper(form, point)
     except NoRelaxationError:
         return Proof(None, None, None)
-    finally:
-        ctx.prec = precision
     return Proof(lower, upper, None if upper is None or point is None else
                  tuple(Fraction(int(q.p), int(q.q)) for q in point))
 
@@ -92,7 +89,7 @@ def _lower(form: StandardForm, x: Array, mu: Array, rows: Array) -> float | None
         reduced = slope + sum((arb(float(rows[k])) * arb(float(polytope.dense[k, j])) for k in used), arb(0))
         ends = [reduced * arb(float(end)) for end in (polytope.x_lower[j], upper[j])]
         total += ends[0].min(ends[1]) - slope * arb(float(x[j]))
-    return _down(total)
+    return down(total)
 
 
 def _upper(form: StandardForm, point: Sequence[fmpq]) -> float | None:
@@ -103,7 +100,7 @@ def _upper(form: StandardForm, point: Sequence[fmpq]) -> float | None:
             excess = _value_and_gradient(form, 0.0, sign * np.eye(form.functions.n_rows)[k], x, slopes=False)[0]
             if np.isfinite(limit) and not excess <= 0:
                 return None
-    return -_down(-_value_and_gradient(form, 1.0, np.zeros(form.functions.n_rows), x, slopes=False)[0])
+    return -down(-_value_and_gradient(form, 1.0, np.zeros(form.functions.n_rows), x, slopes=False)[0])
 
 
 def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
@@ -161,12 +158,6 @@ def _meets(polytope: Polytope, point: Sequence[fmpq]) -> bool:
 def _rational(value: float) -> fmpq:
     """Return the exact value of a float."""
     return fmpq(*float(value).as_integer_ratio())
-
-
-def _down(ball: arb) -> float:
-    """Return a float that no number of a ball is below."""
-    least = float(np.nextafter(float(ball.lower()), -np.inf))
-    return least if np.isfinite(least) else -np.inf
 
 
 def _value_and_gradient(form: StandardForm, weight: float, mu: Array, x: Sequence[arb], *, slopes: bool = True
@@ -260,6 +251,7 @@ def _ball(template: Template, slopes: bool) -> Callable[..., list[arb]]:
 
     Numbers become arguments, so that none is rounded before it is a ball.
     """
+    template = template.exact
     expressions = [template.expression, *(template.first if slopes else [sp.S.Zero for _ in template.first])]
     if any(expression.atoms(sp.NumberSymbol) for expression in expressions):
         raise NoRelaxationError("constants such as pi are not evaluated in ball arithmetic; write their digits")

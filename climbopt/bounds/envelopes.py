@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from climbopt.bounds.lagrangian import Box, Lagrangian, Piece
+from climbopt.bounds.relaxable import Box, Piece, Relaxable
 from climbopt.bounds.univariate import Univariate
 from climbopt.intervals import Interval
 from climbopt.templates import Array
@@ -28,7 +28,7 @@ class Separable:
 
     Parameters
     ----------
-    lagrangian : Lagrangian
+    problem : Relaxable
     constant : ndarray, (T,)
     linear : ndarray, (T, S)
         Coefficients of the cumulative ratios rho.
@@ -38,7 +38,7 @@ class Separable:
         The same for each pair piece's gates and sources.
     """
 
-    lagrangian: Lagrangian
+    problem: Relaxable
     constant: Array
     linear: Array
     own: tuple[Array, ...]
@@ -48,16 +48,16 @@ class Separable:
     @cached_property
     def _kept(self) -> list[tuple[Array, Univariate, bool]]:
         """Coefficients and functions that are kept, (T, k), and whether they are of the own ratio."""
-        pieces = self.lagrangian.pieces
+        pieces = self.problem.pieces
         kept = [(on[:, None], piece.function.column, True)
-                for on, piece in zip(self.own, self.lagrangian.own_pieces, strict=True)]
+                for on, piece in zip(self.own, self.problem.own_pieces, strict=True)]
         kept += [(on, piece.gate, True) for on, piece in zip(self.gates, pieces, strict=True)]
         kept += [(on, piece.source, False) for on, piece in zip(self.sources, pieces, strict=True)]
         return [one for one in kept if one[0].any()]
 
     def slopes(self, rho: Array) -> tuple[Array, Array]:
         """Return Z, (T,), and dZ/drho, (T, S)."""
-        own, model = self.lagrangian.own(rho)[:, None], self.lagrangian.response.model
+        own, model = self.problem.own(rho)[:, None], self.problem.response.model
         jacobian, z, on_own = np.array(self.linear), self.constant + self.linear @ rho, np.zeros(own.size)
         for c, function, of_own in self._kept:
             value, slope = function.slopes(own if of_own else rho[None, :])
@@ -71,7 +71,7 @@ class Separable:
 
     def curvature(self, rho: Array, weights: Array) -> Array:
         """Return the diagonal of sum_i weights_i Hess Z_i, (S,)."""
-        own, model = self.lagrangian.own(rho)[:, None], self.lagrangian.response.model
+        own, model = self.problem.own(rho)[:, None], self.problem.response.model
         diagonal, on_own = np.zeros(rho.size), np.zeros(own.size)
         for c, function, of_own in self._kept:
             curvature = c * function.curvatures(own if of_own else rho[None, :])
@@ -106,22 +106,22 @@ class Envelopes:
         return np.asarray(self.own_gaps + self.source_gaps.sum(axis=1))
 
 
-def envelopes(lagrangian: Lagrangian, box: Box, reference: Array) -> Envelopes:
+def envelopes(problem: Relaxable, box: Box, reference: Array) -> Envelopes:
     """Return the overestimators on a box; of McCormick's two planes the one that is tighter at a reference point."""
-    model, falls = lagrangian.response.model, lagrangian.falls
-    low, high, rho = (lagrangian.cumulative(x) for x in (box.lower, box.upper, reference))
-    own = (lagrangian.own(low), lagrangian.own(high), lagrangian.own(rho))
+    model, falls = problem.response.model, problem.falls
+    low, high, rho = (problem.cumulative(x) for x in (box.lower, box.upper, reference))
+    own = (problem.own(low), problem.own(high), problem.own(rho))
     column, row = tuple(end[:, None] for end in own), tuple(end[None, :] for end in (low, high, rho))
     constant, on_own, own_gaps = np.zeros(falls.size), np.zeros(falls.size), np.zeros(falls.size)
     linear, source_gaps = np.zeros((falls.size, rho.size)), np.zeros((falls.size, rho.size))
     owns, gates, sources = [], [], []
-    for own_piece in lagrangian.own_pieces:
+    for own_piece in problem.own_pieces:
         kept, slope, flat, gap = _above(own_piece.function, own_piece.coefficient * falls, own)
         constant, on_own, own_gaps = constant + flat, on_own + slope, own_gaps + gap
         owns.append(kept)
-    for piece in lagrangian.pieces:
+    for piece in problem.pieces:
         made = _summed_plane if piece.summed else _planes
-        on_gate, on_source, plane, gate_gap, source_gap = made(lagrangian, piece, box, column, row)
+        on_gate, on_source, plane, gate_gap, source_gap = made(problem, piece, box, column, row)
         kept_u, slope_u, flat_u, gap_u = _above(piece.gate, on_gate, column)
         kept_v, slope_v, flat_v, gap_v = _above(piece.source, on_source, row)
         constant = constant + plane + flat_u.sum(axis=1) + flat_v.sum(axis=1)
@@ -130,7 +130,7 @@ def envelopes(lagrangian: Lagrangian, box: Box, reference: Array) -> Envelopes:
         gates.append(kept_u)
         sources.append(kept_v)
     linear[model.own_targets, model.own_sources] += on_own[model.own_targets]
-    separable = Separable(lagrangian, constant, linear, tuple(owns), tuple(gates), tuple(sources))
+    separable = Separable(problem, constant, linear, tuple(owns), tuple(gates), tuple(sources))
     return Envelopes(separable, np.maximum(own_gaps, 0.0), np.maximum(source_gaps, 0.0))
 
 
@@ -146,13 +146,13 @@ def _above(function: Univariate, c: Array, at: Ends) -> tuple[Array, Array, Arra
     return kept, slope, constant, gap
 
 
-def _planes(lagrangian: Lagrangian, piece: Piece, box: Box, own: Ends, other: Ends
+def _planes(problem: Relaxable, piece: Piece, box: Box, own: Ends, other: Ends
             ) -> tuple[Array, Array, Array, Array, Array]:
     """Return what is above a term: coefficients of gate and source, a constant, and gaps at the point.
 
     The gaps are those of the targets, (T,), and those of the pairs, (T, S): the wider ratio has it.
     """
-    c = piece.coefficient * lagrangian.falls[:, None]
+    c = piece.coefficient * problem.falls[:, None]
     zero, none = np.zeros(c.shape), np.zeros(len(c))
     if not (piece.gated and piece.sourced):
         flat = none if piece.gated or piece.sourced else c.sum(axis=1)
@@ -167,11 +167,11 @@ def _planes(lagrangian: Lagrangian, piece: Piece, box: Box, own: Ends, other: En
             np.where(wider_own, 0.0, gap))
 
 
-def _summed_plane(lagrangian: Lagrangian, piece: Piece, box: Box, own: Ends, other: Ends
+def _summed_plane(problem: Relaxable, piece: Piece, box: Box, own: Ends, other: Ends
                   ) -> tuple[Array, Array, Array, Array, Array]:
     """Return the same for gate_i times the sum of coefficient_ij r_j, one product a target."""
-    falls = lagrangian.falls
-    c, v = piece.coefficient * falls[:, None], lagrangian.sums(piece, box)
+    falls = problem.falls
+    c, v = piece.coefficient * falls[:, None], problem.sums(piece, box)
     v = Interval(np.where(falls > 0, v.lower, -v.upper), np.where(falls > 0, v.upper, -v.lower))
     u = piece.gate.range(*own[:2])
     u = Interval(u.lower[:, 0], u.upper[:, 0])

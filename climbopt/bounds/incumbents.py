@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Incumbent:
     x: Array | None = None
     value: float = np.inf
     multipliers: Array | None = None
+
+    def with_multipliers(self, form: StandardForm) -> Incumbent:
+        """Return it with multipliers that suit the point: its own, or those recovered at it; 0 where there is none."""
+        return replace(self, multipliers=multipliers_of(form, self))
 
 
 def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> Incumbent:

@@ -130,27 +130,31 @@ class Minimum:
         The function is nowhere below it; -inf where nothing is proved, inf where there is no point.
     reduced : ndarray, (n,)
         It is nowhere below lower + sum_j max(reduced_j (x_j - x_lower_j), reduced_j (x_j - x_upper_j)) either.
+    rows : ndarray, (k,)
+        Multipliers of the linear rows that it is proved with.
     """
 
     x: Array
     lower: float
     reduced: Array
+    rows: Array
 
 
 def minimise(functions: Convex, polytope: Polytope, start: Array, tolerance: float = 1e-7) -> Minimum:
     """Return a convex function's minimum over a polytope whose bounds are finite, found from any start."""
-    nothing = Minimum(start, -np.inf, np.zeros(start.size))
+    rows = np.zeros(polytope.a_lower.size)
+    nothing = Minimum(start, -np.inf, np.zeros(start.size), rows)
     try:
         start = project(start, polytope)
     except EmptyPolytopeError:
-        return Minimum(start, np.inf, np.zeros(start.size))
+        return Minimum(start, np.inf, np.zeros(start.size), rows)
     solution = Newton().solve(bare_form(functions, polytope, start), Options(tolerance=tolerance))
     if solution.x is None:
         return nothing
     at = functions.at(solution.x)
     if not (np.isfinite(at.value) and np.isfinite(at.gradient).all()):
-        return Minimum(solution.x, -np.inf, np.zeros(start.size))
-    rows = np.zeros(polytope.a_lower.size) if solution.multipliers is None else solution.multipliers.rows
+        return Minimum(solution.x, -np.inf, np.zeros(start.size), rows)
+    rows = rows if solution.multipliers is None else solution.multipliers.rows
     return linear_bound(at, solution.x, polytope, rows)
 
 
@@ -169,7 +173,7 @@ def linear_bound(at: ConvexAt, x: Array, polytope: Polytope, rows: Array) -> Min
     lower = at.value - float(at.gradient @ x) + float(ends.sum()) - float(on_rows.sum())
     terms = abs(at.value) + float((np.abs(at.gradient) + np.abs(polytope.dense.T) @ np.abs(rows)) @ ends_and_x)
     terms += float(np.abs(on_rows).sum())
-    return Minimum(x, lower - ROUNDING * terms - at.slack, reduced)
+    return Minimum(x, lower - ROUNDING * terms - at.slack, reduced, rows)
 
 
 def bare_form(functions: Convex, polytope: Polytope, start: Array) -> StandardForm:

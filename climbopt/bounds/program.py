@@ -9,7 +9,8 @@ import numpy as np
 import sympy as sp
 
 from climbopt.backends.cvxpy_expressions import UntranslatableError, Value, translate
-from climbopt.bounds.lagrangian import Box, Lagrangian, NoRelaxationError, lagrangian
+from climbopt.bounds.lagrangian import Lagrangian, lagrangian
+from climbopt.bounds.relaxable import Box, NoRelaxationError, relaxable
 from climbopt.bounds.relaxation import Relaxation, relax
 from climbopt.model import Indices
 from climbopt.standard_form import StandardForm
@@ -41,8 +42,8 @@ def relaxation_program(form: StandardForm, box: Box | None = None, *, multiplier
         Where the problem has no relaxation, or CVXPY no form of what is in it.
     """
     mu = np.zeros(form.functions.n_rows) if multipliers is None else multipliers
-    made = lagrangian(form, mu, centered=False)
-    cut = made.root if box is None else box
+    made = lagrangian(relaxable(form, centered=False), mu)
+    cut = made.problem.root if box is None else box
     relaxation = relax(made, cut, form.start if reference is None else reference)
     x = cp.Variable(form.n, name="x")
     try:
@@ -86,11 +87,11 @@ def _envelope(relaxation: Relaxation, made: Lagrangian, x: cp.Variable) -> cp.Ex
     is_source = (own >= 0).astype(float)
     own_ratio = cp.multiply(is_source, rho[np.maximum(own, 0)])
     z = separable.constant + separable.linear @ rho
-    for c, own_piece in zip(separable.own, made.own_pieces, strict=True):
+    for c, own_piece in zip(separable.own, made.problem.own_pieces, strict=True):
         if c.any():
             arguments = [_entries(value, slice(None)) for value in own_piece.function.arguments]
             z = z + cp.multiply(c, _translated(own_piece.function.template, own_ratio, arguments))
-    for on_gate, on_source, piece in zip(separable.gates, separable.sources, made.pieces, strict=True):
+    for on_gate, on_source, piece in zip(separable.gates, separable.sources, made.problem.pieces, strict=True):
         for j in np.flatnonzero(on_gate.any(axis=0)).tolist():
             arguments = [_column(value, j) for value in piece.gate.arguments]
             z = z + cp.multiply(on_gate[:, j], _translated(piece.gate.template, own_ratio, arguments))

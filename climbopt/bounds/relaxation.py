@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from climbopt.bounds.envelopes import Envelopes, Separable, envelopes
-from climbopt.bounds.lagrangian import Box, Lagrangian
+from climbopt.bounds.lagrangian import Lagrangian
 from climbopt.bounds.oracle import ROUNDING, WithoutRows, WithoutRowsAt
+from climbopt.bounds.relaxable import Box
 from climbopt.polytope import EmptyPolytopeError, Polytope
 from climbopt.templates import Array
 
@@ -48,25 +49,25 @@ class Relaxation(WithoutRows):
 
 
 
-def relax(lagrangian: Lagrangian, box: Box, reference: Array) -> Relaxation:
-    """Return the relaxation on a box that is closer to the Lagrangian at a reference point than its alternatives."""
-    made = envelopes(lagrangian, box, reference)
+def relax(lagrangian: Lagrangian, box: Box, reference: Array, made: Envelopes | None = None) -> Relaxation:
+    """Return the relaxation on a box by envelopes; by those made at the reference point where none are given."""
+    made = envelopes(lagrangian.problem, box, reference) if made is None else made
     return Relaxation(lagrangian, box, made.separable, _gaps(lagrangian, made, reference))
 
 
-def inside_domain(relaxation: Relaxation, polytope: Polytope, x: Array) -> Array | None:
+def inside_domain(separable: Separable, polytope: Polytope, x: Array) -> Array | None:
     """Return a point where every Z that a law needs above 0 is, or x where none is found; None where there is none.
 
     Maximises the least Z by linear programs: Z is concave, so that its tangents bound it from above.
     """
-    lagrangian = relaxation.lagrangian
-    counted = (lagrangian.loss_part != 0) & (lagrangian.falls > 0)
-    if not (lagrangian.response.model.law.needs_positive_z and counted.any()):
+    problem = separable.problem
+    counted = problem.loses & (problem.falls > 0)
+    if not (problem.response.model.law.needs_positive_z and counted.any()):
         return x
-    n, scale = lagrangian.functions.offset.size, lagrangian.functions.scale
+    n, scale = problem.functions.offset.size, problem.functions.scale
     best, at = -np.inf, x
     for _ in range(DOMAIN_ROUNDS):
-        z, jacobian = relaxation.separable.slopes(lagrangian.cumulative(at))
+        z, jacobian = separable.slopes(problem.cumulative(at))
         least = float(z[counted].min())
         if least > best:
             best, x = least, at

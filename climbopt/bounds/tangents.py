@@ -21,8 +21,9 @@ from functools import cached_property
 import numpy as np
 
 from climbopt.bounds.curvature import LeastHessian, Slopes, enclose_jacobian, least_hessian
-from climbopt.bounds.lagrangian import CAUTION, Box, Lagrangian, largest_sums
+from climbopt.bounds.lagrangian import Lagrangian
 from climbopt.bounds.oracle import ROUNDING, WithoutRows, WithoutRowsAt
+from climbopt.bounds.relaxable import CAUTION, Box, largest_sums
 from climbopt.intervals import Interval
 from climbopt.templates import Array
 
@@ -130,14 +131,14 @@ def tangents(lagrangian: Lagrangian, box: Box, reference: Array) -> Tangents | N
         return None
     on_z = lagrangian.z_part + np.where(used, on * slope, 0.0)
     constant = lagrangian.constant + float(lagrangian.z_part @ p) + float(on[used] @ loss[used])
-    slopes = enclose_jacobian(lagrangian, box)
+    slopes = enclose_jacobian(lagrangian.problem, box)
     if slopes is None:
         return None
     weights, away = _least_weights(lagrangian, box, reference, p, slopes)
     best: Tangents | None = None
     for w in (weights, np.zeros(p.size)) if weights.any() else (weights,):
         u = Interval(on_z + w * away.lower, on_z + w * away.upper)
-        least = least_hessian(lagrangian, box, slopes, w, u)
+        least = least_hessian(lagrangian.problem, box, slopes, w, u)
         if least is None:
             continue
         shift = least.shift()
@@ -153,7 +154,7 @@ def _least_weights(lagrangian: Lagrangian, box: Box, reference: Array, p: Array,
     """Return weights that the losses' second derivatives are at least on a box, (T,), and enclosures of z - p."""
     n, functions = lagrangian.functions.offset.size, lagrangian.functions
     lower, upper = box.lower[:n] - reference[:n], box.upper[:n] - reference[:n]
-    total = lagrangian.total_of_ratios - float(reference[:n].sum())
+    total = lagrangian.problem.total_of_ratios - float(reference[:n].sum())
     center, radius = functions.scale * slopes.center, functions.scale * slopes.radius
     around = radius @ np.maximum(np.abs(lower), np.abs(upper))
     most, least = largest_sums(center, lower, upper, total), -largest_sums(-center, lower, upper, total)
@@ -161,7 +162,7 @@ def _least_weights(lagrangian: Lagrangian, box: Box, reference: Array, p: Array,
     away = Interval(least - around - slack, most + around + slack)
     end = functions.proofs(lagrangian.polytope).end_of_domain
     z = Interval(np.maximum(p + away.lower, end), np.maximum(p + away.upper, end))
-    bent, on = lagrangian.curvatures(z), lagrangian.loss_part
+    bent, on = lagrangian.problem.curvatures(z), lagrangian.loss_part
     known = (on > 0) & np.isfinite(bent.lower) & (bent.lower > 0)
     return np.where(known, on * np.where(known, bent.lower, 0.0) * (1 - CAUTION), 0.0), away
 

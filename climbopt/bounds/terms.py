@@ -68,7 +68,7 @@ def terms(templates: Templates) -> tuple[Term, ...] | None:
     parameters = templates.interaction.parameters
     of_pairs = {p.symbol for p in parameters if p.per != "target"}
     found = []
-    for part in sorted(sp.Add.make_args(templates.pair.expression), key=sp.default_sort_key):
+    for part in sorted(sp.Add.make_args(templates.pair.exact.expression), key=sp.default_sort_key):
         whole = _factors(part)
         for piece in ([whole] if whole is not None else [_factors(one) for one in sp.Add.make_args(sp.expand(part))]):
             if piece is None:

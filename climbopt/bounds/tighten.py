@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from climbopt.bounds.curvature import LeastHessian
-from climbopt.bounds.lagrangian import Box
 from climbopt.bounds.oracle import Convex, Minimum, Tilted, boxed, minimise
+from climbopt.bounds.relaxable import Box
 from climbopt.model import Indices
-from climbopt.polytope import Polytope
+from climbopt.polytope import EmptyPolytopeError, Polytope
 
 ROUNDS = 3
 """Passes over the linear rows."""
@@ -82,6 +82,22 @@ def by_curvature(box: Box, minimum: Minimum, least: LeastHessian, upper: float) 
     reach = least.scales * np.sqrt(2 * gap * (vectors**2 / certain).sum(axis=1)) * (1 + 1e-6) + SLACK
     low, high = np.maximum(box.lower, minimum.x - reach), np.minimum(box.upper, minimum.x + reach)
     return None if (low > high).any() else Box(low, high)
+
+
+def by_programs(box: Box, polytope: Polytope, n: int) -> Box | None:
+    """Return the box tightened in its first n variables to a polytope's ends, by linear programs; None where empty.
+
+    Each end is what the program's multipliers prove. Where HiGHS finds no point at all, its word is not taken.
+    """
+    lower, upper, inside = box.lower.copy(), box.upper.copy(), boxed(polytope, box.lower, box.upper)
+    unit = np.eye(lower.size)
+    try:
+        for j in np.flatnonzero(box.width[:n] > NARROW).tolist():
+            lower[j] = max(lower[j], inside.linear_minimum(unit[j])[0] - SLACK)
+            upper[j] = min(upper[j], SLACK - inside.linear_minimum(-unit[j])[0])
+    except EmptyPolytopeError:
+        pass
+    return None if (lower > upper).any() else Box(lower, upper)
 
 
 def by_levels(box: Box, polytope: Polytope, functions: Convex, minimum: Minimum, upper: float, which: Indices,

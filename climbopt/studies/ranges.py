@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -15,6 +16,7 @@ from climbopt.errors import InputError
 from climbopt.problem import AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.result import Result
+from climbopt.standard_form import StandardForm
 from climbopt.standard_form.level_set import extreme
 from climbopt.templates import Array
 
@@ -45,6 +47,32 @@ class Range:
     upper: float
     certified: bool
     proved: bool
+
+
+class Goal(Protocol):
+    """What is to stay near its least value."""
+
+    def form(self) -> StandardForm:
+        """Return its standard form, whose objective it is."""
+        ...
+
+    def grown(self, x: Array) -> Goal | None:
+        """Return a goal whose form also holds what this one left out and x shows to count; None where that is all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The objective of a problem."""
+
+    problem: AllocationProblem
+
+    def form(self) -> StandardForm:
+        """Return the joint problem."""
+        return joint_form(self.problem)
+
+    def grown(self, x: Array) -> None:
+        """Return None: nothing is left out."""
 
 
 def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = None, options: Options | None = None,
@@ -82,45 +110,84 @@ def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = Non
     """
     if result.procedure != "joint" or not result.passed or result.ratios is None or result.objective is None:
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
+    return ranges_near(Joint(result.problem), result, result.objective, tolerance, backend=backend, options=options,
+                       jobs=jobs, progress=progress)
+
+
+def ranges_near(goal: Goal, result: Result, least: float, tolerance: float, *, backend: str | None = None,
+                options: Options | None = None, jobs: int | None = None,
+                progress: Callable[[int, int], None] | None = None) -> Mapping[str, Range]:
+    """Return the range of every ratio while a goal stays within a share of the weighted loss above its least value.
+
+    Parameters
+    ----------
+    goal : Goal
+    result : Result
+        With the ratios that are best for the goal, and the loss that the tolerance is a share of.
+    least : float
+        The goal at these.
+    tolerance, backend, options, jobs, progress
+        As of :func:`ranges`.
+
+    Raises
+    ------
+    InputError
+        Where the tolerance is not above 0.
+    """
     if not (np.isfinite(tolerance) and tolerance > 0):
         raise InputError(f"the tolerance of ranges is {tolerance:g}; it is relative and above 0, as 0.001 (0.1 %)")
-    problem = result.problem
-    optimum = np.array(list(result.ratios.values()))
-    level = result.objective + tolerance * abs(result.objective)
+    assert result.ratios is not None and result.objective is not None  # callers checked
+    sources, optimum = result.problem.model.sources, np.array(list(result.ratios.values()))
+    level = least + tolerance * abs(result.objective)
     options = replace(options or Options(), native={})
-    n = len(problem.model.sources)
+    n = len(sources)
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
     size = min(CHUNK, -(-n // jobs))
     found: list[Range] = []
     for part in Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(_ends)(problem, optimum, level, range(first, min(first + size, n)), backend, options)
+            delayed(_ends)(goal, optimum, level, range(first, min(first + size, n)), backend, options)
             for first in range(0, n, size)):
         found += part
         if progress:
             progress(len(found), n)
-    return dict(zip(problem.model.sources, found, strict=True))
+    return dict(zip(sources, found, strict=True))
 
 
-def _ends(problem: AllocationProblem, optimum: Array, level: float, sources: Sequence[int], backend: str | None,
-          options: Options) -> list[Range]:
+def _ends(goal: Goal, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
+          ) -> list[Range]:
     """Return the ranges of some sources."""
-    form = joint_form(problem)
-    best = form.complete(optimum)
-    step = ROOM
-    while step > 1e-6 and not form.functions.at(best + step * (form.start - best)).value < level:
-        step /= 2
-    start = best + step * (form.start - best)
     result = []
     for j in sources:
         ends, certified, proved = [], True, True
         for sign in (1, -1):
-            asked = extreme(form, j, sign, level).from_start(start)
-            solution = choose(asked, backend).solve(asked, options)
-            x = None if solution.x is None else repair(asked, solution.x)
-            certificate = None if x is None else certify(asked, x, tolerance=options.tolerance)
-            passed = certificate is not None and certificate.passed
-            ends.append(float(x[j]) if x is not None and passed else float(optimum[j]))
+            goal, end, passed, best = _end(goal, optimum, level, j, sign, backend, options)
+            ends.append(end)
             certified &= passed
-            proved &= certificate is not None and passed and certificate.verdict is Verdict.GLOBAL
+            proved &= best
         result.append(Range(ends[0], ends[1], certified, proved))
     return result
+
+
+def _end(goal: Goal, optimum: Array, level: float, j: int, sign: int, backend: str | None, options: Options
+         ) -> tuple[Goal, float, bool, bool]:
+    """Return the goal as it was solved with, the end of a range, whether it is certified, and whether it is proved."""
+    form = goal.form()
+    asked = extreme(form, j, sign, level).from_start(_inside(form, optimum, level))
+    solution = choose(asked, backend).solve(asked, options)
+    x = None if solution.x is None else repair(asked, solution.x)
+    certificate = None if x is None else certify(asked, x, tolerance=options.tolerance)
+    if x is None or certificate is None or not certificate.passed:
+        return goal, float(optimum[j]), False, False
+    grown = goal.grown(x)
+    if grown is not None:
+        return _end(grown, optimum, level, j, sign, backend, options)
+    return goal, float(x[j]), True, certificate.verdict is Verdict.GLOBAL
+
+
+def _inside(form: StandardForm, optimum: Array, level: float) -> Array:
+    """Return a point on the way from the optimum to the form's own start whose objective is below the level."""
+    best = form.complete(optimum)
+    step = ROOM
+    while step > 1e-6 and not form.functions.at(best + step * (form.start - best)).value < level:
+        step /= 2
+    return np.asarray(best + step * (form.start - best))

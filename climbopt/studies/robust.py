@@ -16,6 +16,7 @@ from climbopt.problem import AllocationProblem
 from climbopt.result import Result, described, solve
 from climbopt.solution import Solution
 from climbopt.standard_form import StandardForm
+from climbopt.studies.ranges import Goal, Range, ranges_near
 from climbopt.studies.regret import Regrets, cvar_form, mean_form, regrets
 from climbopt.templates import Array
 
@@ -197,17 +198,99 @@ def _least_cvar(found: Regrets, measure: Measure, backend: str | None, options: 
     there are none, so that the last answer meets the conditions of the problem of all draws.
     """
     ratios, _, _ = _least_mean(found, None, replace(options, native={}))
-    n_first = min(int(np.ceil(MORE * (1 - measure.level) * len(found.draws))) + 2, len(found.draws))
-    chosen = sorted(np.argsort(-found.of(ratios))[:n_first].tolist())
+    goal = CvarRegret.near(found, measure.level, ratios)
     for _ in range(ROUNDS):
-        form = cvar_form(found, measure.level, chosen, ratios)
+        form = goal.form()
         x, certificate, solution = _solved(form, backend, options)
-        ratios, quantile = x[: form.n_ratios], x[form.variables.index("quantile")]
-        beyond = set(np.flatnonzero(found.of(ratios) > quantile + BEYOND).tolist()) - set(chosen)
-        if not beyond:
-            return ratios, certificate, solution
-        chosen = sorted({*chosen, *beyond})
-    return ratios, replace(certificate, passed=False), solution
+        grown = goal.grown(x)
+        if grown is None:
+            return x[: form.n_ratios], certificate, solution
+        goal = grown
+    return x[: form.n_ratios], replace(certificate, passed=False), solution
+
+
+@dataclass(frozen=True, eq=False)
+class MeanRegret:
+    """The mean regret, a goal of ranges."""
+
+    regrets: Regrets
+
+    def form(self) -> StandardForm:
+        """Return its standard form."""
+        return mean_form(self.regrets)
+
+    def grown(self, x: Array) -> None:
+        """Return None: nothing is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class CvarRegret:
+    """The CVaR of regret with rows for some draws, a goal of ranges.
+
+    Parameters
+    ----------
+    regrets : Regrets
+    level : float
+    chosen : tuple of int
+        Draws with a row.
+    ratios : ndarray, (S,)
+        That a solve begins at.
+    """
+
+    regrets: Regrets
+    level: float
+    chosen: tuple[int, ...]
+    ratios: Array
+
+    @classmethod
+    def near(cls, regrets: Regrets, level: float, ratios: Array) -> CvarRegret:
+        """Return the goal with rows for the draws that are worst at some ratios."""
+        n_first = min(int(np.ceil(MORE * (1 - level) * len(regrets.draws))) + 2, len(regrets.draws))
+        return cls(regrets, level, tuple(sorted(np.argsort(-regrets.of(ratios))[:n_first].tolist())), ratios)
+
+    def form(self) -> StandardForm:
+        """Return its standard form."""
+        return cvar_form(self.regrets, self.level, self.chosen, self.ratios)
+
+    def grown(self, x: Array) -> CvarRegret | None:
+        """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
+        n = self.ratios.size
+        quantile = float(x[self._quantile])
+        beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
+        return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
+
+    @property
+    def _quantile(self) -> int:
+        """Where the quantile stands in x."""
+        return -(len(self.chosen) + 1)
+
+
+def robust_ranges(found: Robust, tolerance: float = 1e-3, *, backend: str | None = None,
+                  options: Options | None = None, jobs: int | None = None,
+                  progress: Callable[[int, int], None] | None = None) -> Mapping[str, Range]:
+    """Return how far each ratio can go while the robust measure stays near its least value.
+
+    Parameters
+    ----------
+    found : Robust
+        A certified answer.
+    tolerance : float
+        Share of the weighted loss by which the measure of regret may rise.
+    backend, options, jobs, progress
+        As of :func:`ranges`.
+
+    Raises
+    ------
+    InputError
+        Where the answer is not certified, or the tolerance not above 0.
+    """
+    if not found.result.passed:
+        raise InputError("ranges need a certified answer, which they are measured from")
+    measure, ratios = found.measure, found.ratios
+    goal: Goal = (MeanRegret(found.regrets) if measure.kind == "mean" else
+                  CvarRegret.near(found.regrets, measure.level, ratios))
+    return ranges_near(goal, found.result, measure.of(found.regret), tolerance, backend=backend, options=options,
+                       jobs=jobs, progress=progress)
 
 
 def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, Advantage]:
