@@ -230,9 +230,9 @@ def compare(
     loaded = [load_problem(problem) for problem in problems]
     with progress("compare") as told:
         comparison = compare_backends(
-            loaded, backends=None if backends == "all" else _names(backends),
-            procedures=None if procedures is None else _names(procedures), repeat=repeat, time_limit=time_limit,
-            memory_limit=memory_limit * 1e9, options=Options(tolerance), progress=told)
+            loaded, backends=None if backends == "all" else _names("--backends", backends),
+            procedures=None if procedures is None else _names("--procedures", procedures), repeat=repeat,
+            time_limit=time_limit, memory_limit=memory_limit * 1e9, options=Options(tolerance), progress=told)
     if html is not None:
         write_text(html, comparison_html(comparison))
     report(json, comparison_json(comparison), lambda to: print_comparison(comparison, to))
@@ -269,9 +269,12 @@ def backends() -> None:
     print_backends(console())
 
 
-def _names(text: str) -> list[str]:
+def _names(option: str, text: str) -> list[str]:
     """Return the names in a list with commas between them."""
-    return [name for name in (part.strip() for part in text.split(",")) if name]
+    names = [name for name in (part.strip() for part in text.split(",")) if name]
+    if not names:
+        raise InputError(f"{option} names nothing; write names with commas between them, or leave it out")
+    return names
 
 
 def _effort(gap: float, time_limit: float, rigor: str, jobs: int) -> Effort:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from climbopt.files import WideNames
+    from climbopt.files import DrawFile, WideNames
     from climbopt.fitting import Fit, Fixed, Score
     from climbopt.fitting.diagnosis import Diagnosis
     from climbopt.pilots import Missing, PilotRuns
@@ -46,18 +46,28 @@ def fit(
                                                                     "CSV of parameter, language, value.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml",
                                                 help="Write the model.")] = None,
-    bootstrap: Annotated[int | None, typer.Option(metavar="N", help="Also refit to N draws of whole runs: bands, "
-                                                                    "transfer told from 0, missing runs.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(min=1, metavar="N", help="Also refit to N draws of whole runs: "
+                                                                           "bands, transfer told from 0, missing "
+                                                                           "runs.")] = None,
     draws: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Where the draws go, and are taken up again; "
                                                                           "by default beside the model.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for the bootstrap.")] = 1,
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs."""
     from dataclasses import replace
 
-    from climbopt.files import WideNames, draws_beside, load_fixed, pairs_beside, read_bytes, save_model, sha256
+    from climbopt.files import (
+        DrawFile,
+        WideNames,
+        draws_beside,
+        load_fixed,
+        pairs_beside,
+        read_bytes,
+        save_model,
+        sha256,
+    )
     from climbopt.fitting import candidates, choose_form, known_to, uncertainty
     from climbopt.fitting import fit as fit_runs
     from climbopt.pilots import PilotRuns
@@ -95,10 +105,11 @@ def fit(
                   "command": _command()}
     provenance |= {} if draws is None else {"draws": draws.name}
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
+    origin = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed} | ({"fixed": known} if known else {})
+    kept = None if draws is None else DrawFile(draws, fitted.model, origin)  # refuses before the model is written
     if output is not None:
         save_model(fitted.model, output)
-    origin = {"sha256": provenance["sha256"], "seed": seed} | ({"fixed": known} if known else {})
-    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, draws, jobs, origin)
+    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, seed, jobs, kept)
 
     def show(to: Console) -> None:
         print_fit(fitted, scores, to)
@@ -123,16 +134,13 @@ def _table(content: bytes, pilots: Path, losses: Path | None, names: WideNames, 
     return table
 
 
-def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, path: Path | None, jobs: int, origin: dict[str, Any]
-               ) -> Diagnosis:
-    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if one is named, with their origin."""
-    from climbopt.files import DrawFile
+def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, seed: int, jobs: int, kept: DrawFile | None) -> Diagnosis:
+    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if there is one."""
     from climbopt.fitting import bootstrap
     from climbopt.fitting.diagnosis import diagnose
 
-    kept = None if path is None else DrawFile(path, fitted.model, origin)
     with progress("bootstrap") as told:
-        draws = bootstrap(fitted, n, seed=origin["seed"], jobs=jobs, known=None if kept is None else kept.known,
+        draws = bootstrap(fitted, n, seed=seed, jobs=jobs, known=None if kept is None else kept.known,
                           keep=None if kept is None else kept.keep, progress=told)
     with progress("folds") as told:
         return diagnose(runs, fitted, draws, progress=told)

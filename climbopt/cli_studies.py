@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from climbopt.files import PathFile
     from climbopt.studies.exchange import Criterion
 
+MOST_VALUES = 100_000
+"""Of FROM:TO:COUNT."""
+
 
 def sweep(
     problem: PROBLEM,
@@ -53,9 +56,14 @@ def sweep(
     shape = len(tokens or [1]) * len(numbers[1] if numbers else [1]), len(loaded.model.sources)
     kept = None if draws is None else _kept(output, json, inputs, shape, {
         "budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance})
-    with solvers_on_standard_error(json), progress("points") as told:
-        found = swept(loaded, tokens, numbers, draws=drawn, backend=backend, options=options, jobs=jobs, kept=kept,
-                      progress=told)
+    try:
+        with solvers_on_standard_error(json), progress("points") as told:
+            found = swept(loaded, tokens, numbers, draws=drawn, backend=backend, options=options, jobs=jobs, kept=kept,
+                          progress=told)
+    except InputError:
+        if kept is not None and not kept.known:  # or it would stand in the way of a right one
+            kept.remove()
+        raise
     if all(point.result is None for point in found.points):
         if kept is not None:
             kept.remove()
@@ -117,7 +125,7 @@ def plan(
     params: Annotated[float | None, typer.Option(help="Model size, for laws that depend on it.")] = None,
     criterion: Annotated[str, typer.Option(help="I: the mean variance of predictions; D: the parameters' joint "
                                                 "uncertainty.")] = "I",
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="plan.csv",
                                                 help="Write the runs; fit reads them once losses are filled "
                                                      "in.")] = None,
@@ -166,6 +174,8 @@ def plot(
         raise InputError("--draws is for --kind transfer; a sweep's bands are in its JSON (climbopt sweep --draws)")
     if output.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"a picture is written as .png, .svg or .pdf, and not as '{output.name}'")
+    if budget is not None and not 0 < budget < np.inf:
+        raise InputError(f"--budget is {budget:g}; it is a positive number of tokens")
     if width is not None and not 2 <= width <= 20:
         raise InputError(f"--width is {width:g}; it is 2 to 20 inches")
     if find_spec("matplotlib") is None:
@@ -183,8 +193,8 @@ def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]
     except ValueError:
         raise InputError(f"{option} has the values {text!r}; write FROM:TO:COUNT, for example "
                          f"{'1e9:1e13:20' if logarithmic else '0:0.1:11'}") from None
-    if n < 1 or not np.isfinite(ends).all() or (logarithmic and min(ends) <= 0):
-        raise InputError(f"{option} has the values {text!r}; COUNT is 1 or more, and the ends are finite"
+    if not 1 <= n <= MOST_VALUES or not np.isfinite(ends).all() or (logarithmic and min(ends) <= 0):
+        raise InputError(f"{option} has the values {text!r}; COUNT is 1 to {MOST_VALUES}, and the ends are finite"
                          + (" and above 0" if logarithmic else ""))
     result: list[float] = (np.geomspace if logarithmic else np.linspace)(*ends, n).tolist()
     return result

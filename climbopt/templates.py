@@ -159,6 +159,9 @@ class Templates:
         if shared:
             raise InputError(f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a "
                              f"parameter '{shared.pop()}'; rename one of them")
+        if self.loss.kinked:
+            raise InputError(f"the slope of law '{self.law.name}' may jump in z; write a law whose slope does not (an "
+                             "interaction may have kinks)")
 
     @cached_property
     def loss(self) -> Template:

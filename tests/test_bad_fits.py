@@ -1,5 +1,7 @@
 """Tables that a fit must not take, at the command line: one message, exit code 2, nothing written."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,3 +56,52 @@ def test_budgets_of_wide_tables_in_billions(run, tmp_path):  # noqa: F811
     code, _, err = run("fit", mixtures, "--losses", losses, "--tokens", 0.001, "-o", tmp_path / "model.toml")
     assert code == 2 and "tokens are absolute counts" in " ".join(err.split())
     assert not (tmp_path / "model.toml").exists()
+
+
+def test_draws_of_other_losses_or_budgets_of_the_same_mixtures_are_not_taken_up(run, tmp_path):  # noqa: F811
+    """Wide tables: mixtures, losses and --tokens together are the runs."""
+    languages = sorted(TABLE["language"].unique())
+    mixtures, losses = wide(tmp_path, languages)
+    draws = tmp_path / "draws.jsonl"
+    asked = ("fit", mixtures, "--interaction", "none", "--bootstrap", 2, "--draws", draws, "--losses")
+    assert run(*asked, losses, "--tokens", 1e6)[0] == 0 and run(*asked, losses, "--tokens", 1e6)[0] == 0
+    higher = pd.read_csv(losses)
+    higher[languages] += 0.5
+    higher.to_csv(tmp_path / "higher.csv", index=False)
+    for other in ((tmp_path / "higher.csv", "--tokens", 1e6), (losses, "--tokens", 2e6)):
+        code, _, err = run(*asked, *other)
+        assert code == 2 and "holds draws of another fit" in " ".join(err.split())
+
+
+def test_a_model_is_not_put_beside_draws_of_another(run, tmp_path):  # noqa: F811
+    """Draws of the same form and languages would be taken for its own."""
+    fitted = ("fit", PILOTS, "--interaction", "none", "-o", tmp_path / "model.toml", "--bootstrap")
+    assert run(*fitted, 2)[0] == 0
+    before = (tmp_path / "model.toml").read_bytes()
+    higher = tmp_path / "higher.csv"
+    TABLE.assign(loss=TABLE["loss"] + 0.5).to_csv(higher, index=False)
+    code, _, err = run(fitted[0], higher, *fitted[2:], 2)
+    assert code == 2 and "holds draws of another fit" in " ".join(err.split())
+    assert (tmp_path / "model.toml").read_bytes() == before
+    (tmp_path / "model.toml").unlink()
+    (tmp_path / "model.draws.jsonl").unlink()
+    assert run(*fitted, 0)[0] == 2 and [path.name for path in tmp_path.iterdir()] == ["higher.csv"]
+
+
+def measured_in(runs):
+    """Return the table with losses of one language in some of the runs only."""
+    return TABLE.assign(loss=TABLE["loss"].where((TABLE["language"] != "de") | TABLE["run"].isin(runs)))
+
+
+def test_a_language_with_few_losses(run, tmp_path):  # noqa: F811
+    """Enough for a fit, and too few for one without a fold, or without the largest budget: words, and no warning."""
+    mixed = TABLE.loc[(TABLE["language"] == "de") & (TABLE["ratio"] > 0), "run"].unique()
+    measured_in(mixed[:4]).to_csv(tmp_path / "few.csv", index=False)
+    asked = ("fit", tmp_path / "few.csv", "--missing", "drop", "--interaction")
+    assert run(*asked, "none")[0] == 0
+    code, _, err = run(*asked, "none", "--bootstrap", 2)
+    assert code == 2 and "hold out a fold of whole runs at a time, and without one" in " ".join(err.split())
+    largest = TABLE.loc[TABLE["tokens"] == TABLE["tokens"].max(), "run"].unique()
+    measured_in(largest).to_csv(tmp_path / "few.csv", index=False)
+    code, out, err = run(*asked, "auto", "--json", "-")
+    assert code == 0 and all(score["by_scale_mae"] is None for score in json.loads(out)["cross_validation"])

@@ -276,6 +276,9 @@ def test_backends_are_listed(run):
     (("fit", PILOTS, "--interaction", "gatd"), "unknown interaction 'gatd'; did you mean 'gated'"),
     (("fit", PILOTS, "-o", "no/such/folder.toml"), "cannot write no/such/folder.toml"),
     (("predict", MODEL, MODEL), "is no CSV table"),
+    (("sweep", "equal_beta", "--budgets", "1e9:1e10:99999999999"), "COUNT is 1 to 100000"),
+    (("compare", "equal_beta", "--backends", ","), "--backends names nothing"),
+    (("plot", MODEL, "--kind", "transfer", "--budget", "-1", "-o", "x.png"), "--budget is -1; it is a positive number"),
     (("derive", PILOTS), "is no TOML"),
 ])
 def test_refusals(run, arguments, message):
@@ -283,6 +286,13 @@ def test_refusals(run, arguments, message):
     assert code == 2 and message in " ".join(err.split())
     assert err.count("climbopt: ") == 1 and "Traceback" not in err
     assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [("fit", PILOTS, "--bootstrap", "2"),
+                                       ("plan", "--languages", "en,de", "--budgets", "1e9", "--runs", "4")])
+def test_seeds_below_zero_are_refused(run, arguments):
+    code, out, err = run(*arguments, "--seed", "-1")
+    assert code == 2 and out == "" and "--seed" in err and "Traceback" not in err
 
 
 def test_a_refused_fit_leaves_no_file(run, tmp_path):

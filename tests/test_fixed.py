@@ -8,8 +8,10 @@ from test_cli import run  # noqa: F401 - a fixture
 from test_fitting import NOISE, design, simulate
 
 from climbopt import InputError, MixtureModel, fit
-from climbopt.fitting import bootstrap, choose_form, known_to, uncertainty
+from climbopt.fitting import bands, bootstrap, choose_form, known_to, uncertainty
+from climbopt.fitting.bands import _fitted_like
 from climbopt.fitting.coordinates import fit_form
+from climbopt.fitting.diagnosis import diagnose
 from climbopt.fitting.estimate import _blocks, _held, _rows
 from climbopt.interactions import INTERACTIONS
 from climbopt.laws import LAWS
@@ -142,6 +144,7 @@ def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
 
 
 @pytest.mark.parametrize(("text", "message"), [
+    ("parameter,language,value\n", "has no rows"),
     ("language,tokens\ns0,5\n", "known parameters are a table of parameter, language, value"),
     ("parameter,language,value\nU,s0,much\n", "'U' of 's0' in"),
     ("parameter,language,value\nU,s0,\n", "write a number, or leave the row out"),
@@ -153,6 +156,42 @@ def test_bad_tables(run, files, text, message):  # noqa: F811
     code, out, err = run("fit", str(files / "pilots.csv"), "--interaction", "repetition", "--fixed",
                          str(files / "known.csv"), "-o", str(files / "model.toml"))
     assert code == 2 and message in " ".join(err.split()) and not (files / "model.toml").exists()
+
+
+def test_a_target_of_which_all_is_known(runs):
+    """Nothing is left to fit for s0, and nothing for any target; the others are fitted as before."""
+    values = {"E": 1.0, "B": 2.0, "beta": 0.3}
+    one = {name: {"s0": value} for name, value in values.items()}
+    fitted, free = fit(runs, fixed=one, interaction=INTERACTIONS["none"]), fit(runs, interaction=INTERACTIONS["none"])
+    assert [solved.x.size for solved in fitted.solved] == [0, 3, 3]
+    assert all(fitted.model.parameters[name][0] == pytest.approx(value) for name, value in values.items()
+               if name != "B")
+    np.testing.assert_allclose(fitted.model.parameters["E"][1:], free.model.parameters["E"][1:], rtol=1e-3)
+    every = fit(runs, fixed={name: dict.fromkeys(NAMES, value) for name, value in values.items()},
+                interaction=INTERACTIONS["none"])
+    for known, n_sure in ((fitted, 1), (every, 3)):
+        found = diagnose(runs, known, bootstrap(known, 3))
+        errors = uncertainty(runs, known).parameter_errors()["E"]
+        assert np.isnan(errors).sum() == n_sure and np.isfinite(found.bands.widths).all()
+    assert found.missing_runs == ()
+
+
+def test_bands_are_of_folds_that_know_as_much(runs):
+    """Else the folds' errors are those of another fit than the one whose bands they widen."""
+    fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
+    part = _fitted_like(fitted, runs.select(np.arange(len(runs.runs)) % 2 == 0))
+    np.testing.assert_allclose(part.model.parameters["U"] * part.model.token_unit, list(SUPPLIES.values()), rtol=1e-12)
+    free = fit(runs, POWER, REPETITION)
+    covered = [bands(runs, uncertainty(runs, one)).coverage for one in (fitted, free)]  # by the folds alone
+    assert not np.allclose(*covered)
+
+
+def test_auto_refuses_known_values_of_nothing(runs):
+    forms = [(POWER, INTERACTIONS["none"]), (POWER, REPETITION)]
+    with pytest.raises(InputError, match="unknown parameter of the forms that are tried 'UU'; did you mean 'U'"):
+        choose_form(runs, forms, fixed={"UU": SUPPLIES})
+    with pytest.raises(InputError, match="unknown language with a known 'U' 's3'"):
+        choose_form(runs, forms, fixed={"U": {"s3": 1e9}})
 
 
 def test_a_model_of_fixed_supplies_has_no_kink_to_mind():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from climbopt import load_problem, solve
+from climbopt import load_problem, schedule, solve
 from climbopt.backends import BACKENDS
 from climbopt.certificate import Verdict, certify
 from climbopt.procedures import joint_form
@@ -106,6 +106,15 @@ def test_history_moves_the_kinks():
         result = solve(problem, backend=backend)
         assert result.certificate.verdict is Verdict.GLOBAL
         assert result.ratios["bucket1"] * 65 + 10 == pytest.approx(38.7, abs=1e-6)
+
+
+def test_a_schedule_along_the_kinks():
+    """No auxiliary of the kinks is in the user's way."""
+    problem = replace(at_a_kink(ordered=False), budget=300e9)
+    planned = schedule(problem, [ON_A_KINK, 300e9])
+    assert planned.stages[0].optimal[1] == pytest.approx(38.7 / 165, abs=1e-8)
+    read = sum((stage.end - stage.begin) * stage.ratios for stage in planned.stages) / 300e9
+    np.testing.assert_allclose(read, list(solve(problem).ratios.values()), atol=1e-7)
 
 
 def test_benefits_beyond_a_kink():

@@ -6,24 +6,29 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from climbopt import AllocationProblem, Interaction, MixtureModel, Parameter, solve
+from climbopt import AllocationProblem, InputError, Interaction, L, Law, MixtureModel, Parameter, r, solve
 from climbopt.bounds import NoRelaxationError, enclose
 from climbopt.certificate import certify
 from climbopt.constraints import Cap, Custom, Floor
 from climbopt.interactions import INTERACTIONS
 from climbopt.kinks import split
 from climbopt.laws import LAWS
-from climbopt.pieces import pieces
+from climbopt.objectives import CustomObjective
+from climbopt.pieces import in_pieces, pieces
 from climbopt.procedures import joint_form
 from climbopt.proofs import Proofs
 from climbopt.symbols import D, r_i, r_j
+from climbopt.templates import derive
 
 NAMES = ("a", "b", "c")
 U = sp.Symbol("U", positive=True)
 tau = sp.Symbol("tau", real=True)
 
 
-def bent(beyond):
+QUARTER = sp.Rational(1, 4)
+
+
+def bent(beyond=QUARTER):
     """Return r up to U / D, and from there on with the slope `beyond`, for itself and for others."""
 
     def worth(r):
@@ -31,9 +36,6 @@ def bent(beyond):
 
     return Interaction("bent", worth(r_i), tau * worth(r_j), (Parameter(U, "source", "tokens"),
                                                              Parameter(tau, "pair")))
-
-
-QUARTER = sp.Rational(1, 4)
 
 
 def model(beyond=QUARTER, *, supplies=(0.2, 0.3, 5.0), transfer=0.2, interaction=None):
@@ -131,3 +133,67 @@ def test_one_side_of_a_kink_shows_nothing_of_the_other():
     assert certify(replace(standard, kinked=False), corner).passed  # what the one side alone would say
     with pytest.raises(NoRelaxationError, match="slopes of interaction 'rising' jump"):
         enclose(standard, gap=1e-6, time_limit=5.0)
+
+
+@pytest.mark.parametrize("expression", [
+    sp.Min(D * r_i, U), sp.Max(r_i, U), sp.Abs(r_i - U), sp.Min(r_i, U, D), sp.Min(r_i, sp.Max(U, r_i * D)),
+    sp.Abs(sp.Min(r_i, U) - sp.Max(r_i**2, D)), sp.exp(-sp.Max(r_i, U)) + sp.Piecewise((r_i, r_i <= U), (U, True))])
+def test_min_max_and_abs_are_pieces(expression):
+    """The same values at ratios and their slopes as numbers, for whichever is the larger of U and D."""
+    written = in_pieces(expression, "own")
+    assert not written.has(sp.Min, sp.Max, sp.Abs)
+    value, slope = (sp.lambdify([r_i, U, D], e) for e in (written, sp.diff(written, r_i)))
+    given, ratios = sp.lambdify([r_i, U, D], expression), np.linspace(0.03, 0.97, 20)
+    for supply, budget in ((0.3, 0.6), (0.6, 0.3)):
+        wanted = [float(given(one, supply, budget)) for one in ratios]
+        np.testing.assert_allclose(value(ratios, supply, budget), wanted, rtol=1e-14)
+        numeric = [float(given(one + 1e-7, supply, budget) - given(one - 1e-7, supply, budget)) / 2e-7
+                   for one in ratios]
+        np.testing.assert_allclose(slope(ratios, supply, budget), numeric, atol=1e-6)
+
+
+def test_a_minimum_is_taken_apart_like_its_pieces():
+    form = Interaction("least", sp.Min(r_i, U / D), tau * sp.Min(r_j, U / D), bent().parameters)
+    asked, same = problem(interaction=form), problem(sp.Integer(0))
+    assert joint_form(asked).excess_of == joint_form(same).excess_of == (0, 1)
+    assert solve(asked).objective == pytest.approx(solve(same).objective, abs=1e-12)
+
+
+def test_steps_are_refused():
+    for step in (sp.Heaviside(r_i - U), sp.floor(D * r_i), sp.sign(r_i - U)):
+        with pytest.raises(InputError, match="interaction 'step' in own has .*, which jumps"):
+            Interaction("step", r_i + step, tau * r_j, bent().parameters)
+
+
+def test_a_law_whose_slope_jumps_is_refused():
+    """With a slope that falls faster from some z on, every second derivative is 0 and yet no sum of losses convex."""
+    z, E = sp.Symbol("z", positive=True), sp.Symbol("E", positive=True)
+    for bend in (sp.Piecewise((-z / 10, z <= 1), (sp.Rational(19, 10) - 2 * z, True)), sp.Min(0, 1 - z)):
+        with pytest.raises(InputError, match="the slope of law 'bend' may jump in z"):
+            derive(Law("bend", E + bend, (Parameter(E, "target"),)), bent())
+    smooth = E + sp.Piecewise((1 - z, z <= 1), ((1 - z) + (z - 1)**2 / 4, True))
+    assert not derive(Law("smooth", smooth, (Parameter(E, "target"),)), bent()).loss.kinked
+
+
+def test_objectives_and_rows_whose_slopes_jump_are_refused():
+    """A concave bend of a loss has second derivatives of 0, and would be proved convex."""
+    low = sp.Piecewise((L["a"], L["a"] <= 2), (1 + L["a"] / 2, True))
+    for expression in (low + L["b"], sp.Max(L["a"], L["b"]), sp.Abs(r["a"] - r["b"])):
+        with pytest.raises(InputError, match="the objective has Min, Max, Abs or Piecewise"):
+            joint_form(replace(problem(), objective=CustomObjective(expression)))
+        with pytest.raises(InputError, match="custom has Min, Max, Abs or Piecewise"):
+            joint_form(replace(problem(), constraints=(Custom(expression <= 0.4),)))
+
+
+def test_ties_of_two_step_where_the_joint_form_keeps_its_kinks():
+    """The law is not proved convex, so that of the two steps' forms the one has excesses and the other none."""
+    z, E, B = sp.Symbol("z", positive=True), *sp.symbols("E B", positive=True)
+    law = Law("logarithm", E + B * sp.log(1 + 1 / (D * z)), (Parameter(E, "target"), Parameter(B, "target")),
+              effective_ratio=True)
+    of = MixtureModel(law, bent(sp.Integer(0)), NAMES, NAMES, {
+        "E": np.ones(3), "B": [3.0, 3.1, 0.9], "U": [0.2, 0.3, 0.5], "tau": np.zeros((3, 3))}, 1e9)
+    asked = AllocationProblem(of, 1e9, procedure="two_step", constraints=(Cap({"c": 0.4}),))
+    assert not joint_form(asked).excess_of
+    result = solve(asked)
+    worth = np.minimum(list(result.ratios.values()), [0.2, 0.3, 0.5])
+    assert result.passed and (worth / result.two_step.direction).min() == pytest.approx(result.two_step.magnitude)

@@ -140,6 +140,16 @@ def test_what_cannot_be_drawn(run, files, tmp_path, arguments, words):  # noqa: 
     assert code == 2 and words in err
 
 
+@pytest.mark.parametrize(("text", "kind"), [
+    ('{"points": [{"budget": "x"}]}', "sweep"), ('{"points": [], "languages": ["a"], "over": null}', "sweep"),
+    ('{"ratios": {"a": "much"}}', "allocation"), ('{"ratios": {"a": 1}, "ranges": [3]}', "ranges")])
+def test_json_of_another_shape(run, tmp_path, text, kind):  # noqa: F811
+    (tmp_path / "x.json").write_text(text)
+    code, out, err = run("plot", tmp_path / "x.json", "--kind", kind, "-o", tmp_path / "x.png")
+    assert code == 2 and out == "" and err.count("climbopt: ") == 1 and "Traceback" not in err
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.gif")
     assert code == 2 and ".png, .svg or .pdf" in err

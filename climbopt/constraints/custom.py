@@ -10,6 +10,7 @@ import sympy as sp
 from climbopt.constraints.base import ExpressionRow, LinearRow, Setting
 from climbopt.errors import InputError
 from climbopt.expressions import Relation, affine_part, entry, parse_relation
+from climbopt.pieces import changes_form, in_pieces
 from climbopt.symbols import D
 
 
@@ -56,8 +57,11 @@ class Custom:
 
 
 def checked(expression: sp.Expr, setting: Setting, of: str) -> sp.Expr:
-    """Return an expression with the budget put in; every other symbol must be a quantity of a known language."""
-    expression = expression.subs(D, setting.budget)
+    """Return a smooth expression with the budget put in; every other symbol must be a quantity of a known language."""
+    expression = in_pieces(expression.subs(D, setting.budget), of)
+    if changes_form(expression, expression.free_symbols):
+        raise InputError(f"{of} has Min, Max, Abs or Piecewise, and its slopes must not jump; write a largest value as "
+                         "one constraint a value (or the objective minimax), and a distance as stay_near")
     for symbol in sorted(expression.free_symbols, key=str):
         kind, language = entry(symbol)
         (setting.check_sources if kind == "r" else setting.check_targets)([language], f"{symbol} in {of}")

@@ -41,7 +41,7 @@ class DrawFile:
         Where the file holds draws of something else, or what is no draw.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: MixtureModel, origin: Mapping[str, str | int]) -> None:
+    def __init__(self, path: str | os.PathLike[str], model: MixtureModel, origin: Mapping[str, object]) -> None:
         self._model = model
         self._file = KeptFile(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
         self.known = {k: _checked(model, entry, k, self._file.path) for k, entry in enumerate(self._file.entries)}

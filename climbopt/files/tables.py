@@ -80,6 +80,8 @@ def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     if sorted(table.columns) != sorted(wanted):
         raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; known parameters are a table "
                          f"of {', '.join(wanted)}")
+    if table.empty:
+        raise InputError(f"{path} has no rows; give one a known parameter and language, or leave it out")
     fixed: dict[str, dict[str, float]] = {}
     for name, language, value in table[wanted].itertuples(index=False):
         number = pd.to_numeric(value, errors="coerce")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from climbopt.errors import InputError
-from climbopt.fitting.estimate import Progress, fit
+from climbopt.fitting.estimate import Fit, Progress, fit
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.fitting.uncertainty import KINDS, Uncertainty, kinds_of, of_kind, uncertainty
 from climbopt.model import Indices
@@ -104,13 +104,12 @@ def bands(pilots: PilotRuns, found: Uncertainty, *, level: float = LEVEL, folds:
     """
     if not 0 < level < 1:
         raise InputError(f"the level of bands is {level:g}; it is a share between 0 and 1, as 0.9")
-    model = found.fitted.model
     number = folds_of(pilots, folds, seed)
     n_folds = int(number.max()) + 1
     scores, of = [], []
     for k in range(n_folds):
         inside, outside = pilots.select(number != k), pilots.select(number == k)
-        there = uncertainty(inside, fit(inside, model.law, model.interaction, n_starts=1))
+        there = uncertainty(inside, _fitted_like(found.fitted, inside))
         losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
         scores.append((np.abs(outside.losses - losses) / np.hypot(spread, of_kind(there.noise, kinds))).ravel())
         of.append(kinds.ravel())
@@ -121,6 +120,15 @@ def bands(pilots: PilotRuns, found: Uncertainty, *, level: float = LEVEL, folds:
     by_kind = [flat[(kinds == k) & np.isfinite(flat)] for k in range(len(KINDS))]
     return Bands(found, level, np.array([_width(one, level, normal) for one in by_kind]),
                  np.array([_share(one, normal) for one in by_kind]))
+
+
+def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
+    """Return the same form fitted to some of the runs, with what was known."""
+    try:
+        return fit(pilots, fitted.model.law, fitted.model.interaction, n_starts=1, fixed=fitted.fixed)
+    except InputError as error:
+        raise InputError(f"bands hold out a fold of whole runs at a time, and without one {error}, or fit without "
+                         "bands (no --bootstrap)") from None
 
 
 def _width(scores: Array, level: float, normal: float) -> float:

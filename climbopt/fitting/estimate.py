@@ -63,6 +63,11 @@ class Solved:
     cost: float
     above_ceiling: Mapping[str, float]
 
+    @property
+    def of_losses(self) -> Array:
+        """The Jacobian's rows of losses and ceilings, without those of the priors."""
+        return self.jacobian[:len(self.jacobian) - self.x.size]
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -93,6 +98,8 @@ class Fit:
         Wall time.
     solved : tuple of Solved
         The fit in its own coordinates, which uncertainty is counted in.
+    fixed : mapping of str to mapping of str to float
+        Parameters that were known.
     """
 
     model: MixtureModel
@@ -108,6 +115,7 @@ class Fit:
     cost: float
     seconds: float
     solved: tuple[Solved, ...]
+    fixed: Fixed
 
 
 def fit(
@@ -166,7 +174,7 @@ def fit(
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
         above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
         cost=float(sum(one.cost for one in solved)), seconds=time.perf_counter() - began,
-        solved=tuple(solved),
+        solved=tuple(solved), fixed=fixed or {},
     )
 
 
@@ -184,7 +192,8 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, 
     zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
     with_data = measured & ~zero
     typical = np.where(with_data.any(axis=0), with_data, measured)
-    median = np.array([np.median(pilots.losses[typical[:, i], i]) for i in range(len(pilots.targets))])
+    median = np.array([np.median(pilots.losses[rows, i]) if rows.any() else np.inf
+                       for i, rows in enumerate(typical.T)])
     scale = np.where(measured, np.where(zero, ZERO_SHOT_NOISE, NOISE) * median, np.inf)
     left_out = None
     if interaction.vanishes_without_own_data and law.needs_positive_z:
@@ -254,10 +263,10 @@ def _solve_block(block: Block, n_starts: int) -> Solved:
 def _starts(block: Block, n_starts: int) -> list[Array]:
     """Return start vectors: prior centers, the law's from monolingual runs, targets' interaction terms varied."""
     law_names = {p.name for p in block.form.coordinate_law.parameters}
-    in_law = np.array([parameter.name in law_names for parameter, _ in block.labels])
+    in_law = np.array([parameter.name in law_names for parameter, _ in block.labels], dtype=bool)
     law = _monolingual(block, _inside(block, INTERIOR)[in_law])
     varied = np.array([parameter.per == "target" and not law and lower == -np.inf for (parameter, _), law, lower
-                       in zip(block.labels, in_law, block.lower, strict=True)])
+                       in zip(block.labels, in_law, block.lower, strict=True)], dtype=bool)
     starts = []
     for interior, offset in STARTS[:n_starts]:
         start = _inside(block, interior)

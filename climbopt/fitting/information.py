@@ -131,6 +131,8 @@ def missing_runs(pilots: PilotRuns, found: Uncertainty) -> tuple[MissingRun, ...
     size = None if pilots.params is None else pilots.params[largest]
     judges = [_gradients(found, one, judged, float(pilots.tokens[largest]), size) for one in found.spreads]
     before = sum(_variance(one.covariance, rows) for one, rows in zip(found.spreads, judges, strict=True))
+    if before == 0:  # every parameter is known
+        return ()
     candidates = [(j,) for j in range(n)] + list(combinations(range(n), 2))
     results = []
     for tokens in np.unique(pilots.tokens):

@@ -76,7 +76,7 @@ def _step(gradient: Array, normal: Array, damping: float, room: Array) -> Array:
     """
     step = np.zeros(gradient.size)
     free = (room < 0) | (gradient < 0)
-    damped = normal + max(damping, ROUNDING * float(normal.max())) * np.eye(gradient.size)
+    damped = normal + max(damping, ROUNDING * float(normal.max(initial=0.0))) * np.eye(gradient.size)
     while free.any():
         rows = damped[free]
         way = np.zeros(gradient.size)

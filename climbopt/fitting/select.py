@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.errors import InputError
+from climbopt.errors import InputError, unknown_name
 from climbopt.fitting.accuracy import Mask, prediction_errors, trained
 from climbopt.fitting.estimate import Fixed, Progress, fit
 from climbopt.interactions import INTERACTIONS, Interaction
@@ -135,6 +135,7 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
     InputError
         Where there are fewer than two different runs, or no candidate can be fitted.
     """
+    _check_known(pilots, forms, fixed or {})
     group, fold = _replicates(pilots), folds_of(pilots, folds, seed)
     folds = int(fold.max()) + 1
     largest = _largest_scale(pilots)
@@ -162,6 +163,18 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
     chosen = _chosen(pilots, scores, errors, group)
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
     return next(form for form in forms if (form[0].name, form[1].name) == chosen), ranked
+
+
+def _check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
+    """Refuse a known parameter that no form has, and one of a language that no run has."""
+    declared = dict.fromkeys(p.name for form in forms for part in form for p in part.parameters)
+    languages = dict.fromkeys(pilots.sources + pilots.targets)
+    for name, values in fixed.items():
+        if name not in declared:
+            raise unknown_name("parameter of the forms that are tried", name, declared)
+        for language in values:
+            if language not in languages:
+                raise unknown_name(f"language with a known '{name}'", language, languages)
 
 
 def known_to(form: Form, fixed: Fixed) -> Fixed:

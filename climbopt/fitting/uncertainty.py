@@ -54,8 +54,7 @@ class Spread:
     @cached_property
     def covariance(self) -> Array:
         """C of the module, (p, p)."""
-        block, n_prior = self.solved.block, self.solved.x.size
-        data = self.solved.jacobian[:-n_prior]
+        block, data = self.solved.block, self.solved.of_losses
         inverse = _inverse(self.solved)
         weights = np.ones(block.rows.scale.shape)  # a ceiling's scale is its own
         weights[~block.rows.ceiling] = of_kind(self.noise, self.kinds)
@@ -93,7 +92,7 @@ class Spread:
         probe = replace(self.solved.block, rows=Rows(ratios, D, N, np.zeros(shape), np.ones(shape),
                                                      np.zeros(len(ratios), dtype=bool)))
         x = self.solved.x
-        return probe.jacobian(x)[:-x.size].reshape(*shape, x.size)
+        return probe.jacobian(x)[:shape[0] * shape[1]].reshape(*shape, x.size)
 
 
 def _inverse(one: Solved) -> Array:
@@ -214,12 +213,11 @@ def uncertainty(pilots: PilotRuns, fitted: Fit) -> Uncertainty:
 
 def _residual_parts(one: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return the squared residuals, and the degrees of freedom left, summed over some losses of each target, (T,)."""
-    rows, n_prior = one.block.rows, one.x.size
+    rows, data = one.block.rows, one.of_losses
     used = np.isfinite(rows.scale)
-    data = one.jacobian[:-n_prior]
     taken = np.einsum("ij,jk,ik->i", data, _inverse(one), data)
     table, left = np.zeros(used.shape), np.zeros(used.shape)
-    table[used], left[used] = one.block.residuals(one.x)[:-n_prior]**2, 1.0 - taken
+    table[used], left[used] = one.block.residuals(one.x)[:taken.size]**2, 1.0 - taken
     counted = np.zeros(used.shape, dtype=bool)
     counted[~rows.ceiling] = chosen
     counted &= used

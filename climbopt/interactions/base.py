@@ -9,6 +9,7 @@ import sympy as sp
 
 from climbopt.errors import InputError
 from climbopt.frozen import FrozenMap
+from climbopt.pieces import in_pieces
 from climbopt.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
 
 smallest_budget = sp.Symbol("D_min", positive=True)
@@ -44,7 +45,8 @@ class Interaction:
     name : str
         Key in model files and on the command line.
     own, pair : sympy.Expr
-        In `r_i`, `r_j` (pair only), `D`, `N` of :mod:`climbopt.symbols` and the parameters' symbols.
+        In `r_i`, `r_j` (pair only), `D`, `N` of :mod:`climbopt.symbols` and the parameters' symbols. Min, Max and
+        Abs are kept as Piecewise.
     parameters : tuple of Parameter
         Indexed by target, source or pair. In `own` a source parameter is the target's own.
     quantity : {"ratio", "exponent", "reciprocal", "information"}
@@ -57,7 +59,7 @@ class Interaction:
     Raises
     ------
     InputError
-        When an expression holds a symbol that is neither a variable nor a declared parameter.
+        When an expression holds a symbol that is neither a variable nor a declared parameter, or a step.
     """
 
     name: str
@@ -69,6 +71,9 @@ class Interaction:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for part in ("own", "pair"):
+            expression = in_pieces(sp.sympify(getattr(self, part)), f"interaction '{self.name}' in {part}")
+            object.__setattr__(self, part, expression)
         declared = {parameter.symbol for parameter in self.parameters}
         allowed = {"own": {r_i, D, N} | declared, "pair": {r_i, r_j, D, N} | declared}
         for part, expression in (("own", self.own), ("pair", self.pair)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from climbopt.errors import InputError
+from climbopt.pieces import in_pieces
 from climbopt.symbols import D, N, Parameter, Quantity
 
 
@@ -20,7 +21,8 @@ class Law:
         Key in model files and on the command line.
     expression : sympy.Expr
         Loss in nats per token, in a symbol named z, the symbols `D`, `N` of :mod:`climbopt.symbols`, and the
-        parameters' symbols. z is evaluated at positive values only where its symbol is declared positive.
+        parameters' symbols. z is evaluated at positive values only where its symbol is declared positive. Its slope
+        by z must not jump.
     parameters : tuple of Parameter
         All are indexed by target.
     effective_ratio : bool
@@ -35,7 +37,7 @@ class Law:
     Raises
     ------
     InputError
-        When the expression holds a symbol that is neither a variable nor a declared parameter.
+        When the expression holds a symbol that is neither a variable nor a declared parameter, or a step.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Law:
     z: sp.Symbol = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"law '{self.name}'"))
         free = self.expression.free_symbols
         z = [symbol for symbol in free if str(symbol) == "z"]
         if len(z) != 1:

@@ -181,7 +181,8 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
         Combination(np.zeros(n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
         constraints=Affine.build(n, k, k, z=eye_array(k)),
         limits=((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
-        sides=[Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)]).from_start(x[:-1])
+        sides=[Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)])
+    second = second.from_start(second.complete(x[:n]))
     for name, used in ((backend, options), (None, replace(options, native={}))):
         solution = choose(second, name).solve(second, used)
         if solution.x is None or not solution.termination.settled:
@@ -189,8 +190,8 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
         tried = form.complete(project(solution.x, second.polytope)[:n])
         if tried[-1] < (1 - 2 * GIVE) * x[-1]:
             continue
-        better = joint.functions.at(tried[:-1]).value < joint.functions.at(x[:-1]).value
-        return (tried if better else x), True
+        found, known = (joint.functions.at(joint.complete(ratios[:n])).value for ratios in (tried, x))
+        return (tried if found < known else x), True
     return x, False
 
 

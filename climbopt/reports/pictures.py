@@ -240,7 +240,15 @@ def draw(kind: str, asked: Asked) -> Figure:
     """Return the figure of a kind; raises InputError where the file is none that the kind is drawn from."""
     if kind not in KINDS:
         raise unknown_name("kind of picture", kind, KINDS)
-    return KINDS[kind](asked)
+    try:
+        return KINDS[kind](asked)
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if asked.file.suffix != ".json":
+            raise
+        raise InputError(f"{asked.file} is not as climbopt writes it ({type(error).__name__}: {error}); write it "
+                         "anew with --json") from None
 
 
 def save(figure: Figure, path: Path) -> None:

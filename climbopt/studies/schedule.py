@@ -13,8 +13,7 @@ from climbopt.backends import Options
 from climbopt.errors import InputError
 from climbopt.polytope import Polytope
 from climbopt.problem import AllocationProblem
-from climbopt.procedures import joint_form
-from climbopt.standard_form import expression_rows
+from climbopt.standard_form import expression_rows, linear_part
 from climbopt.studies.sweep import Sweep, sweep
 from climbopt.templates import Array
 
@@ -142,9 +141,9 @@ def schedule(problem: AllocationProblem, ends: Sequence[float], *, backend: str 
 def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     """Return the cumulative ratios of all stages, (n, S): a projection onto one polytope over all of them."""
     n, S = optimal.shape
-    parts = [joint_form(problem).polytope for problem in problems]
+    parts = [linear_part(problem).polytope for problem in problems]
     if any(part.x_lower.size != S for part in parts):
-        raise InputError("a schedule keeps bounds and linear rows on the ratios only; leave out stay_near and minimax")
+        raise InputError("a schedule keeps bounds and linear rows on the ratios only; leave out stay_near")
     lower, upper = (np.concatenate([getattr(part, side) for part in parts]) for side in ("x_lower", "x_upper"))
     lower[-S:] = upper[-S:] = optimal[-1]
     ends = np.array([problem.budget for problem in problems])
