@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from climbopt.intervals import Interval
 from climbopt.templates import Array, Template
@@ -52,17 +52,22 @@ class Univariate:
 
     def values(self, t: Array) -> Array:
         """Return the functions at t."""
-        return np.asarray(np.broadcast_to(self.template.value(t, *self.arguments)[0], self.curvature.shape))
+        return self._filled(self.template.value(t, *self.arguments)[0])
 
     def slopes(self, t: Array) -> tuple[Array, Array]:
         """Return the functions and their slopes at t."""
         value, slope = self.template.slopes(t, *self.arguments)
-        shape = self.curvature.shape
-        return np.broadcast_to(value, shape), np.broadcast_to(slope, shape)
+        return self._filled(value), self._filled(slope)
 
     def curvatures(self, t: Array) -> Array:
         """Return their second derivatives at t."""
-        return np.asarray(np.broadcast_to(self.template.curvatures(t, *self.arguments)[0], self.curvature.shape))
+        return self._filled(self.template.curvatures(t, *self.arguments)[0])
+
+    def _filled(self, result: ArrayLike) -> Array:
+        """Return a result in the functions' shape: a constant comes back as a scalar."""
+        if np.shape(result) == self.curvature.shape:  # mostly; broadcast_to is ten times as slow
+            return np.asarray(result)
+        return np.asarray(np.broadcast_to(result, self.curvature.shape))
 
     def range(self, low: Array, high: Array) -> Interval:
         """Return their ranges on boxes: by the ends where they are monotone, else by intervals."""
