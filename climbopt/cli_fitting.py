@@ -105,8 +105,10 @@ def fit(
                   "command": _command()}
     provenance |= {} if draws is None else {"draws": draws.name}
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
-    origin = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed} | ({"fixed": known} if known else {})
-    kept = None if draws is None else DrawFile(draws, fitted.model, origin)  # refuses before the model is written
+    kept = None
+    if draws is not None:
+        origin = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
+        kept = DrawFile(draws, fitted.model, origin | ({"fixed": known} if known else {}))  # refuses before all writing
     if output is not None:
         save_model(fitted.model, output)
     found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, seed, jobs, kept)

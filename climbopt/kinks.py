@@ -50,13 +50,11 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
 
     Sources that have their kink at a ratio of 1 or more are not split.
     """
-    templates, response = model.templates, model.at(budget, params)
-    if not templates.kinked:
-        return None
-    kink = _kink(templates)
+    templates = model.templates
+    kink = _kink(templates) if templates.kinked else None
     if kink is None:
         return None
-    kinks = _values(kink, response)
+    kinks = _values(kink, model.at(budget, params))
     chosen = np.flatnonzero(kinks < 1.0)
     itself = np.zeros((len(model.targets), chosen.size))
     itself[model.own_source[:, None] == chosen] = 1.0

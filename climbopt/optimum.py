@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from climbopt.procedures.two_step import magnitude_form
 from climbopt.result import Regret, Result
 from climbopt.standard_form import StandardForm
 from climbopt.templates import Array
+
+if TYPE_CHECKING:
+    from climbopt.bounds.enclosure import Proof
 
 CONVEX = ("convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound in ball "
           "arithmetic; {}; the parameters' exact values as floats")
@@ -121,7 +124,7 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
         return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
     upper = None
     if effort.rigor == "ball":
-        upper = found.upper if found.x is x and np.isfinite(found.upper) else _upper_in_balls(form, x)
+        upper = found.upper if found.x is x and np.isfinite(found.upper) else _in_balls(form, x).upper
         found = replace(found, rests_on=found.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
     upper = certificate.upper_bound if upper is None else upper
     return replace(result, certificate=_bounded(certificate, found, effort, upper),
@@ -134,7 +137,7 @@ def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | Non
     if effort.rigor == "ball":
         if find_spec("flint") is None:
             raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
-        proved = _by_convexity(form, x, began)
+        proved = _by_convexity(form, x, _in_balls(form, x), began)
         if proved is not None and (gap := proved.relative_gap) is not None and gap <= effort.gap:
             return proved
     limit = effort.time_limit if effort.rigor == "float" else SEARCH * effort.time_limit
@@ -147,22 +150,19 @@ def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | Non
     return found if effort.rigor == "float" else _proved(form, found, effort, progress, began)
 
 
-def _by_convexity(form: StandardForm, x: Array, began: float, multipliers: Array | None = None) -> Enclosure | None:
-    """Return what ball arithmetic proves of a convex problem from a point; None where it is not proved convex."""
+def _in_balls(form: StandardForm, x: Array, multipliers: Array | None = None) -> Proof:
+    """Return what ball arithmetic proves from a point: a lower bound where the problem is convex, and an upper one."""
     from climbopt.bounds.enclosure import prove  # so that only proofs load python-flint
 
-    proof = prove(form, x, multipliers)
+    return prove(form, x, multipliers)
+
+
+def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> Enclosure | None:
+    """Return what was proved from a point as an enclosure; None where the problem is not proved convex."""
     if proof.lower is None:
         return None
     upper = np.inf if proof.upper is None else proof.upper
     return Enclosure(proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
-
-
-def _upper_in_balls(form: StandardForm, x: Array) -> float | None:
-    """Return a proved upper bound of the objective at a point; None where that is not shown to be feasible."""
-    from climbopt.bounds.enclosure import prove
-
-    return prove(form, x).upper
 
 
 def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told | None, began: float) -> Enclosure:
@@ -170,8 +170,8 @@ def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told
     from climbopt.bounds.proof import prove_below
 
     x = form.start if found.x is None else found.x
-    convex = _by_convexity(form, x, began, found.multipliers)
-    upper = _upper_in_balls(form, x)
+    proof = _in_balls(form, x, found.multipliers)
+    convex, upper = _by_convexity(form, x, proof, began), proof.upper
     value = found.upper if upper is None else upper
     if convex is not None and value - convex.lower <= effort.gap * abs(value):
         return convex

@@ -92,11 +92,6 @@ class Proofs:
         except UnsupportedFunctionError:
             return np.zeros(len(model.targets), dtype=bool)
 
-    @property
-    def end_of_domain(self) -> float:
-        """Least z that the law is defined at, exclusive: 0 or minus infinity."""
-        return 0.0 if self.response.model.law.needs_positive_z else -np.inf
-
     @cached_property
     def loss_range(self) -> Interval:
         """Enclosure of each loss where it is defined, (T,)."""
@@ -107,7 +102,7 @@ class Proofs:
     def _loss(self, function: Compiled, which: int) -> Interval | None:
         """Enclose one result of a compiled law over its whole domain; None where it has no interval form."""
         model = self.response.model
-        z = Interval.of(np.full(len(model.targets), self.end_of_domain), np.inf)
+        z = Interval.of(np.full(len(model.targets), model.law.end_of_domain), np.inf)
         try:
             found = function(z, *_exact(self.response.loss_arguments))[which]
             return Interval.enclosing(found).broadcast_to(z.lower.shape)

@@ -15,8 +15,7 @@ from climbopt.errors import InputError
 from climbopt.scenarios import Scenarios
 from climbopt.studies import Measure, confidence_set, regrets, robust, robust_ranges
 from climbopt.studies.ranges import ranges_near
-from climbopt.studies.regret import cvar_form, mean_form
-from climbopt.studies.robust import CvarRegret
+from climbopt.studies.regret import CvarRegret, cvar_form, mean_form
 from climbopt.testing import family_problem
 
 

@@ -71,22 +71,43 @@ def down(ball: arb) -> float:
 @lru_cache(maxsize=256)
 def exactly(expressions: tuple[sp.Expr, ...], arguments: tuple[sp.Symbol, ...]) -> Callable[..., list[Interval]]:
     """Return expressions as a function of intervals; their numbers become arguments, so that none is rounded."""
-    if any(expression.atoms(sp.NumberSymbol) for expression in expressions):
-        raise NoRelaxationError("constants such as pi are not evaluated in ball arithmetic; write their digits")
-    found = set().union(*(expression.atoms(sp.Number) for expression in expressions))
-    numbers = sorted((one for one in found if not one.is_Integer), key=sp.default_sort_key)
-    names = {number: sp.Dummy(f"c{k}") for k, number in enumerate(numbers)}
+    names = named_numbers(expressions, integers=False)
     function = sp.lambdify([*arguments, *names.values()], [one.xreplace(names) for one in expressions],
                            modules="numpy", cse=True)
-    values = [_number(one) for one in numbers]
+    values = [_enclosed(one) for one in names]
     return lambda *at: [Interval.enclosing(one) for one in function(*at, *values)]
 
 
-def _number(number: sp.Number) -> Interval:
+def named_numbers(expressions: Sequence[sp.Expr], *, integers: bool) -> dict[sp.Number, sp.Dummy]:
+    """Return symbols to stand for the numbers in expressions, with whole ones among them or without.
+
+    Raises
+    ------
+    NoRelaxationError
+        Where there are constants such as pi.
+    """
+    if any(expression.atoms(sp.NumberSymbol) for expression in expressions):
+        raise NoRelaxationError("constants such as pi are not evaluated in ball arithmetic; write their digits")
+    found = set().union(*(expression.atoms(sp.Number) for expression in expressions))
+    numbers = sorted((one for one in found if integers or not one.is_Integer), key=sp.default_sort_key)
+    return {number: sp.Dummy(f"c{k}") for k, number in enumerate(numbers)}
+
+
+def rational(value: float) -> fmpq:
+    """Return the exact value of a float."""
+    return fmpq(*float(value).as_integer_ratio())
+
+
+def in_a_ball(number: sp.Number) -> arb:
+    """Return the ball of a number of a template; a float stands for its exact value."""
+    return arb(rational(float(number)) if number.is_Float else fmpq(int(number.p), int(number.q)))
+
+
+def _enclosed(number: sp.Number) -> Interval:
     """Return what encloses a number of a template; that of a float is itself."""
     if number.is_Float or sp.Rational(float(number)) == number:
         return Interval.of(float(number), float(number))
-    ball = arb(fmpq(int(number.p), int(number.q)))
+    ball = in_a_ball(number)
     return Interval.of(down(ball), -down(-ball))
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from climbopt.bounds.balls import exactly
-from climbopt.bounds.relaxable import NoRelaxationError, Relaxable
+from climbopt.bounds.relaxable import NoRelaxationError, Piece, Relaxable
 from climbopt.bounds.terms import Term, terms
 from climbopt.intervals import Interval
 from climbopt.symbols import D, N
@@ -54,7 +54,8 @@ class Declared:
     Parameters
     ----------
     problem : Relaxable
-        It says which terms are summed, and nothing more is taken from its rounded numbers.
+        It says which terms are summed and around which centers, any of which will do; nothing more is taken from its
+        rounded numbers.
     x_part, z_part, loss_part, constant : Interval
         (n,), (T, 1), (T, 1) and (): exact where there are no nonlinear rows.
     """
@@ -99,31 +100,23 @@ class Declared:
         found = terms(self.problem.response.model.templates)
         if found is None:
             raise NoRelaxationError("the pair template is no sum of products of a function of r_i and one of r_j")
-        return tuple(self._centered(term, piece.summed) for term, piece in zip(found, self.problem.pieces, strict=True))
+        return tuple(self._centered(term, piece) for term, piece in zip(found, self.problem.pieces, strict=True))
 
     @cached_property
     def pair_arguments(self) -> list[Interval]:
         """D, N and parameters of pairs."""
         return [exact(np.asarray(one)) for one in self.problem.response.pair_arguments]
 
-    @cached_property
+    @property
     def others(self) -> Array:
         """1 for pairs of a target with another source, 0 for own ones; (T, S)."""
-        model = self.problem.response.model
-        others = np.ones((len(model.targets), len(model.sources)))
-        others[model.own_targets, model.own_sources] = 0.0
-        return others
+        return self.problem.others
 
-    def _centered(self, term: Term, summed: bool) -> tuple[Term, Interval, Interval, bool]:
+    def _centered(self, term: Term, piece: Piece) -> tuple[Term, Interval, Interval, bool]:
         arguments = (D, N, *(p.symbol for p in term.gate.parameters))
         coefficient, = exactly((term.coefficient,), arguments)(*self.pair_arguments)
-        coefficient = coefficient.broadcast_to(self.others.shape)
-        middle = np.zeros((len(self.others), 1))
-        if summed and self.total is not None and self.others.shape[1] > 1:
-            some = self.others > 0
-            middle[:, 0] = 0.5 * (np.where(some, coefficient.upper, -np.inf).max(axis=1)
-                                  + np.where(some, coefficient.lower, np.inf).min(axis=1))
-        return term, (coefficient - middle) * self.others, exact(middle), summed
+        center = piece.center[:, None]
+        return term, (coefficient.broadcast_to(self.others.shape) - center) * self.others, exact(center), piece.summed
 
     def cumulative(self, x: Interval) -> Interval:
         """Return the cumulative ratios, (S,)."""
@@ -131,6 +124,11 @@ class Declared:
         scaled: Interval = self.scale * Interval(x.lower[:n], x.upper[:n])
         moved: Interval = scaled + self.offset
         return moved
+
+    def by_x(self, slopes: Interval) -> Interval:
+        """Return derivatives by x, (n,), of what has these by the cumulative ratios, (S,): 0 by auxiliaries."""
+        scaled, others = self.scale * slopes, np.zeros(self.problem.form.n - slopes.lower.size)
+        return Interval(np.append(scaled.lower, others), np.append(scaled.upper, others))
 
     def on(self, lower: Array, upper: Array) -> Region:
         """Return what is enclosed on a box of x; a point where both ends are one."""

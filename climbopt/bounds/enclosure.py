@@ -22,7 +22,7 @@ import numpy as np
 import sympy as sp
 from flint import arb, fmpq, fmpq_mat
 
-from climbopt.bounds.balls import down, in_balls
+from climbopt.bounds.balls import down, in_a_ball, in_balls, named_numbers, rational
 from climbopt.bounds.relaxable import NoRelaxationError
 from climbopt.optimality import recover, signed
 from climbopt.polytope import EmptyPolytopeError, Polytope
@@ -123,7 +123,7 @@ def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
 def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
     """Return x as rationals, some entries changed so that the equations hold exactly."""
     rows, limits = polytope.dense[polytope.equation], polytope.a_lower[polytope.equation]
-    point = [_rational(one) for one in x.tolist()]
+    point = [rational(one) for one in x.tolist()]
     if not len(rows):
         return point
     room = np.minimum(x - polytope.x_lower, polytope.x_upper - x)
@@ -135,8 +135,8 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
             break
     if len(basis) < len(rows):
         return None
-    exact = [[_rational(one) for one in row] for row in rows.tolist()]
-    rest = [_rational(limit) - sum((row[j] * point[j] for j in range(x.size) if j not in basis and row[j]), fmpq(0))
+    exact = [[rational(one) for one in row] for row in rows.tolist()]
+    rest = [rational(limit) - sum((row[j] * point[j] for j in range(x.size) if j not in basis and row[j]), fmpq(0))
             for row, limit in zip(exact, limits.tolist(), strict=True)]
     solved = fmpq_mat([[row[j] for j in basis] for row in exact]).solve(fmpq_mat([[one] for one in rest]))
     for k, j in enumerate(basis):
@@ -148,16 +148,11 @@ def _meets(polytope: Polytope, point: Sequence[fmpq]) -> bool:
     """Whether rationals meet every bound and row exactly."""
     values = list(point)
     for row in polytope.dense.tolist():
-        values.append(sum((_rational(a) * one for a, one in zip(row, point, strict=True) if a), fmpq(0)))
+        values.append(sum((rational(a) * one for a, one in zip(row, point, strict=True) if a), fmpq(0)))
     lower, upper = (np.concatenate(pair).tolist() for pair in (
         (polytope.x_lower, polytope.a_lower), (polytope.x_upper, polytope.a_upper)))
-    return all((low == -np.inf or value >= _rational(low)) and (high == np.inf or value <= _rational(high))
+    return all((low == -np.inf or value >= rational(low)) and (high == np.inf or value <= rational(high))
                for value, low, high in zip(values, lower, upper, strict=True))
-
-
-def _rational(value: float) -> fmpq:
-    """Return the exact value of a float."""
-    return fmpq(*float(value).as_integer_ratio())
 
 
 def _value_and_gradient(form: StandardForm, weight: float, mu: Array, x: Sequence[arb], *, slopes: bool = True
@@ -253,12 +248,9 @@ def _ball(template: Template, slopes: bool) -> Callable[..., list[arb]]:
     """
     template = template.exact
     expressions = [template.expression, *(template.first if slopes else [sp.S.Zero for _ in template.first])]
-    if any(expression.atoms(sp.NumberSymbol) for expression in expressions):
-        raise NoRelaxationError("constants such as pi are not evaluated in ball arithmetic; write their digits")
-    numbers = sorted(set().union(*(expression.atoms(sp.Number) for expression in expressions)), key=sp.default_sort_key)
-    names = {number: sp.Dummy(f"c{k}") for k, number in enumerate(numbers)}
+    names = named_numbers(expressions, integers=True)
     function = sp.lambdify([*template.arguments, *names.values()], [one.xreplace(names) for one in expressions],
                            modules=[_FUNCTIONS], cse=True)
-    values = [arb(_rational(float(one)) if one.is_Float else fmpq(int(one.p), int(one.q))) for one in numbers]
+    values = [in_a_ball(one) for one in names]
     evaluated: Callable[..., list[arb]] = lambda *arguments: function(*arguments, *values)  # noqa: E731
     return evaluated

@@ -75,7 +75,7 @@ class Ground:
     @cached_property
     def largest_weights(self) -> Array:
         """What c_i L_i'' is at least between p and z on the box, (T, 1); 0 where that is not known to be positive."""
-        end = 0.0 if self.declared.problem.response.model.law.needs_positive_z else -np.inf
+        end = self.declared.problem.response.model.law.end_of_domain
         z = Interval(np.minimum(self.away.lower, 0.0), np.maximum(self.away.upper, 0.0)) + self.point
         bent = self.declared.law(Interval(np.maximum(z.lower, end), np.maximum(z.upper, end)))[2]
         least = (self.declared.loss_part * bent).broadcast_to(self.point.shape).lower
@@ -171,10 +171,7 @@ class Curved:
         n, point = self.shift.size, exact(x)
         shift = np.concatenate([self.shift, np.zeros(x.size - n)])
         value = value + ((point - lower) * (point - upper) * (0.5 * shift)).sum(0)
-        slopes = (by_z * at.jacobian).sum(0) * declared.scale
-        rest = exact(np.zeros(x.size - n))
-        slopes = Interval(np.append(slopes.lower, rest.lower), np.append(slopes.upper, rest.upper))
-        slopes = slopes + (point - (lower + upper) * 0.5) * shift
+        slopes = declared.by_x((by_z * at.jacobian).sum(0)) + (point - (lower + upper) * 0.5) * shift
         rows, limits = ground.equations
         off = (exact(rows) * x[:n]).sum(1) - limits
         value = value - (slopes * point).sum(0) - (off * off).sum(0) * (0.5 * self.penalty)

@@ -29,7 +29,7 @@ class Plane:
 def in_domain(declared: Declared, q: Array) -> bool:
     """Whether laws that count are defined at q, (T, 1), and convex wherever they are."""
     used = declared.loss_part.upper > 0
-    end = 0.0 if declared.problem.response.model.law.needs_positive_z else -np.inf
+    end = declared.problem.response.model.law.end_of_domain
     bent = declared.law(Interval.of(np.full(q.shape, end), np.inf))[2].broadcast_to(q.shape)
     return bool(((np.isfinite(q) & (q > end) & (bent.lower >= 0)) | ~used).all())
 
@@ -74,10 +74,7 @@ def below_terms(declared: Declared, u: Interval, box: Box, x: Array, reference: 
         slope, below = _line(on_gate, gates, own)
         on_own, constant = on_own + as_column(slope.sum(1)), constant + below + flat
     linear = (linear + on_own * (1.0 - declared.others)).sum(0)
-    slopes = declared.scale * linear
-    rest = exact(np.zeros(box.lower.size - shape[1]))
-    padded = Interval(*(np.concatenate(pair) for pair in ((slopes.lower, rest.lower), (slopes.upper, rest.upper))))
-    return Plane(padded, constant + (linear * declared.offset).sum(0))
+    return Plane(declared.by_x(linear), constant + (linear * declared.offset).sum(0))
 
 
 def _range(jets: Sequence[Jet]) -> Interval:

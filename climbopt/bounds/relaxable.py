@@ -61,6 +61,8 @@ class Piece:
         Whether they are more than 1.
     summed : bool
         Whether it is gate_i(r_i) sum_j coefficient_ij r_j, one product a target.
+    center : ndarray, (T,)
+        What was taken from its coefficients: center_i gate_i(r_i) (total - r_i) is an own piece.
     """
 
     coefficient: Array
@@ -69,6 +71,7 @@ class Piece:
     gated: bool
     sourced: bool
     summed: bool
+    center: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,10 +169,10 @@ class Relaxable:
             own = [self._own_piece(np.ones(len(model.targets)), model.templates.own)]
             pairs = []
             for term in found:
-                piece, center = self._piece(term)
+                piece = self._piece(term)
                 pairs.append(piece)
-                if center.any():
-                    own.append(self._own_piece(center, _with_rest(term.gate, self.total_of_cumulative)))
+                if piece.center.any():
+                    own.append(self._own_piece(piece.center, _with_rest(term.gate, self.total_of_cumulative)))
         except UnsupportedFunctionError as error:
             raise NoRelaxationError(f"interaction '{name}' has a function without interval form: {error}") from None
         return tuple(own), tuple(pairs)
@@ -188,30 +191,35 @@ class Relaxable:
         low, high = (self.own(self.cumulative(x)) for x in (self.root.lower, self.root.upper))
         return OwnPiece(coefficient, Univariate.of(template, self.response.own_arguments, low, high, low.shape))
 
-    def _piece(self, term: Term) -> tuple[Piece, Array]:
-        """Return a term for every pair, and what was taken from its coefficients, (T,).
+    @cached_property
+    def others(self) -> Array:
+        """1 for pairs of a target with another source, 0 for own ones; (T, S)."""
+        model = self.response.model
+        others = np.ones((len(model.targets), len(model.sources)))
+        others[model.own_targets, model.own_sources] = 0.0
+        return others
+
+    def _piece(self, term: Term) -> Piece:
+        """Return a term for every pair, around the middle of its coefficients.
 
         Where the ratios sum to a total, sum_j c_ij r_j = center_i (total - r_i) + sum_j (c_ij - center_i) r_j, whose
         last sum varies less.
         """
         model, arguments = self.response.model, self.response.pair_arguments
-        shape, own, other = (len(model.targets), len(model.sources)), model.own_targets, model.own_sources
+        shape, others = self.others.shape, self.others > 0
         low, high = self.cumulative(self.root.lower), self.cumulative(self.root.upper)
-        c = np.array(np.broadcast_to(term.compiled_coefficient()(*arguments), shape), dtype=float)
-        c[own, other] = 0.0
+        c = np.where(others, np.broadcast_to(term.compiled_coefficient()(*arguments), shape), 0.0)
         of_pairs = {p.symbol for p in model.interaction.parameters if p.per != "target"}
         summed = (term.gated and term.source.expression == r_j
                   and not term.gate.expression.free_symbols & of_pairs)
         center = np.zeros(shape[0])
         if self.centered and summed and not np.isnan(self.total_of_cumulative) and shape[1] > 1:
-            masked = np.ones(shape, dtype=bool)
-            masked[own, other] = False
-            center = 0.5 * (np.where(masked, c, -np.inf).max(axis=1) + np.where(masked, c, np.inf).min(axis=1))
-            c = np.where(masked, c - center[:, None], 0.0)
+            center = 0.5 * (np.where(others, c, -np.inf).max(axis=1) + np.where(others, c, np.inf).min(axis=1))
+            c = np.where(others, c - center[:, None], 0.0)
         gate = Univariate.of(term.gate, arguments, self.own(low)[:, None], self.own(high)[:, None],
                              (shape[0], 1) if summed else shape)
         source = Univariate.of(term.source, arguments, low[None, :], high[None, :], shape)
-        return Piece(c, gate, source, term.gated, term.sourced, summed), center
+        return Piece(c, gate, source, term.gated, term.sourced, summed, center)
 
     def sums(self, piece: Piece, box: Box) -> Interval:
         """Return enclosures of sum_j coefficient_ij r_j on a box, (T,)."""

@@ -48,7 +48,6 @@ class Relaxation(WithoutRows):
         return RelaxationAt(self, np.asarray(x, dtype=float))
 
 
-
 def relax(lagrangian: Lagrangian, box: Box, reference: Array, made: Envelopes | None = None) -> Relaxation:
     """Return the relaxation on a box by envelopes; by those made at the reference point where none are given."""
     made = envelopes(lagrangian.problem, box, reference) if made is None else made

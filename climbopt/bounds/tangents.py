@@ -160,7 +160,7 @@ def _least_weights(lagrangian: Lagrangian, box: Box, reference: Array, p: Array,
     most, least = largest_sums(center, lower, upper, total), -largest_sums(-center, lower, upper, total)
     slack = CAUTION * (np.abs(p) + np.abs(center).sum(axis=1) + around)
     away = Interval(least - around - slack, most + around + slack)
-    end = functions.proofs(lagrangian.polytope).end_of_domain
+    end = lagrangian.response.model.law.end_of_domain
     z = Interval(np.maximum(p + away.lower, end), np.maximum(p + away.upper, end))
     bent, on = lagrangian.problem.curvatures(z), lagrangian.loss_part
     known = (on > 0) & np.isfinite(bent.lower) & (bent.lower > 0)

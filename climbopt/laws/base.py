@@ -75,3 +75,8 @@ class Law:
     def needs_positive_z(self) -> bool:
         """Whether the law is defined at z > 0 only."""
         return bool(self.z.is_positive)
+
+    @property
+    def end_of_domain(self) -> float:
+        """Least z that the law is defined at, exclusive: 0 or minus infinity."""
+        return 0.0 if self.needs_positive_z else float("-inf")

@@ -115,7 +115,7 @@ class MixtureFunctions:
         n, n_targets = self.objective.x_part.size, len(self.response.model.targets)
         losses = proofs.loss_range
         box = Interval(
-            np.concatenate([polytope.x_lower, np.full(n_targets, proofs.end_of_domain), losses.lower]),
+            np.concatenate([polytope.x_lower, np.full(n_targets, self.response.model.law.end_of_domain), losses.lower]),
             np.concatenate([polytope.x_upper, np.full(n_targets, np.inf), losses.upper]))
         at = placed.positions
         slopes = placed.outer.shape(Interval(box.lower[at], box.upper[at]), sign)

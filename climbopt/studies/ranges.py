@@ -156,38 +156,38 @@ def ranges_near(goal: Goal, result: Result, least: float, tolerance: float, *, b
 def _ends(goal: Goal, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
           ) -> list[Range]:
     """Return the ranges of some sources."""
-    result = []
+    form, result = _near(goal, optimum, level), []
     for j in sources:
         ends, certified, proved = [], True, True
         for sign in (1, -1):
-            goal, end, passed, best = _end(goal, optimum, level, j, sign, backend, options)
-            ends.append(end)
-            certified &= passed
+            x, best = _extreme(form, level, j, sign, backend, options)
+            while x is not None and (grown := goal.grown(x)) is not None:
+                goal, form = grown, _near(grown, optimum, level)
+                x, best = _extreme(form, level, j, sign, backend, options)
+            ends.append(float(optimum[j] if x is None else x[j]))
+            certified &= x is not None
             proved &= best
         result.append(Range(ends[0], ends[1], certified, proved))
     return result
 
 
-def _end(goal: Goal, optimum: Array, level: float, j: int, sign: int, backend: str | None, options: Options
-         ) -> tuple[Goal, float, bool, bool]:
-    """Return the goal as it was solved with, the end of a range, whether it is certified, and whether it is proved."""
-    form = goal.form()
-    asked = extreme(form, j, sign, level).from_start(_inside(form, optimum, level))
+def _extreme(form: StandardForm, level: float, j: int, sign: int, backend: str | None, options: Options
+             ) -> tuple[Array | None, bool]:
+    """Return the point where a ratio is least or largest, None where it is not certified, and whether it is proved."""
+    asked = extreme(form, j, sign, level)
     solution = choose(asked, backend).solve(asked, options)
-    x = None if solution.x is None else repair(asked, solution.x)
-    certificate = None if x is None else certify(asked, x, tolerance=options.tolerance)
-    if x is None or certificate is None or not certificate.passed:
-        return goal, float(optimum[j]), False, False
-    grown = goal.grown(x)
-    if grown is not None:
-        return _end(grown, optimum, level, j, sign, backend, options)
-    return goal, float(x[j]), True, certificate.verdict is Verdict.GLOBAL
+    if solution.x is None:
+        return None, False
+    x = repair(asked, solution.x)
+    certificate = certify(asked, x, tolerance=options.tolerance)
+    return (x, certificate.verdict is Verdict.GLOBAL) if certificate.passed else (None, False)
 
 
-def _inside(form: StandardForm, optimum: Array, level: float) -> Array:
-    """Return a point on the way from the optimum to the form's own start whose objective is below the level."""
+def _near(goal: Goal, optimum: Array, level: float) -> StandardForm:
+    """Return a goal's form, started on the way from the optimum to its own start where it is below the level."""
+    form = goal.form()
     best = form.complete(optimum)
     step = ROOM
     while step > 1e-6 and not form.functions.at(best + step * (form.start - best)).value < level:
         step /= 2
-    return np.asarray(best + step * (form.start - best))
+    return form.from_start(best + step * (form.start - best))

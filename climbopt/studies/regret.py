@@ -39,6 +39,12 @@ ROOM = 0.05
 CHUNK = 25
 """Draws that one process solves at a time."""
 
+MORE = 1.5
+"""The first rows are those of this many times as many draws as lie beyond the quantile."""
+
+BEYOND = 1e-9
+"""A left-out draw's regret may be above the quantile by this much, in nats."""
+
 
 @dataclass(frozen=True, eq=False)
 class Regrets:
@@ -208,3 +214,59 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
     x = form.complete(start)
     x[-k:] += 0.1 * max(float(np.ptp(x[-k:])), 1e-3)  # off their bounds
     return form.from_start(x)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanRegret:
+    """The mean regret, a goal of ranges."""
+
+    regrets: Regrets
+
+    def form(self) -> StandardForm:
+        """Return its standard form."""
+        return mean_form(self.regrets)
+
+    def grown(self, x: Array) -> None:
+        """Return None: nothing is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class CvarRegret:
+    """The CVaR of regret with rows for some draws, a goal of ranges.
+
+    Parameters
+    ----------
+    regrets : Regrets
+    level : float
+    chosen : tuple of int
+        Draws with a row.
+    ratios : ndarray, (S,)
+        That a solve begins at.
+    """
+
+    regrets: Regrets
+    level: float
+    chosen: tuple[int, ...]
+    ratios: Array
+
+    @classmethod
+    def near(cls, regrets: Regrets, level: float, ratios: Array) -> CvarRegret:
+        """Return the goal with rows for the draws that are worst at some ratios."""
+        n_first = min(int(np.ceil(MORE * (1 - level) * len(regrets.draws))) + 2, len(regrets.draws))
+        return cls(regrets, level, tuple(sorted(np.argsort(-regrets.of(ratios))[:n_first].tolist())), ratios)
+
+    def form(self) -> StandardForm:
+        """Return its standard form."""
+        return cvar_form(self.regrets, self.level, self.chosen, self.ratios)
+
+    def grown(self, x: Array) -> CvarRegret | None:
+        """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
+        n = self.ratios.size
+        quantile = float(x[self._quantile])
+        beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
+        return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
+
+    @property
+    def _quantile(self) -> int:
+        """Where the quantile stands in x."""
+        return -(len(self.chosen) + 1)

@@ -17,16 +17,12 @@ from climbopt.result import Result, described, solve
 from climbopt.solution import Solution
 from climbopt.standard_form import StandardForm
 from climbopt.studies.ranges import Goal, Range, ranges_near
-from climbopt.studies.regret import Regrets, cvar_form, mean_form, regrets
+from climbopt.studies.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
 from climbopt.templates import Array
 
 QUANTILES = (0.05, 0.5, 0.95)
 ROUNDS = 50
 """Times that draws are added to the CVaR's rows, at most."""
-MORE = 1.5
-"""The first rows are those of this many times as many draws as lie beyond the quantile."""
-BEYOND = 1e-9
-"""A left-out draw's regret may be above the quantile by this much, in nats."""
 
 
 @dataclass(frozen=True)
@@ -207,62 +203,6 @@ def _least_cvar(found: Regrets, measure: Measure, backend: str | None, options: 
             return x[: form.n_ratios], certificate, solution
         goal = grown
     return x[: form.n_ratios], replace(certificate, passed=False), solution
-
-
-@dataclass(frozen=True, eq=False)
-class MeanRegret:
-    """The mean regret, a goal of ranges."""
-
-    regrets: Regrets
-
-    def form(self) -> StandardForm:
-        """Return its standard form."""
-        return mean_form(self.regrets)
-
-    def grown(self, x: Array) -> None:
-        """Return None: nothing is left out."""
-
-
-@dataclass(frozen=True, eq=False)
-class CvarRegret:
-    """The CVaR of regret with rows for some draws, a goal of ranges.
-
-    Parameters
-    ----------
-    regrets : Regrets
-    level : float
-    chosen : tuple of int
-        Draws with a row.
-    ratios : ndarray, (S,)
-        That a solve begins at.
-    """
-
-    regrets: Regrets
-    level: float
-    chosen: tuple[int, ...]
-    ratios: Array
-
-    @classmethod
-    def near(cls, regrets: Regrets, level: float, ratios: Array) -> CvarRegret:
-        """Return the goal with rows for the draws that are worst at some ratios."""
-        n_first = min(int(np.ceil(MORE * (1 - level) * len(regrets.draws))) + 2, len(regrets.draws))
-        return cls(regrets, level, tuple(sorted(np.argsort(-regrets.of(ratios))[:n_first].tolist())), ratios)
-
-    def form(self) -> StandardForm:
-        """Return its standard form."""
-        return cvar_form(self.regrets, self.level, self.chosen, self.ratios)
-
-    def grown(self, x: Array) -> CvarRegret | None:
-        """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
-        n = self.ratios.size
-        quantile = float(x[self._quantile])
-        beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
-        return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
-
-    @property
-    def _quantile(self) -> int:
-        """Where the quantile stands in x."""
-        return -(len(self.chosen) + 1)
 
 
 def robust_ranges(found: Robust, tolerance: float = 1e-3, *, backend: str | None = None,
