@@ -14,6 +14,7 @@ setup:
 
 lint: setup
 	@$(python) -m ruff check .
+	@$(python) -m ruff format --check -q .
 
 types: setup
 	@$(python) -m mypy

@@ -14,7 +14,7 @@ from dataclasses import replace
 from statistics import median
 
 from climbopt import AllocationProblem, Custom, LossCeiling, Options, StayNear, solve
-from climbopt.result import answered
+from climbopt.procedures.result import answered
 from climbopt.testing import family_problem
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from climbopt import AllocationProblem, Options
 from climbopt.backends import load
-from climbopt.constraints import Custom
+from climbopt.problem.constraints import Custom
 from climbopt.procedures import joint_form
 from climbopt.testing import family_problem
 
@@ -61,9 +61,13 @@ def constrained(problem: AllocationProblem, ratios: np.ndarray) -> AllocationPro
     response = model.at(problem.total_budget)
     z = response.z(ratios)
     losses = response.losses(z)
-    return replace(problem, constraints=(
-        Custom(f"z[{names[0]}] + z[{names[1]}] >= {1.1 * (z[0] + z[1]):.12g}", name="more"),
-        Custom(f"L[{names[2]}] + L[{names[3]}] <= {0.99 * (losses[2] + losses[3]):.12g}", name="better")))
+    return replace(
+        problem,
+        constraints=(
+            Custom(f"z[{names[0]}] + z[{names[1]}] >= {1.1 * (z[0] + z[1]):.12g}", name="more"),
+            Custom(f"L[{names[2]}] + L[{names[3]}] <= {0.99 * (losses[2] + losses[3]):.12g}", name="better"),
+        ),
+    )
 
 
 def main() -> None:
@@ -86,8 +90,11 @@ def main() -> None:
                 solves.append(Timed.seconds)
                 others.append(whole_call(bound)[0] / seconds)
             ratio = median(whole / own for whole, own in zip(calls, solves, strict=True))
-            print(f"{m:>5} {median(calls):>9.3f} {median(solves):>9.3f} {ratio:>6.2f} "
-                  f"{np.abs(ratios - exact).max():>11.1e} {median(others):>11.2f}x", flush=True)
+            print(
+                f"{m:>5} {median(calls):>9.3f} {median(solves):>9.3f} {ratio:>6.2f} "
+                f"{np.abs(ratios - exact).max():>11.1e} {median(others):>11.2f}x",
+                flush=True,
+            )
     print(f"{load('cvxpy').version}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}")
 
 

@@ -22,12 +22,12 @@ import numpy as np
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
-from climbopt.bounds import enclose
-from climbopt.constraints import LossCeiling
-from climbopt.problem import AllocationProblem
+from climbopt.certification.bounds import enclose
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import LossCeiling
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
-from climbopt.standard_form import StandardForm
+from climbopt.program import StandardForm
 from climbopt.testing import family_problem
 
 CONVEX_SIZES = (16, 200)
@@ -90,19 +90,23 @@ def main() -> None:
         found = enclose(form, gap=given.gap, time_limit=given.limit, jobs=given.jobs)
         cpu = time.process_time() - began
         gap = "-" if found.relative_gap is None else f"{found.relative_gap:.1e}"
-        print(f"{name:32} {gap:>12} {found.seconds:8.2f} {cpu:8.2f} {found.nodes:6d}  {found.stopped:12} "
-              f"{'-' if given.without_scip else by_scip(form, given.limit)}", flush=True)
+        print(
+            f"{name:32} {gap:>12} {found.seconds:8.2f} {cpu:8.2f} {found.nodes:6d}  {found.stopped:12} "
+            f"{'-' if given.without_scip else by_scip(form, given.limit)}",
+            flush=True,
+        )
     if find_spec("flint") is None:
         return
-    from climbopt.bounds.enclosure import prove
+    from climbopt.certification.bounds.enclosure import prove
 
     for m in CONVEX_SIZES:
         form = joint_form(family_problem(m))
         x = choose(form).solve(form, Options(tolerance=1e-9)).x
         began = time.perf_counter()
         proof = prove(form, x)
-        print(f"ball proof, convex, m = {m}: {proof.upper - proof.lower:.1e} wide in "
-              f"{time.perf_counter() - began:.2f} s")
+        print(
+            f"ball proof, convex, m = {m}: {proof.upper - proof.lower:.1e} wide in {time.perf_counter() - began:.2f} s"
+        )
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from statistics import median
 import numpy as np
 
 from climbopt.backends import BACKENDS, Options, load
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.templates import Templates
 from climbopt.procedures import joint_form
-from climbopt.templates import Templates
 from climbopt.testing import family_problem
 
 AGREES = 1e-5
@@ -77,13 +77,19 @@ def scipy_differences(m):
         z = r + (alpha * (1 - np.exp(-eta[:, None] * r[None, :]))).sum(axis=1)
         return np.mean(E + B * (D * z) ** -beta)
 
-    result = minimize(loss, np.full(m, 1 / m), method="trust-constr", bounds=Bounds(0, 1, keep_feasible=True),
-                      constraints=LinearConstraint(np.ones((1, m)), 1, 1))
+    result = minimize(
+        loss,
+        np.full(m, 1 / m),
+        method="trust-constr",
+        bounds=Bounds(0, 1, keep_feasible=True),
+        constraints=LinearConstraint(np.ones((1, m)), 1, 1),
+    )
     return result.x
 
 
-def compared(name: str, call: Callable[[], np.ndarray | None], newton: Callable[[], np.ndarray], repeat: int,
-             limit: float) -> tuple[str, bool]:
+def compared(
+    name: str, call: Callable[[], np.ndarray | None], newton: Callable[[], np.ndarray], repeat: int, limit: float
+) -> tuple[str, bool]:
     """Return the table's cell for one solver, and whether it is worth asking at a larger size."""
     began = time.perf_counter()
     try:
@@ -121,8 +127,7 @@ def main() -> None:
         solver = load("newton")
         newton = lambda form=form, solver=solver: solver.solve(form, Options()).x  # noqa: E731
         calls = {"with its form": lambda p=problem, s=solver: s.solve(joint_form(p), Options()).x}
-        calls |= {name: lambda n=name, f=form: load(n).solve(f, Options(time_limit=given.limit)).x
-                  for name in backends}
+        calls |= {name: lambda n=name, f=form: load(n).solve(f, Options(time_limit=given.limit)).x for name in backends}
         calls |= {name: lambda call=call, m=m: call(m) for name, call in others.items()}
         repeat = given.repeat if m <= 64 else max(1, given.repeat // 6) if m <= 200 else 1
         cells = []
@@ -136,8 +141,10 @@ def main() -> None:
                 dropped.add(name)
         base, _ = paired(newton, newton, repeat)
         print(f"{m:>5} {base:>8.4f} " + " ".join(f"{cell:>19}" for cell in cells), flush=True)
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, "
-          f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}")
+    print(
+        f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, "
+        f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}"
+    )
 
 
 if __name__ == "__main__":

@@ -17,15 +17,14 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt import load_pilots
-from climbopt.fitting import fit
-from climbopt.fitting.estimate import token_unit
+from climbopt.fitting.estimate import fit, token_unit
 from climbopt.fitting.select import FOLDS, folds_of
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.studies import Runs, mixtures
-from climbopt.studies.exchange import Search
-from climbopt.studies.information import Knowledge
-from climbopt.studies.plan import JUDGED_FLOOR, N_JUDGED
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.studies.design.criteria import Knowledge, Runs
+from climbopt.studies.design.exchange import Search
+from climbopt.studies.design.plan import JUDGED_FLOOR, N_JUDGED
+from climbopt.studies.design.simplex import mixtures
 
 PILOTS = Path(__file__).parents[1] / "problems" / "libreoffice6" / "pilots.csv"
 FORM = LAWS["power"], INTERACTIONS["gated"]
@@ -40,13 +39,23 @@ def alone(pilots):
 def designed(pilots, criterion, n, kept, model=None, seed=0):
     """Return n of the runs, `kept` among them, by an exchange that sees no loss; given a model, at its parameters."""
     rng, smallest = np.random.default_rng(seed), float(pilots.tokens.min())
-    known = (Knowledge.of_prior(*FORM, pilots.sources, smallest, token_unit(pilots), rng) if model is None else
-             Knowledge.of_model(model, smallest))
+    known = (
+        Knowledge.of_prior(*FORM, pilots.sources, smallest, token_unit(pilots), rng)
+        if model is None
+        else Knowledge.of_model(model, smallest)
+    )
     m = len(pilots.sources)
-    judged = Runs(mixtures(np.full(m, JUDGED_FLOOR), np.ones(m), N_JUDGED, rng),
-                  np.full(N_JUDGED, pilots.tokens.max()))
-    search = Search(known.derivatives(Runs(pilots.ratios, pilots.tokens)), pilots.tokens, known.prior,
-                    known.derivatives(judged, noise=False), float(pilots.tokens.mean()), m, criterion, once=True)
+    judged = Runs(mixtures(np.full(m, JUDGED_FLOOR), np.ones(m), N_JUDGED, rng), np.full(N_JUDGED, pilots.tokens.max()))
+    search = Search(
+        known.derivatives(Runs(pilots.ratios, pilots.tokens)),
+        pilots.tokens,
+        known.prior,
+        known.derivatives(judged, noise=False),
+        float(pilots.tokens.mean()),
+        m,
+        criterion,
+        once=True,
+    )
     return search.run(kept, n, None, None)
 
 
@@ -82,10 +91,14 @@ def measured(pilots, fold, numbers, n_draws, seed):
         designs["I-optimal", n] = [designed(known, "I", n, kept)]
         designs["I-optimal, after a fit", n] = [after_a_fit(known, n, kept)]
     designs["all", 0] = [list(range(len(known.runs)))]
-    return {key: (np.mean([error(known, one, unseen) for one in some]),
-                  np.mean([known.tokens[one].sum() for one in some]),
-                  np.mean([(known.ratios[one].max(axis=1) == 1).mean() for one in some]))
-            for key, some in designs.items()}
+    return {
+        key: (
+            np.mean([error(known, one, unseen) for one in some]),
+            np.mean([known.tokens[one].sum() for one in some]),
+            np.mean([(known.ratios[one].max(axis=1) == 1).mean() for one in some]),
+        )
+        for key, some in designs.items()
+    }
 
 
 def main() -> None:
@@ -98,22 +111,27 @@ def main() -> None:
     pilots, numbers = load_pilots(PILOTS), [int(n) for n in given.numbers.split(",")]
     folds = [folds_of(pilots, FOLDS, seed) == k for seed in range(1, given.seeds + 1) for k in range(FOLDS)]
     found = defaultdict(list)
-    for one in Parallel(n_jobs=given.jobs)(delayed(measured)(pilots, fold, numbers, given.draws, k)
-                                           for k, fold in enumerate(folds)):
+    for one in Parallel(n_jobs=given.jobs)(
+        delayed(measured)(pilots, fold, numbers, given.draws, k) for k, fold in enumerate(folds)
+    ):
         for key, values in one.items():
             found[key].append(values)
     table = {key: np.array(values) for key, values in found.items()}
     every = table.pop(("all", 0))
     n_all = len(pilots.runs) * (1 - 1 / FOLDS)
     path = [*((table["random", n][:, 0].mean(), n) for n in numbers), (every[:, 0].mean(), n_all)]
-    print(f"{len(folds)} folds; all: {n_all:.0f} runs, {every[:, 1].mean() / 1e6:.1f} M tokens, "
-          f"{every[:, 0].mean():.5f} nats, {100 * every[:, 2].mean():.0f} % single languages")
+    print(
+        f"{len(folds)} folds; all: {n_all:.0f} runs, {every[:, 1].mean() / 1e6:.1f} M tokens, "
+        f"{every[:, 0].mean():.5f} nats, {100 * every[:, 2].mean():.0f} % single languages"
+    )
     for (name, n), (errors, tokens, lone) in ((key, values.T) for key, values in table.items()):
         ratio = errors / every[:, 0]
         as_good = np.interp(-errors.mean(), *np.array([(-error, runs) for error, runs in path]).T)
-        print(f"{name:<23}{n:>3} runs {tokens.mean() / 1e6:>5.1f} M  {errors.mean():.5f} nats  {ratio.mean():.2f} "
-              f"(+- {ratio.std(ddof=1) / len(ratio)**0.5:.2f}) of all's  as {as_good:.0f} random runs  "
-              f"{100 * lone.mean():.0f} % single languages")
+        print(
+            f"{name:<23}{n:>3} runs {tokens.mean() / 1e6:>5.1f} M  {errors.mean():.5f} nats  {ratio.mean():.2f} "
+            f"(+- {ratio.std(ddof=1) / len(ratio) ** 0.5:.2f}) of all's  as {as_good:.0f} random runs  "
+            f"{100 * lone.mean():.0f} % single languages"
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from statistics import median
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS
-from climbopt.comparison import compare
+from climbopt.studies.comparison.runs import compare
 
 
 def main() -> None:
@@ -33,13 +33,20 @@ def main() -> None:
         rows = []
         for _ in range(given.repeat):
             began = time.perf_counter()
-            run, = compare([problem], backends=[name]).runs
+            (run,) = compare([problem], backends=[name]).runs
             whole = time.perf_counter() - began
             if run.seconds is None:
                 break
             began = time.perf_counter()
-            subprocess.run([sys.executable, "-c", "import climbopt.comparison.worker; "
-                            f"from climbopt.backends import load; load('{name}').version"], check=True)
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    "import climbopt.studies.comparison.worker; "
+                    f"from climbopt.backends import load; load('{name}').version",
+                ],
+                check=True,
+            )
             start = time.perf_counter() - began
             rows.append((whole, start, run.seconds, whole - start - run.seconds))
         if rows:

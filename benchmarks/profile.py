@@ -14,8 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 from climbopt import load_problem, shipped_problems
-from climbopt.comparison import compare, profiles
-from climbopt.reports.comparison import print_comparison, profile_figure
+from climbopt.reports.table_of_backends import print_comparison, profile_figure
+from climbopt.studies.comparison.profiles import profiles
+from climbopt.studies.comparison.runs import compare
 from climbopt.testing import problem_families
 
 
@@ -27,10 +28,19 @@ def main() -> None:
     words.add_argument("-o", "--output", type=Path)
     given = words.parse_args()
     families = problem_families()
-    problems = [*map(load_problem, shipped_problems()), *families["convex"][1:6], *families["signed"][:2],
-                *families["gated"][:1]]
-    comparison = compare(problems, procedures=("joint", "two_step"), repeat=given.repeat, time_limit=given.time_limit,
-                         progress=lambda done, total: print(f"\r{done} of {total}", end="", file=sys.stderr))
+    problems = [
+        *map(load_problem, shipped_problems()),
+        *families["convex"][1:6],
+        *families["signed"][:2],
+        *families["gated"][:1],
+    ]
+    comparison = compare(
+        problems,
+        procedures=("joint", "two_step"),
+        repeat=given.repeat,
+        time_limit=given.time_limit,
+        progress=lambda done, total: print(f"\r{done} of {total}", end="", file=sys.stderr),
+    )
     print(file=sys.stderr)
     print_comparison(comparison, Console(width=170, soft_wrap=True))
     if given.output is not None:

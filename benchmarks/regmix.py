@@ -19,14 +19,27 @@ from scipy.stats import spearmanr
 
 from climbopt import PilotRuns, fit
 from climbopt.files import WideNames, read_table, tidy
-from climbopt.templates import Array, agreeing_pairs
+from climbopt.model.templates import Array, agreeing_pairs
 
 NAMES = WideNames("index", "train_the_pile_*", "metric/the_pile_*_val_loss")
 SETS = {"1m": (1e9, 1e6), "60m": (1e9, 60e6), "1B": (25e9, 1e9)}
-DEFAULT = ("power+none", "power+linear", "power+saturating", "power+gated", "bimix+none", "bimix+gated",
-           "exponential+mixing")
-LIGHTGBM = {"objective": "regression", "boosting": "gbdt", "learning_rate": 1e-2, "seed": 42, "verbosity": -1,
-            "num_threads": 1}
+DEFAULT = (
+    "power+none",
+    "power+linear",
+    "power+saturating",
+    "power+gated",
+    "bimix+none",
+    "bimix+gated",
+    "exponential+mixing",
+)
+LIGHTGBM = {
+    "objective": "regression",
+    "boosting": "gbdt",
+    "learning_rate": 1e-2,
+    "seed": 42,
+    "verbosity": -1,
+    "num_threads": 1,
+}
 ROUNDS = 1000
 
 

@@ -19,9 +19,14 @@ from typing import TypeVar
 import numpy as np
 
 from climbopt import load_pilots, solve
-from climbopt.fitting import bands, bootstrap, fit, missing_runs, uncertainty
-from climbopt.studies import confidence_set, robust
+from climbopt.fitting.estimate import fit
 from climbopt.testing import family_problem
+from climbopt.uncertainty.bands import bands
+from climbopt.uncertainty.bootstrap import bootstrap
+from climbopt.uncertainty.confidence import confidence_set
+from climbopt.uncertainty.covariance import covariance
+from climbopt.uncertainty.evidence import missing_runs
+from climbopt.uncertainty.robust import robust
 
 T = TypeVar("T")
 PILOTS = Path(__file__).parents[1] / "problems" / "libreoffice6" / "pilots.csv"
@@ -46,25 +51,38 @@ def main() -> None:
     given = words.parse_args()
     pilots = load_pilots(PILOTS)
     fitted = timed("fit", lambda: fit(pilots))
-    found = timed("covariance", lambda: uncertainty(pilots, fitted))
+    found = timed("covariance", lambda: covariance(pilots, fitted))
     timed("bands, 7 folds inside the runs", lambda: bands(pilots, found))
     timed("missing runs", lambda: missing_runs(pilots, found))
-    timed(f"{given.draws} bootstrap refits, {given.jobs} processes",
-          lambda: bootstrap(fitted, given.draws, jobs=given.jobs))
+    timed(
+        f"{given.draws} bootstrap refits, {given.jobs} processes",
+        lambda: bootstrap(fitted, given.draws, jobs=given.jobs),
+    )
     for interaction in ("saturating", "gated"):
         problem = family_problem(given.size, interaction=interaction)
         rng = np.random.default_rng(0)
-        draws = [replace(problem.model, parameters={
-            name: value * np.exp(SPREAD * rng.standard_normal(value.shape))
-            for name, value in problem.model.parameters.items()}) for _ in range(given.scenarios)]
+        draws = [
+            replace(
+                problem.model,
+                parameters={
+                    name: value * np.exp(SPREAD * rng.standard_normal(value.shape))
+                    for name, value in problem.model.parameters.items()
+                },
+            )
+            for _ in range(given.scenarios)
+        ]
         timed(f"{interaction}, m = {given.size}: joint", lambda problem=problem: solve(problem))
         for measure in ("mean", "cvar:0.9"):
-            answer = timed(f"{interaction}, {given.scenarios} draws: {measure}",
-                           lambda problem=problem, draws=draws, measure=measure: robust(problem, draws, measure))
+            answer = timed(
+                f"{interaction}, {given.scenarios} draws: {measure}",
+                lambda problem=problem, draws=draws, measure=measure: robust(problem, draws, measure),
+            )
             assert answer.result.passed
         timed(f"{interaction}: confidence set", lambda answer=answer: confidence_set(answer.regrets, answer.ratios))
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, OMP_NUM_THREADS="
-          f"{os.environ.get('OMP_NUM_THREADS', 'unset')}")
+    print(
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, OMP_NUM_THREADS="
+        f"{os.environ.get('OMP_NUM_THREADS', 'unset')}"
+    )
 
 
 if __name__ == "__main__":

@@ -9,83 +9,116 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from climbopt.backends import BACKENDS, Options
-    from climbopt.certificate import Certificate, Verdict
-    from climbopt.comparison import Comparison, compare
-    from climbopt.constraints import (
-        CONSTRAINTS,
-        Cap,
-        Custom,
-        Floor,
-        Group,
-        Linear,
-        LossCeiling,
-        StayNear,
-        Supply,
-    )
-    from climbopt.errors import BackendError, ClimboptError, InputError
-    from climbopt.expressions import L, r, z
-    from climbopt.files import load_draws, load_model, load_pilots, load_problem, save_model, shipped_problems
-    from climbopt.fitting import Fit, bands, bootstrap, cross_validate, fit, uncertainty
-    from climbopt.interactions import INTERACTIONS, Coordinates, Interaction
-    from climbopt.laws import LAWS, Law
-    from climbopt.model import MixtureModel
-    from climbopt.objectives import OBJECTIVES, CustomObjective, Minimax, Weighted, WeightedPowerMean
-    from climbopt.pilots import PilotRuns
-    from climbopt.problem import AllocationProblem
-    from climbopt.result import Result, certify_ratios, solve
-    from climbopt.solution import Solution, Termination
-    from climbopt.studies.confidence import confidence_set
-    from climbopt.studies.plan import Design, Plan, plan
-    from climbopt.studies.ranges import Range, ranges
-    from climbopt.studies.robust import Robust, robust
-    from climbopt.studies.schedule import Schedule, Stage, schedule
-    from climbopt.studies.sweep import Point, Sweep, sweep
-    from climbopt.symbols import D, Parameter, Prior
+    from climbopt.backends import BACKENDS as BACKENDS
+    from climbopt.backends import Options as Options
+    from climbopt.certification.local import Certificate as Certificate
+    from climbopt.certification.local import Verdict as Verdict
+    from climbopt.files import load_draws as load_draws
+    from climbopt.files import load_model as load_model
+    from climbopt.files import load_pilots as load_pilots
+    from climbopt.files import load_problem as load_problem
+    from climbopt.files import save_model as save_model
+    from climbopt.files import shipped_problems as shipped_problems
+    from climbopt.fitting.estimate import Fit as Fit
+    from climbopt.fitting.estimate import fit as fit
+    from climbopt.fitting.select import cross_validate as cross_validate
+    from climbopt.foundations.errors import BackendError as BackendError
+    from climbopt.foundations.errors import ClimboptError as ClimboptError
+    from climbopt.foundations.errors import InputError as InputError
+    from climbopt.foundations.solution import Solution as Solution
+    from climbopt.foundations.solution import Termination as Termination
+    from climbopt.model.expressions import L as L
+    from climbopt.model.expressions import r as r
+    from climbopt.model.expressions import z as z
+    from climbopt.model.interactions import INTERACTIONS as INTERACTIONS
+    from climbopt.model.interactions import Coordinates as Coordinates
+    from climbopt.model.interactions import Interaction as Interaction
+    from climbopt.model.laws import LAWS as LAWS
+    from climbopt.model.laws import Law as Law
+    from climbopt.model.mixture import MixtureModel as MixtureModel
+    from climbopt.model.symbols import D as D
+    from climbopt.model.symbols import Parameter as Parameter
+    from climbopt.model.symbols import Prior as Prior
+    from climbopt.problem.allocation import AllocationProblem as AllocationProblem
+    from climbopt.problem.constraints import CONSTRAINTS as CONSTRAINTS
+    from climbopt.problem.constraints import Cap as Cap
+    from climbopt.problem.constraints import Custom as Custom
+    from climbopt.problem.constraints import Floor as Floor
+    from climbopt.problem.constraints import Group as Group
+    from climbopt.problem.constraints import Linear as Linear
+    from climbopt.problem.constraints import LossCeiling as LossCeiling
+    from climbopt.problem.constraints import StayNear as StayNear
+    from climbopt.problem.constraints import Supply as Supply
+    from climbopt.problem.objectives import OBJECTIVES as OBJECTIVES
+    from climbopt.problem.objectives import CustomObjective as CustomObjective
+    from climbopt.problem.objectives import Minimax as Minimax
+    from climbopt.problem.objectives import Weighted as Weighted
+    from climbopt.problem.objectives import WeightedPowerMean as WeightedPowerMean
+    from climbopt.procedures.result import Result as Result
+    from climbopt.procedures.result import certify_ratios as certify_ratios
+    from climbopt.procedures.result import solve as solve
+    from climbopt.runs.pilots import PilotRuns as PilotRuns
+    from climbopt.studies.comparison.runs import Comparison as Comparison
+    from climbopt.studies.comparison.runs import compare as compare
+    from climbopt.studies.design.plan import Design as Design
+    from climbopt.studies.design.plan import Plan as Plan
+    from climbopt.studies.design.plan import plan as plan
+    from climbopt.studies.ranges import Range as Range
+    from climbopt.studies.ranges import ranges as ranges
+    from climbopt.studies.schedule import Schedule as Schedule
+    from climbopt.studies.schedule import Stage as Stage
+    from climbopt.studies.schedule import schedule as schedule
+    from climbopt.studies.sweep import Point as Point
+    from climbopt.studies.sweep import Sweep as Sweep
+    from climbopt.studies.sweep import sweep as sweep
+    from climbopt.uncertainty.bands import bands as bands
+    from climbopt.uncertainty.bootstrap import bootstrap as bootstrap
+    from climbopt.uncertainty.confidence import confidence_set as confidence_set
+    from climbopt.uncertainty.covariance import covariance as covariance
+    from climbopt.uncertainty.robust import Robust as Robust
+    from climbopt.uncertainty.robust import robust as robust
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "climbopt.backends": ("BACKENDS", "Options"),
-    "climbopt.certificate": ("Certificate", "Verdict"),
-    "climbopt.comparison": ("Comparison", "compare"),
-    "climbopt.constraints": ("CONSTRAINTS", "Cap", "Custom", "Floor", "Group", "Linear", "LossCeiling",
-                             "StayNear", "Supply"),
-    "climbopt.errors": ("BackendError", "ClimboptError", "InputError"),
-    "climbopt.expressions": ("L", "r", "z"),
-    "climbopt.files": ("load_draws", "load_model", "load_pilots", "load_problem", "save_model", "shipped_problems"),
-    "climbopt.fitting": ("Fit", "bands", "bootstrap", "cross_validate", "fit", "uncertainty"),
-    "climbopt.interactions": ("INTERACTIONS", "Coordinates", "Interaction"),
-    "climbopt.laws": ("LAWS", "Law"),
-    "climbopt.model": ("MixtureModel",),
-    "climbopt.objectives": ("OBJECTIVES", "CustomObjective", "Minimax", "Weighted", "WeightedPowerMean"),
-    "climbopt.pilots": ("PilotRuns",),
-    "climbopt.problem": ("AllocationProblem",),
-    "climbopt.solution": ("Solution", "Termination"),
-    "climbopt.result": ("Result", "certify_ratios", "solve"),
-    "climbopt.studies": ("Design", "Plan", "Point", "Range", "Robust", "Schedule", "Stage", "Sweep", "confidence_set",
-                         "plan", "ranges", "robust", "schedule", "sweep"),
-    "climbopt.symbols": ("D", "Parameter", "Prior"),
+_PUBLIC = {
+    "climbopt.backends": "BACKENDS Options",
+    "climbopt.certification.local": "Certificate Verdict",
+    "climbopt.files": "load_draws load_model load_pilots load_problem save_model shipped_problems",
+    "climbopt.fitting.estimate": "Fit fit",
+    "climbopt.fitting.select": "cross_validate",
+    "climbopt.foundations.errors": "BackendError ClimboptError InputError",
+    "climbopt.foundations.solution": "Solution Termination",
+    "climbopt.model.expressions": "L r z",
+    "climbopt.model.interactions": "Coordinates INTERACTIONS Interaction",
+    "climbopt.model.laws": "LAWS Law",
+    "climbopt.model.mixture": "MixtureModel",
+    "climbopt.model.symbols": "D Parameter Prior",
+    "climbopt.problem.allocation": "AllocationProblem",
+    "climbopt.problem.constraints": "CONSTRAINTS Cap Custom Floor Group Linear LossCeiling StayNear Supply",
+    "climbopt.problem.objectives": "CustomObjective Minimax OBJECTIVES Weighted WeightedPowerMean",
+    "climbopt.procedures.result": "Result certify_ratios solve",
+    "climbopt.runs.pilots": "PilotRuns",
+    "climbopt.studies.comparison.runs": "Comparison compare",
+    "climbopt.studies.design.plan": "Design Plan plan",
+    "climbopt.studies.ranges": "Range ranges",
+    "climbopt.studies.schedule": "Schedule Stage schedule",
+    "climbopt.studies.sweep": "Point Sweep sweep",
+    "climbopt.uncertainty.bands": "bands",
+    "climbopt.uncertainty.bootstrap": "bootstrap",
+    "climbopt.uncertainty.confidence": "confidence_set",
+    "climbopt.uncertainty.covariance": "covariance",
+    "climbopt.uncertainty.robust": "Robust robust",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
-__all__ = [  # noqa: F822 - resolved by __getattr__
-    "AllocationProblem", "BACKENDS", "BackendError", "CONSTRAINTS", "Cap", "Certificate", "ClimboptError",
-    "Comparison", "Coordinates", "Custom", "CustomObjective", "D", "Design", "Fit", "Floor", "Group",
-    "INTERACTIONS", "InputError", "Interaction", "L", "LAWS", "Law", "Linear", "LossCeiling", "Minimax",
-    "MixtureModel", "OBJECTIVES", "Options", "Parameter", "PilotRuns", "Plan", "Point", "Prior", "Range",
-    "Result", "Robust", "Schedule", "Solution", "Stage", "StayNear", "Supply", "Sweep", "Termination", "Verdict",
-    "Weighted", "WeightedPowerMean", "bands", "bootstrap", "certify_ratios", "compare", "confidence_set",
-    "cross_validate", "fit", "load_draws", "load_model", "load_pilots", "load_problem", "plan", "r", "ranges",
-    "robust", "save_model", "schedule", "shipped_problems", "solve", "sweep", "uncertainty", "z",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'climbopt' has no attribute '{name}'")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME_OF])
+    return sorted([*globals(), *_MODULE_OF])

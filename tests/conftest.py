@@ -7,21 +7,43 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from climbopt.files import load_pilots
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.model import MixtureModel
-from climbopt.templates import agreeing_pairs
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import agreeing_pairs
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40,
-                          suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("repeatable")
 
 collect_ignore = ["plugin"]  # a package of its own: test_plugins.py installs it and runs its tests
 PROBLEMS = Path(__file__).parents[1] / "problems"
 
-_SIZES = {"E": 1.0, "A": 0.5, "a": 0.3, "B": 2.0, "beta": 0.3, "eta": 5.0, "b": 0.2, "k": 0.1, "h": 0.01, "l": 0.02,
-          "gamma": 0.2, "c": 1.0, "kappa": 1.0, "t": 1.0, "c_own": 2.0, "g_own": 0.5, "g": 0.5, "U": 0.3, "tau": 0.2,
-          "q": 0.5, "K": 0.01, "alpha": 3.0}
+_SIZES = {
+    "E": 1.0,
+    "A": 0.5,
+    "a": 0.3,
+    "B": 2.0,
+    "beta": 0.3,
+    "eta": 5.0,
+    "b": 0.2,
+    "k": 0.1,
+    "h": 0.01,
+    "l": 0.02,
+    "gamma": 0.2,
+    "c": 1.0,
+    "kappa": 1.0,
+    "t": 1.0,
+    "c_own": 2.0,
+    "g_own": 0.5,
+    "g": 0.5,
+    "U": 0.3,
+    "tau": 0.2,
+    "q": 0.5,
+    "K": 0.01,
+    "alpha": 3.0,
+}
 
 
 def law_for(interaction):

@@ -13,14 +13,21 @@ TABLE = pd.read_csv(PILOTS)
 RUNS = TABLE["run"].unique()
 
 
-@pytest.mark.parametrize(("table", "words"), [
-    (TABLE[TABLE["run"].isin(RUNS[:2])], "2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters a target"),
-    (TABLE.rename(columns={"ratio": "share"}), "the table has no column 'ratio'"),
-    (TABLE.assign(weight=1.0), "unknown column 'weight'"),
-    (TABLE.assign(tokens=TABLE["tokens"] / 1e9), "tokens are absolute counts: write 5e8, not 0.5 billion"),
-    (TABLE.assign(params=0.125), "params are absolute counts"),
-    (TABLE.assign(ratio=100 * TABLE["ratio"]), "sum to 100; a run's ratios sum to 1"),
-], ids=["few runs", "renamed column", "another column", "billions", "size in billions", "percent"])
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (
+            TABLE[TABLE["run"].isin(RUNS[:2])],
+            "2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters a target",
+        ),
+        (TABLE.rename(columns={"ratio": "share"}), "the table has no column 'ratio'"),
+        (TABLE.assign(weight=1.0), "unknown column 'weight'"),
+        (TABLE.assign(tokens=TABLE["tokens"] / 1e9), "tokens are absolute counts: write 5e8, not 0.5 billion"),
+        (TABLE.assign(params=0.125), "params are absolute counts"),
+        (TABLE.assign(ratio=100 * TABLE["ratio"]), "sum to 100; a run's ratios sum to 1"),
+    ],
+    ids=["few runs", "renamed column", "another column", "billions", "size in billions", "percent"],
+)
 def test_refused(run, tmp_path, table, words):  # noqa: F811
     table.to_csv(tmp_path / "pilots.csv", index=False)
     code, out, err = run("fit", tmp_path / "pilots.csv", "-o", tmp_path / "model.toml")
@@ -43,8 +50,9 @@ def test_languages_of_wide_tables_are_matched_by_name(run, tmp_path):  # noqa: F
     models = []
     for order in (languages, languages[::-1]):
         mixtures, losses = wide(tmp_path, order)
-        code, _, err = run("fit", mixtures, "--losses", losses, "--tokens", 1e6, "--interaction", "none",
-                           "-o", tmp_path / "model.toml")
+        code, _, err = run(
+            "fit", mixtures, "--losses", losses, "--tokens", 1e6, "--interaction", "none", "-o", tmp_path / "model.toml"
+        )
         assert code == 0, err
         models.append(load_model(tmp_path / "model.toml"))
     position = [models[1].targets.index(name) for name in models[0].targets]

@@ -13,15 +13,15 @@ from test_relaxation import FORMS, SETTINGS, points, signed_model, the_problem, 
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
-from climbopt.bounds import Box, Enclosure, NoRelaxationError, branch_and_bound, enclose
-from climbopt.bounds.branch_and_bound import RESTS_ON, RESTS_ON_ROWS
-from climbopt.bounds.incumbents import Incumbent, balanced_or_signed, judged, multistart
-from climbopt.bounds.lagrangian import lagrangian
-from climbopt.bounds.node import Examination, Node
-from climbopt.bounds.relaxable import relaxable
-from climbopt.constraints import Custom, LossCeiling
-from climbopt.objectives import CustomObjective, Minimax
-from climbopt.problem import AllocationProblem
+from climbopt.certification.bounds import Box, Enclosure, NoRelaxationError, branch_and_bound, enclose
+from climbopt.certification.bounds.branch_and_bound import RESTS_ON, RESTS_ON_ROWS
+from climbopt.certification.bounds.incumbents import Incumbent, balanced_or_signed, judged, multistart
+from climbopt.certification.bounds.lagrangian import lagrangian
+from climbopt.certification.bounds.node import Examination, Node
+from climbopt.certification.bounds.relaxable import relaxable
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Custom, LossCeiling
+from climbopt.problem.objectives import CustomObjective, Minimax
 from climbopt.procedures import joint_form
 from climbopt.testing import family_problem
 
@@ -80,8 +80,13 @@ def test_nothing_is_found_below_the_bound(form, setting):
 
 
 @settings(max_examples=15)
-@given(st.sampled_from(("linear", "saturating", "gated", "both_curved", "wavy")), st.integers(2, 4),
-       st.integers(0, 10**6), st.floats(0.1, 2.0), st.sampled_from([*SETTINGS]))
+@given(
+    st.sampled_from(("linear", "saturating", "gated", "both_curved", "wavy")),
+    st.integers(2, 4),
+    st.integers(0, 10**6),
+    st.floats(0.1, 2.0),
+    st.sampled_from([*SETTINGS]),
+)
 def test_no_random_problem_has_a_point_below_its_bound(form, sources, seed, scale, setting):
     made = joint_form(the_problem(form, setting, seed, sources, scale))
     found = enclose(made, gap=1e-5, time_limit=3.0)
@@ -132,8 +137,11 @@ def test_convex_nonlinear_rows_by_their_multipliers():
     free = joint_form(AllocationProblem(random_model("saturating", sources=3, seed=1), 10e9))
     best = choose(free).solve(free, Options()).x
     ceiling = float(free.functions.at(best).losses[0]) - 0.02
-    made = joint_form(AllocationProblem(random_model("saturating", sources=3, seed=1), 10e9,
-                                        constraints=(LossCeiling({"s0": ceiling}),)))
+    made = joint_form(
+        AllocationProblem(
+            random_model("saturating", sources=3, seed=1), 10e9, constraints=(LossCeiling({"s0": ceiling}),)
+        )
+    )
     found = enclose(made, gap=1e-5, time_limit=20.0)
     assert found.rests_on == RESTS_ON_ROWS
     assert found.multipliers[0] > 0
@@ -144,12 +152,11 @@ def test_convex_nonlinear_rows_by_their_multipliers():
 
 def test_rows_that_are_not_convex_are_bounded_soundly():
     model = signed_model("gated", 3, seed=6)
-    made = joint_form(AllocationProblem(model, 10e9, constraints=(Custom("z[s1] >= 0.45"), Custom(
-        "L[s2] <= 3.2", name="other"))))
+    made = joint_form(
+        AllocationProblem(model, 10e9, constraints=(Custom("z[s1] >= 0.45"), Custom("L[s2] <= 3.2", name="other")))
+    )
     found = enclose(made, gap=1e-4, time_limit=2.0)
     assert found.lower <= grid_minimum(made) + 1e-12
-
-
 
 
 def test_minimax_is_bounded_through_its_auxiliary():
@@ -241,8 +248,13 @@ def test_a_node_with_the_optimum_is_never_lost():
 
 
 def test_children_cover_their_parent():
-    node = Node(Box(np.zeros(3), np.array([0.5, 1.0, 0.2])), np.array([0.1, 0.9, 0.0]), 0.0, np.zeros(0),
-                np.array([1.0, 3.0, 2.0]))
+    node = Node(
+        Box(np.zeros(3), np.array([0.5, 1.0, 0.2])),
+        np.array([0.1, 0.9, 0.0]),
+        0.0,
+        np.zeros(0),
+        np.array([1.0, 3.0, 2.0]),
+    )
     left, right = node.children()
     np.testing.assert_array_equal(left.box.lower, node.box.lower)
     np.testing.assert_array_equal(right.box.upper, node.box.upper)
@@ -250,7 +262,8 @@ def test_children_cover_their_parent():
 
 
 def test_a_bound_that_is_too_high_is_caught(monkeypatch):
-    from climbopt.bounds import oracle
+    from climbopt.certification.bounds import oracle
+
     exact = oracle.linear_bound
 
     def higher(*arguments):

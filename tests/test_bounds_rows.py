@@ -12,19 +12,19 @@ from test_relaxation import points, signed_model, value
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, load
-from climbopt.bounds import Box, NoRelaxationError, enclose, oracle, rows
-from climbopt.bounds.branch_and_bound import RESTS_ON_ROWS
-from climbopt.bounds.envelopes import envelopes
-from climbopt.bounds.incumbents import Incumbent, judged, multistart
-from climbopt.bounds.lagrangian import lagrangian
-from climbopt.bounds.node import Examination, Node
-from climbopt.bounds.oracle import boxed
-from climbopt.bounds.relaxable import relaxable
-from climbopt.bounds.rows import Relaxed, root_box
-from climbopt.bounds.tighten import by_programs, by_rows
-from climbopt.constraints import Custom, LossCeiling
-from climbopt.objectives import Minimax
-from climbopt.problem import AllocationProblem
+from climbopt.certification.bounds import Box, NoRelaxationError, enclose, oracle, rows
+from climbopt.certification.bounds.branch_and_bound import RESTS_ON_ROWS
+from climbopt.certification.bounds.envelopes import envelopes
+from climbopt.certification.bounds.incumbents import Incumbent, judged, multistart
+from climbopt.certification.bounds.lagrangian import lagrangian
+from climbopt.certification.bounds.node import Examination, Node
+from climbopt.certification.bounds.oracle import boxed
+from climbopt.certification.bounds.relaxable import relaxable
+from climbopt.certification.bounds.rows import Relaxed, root_box
+from climbopt.certification.bounds.tighten import by_programs, by_rows
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Custom, LossCeiling
+from climbopt.problem.objectives import Minimax
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
 from climbopt.testing import family_problem
@@ -77,8 +77,13 @@ def test_no_feasible_mixture_of_a_grid_is_below_the_bound(kind, name):
 
 
 @settings(max_examples=15)
-@given(st.sampled_from(KINDS), st.sampled_from(("linear", "saturating", "gated", "wavy")), st.integers(2, 4),
-       st.integers(0, 10**6), st.floats(0.1, 2.0))
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(("linear", "saturating", "gated", "wavy")),
+    st.integers(2, 4),
+    st.integers(0, 10**6),
+    st.floats(0.1, 2.0),
+)
 def test_no_random_problem_with_rows_has_a_point_below_its_bound(kind, name, sources, seed, scale):
     form = form_of(kind, signed_model(name, sources, seed=seed, scale=scale))
     found = enclose(form, gap=1e-5, time_limit=3.0)
@@ -131,9 +136,15 @@ def feasible_points(form, count):
 
 def rows_of_all_kinds():
     """Return a form with rows that are relaxed from one side or neither, and points that meet them."""
-    constraints = (LossCeiling({"s0": 3.2}), Custom("z[s1] <= 1.2", name="most"), Custom("L[s2] >= 1", name="least"),
-                   Custom("z[s1] >= 0.1", name="some"), Custom("L[s2] + r[s0] <= 4", name="both"),
-                   Custom("L[s1]**2 <= 20", name="curved"), Custom("L[s0] - L[s1] <= 1", name="difference"))
+    constraints = (
+        LossCeiling({"s0": 3.2}),
+        Custom("z[s1] <= 1.2", name="most"),
+        Custom("L[s2] >= 1", name="least"),
+        Custom("z[s1] >= 0.1", name="some"),
+        Custom("L[s2] + r[s0] <= 4", name="both"),
+        Custom("L[s1]**2 <= 20", name="curved"),
+        Custom("L[s0] - L[s1] <= 1", name="difference"),
+    )
     form = joint_form(AllocationProblem(signed_model("gated", 4, seed=4), 10e9, constraints=constraints))
     return form, feasible_points(form, 300)
 
@@ -153,8 +164,13 @@ def test_a_lagrangian_is_below_the_objective_for_any_multipliers_and_one_of_wron
     mu = np.eye(form.functions.n_rows)[0]
     right = lagrangian(problem, mu)
     plain = lagrangian(problem, 0 * mu)
-    wrong = replace(plain, **{name: 2 * getattr(plain, name) - getattr(right, name) for name in (
-        "x_part", "z_part", "loss_part", "constant")})
+    wrong = replace(
+        plain,
+        **{
+            name: 2 * getattr(plain, name) - getattr(right, name)
+            for name in ("x_part", "z_part", "loss_part", "constant")
+        },
+    )
     with pytest.raises(AssertionError):
         check_nowhere_above(wrong, form, cloud)
     assert not lagrangian(problem, -mu).multipliers.any()

@@ -18,31 +18,38 @@ from climbopt import (
     solve,
 )
 from climbopt.backends import load
-from climbopt.certificate import certify, certify_feasible, lower_bound, repair
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.optimality import recover, residuals
+from climbopt.certification.kkt import recover, residuals
+from climbopt.certification.local import certify, certify_feasible, lower_bound, repair
+from climbopt.foundations.solution import Multipliers
+from climbopt.model.convexity import Proofs
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
-from climbopt.proofs import Proofs
-from climbopt.solution import Multipliers
-from climbopt.standard_form import ACTIVE
+from climbopt.program import ACTIVE
 from climbopt.testing import CASES, family_problem
 
 
 def three(B, beta=1.0):
     """L_i = 1 + B_i / r_i^beta for languages a, b, c."""
     m = len(B)
-    return MixtureModel(LAWS["power"], INTERACTIONS["none"], tuple("abcdef"[:m]), tuple("abcdef"[:m]),
-                        {"E": np.ones(m), "B": B, "beta": np.full(m, beta)}, 1e9)
+    return MixtureModel(
+        LAWS["power"],
+        INTERACTIONS["none"],
+        tuple("abcdef"[:m]),
+        tuple("abcdef"[:m]),
+        {"E": np.ones(m), "B": B, "beta": np.full(m, beta)},
+        1e9,
+    )
 
 
 FORMS = {
     "known floor": lambda: joint_form(load_problem("known_floor")),
     "measured": lambda: joint_form(load_problem("libreoffice6")),
     "synthetic, with a group": lambda: joint_form(load_problem("synthetic16")),
-    "magnitude": lambda: magnitude_form(load_problem("synthetic16"),
-                                        equal_benefit_direction(load_problem("synthetic16"), 1.0)),
+    "magnitude": lambda: magnitude_form(
+        load_problem("synthetic16"), equal_benefit_direction(load_problem("synthetic16"), 1.0)
+    ),
 }
 
 
@@ -163,8 +170,9 @@ def test_writing_a_row_as_its_negative_flips_its_multiplier():
     form = FORMS["synthetic, with a group"]()
     x = load("newton").solve(form, Options()).x
     polytope = form.polytope
-    flipped = replace(form, polytope=replace(polytope, A=-polytope.A, a_lower=-polytope.a_upper,
-                                             a_upper=-polytope.a_lower))
+    flipped = replace(
+        form, polytope=replace(polytope, A=-polytope.A, a_lower=-polytope.a_upper, a_upper=-polytope.a_lower)
+    )
     ours, theirs = recover(form, x), recover(flipped, x)
     np.testing.assert_allclose(theirs.rows, -ours.rows, atol=1e-9)
     np.testing.assert_allclose(theirs.bounds, ours.bounds, atol=1e-9)
@@ -175,7 +183,7 @@ def test_shadow_prices_are_what_a_move_of_the_bound_brings():
     problem = load_problem("synthetic16")
     result = solve(problem)
     for name, change in (("floor[sv]", 1e-4), ("supply[ur]", 1e6), ("supply[mr]", 1e6)):
-        language = name[name.index("[") + 1:-1]
+        language = name[name.index("[") + 1 : -1]
         values = []
         for sign in (1, -1):
             if name.startswith("supply"):
@@ -237,8 +245,9 @@ def test_a_convex_problem_at_many_languages():
 
 def test_the_gradient_of_one_language_excuses_no_other():
     """A language held near 0 by its supply has a huge gradient; the others are far from their optimum all the same."""
-    problem = AllocationProblem(three((4.0, 1.0, 1.0), beta=0.5), 1e9, supply={"a": 1e12, "b": 1e12, "c": 1e4},
-                                constraints=(Supply(1.0),))
+    problem = AllocationProblem(
+        three((4.0, 1.0, 1.0), beta=0.5), 1e9, supply={"a": 1e12, "b": 1e12, "c": 1e4}, constraints=(Supply(1.0),)
+    )
     given = certify_ratios(problem, {"a": 0.5, "b": 0.5 - 1e-5, "c": 1e-5})
     assert not given.passed and given.certificate.gap > 0.1
     best = solve(problem)

@@ -12,8 +12,8 @@ from conftest import PROBLEMS, random_model
 
 from climbopt import MixtureModel, cli, save_model
 from climbopt.backends import BACKENDS
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
@@ -36,11 +36,38 @@ def run(monkeypatch, capsys):
     return call
 
 
-KEYS = {"problem", "procedure", "backend", "backend_version", "budget", "ratios", "effective_ratios", "losses",
-        "marginal_benefit", "objective", "two_step_gap", "multipliers", "termination", "raw_status", "iterations",
-        "seconds", "certificate"}
-CERTIFICATE_KEYS = {"verdict", "stationarity", "primal", "dual", "complementarity", "second_order", "lower_bound",
-                    "gap", "relative_gap", "gap_rests_on", "passed"}
+KEYS = {
+    "problem",
+    "procedure",
+    "backend",
+    "backend_version",
+    "budget",
+    "ratios",
+    "effective_ratios",
+    "losses",
+    "marginal_benefit",
+    "objective",
+    "two_step_gap",
+    "multipliers",
+    "termination",
+    "raw_status",
+    "iterations",
+    "seconds",
+    "certificate",
+}
+CERTIFICATE_KEYS = {
+    "verdict",
+    "stationarity",
+    "primal",
+    "dual",
+    "complementarity",
+    "second_order",
+    "lower_bound",
+    "gap",
+    "relative_gap",
+    "gap_rests_on",
+    "passed",
+}
 
 
 @pytest.mark.parametrize("procedure", ["joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated"])
@@ -114,8 +141,19 @@ def test_fit_predict_solve(run, tmp_path):
     code, out, err = run("fit", PILOTS, "-o", model, "--json", tmp_path / "fit.json")
     assert code == 0 and "R2" in out and "36 runs whose ratios summed to nearly 1 were rescaled" in err
     fitted = json.loads((tmp_path / "fit.json").read_text())
-    assert {"law", "interaction", "n_runs", "parameters", "stderr", "mae", "mre", "r2", "cross_validation",
-            "unidentified", "seconds"} <= set(fitted)
+    assert {
+        "law",
+        "interaction",
+        "n_runs",
+        "parameters",
+        "stderr",
+        "mae",
+        "mre",
+        "r2",
+        "cross_validation",
+        "unidentified",
+        "seconds",
+    } <= set(fitted)
     assert 0 < fitted["stderr"]["E"]["en"] < fitted["parameters"]["E"]["en"] and fitted["stderr_from"] == "covariance"
     assert fitted["stderr"].keys() == fitted["parameters"].keys()
     assert "h[de]" in fitted["at_bound"] and fitted["stderr"]["h"]["de"] is None
@@ -133,8 +171,9 @@ def test_fit_predict_solve(run, tmp_path):
 
 
 def test_predict_without_losses_and_outside_the_domain(run, tmp_path):
-    rows = ["run,tokens,language,ratio"] + [f"a,4e6,{name},{ratio}" for name, ratio in (
-        ("en", 1.0), ("de", 0), ("nl", 0), ("es", 0), ("pt", 0), ("ru", 0))]
+    rows = ["run,tokens,language,ratio"] + [
+        f"a,4e6,{name},{ratio}" for name, ratio in (("en", 1.0), ("de", 0), ("nl", 0), ("es", 0), ("pt", 0), ("ru", 0))
+    ]
     (tmp_path / "mix.csv").write_text("\n".join(rows) + "\n")
     code, out, _ = run("predict", MODEL, tmp_path / "mix.csv")
     assert code == 0 and "MAE" not in out and "6 rows predicted" in out
@@ -219,8 +258,13 @@ ODD_NAMES = ("[/x]", "zh[hans]", ":smile:", "a_b & c", "l" * 150)
 def odd(tmp_path):
     """A problem whose languages have names that markup and LaTeX would read."""
     n = len(ODD_NAMES)
-    values = {"E": np.ones(n), "B": np.ones(n), "beta": np.full(n, 0.3), "b": np.full((n, n), 0.1),
-              "k": np.zeros((n, n))}
+    values = {
+        "E": np.ones(n),
+        "B": np.ones(n),
+        "beta": np.full(n, 0.3),
+        "b": np.full((n, n), 0.1),
+        "k": np.zeros((n, n)),
+    }
     model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ODD_NAMES, ODD_NAMES, values, 1e9)
     save_model(model, tmp_path / "m.toml")
     (tmp_path / "[b] x.toml").write_text('model = "m.toml"\nbudget = 999999e3\n')
@@ -228,11 +272,15 @@ def odd(tmp_path):
 
 
 def test_names_are_shown_as_they_are(run, odd):
-    rows = ["run,tokens,language,ratio,loss"] + [f"{r},1e9,{name},0.2,{loss}" for r, loss in (("[/r]", 2.0), ("s", 2.1))
-                                                 for name in ODD_NAMES]
+    rows = ["run,tokens,language,ratio,loss"] + [
+        f"{r},1e9,{name},0.2,{loss}" for r, loss in (("[/r]", 2.0), ("s", 2.1)) for name in ODD_NAMES
+    ]
     (odd / "mix.csv").write_text("\n".join(rows) + "\n")
-    tables = [run("solve", odd / "[b] x.toml")[1], run("predict", odd / "m.toml", odd / "mix.csv")[1],
-              run("compare", odd / "[b] x.toml", "--backends", "newton")[1]]
+    tables = [
+        run("solve", odd / "[b] x.toml")[1],
+        run("predict", odd / "m.toml", odd / "mix.csv")[1],
+        run("compare", odd / "[b] x.toml", "--backends", "newton")[1],
+    ]
     assert tables[0].startswith("[b] x: joint at 1 B tokens") and "[/r]" in tables[1] and "[b] x: joint" in tables[2]
     for table in tables[:2]:
         assert all(name in table for name in ODD_NAMES[:-1]) and table.count("l" * 50) >= 2
@@ -253,34 +301,46 @@ def test_backends_are_listed(run):
         assert ("no " in line and entry.missing in line) if entry.missing else re.search(r"yes\s.*\d+\.\d+", line)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("solve", "libreofice6"), "unknown problem 'libreofice6'; did you mean 'libreoffice6'"),
-    (("solve", "libreoffice6", "--backend", "ipot"), "unknown backend 'ipot'; did you mean 'ipopt'"),
-    (("solve", "libreoffice6", "--procedure", "twostep"), "unknown procedure 'twostep'; did you mean 'two_step'"),
-    (("solve", "libreoffice6", "--budget", "0"), "budget is 0; it must be a positive number"),
-    (("solve", "libreoffice6", "--budget", "nan"), "budget is nan"),
-    (("solve", "libreoffice6", "--tolerance", "-1"), "tolerance is -1; it must be a positive number"),
-    (("solve", "libreoffice6", "--option", "oops"), "--option 'oops' is no KEY=VALUE"),
-    (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftoll=1"),
-     "unknown option of backend 'slsqp' 'ftoll'; did you mean 'ftol'"),
-    (("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftol=small"), "option ftol of backend 'slsqp' is "
-                                                                             "'small'; it must be of type float"),
-    (("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"), "newton takes bounds and linear rows "
-                                                                               "only, and share[en] is nonlinear"),
-    (("solve", "equal_beta", "--procedure", "temperature"), "needs the problem's key 'temperature'"),
-    (("solve", "."), "is a folder"),
-    (("solve", "no/such.toml"), "there is no file no/such.toml"),
-    (("fit", "no.csv"), "there is no file no.csv"),
-    (("fit", PILOTS, "--law", "powr"), "unknown law 'powr'; did you mean 'power'"),
-    (("fit", PILOTS, "--law", "power_nd"), "add a column 'params' to the pilots"),
-    (("fit", PILOTS, "--interaction", "gatd"), "unknown interaction 'gatd'; did you mean 'gated'"),
-    (("fit", PILOTS, "-o", "no/such/folder.toml"), "cannot write no/such/folder.toml"),
-    (("predict", MODEL, MODEL), "is no CSV table"),
-    (("sweep", "equal_beta", "--budgets", "1e9:1e10:99999999999"), "COUNT is 1 to 100000"),
-    (("compare", "equal_beta", "--backends", ","), "--backends names nothing"),
-    (("plot", MODEL, "--kind", "transfer", "--budget", "-1", "-o", "x.png"), "--budget is -1; it is a positive number"),
-    (("derive", PILOTS), "is no TOML"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("solve", "libreofice6"), "unknown problem 'libreofice6'; did you mean 'libreoffice6'"),
+        (("solve", "libreoffice6", "--backend", "ipot"), "unknown backend 'ipot'; did you mean 'ipopt'"),
+        (("solve", "libreoffice6", "--procedure", "twostep"), "unknown procedure 'twostep'; did you mean 'two_step'"),
+        (("solve", "libreoffice6", "--budget", "0"), "budget is 0; it must be a positive number"),
+        (("solve", "libreoffice6", "--budget", "nan"), "budget is nan"),
+        (("solve", "libreoffice6", "--tolerance", "-1"), "tolerance is -1; it must be a positive number"),
+        (("solve", "libreoffice6", "--option", "oops"), "--option 'oops' is no KEY=VALUE"),
+        (
+            ("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftoll=1"),
+            "unknown option of backend 'slsqp' 'ftoll'; did you mean 'ftol'",
+        ),
+        (
+            ("solve", "libreoffice6", "--backend", "slsqp", "--option", "ftol=small"),
+            "option ftol of backend 'slsqp' is 'small'; it must be of type float",
+        ),
+        (
+            ("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"),
+            "newton takes bounds and linear rows only, and share[en] is nonlinear",
+        ),
+        (("solve", "equal_beta", "--procedure", "temperature"), "needs the problem's key 'temperature'"),
+        (("solve", "."), "is a folder"),
+        (("solve", "no/such.toml"), "there is no file no/such.toml"),
+        (("fit", "no.csv"), "there is no file no.csv"),
+        (("fit", PILOTS, "--law", "powr"), "unknown law 'powr'; did you mean 'power'"),
+        (("fit", PILOTS, "--law", "power_nd"), "add a column 'params' to the pilots"),
+        (("fit", PILOTS, "--interaction", "gatd"), "unknown interaction 'gatd'; did you mean 'gated'"),
+        (("fit", PILOTS, "-o", "no/such/folder.toml"), "cannot write no/such/folder.toml"),
+        (("predict", MODEL, MODEL), "is no CSV table"),
+        (("sweep", "equal_beta", "--budgets", "1e9:1e10:99999999999"), "COUNT is 1 to 100000"),
+        (("compare", "equal_beta", "--backends", ","), "--backends names nothing"),
+        (
+            ("plot", MODEL, "--kind", "transfer", "--budget", "-1", "-o", "x.png"),
+            "--budget is -1; it is a positive number",
+        ),
+        (("derive", PILOTS), "is no TOML"),
+    ],
+)
 def test_refusals(run, arguments, message):
     code, out, err = run(*arguments)
     assert code == 2 and message in " ".join(err.split())
@@ -288,8 +348,10 @@ def test_refusals(run, arguments, message):
     assert out == ""
 
 
-@pytest.mark.parametrize("arguments", [("fit", PILOTS, "--bootstrap", "2"),
-                                       ("plan", "--languages", "en,de", "--budgets", "1e9", "--runs", "4")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("fit", PILOTS, "--bootstrap", "2"), ("plan", "--languages", "en,de", "--budgets", "1e9", "--runs", "4")],
+)
 def test_seeds_below_zero_are_refused(run, arguments):
     code, out, err = run(*arguments, "--seed", "-1")
     assert code == 2 and out == "" and "--seed" in err and "Traceback" not in err

@@ -10,12 +10,22 @@ from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, BackendError, InputError, load_problem
 from climbopt.backends import BACKENDS, Entry
-from climbopt.comparison import Comparison, Run, compare, profiles, shifted_geometric_mean
-from climbopt.reports.comparison import comparison_html
+from climbopt.reports.table_of_backends import comparison_html
+from climbopt.studies.comparison.profiles import profiles, shifted_geometric_mean
+from climbopt.studies.comparison.runs import Comparison, Run, compare
 from climbopt.testing import family_model
 
-KEYS = {"problem", "procedure", "backend", "objective", "max_ratio_difference", "stationarity", "verdict", "seconds",
-        "termination"}
+KEYS = {
+    "problem",
+    "procedure",
+    "backend",
+    "objective",
+    "max_ratio_difference",
+    "stationarity",
+    "verdict",
+    "seconds",
+    "termination",
+}
 
 
 @pytest.fixture
@@ -59,23 +69,24 @@ def hostile(tmp_path, monkeypatch):
         "        print('noise'); sys.stdout.flush(); os.write(1, b'more noise')\n"
         "        return load('newton').solve(form, options)\n"
         "for kind in (Killed, Raises, Exits, Sleeps, Eats, Refuses, Prints):\n"
-        "    BACKENDS._members[kind.name] = Entry(kind.name, f'hostile:{kind.__name__}')\n")
+        "    BACKENDS._members[kind.name] = Entry(kind.name, f'hostile:{kind.__name__}')\n"
+    )
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, importlib.abc\n"
         "class Finder(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'climbopt.comparison.worker':\n"
+        "        if name == 'climbopt.studies.comparison.worker':\n"
         "            import hostile\n"
-        "sys.meta_path.insert(0, Finder())\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(
-        filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])))
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])))
     for name in ("killed", "raises", "exits", "sleeps", "eats", "refuses", "prints"):
         monkeypatch.setitem(BACKENDS._members, name, Entry(name, "hostile:X"))
 
 
 def test_what_does_not_stop_is_killed(hostile, monkeypatch):
-    monkeypatch.setattr("climbopt.comparison.runs.GRACE", 2.0)
-    only, = compare([load_problem("equal_beta")], backends=["sleeps"], time_limit=0.5).runs
+    monkeypatch.setattr("climbopt.studies.comparison.runs.GRACE", 2.0)
+    (only,) = compare([load_problem("equal_beta")], backends=["sleeps"], time_limit=0.5).runs
     assert only.termination == "time_limit" and "killed" in only.raw_status and not only.passed
 
 
@@ -97,13 +108,29 @@ def test_a_crash_loses_one_row(hostile):
 
 def test_command_line(run, tmp_path):  # noqa: F811
     page = tmp_path / "c.html"
-    code, out, _ = run("compare", "equal_beta", "one_source", "--backends", "newton,slsqp", "--procedures",
-                       "joint,two_step", "--repeat", "2", "--json", "-", "--html", page)
+    code, out, _ = run(
+        "compare",
+        "equal_beta",
+        "one_source",
+        "--backends",
+        "newton,slsqp",
+        "--procedures",
+        "joint,two_step",
+        "--repeat",
+        "2",
+        "--json",
+        "-",
+        "--html",
+        page,
+    )
     content = json.loads(out)
     assert code == 0 and all(KEYS <= set(one) for one in content["runs"])
     assert [(one["problem"], one["procedure"], one["backend"]) for one in content["runs"]] == [
-        (problem, procedure, backend) for problem in ("equal_beta", "one_source")
-        for procedure in ("joint", "two_step") for backend in ("newton", "slsqp")]
+        (problem, procedure, backend)
+        for problem in ("equal_beta", "one_source")
+        for procedure in ("joint", "two_step")
+        for backend in ("newton", "slsqp")
+    ]
     steps = [one for one in content["runs"] if one["procedure"] == "two_step"]
     assert {one["termination"] for one in steps if one["backend"] == "newton"} == {"refused"}
     assert all(one["passed"] and one["max_ratio_difference"] < 1e-5 for one in steps if one["backend"] == "slsqp")
@@ -115,13 +142,16 @@ def test_command_line(run, tmp_path):  # noqa: F811
     assert code == 0 and "equal_beta: joint" in out and "2 problems; failures charged 60 s" in out
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (("--backends", "newtn"), "did you mean 'newton'"),
-    (("--procedures", "joynt"), "did you mean 'joint'"),
-    (("--repeat", "0"), "must be positive"),
-    (("--time-limit", "-1"), "must be positive"),
-    (("--html", "/no/such/place/c.html"), "there is no folder"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("--backends", "newtn"), "did you mean 'newton'"),
+        (("--procedures", "joynt"), "did you mean 'joint'"),
+        (("--repeat", "0"), "must be positive"),
+        (("--time-limit", "-1"), "must be positive"),
+        (("--html", "/no/such/place/c.html"), "there is no folder"),
+    ],
+)
 def test_bad_input(run, arguments, words):  # noqa: F811
     code, out, err = run("compare", "equal_beta", *arguments)
     assert code == 2 and out == "" and words in err
@@ -152,15 +182,33 @@ def test_what_cannot_travel_is_said():
 
 
 def fake(problem, backend, seconds, minimised=1.0, passed=True, **more):
-    return Run(problem, "joint", backend, "solved", "", passed=passed, verdict="KKT point", minimised=minimised,
-               seconds=seconds, **more)
+    return Run(
+        problem,
+        "joint",
+        backend,
+        "solved",
+        "",
+        passed=passed,
+        verdict="KKT point",
+        minimised=minimised,
+        seconds=seconds,
+        **more,
+    )
 
 
 def test_profiles():
     """a: 1, 4 and a failure; b: twice as slow, then fastest, and a worse optimum; c is refused throughout."""
-    runs = (fake("p", "a", 1.0), fake("p", "b", 2.0), fake("q", "a", 4.0), fake("q", "b", 1.0),
-            fake("s", "a", 0.1, passed=False), fake("s", "b", 1.0, 2.0), fake("s", "d", 3.0),
-            Run("p", "joint", "c", "refused", "no"), fake("t", "a", 1.0, passed=False))
+    runs = (
+        fake("p", "a", 1.0),
+        fake("p", "b", 2.0),
+        fake("q", "a", 4.0),
+        fake("q", "b", 1.0),
+        fake("s", "a", 0.1, passed=False),
+        fake("s", "b", 1.0, 2.0),
+        fake("s", "d", 3.0),
+        Run("p", "joint", "c", "refused", "no"),
+        fake("t", "a", 1.0, passed=False),
+    )
     found = {one.backend: one for one in profiles(Comparison(runs, 10.0))}
     np.testing.assert_allclose(found["a"].factors, [1.0, 4.0, np.inf])
     np.testing.assert_allclose(found["b"].factors, [1.0, 2.0, np.inf])

@@ -11,10 +11,10 @@ from conftest import random_model, random_ratios
 
 from climbopt import AllocationProblem, Floor, InputError, Options, Termination, load_problem, solve
 from climbopt.backends import load
-from climbopt.certificate import certify, repair
-from climbopt.constraints import Custom, LossCeiling, StayNear
-from climbopt.objectives import CustomObjective, Minimax, WeightedPowerMean
-from climbopt.optimality import flat
+from climbopt.certification.kkt import flat
+from climbopt.certification.local import certify, repair
+from climbopt.problem.constraints import Custom, LossCeiling, StayNear
+from climbopt.problem.objectives import CustomObjective, Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
 from climbopt.testing import CASES, family_problem
@@ -57,10 +57,14 @@ def custom(text):
 
 
 CONVEX = {
-    **{name: lambda name=name: joint_form(load_problem(name))
-       for name in ("synthetic16", "one_source", "equal_beta", "known_floor")},
-    **{f"{name}, step 2": lambda name=name: second_step(load_problem(name))
-       for name in ("synthetic16", "one_source", "equal_beta", "known_floor")},
+    **{
+        name: lambda name=name: joint_form(load_problem(name))
+        for name in ("synthetic16", "one_source", "equal_beta", "known_floor")
+    },
+    **{
+        f"{name}, step 2": lambda name=name: second_step(load_problem(name))
+        for name in ("synthetic16", "one_source", "equal_beta", "known_floor")
+    },
     "families": posed(),
     "families, step 2": lambda: second_step(FAMILY),
     "linear": lambda: joint_form(family_problem(8, interaction="linear", seed=2)),
@@ -71,7 +75,7 @@ CONVEX = {
     **{f"power mean {power}": posed(objective=WeightedPowerMean(power=power)) for power in (1.0, 1.5, 2.0, 3.7)},
     "history": posed(history={EN: 2e10}),
     "z of two": custom(f"z[{EN}] + z[{DE}] >= 0.5"),
-    "squares of losses": custom(f"L[{EN}]**2 + L[{DE}]**2 <= {0.97 * (UNIFORM[EN]**2 + UNIFORM[DE]**2):.6f}"),
+    "squares of losses": custom(f"L[{EN}]**2 + L[{DE}]**2 <= {0.97 * (UNIFORM[EN] ** 2 + UNIFORM[DE] ** 2):.6f}"),
     "even powers of ratios": custom(f"(r[{EN}] - r[{DE}])**2 + (r[{NL}] - 0.5)**4 <= 0.02"),
     "linear equation": custom(f"r[{EN}] == 2 * r[{DE}]"),
     "cubes": posed(objective=CustomObjective(" + ".join(f"L[{name}]**3" for name in NAMES))),
@@ -161,8 +165,9 @@ def test_what_is_not_convex_is_refused_with_the_reason(name):
     assert (solution.x, solution.termination, solution.raw_status) == (None, Termination.FAILED, refusal)
 
 
-@pytest.mark.parametrize("text, reason", [
-    (f"1 / (r[{EN}] - 0.4) <= 3", "only where"), (f"(r[{EN}] - 0.4)**3 <= 0.1", "only where")])
+@pytest.mark.parametrize(
+    "text, reason", [(f"1 / (r[{EN}] - 0.4) <= 3", "only where"), (f"(r[{EN}] - 0.4)**3 <= 0.1", "only where")]
+)
 def test_a_power_whose_domain_would_be_narrowed_is_refused(backend, text, reason):
     """The first row allows r below 0.4 too, where CVXPY's power does not exist."""
     assert reason in backend.refusal(custom(text)())
@@ -182,8 +187,12 @@ def test_what_is_written_is_the_form(interaction, targets, named):
         pytest.skip("without transfer a target that is no source has no z")
     model = random_model(interaction, law="power_nd", targets=targets, seed=5)
     problem = AllocationProblem(
-        model, 2e9, params=1e9, history={"s1": 1e9},
-        constraints=(Custom(f"2 * z[{model.targets[0]}] + L[{model.targets[1]}]**2 - r[s3] <= 100"),))
+        model,
+        2e9,
+        params=1e9,
+        history={"s1": 1e9},
+        constraints=(Custom(f"2 * z[{model.targets[0]}] + L[{model.targets[1]}]**2 - r[s3] <= 100"),),
+    )
     form = joint_form(problem)
     program = cvxpy_model.written(form, named=named)
     x = random_ratios(form.n, seed=1)
@@ -199,8 +208,10 @@ def test_what_is_written_is_the_form(interaction, targets, named):
 
 def test_pairs_that_give_nothing_are_left_out():
     model = FAMILY.model
-    values = dict(model.parameters) | {"b": np.where(np.arange(8) < 2, model.parameters["b"], 0.0),
-                                       "k": np.where(np.arange(8) < 2, model.parameters["k"], 0.0)}
+    values = dict(model.parameters) | {
+        "b": np.where(np.arange(8) < 2, model.parameters["b"], 0.0),
+        "k": np.where(np.arange(8) < 2, model.parameters["k"], 0.0),
+    }
     form = joint_form(replace(FAMILY, model=replace(model, parameters=values)))
     data, _, _ = cvxpy_model.written(form, named=False).problem.get_problem_data(cp.CLARABEL)
     assert data["dims"].exp == 2 * 7 + 2 * 8  # two donors to seven others; log and exp of each law
@@ -214,8 +225,9 @@ def test_z_and_losses_become_cones_once():
     assert data["dims"].exp == 8 * 7 + 2 * 8
 
 
-@pytest.mark.parametrize("expression", [
-    "2*exp(-k*a)*b + k", "(3*a)**(-k)", "a**2.5 + sqrt(b)", "log(a*k)/b", "(a-b)**4", "k**a", "a**3/k"])
+@pytest.mark.parametrize(
+    "expression", ["2*exp(-k*a)*b + k", "(3*a)**(-k)", "a**2.5 + sqrt(b)", "log(a*k)/b", "(a-b)**4", "k**a", "a**3/k"]
+)
 def test_translation_has_the_value_of_the_expression(expression):
     a, b, k = symbols = sp.symbols("a b k", positive=True)
     parsed = sp.sympify(expression, locals=dict(zip("abk", symbols, strict=True)))
@@ -303,14 +315,17 @@ def test_another_conic_solver(case):
     assert certify(form, x, claimed=solution.multipliers).disagreement < MULTIPLIERS
 
 
-@pytest.mark.parametrize("options, message", [
-    (Options(native={"solver": "CLARABELL"}), "did you mean 'CLARABEL'"),
-    (Options(native={"solver": "OSQP"}), "solver 'OSQP' cannot take this problem"),
-    (Options(native={"solver": "OSQP"}, time_limit=5.0), "time_limit is not known to be honoured by solver 'OSQP'"),
-    (Options(native={"tol_gap_abss": 1e-9}), "did you mean 'tol_gap_abs'"),
-    (Options(native={"max_iter": "many"}), "option max_iter of Clarabel cannot be 'many'"),
-    (Options(native={"solver": "SCS", "no_such_option": 1}), "no_such_option"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (Options(native={"solver": "CLARABELL"}), "did you mean 'CLARABEL'"),
+        (Options(native={"solver": "OSQP"}), "solver 'OSQP' cannot take this problem"),
+        (Options(native={"solver": "OSQP"}, time_limit=5.0), "time_limit is not known to be honoured by solver 'OSQP'"),
+        (Options(native={"tol_gap_abss": 1e-9}), "did you mean 'tol_gap_abs'"),
+        (Options(native={"max_iter": "many"}), "option max_iter of Clarabel cannot be 'many'"),
+        (Options(native={"solver": "SCS", "no_such_option": 1}), "no_such_option"),
+    ],
+)
 def test_solvers_and_options_that_do_not_exist(options, message):
     with pytest.raises(InputError, match=message):
         load("cvxpy").solve(joint_form(FAMILY), options)

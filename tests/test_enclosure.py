@@ -10,15 +10,15 @@ from conftest import random_model
 from test_relaxation import signed_model
 
 from climbopt.backends import Options, choose
-from climbopt.constraints import Floor, Group, Linear, LossCeiling, StayNear
-from climbopt.problem import AllocationProblem
+from climbopt.model.symbols import Parameter, r_i
+from climbopt.model.templates import Template
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Floor, Group, Linear, LossCeiling, StayNear
 from climbopt.procedures import joint_form
-from climbopt.symbols import Parameter, r_i
-from climbopt.templates import Template
 
 flint = pytest.importorskip("flint", reason="python-flint is not installed (extra rigorous)")
-from climbopt.bounds import enclosure  # noqa: E402
-from climbopt.bounds.enclosure import exactly_feasible, prove  # noqa: E402
+from climbopt.certification.bounds import enclosure  # noqa: E402
+from climbopt.certification.bounds.enclosure import exactly_feasible, prove  # noqa: E402
 
 
 def solved(problem):
@@ -31,8 +31,10 @@ def exact_objective(problem, point):
     """Return the objective at rationals with 50 digits, from the expanded SymPy form."""
     model = problem.model
     losses = model.templates.expand(model.sources, model.targets)
-    values = {f"r[{name}]": sp.Rational(one.numerator, one.denominator)
-              for name, one in zip(model.sources, point, strict=True)}
+    values = {
+        f"r[{name}]": sp.Rational(one.numerator, one.denominator)
+        for name, one in zip(model.sources, point, strict=True)
+    }
     values["D"] = sp.Rational(*(problem.total_budget / model.token_unit).as_integer_ratio())
     for p in model.templates.parameters:
         array = model.parameters[p.name]
@@ -61,8 +63,11 @@ def test_a_convex_problem_is_enclosed_tightly(form):
 
 
 def test_the_proof_holds_for_any_point_and_multipliers():
-    problem = AllocationProblem(random_model("saturating", sources=4, seed=1), 10e9, constraints=(
-        Group(("s0", "s1"), lower=0.3, upper=0.5), StayNear(0.6, "uniform")))
+    problem = AllocationProblem(
+        random_model("saturating", sources=4, seed=1),
+        10e9,
+        constraints=(Group(("s0", "s1"), lower=0.3, upper=0.5), StayNear(0.6, "uniform")),
+    )
     made, x = solved(problem)
     best, rng = prove(made, x), np.random.default_rng(0)
     for _ in range(10):
@@ -90,16 +95,24 @@ def test_convex_rows_through_their_multipliers():
 
 
 def test_a_point_that_breaks_a_nonlinear_row_bounds_nothing():
-    problem = AllocationProblem(random_model("saturating", sources=3, seed=1), 10e9, constraints=(
-        LossCeiling({"s0": 1e-3}),))
+    problem = AllocationProblem(
+        random_model("saturating", sources=3, seed=1), 10e9, constraints=(LossCeiling({"s0": 1e-3}),)
+    )
     made = joint_form(problem)
     assert prove(made, made.start, np.zeros(made.functions.n_rows)).upper is None
 
 
 def test_points_are_exactly_feasible():
-    problem = AllocationProblem(random_model("linear", sources=5, seed=1), 10e9, constraints=(
-        Group(("s0", "s1"), lower=0.3, upper=0.3, name="third"), Group(("s2", "s3"), upper=0.4),
-        Linear({"s0": 1.0, "s1": -0.7}, lower=0.0), Floor({"s4": 0.1})))
+    problem = AllocationProblem(
+        random_model("linear", sources=5, seed=1),
+        10e9,
+        constraints=(
+            Group(("s0", "s1"), lower=0.3, upper=0.3, name="third"),
+            Group(("s2", "s3"), upper=0.4),
+            Linear({"s0": 1.0, "s1": -0.7}, lower=0.0),
+            Floor({"s4": 0.1}),
+        ),
+    )
     made, x = solved(problem)
     point = [Fraction(int(q.p), int(q.q)) for q in exactly_feasible(made.polytope, x)]
     third = Fraction(0.3)

@@ -9,10 +9,10 @@ from conftest import PROBLEMS, random_model
 from test_cli import MODEL, PILOTS, run  # noqa: F401
 
 from climbopt import AllocationProblem, InputError, fit, load_model, save_model, solve
-from climbopt.pilot_range import PilotRange
+from climbopt.model.scenarios import Scenarios
+from climbopt.reports.as_json import result_json
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
-from climbopt.reports.json import result_json
-from climbopt.scenarios import Scenarios
+from climbopt.runs.pilot_range import PilotRange
 
 LARGEST, SMALLEST = 1998848.0, 249856.0
 
@@ -63,10 +63,11 @@ def write(tmp_path, budget):
 
 def test_solve_and_certify(run, tmp_path):  # noqa: F811
     for command, budget, factor, words in (
-            (["solve"], 8e6, 8e6 / LARGEST, "4 times the largest"),
-            (["solve"], 1e5, SMALLEST / 1e5, "1/2.5 of the smallest"),
-            (["solve", "--procedure", "uniform"], 1e6, 1.0, "none, it is within"),
-            (["certify", "--time-limit", "0.1"], 1e9, 1e9 / LARGEST, "500 times the largest")):
+        (["solve"], 8e6, 8e6 / LARGEST, "4 times the largest"),
+        (["solve"], 1e5, SMALLEST / 1e5, "1/2.5 of the smallest"),
+        (["solve", "--procedure", "uniform"], 1e6, 1.0, "none, it is within"),
+        (["certify", "--time-limit", "0.1"], 1e9, 1e9 / LARGEST, "500 times the largest"),
+    ):
         code, out, err = run(*command, write(tmp_path, budget), "--json", tmp_path / "x.json")
         found = json.loads((tmp_path / "x.json").read_text())
         assert code in (0, 1) and found["extrapolation"] == pytest.approx(factor) and words in out
@@ -100,8 +101,12 @@ def test_files(tmp_path):
         save_model(one, tmp_path / "model.toml")
         assert load_model(tmp_path / "model.toml").pilots == one.pilots
     text = (PROBLEMS / "libreoffice6" / "model.toml").read_text()
-    for old, new, words in (("249856.0", "-1.0", "tokens of the pilots are"), ("249856.0,", "", "two positive numbers"),
-                            ("249856.0", '"few"', "pilots.tokens"), ("tokens = [", "token = [", "pilots.tokens")):
+    for old, new, words in (
+        ("249856.0", "-1.0", "tokens of the pilots are"),
+        ("249856.0,", "", "two positive numbers"),
+        ("249856.0", '"few"', "pilots.tokens"),
+        ("tokens = [", "token = [", "pilots.tokens"),
+    ):
         (tmp_path / "bad.toml").write_text(text.replace(old, new))
         with pytest.raises(InputError, match=words):
             load_model(tmp_path / "bad.toml")

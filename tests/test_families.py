@@ -7,11 +7,11 @@ import pytest
 
 from climbopt import InputError, Options, solve
 from climbopt.backends import BACKENDS, load
-from climbopt.certificate import certify, repair
-from climbopt.errors import BackendError
-from climbopt.objectives import Minimax
+from climbopt.certification.local import certify, repair
+from climbopt.foundations.errors import BackendError
+from climbopt.foundations.solution import Termination
+from climbopt.problem.objectives import Minimax
 from climbopt.procedures import joint_form
-from climbopt.solution import Termination
 from climbopt.testing import infeasible_problems, problem_families
 
 FAMILIES = problem_families()
@@ -124,8 +124,10 @@ def test_where_nothing_matters_nothing_is_lost(backend):
 
 
 @pytest.mark.parametrize("backend", AVAILABLE)
-@pytest.mark.parametrize(("name", "ratio", "side"), [
-    ("useless source", 0.0, "nonnegative[d]"), ("useless source at its floor", 0.05, "floor[d]")])
+@pytest.mark.parametrize(
+    ("name", "ratio", "side"),
+    [("useless source", 0.0, "nonnegative[d]"), ("useless source at its floor", 0.05, "floor[d]")],
+)
 def test_a_source_that_helps_nobody_gets_no_more_than_it_must(name, ratio, side, backend):
     x, certificate = skip_refusals(name, backend)
     assert x[3] == pytest.approx(ratio, abs=1e-7)

@@ -8,14 +8,18 @@ from conftest import law_for, random_model
 from test_templates import own_interaction
 
 from climbopt import InputError, MixtureModel, PilotRuns, cross_validate, fit
-from climbopt.fitting import bands, bootstrap, candidates, choose_form, estimate, uncertainty
+from climbopt.fitting import estimate
 from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import _blocks, _rows
 from climbopt.fitting.levenberg_marquardt import minimum
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.templates import agreeing_pairs
+from climbopt.fitting.select import candidates, choose_form
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.templates import agreeing_pairs
+from climbopt.uncertainty.bands import bands
+from climbopt.uncertainty.bootstrap import bootstrap
+from climbopt.uncertainty.covariance import covariance
 
 NOISE = 0.003
 
@@ -33,8 +37,9 @@ def simulate(model, ratios, tokens, *, params=None, noise=NOISE, seed=0):
     response = model.at(tokens, params)
     losses = response.losses(response.z(ratios))
     losses = losses + noise * np.random.default_rng(seed).normal(size=losses.shape)
-    return PilotRuns(tuple(f"r{k}" for k in range(len(ratios))), model.sources, model.targets, ratios, tokens, losses,
-                     params)
+    return PilotRuns(
+        tuple(f"r{k}" for k in range(len(ratios))), model.sources, model.targets, ratios, tokens, losses, params
+    )
 
 
 @pytest.mark.parametrize("interaction", [*INTERACTIONS, "quality"])
@@ -63,8 +68,9 @@ def test_predictions_on_unseen_mixtures_are_within_the_noise(law, interaction):
     ratios, tokens = design(4)
     ratios = np.maximum(ratios, 1e-3) / np.maximum(ratios, 1e-3).sum(1, keepdims=True)  # none predicts no loss at 0
     sizes = np.array([2.0, 4.0, 8.0]) if truth.templates.uses_model_size else np.ones(1)
-    runs = simulate(truth, np.tile(ratios, (sizes.size, 1)), np.tile(tokens, sizes.size),
-                    params=np.repeat(sizes, len(tokens)))
+    runs = simulate(
+        truth, np.tile(ratios, (sizes.size, 1)), np.tile(tokens, sizes.size), params=np.repeat(sizes, len(tokens))
+    )
     fitted = fit(runs, law, interaction, n_starts=1)
     unseen = np.random.default_rng(5).dirichlet(np.full(4, 2.0), size=60)
     budgets = np.random.default_rng(6).uniform(1.4 * tokens.min(), 1.5 * tokens.max(), size=60)
@@ -128,8 +134,9 @@ def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
     """At pilot budgets, with the zero-shot rows and without them."""
     trained = PilotRuns(pilots.runs, pilots.sources, pilots.targets, pilots.ratios, pilots.tokens, pilots.losses)
     mixed = trained.select((pilots.ratios > 0).all(axis=1))
-    mixtures = np.vstack([np.eye(6), *(np.random.default_rng(s).dirichlet(np.full(6, a), 3000)
-                                       for s, a in enumerate((0.05, 0.2, 1.0)))])
+    mixtures = np.vstack(
+        [np.eye(6), *(np.random.default_rng(s).dirichlet(np.full(6, a), 3000) for s, a in enumerate((0.05, 0.2, 1.0)))]
+    )
     for runs in (trained, mixed):
         model = fit(runs).model
         for budget in np.unique(runs.tokens):
@@ -144,8 +151,9 @@ def test_the_starts_are_as_good_as_random_ones(pilots):
     rng = np.random.default_rng(0)
     found = fit(pilots, law, interaction)
     alone = fit(pilots, law, interaction, n_starts=1)
-    for one, block in zip(found.solved, _blocks(pilots, fit_form(law, interaction), _rows(pilots, law, interaction)[0]),
-                          strict=True):
+    for one, block in zip(
+        found.solved, _blocks(pilots, fit_form(law, interaction), _rows(pilots, law, interaction)[0]), strict=True
+    ):
         drawn = [block.center + block.spread * rng.standard_normal(block.center.size) for _ in range(6)]
         inside = [np.maximum(x, block.lower + 0.1 * block.spread) for x in drawn]
         assert one.cost <= min(block.cost(minimum(block, x)) for x in inside) * 1.01  # ceilings cost a little
@@ -154,22 +162,37 @@ def test_the_starts_are_as_good_as_random_ones(pilots):
 
 def few_noisy_runs():
     """Return 12 runs of four languages with one target, so noisy that the plain fit predicts without limit."""
-    ratios = np.array([
-        [0.51, 0.38, 0.04, 0.07], [0.12, 0.30, 0.28, 0.30], [0.13, 0.05, 0.58, 0.24], [0.36, 0.43, 0.02, 0.19],
-        [0.21, 0.01, 0.75, 0.03], [0.18, 0.62, 0.09, 0.11], [0.53, 0.06, 0.24, 0.17], [0.33, 0.25, 0.18, 0.24],
-        [0.01, 0.38, 0.11, 0.50], [0.15, 0.32, 0.38, 0.15], [0.28, 0.26, 0.36, 0.10], [0.19, 0.38, 0.01, 0.42]])
+    ratios = np.array(
+        [
+            [0.51, 0.38, 0.04, 0.07],
+            [0.12, 0.30, 0.28, 0.30],
+            [0.13, 0.05, 0.58, 0.24],
+            [0.36, 0.43, 0.02, 0.19],
+            [0.21, 0.01, 0.75, 0.03],
+            [0.18, 0.62, 0.09, 0.11],
+            [0.53, 0.06, 0.24, 0.17],
+            [0.33, 0.25, 0.18, 0.24],
+            [0.01, 0.38, 0.11, 0.50],
+            [0.15, 0.32, 0.38, 0.15],
+            [0.28, 0.26, 0.36, 0.10],
+            [0.19, 0.38, 0.01, 0.42],
+        ]
+    )
     losses = np.array([1.18, 1.30, 2.32, 1.54, 1.96, 1.49, 1.58, 1.38, 1.76, 1.73, 1.62, 1.42])
     tokens = np.resize([16e6, 32e6, 1e6, 2e6, 4e6, 8e6], 12)
-    return PilotRuns(tuple(f"r{k}" for k in range(12)), ("s0", "s1", "s2", "s3"), ("s1",), ratios, tokens,
-                     losses[:, None])
+    return PilotRuns(
+        tuple(f"r{k}" for k in range(12)), ("s0", "s1", "s2", "s3"), ("s1",), ratios, tokens, losses[:, None]
+    )
 
 
 def highest_prediction(model, runs):
     """Return the largest prediction at a pilot budget along the simplex's edges, over the largest measured loss."""
     m = len(runs.sources)
     edges = [share * np.eye(m)[:, None] + (1 - share) * np.eye(m) for share in (0.0, *np.logspace(-6, 0, 60))]
-    return max((response.losses(response.z(np.concatenate(edges).reshape(-1, m))) / runs.losses.max(axis=0)).max()
-               for response in map(model.at, np.unique(runs.tokens)))
+    return max(
+        (response.losses(response.z(np.concatenate(edges).reshape(-1, m))) / runs.losses.max(axis=0)).max()
+        for response in map(model.at, np.unique(runs.tokens))
+    )
 
 
 def test_the_ceiling_holds_where_parameters_are_at_their_bounds():
@@ -204,9 +227,9 @@ def test_missing_losses_change_nothing_but_their_own_target(pilots):
     assert fitted.solved[0].cost == pytest.approx(without.solved[0].cost, rel=1e-6)
     assert fitted.errors["en"].mae == pytest.approx(without.errors["en"].mae, rel=1e-3)
     assert np.isfinite([fitted.overall.mae, fitted.overall.r2, fitted.overall.zero_shot_mae]).all()
-    _, (score, ) = cross_validate(gaps, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
+    _, (score,) = cross_validate(gaps, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
     assert np.isfinite([score.mae, score.spearman, score.zero_shot_mae, score.by_scale]).all()
-    found = uncertainty(gaps, fitted)
+    found = covariance(gaps, fitted)
     assert np.isfinite(found.noise).all()
     assert np.isfinite(bands(gaps, found, folds=2).widths).all() and len(bootstrap(fitted, 2)) == 2
 
@@ -256,8 +279,8 @@ def test_runs_that_differ_in_their_seed_are_held_out_together():
     runs = simulate(random_model("linear", sources=3), ratios, tokens, noise=0.05)
     twice = runs.select(np.repeat(np.arange(len(tokens)), 2))
     candidates = (INTERACTIONS["linear"],)
-    _, (alone, ) = cross_validate(runs, LAWS["power"], candidates, folds=6)
-    _, (doubled, ) = cross_validate(twice, LAWS["power"], candidates, folds=6)
+    _, (alone,) = cross_validate(runs, LAWS["power"], candidates, folds=6)
+    _, (doubled,) = cross_validate(twice, LAWS["power"], candidates, folds=6)
     assert doubled.mae == pytest.approx(alone.mae, rel=0.05)
     with pytest.raises(InputError, match="at least two runs that differ in more than their seed"):
         cross_validate(runs.select(np.zeros(5, dtype=int)), LAWS["power"])
@@ -265,9 +288,10 @@ def test_runs_that_differ_in_their_seed_are_held_out_together():
 
 def test_losses_that_are_all_the_same_have_no_rank_correlation():
     ratios, tokens = design(3)
-    runs = PilotRuns(tuple(map(str, range(len(tokens)))), ("a", "b", "c"), ("a",), ratios, tokens,
-                     np.full((len(tokens), 1), 2.0))
-    _, (score, ) = cross_validate(runs, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
+    runs = PilotRuns(
+        tuple(map(str, range(len(tokens)))), ("a", "b", "c"), ("a",), ratios, tokens, np.full((len(tokens), 1), 2.0)
+    )
+    _, (score,) = cross_validate(runs, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
     assert np.isnan(score.spearman)
 
 
@@ -302,8 +326,14 @@ def test_a_fit_does_not_depend_on_what_was_fitted_before():
 def test_a_source_parameter_couples_the_targets():
     """A form with a parameter of each source is fitted as one block, and recovers what made the data."""
     form = own_interaction()
-    values = {"E": [1.0, 1.2, 0.9], "B": [1.5, 2.0, 1.8], "beta": [0.3, 0.25, 0.35], "q": [1.0, 0.7, 1.3],
-              "rate": [2.0, 3.0, 2.5], "c": np.full((3, 3), 0.3)}
+    values = {
+        "E": [1.0, 1.2, 0.9],
+        "B": [1.5, 2.0, 1.8],
+        "beta": [0.3, 0.25, 0.35],
+        "q": [1.0, 0.7, 1.3],
+        "rate": [2.0, 3.0, 2.5],
+        "c": np.full((3, 3), 0.3),
+    }
     names = ("s0", "s1", "s2")
     truth = MixtureModel(LAWS["power"], form, names, names, values, 1e9)
     ratios, tokens = design(3)

@@ -8,13 +8,15 @@ from test_cli import run  # noqa: F401 - a fixture
 from test_fitting import NOISE, design, simulate
 
 from climbopt import InputError, MixtureModel, fit
-from climbopt.fitting import bands, bootstrap, choose_form, known_to, uncertainty
-from climbopt.fitting.bands import _fitted_like
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.diagnosis import diagnose
 from climbopt.fitting.estimate import _blocks, _held, _rows
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.fitting.select import choose_form, known_to
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.uncertainty.bands import _fitted_like, bands
+from climbopt.uncertainty.bootstrap import bootstrap
+from climbopt.uncertainty.covariance import covariance
+from climbopt.uncertainty.diagnosis import diagnose
 
 REPETITION, POWER = INTERACTIONS["repetition"], LAWS["power"]
 NAMES = ("s0", "s1", "s2")
@@ -23,8 +25,14 @@ SUPPLIES = {"s0": 0.2e9, "s1": 0.5e9, "s2": 40e9}
 
 @pytest.fixture(scope="module")
 def truth():
-    values = {"E": [1.0, 1.2, 0.9], "B": [2.0, 1.5, 1.8], "beta": [0.3, 0.25, 0.35], "U": [0.2, 0.5, 40.0],
-              "l": [0.4, 0.8, 0.6], "tau": 0.2 * (1 - np.eye(3))}
+    values = {
+        "E": [1.0, 1.2, 0.9],
+        "B": [2.0, 1.5, 1.8],
+        "beta": [0.3, 0.25, 0.35],
+        "U": [0.2, 0.5, 40.0],
+        "l": [0.4, 0.8, 0.6],
+        "tau": 0.2 * (1 - np.eye(3)),
+    }
     return MixtureModel(POWER, REPETITION, NAMES, NAMES, values, 1e9)
 
 
@@ -44,8 +52,9 @@ def error(model, truth, tokens):
 
 def test_known_supplies_are_kept_and_the_rest_recovered(truth, runs):
     fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
-    np.testing.assert_allclose(fitted.model.parameters["U"] * fitted.model.token_unit, list(SUPPLIES.values()),
-                               rtol=1e-14)
+    np.testing.assert_allclose(
+        fitted.model.parameters["U"] * fitted.model.token_unit, list(SUPPLIES.values()), rtol=1e-14
+    )
     assert fitted.overall.mae < 2 * NOISE and error(fitted.model, truth, 2e9) < 2 * NOISE
     np.testing.assert_allclose(fitted.model.parameters["l"][:2], truth.parameters["l"][:2], rtol=0.25)
     labels = {parameter.name for one in fitted.solved for parameter, _ in one.block.labels}
@@ -74,7 +83,7 @@ def test_a_parameter_of_the_law(runs):
 
 def test_the_jacobian_of_what_is_left(runs):
     form, (rows, _) = fit_form(POWER, REPETITION), _rows(runs, POWER, REPETITION)
-    block, = _blocks(runs, form, rows, _held(runs, form, {"U": {"s0": 0.2e9}, "E": {"s2": 0.9}}))
+    (block,) = _blocks(runs, form, rows, _held(runs, form, {"U": {"s0": 0.2e9}, "E": {"s2": 0.9}}))
     x = block.center + 0.2 * block.spread
     jacobian = block.jacobian(x)
     for k in range(x.size):
@@ -87,27 +96,31 @@ def test_draws_and_bands_keep_what_is_known(runs):
     fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
     for draw in bootstrap(fitted, 3):
         np.testing.assert_allclose(draw.parameters["U"], fitted.model.parameters["U"], rtol=1e-14)
-    assert not any("U[" in name for name in uncertainty(runs, fitted).standard_errors())
+    assert not any("U[" in name for name in covariance(runs, fitted).standard_errors())
 
 
 def test_each_candidate_takes_what_it_has(runs):
     fixed = {"U": SUPPLIES}
     assert known_to((POWER, REPETITION), fixed) == fixed and not known_to((POWER, INTERACTIONS["linear"]), fixed)
-    (_, chosen), scores = choose_form(runs, [(POWER, REPETITION), (POWER, INTERACTIONS["linear"])], folds=3,
-                                      fixed=fixed)
+    (_, chosen), scores = choose_form(
+        runs, [(POWER, REPETITION), (POWER, INTERACTIONS["linear"])], folds=3, fixed=fixed
+    )
     assert chosen is REPETITION and scores[0].n_parameters == 9 + 3 + 9
 
 
-@pytest.mark.parametrize(("interaction", "fixed", "message"), [
-    ("repetition", {"V": {"s0": 1.0}}, "parameter of power \\+ repetition"),
-    ("repetition", {"U": {"sw": 1.0}}, "'sw'"),
-    ("repetition", {"U": {"s0": -1.0}}, "'U' of 's0' is fixed at -1; it must be a positive number"),
-    ("repetition", {"U": {"s0": 0.2}}, "'U' of 's0' is fixed at 0.2 tokens; write the count"),
-    ("repetition", {"U": {"s0": np.nan}}, "is fixed at nan"),
-    ("repetition", {"tau": {"s0": 1.0}}, "parameter 'tau' of power \\+ repetition cannot be fixed"),
-    ("gated", {"h": {"s0": -1.0}}, "'h' of 's0' is fixed at -1"),
-    ("gated", {"b": {"s0": 1.0}}, "'b' .* cannot be fixed"),
-])
+@pytest.mark.parametrize(
+    ("interaction", "fixed", "message"),
+    [
+        ("repetition", {"V": {"s0": 1.0}}, "parameter of power \\+ repetition"),
+        ("repetition", {"U": {"sw": 1.0}}, "'sw'"),
+        ("repetition", {"U": {"s0": -1.0}}, "'U' of 's0' is fixed at -1; it must be a positive number"),
+        ("repetition", {"U": {"s0": 0.2}}, "'U' of 's0' is fixed at 0.2 tokens; write the count"),
+        ("repetition", {"U": {"s0": np.nan}}, "is fixed at nan"),
+        ("repetition", {"tau": {"s0": 1.0}}, "parameter 'tau' of power \\+ repetition cannot be fixed"),
+        ("gated", {"h": {"s0": -1.0}}, "'h' of 's0' is fixed at -1"),
+        ("gated", {"b": {"s0": 1.0}}, "'b' .* cannot be fixed"),
+    ],
+)
 def test_what_cannot_be_fixed(runs, interaction, fixed, message):
     with pytest.raises(InputError, match=message):
         fit(runs, POWER, INTERACTIONS[interaction], fixed=fixed)
@@ -115,18 +128,29 @@ def test_what_cannot_be_fixed(runs, interaction, fixed, message):
 
 @pytest.fixture
 def files(tmp_path, runs):
-    rows = [{"run": name, "tokens": tokens, "language": language, "ratio": ratio, "loss": loss}
-            for name, tokens, ratios, losses in zip(runs.runs, runs.tokens, runs.ratios, runs.losses, strict=True)
-            for language, ratio, loss in zip(NAMES, ratios, losses, strict=True)]
+    rows = [
+        {"run": name, "tokens": tokens, "language": language, "ratio": ratio, "loss": loss}
+        for name, tokens, ratios, losses in zip(runs.runs, runs.tokens, runs.ratios, runs.losses, strict=True)
+        for language, ratio, loss in zip(NAMES, ratios, losses, strict=True)
+    ]
     pd.DataFrame(rows).to_csv(tmp_path / "pilots.csv", index=False)
     pd.DataFrame([{"parameter": "U", "language": name, "value": value} for name, value in SUPPLIES.items()]).to_csv(
-        tmp_path / "supplies.csv", index=False)
+        tmp_path / "supplies.csv", index=False
+    )
     return tmp_path
 
 
 def test_the_command_line(run, files):  # noqa: F811
-    code, out, err = run("fit", str(files / "pilots.csv"), "--interaction", "repetition", "--fixed",
-                         str(files / "supplies.csv"), "-o", str(files / "model.toml"))
+    code, out, err = run(
+        "fit",
+        str(files / "pilots.csv"),
+        "--interaction",
+        "repetition",
+        "--fixed",
+        str(files / "supplies.csv"),
+        "-o",
+        str(files / "model.toml"),
+    )
     assert code == 0, err
     from climbopt import load_model
 
@@ -143,18 +167,29 @@ def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
     assert code == 2 and "another fit" in " ".join(err.split())
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("parameter,language,value\n", "has no rows"),
-    ("language,tokens\ns0,5\n", "known parameters are a table of parameter, language, value"),
-    ("parameter,language,value\nU,s0,much\n", "'U' of 's0' in"),
-    ("parameter,language,value\nU,s0,\n", "write a number, or leave the row out"),
-    ("parameter,language,value\nU,s0,1\nU,s0,2\n", "twice"),
-    ("parameter,language,value\nV,s0,1\n", "unknown parameter"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("parameter,language,value\n", "has no rows"),
+        ("language,tokens\ns0,5\n", "known parameters are a table of parameter, language, value"),
+        ("parameter,language,value\nU,s0,much\n", "'U' of 's0' in"),
+        ("parameter,language,value\nU,s0,\n", "write a number, or leave the row out"),
+        ("parameter,language,value\nU,s0,1\nU,s0,2\n", "twice"),
+        ("parameter,language,value\nV,s0,1\n", "unknown parameter"),
+    ],
+)
 def test_bad_tables(run, files, text, message):  # noqa: F811
     (files / "known.csv").write_text(text)
-    code, out, err = run("fit", str(files / "pilots.csv"), "--interaction", "repetition", "--fixed",
-                         str(files / "known.csv"), "-o", str(files / "model.toml"))
+    code, out, err = run(
+        "fit",
+        str(files / "pilots.csv"),
+        "--interaction",
+        "repetition",
+        "--fixed",
+        str(files / "known.csv"),
+        "-o",
+        str(files / "model.toml"),
+    )
     assert code == 2 and message in " ".join(err.split()) and not (files / "model.toml").exists()
 
 
@@ -164,14 +199,18 @@ def test_a_target_of_which_all_is_known(runs):
     one = {name: {"s0": value} for name, value in values.items()}
     fitted, free = fit(runs, fixed=one, interaction=INTERACTIONS["none"]), fit(runs, interaction=INTERACTIONS["none"])
     assert [solved.x.size for solved in fitted.solved] == [0, 3, 3]
-    assert all(fitted.model.parameters[name][0] == pytest.approx(value) for name, value in values.items()
-               if name != "B")
+    assert all(
+        fitted.model.parameters[name][0] == pytest.approx(value) for name, value in values.items() if name != "B"
+    )
     np.testing.assert_allclose(fitted.model.parameters["E"][1:], free.model.parameters["E"][1:], rtol=1e-3)
-    every = fit(runs, fixed={name: dict.fromkeys(NAMES, value) for name, value in values.items()},
-                interaction=INTERACTIONS["none"])
+    every = fit(
+        runs,
+        fixed={name: dict.fromkeys(NAMES, value) for name, value in values.items()},
+        interaction=INTERACTIONS["none"],
+    )
     for known, n_sure in ((fitted, 1), (every, 3)):
         found = diagnose(runs, known, bootstrap(known, 3))
-        errors = uncertainty(runs, known).parameter_errors()["E"]
+        errors = covariance(runs, known).parameter_errors()["E"]
         assert np.isnan(errors).sum() == n_sure and np.isfinite(found.bands.widths).all()
     assert found.missing_runs == ()
 
@@ -182,7 +221,7 @@ def test_bands_are_of_folds_that_know_as_much(runs):
     part = _fitted_like(fitted, runs.select(np.arange(len(runs.runs)) % 2 == 0))
     np.testing.assert_allclose(part.model.parameters["U"] * part.model.token_unit, list(SUPPLIES.values()), rtol=1e-12)
     free = fit(runs, POWER, REPETITION)
-    covered = [bands(runs, uncertainty(runs, one)).coverage for one in (fitted, free)]  # by the folds alone
+    covered = [bands(runs, covariance(runs, one)).coverage for one in (fitted, free)]  # by the folds alone
     assert not np.allclose(*covered)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from climbopt.certificate import certify
+from climbopt.certification.local import certify
 from climbopt.testing import HOCK_SCHITTKOWSKI
 
 DIGITS = 40
@@ -17,7 +17,8 @@ def limits(problem):
     """Return every limit by name as (lower, expression, upper)."""
     x = problem.variables
     return {f"x{i}": (low, x[i - 1], high) for i, (low, high) in problem.bounds.items()} | {
-        f"c{i}": limit for i, limit in enumerate(problem.constraints, start=1)}
+        f"c{i}": limit for i, limit in enumerate(problem.constraints, start=1)
+    }
 
 
 def multipliers(problem):
@@ -70,12 +71,17 @@ def test_printed_digits_continue_to_the_solution(problem):
     for name in symbols:
         lower, expression, upper = limits(problem)[name]
         active.append(expression - (upper if problem.multipliers[name] > 0 else lower))
-    root = sp.nsolve([*(lagrangian.diff(one) for one in problem.variables), *active], unknown,
-                     [*printed, *(sp.N(value, DIGITS) for value in problem.multipliers.values())], prec=DIGITS)
+    root = sp.nsolve(
+        [*(lagrangian.diff(one) for one in problem.variables), *active],
+        unknown,
+        [*printed, *(sp.N(value, DIGITS) for value in problem.multipliers.values())],
+        prec=DIGITS,
+    )
     n = len(printed)
     np.testing.assert_allclose(np.array(root[:n], dtype=float), problem.minimisers[0], rtol=1e-15)
-    np.testing.assert_allclose(np.array(root[n:], dtype=float), [float(v) for v in problem.multipliers.values()],
-                               rtol=1e-14)
+    np.testing.assert_allclose(
+        np.array(root[n:], dtype=float), [float(v) for v in problem.multipliers.values()], rtol=1e-14
+    )
     np.testing.assert_allclose(np.array(printed, dtype=float), problem.minimisers[0], rtol=2e-7)
 
 
@@ -94,8 +100,10 @@ def test_solutions_are_regular_and_certified(problem):
 @each_problem
 def test_linear_constraints_are_rows_and_starts_are_inside(problem):
     form = problem.form
-    degrees = [sp.Poly(sp.N(part), *problem.variables).total_degree() if part.is_polynomial() else 9
-               for _, part, _ in problem.constraints]
+    degrees = [
+        sp.Poly(sp.N(part), *problem.variables).total_degree() if part.is_polynomial() else 9
+        for _, part, _ in problem.constraints
+    ]
     assert [side.name for side in form.row_sides] == [f"c{i}" for i, d in enumerate(degrees, 1) if d == 1]
     assert [side.name for side in form.c_sides] == [f"c{i}" for i, d in enumerate(degrees, 1) if d > 1]
     activity, polytope = form.polytope.A @ form.start, form.polytope
@@ -118,9 +126,14 @@ def test_the_spread():
     assert any(kind.any() for kind in nonlinear) and any((~kind).any() for kind in nonlinear)
     assert sum(not form.has_nonlinear_rows for form in forms) >= 7
     assert any(len(problem.minimisers) > 1 for problem in HOCK_SCHITTKOWSKI)
-    convex = {problem.name for problem in HOCK_SCHITTKOWSKI if problem.form.functions.convex(
-        problem.form.polytope, np.array([float(problem.multipliers.get(side.name, 0.0))
-                                         for side in problem.form.c_sides]))}
+    convex = {
+        problem.name
+        for problem in HOCK_SCHITTKOWSKI
+        if problem.form.functions.convex(
+            problem.form.polytope,
+            np.array([float(problem.multipliers.get(side.name, 0.0)) for side in problem.form.c_sides]),
+        )
+    }
     assert convex == {"HS12", "HS14", "HS21", "HS22", "HS35", "HS43", "HS52", "HS76", "HS113"}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from climbopt import load_problem, schedule, solve
 from climbopt.backends import BACKENDS
-from climbopt.certificate import Verdict, certify
+from climbopt.certification.local import Verdict, certify
 from climbopt.procedures import joint_form
 
 AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
@@ -15,8 +15,9 @@ ON_A_KINK = 165e9
 """A budget at which the best mixture uses bucket1 exactly once."""
 
 
-@pytest.mark.parametrize("budget, published", [(300e9, {"bucket0": 0.548, "bucket1": 0.444}),
-                                               (1000e9, {"bucket0": 0.395, "bucket2": 0.214})])
+@pytest.mark.parametrize(
+    "budget, published", [(300e9, {"bucket0": 0.548, "bucket1": 0.444}), (1000e9, {"bucket0": 0.395, "bucket2": 0.214})]
+)
 @pytest.mark.parametrize("backend", ["newton", "slsqp"])
 def test_published_optima(budget, published, backend):
     """Within .02, as the problem's file says of its reconstruction; a global optimum of a convex problem."""
@@ -128,7 +129,7 @@ def test_benefits_beyond_a_kink():
 
 def test_the_ball_bound_at_a_kink():
     pytest.importorskip("flint")
-    from climbopt.optimum import Effort, certify_globally
+    from climbopt.procedures.optimum import Effort, certify_globally
 
     result = certify_globally(solve(at_a_kink()), Effort(rigor="ball"))
     assert result.passed and result.certificate.rigor == "ball" and 0 <= result.certificate.gap < 1e-9

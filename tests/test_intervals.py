@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climbopt.intervals import Interval, UnsupportedFunctionError
+from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
 
 FUNCTIONS = {
     "sum": lambda x, y: x + y - 0.5,
@@ -77,18 +77,21 @@ def test_sum_along_an_axis():
     np.testing.assert_allclose(box.lower, 100.0, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("function", "box", "value"), [
-    (lambda x: np.log(x) * 1.0, (-1.0, 2.0), np.log(0.5)),
-    (lambda x: np.log(x) * Interval.of(1.0, 1.0), (-1.0, 2.0), np.log(1e-300)),
-    (lambda x: x**-1, (-0.5, 0.0), -1e9),
-    (lambda x: x**-2, (-0.5, 0.0), 1e9),
-    (lambda x: x**1.5, (-np.inf, 2.0), 0.001),
-    (lambda x: np.sqrt(x), (-1.0, 4.0), 0.0),
-    (lambda x: x**-1, (0.0, 0.5), 1e300),
-    (lambda x: x * 0.0 + 1.0, (-np.inf, np.inf), 1.0),
-    (lambda x: x**3, (-2.0, 1.0), -8.0),
-    (lambda x: x - x, (-np.inf, np.inf), 5.0),
-])
+@pytest.mark.parametrize(
+    ("function", "box", "value"),
+    [
+        (lambda x: np.log(x) * 1.0, (-1.0, 2.0), np.log(0.5)),
+        (lambda x: np.log(x) * Interval.of(1.0, 1.0), (-1.0, 2.0), np.log(1e-300)),
+        (lambda x: x**-1, (-0.5, 0.0), -1e9),
+        (lambda x: x**-2, (-0.5, 0.0), 1e9),
+        (lambda x: x**1.5, (-np.inf, 2.0), 0.001),
+        (lambda x: np.sqrt(x), (-1.0, 4.0), 0.0),
+        (lambda x: x**-1, (0.0, 0.5), 1e300),
+        (lambda x: x * 0.0 + 1.0, (-np.inf, np.inf), 1.0),
+        (lambda x: x**3, (-2.0, 1.0), -8.0),
+        (lambda x: x - x, (-np.inf, np.inf), 5.0),
+    ],
+)
 def test_at_the_edge_of_a_domain_everything_is_possible(function, box, value):
     enclosure = function(Interval.of(*box))
     assert enclosure.lower <= value <= enclosure.upper

@@ -7,18 +7,18 @@ import pytest
 import sympy as sp
 
 from climbopt import AllocationProblem, InputError, Interaction, L, Law, MixtureModel, Parameter, r, solve
-from climbopt.bounds import NoRelaxationError, enclose
-from climbopt.certificate import certify
-from climbopt.constraints import Cap, Custom, Floor
-from climbopt.interactions import INTERACTIONS
-from climbopt.kinks import split
-from climbopt.laws import LAWS
-from climbopt.objectives import CustomObjective
-from climbopt.pieces import in_pieces, pieces
+from climbopt.certification.bounds import NoRelaxationError, enclose
+from climbopt.certification.local import certify
+from climbopt.model.convexity import Proofs
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.lifting import split
+from climbopt.model.piecewise import in_pieces, pieces
+from climbopt.model.symbols import D, r_i, r_j
+from climbopt.model.templates import derive
+from climbopt.problem.constraints import Cap, Custom, Floor
+from climbopt.problem.objectives import CustomObjective
 from climbopt.procedures import joint_form
-from climbopt.proofs import Proofs
-from climbopt.symbols import D, r_i, r_j
-from climbopt.templates import derive
 
 NAMES = ("a", "b", "c")
 U = sp.Symbol("U", positive=True)
@@ -34,14 +34,24 @@ def bent(beyond=QUARTER):
     def worth(r):
         return sp.Piecewise((r, D * r <= U), (U / D + beyond * (r - U / D), True))
 
-    return Interaction("bent", worth(r_i), tau * worth(r_j), (Parameter(U, "source", "tokens"),
-                                                             Parameter(tau, "pair")))
+    return Interaction("bent", worth(r_i), tau * worth(r_j), (Parameter(U, "source", "tokens"), Parameter(tau, "pair")))
 
 
 def model(beyond=QUARTER, *, supplies=(0.2, 0.3, 5.0), transfer=0.2, interaction=None):
-    return MixtureModel(LAWS["power"], interaction or bent(beyond), NAMES, NAMES, {
-        "E": np.ones(3), "B": [1.0, 1.1, 0.9], "beta": [0.3, 0.3, 0.35], "U": list(supplies),
-        "tau": transfer * (1 - np.eye(3))}, 1e9)
+    return MixtureModel(
+        LAWS["power"],
+        interaction or bent(beyond),
+        NAMES,
+        NAMES,
+        {
+            "E": np.ones(3),
+            "B": [1.0, 1.1, 0.9],
+            "beta": [0.3, 0.3, 0.35],
+            "U": list(supplies),
+            "tau": transfer * (1 - np.eye(3)),
+        },
+        1e9,
+    )
 
 
 def problem(*args, **options):
@@ -61,8 +71,12 @@ def test_slopes_that_jump_down_are_concave_and_up_are_not():
 
 
 def test_pieces_that_do_not_meet_are_not_concave():
-    step = Interaction("step", sp.Piecewise((r_i, D * r_i <= U), (r_i - U / D / 2, True)), tau * r_j,
-                       (Parameter(U, "source", "tokens"), Parameter(tau, "pair")))
+    step = Interaction(
+        "step",
+        sp.Piecewise((r_i, D * r_i <= U), (r_i - U / D / 2, True)),
+        tau * r_j,
+        (Parameter(U, "source", "tokens"), Parameter(tau, "pair")),
+    )
     assert not proofs(model(interaction=step)).z_concave
 
 
@@ -82,9 +96,19 @@ def test_more_than_two_pieces_are_not_taken_apart():
 
 def test_the_smooth_model_is_the_model_at_the_least_excesses():
     """Own and pair, targets that are sources and one that is none, another order of the targets."""
-    worth = MixtureModel(LAWS["power"], bent(sp.Rational(1, 3)), NAMES, ("b", "other", "a"), {
-        "E": np.ones(3), "B": np.ones(3), "beta": np.full(3, 0.3), "U": [0.2, 0.3, 5.0],
-        "tau": [[0.1, 0.0, 0.3], [0.5, 0.6, 0.7], [0.0, 0.2, 0.4]]})
+    worth = MixtureModel(
+        LAWS["power"],
+        bent(sp.Rational(1, 3)),
+        NAMES,
+        ("b", "other", "a"),
+        {
+            "E": np.ones(3),
+            "B": np.ones(3),
+            "beta": np.full(3, 0.3),
+            "U": [0.2, 0.3, 5.0],
+            "tau": [[0.1, 0.0, 0.3], [0.5, 0.6, 0.7], [0.0, 0.2, 0.4]],
+        },
+    )
     found = split(worth, 1.0, None)
     np.testing.assert_allclose(found.kinks, [0.2, 0.3])
     assert found.excess_of.tolist() == [0, 1]
@@ -121,8 +145,14 @@ def test_one_side_of_a_kink_shows_nothing_of_the_other():
     names = ("a", "b")
     own = sp.Piecewise((r_i, D * r_i <= U), (U / D + 3 * (r_i - U / D), True))
     form = Interaction("rising", own, tau * r_j, (Parameter(U, "source", "tokens"), Parameter(tau, "pair")))
-    of = MixtureModel(LAWS["power"], form, names, names, {
-        "E": [1, 1], "B": [1, 1], "beta": [0.5, 0.5], "U": [0.6, 5.0], "tau": np.zeros((2, 2))}, 1e9)
+    of = MixtureModel(
+        LAWS["power"],
+        form,
+        names,
+        names,
+        {"E": [1, 1], "B": [1, 1], "beta": [0.5, 0.5], "U": [0.6, 5.0], "tau": np.zeros((2, 2))},
+        1e9,
+    )
     asked = AllocationProblem(of, 1e9, constraints=(Floor({"a": 0.6}), Cap({"a": 0.9})))
     standard = joint_form(asked)
     assert standard.kinked
@@ -135,9 +165,18 @@ def test_one_side_of_a_kink_shows_nothing_of_the_other():
         enclose(standard, gap=1e-6, time_limit=5.0)
 
 
-@pytest.mark.parametrize("expression", [
-    sp.Min(D * r_i, U), sp.Max(r_i, U), sp.Abs(r_i - U), sp.Min(r_i, U, D), sp.Min(r_i, sp.Max(U, r_i * D)),
-    sp.Abs(sp.Min(r_i, U) - sp.Max(r_i**2, D)), sp.exp(-sp.Max(r_i, U)) + sp.Piecewise((r_i, r_i <= U), (U, True))])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        sp.Min(D * r_i, U),
+        sp.Max(r_i, U),
+        sp.Abs(r_i - U),
+        sp.Min(r_i, U, D),
+        sp.Min(r_i, sp.Max(U, r_i * D)),
+        sp.Abs(sp.Min(r_i, U) - sp.Max(r_i**2, D)),
+        sp.exp(-sp.Max(r_i, U)) + sp.Piecewise((r_i, r_i <= U), (U, True)),
+    ],
+)
 def test_min_max_and_abs_are_pieces(expression):
     """The same values at ratios and their slopes as numbers, for whichever is the larger of U and D."""
     written = in_pieces(expression, "own")
@@ -147,8 +186,9 @@ def test_min_max_and_abs_are_pieces(expression):
     for supply, budget in ((0.3, 0.6), (0.6, 0.3)):
         wanted = [float(given(one, supply, budget)) for one in ratios]
         np.testing.assert_allclose(value(ratios, supply, budget), wanted, rtol=1e-14)
-        numeric = [float(given(one + 1e-7, supply, budget) - given(one - 1e-7, supply, budget)) / 2e-7
-                   for one in ratios]
+        numeric = [
+            float(given(one + 1e-7, supply, budget) - given(one - 1e-7, supply, budget)) / 2e-7 for one in ratios
+        ]
         np.testing.assert_allclose(slope(ratios, supply, budget), numeric, atol=1e-6)
 
 
@@ -171,7 +211,7 @@ def test_a_law_whose_slope_jumps_is_refused():
     for bend in (sp.Piecewise((-z / 10, z <= 1), (sp.Rational(19, 10) - 2 * z, True)), sp.Min(0, 1 - z)):
         with pytest.raises(InputError, match="the slope of law 'bend' may jump in z"):
             derive(Law("bend", E + bend, (Parameter(E, "target"),)), bent())
-    smooth = E + sp.Piecewise((1 - z, z <= 1), ((1 - z) + (z - 1)**2 / 4, True))
+    smooth = E + sp.Piecewise((1 - z, z <= 1), ((1 - z) + (z - 1) ** 2 / 4, True))
     assert not derive(Law("smooth", smooth, (Parameter(E, "target"),)), bent()).loss.kinked
 
 
@@ -188,10 +228,20 @@ def test_objectives_and_rows_whose_slopes_jump_are_refused():
 def test_ties_of_two_step_where_the_joint_form_keeps_its_kinks():
     """The law is not proved convex, so that of the two steps' forms the one has excesses and the other none."""
     z, E, B = sp.Symbol("z", positive=True), *sp.symbols("E B", positive=True)
-    law = Law("logarithm", E + B * sp.log(1 + 1 / (D * z)), (Parameter(E, "target"), Parameter(B, "target")),
-              effective_ratio=True)
-    of = MixtureModel(law, bent(sp.Integer(0)), NAMES, NAMES, {
-        "E": np.ones(3), "B": [3.0, 3.1, 0.9], "U": [0.2, 0.3, 0.5], "tau": np.zeros((3, 3))}, 1e9)
+    law = Law(
+        "logarithm",
+        E + B * sp.log(1 + 1 / (D * z)),
+        (Parameter(E, "target"), Parameter(B, "target")),
+        effective_ratio=True,
+    )
+    of = MixtureModel(
+        law,
+        bent(sp.Integer(0)),
+        NAMES,
+        NAMES,
+        {"E": np.ones(3), "B": [3.0, 3.1, 0.9], "U": [0.2, 0.3, 0.5], "tau": np.zeros((3, 3))},
+        1e9,
+    )
     asked = AllocationProblem(of, 1e9, procedure="two_step", constraints=(Cap({"c": 0.4}),))
     assert not joint_form(asked).excess_of
     result = solve(asked)

@@ -10,8 +10,8 @@ from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import _blocks, _rows, _starts
 from climbopt.fitting.levenberg_marquardt import minimum
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 
 
 def blocks(pilots, law, interaction):
@@ -20,13 +20,29 @@ def blocks(pilots, law, interaction):
 
 
 def scipys(block, start):
-    return least_squares(block.residuals, np.maximum(start, block.lower), block.jacobian, x_scale=block.spread,
-                         bounds=(block.lower, np.inf), max_nfev=300, ftol=1e-10, xtol=1e-10, gtol=1e-10)
+    return least_squares(
+        block.residuals,
+        np.maximum(start, block.lower),
+        block.jacobian,
+        x_scale=block.spread,
+        bounds=(block.lower, np.inf),
+        max_nfev=300,
+        ftol=1e-10,
+        xtol=1e-10,
+        gtol=1e-10,
+    )
 
 
-@pytest.mark.parametrize("law, interaction, target", [
-    ("power", "gated", 0), ("bimix", "gated", 5), ("bimix", "linear", 2), ("exponential", "mixing", 1),
-    ("power", "repetition", 0)])
+@pytest.mark.parametrize(
+    "law, interaction, target",
+    [
+        ("power", "gated", 0),
+        ("bimix", "gated", 5),
+        ("bimix", "linear", 2),
+        ("exponential", "mixing", 1),
+        ("power", "repetition", 0),
+    ],
+)
 def test_as_low_as_scipys_minimum_from_the_same_start(pilots, law, interaction, target):
     block = blocks(pilots, law, interaction)[target]
     start = _starts(block, 1)[0]
@@ -49,7 +65,8 @@ def test_the_gradient_vanishes_but_where_a_bound_holds(pilots):
         assert np.abs(gradient[free]).max() < 1e-2 * np.sqrt(block.cost(x)) and gradient[~free].min() > -1e-2
         assert minimum(block, x) == pytest.approx(x)
         assert block.cost(minimum(block, x + rng.uniform(0, 0.3, x.size) * block.spread, 1e-5)) <= (
-            block.cost(x) * (1 + 1e-3))
+            block.cost(x) * (1 + 1e-3)
+        )
     assert held
 
 

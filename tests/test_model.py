@@ -5,8 +5,8 @@ import pytest
 from conftest import random_model, random_ratios
 
 from climbopt import InputError, MixtureModel
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 
 NAMES = ("en", "de")
 
@@ -15,21 +15,33 @@ def build(**changes):
     values = {"E": [1.0, 1.0], "B": [1.0, 2.0], "beta": [0.3, 0.3], "b": np.full((2, 2), 0.1), "k": np.zeros((2, 2))}
     values.update(changes.pop("values", {}))
     given = {"sources": NAMES, "targets": NAMES, "interaction": "linear"} | changes
-    return MixtureModel(LAWS["power"], INTERACTIONS[given["interaction"]], given["sources"], given["targets"],
-                        {k: v for k, v in values.items() if v is not None}, given.get("token_unit", 1.0))
+    return MixtureModel(
+        LAWS["power"],
+        INTERACTIONS[given["interaction"]],
+        given["sources"],
+        given["targets"],
+        {k: v for k, v in values.items() if v is not None},
+        given.get("token_unit", 1.0),
+    )
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"values": {"E": None}}, "no values for parameter 'E'"),
-    ({"values": {"E": [1.0]}}, r"parameter 'E' has shape \(1,\); 2 targets and 2 sources need \(2,\)"),
-    ({"values": {"b": [0.1, 0.2]}}, r"parameter 'b' has shape \(2,\).*need \(2, 2\)"),
-    ({"values": {"B": [1.0, -2.0]}}, "parameter 'B' of 'de' is -2.0; it must be a positive number"),
-    ({"values": {"b": [[0, np.nan], [0.1, 0]]}}, "parameter 'b' of 'en' from 'de' is nan; it must be a finite number"),
-    ({"values": {"betta": [0.3, 0.3]}}, "unknown parameter of power .* linear 'betta'; did you mean 'beta'"),
-    ({"sources": ("en", "en")}, "sources of a model must be one or more different names"),
-    ({"targets": ()}, "targets of a model must be one or more different names"),
-    ({"token_unit": 0.0}, "token_unit is 0.0; it must be a positive number"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"values": {"E": None}}, "no values for parameter 'E'"),
+        ({"values": {"E": [1.0]}}, r"parameter 'E' has shape \(1,\); 2 targets and 2 sources need \(2,\)"),
+        ({"values": {"b": [0.1, 0.2]}}, r"parameter 'b' has shape \(2,\).*need \(2, 2\)"),
+        ({"values": {"B": [1.0, -2.0]}}, "parameter 'B' of 'de' is -2.0; it must be a positive number"),
+        (
+            {"values": {"b": [[0, np.nan], [0.1, 0]]}},
+            "parameter 'b' of 'en' from 'de' is nan; it must be a finite number",
+        ),
+        ({"values": {"betta": [0.3, 0.3]}}, "unknown parameter of power .* linear 'betta'; did you mean 'beta'"),
+        ({"sources": ("en", "en")}, "sources of a model must be one or more different names"),
+        ({"targets": ()}, "targets of a model must be one or more different names"),
+        ({"token_unit": 0.0}, "token_unit is 0.0; it must be a positive number"),
+    ],
+)
 def test_refusals(changes, message):
     with pytest.raises(InputError, match=message):
         build(**changes)
@@ -37,8 +49,9 @@ def test_refusals(changes, message):
 
 def test_a_target_that_is_no_source_needs_transfer():
     with pytest.raises(InputError, match="target sw is no source, and interaction 'none' leaves its z at 0"):
-        MixtureModel(LAWS["power"], INTERACTIONS["none"], ("en",), ("en", "sw"),
-                     {"E": [1, 1], "B": [1, 1], "beta": [0.3, 0.3]})
+        MixtureModel(
+            LAWS["power"], INTERACTIONS["none"], ("en",), ("en", "sw"), {"E": [1, 1], "B": [1, 1], "beta": [0.3, 0.3]}
+        )
 
 
 def test_model_size_has_to_be_given():
@@ -70,14 +83,17 @@ def test_ratios_by_name():
 def test_permuting_languages_permutes_everything(interaction):
     model, r = random_model(interaction, sources=5, seed=7), random_ratios(5)
     order = np.random.default_rng(0).permutation(5)
-    values = {p.name: model.parameters[p.name][np.ix_(order, order)] if p.per == "pair"
-              else model.parameters[p.name][order] for p in model.templates.parameters}
+    values = {
+        p.name: model.parameters[p.name][np.ix_(order, order)] if p.per == "pair" else model.parameters[p.name][order]
+        for p in model.templates.parameters
+    }
     names = tuple(model.sources[k] for k in order)
     other = MixtureModel(model.law, model.interaction, names, names, values, model.token_unit)
     ours, theirs = model.at(3e9, 2.0), other.at(3e9, 2.0)
     np.testing.assert_allclose(theirs.z(r[order]), ours.z(r)[order], rtol=1e-14)
-    np.testing.assert_allclose(theirs.z_and_jacobian(r[order])[1], ours.z_and_jacobian(r)[1][np.ix_(order, order)],
-                               rtol=1e-13, atol=1e-16)
+    np.testing.assert_allclose(
+        theirs.z_and_jacobian(r[order])[1], ours.z_and_jacobian(r)[1][np.ix_(order, order)], rtol=1e-13, atol=1e-16
+    )
 
 
 def test_the_token_unit_changes_nothing():

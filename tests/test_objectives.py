@@ -98,8 +98,9 @@ def test_an_objective_that_bends_the_wrong_way_is_not_called_global():
 
 
 def test_targets_of_weight_zero_do_not_count():
-    asked = AllocationProblem(CONVEX, 1e11, objective=Minimax(losses={"en": 2.0, "sv": 3.0}),
-                              weights={"de": 0.0, "nl": 0.0, "es": 0.0})
+    asked = AllocationProblem(
+        CONVEX, 1e11, objective=Minimax(losses={"en": 2.0, "sv": 3.0}), weights={"de": 0.0, "nl": 0.0, "es": 0.0}
+    )
     result = solve(asked)
     assert result.passed and set(joint_form(asked).functions.response.model.targets) == {"en", "sv"}
 
@@ -110,30 +111,36 @@ def test_an_objective_with_a_distance_has_both_kinds_of_auxiliaries():
 
 
 def test_a_problem_file_states_its_objective(tmp_path):
-    text = (f'model = "{PROBLEMS / "libreoffice6" / "model.toml"}"\nbudget = 8e6\n[objective]\n')
+    text = f'model = "{PROBLEMS / "libreoffice6" / "model.toml"}"\nbudget = 8e6\n[objective]\n'
     file = tmp_path / "p.toml"
     file.write_text(text + 'kind = "power_mean"\npower = 3\nreference = "uniform"\n')
     assert climbopt.load_problem(file).objective == WeightedPowerMean(reference="uniform", power=3)
     file.write_text(text + 'kind = "custom"\nexpression = "L[en] + L[ru]**2"\n')
     assert solve(climbopt.load_problem(file)).passed
-    for wrong, words in (('kind = "minmax"', "did you mean 'minimax'"), ('power = 3', "has no key 'kind'"),
-                         ('kind = "custom"', "has no key 'expression'"),
-                         ('kind = "custom"\nexpression = 3', "valid string"),
-                         ('kind = "custom"\nexpression = "L[xx]"', "unknown language of L.xx. in the objective"),
-                         ('kind = "power_mean"\npower = 0.5', "1 or more"),
-                         ('kind = "minimax"\nlosses = { en = 1.0 }', "has none for 'de'"),
-                         ('kind = "minimax"\npowers = 3', "unknown key of the objective")):
+    for wrong, words in (
+        ('kind = "minmax"', "did you mean 'minimax'"),
+        ("power = 3", "has no key 'kind'"),
+        ('kind = "custom"', "has no key 'expression'"),
+        ('kind = "custom"\nexpression = 3', "valid string"),
+        ('kind = "custom"\nexpression = "L[xx]"', "unknown language of L.xx. in the objective"),
+        ('kind = "power_mean"\npower = 0.5', "1 or more"),
+        ('kind = "minimax"\nlosses = { en = 1.0 }', "has none for 'de'"),
+        ('kind = "minimax"\npowers = 3', "unknown key of the objective"),
+    ):
         file.write_text(text + wrong)
         with pytest.raises(InputError, match=words):
             climbopt.load_problem(file)
 
 
-@pytest.mark.parametrize("build, words", [
-    (lambda: problem(Minimax(losses={"en": 0.0, "de": 1, "nl": 1, "sv": 1, "es": 1})), "a loss above 0"),
-    (lambda: Minimax(losses={"en": 1.0}, reference="uniform"), "not both"),
-    (lambda: problem(CustomObjective("3 + D")), "holds no ratio"),
-    (lambda: solve(problem(Minimax()), procedure="two_step"), "use the procedure joint"),
-])
+@pytest.mark.parametrize(
+    "build, words",
+    [
+        (lambda: problem(Minimax(losses={"en": 0.0, "de": 1, "nl": 1, "sv": 1, "es": 1})), "a loss above 0"),
+        (lambda: Minimax(losses={"en": 1.0}, reference="uniform"), "not both"),
+        (lambda: problem(CustomObjective("3 + D")), "holds no ratio"),
+        (lambda: solve(problem(Minimax()), procedure="two_step"), "use the procedure joint"),
+    ],
+)
 def test_bad_objectives(build, words):
     with pytest.raises(InputError, match=words):
         build()

@@ -8,11 +8,11 @@ import pytest
 from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, InputError, Verdict, certify_ratios, load_problem, solve
-from climbopt.interactions import Interaction
-from climbopt.laws import LAWS
-from climbopt.model import MixtureModel
-from climbopt.optimum import Effort, certify_globally
-from climbopt.symbols import Parameter, r_i, r_j
+from climbopt.model.interactions import Interaction
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.symbols import Parameter, r_i, r_j
+from climbopt.procedures.optimum import Effort, certify_globally
 from climbopt.testing import degenerate_problems, family_problem
 
 
@@ -76,10 +76,20 @@ def test_a_gap_that_is_not_reached_does_not_pass():
 def test_what_cannot_be_relaxed_says_why():
     import sympy as sp
 
-    mixed = Interaction("mixed_up", own=r_i, pair=sp.Symbol("q", real=True) * sp.sqrt(r_i * r_j + 1) * r_j,
-                        parameters=(Parameter(sp.Symbol("q", real=True), "pair"),))
-    model = MixtureModel(LAWS["power"], mixed, ("a", "b"), ("a", "b"), {
-        "E": np.ones(2), "B": np.ones(2), "beta": np.ones(2), "q": np.full((2, 2), 0.1)}, 1e9)
+    mixed = Interaction(
+        "mixed_up",
+        own=r_i,
+        pair=sp.Symbol("q", real=True) * sp.sqrt(r_i * r_j + 1) * r_j,
+        parameters=(Parameter(sp.Symbol("q", real=True), "pair"),),
+    )
+    model = MixtureModel(
+        LAWS["power"],
+        mixed,
+        ("a", "b"),
+        ("a", "b"),
+        {"E": np.ones(2), "B": np.ones(2), "beta": np.ones(2), "q": np.full((2, 2), 0.1)},
+        1e9,
+    )
     result = certify_globally(solve(AllocationProblem(model, 1e9)))
     assert result.certificate.lower_bound is None and "mixed_up" in result.certificate.no_bound
     assert not result.passed
@@ -88,8 +98,16 @@ def test_what_cannot_be_relaxed_says_why():
 def test_command_line(run, tmp_path):  # noqa: F811
     code, out, _ = run("certify", "known_floor", "--json", "-")
     certificate = json.loads(out)["certificate"]
-    assert code == 0 and {"lower_bound", "upper_bound", "gap", "relative_gap", "rigor", "gap_rests_on", "nodes",
-                          "seconds"} <= set(certificate)
+    assert code == 0 and {
+        "lower_bound",
+        "upper_bound",
+        "gap",
+        "relative_gap",
+        "rigor",
+        "gap_rests_on",
+        "nodes",
+        "seconds",
+    } <= set(certificate)
     assert certificate["relative_gap"] <= 1e-6 and certificate["rigor"] == "float"
     ratios = tmp_path / "r.json"
     ratios.write_text(json.dumps({"en": 0.25, "de": 0.25, "sw": 0.25, "yo": 0.25}))
@@ -98,8 +116,11 @@ def test_command_line(run, tmp_path):  # noqa: F811
     code, out, _ = run("solve", "equal_beta", "--procedure", "uniform", "--certify", "global", "--json", "-")
     regret = json.loads(out)["regret"]
     assert 0 < regret["least"] <= regret["most"]
-    for arguments, words in ((("--gap", "0"), "must be a positive number"), (("--rigor", "exact"), "float or ball"),
-                             (("--time-limit", "-1"), "must be a positive number")):
+    for arguments, words in (
+        (("--gap", "0"), "must be a positive number"),
+        (("--rigor", "exact"), "float or ball"),
+        (("--time-limit", "-1"), "must be a positive number"),
+    ):
         code, _, err = run("certify", "equal_beta", *arguments)
         assert code == 2 and words in err
     code, _, err = run("solve", "equal_beta", "--certify", "globally")

@@ -13,8 +13,8 @@ import pytest
 from test_cli import MODEL, PILOTS, run  # noqa: F401 - a fixture
 
 from climbopt import InputError, load_model
+from climbopt.cli.streams import solvers_on_standard_error
 from climbopt.files import write_text
-from climbopt.streams import solvers_on_standard_error
 
 
 def test_nothing_is_ever_half_written(tmp_path):
@@ -60,19 +60,22 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
         os.close(reader)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("fit", "pilots.csv", "-o", "pilots.csv"), "cannot write pilots.csv: it is an input"),
-    (("fit", "pilots.csv", "-o", "link.toml"), "cannot write link.toml: it is an input"),
-    (("fit", "p.pairs.parquet", "-o", "p.toml"), "cannot write p.pairs.parquet: it is an input"),
-    (("fit", "pilots.csv", "-o", "new", "--json", "new"), "cannot write new: it is another output too"),
-    (("fit", "pilots.csv", "-o", "-"), "only --json - writes to standard output; name a file"),
-    (("predict", "model.toml", "pilots.csv", "-o", "model.toml"), "cannot write model.toml: it is an input"),
-    (("predict", "model.toml", "pilots.csv", "-o", "./pilots.csv"), "cannot write pilots.csv: it is an input"),
-    (("solve", "problem.toml", "--json", "problem.toml"), "cannot write problem.toml: it is an input"),
-    (("solve", "problem.toml", "--json", "model.toml"), "cannot write model.toml: it is an input"),
-    (("certify", "problem.toml", "--ratios", "r.json", "--json", "r.json"), "cannot write r.json: it is an input"),
-    (("compare", "problem.toml", "--html", "problem.toml"), "cannot write problem.toml: it is an input"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "pilots.csv", "-o", "pilots.csv"), "cannot write pilots.csv: it is an input"),
+        (("fit", "pilots.csv", "-o", "link.toml"), "cannot write link.toml: it is an input"),
+        (("fit", "p.pairs.parquet", "-o", "p.toml"), "cannot write p.pairs.parquet: it is an input"),
+        (("fit", "pilots.csv", "-o", "new", "--json", "new"), "cannot write new: it is another output too"),
+        (("fit", "pilots.csv", "-o", "-"), "only --json - writes to standard output; name a file"),
+        (("predict", "model.toml", "pilots.csv", "-o", "model.toml"), "cannot write model.toml: it is an input"),
+        (("predict", "model.toml", "pilots.csv", "-o", "./pilots.csv"), "cannot write pilots.csv: it is an input"),
+        (("solve", "problem.toml", "--json", "problem.toml"), "cannot write problem.toml: it is an input"),
+        (("solve", "problem.toml", "--json", "model.toml"), "cannot write model.toml: it is an input"),
+        (("certify", "problem.toml", "--ratios", "r.json", "--json", "r.json"), "cannot write r.json: it is an input"),
+        (("compare", "problem.toml", "--html", "problem.toml"), "cannot write problem.toml: it is an input"),
+    ],
+)
 def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, arguments, message):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     shutil.copy(PILOTS, "pilots.csv")
@@ -111,7 +114,8 @@ def test_what_native_code_prints_stays_out_of_the_json(capfd):
 
 def test_a_full_device_is_one_message():
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "climbopt", "backends"], stdout=full, stderr=subprocess.PIPE,
-                              text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "climbopt", "backends"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert done.returncode == 2
     assert done.stderr == "climbopt: cannot access standard output: No space left on device\n"

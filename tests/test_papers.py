@@ -9,8 +9,8 @@ from conftest import random_model
 from test_fitting import simulate
 
 from climbopt import fit
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 
 UNIT = 1e9
 """Tokens that count as 1 in `random_model`; its params count as they are."""
@@ -61,13 +61,17 @@ def z_by_hand(name, p, i, r, D, N):
 def test_every_law_is_its_formula(law):
     """At z of `random_model`, in the model's units."""
     interaction = {"exponential": "mixing", "additive": "additive_power", "information_power": "information"}.get(
-        law, "linear")
+        law, "linear"
+    )
     model = random_model(interaction, law=law, seed=7)
     z = np.array([0.3, 0.5, 0.9, 1.2])
     losses = model.at(TOKENS, PARAMS).losses(z)
     for i in range(4):
-        p = {name: values[i] for name, values in model.parameters.items() if name in
-             {q.name for q in model.law.parameters}}
+        p = {
+            name: values[i]
+            for name, values in model.parameters.items()
+            if name in {q.name for q in model.law.parameters}
+        }
         assert losses[i] == pytest.approx(BY_HAND[law](p, z[i], TOKENS / UNIT, PARAMS), rel=1e-13)
 
 
@@ -80,8 +84,9 @@ def test_every_published_interaction_is_its_formula(interaction):
         for seed in range(3):
             r = np.random.default_rng(seed).dirichlet(np.ones(4)).tolist()
             z = model.at(tokens, PARAMS).z(np.array(r))
-            assert z.tolist() == pytest.approx([z_by_hand(interaction, p, i, r, tokens / UNIT, PARAMS)
-                                                for i in range(4)], rel=1e-12)
+            assert z.tolist() == pytest.approx(
+                [z_by_hand(interaction, p, i, r, tokens / UNIT, PARAMS) for i in range(4)], rel=1e-12
+            )
 
 
 @pytest.mark.parametrize("interaction", ["mixing", "additive_power", "repetition", "information"])
@@ -94,14 +99,17 @@ def test_z_does_not_depend_on_the_unit_of_tokens(interaction):
     other = replace(model, parameters=values, token_unit=UNIT * factor)
     ratios = np.random.default_rng(0).dirichlet(np.ones(4), 20)
     scale = factor if interaction == "information" else 1.0
-    np.testing.assert_allclose(other.at(TOKENS, PARAMS).z(ratios) * scale, model.at(TOKENS, PARAMS).z(ratios),
-                               rtol=1e-12)
+    np.testing.assert_allclose(
+        other.at(TOKENS, PARAMS).z(ratios) * scale, model.at(TOKENS, PARAMS).z(ratios), rtol=1e-12
+    )
 
 
-SHOWN = {"msl": ("none", {"a": 0.1, "beta": 0.01, "gamma": 0.01}),
-         "bimix": ("none", {"A": 0.01, "a": 0.01, "beta": 0.01}),
-         "exponential": ("mixing", {"c": 0.02, "kappa": 0.02, "t": 0.03}),
-         "additive": ("additive_power", {"a": 0.1, "beta": 0.01})}
+SHOWN = {
+    "msl": ("none", {"a": 0.1, "beta": 0.01, "gamma": 0.01}),
+    "bimix": ("none", {"A": 0.01, "a": 0.01, "beta": 0.01}),
+    "exponential": ("mixing", {"c": 0.02, "kappa": 0.02, "t": 0.03}),
+    "additive": ("additive_power", {"a": 0.1, "beta": 0.01}),
+}
 """Parameters that runs without noise show in spite of the priors, and how well; others share a sum or a product."""
 
 

@@ -10,12 +10,13 @@ from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import InputError, MixtureModel, PilotRuns, fit, load_model, plan
 from climbopt.fitting.coordinates import fit_form
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 from climbopt.reports.plans import plan_table
-from climbopt.studies import Runs, climb_design, mixtures
-from climbopt.studies.exchange import Search
-from climbopt.studies.information import BELIEVED, Knowledge
+from climbopt.studies.design.criteria import BELIEVED, Knowledge, Runs
+from climbopt.studies.design.exchange import Search
+from climbopt.studies.design.plan import climb_design
+from climbopt.studies.design.simplex import mixtures
 
 NAMES = ("s0", "s1", "s2")
 
@@ -39,8 +40,9 @@ def test_caps_leave_the_uniform_distribution_between_them():
     other = other[((other >= lower) & (other <= upper)).all(axis=1)]
     for j in range(3):
         grid = np.linspace(lower[j], min(upper[j], 1), 12)
-        np.testing.assert_allclose([(drawn[:, j] <= x).mean() for x in grid],
-                                   [(other[:, j] <= x).mean() for x in grid], atol=0.015)
+        np.testing.assert_allclose(
+            [(drawn[:, j] <= x).mean() for x in grid], [(other[:, j] <= x).mean() for x in grid], atol=0.015
+        )
 
 
 def test_bounds_that_leave_no_mixture():
@@ -73,9 +75,11 @@ def test_derivatives_are_those_of_the_losses():
     for b, (block, x) in enumerate(known.blocks):
         median, h = block.rows.losses[0, 0], 1e-6
         for k in range(x.size):
+
             def losses(y, block=block):
                 response = block.model(y).at(runs.tokens / known.token_unit)
                 return response.losses(response.z(runs.ratios))[:, 0]
+
             slope = (losses(x + h * np.eye(x.size)[k]) - losses(x - h * np.eye(x.size)[k])) / (2 * h * median)
             np.testing.assert_allclose(found[b, :, 0, k], slope, rtol=1e-5, atol=1e-8)
 
@@ -83,8 +87,9 @@ def test_derivatives_are_those_of_the_losses():
 def test_no_design_counts_on_derivatives_that_run_off():
     known = Knowledge.of_prior(LAWS["power"], INTERACTIONS["gated"], NAMES, 1e9, 1e9, np.random.default_rng(0))
     runs = Runs(np.array([[1.0, 0.0, 0.0], [0.999999, 1e-6, 0.0]]), np.array([1e9, 1e9]))
-    variance = np.einsum("bntp,bp->bnt", known.derivatives(runs, noise=False) ** 2,
-                         1 / np.diagonal(known.prior, axis1=1, axis2=2))
+    variance = np.einsum(
+        "bntp,bp->bnt", known.derivatives(runs, noise=False) ** 2, 1 / np.diagonal(known.prior, axis1=1, axis2=2)
+    )
     assert np.sqrt(variance).max() == pytest.approx(BELIEVED)  # some run off, and are brought back
 
 
@@ -140,8 +145,12 @@ def test_runs_that_were_measured_are_chosen_once(pilots, criterion):
     known = Knowledge.of_model(random_model(sources=6), 5e8)
     runs = Runs(pilots.ratios[:30], pilots.tokens[:30] * 1e3)
     judged = known.derivatives(runs, noise=False)
-    found = {once: Search(known.derivatives(runs), runs.tokens, known.prior, judged, runs.tokens.mean(), 6, criterion,
-                          once).run([3], 28, None, None) for once in (True, False)}
+    found = {
+        once: Search(
+            known.derivatives(runs), runs.tokens, known.prior, judged, runs.tokens.mean(), 6, criterion, once
+        ).run([3], 28, None, None)
+        for once in (True, False)
+    }
     assert len(set(found[True])) == 28 and 3 in found[True]
     assert len(set(found[False])) < 28
     assert runs.tokens[found[True]].mean() <= runs.tokens.mean() * (1 + 1e-9)
@@ -165,9 +174,16 @@ def test_runs_after_others_know_of_them(pilots):
 def _truth(m, rng):
     """Return a gated model with transfer of both signs."""
     names = tuple(f"s{i}" for i in range(m))
-    values = {"E": rng.uniform(0.8, 1.4, m), "B": rng.uniform(0.4, 1.0, m), "beta": rng.uniform(0.2, 0.4, m),
-              "eta": rng.uniform(3, 8, m), "h": rng.uniform(0.005, 0.03, m), "b": rng.normal(0.02, 0.06, (m, m)),
-              "k": rng.normal(0.02, 0.03, (m, m)), "l": rng.uniform(0.002, 0.02, (m, m))}
+    values = {
+        "E": rng.uniform(0.8, 1.4, m),
+        "B": rng.uniform(0.4, 1.0, m),
+        "beta": rng.uniform(0.2, 0.4, m),
+        "eta": rng.uniform(3, 8, m),
+        "h": rng.uniform(0.005, 0.03, m),
+        "b": rng.normal(0.02, 0.06, (m, m)),
+        "k": rng.normal(0.02, 0.03, (m, m)),
+        "l": rng.uniform(0.002, 0.02, (m, m)),
+    }
     return MixtureModel(LAWS["power"], INTERACTIONS["gated"], names, names, values, token_unit=1e9)
 
 
@@ -175,8 +191,14 @@ def _error(truth, runs, rng):
     """Return the mean relative error on unseen mixtures at the largest budget, of a fit to noisy runs."""
     at = truth.at(runs.tokens)
     losses = at.losses(at.z(runs.ratios))
-    measured = PilotRuns(tuple(map(str, range(len(runs)))), truth.sources, truth.targets, runs.ratios, runs.tokens,
-                         losses * (1 + 0.005 * rng.standard_normal(losses.shape)))
+    measured = PilotRuns(
+        tuple(map(str, range(len(runs)))),
+        truth.sources,
+        truth.targets,
+        runs.ratios,
+        runs.tokens,
+        losses * (1 + 0.005 * rng.standard_normal(losses.shape)),
+    )
     fitted = fit(measured, n_starts=1).model
     unseen = mixtures(np.full(3, 0.02), np.ones(3), 300, np.random.default_rng(7))
     expected, predicted = (model.at(2e9).losses(model.at(2e9).z(unseen)) for model in (truth, fitted))
@@ -196,10 +218,16 @@ def test_fewer_runs_predict_unseen_mixtures_about_as_well(criterion, n_runs):
     assert np.mean(errors["chosen"]) < 1.15 * np.mean(errors["climb"])
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ((["a"], [1e9]), "two or more"), ((["a", "a"], [1e9]), "each once"), ((["a", "b"], []), "positive numbers"),
-    ((["a", "b"], [-1.0]), "positive numbers"), ((["a", "b"], [1e9], 0), "1 or more"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((["a"], [1e9]), "two or more"),
+        ((["a", "a"], [1e9]), "each once"),
+        ((["a", "b"], []), "positive numbers"),
+        ((["a", "b"], [-1.0]), "positive numbers"),
+        ((["a", "b"], [1e9], 0), "1 or more"),
+    ],
+)
 def test_what_is_no_plan(arguments, words):
     with pytest.raises(InputError, match=words):
         plan(*arguments)
@@ -216,8 +244,9 @@ def test_other_refusals(pilots):
 
 def test_command_line(run, tmp_path):  # noqa: F811
     table = tmp_path / "plan.csv"
-    code, out, _ = run("plan", "--languages", "en,de,sw", "--budgets", "1e9,2e9", "--runs", "9", "--floor", "0.02",
-                       "-o", table)
+    code, out, _ = run(
+        "plan", "--languages", "en,de,sw", "--budgets", "1e9,2e9", "--runs", "9", "--floor", "0.02", "-o", table
+    )
     assert code == 0 and "D-optimal" in out and "CLIMB 3 x m x 2" in out
     frame = pd.read_csv(table)
     assert list(frame) == ["run", "tokens", "language", "ratio", "loss"] and len(frame) == 27
@@ -230,10 +259,11 @@ def test_command_line(run, tmp_path):  # noqa: F811
     content = json.loads(out)
     assert code == 0 and content["n_before"] == 9 and len(content["runs"]) == 3
     assert [one["name"] for one in content["designs"]] == ["I-optimal", "D-optimal", "CLIMB 3 x m x 2"]
-    for arguments, words in ((("--budgets", "many"), "are no numbers"),
-                             (("--budgets", "1e9", "--criterion", "A"), "it is D or I"),
-                             (("--budgets", "1e9", "--after", PROBLEMS / "libreoffice6" / "pilots.csv"),
-                              "the same languages")):
+    for arguments, words in (
+        (("--budgets", "many"), "are no numbers"),
+        (("--budgets", "1e9", "--criterion", "A"), "it is D or I"),
+        (("--budgets", "1e9", "--after", PROBLEMS / "libreoffice6" / "pilots.csv"), "the same languages"),
+    ):
         code, _, err = run("plan", "--languages", "en,de,sw", *arguments)
         assert code == 2 and words in err
 

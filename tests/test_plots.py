@@ -10,10 +10,10 @@ from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import load_problem, save_model, sweep
 from climbopt.files import DrawFile
-from climbopt.fitting import transfer
-from climbopt.reports.json import dumps
-from climbopt.reports.studies import sweep_json
+from climbopt.reports.as_json import dumps
+from climbopt.reports.series import sweep_json
 from climbopt.testing import family_model, family_problem
+from climbopt.uncertainty.evidence import transfer
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
@@ -27,8 +27,11 @@ BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 def files(tmp_path_factory):
     """JSON of a solve with ranges, and of a sweep with bands."""
     folder = tmp_path_factory.mktemp("records")
-    answer = {"procedure": "joint", "ratios": {"en": 0.6, "de": 0.4},
-              "ranges": {"en": {"lower": 0.5, "upper": 0.8}, "de": {"lower": 0.2, "upper": 0.5}}}
+    answer = {
+        "procedure": "joint",
+        "ratios": {"en": 0.6, "de": 0.4},
+        "ranges": {"en": {"lower": 0.5, "upper": 0.8}, "de": {"lower": 0.2, "upper": 0.5}},
+    }
     (folder / "answer.json").write_text(json.dumps(answer))
     drawn = sweep(family_problem(3), np.geomspace(1e9, 1e12, 5), draws=[family_model(3, seed=s) for s in range(3)])
     (folder / "sweep.json").write_text(dumps(sweep_json(drawn)))
@@ -38,12 +41,21 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", ["3.4", "7"])
-@pytest.mark.parametrize(("kind", "file", "more"), [
-    ("fit", str(MODEL), ("--pilots", PILOTS)), ("transfer", str(MODEL), ()), ("transfer", "synthetic16", ()),
-    ("transfer", "libreoffice6", ("--budget", "1e6")), ("allocation", "synthetic16", ()),
-    ("allocation", "answer.json", ()), ("ranges", "answer.json", ()), ("ranges", "equal_beta", ()),
-    ("sweep", "sweep.json", ()), ("marginal", "equal_beta", ()),
-])
+@pytest.mark.parametrize(
+    ("kind", "file", "more"),
+    [
+        ("fit", str(MODEL), ("--pilots", PILOTS)),
+        ("transfer", str(MODEL), ()),
+        ("transfer", "synthetic16", ()),
+        ("transfer", "libreoffice6", ("--budget", "1e6")),
+        ("allocation", "synthetic16", ()),
+        ("allocation", "answer.json", ()),
+        ("ranges", "answer.json", ()),
+        ("ranges", "equal_beta", ()),
+        ("sweep", "sweep.json", ()),
+        ("marginal", "equal_beta", ()),
+    ],
+)
 def test_every_kind_is_written(run, files, tmp_path, kind, file, more, width):  # noqa: F811
     place = tmp_path / f"x{list(BEGINNINGS)[len(kind) % 3]}"
     path = files / file if file.endswith(".json") else file
@@ -56,8 +68,12 @@ def test_every_kind_is_written(run, files, tmp_path, kind, file, more, width):  
 
 def test_nothing_is_cut_off_or_hidden(files):
     """Every text lies inside its figure, and tick labels do not run into each other."""
-    asked = [("fit", pictures.Asked(MODEL, PILOTS)), ("transfer", pictures.Asked(MODEL)),
-             ("allocation", pictures.Asked(files / "answer.json")), ("sweep", pictures.Asked(files / "sweep.json"))]
+    asked = [
+        ("fit", pictures.Asked(MODEL, PILOTS)),
+        ("transfer", pictures.Asked(MODEL)),
+        ("allocation", pictures.Asked(files / "answer.json")),
+        ("sweep", pictures.Asked(files / "sweep.json")),
+    ]
     for kind, one in asked:
         for width in (3.4, 7.0):
             figure = pictures.draw(kind, pictures.Asked(one.file, one.pilots, width=width))
@@ -107,7 +123,8 @@ def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F8
     hatched = [patch for patch in axes.collections if patch.get_hatch()]
     assert len(hatched) == ((values < 0) & ~swinging).sum() and len(axes.collections) == len(hatched) + 2
     assert {text.get_text() for text in axes.texts if text.get_text()[0] == "("} == {
-        f"({value:.2f})" for value in values[swinging]}
+        f"({value:.2f})" for value in values[swinging]
+    }
     assert "5 to 95 % of 4 draws" in figure.get_supxlabel()
     figure = pictures.draw("transfer", pictures.Asked(tmp_path / "m.toml"))
     assert len(figure.axes[0].collections) == (values < 0).sum() and "not known" in figure.get_supxlabel()
@@ -128,21 +145,33 @@ def test_bars_lie_where_there_are_many():
     assert [text.get_text() for text in axes.get_yticklabels()] == list(load_problem("synthetic16").model.sources)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ((MODEL, "--kind", "fit"), "add --pilots"), ((MODEL, "--kind", "marginal"), "is a model"),
-    ((MODEL, "--kind", "fitt"), "did you mean 'fit'"), (("answer.json", "--kind", "sweep"), "holds no sweep"),
-    (("sweep.json", "--kind", "ranges"), "holds no ratios"), (("both.json", "--kind", "sweep"), "one of them at a"),
-    (("answer.json", "--kind", "marginal"), "give the problem file"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((MODEL, "--kind", "fit"), "add --pilots"),
+        ((MODEL, "--kind", "marginal"), "is a model"),
+        ((MODEL, "--kind", "fitt"), "did you mean 'fit'"),
+        (("answer.json", "--kind", "sweep"), "holds no sweep"),
+        (("sweep.json", "--kind", "ranges"), "holds no ratios"),
+        (("both.json", "--kind", "sweep"), "one of them at a"),
+        (("answer.json", "--kind", "marginal"), "give the problem file"),
+    ],
+)
 def test_what_cannot_be_drawn(run, files, tmp_path, arguments, words):  # noqa: F811
     first = files / arguments[0] if str(arguments[0]).endswith(".json") else arguments[0]
     code, _, err = run("plot", first, *arguments[1:], "-o", tmp_path / "x.png")
     assert code == 2 and words in err
 
 
-@pytest.mark.parametrize(("text", "kind"), [
-    ('{"points": [{"budget": "x"}]}', "sweep"), ('{"points": [], "languages": ["a"], "over": null}', "sweep"),
-    ('{"ratios": {"a": "much"}}', "allocation"), ('{"ratios": {"a": 1}, "ranges": [3]}', "ranges")])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"points": [{"budget": "x"}]}', "sweep"),
+        ('{"points": [], "languages": ["a"], "over": null}', "sweep"),
+        ('{"ratios": {"a": "much"}}', "allocation"),
+        ('{"ratios": {"a": 1}, "ranges": [3]}', "ranges"),
+    ],
+)
 def test_json_of_another_shape(run, tmp_path, text, kind):  # noqa: F811
     (tmp_path / "x.json").write_text(text)
     code, out, err = run("plot", tmp_path / "x.json", "--kind", kind, "-o", tmp_path / "x.png")
@@ -155,6 +184,6 @@ def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
     assert code == 2 and ".png, .svg or .pdf" in err
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png", "--width", "340")
     assert code == 2 and "2 to 20 inches" in err
-    monkeypatch.setattr("climbopt.cli_studies.find_spec", lambda name: None)
+    monkeypatch.setattr("climbopt.cli.studying.find_spec", lambda name: None)
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png")
     assert code == 2 and "pip install 'climbopt[plots]'" in err

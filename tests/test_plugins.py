@@ -22,8 +22,9 @@ NAME = "frank_wolfe"
 def run(*arguments, path, cwd):
     """Return a finished Python program, with a folder before the others on its path."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(path), *sys.path]))}
-    return subprocess.run([sys.executable, *map(str, arguments)], env=environment, cwd=cwd, text=True,
-                          capture_output=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], env=environment, cwd=cwd, text=True, capture_output=True, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,21 @@ def installed(tmp_path_factory):
         pytest.skip("setuptools 70.1 or newer, which builds a wheel by itself, is not installed")
     source, target = tmp_path_factory.mktemp("source") / "plugin", tmp_path_factory.mktemp("installed")
     shutil.copytree(PLUGIN, source, ignore=shutil.ignore_patterns("__pycache__"))
-    done = run("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
-               "--disable-pip-version-check", "--target", target, source, path="", cwd=source)
+    done = run(
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "--target",
+        target,
+        source,
+        path="",
+        cwd=source,
+    )
     assert done.returncode == 0, done.stderr
     return target
 
@@ -57,32 +71,58 @@ def test_installed_plugin_solves(installed, tmp_path):
 
 
 def test_installed_plugin_refuses_by_name(installed, tmp_path):
-    done = run("-m", "climbopt", "solve", "equal_beta", "--procedure", "two_step", "--backend", NAME, path=installed,
-               cwd=tmp_path)
+    done = run(
+        "-m",
+        "climbopt",
+        "solve",
+        "equal_beta",
+        "--procedure",
+        "two_step",
+        "--backend",
+        NAME,
+        path=installed,
+        cwd=tmp_path,
+    )
     assert done.returncode == 2 and "frank_wolfe takes bounds and linear rows only" in done.stderr
 
 
 def test_installed_plugin_conforms(installed, tmp_path):
-    done = run("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--rootdir", tmp_path,
-               PLUGIN / "test_conformance.py", path=installed, cwd=tmp_path)
+    done = run(
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        tmp_path,
+        PLUGIN / "test_conformance.py",
+        path=installed,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout
     assert "zigzag" in done.stdout and re.search(r"\d+ passed, \d+ skipped", done.stdout), done.stdout
 
 
 def test_plugin_is_not_imported_before_it_is_named(installed, tmp_path):
-    done = run("-c", "import climbopt, sys; climbopt.solve(climbopt.load_problem('equal_beta')); "
-               "sys.exit('climbopt_frank_wolfe' in sys.modules)", path=installed, cwd=tmp_path)
+    done = run(
+        "-c",
+        "import climbopt, sys; climbopt.solve(climbopt.load_problem('equal_beta')); "
+        "sys.exit('climbopt_frank_wolfe' in sys.modules)",
+        path=installed,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
 
 
-MODULE = '''
+MODULE = """
 class Other:
     name, version = "other", "1"
     def refusal(self, form): return None
     def solve(self, form, options): raise NotImplementedError
 class Empty:
     name = "empty"
-'''
+"""
 BROKEN = {
     "raises": ("raising:X", "ValueError: no good"),
     "leaves": ("leaving:X", "SystemExit"),
@@ -98,8 +138,11 @@ BROKEN = {
 @pytest.fixture
 def hostile(tmp_path):
     """A folder with a package whose entry points are all broken, but for one."""
-    for name, text in (("hostile", MODULE), ("raising", "raise ValueError('no good')"),
-                       ("leaving", "raise SystemExit(3)")):
+    for name, text in (
+        ("hostile", MODULE),
+        ("raising", "raise ValueError('no good')"),
+        ("leaving", "raise SystemExit(3)"),
+    ):
         (tmp_path / f"{name}.py").write_text(text)
     info = tmp_path / "hostile-1.0.dist-info"
     info.mkdir()

@@ -6,9 +6,9 @@ from conftest import PROBLEMS
 
 from climbopt import load_model, load_problem, shipped_problems, solve
 from climbopt.backends import BACKENDS, Options, load
-from climbopt.certificate import certify, repair
+from climbopt.certification.kkt import flat, recover
+from climbopt.certification.local import certify, repair
 from climbopt.files import sha256
-from climbopt.optimality import flat, recover
 from climbopt.procedures import PROCEDURES, joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
 

@@ -13,26 +13,26 @@ from test_optimum import simplex_grid
 from test_relaxation import USERS, a, signed_model
 
 from climbopt import Verdict, certify_ratios, load_problem, solve
-from climbopt.bounds.relaxable import Box, relaxable
-from climbopt.bounds.terms import terms
-from climbopt.constraints import Floor, Group, LossCeiling
-from climbopt.intervals import Interval
-from climbopt.laws import LAWS
-from climbopt.objectives import Minimax
-from climbopt.optimum import Effort, certify_globally
-from climbopt.problem import AllocationProblem
+from climbopt.certification.bounds.relaxable import Box, relaxable
+from climbopt.certification.bounds.terms import terms
+from climbopt.model.laws import LAWS
+from climbopt.model.symbols import Parameter, r_j
+from climbopt.model.templates import Template, derive
+from climbopt.numerics.intervals import Interval
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Floor, Group, LossCeiling
+from climbopt.problem.objectives import Minimax
 from climbopt.procedures import joint_form
-from climbopt.symbols import Parameter, r_j
-from climbopt.templates import Template, derive
+from climbopt.procedures.optimum import Effort, certify_globally
 from climbopt.testing import family_problem
 
 flint = pytest.importorskip("flint", reason="python-flint is not installed (extra rigorous)")
 from test_enclosure import exact_objective, solved  # noqa: E402
 
-from climbopt.bounds import balls, cuts, guide, planes, proof  # noqa: E402
-from climbopt.bounds.declared import declared, exact, sums  # noqa: E402
-from climbopt.bounds.enclosure import exactly_feasible, prove  # noqa: E402
-from climbopt.bounds.ground import Curved, Ground  # noqa: E402
+from climbopt.certification.bounds import balls, cuts, guide, planes, proof  # noqa: E402
+from climbopt.certification.bounds.declared import declared, exact, sums  # noqa: E402
+from climbopt.certification.bounds.enclosure import exactly_feasible, prove  # noqa: E402
+from climbopt.certification.bounds.ground import Curved, Ground  # noqa: E402
 
 
 def made(interaction, seed=0, m=4, **fields):
@@ -91,8 +91,9 @@ def test_a_broken_envelope_is_above(broken, monkeypatch):
         on_g, on_h, constant = mccormick(-k, *arguments)
         return -on_g, -on_h, -constant
 
-    name, function = {"range": ("_range", narrowed), "chord": ("_line", turned),
-                      "plane": ("_mccormick", swapped)}[broken]
+    name, function = {"range": ("_range", narrowed), "chord": ("_line", turned), "plane": ("_mccormick", swapped)}[
+        broken
+    ]
     with balls.in_balls():
         assert excess(form, envelope(form, numbers, box, points), points) <= 1e-12
         monkeypatch.setattr(planes, name, function)
@@ -112,7 +113,7 @@ def test_a_broken_certificate_of_curvature_proves_nothing(monkeypatch):
         assert Curved(near.ground, -near.weights, near.shift + 100.0).inverse is None
         assert Curved(wide.ground, near.weights, near.shift).inverse is None  # made for a smaller box
         monkeypatch.setattr(planes, "in_domain", lambda *_: False)
-        monkeypatch.setattr("climbopt.bounds.ground.in_domain", lambda *_: False)  # a law that is not convex
+        monkeypatch.setattr("climbopt.certification.bounds.ground.in_domain", lambda *_: False)
         assert Curved(near.ground, near.weights, near.shift).inverse is None
         assert envelope(form, numbers, box, points) is None
 
@@ -128,7 +129,7 @@ def test_curvature_is_at_least_what_is_claimed():
         off = np.eye(4)[:, 1:] - np.eye(4)[:, :1]  # directions that sum to 0
         for x in points[:60]:
             z, jacobian = response.z_and_jacobian(x)
-            hessian = (response.hessian(x, u + 0.7 * (z - ground.point[:, 0])) + 0.7 * jacobian.T @ jacobian)
+            hessian = response.hessian(x, u + 0.7 * (z - ground.point[:, 0])) + 0.7 * jacobian.T @ jacobian
             assert np.linalg.eigvalsh(off.T @ (hessian - least) @ off).min() >= -1e-9
 
 
@@ -281,8 +282,9 @@ def test_decimal_numbers_of_a_template_are_not_rounded_by_derivatives():
 
 def test_ratios_that_are_not_best_are_judged_by_their_own_value():
     problem = AllocationProblem(signed_model("gated", 3, scale=2.0), 10e9)
-    given = certify_globally(certify_ratios(problem, dict.fromkeys(problem.model.sources, 1 / 3)),
-                             Effort(gap=1e-3, rigor="ball"))
+    given = certify_globally(
+        certify_ratios(problem, dict.fromkeys(problem.model.sources, 1 / 3)), Effort(gap=1e-3, rigor="ball")
+    )
     assert not given.passed and given.certificate.upper_bound == pytest.approx(given.objective, rel=1e-12)
     assert given.better is not None and given.certificate.lower_bound <= solve(problem).objective
 
@@ -310,8 +312,9 @@ def test_auxiliaries_are_bounded_by_planes():
 
 
 def test_groups_bound_boxes_too():
-    problem = AllocationProblem(signed_model("gated", 4, scale=2.0, seed=4), 10e9, constraints=(
-        Group(("s0", "s1"), lower=0.2, upper=0.4),))
+    problem = AllocationProblem(
+        signed_model("gated", 4, scale=2.0, seed=4), 10e9, constraints=(Group(("s0", "s1"), lower=0.2, upper=0.4),)
+    )
     result = certify_globally(solve(problem), Effort(gap=2e-3, rigor="ball"))
     assert result.passed
     grid = simplex_grid(4, 40)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from test_templates import own_interaction, own_law
 
 from climbopt import AllocationProblem, InputError, MixtureModel, solve
-from climbopt.certificate import Verdict
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.proofs import Proofs
+from climbopt.certification.local import Verdict
+from climbopt.model.convexity import Proofs
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 
 
 def proofs(model, *, budget=1e9, lower=None, upper=None):
@@ -22,10 +22,17 @@ def proofs(model, *, budget=1e9, lower=None, upper=None):
     return Proofs(model.at(budget), np.zeros(n) if lower is None else lower, np.ones(n) if upper is None else upper)
 
 
-@pytest.mark.parametrize(("interaction", "signed", "concave", "affine"), [
-    ("none", False, True, True), ("linear", False, True, True), ("linear", True, True, True),
-    ("saturating", False, True, False), ("saturating", True, False, False), ("gated", False, False, False),
-])
+@pytest.mark.parametrize(
+    ("interaction", "signed", "concave", "affine"),
+    [
+        ("none", False, True, True),
+        ("linear", False, True, True),
+        ("linear", True, True, True),
+        ("saturating", False, True, False),
+        ("saturating", True, False, False),
+        ("gated", False, False, False),
+    ],
+)
 def test_curvature_of_z(interaction, signed, concave, affine):
     shown = proofs(random_model(interaction, signed=signed, seed=4))
     assert (shown.z_concave, shown.z_affine) == (concave, affine)
@@ -34,8 +41,13 @@ def test_curvature_of_z(interaction, signed, concave, affine):
 
 
 def test_a_law_of_ones_own():
-    model = MixtureModel(own_law(), own_interaction(), ("en", "de"), ("en", "de"), {
-        "C": [3.0, 4.0], "gamma": [0.2, 0.3], "q": [1.0, 0.8], "rate": [2.0, 3.0], "c": [[0, 0.5], [0.4, 0]]})
+    model = MixtureModel(
+        own_law(),
+        own_interaction(),
+        ("en", "de"),
+        ("en", "de"),
+        {"C": [3.0, 4.0], "gamma": [0.2, 0.3], "q": [1.0, 0.8], "rate": [2.0, 3.0], "c": [[0, 0.5], [0.4, 0]]},
+    )
     shown = proofs(model, budget=5.0)
     assert shown.loss_convex and shown.loss_decreasing and not shown.z_concave
 
@@ -43,8 +55,14 @@ def test_a_law_of_ones_own():
 def test_transfer_at_the_budget_counts_and_not_its_parts():
     """b < 0 with b + k / D > 0: concave at this budget, not at a larger one."""
     names, off = ("a", "b"), 1 - np.eye(2)
-    model = MixtureModel(LAWS["power"], random_model("saturating").interaction, names, names, {
-        "E": [1, 1], "B": [1, 1], "beta": [0.3, 0.3], "eta": [3, 3], "b": -0.1 * off, "k": 0.3 * off}, 1e9)
+    model = MixtureModel(
+        LAWS["power"],
+        random_model("saturating").interaction,
+        names,
+        names,
+        {"E": [1, 1], "B": [1, 1], "beta": [0.3, 0.3], "eta": [3, 3], "b": -0.1 * off, "k": 0.3 * off},
+        1e9,
+    )
     assert proofs(model, budget=1e9).z_concave
     assert not proofs(model, budget=1e10).z_concave
 
@@ -64,8 +82,12 @@ def test_a_head_start_outweighs_bounded_interference():
     """gated with eta alpha = -0.9, the worst that the fit allows, stays positive by its head start alone."""
     model = random_model("gated", sources=3)
     eta = model.parameters["eta"]
-    values = dict(model.parameters) | {"b": np.tile(-0.9 / eta[:, None], (1, 3)), "k": np.zeros((3, 3)),
-                                       "l": np.zeros((3, 3)), "h": np.full(3, 1e-3)}
+    values = dict(model.parameters) | {
+        "b": np.tile(-0.9 / eta[:, None], (1, 3)),
+        "k": np.zeros((3, 3)),
+        "l": np.zeros((3, 3)),
+        "h": np.full(3, 1e-3),
+    }
     worst = MixtureModel(model.law, model.interaction, model.sources, model.targets, values, model.token_unit)
     assert proofs(worst).z_positive.all()
     values["b"] = 3 * values["b"]
@@ -93,8 +115,10 @@ def test_what_is_called_convex_is_convex_along_chords(seed, interaction, signed)
     a, b = rng.dirichlet(np.ones(4), size=(2, 50))
     t = rng.random((50, 1))
     with np.errstate(invalid="ignore"):
-        middle, ends = response.losses(response.z(t * a + (1 - t) * b)), [
-            response.losses(response.z(end)) for end in (a, b)]
+        middle, ends = (
+            response.losses(response.z(t * a + (1 - t) * b)),
+            [response.losses(response.z(end)) for end in (a, b)],
+        )
     inside = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
     assert (middle <= t * ends[0] + (1 - t) * ends[1] + 1e-9)[inside].all()
 
@@ -102,8 +126,14 @@ def test_what_is_called_convex_is_convex_along_chords(seed, interaction, signed)
 def test_slopes_count_from_zero_and_not_from_the_floor():
     """A saturating loss of data is steepest at 0: beyond a floor its slope is small, and z is negative all the same."""
     off = 1 - np.eye(2)
-    model = MixtureModel(LAWS["power"], random_model("saturating").interaction, ("a", "b"), ("a", "b"), {
-        "E": [1, 1], "B": [1, 1], "beta": [1, 1], "eta": [10, 10], "b": [[0, -0.6], [0, 0]], "k": 0 * off}, 1e9)
+    model = MixtureModel(
+        LAWS["power"],
+        random_model("saturating").interaction,
+        ("a", "b"),
+        ("a", "b"),
+        {"E": [1, 1], "B": [1, 1], "beta": [1, 1], "eta": [10, 10], "b": [[0, -0.6], [0, 0]], "k": 0 * off},
+        1e9,
+    )
     shown = proofs(model, lower=np.array([0.3, 0.5]))
     assert model.at(1e9).z(np.array([0.4, 0.6]))[0] < 0
     assert not shown.z_positive[0]
@@ -111,19 +141,27 @@ def test_slopes_count_from_zero_and_not_from_the_floor():
 
 def test_a_parameter_of_a_source_that_a_stranger_would_need_is_refused():
     from climbopt import Interaction, Parameter
-    from climbopt.symbols import r_i, r_j
+    from climbopt.model.symbols import r_i, r_j
 
     start, gain = sp.Symbol("start", nonnegative=True), sp.Symbol("gain", nonnegative=True)
     form = Interaction("started", r_i + start, gain * r_j, (Parameter(start, "source"), Parameter(gain, "pair")))
     with pytest.raises(InputError, match="target zz is no source, and interaction 'started' needs its own start"):
-        MixtureModel(LAWS["power"], form, ("a", "b"), ("a", "zz"), {
-            "E": [1, 1], "B": [1, 1], "beta": [1, 1], "start": [0.1, 0.2], "gain": np.ones((2, 2))})
+        MixtureModel(
+            LAWS["power"],
+            form,
+            ("a", "b"),
+            ("a", "zz"),
+            {"E": [1, 1], "B": [1, 1], "beta": [1, 1], "start": [0.1, 0.2], "gain": np.ones((2, 2))},
+        )
 
 
 def additive(**changed):
     model = random_model("additive_power", law="additive")
-    return replace(model, parameters=dict(model.parameters) | {
-        name: change(np.array(model.parameters[name])) for name, change in changed.items()})
+    return replace(
+        model,
+        parameters=dict(model.parameters)
+        | {name: change(np.array(model.parameters[name])) for name, change in changed.items()},
+    )
 
 
 def sized(model):
@@ -147,8 +185,9 @@ def test_powers_of_ratios_are_concave_up_to_an_exponent_of_one():
     assert sized(every).z_affine
 
 
-@pytest.mark.parametrize("changed", [
-    {"g": set_to(1.2, (0, 1))}, {"g_own": set_to(1.2, 2)}, {"g": set_to(1 + 1e-12, (3, 0))}])
+@pytest.mark.parametrize(
+    "changed", [{"g": set_to(1.2, (0, 1))}, {"g_own": set_to(1.2, 2)}, {"g": set_to(1 + 1e-12, (3, 0))}]
+)
 def test_an_exponent_above_one_is_not_concave(changed):
     shown = sized(additive(**changed))
     assert not shown.z_concave and not shown.losses_convex
@@ -159,8 +198,11 @@ def test_a_weight_below_zero_is_refused_by_the_form_and_not_concave_in_ones_own(
         additive(c=set_to(-0.5, (0, 1)))
     given = INTERACTIONS["additive_power"]
     weight, (_, _, old, _) = sp.Symbol("c", real=True), given.parameters
-    signed = replace(given, pair=given.pair.subs(old.symbol, weight),
-                     parameters=tuple(replace(p, symbol=weight) if p is old else p for p in given.parameters))
+    signed = replace(
+        given,
+        pair=given.pair.subs(old.symbol, weight),
+        parameters=tuple(replace(p, symbol=weight) if p is old else p for p in given.parameters),
+    )
     model = additive()
     values = dict(model.parameters)
     assert sized(replace(model, interaction=signed)).z_concave

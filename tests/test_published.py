@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from climbopt.backends import load
-from climbopt.solution import Multipliers, Termination
+from climbopt.foundations.solution import Multipliers, Termination
 from climbopt.testing import HOCK_SCHITTKOWSKI, Accuracy, check_problem
 
 HS35 = next(problem for problem in HOCK_SCHITTKOWSKI if problem.name == "HS35")
@@ -31,8 +31,9 @@ class Altered:
 
 
 def rows(factor):
-    return lambda solution: {"multipliers": Multipliers(solution.multipliers.bounds,
-                                                        factor * solution.multipliers.rows, np.zeros(0))}
+    return lambda solution: {
+        "multipliers": Multipliers(solution.multipliers.bounds, factor * solution.multipliers.rows, np.zeros(0))
+    }
 
 
 def test_a_right_answer_passes():
@@ -40,16 +41,21 @@ def test_a_right_answer_passes():
     check_problem(Altered(lambda solution: {"multipliers": None}), HS35)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda solution: {"x": solution.x - 3e-5}, "is not"),
-    (lambda solution: {"termination": Termination.ITERATION_LIMIT}, "iteration limit"),
-    (lambda solution: {"x": None}, "HS35"),
-    (rows(1.001), "multipliers"),
-    (rows(-1.0), "multipliers"),
-    (lambda solution: {"multipliers": Multipliers(np.full(3, 2e-4), solution.multipliers.rows, np.zeros(0))},
-     "multipliers"),
-    (lambda solution: {"raw_status": ""}, None),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda solution: {"x": solution.x - 3e-5}, "is not"),
+        (lambda solution: {"termination": Termination.ITERATION_LIMIT}, "iteration limit"),
+        (lambda solution: {"x": None}, "HS35"),
+        (rows(1.001), "multipliers"),
+        (rows(-1.0), "multipliers"),
+        (
+            lambda solution: {"multipliers": Multipliers(np.full(3, 2e-4), solution.multipliers.rows, np.zeros(0))},
+            "multipliers",
+        ),
+        (lambda solution: {"raw_status": ""}, None),
+    ],
+)
 def test_a_wrong_one_does_not(change, message):
     with pytest.raises(AssertionError, match=message):
         check_problem(Altered(change), HS35)

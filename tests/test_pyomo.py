@@ -13,13 +13,13 @@ from conftest import random_model, random_ratios
 import climbopt
 from climbopt import AllocationProblem, Custom, Floor, LossCeiling, StayNear, load_problem
 from climbopt.backends import BACKENDS, Options, load
-from climbopt.certificate import certify, repair
-from climbopt.errors import BackendError, InputError
-from climbopt.objectives import Minimax, WeightedPowerMean
-from climbopt.optimality import flat
+from climbopt.certification.kkt import flat
+from climbopt.certification.local import certify, repair
+from climbopt.foundations.errors import BackendError, InputError
+from climbopt.foundations.solution import Termination
+from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
-from climbopt.solution import Termination
 from climbopt.testing import CASES, family_problem
 
 if BACKENDS["pyomo"].missing:
@@ -48,9 +48,13 @@ def test_the_model_is_the_templates(law, interaction):
     """f, c and z at random mixtures, real exponents included, to rounding; with history, and rows in z and L."""
     model = random_model(interaction, law=law, sources=4)
     problem = AllocationProblem(
-        model, 8e9, params=1e9 if law == "power_nd" else None, history={"s0": 2e9, "s2": 1e9},
+        model,
+        8e9,
+        params=1e9 if law == "power_nd" else None,
+        history={"s0": 2e9, "s2": 1e9},
         constraints=(Custom("z[s0] * z[s1] + L[s2] / 3 >= 0.1"), LossCeiling({"s3": 20.0})),
-        objective=WeightedPowerMean(power=2.5))
+        objective=WeightedPowerMean(power=2.5),
+    )
     form = joint_form(problem)
     written = algebraic_model(form)
     for seed in range(5):
@@ -97,17 +101,24 @@ FORMS = {
     "gated": lambda: joint_form(family_problem(6, interaction="gated")),
     "signed": lambda: joint_form(family_problem(6, negative=0.3)),
     "stay_near": lambda: joint_form(replace(PROBLEM, constraints=(StayNear(0.1, "uniform"),))),
-    "loss_ceiling": lambda: joint_form(replace(PROBLEM, constraints=(
-        LossCeiling(excess=0.001, reference="uniform", targets=("sv",)),))),
-    "custom": lambda: joint_form(replace(PROBLEM, constraints=(
-        Custom("z[en] * z[de] >= 0.52"), Custom("L[nl] <= L[sv] + 0.7", name="parity")))),
+    "loss_ceiling": lambda: joint_form(
+        replace(PROBLEM, constraints=(LossCeiling(excess=0.001, reference="uniform", targets=("sv",)),))
+    ),
+    "custom": lambda: joint_form(
+        replace(PROBLEM, constraints=(Custom("z[en] * z[de] >= 0.52"), Custom("L[nl] <= L[sv] + 0.7", name="parity")))
+    ),
     "minimax": lambda: joint_form(replace(PROBLEM, objective=Minimax())),
     "power mean": lambda: joint_form(replace(PROBLEM, objective=WeightedPowerMean(power=4.0))),
     "step 2": lambda: magnitude_form(PROBLEM, equal_benefit_direction(PROBLEM, 1.0)),
 }
 
-ACTIVE = {"stay_near": {"stay_near"}, "loss_ceiling": {"loss_ceiling"}, "custom": {"custom", "parity"},
-          "minimax": {"largest"}, "step 2": {"share"}}
+ACTIVE = {
+    "stay_near": {"stay_near"},
+    "loss_ceiling": {"loss_ceiling"},
+    "custom": {"custom", "parity"},
+    "minimax": {"largest"},
+    "step 2": {"share"},
+}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -141,29 +152,35 @@ class Stub:
         return self.results
 
 
-@pytest.mark.parametrize(("condition", "message", "termination"), [
-    ("optimal", "Ipopt 3.14.9\\x3a Optimal Solution Found", Termination.SOLVED),
-    ("optimal", "Ipopt 3.14.9\\x3a Solved To Acceptable Level.", Termination.ALMOST_SOLVED),
-    ("maxIterations", "Ipopt 3.14.9\\x3a Maximum Number of Iterations Exceeded.", Termination.ITERATION_LIMIT),
-    ("maxIterations", "Ipopt 3.14.9\\x3a Maximum CPU Time Exceeded.", Termination.TIME_LIMIT),
-    ("maxIterations", "Ipopt 3.14.9\\x3a Maximum Wallclock Time Exceeded.", Termination.TIME_LIMIT),
-    ("maxIterations", "POUNCE 0.13.0\\x3a MaximumWallTimeExceeded", Termination.TIME_LIMIT),
-    ("maxIterations", "POUNCE 0.13.0\\x3a SearchDirectionBecomesTooSmall", Termination.STALLED),
-    ("internalSolverError", "Ipopt 3.14.9\\x3a Search Direction becomes Too Small.", Termination.STALLED),
-    ("internalSolverError", "POUNCE 0.13.0\\x3a InvalidNumberDetected", Termination.NOT_A_NUMBER),
-    ("infeasible", "Ipopt 3.14.9\\x3a Converged to a locally infeasible point.", Termination.INFEASIBLE),
-    ("infeasible", None, Termination.INFEASIBLE),
-    ("userInterrupt", None, Termination.INTERRUPTED),
-])
+@pytest.mark.parametrize(
+    ("condition", "message", "termination"),
+    [
+        ("optimal", "Ipopt 3.14.9\\x3a Optimal Solution Found", Termination.SOLVED),
+        ("optimal", "Ipopt 3.14.9\\x3a Solved To Acceptable Level.", Termination.ALMOST_SOLVED),
+        ("maxIterations", "Ipopt 3.14.9\\x3a Maximum Number of Iterations Exceeded.", Termination.ITERATION_LIMIT),
+        ("maxIterations", "Ipopt 3.14.9\\x3a Maximum CPU Time Exceeded.", Termination.TIME_LIMIT),
+        ("maxIterations", "Ipopt 3.14.9\\x3a Maximum Wallclock Time Exceeded.", Termination.TIME_LIMIT),
+        ("maxIterations", "POUNCE 0.13.0\\x3a MaximumWallTimeExceeded", Termination.TIME_LIMIT),
+        ("maxIterations", "POUNCE 0.13.0\\x3a SearchDirectionBecomesTooSmall", Termination.STALLED),
+        ("internalSolverError", "Ipopt 3.14.9\\x3a Search Direction becomes Too Small.", Termination.STALLED),
+        ("internalSolverError", "POUNCE 0.13.0\\x3a InvalidNumberDetected", Termination.NOT_A_NUMBER),
+        ("infeasible", "Ipopt 3.14.9\\x3a Converged to a locally infeasible point.", Termination.INFEASIBLE),
+        ("infeasible", None, Termination.INFEASIBLE),
+        ("userInterrupt", None, Termination.INTERRUPTED),
+    ],
+)
 def test_what_a_solver_says(condition, message, termination):
     run = pyomo_nlp._run(Stub(TerminationCondition(condition), message), pyo.ConcreteModel(), {}, None, {})
     assert run.termination is termination and run.raw_status and "\\x3a" not in run.raw_status
 
 
-@pytest.mark.parametrize(("error", "termination"), [
-    (RuntimeError("no licence"), Termination.FAILED),
-    (pyomo_nlp.TimeoutExpired("solver", 1.0), Termination.TIME_LIMIT),
-])
+@pytest.mark.parametrize(
+    ("error", "termination"),
+    [
+        (RuntimeError("no licence"), Termination.FAILED),
+        (pyomo_nlp.TimeoutExpired("solver", 1.0), Termination.TIME_LIMIT),
+    ],
+)
 def test_an_exception_is_a_status(error, termination):
     run = pyomo_nlp._run(Stub(error=error), pyo.ConcreteModel(), {}, None, {})
     assert run.termination is termination and not run.answered
@@ -196,13 +213,16 @@ def test_solver_by_option():
         load("pyomo").solve(form, Options(max_iterations=5, native={"solver": "appsi_highs"}))
 
 
-@pytest.mark.parametrize(("native", "error", "match"), [
-    ({"solver": "no_such_solver"}, InputError, "no solver 'no_such_solver'"),
-    ({"solver": "baron"}, BackendError, "'baron' is not available"),
-    ({"solver": 3}, InputError, "is 3"),
-    ({"tol": "small"}, InputError, "tol='small'"),
-    ({"max_iter": 2.5}, InputError, "max_iter=2.5"),
-])
+@pytest.mark.parametrize(
+    ("native", "error", "match"),
+    [
+        ({"solver": "no_such_solver"}, InputError, "no solver 'no_such_solver'"),
+        ({"solver": "baron"}, BackendError, "'baron' is not available"),
+        ({"solver": 3}, InputError, "is 3"),
+        ({"tol": "small"}, InputError, "tol='small'"),
+        ({"max_iter": 2.5}, InputError, "max_iter=2.5"),
+    ],
+)
 def test_refused_options(native, error, match):
     with pytest.raises(error, match=match):
         load("pyomo").solve(CASE["floor"].form(), Options(native=native))
@@ -223,8 +243,9 @@ def test_refuses_what_cannot_be_written():
     assert load("pyomo").refusal(form) is not None
 
 
-@pytest.mark.parametrize("options", [{}, {"time_limit": 1e-6}, {"native": {"no_such_option": 1}}],
-                         ids=["solved", "time limit", "refused"])
+@pytest.mark.parametrize(
+    "options", [{}, {"time_limit": 1e-6}, {"native": {"no_such_option": 1}}], ids=["solved", "time limit", "refused"]
+)
 def test_leaves_nothing_behind(options, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from climbopt.polytope import EmptyPolytopeError, Polytope
-from climbopt.quadratic import _one_at_a_time, minimise, project
+from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
+from climbopt.numerics.quadratic import _one_at_a_time, minimise, project
 
 
 def polytope(seed, n, k):
@@ -38,7 +38,7 @@ def loose_polytope(seed, n, k):
     activity = A @ inside
     a_lower = np.where(rng.random(k) < 0.6, activity - rng.random(k), -np.inf)
     a_upper = np.where(rng.random(k) < 0.6, activity + rng.random(k), np.inf)
-    a_lower[:k % 2] = a_upper[:k % 2] = activity[:k % 2]
+    a_lower[: k % 2] = a_upper[: k % 2] = activity[: k % 2]
     return Polytope(lower, upper, csr_array(A), a_lower, a_upper)
 
 
@@ -47,8 +47,10 @@ def assert_optimal(H, g, region, face):
     x, rows = face.x, region.dense @ face.x
     assert region.violation(x) < 1e-10
     np.testing.assert_allclose(H @ x + g + region.dense.T @ face.rows + face.bounds, 0, atol=1e-8)
-    for value, lower, upper, multiplier in ((x, region.x_lower, region.x_upper, face.bounds),
-                                            (rows, region.a_lower, region.a_upper, face.rows)):
+    for value, lower, upper, multiplier in (
+        (x, region.x_lower, region.x_upper, face.bounds),
+        (rows, region.a_lower, region.a_upper, face.rows),
+    ):
         strict = lower < upper
         assert (multiplier[strict & (value > lower + 1e-9)] >= -1e-9).all()
         assert (multiplier[strict & (value < upper - 1e-9)] <= 1e-9).all()
@@ -69,8 +71,9 @@ def test_the_minimum_meets_its_conditions(seed, n, k):
     np.testing.assert_allclose(again.x, face.x, atol=1e-10)
 
 
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3),
-       scale=st.sampled_from([1e-12, 0.01, 1.0, 9.0]))
+@given(
+    seed=st.integers(0, 10**6), n=st.integers(1, 9), k=st.integers(0, 3), scale=st.sampled_from([1e-12, 0.01, 1.0, 9.0])
+)
 def test_the_projection_is_the_nearest_point(seed, n, k, scale):
     """y is the projection of x if (x - y)'(v - y) <= 0 for every v of the polytope: checked by its linear minimum."""
     region, rng = polytope(seed, n, k), np.random.default_rng(seed + 2)
@@ -156,8 +159,13 @@ def test_rows_imply_bounds():
 
 def test_an_empty_polytope_is_named():
     two = Polytope(np.array([0.7, 0.7]), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
-    rows = Polytope(np.zeros(2), np.full(2, np.inf), csr_array(np.array([[1.0, 1.0], [1.0, 1.0]])),
-                    np.array([0.0, 1.0]), np.array([0.5, 1.0]))
+    rows = Polytope(
+        np.zeros(2),
+        np.full(2, np.inf),
+        csr_array(np.array([[1.0, 1.0], [1.0, 1.0]])),
+        np.array([0.0, 1.0]),
+        np.array([0.5, 1.0]),
+    )
     for region in (two, rows):
         with pytest.raises(EmptyPolytopeError):
             region.interior_point()
@@ -171,6 +179,7 @@ def test_no_minimum_where_the_quadratic_is_not_convex():
 
 
 def test_unbounded_below():
-    region = Polytope(np.array([0.0, -np.inf]), np.array([1.0, np.inf]), csr_array(np.array([[1.0, 0.0]])), np.ones(1),
-                      np.ones(1))
+    region = Polytope(
+        np.array([0.0, -np.inf]), np.array([1.0, np.inf]), csr_array(np.array([[1.0, 0.0]])), np.ones(1), np.ones(1)
+    )
     assert region.linear_minimum(np.array([0.0, 1.0]))[0] == -np.inf

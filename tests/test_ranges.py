@@ -9,7 +9,7 @@ from test_cli import run  # noqa: F401 - a fixture
 from climbopt import AllocationProblem, Cap, InputError, Minimax, load_problem, ranges, solve
 from climbopt.backends import BACKENDS, Options
 from climbopt.procedures import joint_form
-from climbopt.standard_form.level_set import extreme
+from climbopt.program.level_set import extreme
 from climbopt.testing import family_model, family_problem
 
 
@@ -63,8 +63,9 @@ def test_derivatives_of_the_level_set():
         step = h * np.eye(4)[j]
         ahead, behind = asked.functions.at(x + step), asked.functions.at(x - step)
         np.testing.assert_allclose((ahead.rows - behind.rows) / (2 * h), evaluation.jacobian[:, j], rtol=1e-7)
-        np.testing.assert_allclose((ahead.jacobian - behind.jacobian).T @ mu / (2 * h),
-                                   evaluation.hessian(1.0, mu)[:, j], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(
+            (ahead.jacobian - behind.jacobian).T @ mu / (2 * h), evaluation.hessian(1.0, mu)[:, j], rtol=1e-5, atol=1e-7
+        )
 
 
 def test_command_line(run):  # noqa: F811
@@ -74,8 +75,11 @@ def test_command_line(run):  # noqa: F811
     assert all(one["lower"] < one["upper"] and one["certified"] for one in found.values())
     code, out, _ = run("solve", "equal_beta", "--ranges", "0.001")
     assert "range %" in out and code == 0
-    for arguments, words in ((("--ranges", "much"), "is no share"), (("--ranges", "-1"), "above 0"),
-                             (("--ranges", "1%", "--procedure", "two_step"), "for the procedure joint")):
+    for arguments, words in (
+        (("--ranges", "much"), "is no share"),
+        (("--ranges", "-1"), "above 0"),
+        (("--ranges", "1%", "--procedure", "two_step"), "for the procedure joint"),
+    ):
         code, _, err = run("solve", "equal_beta", *arguments)
         assert code == 2 and words in err
 

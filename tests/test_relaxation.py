@@ -9,34 +9,36 @@ from conftest import random_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climbopt.bounds import Box, NoRelaxationError, relaxation_program
-from climbopt.bounds.curvature import enclose_jacobian
-from climbopt.bounds.envelopes import envelopes
-from climbopt.bounds.lagrangian import lagrangian
-from climbopt.bounds.oracle import boxed, linear_bound, minimise
-from climbopt.bounds.relaxable import largest_sums, relaxable
-from climbopt.bounds.relaxation import inside_domain, relax
-from climbopt.bounds.tangents import tangents
-from climbopt.bounds.terms import terms
-from climbopt.bounds.univariate import Univariate
-from climbopt.constraints import Cap, Custom, Floor, Group, LossCeiling, StayNear
-from climbopt.interactions import INTERACTIONS, Interaction
-from climbopt.laws import LAWS, Law
-from climbopt.model import MixtureModel
-from climbopt.objectives import CustomObjective
-from climbopt.problem import AllocationProblem
+from climbopt.certification.bounds import Box, NoRelaxationError, relaxation_program
+from climbopt.certification.bounds.curvature import enclose_jacobian
+from climbopt.certification.bounds.envelopes import envelopes
+from climbopt.certification.bounds.lagrangian import lagrangian
+from climbopt.certification.bounds.oracle import boxed, linear_bound, minimise
+from climbopt.certification.bounds.relaxable import largest_sums, relaxable
+from climbopt.certification.bounds.relaxation import inside_domain, relax
+from climbopt.certification.bounds.tangents import tangents
+from climbopt.certification.bounds.terms import terms
+from climbopt.certification.bounds.univariate import Univariate
+from climbopt.model.interactions import INTERACTIONS, Interaction
+from climbopt.model.laws import LAWS, Law
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.symbols import Parameter, r_i, r_j
+from climbopt.model.templates import Template, derive
+from climbopt.numerics.quadratic import project
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Cap, Custom, Floor, Group, LossCeiling, StayNear
+from climbopt.problem.objectives import CustomObjective
 from climbopt.procedures import joint_form
-from climbopt.quadratic import project
-from climbopt.symbols import Parameter, r_i, r_j
-from climbopt.templates import Template, derive
 
 a, g, t = sp.symbols("a g t", positive=True)
 USERS = {
-    "both_curved": Interaction("both_curved", r_i, a * r_i**2 * (1 - sp.exp(-g * r_j)),
-                               (Parameter(a, "pair"), Parameter(g, "target"))),
+    "both_curved": Interaction(
+        "both_curved", r_i, a * r_i**2 * (1 - sp.exp(-g * r_j)), (Parameter(a, "pair"), Parameter(g, "target"))
+    ),
     "rising": Interaction("rising", r_i + r_i**2 / 4, a * r_j**2 - a * r_j, (Parameter(a, "pair"),)),
-    "wavy": Interaction("wavy", r_i, a * (r_j**3 - r_j**2) + t * sp.sqrt(r_j + 1) * r_i,
-                        (Parameter(a, "pair"), Parameter(t, "target"))),
+    "wavy": Interaction(
+        "wavy", r_i, a * (r_j**3 - r_j**2) + t * sp.sqrt(r_j + 1) * r_i, (Parameter(a, "pair"), Parameter(t, "target"))
+    ),
 }
 FORMS = ("none", "linear", "saturating", "gated", *USERS)
 
@@ -47,10 +49,15 @@ def signed_model(form, sources=4, targets=None, seed=0, scale=1.0):
         rng = np.random.default_rng(seed)
         names = tuple(f"s{j}" for j in range(sources))
         targets = names if targets is None else targets
-        values = {p.name: 0.3 * rng.uniform(0.2, 1.0, (len(targets), sources)[: 2 if p.per == "pair" else 1])
-                  for p in USERS[form].parameters}
-        values |= {"E": rng.uniform(0.5, 1.5, len(targets)), "B": rng.uniform(1.0, 3.0, len(targets)),
-                   "beta": rng.uniform(0.2, 0.5, len(targets))}
+        values = {
+            p.name: 0.3 * rng.uniform(0.2, 1.0, (len(targets), sources)[: 2 if p.per == "pair" else 1])
+            for p in USERS[form].parameters
+        }
+        values |= {
+            "E": rng.uniform(0.5, 1.5, len(targets)),
+            "B": rng.uniform(1.0, 3.0, len(targets)),
+            "beta": rng.uniform(0.2, 0.5, len(targets)),
+        }
         return MixtureModel(LAWS["power"], USERS[form], names, targets, values, token_unit=1e9)
     model = random_model(form, sources=sources, targets=targets, signed=True, seed=seed)
     if "b" not in model.parameters:
@@ -70,8 +77,11 @@ def functions_on(problem, seed, width=None):
 
 def points(form, box, rng, count):
     """Return random points of the polytope cut by a box."""
-    cut = boxed(form.polytope, np.where(np.isfinite(box.lower), box.lower, 0.0),
-                np.where(np.isfinite(box.upper), box.upper, 0.0))
+    cut = boxed(
+        form.polytope,
+        np.where(np.isfinite(box.lower), box.lower, 0.0),
+        np.where(np.isfinite(box.upper), box.upper, 0.0),
+    )
     found = []
     for _ in range(count):
         x = rng.uniform(cut.x_lower, cut.x_upper)
@@ -89,7 +99,7 @@ def value(made, x):
 
 def check_below_and_convex(functions, made, form, box, rng, count=12):
     """Assert that a function is below the Lagrangian, convex, and consistent with its derivatives."""
-    basis = np.linalg.svd(form.polytope.dense[form.polytope.equation])[2][int(form.polytope.equation.sum()):].T
+    basis = np.linalg.svd(form.polytope.dense[form.polytope.equation])[2][int(form.polytope.equation.sum()) :].T
     for x in points(form, box, rng, count):
         at = functions.at(x)
         if not np.isfinite(at.value):
@@ -136,8 +146,14 @@ def test_bounding_functions_are_below_and_convex(form, setting):
             check_below_and_convex(touching, made, form_, box, rng)
 
 
-@given(st.sampled_from(("linear", "saturating", "gated", "both_curved", "rising", "wavy")), st.integers(2, 4),
-       st.integers(0, 10**6), st.floats(0.001, 1.0), st.floats(0.1, 2.0), st.sampled_from([*SETTINGS, "plain"]))
+@given(
+    st.sampled_from(("linear", "saturating", "gated", "both_curved", "rising", "wavy")),
+    st.integers(2, 4),
+    st.integers(0, 10**6),
+    st.floats(0.001, 1.0),
+    st.floats(0.1, 2.0),
+    st.sampled_from([*SETTINGS, "plain"]),
+)
 def test_no_random_model_breaks_them(form, sources, seed, width, scale, setting):
     form_, made, box, x = functions_on(the_problem(form, setting, seed, sources, scale), seed, width)
     rng = np.random.default_rng(seed)
@@ -145,8 +161,7 @@ def test_no_random_model_breaks_them(form, sources, seed, width, scale, setting)
     touching = tangents(made, box, x)
     if touching is not None:
         check_below_and_convex(touching, made, form_, box, rng)
-        basis = np.linalg.svd(form_.polytope.dense[form_.polytope.equation])[2][int(
-            form_.polytope.equation.sum()):].T
+        basis = np.linalg.svd(form_.polytope.dense[form_.polytope.equation])[2][int(form_.polytope.equation.sum()) :].T
         for y in points(form_, box, rng, 5):
             over = touching.at(y).hessian(1.0, np.zeros(0)) - touching.least.matrix
             assert np.linalg.eigvalsh(basis.T @ over @ basis).min(initial=0.0) >= -1e-9 * max(1.0, np.abs(over).max())
@@ -268,8 +283,11 @@ def test_what_cannot_be_relaxed_is_refused_with_a_reason():
 
 def test_a_lagrangian_of_rows_is_below_the_objective_where_they_hold():
     model = signed_model("gated", 4, seed=4)
-    problem = AllocationProblem(model, 10e9, constraints=(
-        LossCeiling({"s0": 2.5}), Custom("z[s1] >= 0.1"), Custom("L[s2] + r[s0] <= 4", name="both")))
+    problem = AllocationProblem(
+        model,
+        10e9,
+        constraints=(LossCeiling({"s0": 2.5}), Custom("z[s1] >= 0.1"), Custom("L[s2] + r[s0] <= 4", name="both")),
+    )
     form = joint_form(problem)
     mu = np.zeros(form.functions.n_rows)
     mu[:3] = np.where(np.isfinite(form.c_upper[:3]), 0.3, -0.2)
@@ -315,9 +333,18 @@ def test_a_gates_chord_is_at_its_ends():
         np.testing.assert_allclose(slope * end + constant, -2.0 * function.values(end), rtol=1e-14)
 
 
-@pytest.mark.parametrize(("form", "setting"), [
-    ("linear", "plain"), ("saturating", "group"), ("gated", "plain"), ("gated", "near"), ("gated", "history"),
-    ("both_curved", "plain"), ("gated", "zero_shot")])
+@pytest.mark.parametrize(
+    ("form", "setting"),
+    [
+        ("linear", "plain"),
+        ("saturating", "group"),
+        ("gated", "plain"),
+        ("gated", "near"),
+        ("gated", "history"),
+        ("both_curved", "plain"),
+        ("gated", "zero_shot"),
+    ],
+)
 def test_the_cvxpy_program_has_newtons_minimum(form, setting):
     form_, _, box, x = functions_on(the_problem(form, setting, 11), 11, 0.5)
     made = lagrangian(relaxable(form_, centered=False), np.zeros(form_.functions.n_rows))

@@ -10,20 +10,29 @@ from test_cli import PILOTS, run  # noqa: F401 - a fixture
 
 from climbopt import Floor, LossCeiling, Minimax, solve
 from climbopt.backends import BACKENDS
-from climbopt.certificate import certify
-from climbopt.errors import InputError
-from climbopt.scenarios import Scenarios
-from climbopt.studies import Measure, confidence_set, regrets, robust, robust_ranges
+from climbopt.certification.local import certify
+from climbopt.foundations.errors import InputError
+from climbopt.model.scenarios import Scenarios
 from climbopt.studies.ranges import ranges_near
-from climbopt.studies.regret import CvarRegret, cvar_form, mean_form
 from climbopt.testing import family_problem
+from climbopt.uncertainty.confidence import confidence_set
+from climbopt.uncertainty.regret import CvarRegret, cvar_form, mean_form, regrets
+from climbopt.uncertainty.robust import Measure, robust, robust_ranges
 
 
 def drawn(model, n, seed=0, spread=0.3):
     """Return models with parameters around another's."""
     rng = np.random.default_rng(seed)
-    return tuple(replace(model, parameters={name: value * np.exp(spread * rng.standard_normal(value.shape))
-                                            for name, value in model.parameters.items()}) for _ in range(n))
+    return tuple(
+        replace(
+            model,
+            parameters={
+                name: value * np.exp(spread * rng.standard_normal(value.shape))
+                for name, value in model.parameters.items()
+            },
+        )
+        for _ in range(n)
+    )
 
 
 @pytest.fixture(scope="module", params=["saturating", "gated"])
@@ -88,8 +97,10 @@ def test_rows_left_out_change_nothing(found):
     assert certificate.upper_bound == pytest.approx(answer.measure.of(answer.regret), abs=1e-9)
 
 
-@pytest.mark.parametrize("backend, measure", [("ipopt", "mean"), ("slsqp", "mean"), ("slsqp", "cvar:0.8"),
-                                              ("pyomo", "cvar:0.8"), ("cvxpy", "mean")])
+@pytest.mark.parametrize(
+    "backend, measure",
+    [("ipopt", "mean"), ("slsqp", "mean"), ("slsqp", "cvar:0.8"), ("pyomo", "cvar:0.8"), ("cvxpy", "mean")],
+)
 def test_other_backends_agree(backend, measure):
     """Also those that take the functions written out: the draws are one model like any other."""
     if BACKENDS[backend].missing:
@@ -128,8 +139,10 @@ def test_rows_left_out_are_added_for_ranges(found):
     answer = robust(found.problem, found.draws, "cvar:0.8")
     few, every = CvarRegret.near(found, 0.8, answer.ratios), CvarRegret(found, 0.8, tuple(range(40)), answer.ratios)
     least = answer.measure.of(answer.regret)
-    ends = [np.array([(one.lower, one.upper) for one in ranges_near(goal, answer.result, least, 2e-3).values()])
-            for goal in (few, every)]
+    ends = [
+        np.array([(one.lower, one.upper) for one in ranges_near(goal, answer.result, least, 2e-3).values()])
+        for goal in (few, every)
+    ]
     assert ends[0] == pytest.approx(ends[1], abs=1e-6)
 
 

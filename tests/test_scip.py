@@ -10,15 +10,15 @@ from conftest import random_model, random_ratios
 import climbopt
 from climbopt import AllocationProblem, Custom, Floor, LossCeiling, MixtureModel, StayNear, Verdict, load_problem
 from climbopt.backends import BACKENDS, Options, load
-from climbopt.certificate import certify, repair
-from climbopt.errors import InputError
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.objectives import Minimax, WeightedPowerMean
-from climbopt.polytope import Polytope
+from climbopt.certification.local import certify, repair
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Termination
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.numerics.polytope import Polytope
+from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
-from climbopt.solution import Termination
 from climbopt.testing import CASES, family_problem
 
 if BACKENDS["scip"].missing:
@@ -76,10 +76,12 @@ FORMS = {
     "linear 5": lambda: joint_form(family_problem(5, interaction="linear", negative=0.3)),
     "floor": lambda: joint_form(replace(PROBLEM, constraints=(Floor({"sv": 0.2}),))),
     "stay_near": lambda: joint_form(replace(PROBLEM, constraints=(StayNear(0.1, "uniform"),))),
-    "loss_ceiling": lambda: joint_form(replace(PROBLEM, constraints=(
-        LossCeiling(excess=0.001, reference="uniform", targets=("sv",)),))),
-    "custom": lambda: joint_form(replace(PROBLEM, constraints=(
-        Custom("z[en] * z[de] >= 0.52"), Custom("L[nl] <= L[sv] + 0.7", name="parity")))),
+    "loss_ceiling": lambda: joint_form(
+        replace(PROBLEM, constraints=(LossCeiling(excess=0.001, reference="uniform", targets=("sv",)),))
+    ),
+    "custom": lambda: joint_form(
+        replace(PROBLEM, constraints=(Custom("z[en] * z[de] >= 0.52"), Custom("L[nl] <= L[sv] + 0.7", name="parity")))
+    ),
     "minimax": lambda: joint_form(replace(PROBLEM, objective=Minimax())),
     "power mean": lambda: joint_form(replace(PROBLEM, objective=WeightedPowerMean(power=4.0))),
     "step 2": lambda: magnitude_form(PROBLEM, equal_benefit_direction(PROBLEM, 1.0)),
@@ -104,10 +106,26 @@ def test_bound_is_below_every_objective(name):
 def rivals(beta):
     """Two languages that each spoil the other: mixing them is a local minimum, leaving one out the global one."""
     names = ("a", "b")
-    return AllocationProblem(MixtureModel(LAWS["power"], INTERACTIONS["gated"], names, names, {
-        "E": np.ones(2), "B": np.array([4.0, 3.6]), "beta": np.full(2, beta), "eta": np.full(2, 10.0),
-        "b": np.array([[0, -0.9], [-0.9, 0]]), "k": np.zeros((2, 2)), "h": np.full(2, 0.2), "l": np.zeros((2, 2))},
-        1e9), 1e9)
+    return AllocationProblem(
+        MixtureModel(
+            LAWS["power"],
+            INTERACTIONS["gated"],
+            names,
+            names,
+            {
+                "E": np.ones(2),
+                "B": np.array([4.0, 3.6]),
+                "beta": np.full(2, beta),
+                "eta": np.full(2, 10.0),
+                "b": np.array([[0, -0.9], [-0.9, 0]]),
+                "k": np.zeros((2, 2)),
+                "h": np.full(2, 0.2),
+                "l": np.zeros((2, 2)),
+            },
+            1e9,
+        ),
+        1e9,
+    )
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.0])
@@ -132,10 +150,13 @@ def test_every_status_has_a_meaning():
     assert known <= set(scip.STATUS)
 
 
-@pytest.mark.parametrize(("form", "termination"), [
-    (lambda: joint_form(replace(PROBLEM, constraints=(LossCeiling({"en": 1.2}),))), Termination.INFEASIBLE),
-    (lambda: joint_form(family_problem(8, negative=0.3)), Termination.ITERATION_LIMIT),
-])
+@pytest.mark.parametrize(
+    ("form", "termination"),
+    [
+        (lambda: joint_form(replace(PROBLEM, constraints=(LossCeiling({"en": 1.2}),))), Termination.INFEASIBLE),
+        (lambda: joint_form(family_problem(8, negative=0.3)), Termination.ITERATION_LIMIT),
+    ],
+)
 def test_unsolved(form, termination):
     solution = load("scip").solve(form(), Options(max_iterations=20))
     assert solution.termination is termination
@@ -164,19 +185,30 @@ def test_a_point_outside_the_domain_is_no_solution(monkeypatch):
     form = joint_form(rivals(1.0))
     outside = form.functions.at(np.array([0.05, 0.95]))
     assert np.isnan(outside.value)
-    fixed = replace(form, polytope=Polytope(np.array([0.05, 0.95]), np.array([0.05, 0.95]), form.polytope.A,
-                                            form.polytope.a_lower, form.polytope.a_upper))
+    fixed = replace(
+        form,
+        polytope=Polytope(
+            np.array([0.05, 0.95]),
+            np.array([0.05, 0.95]),
+            form.polytope.A,
+            form.polytope.a_lower,
+            form.polytope.a_upper,
+        ),
+    )
     assert load("scip").solve(fixed, Options()).termination is Termination.INFEASIBLE
     monkeypatch.setattr(scip._System, "define", lambda self, expression, name: expression)
     loose = replace(fixed, c_lower=np.full(2, -np.inf))
     assert load("scip").solve(loose, Options()).termination is Termination.LEFT_DOMAIN
 
 
-@pytest.mark.parametrize(("native", "match"), [
-    ({"limits/gab": 0.1}, "did you mean 'limits/gap'"),
-    ({"limits/gap": -1.0}, "limits/gap=-1.0"),
-    ({"limits/gap": "small"}, "limits/gap='small'"),
-])
+@pytest.mark.parametrize(
+    ("native", "match"),
+    [
+        ({"limits/gab": 0.1}, "did you mean 'limits/gap'"),
+        ({"limits/gap": -1.0}, "limits/gap=-1.0"),
+        ({"limits/gap": "small"}, "limits/gap='small'"),
+    ],
+)
 def test_refused_options(native, match):
     with pytest.raises(InputError, match=match):
         load("scip").solve(joint_form(PROBLEM), Options(native=native))
@@ -208,7 +240,7 @@ def test_prints_nothing(capfd):
 
 
 def test_the_word_reaches_the_report():
-    from climbopt.reports.json import result_json
+    from climbopt.reports.as_json import result_json
 
     result = climbopt.solve(load_problem("equal_beta"), backend="scip")
     assert result_json(result)["bound"] == result.solution.bound <= result.objective + ROUNDING

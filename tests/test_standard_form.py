@@ -6,10 +6,10 @@ from test_certificate import three
 
 from climbopt import AllocationProblem, Cap, Floor, Group, InputError, MixtureModel, solve
 from climbopt.backends import BACKENDS
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 from climbopt.procedures import joint_form
-from climbopt.standard_form import linear_part
+from climbopt.program import linear_part
 
 AVAILABLE = [name for name, entry in BACKENDS.items() if entry.missing is None]
 FOUR = (4.0, 1.0, 1.0, 1.0)
@@ -45,11 +45,14 @@ def test_a_group_of_all_languages_is_the_simplex():
         joint_form(AllocationProblem(three(FOUR), 1e9, constraints=(Group(("a", "b", "c", "d"), upper=0.9),)))
 
 
-@pytest.mark.parametrize("constraints", [
-    (Group(("a", "b"), lower=0.66666667, name="g"), Group(("c", "d"), lower=0.33333334, name="h")),
-    (Cap({"a": 0.33333333, "b": 0.33333333}), Group(("a", "b"), lower=0.66666667)),
-    (Group(("a", "b"), upper=0.4, name="g"), Group(("a", "b"), lower=0.5, name="h")),
-])
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        (Group(("a", "b"), lower=0.66666667, name="g"), Group(("c", "d"), lower=0.33333334, name="h")),
+        (Cap({"a": 0.33333333, "b": 0.33333333}), Group(("a", "b"), lower=0.66666667)),
+        (Group(("a", "b"), upper=0.4, name="g"), Group(("a", "b"), lower=0.5, name="h")),
+    ],
+)
 def test_a_set_that_is_empty_by_little_is_empty(constraints):
     with pytest.raises(InputError, match="no mixture meets|which is 1e-08 less than the 0.666667 that group asks for"):
         joint_form(AllocationProblem(three(FOUR), 1e9, constraints=constraints))
@@ -69,9 +72,20 @@ def test_an_empty_group_is_refused():
 @pytest.mark.parametrize("backend", AVAILABLE)
 def test_a_start_is_sought_inside_the_domain(backend):
     """a loses more to the others than it has at the middle of the simplex; most mixtures are fine all the same."""
-    model = MixtureModel(LAWS["power"], INTERACTIONS["linear"], ("a", "b", "c"), ("a", "b", "c"), {
-        "E": np.ones(3), "B": np.ones(3), "beta": np.ones(3), "b": [[0, -0.8, -0.8], [0, 0, 0], [0, 0, 0]],
-        "k": np.zeros((3, 3))}, 1e9)
+    model = MixtureModel(
+        LAWS["power"],
+        INTERACTIONS["linear"],
+        ("a", "b", "c"),
+        ("a", "b", "c"),
+        {
+            "E": np.ones(3),
+            "B": np.ones(3),
+            "beta": np.ones(3),
+            "b": [[0, -0.8, -0.8], [0, 0, 0], [0, 0, 0]],
+            "k": np.zeros((3, 3)),
+        },
+        1e9,
+    )
     problem = AllocationProblem(model, 1e9)
     middle = np.full(3, 1 / 3)
     assert np.isnan(problem.value(middle))
@@ -81,8 +95,11 @@ def test_a_start_is_sought_inside_the_domain(backend):
 
 
 def test_bounds_merge_into_the_tightest():
-    problem = AllocationProblem(three(FOUR), 1e9, constraints=(
-        Floor({"a": 0.1}, "low"), Floor({"a": 0.2}, "high"), Cap({"a": 0.5}), Cap({"b": 1.0}, "none")))
+    problem = AllocationProblem(
+        three(FOUR),
+        1e9,
+        constraints=(Floor({"a": 0.1}, "low"), Floor({"a": 0.2}, "high"), Cap({"a": 0.5}), Cap({"b": 1.0}, "none")),
+    )
     part = linear_part(problem)
     polytope, lower, upper = part.polytope, part.lower_sides, part.upper_sides
     assert (polytope.x_lower[0], lower[0].name) == (0.2, "high[a]")

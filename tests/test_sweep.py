@@ -28,7 +28,7 @@ from climbopt import (
 from climbopt.backends import Options
 from climbopt.files import DrawFile, PathFile, paths_beside
 from climbopt.procedures import joint_form
-from climbopt.studies import varied
+from climbopt.studies.varied import varied
 from climbopt.testing import family_model, family_problem
 
 
@@ -65,8 +65,12 @@ def test_the_objective_along_a_bound_falls_at_its_shadow_price():
 
 def test_grid_of_budgets_and_bounds_stands_in_order():
     path = sweep(family_problem(3), [1e10, 1e12], ("cap.en", [0.1, 0.2]), options=Options(tolerance=1e-7))
-    assert [(point.budget, point.bound) for point in path.points] == [(1e10, 0.1), (1e10, 0.2), (1e12, 0.1),
-                                                                      (1e12, 0.2)]
+    assert [(point.budget, point.bound) for point in path.points] == [
+        (1e10, 0.1),
+        (1e10, 0.2),
+        (1e12, 0.1),
+        (1e12, 0.2),
+    ]
     assert all(point.result.certificate.tolerance == 1e-7 for point in path.points)
 
 
@@ -133,29 +137,48 @@ def test_paths_of_something_else_are_refused(tmp_path):
 
 
 MANY = AllocationProblem(
-    family_model(3), 1e11, supply={"en": 1e11, "de": 1e11, "nl": 1e11}, groups={"two": ("en", "de")},
-    constraints=(Supply(2.0), Supply({"en": 1.0}, name="once"), Cap({"en": 0.9}), Group("two", 0.1, 0.9),
-                 StayNear(1.5, "uniform"), LossCeiling(excess=0.5, reference="uniform")))
+    family_model(3),
+    1e11,
+    supply={"en": 1e11, "de": 1e11, "nl": 1e11},
+    groups={"two": ("en", "de")},
+    constraints=(
+        Supply(2.0),
+        Supply({"en": 1.0}, name="once"),
+        Cap({"en": 0.9}),
+        Group("two", 0.1, 0.9),
+        StayNear(1.5, "uniform"),
+        LossCeiling(excess=0.5, reference="uniform"),
+    ),
+)
 
 
-@pytest.mark.parametrize(("place", "read"), [
-    ("supply", lambda problem: problem.constraints[0].epochs),
-    ("once.en", lambda problem: problem.constraints[1].epochs["en"]),
-    ("cap.de", lambda problem: problem.constraints[2].ratios["de"]),
-    ("group.upper", lambda problem: problem.constraints[3].upper),
-    ("stay_near", lambda problem: problem.constraints[4].distance),
-    ("loss_ceiling", lambda problem: problem.constraints[5].excess),
-    ("floor.nl", lambda problem: problem.constraints[6].ratios["nl"]),
-])
+@pytest.mark.parametrize(
+    ("place", "read"),
+    [
+        ("supply", lambda problem: problem.constraints[0].epochs),
+        ("once.en", lambda problem: problem.constraints[1].epochs["en"]),
+        ("cap.de", lambda problem: problem.constraints[2].ratios["de"]),
+        ("group.upper", lambda problem: problem.constraints[3].upper),
+        ("stay_near", lambda problem: problem.constraints[4].distance),
+        ("loss_ceiling", lambda problem: problem.constraints[5].excess),
+        ("floor.nl", lambda problem: problem.constraints[6].ratios["nl"]),
+    ],
+)
 def test_numbers_of_constraints(place, read):
     assert read(varied(MANY, place, 0.8)) == 0.8
     assert varied(MANY, place).constraints[:6] == MANY.constraints
 
 
-@pytest.mark.parametrize(("place", "words"), [
-    ("suply", "did you mean 'supply'"), ("cap.xx", "unknown language of cap 'xx'"), ("group", "group.lower"),
-    ("cap", "cap.en"), ("once.nl", "once.en"),
-])
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("suply", "did you mean 'supply'"),
+        ("cap.xx", "unknown language of cap 'xx'"),
+        ("group", "group.lower"),
+        ("cap", "cap.en"),
+        ("once.nl", "once.en"),
+    ],
+)
 def test_what_is_no_number_of_a_constraint(place, words):
     with pytest.raises(InputError, match=words):
         sweep(MANY, over=(place, [0.1]))
@@ -188,8 +211,10 @@ def test_a_path_that_can_be_followed_is():
     assert all(stage.followed for stage in stages)
     assert [stage.gain > 1e-6 for stage in stages] == [True, True, False]
     for stage in stages:
-        assert all(stage.end * ratio <= problem.supply[name] * (1 + 1e-9)
-                   for name, ratio in zip(problem.model.sources, stage.cumulative, strict=True))
+        assert all(
+            stage.end * ratio <= problem.supply[name] * (1 + 1e-9)
+            for name, ratio in zip(problem.model.sources, stage.cumulative, strict=True)
+        )
 
 
 def test_elsewhere_the_nearest_path_is_taken():
@@ -202,10 +227,19 @@ def test_elsewhere_the_nearest_path_is_taken():
     c = cp.Variable(optimal.shape)
     grows = [ends[k] / ends[-1] * c[k] >= ends[k - 1] / ends[-1] * c[k - 1] for k in range(1, 4)]
     polytopes = [joint_form(replace(planned.problem, budget=end)).polytope for end in ends]
-    rows = [[part.x_lower <= c[k], c[k] <= np.minimum(part.x_upper, 1.0), part.dense @ c[k] >= part.a_lower - 1e-12,
-             part.dense @ c[k] <= part.a_upper + 1e-12] for k, part in enumerate(polytopes)]
-    least = cp.Problem(cp.Minimize(cp.sum_squares(1e3 * (c - optimal))),
-                       [c[3] == optimal[3], *grows, *(row for part in rows for row in part)])
+    rows = [
+        [
+            part.x_lower <= c[k],
+            c[k] <= np.minimum(part.x_upper, 1.0),
+            part.dense @ c[k] >= part.a_lower - 1e-12,
+            part.dense @ c[k] <= part.a_upper + 1e-12,
+        ]
+        for k, part in enumerate(polytopes)
+    ]
+    least = cp.Problem(
+        cp.Minimize(cp.sum_squares(1e3 * (c - optimal))),
+        [c[3] == optimal[3], *grows, *(row for part in rows for row in part)],
+    )
     least.solve(solver="CLARABEL", tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12)
     found = np.array([stage.cumulative for stage in stages])
     np.testing.assert_allclose(found, c.value, atol=1e-6)
@@ -229,8 +263,9 @@ def test_schedules_keep_linear_constraints_only():
 
 def test_command_line(run, tmp_path):  # noqa: F811
     table = tmp_path / "path.csv"
-    code, out, _ = run("sweep", "equal_beta", "--budgets", "1e9:1e13:3", "--over", "floor.en=0:0.2:2", "-o", str(table),
-                       "--json", "-")
+    code, out, _ = run(
+        "sweep", "equal_beta", "--budgets", "1e9:1e13:3", "--over", "floor.en=0:0.2:2", "-o", str(table), "--json", "-"
+    )
     content = json.loads(out)
     assert code == 0 and len(content["points"]) == 6 and content["over"] == "floor.en" and content["bands"] is None
     frame = pd.read_csv(table)
@@ -242,10 +277,14 @@ def test_command_line(run, tmp_path):  # noqa: F811
     assert code == 0 and "gain over static" in out and "languages whose ratios move most" in out
     code, out, _ = run("sweep", "synthetic16", "--budgets", "1e11:1e13:2")
     assert code == 0 and "1 points refused" in out
-    for arguments, words in (((), "needs --budgets"), (("--budgets", "1e9:1e13"), "FROM:TO:COUNT"),
-                             (("--budgets", "0:1e13:3"), "above 0"), (("--over", "floor.en"), "has no values"),
-                             (("--over", "floor.en=0:1:2", "--stages", "3"), "needs --budgets"),
-                             (("--over", "floor.en=2:3:2"), "every point is refused")):
+    for arguments, words in (
+        ((), "needs --budgets"),
+        (("--budgets", "1e9:1e13"), "FROM:TO:COUNT"),
+        (("--budgets", "0:1e13:3"), "above 0"),
+        (("--over", "floor.en"), "has no values"),
+        (("--over", "floor.en=0:1:2", "--stages", "3"), "needs --budgets"),
+        (("--over", "floor.en=2:3:2"), "every point is refused"),
+    ):
         code, _, err = run("sweep", "equal_beta", *arguments)
         assert code == 2 and words in err
 
@@ -267,7 +306,8 @@ def test_command_line_draws_bands(run, tmp_path):  # noqa: F811
     assert code == 0 and "5 to 95 % of 4 draws" in out and out.count("5 to 95 %") == 3
     assert content["draws"] == 4 and set(content["bands"]) == set(content["languages"])
     assert (frame["lower"] <= frame["upper"]).all() and frame["lower"].tolist() == [
-        content["bands"][name]["lower"][k] for k in range(2) for name in content["languages"]]
+        content["bands"][name]["lower"][k] for k in range(2) for name in content["languages"]
+    ]
     assert not list(tmp_path.glob("*.paths.jsonl"))
     kept = paths_beside(table)
     with pytest.MonkeyPatch.context() as patch:  # stopped where the last path is kept

@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from climbopt.standard_form import Algebraic
+from climbopt.program import Algebraic
 from climbopt.testing import HOCK_SCHITTKOWSKI, SymbolicFunctions
 
 STEP = 1e-6
-PLAIN = SimpleNamespace(functions={"exp": math.exp, "log": math.log, "sqrt": math.sqrt},
-                        define=lambda expression, name: expression)
+PLAIN = SimpleNamespace(
+    functions={"exp": math.exp, "log": math.log, "sqrt": math.sqrt}, define=lambda expression, name: expression
+)
 a, b = sp.symbols("a b")
 
 
 def differences(function, x):
     """Return central differences of a vector function by x, (k, n)."""
     steps = STEP * np.maximum(1.0, np.abs(x)) * np.eye(x.size)
-    return np.array([(np.atleast_1d(function(x + step)) - np.atleast_1d(function(x - step))) / (2 * step.max())
-                     for step in steps]).T
+    return np.array(
+        [(np.atleast_1d(function(x + step)) - np.atleast_1d(function(x - step))) / (2 * step.max()) for step in steps]
+    ).T
 
 
 @pytest.mark.parametrize("problem", HOCK_SCHITTKOWSKI, ids=lambda problem: problem.name)
@@ -35,9 +37,10 @@ def test_derivatives_against_central_differences(problem):
             return 0.7 * at.gradient + at.jacobian.T @ multipliers
 
         for exact, approximate in (
-                (here.gradient[None, :], differences(lambda y: functions.at(y).value, x)),
-                (here.jacobian, differences(lambda y: functions.at(y).rows, x).reshape(-1, x.size)),
-                (here.hessian(0.7, multipliers), differences(slope, x))):
+            (here.gradient[None, :], differences(lambda y: functions.at(y).value, x)),
+            (here.jacobian, differences(lambda y: functions.at(y).rows, x).reshape(-1, x.size)),
+            (here.hessian(0.7, multipliers), differences(slope, x)),
+        ):
             assert exact.shape == approximate.shape
             scale = max(1.0, np.abs(exact).max(initial=0.0))
             np.testing.assert_allclose(approximate / scale, exact / scale, atol=1e-7)
@@ -58,16 +61,19 @@ def test_outside_the_domain_is_not_a_number():
     assert np.isnan(here.value) and np.isnan(here.rows).all()
 
 
-@pytest.mark.parametrize(("objective", "row", "multiplier", "convex"), [
-    (a**2 + b**2, a, 1.0, True),
-    (a**2 + 2 * a * b + b**2, a, 1.0, True),  # semidefinite
-    (a**2 + 2.000001 * a * b + b**2, a, 1.0, False),
-    (a * b, a**2 + b**2, 0.5, True),
-    (a * b, a**2 + b**2, 0.499999, False),
-    (a**2, b**2, -1.0, False),
-    (3 * a - b, a * b, 0.0, True),
-    (sp.exp(a), b, 1.0, False),  # convex, but not proved
-])
+@pytest.mark.parametrize(
+    ("objective", "row", "multiplier", "convex"),
+    [
+        (a**2 + b**2, a, 1.0, True),
+        (a**2 + 2 * a * b + b**2, a, 1.0, True),  # semidefinite
+        (a**2 + 2.000001 * a * b + b**2, a, 1.0, False),
+        (a * b, a**2 + b**2, 0.5, True),
+        (a * b, a**2 + b**2, 0.499999, False),
+        (a**2, b**2, -1.0, False),
+        (3 * a - b, a * b, 0.0, True),
+        (sp.exp(a), b, 1.0, False),  # convex, but not proved
+    ],
+)
 def test_convexity_is_claimed_only_where_it_is_proved(objective, row, multiplier, convex):
     functions = SymbolicFunctions((a, b), objective, (row,))
     assert functions.convex(None, np.array([multiplier])) is convex

@@ -6,11 +6,11 @@ import sympy as sp
 from conftest import random_model, random_ratios
 
 from climbopt import Interaction, Law, MixtureModel, Parameter
-from climbopt.errors import InputError
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.symbols import D, r_i, r_j, z
-from climbopt.templates import agreeing_pairs, derive
+from climbopt.foundations.errors import InputError
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.symbols import D, r_i, r_j, z
+from climbopt.model.templates import agreeing_pairs, derive
 
 BUDGET, SIZE = 2.3e9, 1.7
 STEP = 1e-30
@@ -18,11 +18,14 @@ STEP = 1e-30
 
 def models():
     for law, interaction in agreeing_pairs():
-        yield pytest.param(random_model(interaction.name, law=law.name, sources=4 if law.name == "power" else 2),
-                           id=f"{law.name}-{interaction.name}")
+        yield pytest.param(
+            random_model(interaction.name, law=law.name, sources=4 if law.name == "power" else 2),
+            id=f"{law.name}-{interaction.name}",
+        )
     for interaction in ("linear", "saturating", "gated"):
-        yield pytest.param(random_model(interaction, sources=4, targets=("s1", "other", "s3")),
-                           id=f"zero-shot target-{interaction}")
+        yield pytest.param(
+            random_model(interaction, sources=4, targets=("s1", "other", "s3")), id=f"zero-shot target-{interaction}"
+        )
         yield pytest.param(random_model(interaction, sources=3, signed=True, seed=4), id=f"signed-{interaction}")
 
 
@@ -49,8 +52,9 @@ def test_law_derivatives_against_complex_steps(model):
     loss, slope = response.losses_and_slopes(at)
     np.testing.assert_allclose(loss, response.losses(at), rtol=1e-15)
     np.testing.assert_allclose(response.losses(at + STEP * 1j).imag / STEP, slope, rtol=1e-12)
-    np.testing.assert_allclose(response.losses_and_slopes(at + STEP * 1j)[1].imag / STEP,
-                               response.loss_curvatures(at), rtol=1e-12)
+    np.testing.assert_allclose(
+        response.losses_and_slopes(at + STEP * 1j)[1].imag / STEP, response.loss_curvatures(at), rtol=1e-12
+    )
 
 
 def numbers(model):
@@ -77,8 +81,10 @@ def test_against_the_expanded_form(model):
     loss, slope = response.losses_and_slopes(at)
     curvature = response.loss_curvatures(at)
     for i, (target, expression) in enumerate(model.templates.expand(model.sources, model.targets).items()):
-        ratios = [next((s for s in expression.free_symbols if s.name == f"r[{name}]"), sp.Symbol(f"r[{name}]"))
-                  for name in model.sources]
+        ratios = [
+            next((s for s in expression.free_symbols if s.name == f"r[{name}]"), sp.Symbol(f"r[{name}]"))
+            for name in model.sources
+        ]
         known = {s: values.get(s, named.get(s.name)) for s in expression.free_symbols}
         assert float(expression.subs(known)) == pytest.approx(loss[i], rel=1e-12)
         gradient = [float(sp.diff(expression, s).subs(known)) for s in ratios]
@@ -110,8 +116,14 @@ def test_parameter_derivatives_against_differences(model):
             for sign in (1, -1):
                 moved = np.array(value)
                 moved[index] += sign * step
-                other = MixtureModel(model.law, model.interaction, model.sources, model.targets,
-                                     {**model.parameters, p.name: moved}, model.token_unit)
+                other = MixtureModel(
+                    model.law,
+                    model.interaction,
+                    model.sources,
+                    model.targets,
+                    {**model.parameters, p.name: moved},
+                    model.token_unit,
+                )
                 at = other.at(BUDGET, SIZE)
                 ends.append(at.losses(at.z(r)))
             change = (ends[0] - ends[1]) / (2 * step)
@@ -135,27 +147,45 @@ def test_a_batch_of_mixtures_is_each_mixture_alone(model):
 
 def own_law():
     C, gamma = sp.symbols("C gamma", positive=True)
-    return Law("logarithmic", C - gamma * sp.log(1 + D * z), (
-        Parameter(C, "target", "nats"), Parameter(gamma, "target")), effective_ratio=True, source="a test")
+    return Law(
+        "logarithmic",
+        C - gamma * sp.log(1 + D * z),
+        (Parameter(C, "target", "nats"), Parameter(gamma, "target")),
+        effective_ratio=True,
+        source="a test",
+    )
 
 
 def own_interaction():
     """A form with a parameter of each kind: a source's quality, a target's rate, a pair's strength."""
     q, rate = sp.symbols("q rate", positive=True)
     c = sp.Symbol("c", nonnegative=True)
-    return Interaction("quality", own=q * r_i, pair=c * sp.tanh(rate * r_j) / (1 + r_i), parameters=(
-        Parameter(q, "source"), Parameter(rate, "target"), Parameter(c, "pair")), source="a test")
+    return Interaction(
+        "quality",
+        own=q * r_i,
+        pair=c * sp.tanh(rate * r_j) / (1 + r_i),
+        parameters=(Parameter(q, "source"), Parameter(rate, "target"), Parameter(c, "pair")),
+        source="a test",
+    )
 
 
 def test_a_law_and_an_interaction_of_ones_own():
     law, form = own_law(), own_interaction()
-    model = MixtureModel(law, form, ("en", "de"), ("en", "de"), {
-        "C": [3.0, 4.0], "gamma": [0.2, 0.3], "q": [1.0, 0.8], "rate": [2.0, 3.0], "c": [[0, 0.5], [0.4, 0]]})
+    model = MixtureModel(
+        law,
+        form,
+        ("en", "de"),
+        ("en", "de"),
+        {"C": [3.0, 4.0], "gamma": [0.2, 0.3], "q": [1.0, 0.8], "rate": [2.0, 3.0], "c": [[0, 0.5], [0.4, 0]]},
+    )
     response, r = model.at(5.0), np.array([0.6, 0.4])
     expected = np.array([0.6 + 0.5 * np.tanh(2.0 * 0.4) / 1.6, 0.8 * 0.4 + 0.4 * np.tanh(3.0 * 0.6) / 1.4])
     np.testing.assert_allclose(response.z(r), expected, rtol=1e-14)
-    np.testing.assert_allclose(response.losses(expected), [3 - 0.2 * np.log(1 + 5 * expected[0]),
-                                                           4 - 0.3 * np.log(1 + 5 * expected[1])], rtol=1e-14)
+    np.testing.assert_allclose(
+        response.losses(expected),
+        [3 - 0.2 * np.log(1 + 5 * expected[0]), 4 - 0.3 * np.log(1 + 5 * expected[1])],
+        rtol=1e-14,
+    )
     jacobian = response.z_and_jacobian(r)[1]
     for j in range(2):
         step = 1e-30j * (np.arange(2) == j)

@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 from test_relaxation import functions_on, points, signed_model, the_problem, value
 
-from climbopt.bounds import Box, tighten
-from climbopt.bounds.lagrangian import lagrangian
-from climbopt.bounds.oracle import boxed, minimise
-from climbopt.bounds.relaxation import relax
-from climbopt.bounds.tangents import tangents
-from climbopt.bounds.tighten import by_costs, by_curvature, by_levels, by_rows
-from climbopt.constraints import Floor, Group
-from climbopt.problem import AllocationProblem
+from climbopt.certification.bounds import Box, tighten
+from climbopt.certification.bounds.lagrangian import lagrangian
+from climbopt.certification.bounds.oracle import boxed, minimise
+from climbopt.certification.bounds.relaxation import relax
+from climbopt.certification.bounds.tangents import tangents
+from climbopt.certification.bounds.tighten import by_costs, by_curvature, by_levels, by_rows
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Floor, Group
 from climbopt.procedures import joint_form
 
 
 def test_tightening_keeps_every_better_point():
-    for name, setting, seed in (("gated", "plain", 0), ("gated", "group", 1), ("saturating", "near", 2),
-                                ("saturating", "history", 3), ("wavy", "plain", 4)):
+    for name, setting, seed in (
+        ("gated", "plain", 0),
+        ("gated", "group", 1),
+        ("saturating", "near", 2),
+        ("saturating", "history", 3),
+        ("wavy", "plain", 4),
+    ):
         form, made, _, _ = functions_on(the_problem(name, setting, seed), seed)
         rng = np.random.default_rng(seed)
         cloud = points(form, made.problem.root, rng, 400)
@@ -50,8 +55,11 @@ def test_level_sets_that_claim_too_much_are_caught(monkeypatch):
 
 
 def test_rows_tighten_a_box_as_by_hand():
-    problem = AllocationProblem(signed_model("linear", 3), 1e9, constraints=(
-        Floor({"s0": 0.1, "s1": 0.1, "s2": 0.1}), Group(("s0", "s1"), upper=0.5)))
+    problem = AllocationProblem(
+        signed_model("linear", 3),
+        1e9,
+        constraints=(Floor({"s0": 0.1, "s1": 0.1, "s2": 0.1}), Group(("s0", "s1"), upper=0.5)),
+    )
     made = lagrangian(joint_form(problem), np.zeros(0))
     box = by_rows(made.problem.root, made.polytope)
     np.testing.assert_allclose(box.lower, [0.1, 0.1, 0.2], atol=1e-9)

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
 
-from climbopt.errors import InputError
 from climbopt.files import DrawFile, load_draws
-from climbopt.fitting import bands, bootstrap, fit, missing_runs, transfers, uncertainty
 from climbopt.fitting.coordinates import fit_form
+from climbopt.fitting.estimate import fit
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.select import folds_of
-from climbopt.fitting.uncertainty import kinds_of
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.pilots import PilotRuns
+from climbopt.foundations.errors import InputError
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.bands import bands
+from climbopt.uncertainty.bootstrap import bootstrap
+from climbopt.uncertainty.covariance import covariance, kinds_of
+from climbopt.uncertainty.evidence import missing_runs, transfers
 
 NOISE = 0.007
 
@@ -38,8 +41,14 @@ def runs_of(model, n, seed=0, noise=NOISE):
     budgets = np.array([1e8, 1e9, 1e10])
     ratios = np.vstack([np.repeat(np.eye(s), 3, axis=0), rng.dirichlet(np.ones(s), n)])
     tokens = np.concatenate([np.tile(budgets, s), rng.choice(budgets, n)])
-    return PilotRuns(tuple(f"run{k}" for k in range(len(tokens))), model.sources, model.targets, ratios, tokens,
-                     measured(model, ratios, tokens, seed + 1, noise))
+    return PilotRuns(
+        tuple(f"run{k}" for k in range(len(tokens))),
+        model.sources,
+        model.targets,
+        ratios,
+        tokens,
+        measured(model, ratios, tokens, seed + 1, noise),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +61,7 @@ def known():
 
 def test_covariance_agrees_with_the_bootstrap(known):
     _, runs, fitted = known
-    found = uncertainty(runs, fitted)
+    found = covariance(runs, fitted)
     mixtures = np.random.default_rng(5).dirichlet(np.ones(3), 6)
     drawn = []
     for model in bootstrap(fitted, 150):
@@ -65,7 +74,7 @@ def test_covariance_agrees_with_the_bootstrap(known):
 
 def test_draws_of_the_covariance_have_its_spread(known):
     _, runs, fitted = known
-    found = uncertainty(runs, fitted)
+    found = covariance(runs, fitted)
     drawn = np.std([np.log(one.parameters["B"]) for one in found.draws(300)], axis=0)
     errors = found.standard_errors()
     assert drawn == pytest.approx([errors[f"log_B[{name}]"] for name in fitted.model.targets], rel=0.15)
@@ -74,11 +83,12 @@ def test_draws_of_the_covariance_have_its_spread(known):
 def test_standard_errors_of_parameters(known):
     """Of a logarithm, and of b and k of alpha_limit = b and alpha_smallest = b + k / D_min, by hand."""
     _, runs, fitted = known
-    found = uncertainty(runs, fitted)
+    found = covariance(runs, fitted)
     errors, of_coordinates = found.parameter_errors(), found.standard_errors()
     names = fitted.model.targets
     assert errors["B"] == pytest.approx(
-        [of_coordinates[f"log_B[{name}]"] * B for name, B in zip(names, fitted.model.parameters["B"], strict=True)])
+        [of_coordinates[f"log_B[{name}]"] * B for name, B in zip(names, fitted.model.parameters["B"], strict=True)]
+    )
     one, target = found.spreads[0], names[0]
     position = {label: k for k, label in enumerate(of_coordinates) if k < one.solved.x.size}
     for j, source in enumerate(names[1:], 1):
@@ -88,12 +98,21 @@ def test_standard_errors_of_parameters(known):
             assert np.isnan(errors["b"][0, j])
             continue
         assert errors["b"][0, j] == pytest.approx(np.sqrt(C[limit, limit]))
-        assert errors["k"][0, j] == pytest.approx(one.solved.block.smallest * np.sqrt(
-            C[smallest, smallest] + C[limit, limit] - 2 * C[limit, smallest]))
+        assert errors["k"][0, j] == pytest.approx(
+            one.solved.block.smallest * np.sqrt(C[smallest, smallest] + C[limit, limit] - 2 * C[limit, smallest])
+        )
 
 
-@pytest.mark.parametrize("law, interaction", [("power", "gated"), ("power", "linear"), ("exponential", "mixing"),
-                                              ("power", "repetition"), ("additive", "additive_power")])
+@pytest.mark.parametrize(
+    "law, interaction",
+    [
+        ("power", "gated"),
+        ("power", "linear"),
+        ("exponential", "mixing"),
+        ("power", "repetition"),
+        ("additive", "additive_power"),
+    ],
+)
 def test_slopes_of_declared_parameters_against_differences(law, interaction):
     """Of every declared parameter by every coordinate, those that are left out included."""
     form = fit_form(LAWS[law], INTERACTIONS[interaction])
@@ -118,7 +137,7 @@ def test_noise_is_that_of_the_losses(noise):
     """The fit's assumed 0.7 % is no part of the answer."""
     model = random_model("linear", sources=3, seed=3)
     runs = runs_of(model, 150, noise=noise)
-    found = uncertainty(runs, fit(runs, LAWS["power"], INTERACTIONS["linear"]))
+    found = covariance(runs, fit(runs, LAWS["power"], INTERACTIONS["linear"]))
     middle = model.at(1e9)
     assert found.noise[:, 0] == pytest.approx(noise * middle.losses(middle.z(np.full(3, 1 / 3))), rel=0.2)
 
@@ -128,7 +147,7 @@ def test_bands_cover_new_measurements(known):
     inside = []
     for seed in range(4):
         runs = runs_of(model, 60, seed=10 * seed + 40)
-        found = bands(runs, uncertainty(runs, fit(runs, LAWS["power"], INTERACTIONS["linear"])), folds=4)
+        found = bands(runs, covariance(runs, fit(runs, LAWS["power"], INTERACTIONS["linear"])), folds=4)
         assert (found.widths >= 1.6448).all()
         mixtures = np.random.default_rng(seed).dirichlet(np.ones(3), 200)
         predicted = found.predict(mixtures, 1e10)
@@ -142,9 +161,9 @@ def test_bands_cover_new_measurements(known):
 def test_what_is_refused(known):
     _, runs, fitted = known
     with pytest.raises(InputError, match="other runs"):
-        uncertainty(runs.select(np.arange(20)), fitted)
+        covariance(runs.select(np.arange(20)), fitted)
     with pytest.raises(InputError, match="level of bands is 90"):
-        bands(runs, uncertainty(runs, fitted), level=90)
+        bands(runs, covariance(runs, fitted), level=90)
     with pytest.raises(InputError, match="0 bootstrap draws"):
         bootstrap(fitted, 0)
     with pytest.raises(InputError, match="give one or more"):
@@ -158,7 +177,9 @@ def test_kinds():
 def same(first, second):
     return len(first) == len(second) and all(
         np.array_equal(a.parameters[name], b.parameters[name])
-        for a, b in zip(first, second, strict=True) for name in a.parameters)
+        for a, b in zip(first, second, strict=True)
+        for name in a.parameters
+    )
 
 
 def test_draws_do_not_depend_on_processes_or_on_what_is_known(known):
@@ -229,13 +250,13 @@ def test_transfer_that_is_there_is_told_from_zero():
 
 def test_the_most_useful_missing_run(pilots):
     fitted = fit(pilots, n_starts=1)
-    found = uncertainty(pilots, fitted)
+    found = covariance(pilots, fitted)
     runs = missing_runs(pilots, found)
     assert len(runs) == 15 * 4  # every single-language run is there
     assert all(len(one.languages) == 2 and 0 <= one.reduction < 1 for one in runs)
     assert [one.reduction for one in runs] == sorted((one.reduction for one in runs), reverse=True)
     fewer = pilots.select(pilots.ratios[:, 0] < 1)
-    again = missing_runs(fewer, uncertainty(fewer, fit(fewer, n_starts=1)))
+    again = missing_runs(fewer, covariance(fewer, fit(fewer, n_starts=1)))
     assert {one.languages for one in again if len(one.languages) == 1} == {("en",)}
 
 
@@ -248,7 +269,7 @@ def test_bands_cover_measured_runs_held_out(pilots, law, interaction):
         for k in range(7):
             there, out = pilots.select(number != k), pilots.select(number == k)
             fitted = fit(there, LAWS[law], INTERACTIONS[interaction], n_starts=1)
-            predicted = bands(there, uncertainty(there, fitted)).predict(out.ratios, out.tokens)
+            predicted = bands(there, covariance(there, fitted)).predict(out.ratios, out.tokens)
             hit = (out.losses >= predicted.lower) & (out.losses <= predicted.upper)
             for kind, kept in inside.items():
                 kept += hit[kinds_of(out.ratios) == kind].tolist()
@@ -258,8 +279,20 @@ def test_bands_cover_measured_runs_held_out(pilots, law, interaction):
 
 def test_a_killed_bootstrap_is_taken_up_again(tmp_path):
     """The process is killed once the first draws are there; the same command then ends with the same file."""
-    command = [sys.executable, "-m", "climbopt", "fit", str(PROBLEMS / "libreoffice6" / "pilots.csv"), "--interaction",
-               "none", "--bootstrap", "40", "--json", "-", "--draws"]
+    command = [
+        sys.executable,
+        "-m",
+        "climbopt",
+        "fit",
+        str(PROBLEMS / "libreoffice6" / "pilots.csv"),
+        "--interaction",
+        "none",
+        "--bootstrap",
+        "40",
+        "--json",
+        "-",
+        "--draws",
+    ]
     path, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
     with subprocess.Popen([*command, str(path)], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < 2):

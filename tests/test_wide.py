@@ -9,14 +9,15 @@ from conftest import PROBLEMS
 
 from climbopt import InputError, PilotRuns, fit
 from climbopt.files import WideNames, tidy
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
 
 REGMIX = PROBLEMS.parents[1] / "shared" / "data" / "regmix"
 NAMES = WideNames("id", "train_*", "val_*_loss")
 MIXTURES = pd.DataFrame({"id": [7, 3], "train_en": [0.25, 1.0], "train_de": [0.75, 0.0], "train_sw": [0.0, 0.0]})
-LOSSES = pd.DataFrame({"val_other_loss": [3.0, 2.5], "val_de_loss": [1.5, 2.0], "id": [3, 7],
-                       "val_sw_loss": [np.nan, np.nan]})
+LOSSES = pd.DataFrame(
+    {"val_other_loss": [3.0, 2.5], "val_de_loss": [1.5, 2.0], "id": [3, 7], "val_sw_loss": [np.nan, np.nan]}
+)
 
 
 def test_runs_and_columns_are_matched_by_name():
@@ -40,16 +41,29 @@ def test_a_map_names_a_column():
     assert set(PilotRuns.from_frame(tidy(MIXTURES, LOSSES, names, tokens=1e9)).targets) == {"en", "de"}
 
 
-@pytest.mark.parametrize("mixtures, losses, names, words", [
-    (MIXTURES, LOSSES, WideNames("run"), "no column 'run'"),
-    (MIXTURES, LOSSES, WideNames("id", "mix_*", "val_*_loss"), "'train_en' of the mixtures does not match 'mix_\\*'"),
-    (MIXTURES, LOSSES, WideNames("id"), "no language stands in both tables"),
-    (MIXTURES.iloc[:1], LOSSES, NAMES, "run '3' is not among the mixtures"),
-    (MIXTURES, LOSSES.iloc[:1], NAMES, "run '7' is not among the losses"),
-    (pd.concat([MIXTURES, MIXTURES]), LOSSES, NAMES, "stands twice in the mixtures"),
-    (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"nothing": "en"}), "unknown column 'nothing'"),
-    (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"val_de_loss": "other"}), "two columns of the losses"),
-])
+@pytest.mark.parametrize(
+    "mixtures, losses, names, words",
+    [
+        (MIXTURES, LOSSES, WideNames("run"), "no column 'run'"),
+        (
+            MIXTURES,
+            LOSSES,
+            WideNames("id", "mix_*", "val_*_loss"),
+            "'train_en' of the mixtures does not match 'mix_\\*'",
+        ),
+        (MIXTURES, LOSSES, WideNames("id"), "no language stands in both tables"),
+        (MIXTURES.iloc[:1], LOSSES, NAMES, "run '3' is not among the mixtures"),
+        (MIXTURES, LOSSES.iloc[:1], NAMES, "run '7' is not among the losses"),
+        (pd.concat([MIXTURES, MIXTURES]), LOSSES, NAMES, "stands twice in the mixtures"),
+        (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"nothing": "en"}), "unknown column 'nothing'"),
+        (
+            MIXTURES,
+            LOSSES,
+            WideNames("id", "train_*", "val_*_loss", {"val_de_loss": "other"}),
+            "two columns of the losses",
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused(mixtures, losses, names, words):
     with pytest.raises(InputError, match=words):
         tidy(mixtures, losses, names, tokens=1e9)
@@ -85,6 +99,8 @@ def test_regmix():
     model = fit(train, LAWS["power"], INTERACTIONS["saturating"], n_starts=1).model
     response = model.at(1e9)
     predicted = response.losses(response.z(unseen.ratios_of(model.sources)))
-    ours, theirs = (pd.DataFrame(values, columns=runs.targets).rank() for values, runs in
-                    ((predicted, train), (unseen.losses, unseen)))
+    ours, theirs = (
+        pd.DataFrame(values, columns=runs.targets).rank()
+        for values, runs in ((predicted, train), (unseen.losses, unseen))
+    )
     assert ours.corrwith(theirs)["pile_cc"] > 0.9 and ours.corrwith(theirs).mean() > 0.95

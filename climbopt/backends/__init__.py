@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from climbopt.backends.base import Backend, Options, OptionValue
+from climbopt.backends.backend import Backend, Options, OptionValue
 from climbopt.backends.entry import Entry, plugins
-from climbopt.errors import BackendError
-from climbopt.registry import Registry
-from climbopt.standard_form import StandardForm
+from climbopt.foundations.errors import BackendError
+from climbopt.foundations.registry import Registry
+from climbopt.program import StandardForm
 
 _OWN = (
     Entry("newton", "climbopt.backends.newton:Newton"),
-    Entry("ipopt", "climbopt.backends.ipopt:Ipopt", ("cyipopt",),
-          "pip install 'climbopt[ipopt]', which needs Ipopt's headers"),
+    Entry(
+        "ipopt",
+        "climbopt.backends.ipopt:Ipopt",
+        ("cyipopt",),
+        "pip install 'climbopt[ipopt]', which needs Ipopt's headers",
+    ),
     Entry("slsqp", "climbopt.backends.slsqp:Slsqp"),
     Entry("trust_constr", "climbopt.backends.trust_constr:TrustConstr"),
     Entry("cvxpy", "climbopt.backends.cvxpy_convex:CvxpyConvex", ("cvxpy", "clarabel"), "pip install cvxpy"),
-    Entry("cvxpy_dnlp", "climbopt.backends.cvxpy_dnlp:CvxpyDnlp", ("cvxpy", "sparsediffpy", "cyipopt"),
-          "pip install cvxpy 'climbopt[ipopt]', which needs Ipopt's headers"),
-    Entry("pyomo", "climbopt.backends.pyomo_nlp:Pyomo", ("pyomo", "pyomo_pounce"),
-          "pip install 'climbopt[pounce]'", instead="ipopt"),
+    Entry(
+        "cvxpy_dnlp",
+        "climbopt.backends.cvxpy_dnlp:CvxpyDnlp",
+        ("cvxpy", "sparsediffpy", "cyipopt"),
+        "pip install cvxpy 'climbopt[ipopt]', which needs Ipopt's headers",
+    ),
+    Entry(
+        "pyomo",
+        "climbopt.backends.pyomo_nlp:Pyomo",
+        ("pyomo", "pyomo_pounce"),
+        "pip install 'climbopt[pounce]'",
+        instead="ipopt",
+    ),
     Entry("scip", "climbopt.backends.scip:Scip", ("pyscipopt",), "pip install 'climbopt[global]'", by_default=False),
 )
 

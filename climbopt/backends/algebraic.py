@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.solution import Termination
-from climbopt.standard_form import Algebraic, StandardForm
-from climbopt.templates import Array
+from climbopt.foundations.solution import Termination
+from climbopt.model.templates import Array
+from climbopt.program import Algebraic, StandardForm
 
 
 def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:

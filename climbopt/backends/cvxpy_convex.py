@@ -12,11 +12,11 @@ import clarabel
 import cvxpy as cp
 import numpy as np
 
-from climbopt.backends.base import Options, OptionValue
+from climbopt.backends.backend import Options, OptionValue
 from climbopt.backends.cvxpy_model import Program, written
-from climbopt.errors import InputError, unknown_name
-from climbopt.solution import Solution, Termination
-from climbopt.standard_form import MixtureFunctions, StandardForm
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.program import MixtureFunctions, StandardForm
 
 NATIVE_SHARE = 1e-6
 """A conic solver's tolerances on gaps and residuals, as a share of the certificate's: f is flat around its minimum."""
@@ -96,10 +96,15 @@ class CvxpyConvex:
         program = written(form, named=False)
         if isinstance(program, str):
             return f"cvxpy takes mixtures that can be written in CVXPY, and here {program}; use ipopt"
-        return None if program.problem.is_dcp() else (
-            f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic program "
-            "could only be its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; "
-            "use scip for the global optimum or ipopt for a local one")
+        return (
+            None
+            if program.problem.is_dcp()
+            else (
+                f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic program "
+                "could only be its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; "
+                "use scip for the global optimum or ipopt for a local one"
+            )
+        )
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the global minimum."""
@@ -114,8 +119,17 @@ class CvxpyConvex:
                 if x is not None and not np.isfinite(x).all():
                     x, termination = None, Termination.NOT_A_NUMBER
                 multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
-            return Solution(x, multipliers, termination, words, self.name, _version(solver), iterations, None,
-                            time.perf_counter() - began)
+            return Solution(
+                x,
+                multipliers,
+                termination,
+                words,
+                self.name,
+                _version(solver),
+                iterations,
+                None,
+                time.perf_counter() - began,
+            )
 
         if reason is not None or isinstance(program, str):
             return solution(Termination.FAILED, str(reason))
@@ -149,8 +163,10 @@ def _settings(options: Options) -> tuple[str, dict[str, Any]]:
     if names is None:
         for limit in ("max_iterations", "time_limit"):
             if getattr(options, limit) is not None:
-                raise InputError(f"{limit} is not known to be honoured by solver '{solver}'; give it by the solver's "
-                                 f"own name, or use one of {', '.join(NATIVE)}")
+                raise InputError(
+                    f"{limit} is not known to be honoured by solver '{solver}'; give it by the solver's "
+                    f"own name, or use one of {', '.join(NATIVE)}"
+                )
         return solver, native
     tolerance = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
     settings: dict[str, Any] = dict.fromkeys(names.tolerances, tolerance)
@@ -213,7 +229,8 @@ def _bent_row(form: StandardForm, program: Program) -> str:
         if form.c_lower[k] == form.c_upper[k] and not value.is_affine():
             return f"'{side.name}' is an equation that is not linear"
         if (np.isfinite(form.c_upper[k]) and not value.is_convex()) or (
-                np.isfinite(form.c_lower[k]) and not value.is_concave()):
+            np.isfinite(form.c_lower[k]) and not value.is_concave()
+        ):
             return f"'{side.name}' is not"
     return "the constraints are not"
 
@@ -227,6 +244,8 @@ def _bent_z(functions: MixtureFunctions) -> str:
     for target, weights in zip(model.targets, np.eye(len(model.targets)), strict=True):
         curvature = np.diag(response.hessian(middle, weights))
         if curvature.max() > 0:
-            return (f"z of '{target}' under interaction '{name}' is not concave in the ratio of "
-                    f"'{model.sources[int(np.argmax(curvature))]}', as with negative transfer")
+            return (
+                f"z of '{target}' under interaction '{name}' is not concave in the ratio of "
+                f"'{model.sources[int(np.argmax(curvature))]}', as with negative transfer"
+            )
     return f"z of interaction '{name}' is not concave"

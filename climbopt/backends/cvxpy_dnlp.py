@@ -11,12 +11,12 @@ import cvxpy as cp
 import cyipopt
 import numpy as np
 
-from climbopt.backends.base import Options
+from climbopt.backends.backend import Options
 from climbopt.backends.cvxpy_model import written
 from climbopt.backends.ipopt import set_option
-from climbopt.solution import Solution, Termination
-from climbopt.standard_form import StandardForm
-from climbopt.templates import Array
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import StandardForm
 
 NATIVE_SHARE = 1e-6
 """Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
@@ -65,8 +65,9 @@ class CvxpyDnlp:
         began = time.perf_counter() - (0.0 if isinstance(program, str) else program.seconds)
 
         def solution(x: Array | None, termination: Termination, words: str) -> Solution:
-            return Solution(x, None, termination, words, self.name, self.version, None, None,
-                            time.perf_counter() - began)
+            return Solution(
+                x, None, termination, words, self.name, self.version, None, None, time.perf_counter() - began
+            )
 
         if reason is not None or isinstance(program, str):
             return solution(None, Termination.FAILED, str(reason))
@@ -98,8 +99,13 @@ def _settings(options: Options) -> dict[str, Any]:
     """Return Ipopt's settings; raises InputError for an option that it does not take."""
     native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
     settings: dict[str, Any] = {
-        "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
-        "print_level": 0, "sb": "yes"}
+        "tol": native,
+        "constr_viol_tol": native,
+        "dual_inf_tol": native,
+        "compl_inf_tol": native,
+        "print_level": 0,
+        "sb": "yes",
+    }
     if options.max_iterations is not None:
         settings["max_iter"] = options.max_iterations
     probe = cyipopt.Problem(n=1, m=0, problem_obj=_Probe())

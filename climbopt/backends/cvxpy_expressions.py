@@ -72,8 +72,11 @@ def _power(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
     factors = {part: translate(part, values) for part in sp.Mul.make_args(expression.base)}
     constant = [part for part, value in factors.items() if not varies(value) and np.all(np.asarray(value) > 0)]
     groups = (constant, [part for part in factors if part not in constant])
-    powers = [_power_of(_folded([factors[part] for part in group], np.multiply, cp.multiply), exponent, sp.Mul(*group))
-              for group in groups if group]
+    powers = [
+        _power_of(_folded([factors[part] for part in group], np.multiply, cp.multiply), exponent, sp.Mul(*group))
+        for group in groups
+        if group
+    ]
     return _folded(powers, np.multiply, cp.multiply)
 
 

@@ -13,14 +13,14 @@ import sympy as sp
 from scipy.sparse import csr_array, eye_array, vstack
 
 from climbopt.backends.cvxpy_expressions import UntranslatableError, Value, translate, varies
-from climbopt.expressions import entry
-from climbopt.model import Indices, MixtureModel, Response
-from climbopt.outer import Expression, PowerMean
-from climbopt.solution import Multipliers
-from climbopt.standard_form import Affine, MixtureFunctions, StandardForm
-from climbopt.standard_form.algebraic import transferring
-from climbopt.standard_form.parts import Placed
-from climbopt.templates import Array, Template
+from climbopt.foundations.solution import Multipliers
+from climbopt.model.expressions import entry
+from climbopt.model.mixture import Indices, MixtureModel, Response
+from climbopt.model.outer import Expression, PowerMean
+from climbopt.model.templates import Array, Template
+from climbopt.program import Affine, MixtureFunctions, StandardForm
+from climbopt.program.parts import Placed
+from climbopt.program.written import transferring
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +82,15 @@ class Quantities:
         n, n_targets = self.x.size, self.z.size
         if isinstance(placed.outer, PowerMean):
             return self._power_mean(placed.outer, self.losses[placed.positions - n - n_targets])
-        entries = [self.x[k] if k < n else self.z[k - n] if k < n + n_targets else self.losses[k - n - n_targets]
-                   for k in placed.positions.tolist()]
+        entries = [
+            self.x[k] if k < n else self.z[k - n] if k < n + n_targets else self.losses[k - n - n_targets]
+            for k in placed.positions.tolist()
+        ]
         if not isinstance(placed.outer, Expression):
             return placed.outer.build(entries, {"exp": cp.exp, "log": cp.log, "sqrt": cp.sqrt})
-        signed = {symbol: self._signed(symbol, value)
-                  for symbol, value in zip(placed.outer.entries, entries, strict=True)}
+        signed = {
+            symbol: self._signed(symbol, value) for symbol, value in zip(placed.outer.entries, entries, strict=True)
+        }
         return translate(placed.outer.expression.subs(signed), dict(zip(signed.values(), entries, strict=True)))
 
     def _signed(self, symbol: sp.Symbol, value: cp.Expression) -> sp.Symbol:
@@ -106,8 +109,13 @@ class Quantities:
         return cp.exp(cp.log(mean.weights @ cp.exp(p * cp.log(cp.multiply(1 / mean.references, losses)))) / p)
 
 
-def _values(template: Template, variables: Iterable[Value], arguments: Iterable[Array], shape: tuple[int, ...],
-            at: tuple[Indices, ...] | None = None) -> dict[sp.Symbol, Value]:
+def _values(
+    template: Template,
+    variables: Iterable[Value],
+    arguments: Iterable[Array],
+    shape: tuple[int, ...],
+    at: tuple[Indices, ...] | None = None,
+) -> dict[sp.Symbol, Value]:
     """Return what the symbols of a template stand for; arguments broadcast to `shape`, at some indices of it."""
     arrays = [np.broadcast_to(argument, shape) for argument in arguments]
     return dict(zip(template.arguments, [*variables, *(a if at is None else a[at] for a in arrays)], strict=True))
@@ -123,8 +131,10 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     model, templates = response.model, response.model.templates
     shape = (len(model.targets), len(model.sources))
     own_ratios = ratios if model.sources == model.targets else _own(model) @ ratios
-    z = _vector(translate(templates.own.expression,
-                          _values(templates.own, (own_ratios,), response.own_arguments, shape[:1])), shape[:1])
+    z = _vector(
+        translate(templates.own.expression, _values(templates.own, (own_ratios,), response.own_arguments, shape[:1])),
+        shape[:1],
+    )
     i, j = np.nonzero(transferring(model))
     if not i.size:
         return z
@@ -178,8 +188,11 @@ class Rows:
         """Return the rows of a form."""
         linear = vstack([eye_array(form.n), form.polytope.A])
         affine = Affine.build(form.n, quantities.z.size, linear.shape[0], x=linear).and_also(functions.constraints)
-        return cls(quantities, affine, {linear.shape[0] + k: quantities.outer(placed)
-                                        for k, placed in functions.curved_rows.items()})
+        return cls(
+            quantities,
+            affine,
+            {linear.shape[0] + k: quantities.outer(placed) for k, placed in functions.curved_rows.items()},
+        )
 
     def value(self, positions: Indices) -> cp.Expression:
         """Return some of the rows; a curved one must be asked for alone."""
@@ -192,9 +205,10 @@ class Rows:
         for group in (plain, *(np.array([k]) for k in self.curved)):
             low, high = lower[group], upper[group]
             for chosen, relation, limit, sign in (
-                    (group[low == high], cp.Expression.__eq__, lower, 1.0),
-                    (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, lower, -1.0),
-                    (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, upper, 1.0)):
+                (group[low == high], cp.Expression.__eq__, lower, 1.0),
+                (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, lower, -1.0),
+                (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, upper, 1.0),
+            ):
                 if chosen.size:
                     yield Limit(relation(self.value(chosen), limit[chosen]), chosen, sign)
 
@@ -261,12 +275,27 @@ def _program(form: StandardForm, named: bool) -> Program:
         raise UntranslatableError("its functions are code, which CVXPY cannot read")
     quantities = Quantities.of(functions, cp.Variable(form.n), named=named)
     f = functions.objective
-    parts = Affine.build(form.n, f.z_part.size, 1, x=f.x_part[None, :], z=f.z_part[None, :], loss=f.loss_part[None, :],
-                         constant=np.array([f.constant]))
+    parts = Affine.build(
+        form.n,
+        f.z_part.size,
+        1,
+        x=f.x_part[None, :],
+        z=f.z_part[None, :],
+        loss=f.loss_part[None, :],
+        constant=np.array([f.constant]),
+    )
     objective = cp.sum(quantities.affine(parts, np.zeros(1, dtype=np.intp)))
     objective = objective if f.curved is None else objective + quantities.outer(f.curved)
     rows, polytope = Rows.of(form, functions, quantities), form.polytope
-    limits = tuple(rows.limits(np.concatenate([polytope.x_lower, polytope.a_lower, form.c_lower]),
-                               np.concatenate([polytope.x_upper, polytope.a_upper, form.c_upper])))
-    return Program(quantities, rows, limits, cp.Problem(
-        cp.Minimize(objective), [*(quantities.named or ()), *(limit.constraint for limit in limits)]))
+    limits = tuple(
+        rows.limits(
+            np.concatenate([polytope.x_lower, polytope.a_lower, form.c_lower]),
+            np.concatenate([polytope.x_upper, polytope.a_upper, form.c_upper]),
+        )
+    )
+    return Program(
+        quantities,
+        rows,
+        limits,
+        cp.Problem(cp.Minimize(objective), [*(quantities.named or ()), *(limit.constraint for limit in limits)]),
+    )

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
-from climbopt.backends.base import Backend
+from climbopt.backends.backend import Backend
 
 GROUP = "climbopt.backends"
 
@@ -101,8 +101,12 @@ def plugins(taken: Collection[str]) -> Iterator[Plugin]:
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else "?"
         if point.name in names:
-            yield Plugin(f"{point.name} ({package})", point.value, package=package,
-                         conflict=f"another backend is called '{point.name}'")
+            yield Plugin(
+                f"{point.name} ({package})",
+                point.value,
+                package=package,
+                conflict=f"another backend is called '{point.name}'",
+            )
         else:
             names.add(point.name)
             yield Plugin(point.name, point.value, package=package)

@@ -10,11 +10,11 @@ import cyipopt
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError, completed, silenced
-from climbopt.errors import InputError
-from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import Evaluation, StandardForm
-from climbopt.templates import Array
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, completed, silenced
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import Evaluation, StandardForm
 
 NATIVE_SHARE = 1e-7
 """Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
@@ -74,14 +74,24 @@ class Ipopt:
         callbacks = _Callbacks(evaluator)
         polytope = form.polytope
         problem = cyipopt.Problem(
-            n=form.n, m=polytope.A.shape[0] + form.functions.n_rows, problem_obj=callbacks,
-            lb=_finite(polytope.x_lower), ub=_finite(polytope.x_upper),
+            n=form.n,
+            m=polytope.A.shape[0] + form.functions.n_rows,
+            problem_obj=callbacks,
+            lb=_finite(polytope.x_lower),
+            ub=_finite(polytope.x_upper),
             cl=_finite(np.append(polytope.a_lower, form.c_lower)),
-            cu=_finite(np.append(polytope.a_upper, form.c_upper)))
+            cu=_finite(np.append(polytope.a_upper, form.c_upper)),
+        )
         native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {
-            "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
-            "bound_relax_factor": 0.0, "print_level": 0, "sb": "yes", "nlp_scaling_method": "none",
+            "tol": native,
+            "constr_viol_tol": native,
+            "dual_inf_tol": native,
+            "compl_inf_tol": native,
+            "bound_relax_factor": 0.0,
+            "print_level": 0,
+            "sb": "yes",
+            "nlp_scaling_method": "none",
         }
         if options.max_iterations is not None:
             settings["max_iter"] = options.max_iterations
@@ -101,15 +111,17 @@ def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
         with silenced(1):  # Ipopt prints its own words on a refused option
             problem.add_option(name, value)
     except TypeError:
-        raise InputError(f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and mind the "
-                         "type") from None
+        raise InputError(
+            f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and mind the type"
+        ) from None
 
 
 def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Multipliers:
     """Return Ipopt's multipliers, whose signs are ours."""
     n_rows = form.polytope.A.shape[0]
-    return completed(form, x, Multipliers(info["mult_x_U"] - info["mult_x_L"], info["mult_g"][:n_rows],
-                                          info["mult_g"][n_rows:]))
+    return completed(
+        form, x, Multipliers(info["mult_x_U"] - info["mult_x_L"], info["mult_g"][:n_rows], info["mult_g"][n_rows:])
+    )
 
 
 def _finite(bound: Array) -> Array:
@@ -160,7 +172,7 @@ class _Callbacks:
         return self._lower_triangle
 
     def hessian(self, x: Array, multipliers: Array, weight: float) -> Array:
-        hessian = self._at(x).hessian(weight, multipliers[self._linear.shape[0]:])
+        hessian = self._at(x).hessian(weight, multipliers[self._linear.shape[0] :])
         return hessian[self._lower_triangle]
 
     def intermediate(self, alg_mod: int, iter_count: int, *progress: float) -> bool:

@@ -14,13 +14,13 @@ from typing import ClassVar
 import numpy as np
 from scipy import linalg
 
-from climbopt import quadratic
-from climbopt.backends.base import Evaluator, Options, TimeUpError
-from climbopt.polytope import Mask, Polytope
-from climbopt.quadratic import Active, Face
-from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import StandardForm
-from climbopt.templates import Array
+from climbopt.backends.backend import Evaluator, Options, TimeUpError
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.numerics import quadratic
+from climbopt.numerics.polytope import Mask, Polytope
+from climbopt.numerics.quadratic import Active, Face
+from climbopt.program import StandardForm
 
 VERSION = f"climbopt {version('climbopt')}"
 RESIDUAL_SHARE = 1e-4
@@ -54,8 +54,10 @@ class Newton:
         """Refuse nonlinear rows, other than those that keep z in its domain."""
         if form.has_nonlinear_rows:
             rows = [side.name for side, domain in zip(form.c_sides, form.domain_rows, strict=True) if not domain]
-            return (f"newton takes bounds and linear rows only, and {rows[0]} is nonlinear; "
-                    "use ipopt, trust_constr or slsqp")
+            return (
+                f"newton takes bounds and linear rows only, and {rows[0]} is nonlinear; "
+                "use ipopt, trust_constr or slsqp"
+            )
         return None
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
@@ -79,7 +81,6 @@ class Newton:
             termination = Termination.LEFT_DOMAIN
         multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.c_sides)))
         return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
-
 
     def _outside(self, form: StandardForm, x: Array) -> bool:
         """Whether x breaks a row that keeps z in its domain; the search itself minds only that losses are numbers."""

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from climbopt.solution import Multipliers
-from climbopt.standard_form import Algebraic, Side, StandardForm
-from climbopt.templates import Array
+from climbopt.foundations.solution import Multipliers
+from climbopt.model.templates import Array
+from climbopt.program import Algebraic, Side, StandardForm
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    name: getattr(pyo, name) for name in (
-        "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
+    name: getattr(pyo, name)
+    for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
 }
 SUFFIXES = ("dual", "ipopt_zL_out", "ipopt_zU_out")
 """Where Pyomo and solvers of Ipopt's kind put multipliers."""
@@ -31,7 +31,7 @@ def algebraic_model(form: StandardForm) -> Any:
     assert isinstance(form.functions, Algebraic)  # or it would have been refused
     model = pyo.ConcreteModel()
     model.r = pyo.Var(list(form.variables[: form.n_ratios]))
-    model.auxiliary = pyo.Var(list(form.variables[form.n_ratios:]))
+    model.auxiliary = pyo.Var(list(form.variables[form.n_ratios :]))
     x = variables(model)
     for variable, start, lower, upper in zip(x, form.start, form.polytope.x_lower, form.polytope.x_upper, strict=True):
         variable.setlb(_finite(lower))
@@ -71,8 +71,10 @@ class _System:
 
 def _constraints(sides: Sequence[Side], bodies: Sequence[Any], lower: Array, upper: Array) -> Any:
     """Return rows as constraints indexed by name; a row without a limit is left out."""
-    limits = {name: (body, _finite(low), _finite(high)) for name, body, low, high in
-              zip(_indices(sides), bodies, lower, upper, strict=True)}
+    limits = {
+        name: (body, _finite(low), _finite(high))
+        for name, body, low, high in zip(_indices(sides), bodies, lower, upper, strict=True)
+    }
 
     def rule(model: Any, name: str) -> Any:
         body, low, high = limits[name]
@@ -118,5 +120,6 @@ def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
         return -np.array(given, dtype=float)
 
     bounds = [lower.get(variable, 0.0) + upper.get(variable, 0.0) for variable in variables(model)]
-    return Multipliers(-np.array(bounds, dtype=float), of_rows(model.linear, form.row_sides),
-                       of_rows(model.nonlinear, form.c_sides))
+    return Multipliers(
+        -np.array(bounds, dtype=float), of_rows(model.linear, form.row_sides), of_rows(model.nonlinear, form.c_sides)
+    )

@@ -23,11 +23,11 @@ from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.base import Evaluator, Options, OptionValue, completed
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
-from climbopt.errors import BackendError, InputError
-from climbopt.solution import Solution, Termination
-from climbopt.standard_form import StandardForm
+from climbopt.foundations.errors import BackendError, InputError
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.program import StandardForm
 
 NATIVE_SHARE = 1e-7
 """tol and the absolute tolerances of solvers of Ipopt's kind, as a share of the certificate's."""
@@ -36,7 +36,8 @@ LEAST_NATIVE = 1e-13
 TIME_OPTION = {"ipopt": "max_cpu_time", "pounce": "max_wall_time"}
 """Solvers of Ipopt's kind, with the option that limits their time; Ipopt before 3.14 knows no wall time."""
 ONE_RUN: Mapping[str, Mapping[str, OptionValue]] = {
-    "pounce": {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}}
+    "pounce": {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
+}
 """What keeps a solver from running again, as long, once its iteration limit is reached."""
 
 STATUS = {
@@ -117,9 +118,16 @@ class Pyomo:
             if not np.isfinite(x).all():
                 x, given, termination = None, None, Termination.NOT_A_NUMBER
         return Solution(
-            x, None if x is None or given is None else completed(form, x, given), inside(form, x, termination),
-            run.raw_status, self.name, _version(name, solver), _total(ITERATIONS, run.words),
-            _total(EVALUATIONS, run.words), evaluator.seconds)
+            x,
+            None if x is None or given is None else completed(form, x, given),
+            inside(form, x, termination),
+            run.raw_status,
+            self.name,
+            _version(name, solver),
+            _total(ITERATIONS, run.words),
+            _total(EVALUATIONS, run.words),
+            evaluator.seconds,
+        )
 
 
 def _default() -> str:
@@ -136,8 +144,10 @@ def _solver(name: str) -> Any:
             raise BackendError(f"Pyomo's solver 'pounce' does not import: {error}") from error
     with LoggingIntercept(StringIO(), "pyomo", logging.WARNING):
         if name not in pyo.SolverFactory:
-            raise InputError(f"Pyomo has no solver '{name}' (option solver of backend 'pyomo'); "
-                             "`pyomo help --solvers` lists those that it has")
+            raise InputError(
+                f"Pyomo has no solver '{name}' (option solver of backend 'pyomo'); "
+                "`pyomo help --solvers` lists those that it has"
+            )
         solver = pyo.SolverFactory(name)
         if not solver.available(exception_flag=False):
             raise BackendError(f"Pyomo's solver '{name}' is not available here; install it or choose another one")
@@ -158,8 +168,12 @@ def _settings(name: str, options: Options) -> dict[str, OptionValue]:
         return {}
     native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
     settings: dict[str, OptionValue] = {
-        "tol": native, "constr_viol_tol": native, "dual_inf_tol": native, "compl_inf_tol": native,
-        "bound_relax_factor": 0.0, "nlp_scaling_method": "none",
+        "tol": native,
+        "constr_viol_tol": native,
+        "dual_inf_tol": native,
+        "compl_inf_tol": native,
+        "bound_relax_factor": 0.0,
+        "nlp_scaling_method": "none",
     }
     if options.max_iterations is not None:
         settings |= {"max_iter": options.max_iterations, **ONE_RUN.get(name, {})}
@@ -178,8 +192,9 @@ class _Run:
     words: str = ""
 
 
-def _run(solver: Any, model: Any, settings: Mapping[str, OptionValue], seconds: float | None,
-         own: Mapping[str, OptionValue]) -> _Run:
+def _run(
+    solver: Any, model: Any, settings: Mapping[str, OptionValue], seconds: float | None, own: Mapping[str, OptionValue]
+) -> _Run:
     """Solve a model; an option of the user's `own` that the solver does not take raises InputError."""
     if seconds is not None and seconds <= 0:
         return _Run(Termination.TIME_LIMIT, "the time limit passed before the solver began")
@@ -195,22 +210,27 @@ def _run(solver: Any, model: Any, settings: Mapping[str, OptionValue], seconds: 
             said = f"{error} {words.getvalue()}"
             for option, value in own.items():
                 if re.search(rf"\b{re.escape(option)}\b", said):
-                    raise InputError(f"option {option}={value!r} is not one that Pyomo's solver takes; see its list "
-                                     "of options, and mind the type") from None
+                    raise InputError(
+                        f"option {option}={value!r} is not one that Pyomo's solver takes; see its list "
+                        "of options, and mind the type"
+                    ) from None
             return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=said)
     condition, message = results.solver.termination_condition, results.solver.message
     status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
     said_more = (meaning for pattern, meaning in WORDS if pattern.search(status))
-    return _Run(next(said_more, STATUS.get(condition, Termination.FAILED)), status, answered,
-                words.getvalue())
+    return _Run(next(said_more, STATUS.get(condition, Termination.FAILED)), status, answered, words.getvalue())
 
 
 @contextmanager
 def _captured() -> Iterator[StringIO]:
     """Keep what Pyomo and its solvers print and log, and their files, which go to a folder that is then removed."""
     words, before = StringIO(), TempfileManager.tempdir
-    with (tempfile.TemporaryDirectory(prefix="climbopt-") as folder, LoggingIntercept(words, "pyomo", logging.WARNING),
-          TempfileManager, capture_output(words, capture_fd=False)):
+    with (
+        tempfile.TemporaryDirectory(prefix="climbopt-") as folder,
+        LoggingIntercept(words, "pyomo", logging.WARNING),
+        TempfileManager,
+        capture_output(words, capture_fd=False),
+    ):
         TempfileManager.tempdir = folder
         try:
             yield words

@@ -12,10 +12,10 @@ import numpy as np
 import pyscipopt
 
 from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.base import Evaluator, Options, OptionValue, silenced
-from climbopt.errors import InputError
-from climbopt.solution import Solution, Termination
-from climbopt.standard_form import Algebraic, StandardForm
+from climbopt.backends.backend import Evaluator, Options, OptionValue, silenced
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.program import Algebraic, StandardForm
 
 STANDARD_ERROR = 2
 """Its file descriptor, where SoPlex remarks on tolerances and SCIP repeats its errors."""
@@ -31,7 +31,9 @@ def _tanh(argument: Any) -> Any:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **{name: getattr(pyscipopt, name) for name in ("exp", "log", "sqrt", "sin", "cos")}, "tanh": _tanh}
+    **{name: getattr(pyscipopt, name) for name in ("exp", "log", "sqrt", "sin", "cos")},
+    "tanh": _tanh,
+}
 STATUS = {
     "optimal": Termination.SOLVED,
     "gaplimit": Termination.SOLVED,
@@ -93,13 +95,23 @@ class Scip:
                 scip.optimize()
                 status = scip.getStatus()
             except Exception as error:  # the class that PySCIPOpt raises for SCIP's own failures
-                return Solution(None, None, Termination.FAILED, str(error), self.name, self.version, None, None,
-                                evaluator.seconds)
+                return Solution(
+                    None, None, Termination.FAILED, str(error), self.name, self.version, None, None, evaluator.seconds
+                )
         best, bound = scip.getBestSol() if scip.getNSols() else None, float(scip.getDualbound())
         point = None if best is None else np.array([best[variable] for variable in x], dtype=float)
         return Solution(
-            point, None, inside(form, point, STATUS.get(status, Termination.FAILED)), status, self.name, self.version,
-            int(scip.getNTotalNodes()), None, evaluator.seconds, bound if abs(bound) < scip.infinity() else None)
+            point,
+            None,
+            inside(form, point, STATUS.get(status, Termination.FAILED)),
+            status,
+            self.name,
+            self.version,
+            int(scip.getNTotalNodes()),
+            None,
+            evaluator.seconds,
+            bound if abs(bound) < scip.infinity() else None,
+        )
 
 
 def _set_parameters(scip: Any, options: Options) -> None:
@@ -112,8 +124,10 @@ def _set_parameters(scip: Any, options: Options) -> None:
     for name, value in {**settings, **options.native}.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(f"option {name} of backend 'scip' is no parameter of SCIP"
-                             + (f"; did you mean '{near[0]}'?" if near else ""))
+            raise InputError(
+                f"option {name} of backend 'scip' is no parameter of SCIP"
+                + (f"; did you mean '{near[0]}'?" if near else "")
+            )
         try:
             scip.setParam(name, value)
         except (TypeError, ValueError) as error:
@@ -124,11 +138,21 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     """Write a form into a model, its objective as a variable that is no less than f; return x."""
     assert isinstance(form.functions, Algebraic)  # or it would have been refused
     polytope = form.polytope
-    x = [scip.addVar(name, lb=_finite(lower), ub=_finite(upper)) for name, lower, upper in
-         zip(form.variables, polytope.x_lower, polytope.x_upper, strict=True)]
-    f, c = form.functions.build(x, _System(scip, {
-        side.name: low for side, low, domain in zip(form.c_sides, form.c_lower.tolist(), form.domain_rows, strict=True)
-        if domain}))
+    x = [
+        scip.addVar(name, lb=_finite(lower), ub=_finite(upper))
+        for name, lower, upper in zip(form.variables, polytope.x_lower, polytope.x_upper, strict=True)
+    ]
+    f, c = form.functions.build(
+        x,
+        _System(
+            scip,
+            {
+                side.name: low
+                for side, low, domain in zip(form.c_sides, form.c_lower.tolist(), form.domain_rows, strict=True)
+                if domain
+            },
+        ),
+    )
     linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
     bodies = [*map(pyscipopt.quicksum, linear), *c, f - objective]

@@ -12,10 +12,10 @@ import scipy
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError
-from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import ACTIVE, StandardForm
-from climbopt.templates import Array
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import ACTIVE, StandardForm
 
 NATIVE: dict[str, OptionValue] = {"ftol": 1e-16, "maxiter": 1000}
 LOOSE = 1e-12
@@ -26,8 +26,14 @@ MOVE = 1e-13
 """A change of the point, relative to its largest entry or 1, up to which it has not moved."""
 KNOWN: dict[str, type] = {"ftol": float, "maxiter": int}
 STATUS = {
-    0: Termination.SOLVED, 2: Termination.FAILED, 3: Termination.STALLED, 4: Termination.INFEASIBLE,
-    5: Termination.STALLED, 6: Termination.STALLED, 7: Termination.STALLED, 8: Termination.STALLED,
+    0: Termination.SOLVED,
+    2: Termination.FAILED,
+    3: Termination.STALLED,
+    4: Termination.INFEASIBLE,
+    5: Termination.STALLED,
+    6: Termination.STALLED,
+    7: Termination.STALLED,
+    8: Termination.STALLED,
     9: Termination.ITERATION_LIMIT,
 }
 """SLSQP's exit modes by number."""
@@ -72,20 +78,33 @@ class Slsqp:
         if not np.isfinite(result.fun):
             status = Termination.LEFT_DOMAIN
         multipliers = rows.multipliers(result) if np.isfinite(result.x).all() and np.isfinite(result.fun) else None
-        return evaluator.solution(self, result.x, multipliers, status, str(result.message),
-                                  progress.hung_after + int(result.nit))
+        return evaluator.solution(
+            self, result.x, multipliers, status, str(result.message), progress.hung_after + int(result.nit)
+        )
 
 
-def _run(form: StandardForm, evaluator: Evaluator, rows: _Rows, start: Array, settings: Mapping[str, OptionValue],
-         progress: _Progress | None = None) -> OptimizeResult:
+def _run(
+    form: StandardForm,
+    evaluator: Evaluator,
+    rows: _Rows,
+    start: Array,
+    settings: Mapping[str, OptionValue],
+    progress: _Progress | None = None,
+) -> OptimizeResult:
     """Return scipy's result from a start; raises _HangsError where `progress` is given and there is none."""
     polytope = form.polytope
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # scipy's remarks on its own steps; the point is judged afterwards
         return minimize(
-            lambda x: evaluator.at(x).value, start, method="SLSQP", jac=lambda x: evaluator.at(x).gradient,
-            bounds=Bounds(polytope.x_lower, polytope.x_upper), constraints=rows.constraints(), options=dict(settings),
-            callback=progress)
+            lambda x: evaluator.at(x).value,
+            start,
+            method="SLSQP",
+            jac=lambda x: evaluator.at(x).gradient,
+            bounds=Bounds(polytope.x_lower, polytope.x_upper),
+            constraints=rows.constraints(),
+            options=dict(settings),
+            callback=progress,
+        )
 
 
 class _HangsError(Exception):
@@ -119,11 +138,13 @@ class _Rows:
         self._upper = np.append(form.polytope.a_upper, form.c_upper)
         equal = self._lower == self._upper
         self._sets: list[tuple[str, NDArray[np.intp], float, Array]] = [
-            (kind, chosen, sign, bound[chosen]) for kind, chosen, sign, bound in (
+            (kind, chosen, sign, bound[chosen])
+            for kind, chosen, sign, bound in (
                 ("eq", np.flatnonzero(equal), 1.0, self._lower),
                 ("ineq", np.flatnonzero(~equal & np.isfinite(self._lower)), 1.0, self._lower),
                 ("ineq", np.flatnonzero(~equal & np.isfinite(self._upper)), -1.0, self._upper),
-            ) if chosen.size
+            )
+            if chosen.size
         ]
 
     def _values(self, x: Array) -> Array:
@@ -135,9 +156,11 @@ class _Rows:
     def constraints(self) -> list[dict[str, Any]]:
         """Return scipy's constraint dictionaries."""
         return [
-            {"type": kind,
-             "fun": lambda x, i=chosen, s=sign, b=bound: s * (self._values(x)[i] - b),
-             "jac": lambda x, i=chosen, s=sign: s * self._jacobian(x)[i]}
+            {
+                "type": kind,
+                "fun": lambda x, i=chosen, s=sign, b=bound: s * (self._values(x)[i] - b),
+                "jac": lambda x, i=chosen, s=sign: s * self._jacobian(x)[i],
+            }
             for kind, chosen, sign, bound in self._sets
         ]
 
@@ -146,7 +169,7 @@ class _Rows:
         values = np.zeros(self._lower.size)
         start = 0
         for _, chosen, sign, _ in self._sets:
-            values[chosen] -= sign * np.asarray(result.multipliers)[start:start + chosen.size]
+            values[chosen] -= sign * np.asarray(result.multipliers)[start : start + chosen.size]
             start += chosen.size
         polytope, x = self._form.polytope, result.x
         left = self._evaluator.at(x).gradient + self._jacobian(x).T @ values

@@ -11,10 +11,10 @@ import scipy
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint, OptimizeResult, minimize
 from scipy.sparse import csr_array
 
-from climbopt.backends.base import Evaluator, Options, OptionValue, TimeUpError
-from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import StandardForm
-from climbopt.templates import Array
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import StandardForm
 
 NATIVE = {"gtol": 0.0, "xtol": 1e-10, "barrier_tol": 1e-13, "maxiter": 3000}
 """gtol would stop it at whatever barrier parameter it has reached, 1e-6 short of a bound; so it stops by xtol."""
@@ -23,12 +23,23 @@ FEASIBLE = 1e-9
 HANGS_AFTER = 40
 """Iterations without any change of point or trust region after which it is stopped."""
 KNOWN: dict[str, type] = {
-    "gtol": float, "xtol": float, "barrier_tol": float, "maxiter": int, "initial_constr_penalty": float,
-    "initial_tr_radius": float, "initial_barrier_parameter": float, "initial_barrier_tolerance": float,
+    "gtol": float,
+    "xtol": float,
+    "barrier_tol": float,
+    "maxiter": int,
+    "initial_constr_penalty": float,
+    "initial_tr_radius": float,
+    "initial_barrier_parameter": float,
+    "initial_barrier_tolerance": float,
     "factorization_method": str,
 }
-STATUS = {0: Termination.ITERATION_LIMIT, 1: Termination.SOLVED, 2: Termination.SOLVED, 3: Termination.STALLED,
-          4: Termination.STALLED}
+STATUS = {
+    0: Termination.ITERATION_LIMIT,
+    1: Termination.SOLVED,
+    2: Termination.SOLVED,
+    3: Termination.STALLED,
+    4: Termination.STALLED,
+}
 """trust-constr's status by number; 3 is a callback's stop, here for hanging (a time limit is told apart before)."""
 
 
@@ -70,8 +81,9 @@ class TrustConstr:
                 raise
             return evaluator.solution(self, None, None, Termination.NOT_A_NUMBER, str(error), None)
         status = Termination.TIME_LIMIT if evaluator.time_is_up else _status(result)
-        return evaluator.solution(self, result.x, _multipliers(result, form), status, str(result.message),
-                                  int(result.nit))
+        return evaluator.solution(
+            self, result.x, _multipliers(result, form), status, str(result.message), int(result.nit)
+        )
 
 
 def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue], *, strict: bool) -> OptimizeResult:
@@ -81,18 +93,29 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
     if form.row_sides:  # scipy fails on an empty matrix
         constraints.append(LinearConstraint(polytope.A, polytope.a_lower, polytope.a_upper))
     if form.functions.n_rows:
-        constraints.append(NonlinearConstraint(
-            lambda x: evaluator.at(x).rows, form.c_lower, form.c_upper,
-            jac=lambda x: csr_array(evaluator.at(x).jacobian), hess=lambda x, v: evaluator.at(x).hessian(0.0, v)))
+        constraints.append(
+            NonlinearConstraint(
+                lambda x: evaluator.at(x).rows,
+                form.c_lower,
+                form.c_upper,
+                jac=lambda x: csr_array(evaluator.at(x).jacobian),
+                hess=lambda x, v: evaluator.at(x).hessian(0.0, v),
+            )
+        )
     unmoved = _Unmoved()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # scipy's remarks on its own steps; what came of them is judged afterwards
         return minimize(
-            lambda x: evaluator.at(x).value, form.start, method="trust-constr", jac=lambda x: evaluator.at(x).gradient,
+            lambda x: evaluator.at(x).value,
+            form.start,
+            method="trust-constr",
+            jac=lambda x: evaluator.at(x).gradient,
             hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
-            bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=strict), constraints=constraints,
+            bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=strict),
+            constraints=constraints,
             options={**native, "sparse_jacobian": True},
-            callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius))
+            callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius),
+        )
 
 
 def _status(result: OptimizeResult) -> Termination:

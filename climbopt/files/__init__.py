@@ -11,7 +11,32 @@ from climbopt.files.tables import load_fixed, load_pilots, parse_table, read_tab
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
 from climbopt.files.wide import WideNames, tidy
 
-__all__ = ["DrawFile", "PathFile", "WideNames", "check_places", "draws_beside", "files_of", "find_problem",
-           "is_problem", "is_special", "load_draws", "load_fixed", "load_model", "load_pilots", "load_problem",
-           "load_ratios", "pairs_beside", "parse_table", "paths_beside", "read_bytes", "read_table", "save_model",
-           "sha256", "shipped_problems", "tidy", "write_bytes", "write_table", "write_text"]
+__all__ = [
+    "DrawFile",
+    "PathFile",
+    "WideNames",
+    "check_places",
+    "draws_beside",
+    "files_of",
+    "find_problem",
+    "is_problem",
+    "is_special",
+    "load_draws",
+    "load_fixed",
+    "load_model",
+    "load_pilots",
+    "load_problem",
+    "load_ratios",
+    "pairs_beside",
+    "parse_table",
+    "paths_beside",
+    "read_bytes",
+    "read_table",
+    "save_model",
+    "sha256",
+    "shipped_problems",
+    "tidy",
+    "write_bytes",
+    "write_table",
+    "write_text",
+]

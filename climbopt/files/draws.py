@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.errors import InputError
 from climbopt.files.kept import KeptFile, read_kept
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.model import MixtureModel
-from climbopt.templates import Array
+from climbopt.foundations.errors import InputError
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
 
 FORMAT = "climbopt draws 1"
 
@@ -48,8 +48,10 @@ class DrawFile:
 
     def keep(self, k: int, parameters: Mapping[str, Array]) -> None:
         """Add draw k, which follows the last one."""
-        self._file.add(k, {"parameters": {p.name: np.asarray(parameters[p.name]).tolist()
-                                          for p in self._model.templates.parameters}})
+        self._file.add(
+            k,
+            {"parameters": {p.name: np.asarray(parameters[p.name]).tolist() for p in self._model.templates.parameters}},
+        )
 
 
 def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
@@ -72,15 +74,23 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
         units = float(header["token_unit"]), float(header["params_unit"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the first line of {path} is not as climbopt writes it: {error}") from None
-    return tuple(MixtureModel(law, interaction, sources, targets, _values(entry, k, path), *units)
-                 for k, entry in enumerate(entries))
+    return tuple(
+        MixtureModel(law, interaction, sources, targets, _values(entry, k, path), *units)
+        for k, entry in enumerate(entries)
+    )
 
 
 def _header(model: MixtureModel) -> dict[str, Any]:
     """Return what every draw of a model shares."""
-    return {"format": FORMAT, "law": model.law.name, "interaction": model.interaction.name,
-            "sources": list(model.sources), "targets": list(model.targets), "token_unit": model.token_unit,
-            "params_unit": model.params_unit}
+    return {
+        "format": FORMAT,
+        "law": model.law.name,
+        "interaction": model.interaction.name,
+        "sources": list(model.sources),
+        "targets": list(model.targets),
+        "token_unit": model.token_unit,
+        "params_unit": model.params_unit,
+    }
 
 
 def _values(entry: Mapping[str, Any], k: int, path: Path) -> dict[str, Array]:
@@ -93,5 +103,12 @@ def _values(entry: Mapping[str, Any], k: int, path: Path) -> dict[str, Array]:
 
 def _checked(model: MixtureModel, entry: Mapping[str, Any], k: int, path: Path) -> Mapping[str, Array]:
     """Return the parameters of draw k, checked against the model."""
-    return MixtureModel(model.law, model.interaction, model.sources, model.targets, _values(entry, k, path),
-                        model.token_unit, model.params_unit).parameters
+    return MixtureModel(
+        model.law,
+        model.interaction,
+        model.sources,
+        model.targets,
+        _values(entry, k, path),
+        model.token_unit,
+        model.params_unit,
+    ).parameters

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from climbopt.errors import InputError
 from climbopt.files.text import check_place, read_bytes
+from climbopt.foundations.errors import InputError
 
 
 class KeptFile:
@@ -34,16 +34,18 @@ class KeptFile:
         Where the file holds entries of something else, or what is no entry.
     """
 
-    def __init__(self, path: str | os.PathLike[str], header: Mapping[str, Any], kind: str, plural: str, origin: str
-                 ) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], header: Mapping[str, Any], kind: str, plural: str, origin: str
+    ) -> None:
         self.path, self._kind = Path(path), kind
         check_place(path)
         first = json.dumps(header, ensure_ascii=False)
         content = read_bytes(self.path) if self.path.exists() else b""
         kept = _whole_lines(content, plural)
         if kept[:1] != [first] and not first.encode().startswith(content):
-            raise InputError(f"{path} holds {plural} of another {origin}, or no {plural}; name another file, or "
-                             "remove it")
+            raise InputError(
+                f"{path} holds {plural} of another {origin}, or no {plural}; name another file, or remove it"
+            )
         self.entries = _entries(kept[1:], kind, plural, self.path)
         size = sum(len(line.encode()) + 1 for line in kept)
         with self.path.open("ab") as stream:
@@ -76,7 +78,7 @@ def _entries(lines: list[str], kind: str, plural: str, path: Path) -> list[dict[
 def _whole_lines(content: bytes, plural: str) -> list[str]:
     """Return the lines that end; raises InputError where they are no text."""
     try:
-        return content[:content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
+        return content[: content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
     except UnicodeDecodeError:
         raise InputError(f"a file of {plural} is not UTF-8 text; name another file") from None
 

@@ -12,17 +12,17 @@ import numpy as np
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from climbopt.errors import InputError, unknown_name
 from climbopt.files.schema import checked, read_toml
 from climbopt.files.tables import read_table, write_table
 from climbopt.files.text import check_places, is_special, write_text
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.model import MixtureModel
-from climbopt.pilot_range import Ends, PilotRange
-from climbopt.pilots import numbers
-from climbopt.symbols import Parameter
-from climbopt.templates import Array
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.symbols import Parameter
+from climbopt.model.templates import Array
+from climbopt.runs.pilot_range import Ends, PilotRange
+from climbopt.runs.pilots import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,16 +83,26 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel:
         if twice:
             raise InputError(f"parameter '{twice[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
         values |= pairs
-    return MixtureModel(law, interaction, tuple(table.sources), tuple(table.targets), values, table.token_unit,
-                        table.params_unit, table.provenance, _pilot_range(table.pilots))
+    return MixtureModel(
+        law,
+        interaction,
+        tuple(table.sources),
+        tuple(table.targets),
+        values,
+        table.token_unit,
+        table.params_unit,
+        table.provenance,
+        _pilot_range(table.pilots),
+    )
 
 
 def _pilot_range(pilots: _Pilots | None) -> PilotRange | None:
     """Return the range that a file states; PilotRange checks that it is one."""
     if pilots is None:
         return None
-    return PilotRange(cast("Ends", tuple(pilots.tokens)),
-                      None if pilots.params is None else cast("Ends", tuple(pilots.params)))
+    return PilotRange(
+        cast("Ends", tuple(pilots.tokens)), None if pilots.params is None else cast("Ends", tuple(pilots.params))
+    )
 
 
 def pairs_beside(path: Path) -> Path:
@@ -109,22 +119,33 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
         Where a place cannot be written to, or the model's law or interaction is not what its name stands for.
     """
     path = Path(path)
-    for kind, form, known in (("law", model.law, LAWS.get(model.law.name)),
-                              ("interaction", model.interaction, INTERACTIONS.get(model.interaction.name))):
+    for kind, form, known in (
+        ("law", model.law, LAWS.get(model.law.name)),
+        ("interaction", model.interaction, INTERACTIONS.get(model.interaction.name)),
+    ):
         if known is not None and known != form:
-            raise InputError(f"{kind} '{form.name}' of this model is not the registered one, which its file would "
-                             "stand for; give it a name of its own and register that")
+            raise InputError(
+                f"{kind} '{form.name}' of this model is not the registered one, which its file would "
+                "stand for; give it a name of its own and register that"
+            )
     table = pairs_beside(path)
     pairs = [p.name for p in model.templates.parameters if p.per == "pair"]
     beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(pairs) and not is_special(path)
     content = {
-        "law": model.law.name, "interaction": model.interaction.name, "token_unit": model.token_unit,
-        "params_unit": model.params_unit, "sources": list(model.sources), "targets": list(model.targets),
-        **({"pairs": table.name} if beside else {}), "provenance": dict(model.provenance),
-        **({} if model.pilots is None else {"pilots": {
-            key: list(ends) for key, ends in asdict(model.pilots).items() if ends is not None}}),
-        "parameters": {p.name: _table(model, p) for p in model.templates.parameters
-                       if p.per != "pair" or not beside},
+        "law": model.law.name,
+        "interaction": model.interaction.name,
+        "token_unit": model.token_unit,
+        "params_unit": model.params_unit,
+        "sources": list(model.sources),
+        "targets": list(model.targets),
+        **({"pairs": table.name} if beside else {}),
+        "provenance": dict(model.provenance),
+        **(
+            {}
+            if model.pilots is None
+            else {"pilots": {key: list(ends) for key, ends in asdict(model.pilots).items() if ends is not None}}
+        ),
+        "parameters": {p.name: _table(model, p) for p in model.templates.parameters if p.per != "pair" or not beside},
     }
     text = tomli_w.dumps(content)
     check_places([path, table] if beside else [path], [])
@@ -133,8 +154,9 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
     write_text(path, text)
 
 
-def _values(parameter: Parameter, table: Mapping[str, float | Mapping[str, float]], file: _ModelFile, path: Path
-            ) -> Array:
+def _values(
+    parameter: Parameter, table: Mapping[str, float | Mapping[str, float]], file: _ModelFile, path: Path
+) -> Array:
     """Return one parameter's table as an array; every language, and every pair, must be there."""
     name = parameter.name
     outer = file.sources if parameter.per == "source" else file.targets
@@ -150,8 +172,9 @@ def _values(parameter: Parameter, table: Mapping[str, float | Mapping[str, float
         if not isinstance(row, Mapping):
             raise InputError(f"parameter '{name}' in {path.name} is per pair; '{target}' needs a table by source")
         others = [source for source in file.sources if source != target]
-        _check_names([source for source in row if source != target], others,
-                     f"parameter '{name}' of '{target}' in {path.name}")
+        _check_names(
+            [source for source in row if source != target], others, f"parameter '{name}' of '{target}' in {path.name}"
+        )
         for j, source in enumerate(file.sources):
             result[i, j] = row.get(source, 0.0)
     return result
@@ -171,8 +194,10 @@ def _table(model: MixtureModel, parameter: Parameter) -> dict[str, object]:
     """Return one parameter's array as a table by name."""
     value = model.parameters[parameter.name]
     if parameter.per == "pair":
-        return {target: {source: float(value[i, j]) for j, source in enumerate(model.sources) if source != target}
-                for i, target in enumerate(model.targets)}
+        return {
+            target: {source: float(value[i, j]) for j, source in enumerate(model.sources) if source != target}
+            for i, target in enumerate(model.targets)
+        }
     names = model.sources if parameter.per == "source" else model.targets
     return dict(zip(names, map(float, value), strict=True))
 
@@ -203,8 +228,10 @@ def _read_pairs(path: Path, file: _ModelFile, declared: Mapping[str, Parameter])
     if twice.any():
         target, source = frame.loc[twice, ["target", "source"]].iloc[0]
         raise InputError(f"{path.name} has two rows for '{target}' from '{source}'; give every pair once")
-    place = tuple(frame[key].map({name: k for k, name in enumerate(names)}).to_numpy(dtype=int)
-                  for key, names in (("target", file.targets), ("source", file.sources)))
+    place = tuple(
+        frame[key].map({name: k for k, name in enumerate(names)}).to_numpy(dtype=int)
+        for key, names in (("target", file.targets), ("source", file.sources))
+    )
     result = {}
     for name in frame.columns.drop(["target", "source"]):
         _check_per_pair(str(name), declared, path)
@@ -212,8 +239,10 @@ def _read_pairs(path: Path, file: _ModelFile, declared: Mapping[str, Parameter])
         array[place] = numbers(frame[name])
         for i, j in np.argwhere(np.isnan(array)).tolist():
             if file.targets[i] != file.sources[j]:
-                raise InputError(f"{path.name} has no number as '{name}' of '{file.targets[i]}' from "
-                                 f"'{file.sources[j]}'; give every pair one")
+                raise InputError(
+                    f"{path.name} has no number as '{name}' of '{file.targets[i]}' from "
+                    f"'{file.sources[j]}'; give every pair one"
+                )
         result[str(name)] = np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)
     return result
 
@@ -222,7 +251,9 @@ def _check_per_pair(name: str, declared: Mapping[str, Parameter], path: Path) ->
     """Refuse a column of a pair table that is no pair parameter."""
     pairs = [p.name for p in declared.values() if p.per == "pair"]
     if name in declared and name not in pairs:
-        raise InputError(f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
-                         "write it in the model file")
+        raise InputError(
+            f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
+            "write it in the model file"
+        )
     if name not in pairs:
         raise unknown_name(f"parameter in {path.name}", name, pairs)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.errors import InputError
 from climbopt.files.kept import KeptFile
-from climbopt.templates import Array
+from climbopt.foundations.errors import InputError
+from climbopt.model.templates import Array
 
 FORMAT = "climbopt paths 1"
 

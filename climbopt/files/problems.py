@@ -10,15 +10,15 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import sympy as sp
 from pydantic import BaseModel, ConfigDict, Field
 
-from climbopt.constraints import CONSTRAINTS
-from climbopt.errors import InputError, unknown_name
 from climbopt.files.models import load_model
 from climbopt.files.schema import checked, checked_value, read_toml
 from climbopt.files.text import is_special, read_json
-from climbopt.objectives import OBJECTIVES
-from climbopt.pilots import RATIO_SUM_TOLERANCE
-from climbopt.problem import AllocationProblem
-from climbopt.registry import Registry
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.registry import Registry
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import CONSTRAINTS
+from climbopt.problem.objectives import OBJECTIVES
+from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 
 Kind = TypeVar("Kind")
 
@@ -93,15 +93,27 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
     """
     path = find_problem(name_or_path)
     table = checked(_ProblemFile, read_toml(path), path)
-    constraints = tuple(_built(CONSTRAINTS, entry, f"constraint {number} of {path.name}")
-                        for number, entry in enumerate(table.constraints, 1))
+    constraints = tuple(
+        _built(CONSTRAINTS, entry, f"constraint {number} of {path.name}")
+        for number, entry in enumerate(table.constraints, 1)
+    )
     objective = _built(OBJECTIVES, table.objective, f"the objective of {path.name}")
     model = load_model(path.parent / table.model)
     return AllocationProblem(
-        model=model, budget=table.budget, params=table.params, procedure=table.procedure, iterate=table.iterate,
-        temperature=table.temperature, weights=table.weights, supply=table.supply, history=table.history,
-        groups={name: tuple(members) for name, members in table.groups.items()}, constraints=constraints,
-        objective=objective, name=path.stem)
+        model=model,
+        budget=table.budget,
+        params=table.params,
+        procedure=table.procedure,
+        iterate=table.iterate,
+        temperature=table.temperature,
+        weights=table.weights,
+        supply=table.supply,
+        history=table.history,
+        groups={name: tuple(members) for name, members in table.groups.items()},
+        constraints=constraints,
+        objective=objective,
+        name=path.stem,
+    )
 
 
 def is_problem(path: Path) -> bool:
@@ -119,8 +131,10 @@ def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
         raise InputError(f"the ratio of '{bad[0]}' in {path.name} is {ratios[bad[0]]:g}; a ratio lies in [0, 1]")
     total = sum(ratios.values())
     if abs(total - 1) > RATIO_SUM_TOLERANCE:
-        raise InputError(f"the ratios in {path.name} sum to {total:.6g}; they must sum to 1 (within "
-                         f"{RATIO_SUM_TOLERANCE}, which is rescaled)")
+        raise InputError(
+            f"the ratios in {path.name} sum to {total:.6g}; they must sum to 1 (within "
+            f"{RATIO_SUM_TOLERANCE}, which is rescaled)"
+        )
     return {name: ratio / total for name, ratio in ratios.items()}
 
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from climbopt.errors import InputError
 from climbopt.files.text import read_json
+from climbopt.foundations.errors import InputError
 
 
 def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from climbopt.errors import InputError, unknown_name
 from climbopt.files.text import read_text
+from climbopt.foundations.errors import InputError, unknown_name
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

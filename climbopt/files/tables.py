@@ -8,9 +8,9 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climbopt.errors import InputError
 from climbopt.files.text import read_bytes, write_bytes
-from climbopt.pilots import Missing, PilotRuns
+from climbopt.foundations.errors import InputError
+from climbopt.runs.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,12 @@ def parse_table(content: bytes, path: Path) -> pd.DataFrame:
             return pd.read_parquet(BytesIO(content))
         text = content.decode("utf-8-sig")
         _check_fields(text)
-        return pd.read_csv(StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False,
-                           na_values={column: list(MISSING) for column in NUMBERS})
+        return pd.read_csv(
+            StringIO(text),
+            dtype=dict.fromkeys(NAMES, str),
+            keep_default_na=False,
+            na_values={column: list(MISSING) for column in NUMBERS},
+        )
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8 (or as .parquet)") from None
     except (csv.Error, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
@@ -78,8 +82,10 @@ def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
 
     table, wanted = read_table(path), ["parameter", "language", "value"]
     if sorted(table.columns) != sorted(wanted):
-        raise InputError(f"{path} has the columns {', '.join(map(str, table.columns))}; known parameters are a table "
-                         f"of {', '.join(wanted)}")
+        raise InputError(
+            f"{path} has the columns {', '.join(map(str, table.columns))}; known parameters are a table "
+            f"of {', '.join(wanted)}"
+        )
     if table.empty:
         raise InputError(f"{path} has no rows; give one a known parameter and language, or leave it out")
     fixed: dict[str, dict[str, float]] = {}

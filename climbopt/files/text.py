@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from climbopt.errors import InputError
+from climbopt.foundations.errors import InputError
 
 
 def sha256(content: bytes) -> str:

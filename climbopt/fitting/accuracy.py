@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.pilots import PilotRuns
-from climbopt.templates import Array
+from climbopt.model.templates import Array
+from climbopt.runs.pilots import PilotRuns
 
 Mask = NDArray[np.bool_]
 
@@ -50,9 +50,12 @@ def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Ma
     mean = np.where(trained, measured, 0.0).sum(axis=0) / np.maximum(trained.sum(axis=0), 1)
     variance = float(((measured - mean) ** 2)[trained].sum())
     zero_shot = error[used & ~trained & ~np.isnan(measured)]
-    return Errors(_mean(error[trained]), _mean((error / measured)[trained]),
-                  1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
-                  _mean(zero_shot) if zero_shot.size else None)
+    return Errors(
+        _mean(error[trained]),
+        _mean((error / measured)[trained]),
+        1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
+        _mean(zero_shot) if zero_shot.size else None,
+    )
 
 
 def _mean(values: Array) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minimum
-from climbopt.templates import Array
+from climbopt.model.templates import Array
 
 CEILING, SPREAD = 1.05, 0.01
 """A prediction above CEILING times a target's largest measured loss counts as a residual, on this scale."""
@@ -73,9 +73,11 @@ def above_ceiling(block: Block, x: Array) -> tuple[Mixtures, dict[str, float]]:
     highest = dict(zip(block.targets, multiples.max(axis=0).tolist(), strict=True))
     largest = multiples.max(axis=1)
     above = np.flatnonzero(largest > HIGHEST)
-    keep = above[np.argsort(-largest[above])][: n]
-    return ((ratios[keep], D[keep], N[keep]),
-            {name: multiple for name, multiple in highest.items() if multiple > HIGHEST})
+    keep = above[np.argsort(-largest[above])][:n]
+    return (
+        (ratios[keep], D[keep], N[keep]),
+        {name: multiple for name, multiple in highest.items() if multiple > HIGHEST},
+    )
 
 
 def with_ceilings(block: Block, mixtures: Mixtures) -> Block:
@@ -83,11 +85,17 @@ def with_ceilings(block: Block, mixtures: Mixtures) -> Block:
     ratios, D, N = mixtures
     worst, rows = _worst_losses(block), block.rows
     added = np.ones((len(ratios), 1))
-    return replace(block, rows=Rows(
-        np.vstack([rows.ratios, ratios]), np.append(rows.D, D), np.append(rows.N, N),
-        np.vstack([rows.losses, CEILING * worst * added]), np.vstack([rows.scale, SPREAD * worst * added]),
-        np.append(rows.ceiling, np.ones(len(ratios), dtype=bool)),
-    ))
+    return replace(
+        block,
+        rows=Rows(
+            np.vstack([rows.ratios, ratios]),
+            np.append(rows.D, D),
+            np.append(rows.N, N),
+            np.vstack([rows.losses, CEILING * worst * added]),
+            np.vstack([rows.scale, SPREAD * worst * added]),
+            np.append(rows.ceiling, np.ones(len(ratios), dtype=bool)),
+        ),
+    )
 
 
 def at_budgets(block: Block, mixtures: Array) -> Mixtures:

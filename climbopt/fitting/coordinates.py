@@ -12,13 +12,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
-from climbopt.errors import InputError
-from climbopt.frozen import ByFields
-from climbopt.interactions import Interaction, smallest_budget
-from climbopt.laws import Law
-from climbopt.model import MixtureModel
-from climbopt.symbols import Parameter, Prior
-from climbopt.templates import Array, Compiled
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import ByFields
+from climbopt.model.interactions import Interaction, smallest_budget
+from climbopt.model.laws import Law
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.symbols import Parameter, Prior
+from climbopt.model.templates import Array, Compiled
 
 _D_MIN = Parameter(smallest_budget, "target", "tokens", meaning="smallest pilot budget, held fixed")
 
@@ -55,14 +55,19 @@ class FitForm(ByFields):
         coordinates = self.interaction.coordinates
         if coordinates is None:
             return self.interaction.parameters
-        return tuple(p for p in self.interaction.parameters if p.symbol not in coordinates.values
-                     ) + coordinates.parameters
+        return (
+            tuple(p for p in self.interaction.parameters if p.symbol not in coordinates.values) + coordinates.parameters
+        )
 
     @cached_property
     def coordinate_law(self) -> Law:
         """The law as a function of the coordinates."""
-        return Law(self.law.name, self.law.expression.subs(self.values, simultaneous=True),
-                   tuple(map(_coordinate, self.law.parameters)), quantity=self.law.quantity)
+        return Law(
+            self.law.name,
+            self.law.expression.subs(self.values, simultaneous=True),
+            tuple(map(_coordinate, self.law.parameters)),
+            quantity=self.law.quantity,
+        )
 
     @cached_property
     def coordinate_interaction(self) -> Interaction:
@@ -71,7 +76,8 @@ class FitForm(ByFields):
             self.interaction.name,
             self.interaction.own.subs(self.values, simultaneous=True),
             self.interaction.pair.subs(self.values, simultaneous=True),
-            (*map(_coordinate, self._moved_interaction), _D_MIN), self.interaction.quantity,
+            (*map(_coordinate, self._moved_interaction), _D_MIN),
+            self.interaction.quantity,
         )
 
     @cached_property
@@ -89,8 +95,10 @@ class FitForm(ByFields):
         """
         replaced = {} if self.interaction.coordinates is None else self.interaction.coordinates.values
         if parameter.symbol in replaced or parameter.per == "pair":
-            raise InputError(f"parameter '{parameter.name}' of {self.law.name} + {self.interaction.name} cannot be "
-                             "fixed; one of a target or of a source can be, where no bound ties it to others")
+            raise InputError(
+                f"parameter '{parameter.name}' of {self.law.name} + {self.interaction.name} cannot be "
+                "fixed; one of a target or of a source can be, where no bound ties it to others"
+            )
         positive = bool(parameter.symbol.is_positive)
         return (_log(parameter.symbol).name, np.log(values)) if positive else (parameter.name, values)
 
@@ -106,8 +114,11 @@ class FitForm(ByFields):
     def _slopes(self) -> tuple[tuple[tuple[Parameter, Parameter], ...], Compiled]:
         """Which declared parameter depends on which coordinate, and the derivatives as functions as `_declared`."""
         symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
-        slopes = {(declared, moved): sp.diff(self.values[declared.symbol], moved.symbol)
-                  for declared in self.law.parameters + self.interaction.parameters for moved in self.coordinates}
+        slopes = {
+            (declared, moved): sp.diff(self.values[declared.symbol], moved.symbol)
+            for declared in self.law.parameters + self.interaction.parameters
+            for moved in self.coordinates
+        }
         slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
         return tuple(slopes), sp.lambdify(symbols, list(slopes.values()), modules="numpy", cse=True)
 
@@ -133,8 +144,10 @@ class FitForm(ByFields):
 
     def _columns(self, fitted: MixtureModel) -> list[Array]:
         """Return the values of all coordinates and D_min, broadcasting over targets and sources."""
-        return [fitted.parameters[p.name][:, None] if self._pairwise and p.per == "target" else
-                fitted.parameters[p.name] for p in fitted.templates.parameters]
+        return [
+            fitted.parameters[p.name][:, None] if self._pairwise and p.per == "target" else fitted.parameters[p.name]
+            for p in fitted.templates.parameters
+        ]
 
     def _shaped(self, fitted: MixtureModel, parameter: Parameter, value: Array) -> Array:
         """Return what was broadcast as an array of the parameter's own shape."""

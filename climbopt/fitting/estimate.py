@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from climbopt.errors import InputError, unknown_name
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.levenberg_marquardt import minimum
-from climbopt.interactions import INTERACTIONS, Interaction
-from climbopt.laws import LAWS, Law
-from climbopt.model import MixtureModel, Response
-from climbopt.pilots import PilotRuns
-from climbopt.templates import Array, derive
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.interactions import INTERACTIONS, Interaction
+from climbopt.model.laws import LAWS, Law
+from climbopt.model.mixture import MixtureModel, Response
+from climbopt.model.templates import Array, derive
+from climbopt.runs.pilots import PilotRuns
 
 NOISE = 0.007
 """Standard deviation of a loss about the model, as a share of the target's median loss."""
@@ -66,7 +66,7 @@ class Solved:
     @property
     def of_losses(self) -> Array:
         """The Jacobian's rows of losses and ceilings, without those of the priors."""
-        return self.jacobian[:len(self.jacobian) - self.x.size]
+        return self.jacobian[: len(self.jacobian) - self.x.size]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +154,9 @@ def fit(
     """
     began = time.perf_counter()
     if derive(law, interaction).uses_model_size and pilots.params is None:
-        raise InputError(f"{law.name} + {interaction.name} depends on the model size; "
-                         "add a column 'params' to the pilots")
+        raise InputError(
+            f"{law.name} + {interaction.name} depends on the model size; add a column 'params' to the pilots"
+        )
     rows, left_out = _rows(pilots, law, interaction)
     form = fit_form(law, interaction)
     blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
@@ -164,17 +165,32 @@ def fit(
         solved.append(_solve_block(block, n_starts))
         if progress:
             progress(done + 1, len(blocks))
-    model = MixtureModel(law, interaction, pilots.sources, pilots.targets, declared_parameters(solved),
-                         token_unit(pilots), _params_unit(pilots), pilots=pilots.range)
+    model = MixtureModel(
+        law,
+        interaction,
+        pilots.sources,
+        pilots.targets,
+        declared_parameters(solved),
+        token_unit(pilots),
+        _params_unit(pilots),
+        pilots=pilots.range,
+    )
     errors, overall = _errors(pilots, model, rows)
     return Fit(
-        model=model, n_runs=len(pilots.runs), n_losses=int(np.isfinite(rows.scale).sum()),
-        errors=errors, overall=overall, n_missing=len(pilots.missing), left_out=left_out,
+        model=model,
+        n_runs=len(pilots.runs),
+        n_losses=int(np.isfinite(rows.scale).sum()),
+        errors=errors,
+        overall=overall,
+        n_missing=len(pilots.missing),
+        left_out=left_out,
         at_bound=tuple(name for one in solved for name in _at_bound(one)),
         unidentified=tuple(name for one in solved for name in _unidentified(one)),
         above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
-        cost=float(sum(one.cost for one in solved)), seconds=time.perf_counter() - began,
-        solved=tuple(solved), fixed=fixed or {},
+        cost=float(sum(one.cost for one in solved)),
+        seconds=time.perf_counter() - began,
+        solved=tuple(solved),
+        fixed=fixed or {},
     )
 
 
@@ -192,25 +208,29 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, 
     zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
     with_data = measured & ~zero
     typical = np.where(with_data.any(axis=0), with_data, measured)
-    median = np.array([np.median(pilots.losses[rows, i]) if rows.any() else np.inf
-                       for i, rows in enumerate(typical.T)])
+    median = np.array([np.median(pilots.losses[rows, i]) if rows.any() else np.inf for i, rows in enumerate(typical.T)])
     scale = np.where(measured, np.where(zero, ZERO_SHOT_NOISE, NOISE) * median, np.inf)
     left_out = None
     if interaction.vanishes_without_own_data and law.needs_positive_z:
         scale[zero] = np.inf
         if (zero & measured).any():
-            left_out = (f"{int((zero & measured).sum())} losses at a ratio of 0 were left out: with interaction "
-                        f"'{interaction.name}' z is 0 there, and the law is not defined")
+            left_out = (
+                f"{int((zero & measured).sum())} losses at a ratio of 0 were left out: with interaction "
+                f"'{interaction.name}' z is 0 there, and the law is not defined"
+            )
     n_used = np.isfinite(scale).sum(axis=0)
     needed = len(law.parameters)
     if n_used.min() < needed:
         target = pilots.targets[int(n_used.argmin())]
-        raise InputError(f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{target}'; law '{law.name}' "
-                         f"has {needed} parameters a target and needs as many runs at the least; add runs")
+        raise InputError(
+            f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{target}'; law '{law.name}' "
+            f"has {needed} parameters a target and needs as many runs at the least; add runs"
+        )
     unit, params = token_unit(pilots), pilots.params
     model_size = np.full(len(pilots.runs), np.nan) if params is None else params / _params_unit(pilots)
-    rows = Rows(pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale,
-                np.zeros(len(pilots.runs), dtype=bool))
+    rows = Rows(
+        pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale, np.zeros(len(pilots.runs), dtype=bool)
+    )
     return rows, left_out
 
 
@@ -229,11 +249,14 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
             if language not in languages:
                 raise unknown_name(p.per, language, languages)
             if not (np.isfinite(value) and (value > 0 if p.symbol.is_positive else value >= p.lower)):
-                raise InputError(f"'{name}' of '{language}' is fixed at {value:g}; it must be "
-                                 f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}")
+                raise InputError(
+                    f"'{name}' of '{language}' is fixed at {value:g}; it must be "
+                    f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}"
+                )
             if p.unit in units and 0 < value < 1:
-                raise InputError(f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not "
-                                 "0.5 billion")
+                raise InputError(
+                    f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not 0.5 billion"
+                )
             values[languages.index(language)] = value / units.get(p.unit, 1.0)
         coordinate, held_at = form.held(p, values)
         held[coordinate] = held_at
@@ -246,9 +269,14 @@ def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows, held: Mapping[str, Arr
     if any(p.per == "source" for p in form.coordinates):
         return [Block(form, pilots.sources, pilots.targets, rows, smallest, held=held or {})]
     return [
-        Block(form, pilots.sources, (target,),
-              replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]), smallest,
-              held={name: values[[i]] for name, values in (held or {}).items()})
+        Block(
+            form,
+            pilots.sources,
+            (target,),
+            replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]),
+            smallest,
+            held={name: values[[i]] for name, values in (held or {}).items()},
+        )
         for i, target in enumerate(pilots.targets)
     ]
 
@@ -265,8 +293,13 @@ def _starts(block: Block, n_starts: int) -> list[Array]:
     law_names = {p.name for p in block.form.coordinate_law.parameters}
     in_law = np.array([parameter.name in law_names for parameter, _ in block.labels], dtype=bool)
     law = _monolingual(block, _inside(block, INTERIOR)[in_law])
-    varied = np.array([parameter.per == "target" and not law and lower == -np.inf for (parameter, _), law, lower
-                       in zip(block.labels, in_law, block.lower, strict=True)], dtype=bool)
+    varied = np.array(
+        [
+            parameter.per == "target" and not law and lower == -np.inf
+            for (parameter, _), law, lower in zip(block.labels, in_law, block.lower, strict=True)
+        ],
+        dtype=bool,
+    )
     starts = []
     for interior, offset in STARTS[:n_starts]:
         start = _inside(block, interior)
@@ -297,8 +330,14 @@ def _monolingual(block: Block, default: Array) -> Array:
         alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
-        rows = Rows(np.ones((int(alone.sum()), 1)), block.rows.D[alone], block.rows.N[alone],
-                    block.rows.losses[alone][:, [i]], block.rows.scale[alone][:, [i]], block.rows.ceiling[alone])
+        rows = Rows(
+            np.ones((int(alone.sum()), 1)),
+            block.rows.D[alone],
+            block.rows.N[alone],
+            block.rows.losses[alone][:, [i]],
+            block.rows.scale[alone][:, [i]],
+            block.rows.ceiling[alone],
+        )
         single = Block(fit_form(block.form.law, INTERACTIONS["none"]), (target,), (target,), rows, block.smallest)
         result[:, i] = minimum(single, single.center)
     return result.ravel()
@@ -319,8 +358,10 @@ def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows) -> tuple[dict[st
     response = Response(model, rows.D, rows.N)
     predicted = response.losses(response.z(rows.ratios))
     judged, used = trained(pilots, pilots.targets, pilots.sources), np.isfinite(rows.scale)
-    each = {target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], judged[:, [i]], used[:, [i]])
-            for i, target in enumerate(pilots.targets)}
+    each = {
+        target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], judged[:, [i]], used[:, [i]])
+        for i, target in enumerate(pilots.targets)
+    }
     return each, prediction_errors(predicted, rows.losses, judged, used)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.fitting.coordinates import FitForm
-from climbopt.frozen import ByFields
-from climbopt.interactions import smallest_budget
-from climbopt.model import MixtureModel, Response
-from climbopt.symbols import Parameter
-from climbopt.templates import Array
+from climbopt.foundations.frozen import ByFields
+from climbopt.model.interactions import smallest_budget
+from climbopt.model.mixture import MixtureModel, Response
+from climbopt.model.symbols import Parameter
+from climbopt.model.templates import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,9 @@ class Block(ByFields):
         shapes = {"target": (n_targets,), "source": (n_sources,), "pair": (n_targets, n_sources)}
         values = {p.name: np.full(shapes[p.per], p.prior.center) for p in self.form.coordinates}
         values[smallest_budget.name] = np.full(n_targets, self.smallest)
-        return MixtureModel(self.form.coordinate_law, self.form.coordinate_interaction, self.sources, self.targets,
-                            values)
+        return MixtureModel(
+            self.form.coordinate_law, self.form.coordinate_interaction, self.sources, self.targets, values
+        )
 
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from climbopt.fitting.least_squares import Block
-from climbopt.templates import Array
+from climbopt.model.templates import Array
 
 MAX_STEPS = 300
 TOLERANCE = 1e-9

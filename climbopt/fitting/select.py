@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.errors import InputError, unknown_name
 from climbopt.fitting.accuracy import Mask, prediction_errors, trained
 from climbopt.fitting.estimate import Fixed, Progress, fit
-from climbopt.interactions import INTERACTIONS, Interaction
-from climbopt.laws import LAWS, Law
-from climbopt.pilots import PilotRuns
-from climbopt.templates import Array, agreeing_pairs, derive
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.interactions import INTERACTIONS, Interaction
+from climbopt.model.laws import LAWS, Law
+from climbopt.model.templates import Array, agreeing_pairs, derive
+from climbopt.runs.pilots import PilotRuns
 
 DEFAULT = "gated"
 """The interaction where none is asked for."""
@@ -92,9 +92,15 @@ def candidates(law: str, interaction: str | None, *, sized: bool) -> tuple[Form,
     return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
 
 
-def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interaction] | None = None, *,
-                   folds: int = FOLDS, seed: int = 0, progress: Progress | None = None
-                   ) -> tuple[Interaction, tuple[Score, ...]]:
+def cross_validate(
+    pilots: PilotRuns,
+    law: Law,
+    interactions: Sequence[Interaction] | None = None,
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Interaction, tuple[Score, ...]]:
     """Return the interaction to use with a law, and every form's score, best first; see :func:`choose_form`.
 
     Parameters
@@ -107,8 +113,15 @@ def cross_validate(pilots: PilotRuns, law: Law, interactions: Sequence[Interacti
     return chosen, scores
 
 
-def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS, seed: int = 0,
-                fixed: Fixed | None = None, progress: Progress | None = None) -> tuple[Form, tuple[Score, ...]]:
+def choose_form(
+    pilots: PilotRuns,
+    forms: Sequence[Form],
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    fixed: Fixed | None = None,
+    progress: Progress | None = None,
+) -> tuple[Form, tuple[Score, ...]]:
     """Return the law and the interaction to use, and every form's score, best first.
 
     Runs are dealt into folds by a seeded permutation, those of one mixture, budget and size (they differ in their
@@ -148,8 +161,9 @@ def choose_form(pilots: PilotRuns, forms: Sequence[Form], *, folds: int = FOLDS,
         refused = None
         for k, held_out in enumerate(masks):
             try:
-                (predicted if k < folds else at_scale)[held_out] = _predicted(pilots, (law, interaction),
-                                                                                   held_out, known)
+                (predicted if k < folds else at_scale)[held_out] = _predicted(
+                    pilots, (law, interaction), held_out, known
+                )
             except InputError as error:
                 refused = refused or (str(error) if k < folds else None)
             if refused:
@@ -239,10 +253,21 @@ def _score(pilots: PilotRuns, law: Law, interaction: Interaction, predicted: Arr
     judged = trained(pilots, pilots.targets, pilots.sources)
     inside = ~np.isnan(predicted)
     errors = prediction_errors(np.where(inside, predicted, np.inf), pilots.losses, judged, inside)
-    shapes = {"target": len(pilots.targets), "source": len(pilots.sources),
-              "pair": len(pilots.targets) * len(pilots.sources)}
-    return Score(law.name, interaction.name, errors.mae, errors.mre, _spearman(pilots, predicted, judged & inside),
-                 errors.zero_shot_mae, sum(shapes[p.per] for p in law.parameters + interaction.parameters), refused)
+    shapes = {
+        "target": len(pilots.targets),
+        "source": len(pilots.sources),
+        "pair": len(pilots.targets) * len(pilots.sources),
+    }
+    return Score(
+        law.name,
+        interaction.name,
+        errors.mae,
+        errors.mre,
+        _spearman(pilots, predicted, judged & inside),
+        errors.zero_shot_mae,
+        sum(shapes[p.per] for p in law.parameters + interaction.parameters),
+        refused,
+    )
 
 
 def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
@@ -257,14 +282,18 @@ def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
     return float(np.mean(ranks)) if ranks else float("nan")
 
 
-def _chosen(pilots: PilotRuns, scores: list[Score], errors: dict[tuple[str, str], Array], group: NDArray[np.intp]
-            ) -> tuple[str, str]:
+def _chosen(
+    pilots: PilotRuns, scores: list[Score], errors: dict[tuple[str, str], Array], group: NDArray[np.intp]
+) -> tuple[str, str]:
     """Return the names of the best form, or of a simpler one that ties with it (paired over different runs)."""
     best = min(scores, key=lambda score: score.mae)
     if not np.isfinite(best.mae):
         reasons = [score.refused for score in scores if score.refused]
-        raise InputError(reasons[0] if len(reasons) == len(scores) else
-                         "no form predicts the held-out runs inside the law's domain; add runs")
+        raise InputError(
+            reasons[0]
+            if len(reasons) == len(scores)
+            else "no form predicts the held-out runs inside the law's domain; add runs"
+        )
     judged = trained(pilots, pilots.targets, pilots.sources)
     for score in sorted(scores, key=lambda score: score.n_parameters):
         difference = np.where(judged, errors[score.law, score.interaction] - errors[best.law, best.interaction], 0.0)

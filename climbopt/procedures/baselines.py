@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from climbopt.backends import Options
-from climbopt.constraints import Supply
-from climbopt.errors import InputError
-from climbopt.interactions import INTERACTIONS
-from climbopt.model import MixtureModel
-from climbopt.problem import AllocationProblem
-from climbopt.procedures.base import Answer, joint_form
+from climbopt.foundations.errors import InputError
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Supply
 from climbopt.procedures.joint import joint
-from climbopt.templates import Array
+from climbopt.procedures.procedure import Answer, joint_form
 
 
 def uniform(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
@@ -35,8 +35,9 @@ def temperature(problem: AllocationProblem, backend: str | None, options: Option
     Source: Conneau et al., arXiv 1911.02116, section 3.1, with alpha = 1/T.
     """
     if problem.temperature is None:
-        raise InputError("the baseline 'temperature' needs the problem's key 'temperature'; add for example "
-                         "temperature = 3.3")
+        raise InputError(
+            "the baseline 'temperature' needs the problem's key 'temperature'; add for example temperature = 3.3"
+        )
     supply = _supply(problem, "temperature")
     flattened = (supply / supply.max()) ** (1.0 / problem.temperature)
     return _closed(problem, flattened / flattened.sum())
@@ -49,12 +50,15 @@ def unimax(problem: AllocationProblem, backend: str | None, options: Options) ->
     Source: UniMax, Chung et al., arXiv 2304.09151, algorithm 1.
     """
     supply, sources = _supply(problem, "unimax"), problem.model.sources
-    limits = [constraint.epochs_of(problem.setting) for constraint in problem.constraints
-              if isinstance(constraint, Supply)] or [dict.fromkeys(sources, 1.0)]
+    limits = [
+        constraint.epochs_of(problem.setting) for constraint in problem.constraints if isinstance(constraint, Supply)
+    ] or [dict.fromkeys(sources, 1.0)]
     most = np.min([[epochs.get(name, np.inf) for name in sources] for epochs in limits], axis=0) * supply
     if most.sum() < problem.budget:
-        raise InputError(f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is "
-                         f"{problem.budget:.6g}; raise epochs or lower the budget")
+        raise InputError(
+            f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is "
+            f"{problem.budget:.6g}; raise epochs or lower the budget"
+        )
     order = np.argsort(most, kind="stable")
     left, tokens = problem.budget, np.zeros(len(sources))
     for position, j in enumerate(order):
@@ -66,14 +70,18 @@ def unimax(problem: AllocationProblem, backend: str | None, options: Options) ->
 def isolated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
     """Return the joint optimum of the same laws without any transfer (interaction none), judged by the full model."""
     model = problem.model
-    own = [name for name, weight in zip(model.targets, problem.weight_vector, strict=True)
-           if weight > 0 and name in model.sources]
+    own = [
+        name
+        for name, weight in zip(model.targets, problem.weight_vector, strict=True)
+        if weight > 0 and name in model.sources
+    ]
     if not own:
         raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
     kept = model.select(own)
     law = {p.name: kept.parameters[p.name] for p in model.law.parameters}
-    alone = MixtureModel(model.law, INTERACTIONS["none"], model.sources, kept.targets, law, model.token_unit,
-                         model.params_unit)
+    alone = MixtureModel(
+        model.law, INTERACTIONS["none"], model.sources, kept.targets, law, model.token_unit, model.params_unit
+    )
     weights = {name: weight for name, weight in problem.weights.items() if name in own}
     answer = joint(replace(problem, model=alone, weights=weights), backend, options)
     if answer.ratios is None:

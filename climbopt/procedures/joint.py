@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from climbopt.backends import Options, choose
-from climbopt.problem import AllocationProblem
-from climbopt.procedures.base import Answer, joint_form
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures.procedure import Answer, joint_form
 
 
 def joint(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:

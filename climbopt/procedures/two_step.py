@@ -17,15 +17,15 @@ from scipy.optimize import brentq, newton
 from scipy.sparse import csr_array, eye_array, hstack
 
 from climbopt.backends import Options, choose
-from climbopt.errors import InputError
-from climbopt.objectives import Weighted
-from climbopt.optimality import Rows, flat, recover, smallest_curvature
-from climbopt.problem import AllocationProblem
-from climbopt.procedures.base import Answer, SlackRow, TwoStep, joint_form
-from climbopt.quadratic import project
-from climbopt.solution import Multipliers, Solution, Termination
-from climbopt.standard_form import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
-from climbopt.templates import Array
+from climbopt.certification.kkt import Rows, flat, recover, smallest_curvature
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.numerics.quadratic import project
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.objectives import Weighted
+from climbopt.procedures.procedure import Answer, SlackRow, TwoStep, joint_form
+from climbopt.program import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
 
 START_SHARE = 0.9
 """The cold start's t, as a share of the largest that the starting ratios allow."""
@@ -52,11 +52,15 @@ def two_step(problem: AllocationProblem, backend: str | None, options: Options) 
         is not the weighted loss.
     """
     if not isinstance(problem.objective, Weighted):
-        raise InputError(f"two_step serves the weighted loss, and the objective is '{problem.objective.kind}'; use "
-                         "the procedure joint")
+        raise InputError(
+            f"two_step serves the weighted loss, and the objective is '{problem.objective.kind}'; use "
+            "the procedure joint"
+        )
     if not problem.model.law.effective_ratio:
-        raise InputError(f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
-                         "is none; use the procedure joint")
+        raise InputError(
+            f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
+            "is none; use the procedure joint"
+        )
     if problem.iterate:
         return _iterated(problem, backend, options)
     direction = equal_benefit_direction(problem, 1.0)
@@ -96,8 +100,9 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
     benefits = log_benefit(equal)
     if not np.isfinite(benefits).all():
         worst = targets[int(np.argmin(np.isfinite(benefits)))]
-        raise InputError(f"the loss of '{worst}' does not fall with its effective ratio; two_step needs a law whose "
-                         "loss does")
+        raise InputError(
+            f"the loss of '{worst}' does not fall with its effective ratio; two_step needs a law whose loss does"
+        )
 
     def log_z_at(log_lambda: float) -> Array:
         return np.asarray(newton(lambda s: log_benefit(s) - log_lambda, equal, rate, tol=1e-14, maxiter=100))
@@ -130,9 +135,15 @@ def magnitude_form(problem: AllocationProblem, direction: Array) -> StandardForm
         return np.array([(functions.at(x).rows[:k] / direction).min()])
 
     form = mixture_form(
-        problem, targets, objective, constraints=Affine.build(n + 1, k, k, x=shares, z=eye_array(k)),
+        problem,
+        targets,
+        objective,
+        constraints=Affine.build(n + 1, k, k, x=shares, z=eye_array(k)),
         limits=(np.zeros(k), np.full(k, np.inf)),
-        sides=[Side(f"share[{name}]", unit="effective ratio") for name in targets], auxiliaries=("t",), best=reach)
+        sides=[Side(f"share[{name}]", unit="effective ratio") for name in targets],
+        auxiliaries=("t",),
+        best=reach,
+    )
     return _inside(form, form.start)
 
 
@@ -147,8 +158,15 @@ def _reach(form: StandardForm, ratios: Array) -> float:
     return float(form.complete(ratios)[-1])
 
 
-def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, direction: Array, backend: str | None,
-            options: Options, iterations: int | None) -> Answer:
+def _answer(
+    problem: AllocationProblem,
+    form: StandardForm,
+    solution: Solution,
+    direction: Array,
+    backend: str | None,
+    options: Options,
+    iterations: int | None,
+) -> Answer:
     """Return the answer of a solved step 2: ratios made feasible, t recomputed, ties broken, slack explained."""
     if solution.x is None:
         return Answer(None, form, None, solution)
@@ -158,14 +176,20 @@ def _answer(problem: AllocationProblem, form: StandardForm, solution: Solution, 
         x, unique = _tie_broken(problem, form, x, direction, backend, options)
     multipliers = recover(form, x)
     details = TwoStep(
-        targets=counted_targets(problem), direction=direction, magnitude=float(x[-1]),
+        targets=counted_targets(problem),
+        direction=direction,
+        magnitude=float(x[-1]),
         residual=benefit_residual(problem, direction, float(x[-1]) if iterations is not None else 1.0),
-        slack=_slack_rows(problem, form, x, direction, multipliers), unique=unique, iterations=iterations)
+        slack=_slack_rows(problem, form, x, direction, multipliers),
+        unique=unique,
+        iterations=iterations,
+    )
     return Answer(x[: form.n_ratios], form, x, solution, details)
 
 
-def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None,
-                options: Options) -> tuple[Array, bool]:
+def _tie_broken(
+    problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None, options: Options
+) -> tuple[Array, bool]:
     """Return, among the points that reach t, the one with the least weighted loss, and whether it was settled.
 
     Where curvature shows that there is one such point only, that is x. Otherwise a second problem is solved, by the
@@ -177,11 +201,13 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
         return x, True
     joint, k, n = joint_form(problem), len(direction), form.n_ratios
     second = mixture_form(
-        problem, counted_targets(problem),
+        problem,
+        counted_targets(problem),
         Combination(np.zeros(n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
         constraints=Affine.build(n, k, k, z=eye_array(k)),
         limits=((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
-        sides=[Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)])
+        sides=[Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)],
+    )
     second = second.from_start(second.complete(x[:n]))
     for name, used in ((backend, options), (None, replace(options, native={}))):
         solution = choose(second, name).solve(second, used)
@@ -195,15 +221,18 @@ def _tie_broken(problem: AllocationProblem, form: StandardForm, x: Array, direct
     return x, False
 
 
-def _slack_rows(problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
-                ) -> tuple[SlackRow, ...]:
+def _slack_rows(
+    problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
+) -> tuple[SlackRow, ...]:
     """Return the targets whose z is above their share, each with the reason; none where no magnitude was reached."""
     if x[-1] <= 0:
         return ()
     targets = counted_targets(problem)
     excess = form.functions.at(x).rows[: len(targets)] / (x[-1] * direction)
-    return tuple(SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
-                 for i in np.flatnonzero(excess > SLACK).tolist())
+    return tuple(
+        SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
+        for i in np.flatnonzero(excess > SLACK).tolist()
+    )
 
 
 def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, multipliers: Multipliers) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
-from climbopt.constraints import DistanceRow, LinearRow, Row
-from climbopt.model import MixtureModel
-from climbopt.symbols import Parameter, r_i, r_j
-from climbopt.templates import indexed
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.symbols import Parameter, r_i, r_j
+from climbopt.model.templates import indexed
+from climbopt.problem.constraints import DistanceRow, LinearRow, Row
 
 MOST_EXPANDED = 5
 """Languages up to which the equations are also written out."""
@@ -19,8 +19,14 @@ Line = tuple[str, str, str]
 """Left side, relation, right side."""
 _INDEX = {"target": "i", "source": "j", "pair": "ij"}
 
-_ESCAPED = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-                          **{sign: f"\\{sign}" for sign in "_&%$#{}"}})
+_ESCAPED = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{sign: f"\\{sign}" for sign in "_&%$#{}"},
+    }
+)
 """What LaTeX text takes for the signs that it reads as commands."""
 
 
@@ -41,14 +47,19 @@ def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = F
     if rows:
         sections.append(("constraints", _constraints(rows, latex)))
     if latex:
-        return "\n\n".join(f"% {title}\n\\begin{{align*}}\n" + " \\\\\n".join(
-            f"  {left} &{relation} {right}" for left, relation, right in lines) + "\n\\end{align*}"
-            for title, lines in sections)
+        return "\n\n".join(
+            f"% {title}\n\\begin{{align*}}\n"
+            + " \\\\\n".join(f"  {left} &{relation} {right}" for left, relation, right in lines)
+            + "\n\\end{align*}"
+            for title, lines in sections
+        )
     blocks = []
     for title, lines in sections:
         width = max(len(left) for left, _, _ in lines)
-        blocks.append(f"{model.law.name} + {model.interaction.name}, {title}\n"
-                      + "\n".join(f"  {left:<{width}} {relation} {right}" for left, relation, right in lines))
+        blocks.append(
+            f"{model.law.name} + {model.interaction.name}, {title}\n"
+            + "\n".join(f"  {left:<{width}} {relation} {right}" for left, relation, right in lines)
+        )
     return "\n\n".join(blocks)
 
 
@@ -68,23 +79,39 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
         return f"{show(alone)} + {total}{inner}" if alone != 0 else f"{total}{inner}"
 
     names = {
-        "loss": ("L_i", "L_{i}"), "z": ("z_i", "z_{i}"), "benefit": ("-dL_i/dz_i", "-\\partial L_i / \\partial z_i"),
+        "loss": ("L_i", "L_{i}"),
+        "z": ("z_i", "z_{i}"),
+        "benefit": ("-dL_i/dz_i", "-\\partial L_i / \\partial z_i"),
         "curvature": ("d2L_i/dz_i2", "\\partial^2 L_i / \\partial z_i^2"),
-        "own": ("dz_i/dr_i", "\\partial z_i / \\partial r_i"), "pair": ("dz_i/dr_j", "\\partial z_i / \\partial r_j"),
-        "joint": ("0", "0"), "step1": ("lambda", "\\lambda"), "step2": ("t*", "t^*"),
+        "own": ("dz_i/dr_i", "\\partial z_i / \\partial r_i"),
+        "pair": ("dz_i/dr_j", "\\partial z_i / \\partial r_j"),
+        "joint": ("0", "0"),
+        "step1": ("lambda", "\\lambda"),
+        "step2": ("t*", "t^*"),
     }
     rhs = {
-        "loss": show(templates.loss.expression), "z": with_pairs(own, pair),
-        "benefit": show(sp.simplify(-slope)), "curvature": show(sp.simplify(curvature)),
-        "own": with_pairs(own_t, pair_t), "pair": show(pair_s),
-        "joint": ("\\sum_i w_i \\, (\\partial L_i / \\partial z_i)(\\partial z_i / \\partial r_j) "
-                  "+ \\lambda + \\zeta_j \\quad \\text{for every source } j \\text{ (joint)}" if latex else
-                  "sum_i w_i (dL_i/dz_i)(dz_i/dr_j) + lambda + zeta_j   for every source j (joint)"),
-        "step1": ("-w_i \\, \\partial L_i / \\partial z_i \\text{ at } z_i = p_i "
-                  "\\quad \\text{for every target (step 1)}" if latex else
-                  "-w_i dL_i/dz_i at z_i = p_i   for every target i (two_step, direction)"),
-        "step2": ("\\max t : z_i(r) \\ge t p_i \\quad \\text{(step 2)}" if latex
-                  else "max t with z_i(r) >= t p_i   (two_step, magnitude)"),
+        "loss": show(templates.loss.expression),
+        "z": with_pairs(own, pair),
+        "benefit": show(sp.simplify(-slope)),
+        "curvature": show(sp.simplify(curvature)),
+        "own": with_pairs(own_t, pair_t),
+        "pair": show(pair_s),
+        "joint": (
+            "\\sum_i w_i \\, (\\partial L_i / \\partial z_i)(\\partial z_i / \\partial r_j) "
+            "+ \\lambda + \\zeta_j \\quad \\text{for every source } j \\text{ (joint)}"
+            if latex
+            else "sum_i w_i (dL_i/dz_i)(dz_i/dr_j) + lambda + zeta_j   for every source j (joint)"
+        ),
+        "step1": (
+            "-w_i \\, \\partial L_i / \\partial z_i \\text{ at } z_i = p_i \\quad \\text{for every target (step 1)}"
+            if latex
+            else "-w_i dL_i/dz_i at z_i = p_i   for every target i (two_step, direction)"
+        ),
+        "step2": (
+            "\\max t : z_i(r) \\ge t p_i \\quad \\text{(step 2)}"
+            if latex
+            else "max t with z_i(r) >= t p_i   (two_step, magnitude)"
+        ),
     }
     kept = [key for key in names if model.law.effective_ratio or not key.startswith("step")]
     return [(names[key][latex], "=", rhs[key]) for key in kept]
@@ -101,7 +128,8 @@ def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
         total = sp.Symbol("lambda") + sp.Symbol(f"zeta[{source}]")
         for target in model.targets:
             slope = sp.Symbol(f"w[{target}]") * sp.Symbol(
-                f"Lprime[{target}]" if latex else f"dL[{target}]/dz[{target}]")
+                f"Lprime[{target}]" if latex else f"dL[{target}]/dz[{target}]"
+            )
             total += slope * sp.diff(z[target], indexed(r_j, source, stem="r"))
         lines.append(("0", "=", show(total)))
     return lines
@@ -116,8 +144,14 @@ def _constraints(rows: Sequence[Row], latex: bool) -> list[Line]:
         if isinstance(row, DistanceRow):
             middle = "\\sum_j |r_j - c_j|" if latex else "sum over j of |r_j - center_j|"
         elif isinstance(row, LinearRow):
-            middle = show(sp.Add(*(sp.Symbol(f"r[{name}]") * (1 if value == 1 else value)
-                                   for name, value in row.coefficients.items())))
+            middle = show(
+                sp.Add(
+                    *(
+                        sp.Symbol(f"r[{name}]") * (1 if value == 1 else value)
+                        for name, value in row.coefficients.items()
+                    )
+                )
+            )
         else:
             middle = show(row.expression)
         lower = -float("inf") if isinstance(row, DistanceRow) else row.lower

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from climbopt.model import MixtureModel
-from climbopt.pilot_range import Ends
-from climbopt.problem import AllocationProblem
+from climbopt.model.mixture import MixtureModel
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.runs.pilot_range import Ends
 
 WARNED = 10.0
 """Past this many times outside the pilots a warning says that nothing was measured there."""
@@ -17,8 +17,9 @@ def scales(problem: AllocationProblem) -> tuple[tuple[float, ...], tuple[float, 
     return (problem.total_budget,), () if problem.params is None else (problem.params,)
 
 
-def extrapolation_json(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()
-                       ) -> dict[str, None | float | list[str]]:
+def extrapolation_json(
+    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()
+) -> dict[str, None | float | list[str]]:
     """Return the largest factors and the warnings of answers at some budgets (tokens) and model sizes.
 
     A factor is null where the model does not say what it was fitted to, or no size is given.
@@ -35,8 +36,11 @@ def extrapolation_json(model: MixtureModel, budgets: Sequence[float], sizes: Seq
 
 def extrapolation_warnings(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()) -> list[str]:
     """Return a sentence for each end of the pilots that answers lie past by more than `WARNED` times."""
-    return [f"{words}: nothing was measured there; plan pilots nearer to it"
-            for factor, words in _sides(model, budgets, sizes) if factor > WARNED]
+    return [
+        f"{words}: nothing was measured there; plan pilots nearer to it"
+        for factor, words in _sides(model, budgets, sizes)
+        if factor > WARNED
+    ]
 
 
 def extrapolation_words(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()) -> str | None:
@@ -52,11 +56,15 @@ def _sides(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float]
     if model.pilots is None:
         return []
     ranges: list[tuple[str, Ends | None, Sequence[float]]] = [
-        ("budget", model.pilots.tokens, budgets), ("model size", model.pilots.params, sizes)]
+        ("budget", model.pilots.tokens, budgets),
+        ("model size", model.pilots.params, sizes),
+    ]
     sides = []
     for name, ends, values in ranges:
         if ends is not None and len(values):
             above, below = max(values) / ends[1], ends[0] / min(values)
-            sides += [(above, f"the {name} is {above:.3g} times the largest pilot's"),
-                      (below, f"the {name} is 1/{below:.3g} of the smallest pilot's")]
+            sides += [
+                (above, f"the {name} is {above:.3g} times the largest pilot's"),
+                (below, f"the {name} is 1/{below:.3g} of the smallest pilot's"),
+            ]
     return sides

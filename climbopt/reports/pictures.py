@@ -12,19 +12,19 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from climbopt.errors import InputError, unknown_name
 from climbopt.files import find_problem, is_problem, load_draws, load_model, load_pilots, load_problem, write_bytes
 from climbopt.files.records import load_record
-from climbopt.fitting import told_from_zero, transfer
-from climbopt.problem import PROCEDURE_NAMES, AllocationProblem
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.scenarios import check_draws
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import PROCEDURE_NAMES, AllocationProblem
 from climbopt.procedures import joint_form
+from climbopt.procedures.result import Result, solve
 from climbopt.reports import plots
-from climbopt.reports.studies import BAND_NAME
+from climbopt.reports.series import BAND_NAME
 from climbopt.reports.text import tokens
-from climbopt.result import Result, solve
-from climbopt.scenarios import check_draws
-from climbopt.studies import ranges as near_optimal
-from climbopt.templates import Array
+from climbopt.studies.ranges import ranges as near_optimal
+from climbopt.uncertainty.evidence import told_from_zero, transfer
 
 NEAR = 1e-3
 """Share of the optimum within which ranges are drawn, where the file holds none."""
@@ -61,8 +61,10 @@ class Asked:
             return None
         found = find_problem(str(self.file))
         if not is_problem(found):
-            raise InputError(f"{self.file} is a model; this kind of picture is drawn from a problem, or from what "
-                             "solve --json has written")
+            raise InputError(
+                f"{self.file} is a model; this kind of picture is drawn from a problem, or from what "
+                "solve --json has written"
+            )
         loaded = load_problem(found)
         return loaded if self.budget is None else replace(loaded, budget=self.budget)
 
@@ -79,13 +81,16 @@ def _fit(asked: Asked) -> Figure:
     missing = [name for name in runs.sources if name not in model.sources]
     common = [name for name in model.targets if name in runs.targets]
     if missing or not common:
-        raise InputError(f"the runs train {', '.join(missing) or 'no language'} of which the model knows nothing; "
-                         "give the runs it was fitted to")
+        raise InputError(
+            f"the runs train {', '.join(missing) or 'no language'} of which the model knows nothing; "
+            "give the runs it was fitted to"
+        )
     response = model.select(common).at(runs.tokens, runs.params)
     predicted = response.losses(response.z(runs.ratios_of(model.sources)))
     measured = runs.losses[:, [runs.targets.index(name) for name in common]]
-    return plots.fit_figure(plots.Predictions(tuple(common), measured, predicted, runs.ratios_of(common) > 0),
-                            asked.size(plots.PAGE))
+    return plots.fit_figure(
+        plots.Predictions(tuple(common), measured, predicted, runs.ratios_of(common) > 0), asked.size(plots.PAGE)
+    )
 
 
 def _transfer(asked: Asked) -> Figure:
@@ -106,8 +111,15 @@ def _transfer(asked: Asked) -> Figure:
         check_draws(model, draws)
         untold = ~told_from_zero(np.array([transfer(draw, budget, size) for draw in draws]))[2]
         caption = f"grey: not told from 0 by 5 to 95 % of {len(draws)} draws"
-    return plots.transfer_figure(table, model.sources, model.targets, f"transfer at {tokens(budget)} tokens", caption,
-                                 untold, asked.size(plots.COLUMN if len(model.sources) <= 8 else plots.PAGE))
+    return plots.transfer_figure(
+        table,
+        model.sources,
+        model.targets,
+        f"transfer at {tokens(budget)} tokens",
+        caption,
+        untold,
+        asked.size(plots.COLUMN if len(model.sources) <= 8 else plots.PAGE),
+    )
 
 
 def _allocation(asked: Asked) -> Figure:
@@ -122,8 +134,14 @@ def _allocation(asked: Asked) -> Figure:
         result = _solved(problem)
         names, ends = list(problem.model.sources), None
         series = {result.procedure: _array(result.ratios, names)} | _baselines(problem)
-    return plots.bars_figure(names, {name.replace("_", "-"): values for name, values in series.items()}, "ratio (%)",
-                             unit=0.01, ranges=ends, width=asked.size(plots.COLUMN))
+    return plots.bars_figure(
+        names,
+        {name.replace("_", "-"): values for name, values in series.items()},
+        "ratio (%)",
+        unit=0.01,
+        ranges=ends,
+        width=asked.size(plots.COLUMN),
+    )
 
 
 def _baselines(problem: AllocationProblem) -> dict[str, Array]:
@@ -165,12 +183,14 @@ def _sweep(asked: Asked) -> Figure:
     of_budget = record["over"] is None
     if not of_budget and len({point["budget"] for point in points}) > 1:
         raise InputError(f"{asked.file} sweeps budgets and {record['over']} at once; draw one of them at a time")
-    table = np.array([_array(point["ratios"], names) if point["passed"] else np.full(len(names), np.nan)
-                      for point in points])
+    table = np.array(
+        [_array(point["ratios"], names) if point["passed"] else np.full(len(names), np.nan) for point in points]
+    )
     bands = None
     if record.get("bands"):
-        bands = tuple(np.array([record["bands"][name][end] for name in names], dtype=float).T
-                      for end in ("lower", "upper"))
+        bands = tuple(
+            np.array([record["bands"][name][end] for name in names], dtype=float).T for end in ("lower", "upper")
+        )
     at = np.array([point["budget" if of_budget else "bound"] for point in points], dtype=float)
     if np.isnan(table).all():
         raise InputError(f"{asked.file} holds no certified point, and there is nothing to draw")
@@ -188,8 +208,10 @@ def _marginal(asked: Asked) -> Figure:
     """
     problem = asked.problem
     if problem is None:
-        raise InputError("marginal benefits before and after are drawn from a problem, which says what before is; give "
-                         "the problem file")
+        raise InputError(
+            "marginal benefits before and after are drawn from a problem, which says what before is; give "
+            "the problem file"
+        )
     results = {"uniform": solve(problem, procedure="uniform"), problem.procedure.replace("_", "-"): _solved(problem)}
     if problem.procedure == "joint" and problem.goal.references is None:
         names, of = list(problem.model.sources), "ratio"
@@ -226,13 +248,20 @@ def _array(values: Any, names: list[str]) -> Array:
 
 
 def _ends(record: dict[str, Any], names: list[str]) -> tuple[Array, Array]:
-    return (np.array([record["ranges"][name]["lower"] for name in names], dtype=float),
-            np.array([record["ranges"][name]["upper"] for name in names], dtype=float))
+    return (
+        np.array([record["ranges"][name]["lower"] for name in names], dtype=float),
+        np.array([record["ranges"][name]["upper"] for name in names], dtype=float),
+    )
 
 
 KINDS: Mapping[str, Callable[[Asked], Figure]] = {
-    "fit": _fit, "transfer": _transfer, "allocation": _allocation, "ranges": _ranges, "sweep": _sweep,
-    "marginal": _marginal}
+    "fit": _fit,
+    "transfer": _transfer,
+    "allocation": _allocation,
+    "ranges": _ranges,
+    "sweep": _sweep,
+    "marginal": _marginal,
+}
 """What can be drawn, by the name of its kind."""
 
 
@@ -247,8 +276,9 @@ def draw(kind: str, asked: Asked) -> Figure:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if asked.file.suffix != ".json":
             raise
-        raise InputError(f"{asked.file} is not as climbopt writes it ({type(error).__name__}: {error}); write it "
-                         "anew with --json") from None
+        raise InputError(
+            f"{asked.file} is not as climbopt writes it ({type(error).__name__}: {error}); write it anew with --json"
+        ) from None
 
 
 def save(figure: Figure, path: Path) -> None:

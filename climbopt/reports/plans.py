@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from climbopt.reports.json import Value
+from climbopt.reports.as_json import Value
 from climbopt.reports.text import MOST_ROWS, new_table, say
 from climbopt.reports.text import tokens as token_words
-from climbopt.studies import Design, Plan
+from climbopt.studies.design.plan import Design, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +23,17 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     import pandas as pd  # here, so that only a table loads pandas
 
     runs = plan.chosen.runs
-    rows = [{"run": f"plan-{k + 1:03d}", "tokens": round(float(runs.tokens[k])), "language": name,
-             "ratio": round(float(runs.ratios[k, j]), DIGITS), "loss": None}
-            for k in range(len(runs)) for j, name in enumerate(plan.languages)]
+    rows = [
+        {
+            "run": f"plan-{k + 1:03d}",
+            "tokens": round(float(runs.tokens[k])),
+            "language": name,
+            "ratio": round(float(runs.ratios[k, j]), DIGITS),
+            "loss": None,
+        }
+        for k in range(len(runs))
+        for j, name in enumerate(plan.languages)
+    ]
     table = pd.DataFrame(rows)
     if runs.params is not None:
         table.insert(2, "params", runs.params)
@@ -37,8 +45,10 @@ def plan_json(plan: Plan) -> dict[str, Value]:
     runs = plan.chosen.runs
     return {
         "languages": list(plan.languages),
-        "runs": [{"tokens": float(tokens), "ratios": dict(zip(plan.languages, ratios.tolist(), strict=True))}
-                 for ratios, tokens in zip(runs.ratios, runs.tokens, strict=True)],
+        "runs": [
+            {"tokens": float(tokens), "ratios": dict(zip(plan.languages, ratios.tolist(), strict=True))}
+            for ratios, tokens in zip(runs.ratios, runs.tokens, strict=True)
+        ],
         "designs": [_design(design) for design in (plan.chosen, plan.other, plan.climb)],
         "expected_error_before": plan.before,
         "n_before": plan.n_before,
@@ -62,8 +72,11 @@ def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
     if listed:
         rows = new_table("runs", "run", "tokens", *(f"{name} %" for name in plan.languages))
         for k in range(min(len(plan.chosen.runs), MOST_ROWS)):
-            rows.add_row(f"plan-{k + 1:03d}", token_words(float(plan.chosen.runs.tokens[k])),
-                         *(f"{100 * ratio:.1f}" for ratio in plan.chosen.runs.ratios[k]))
+            rows.add_row(
+                f"plan-{k + 1:03d}",
+                token_words(float(plan.chosen.runs.tokens[k])),
+                *(f"{100 * ratio:.1f}" for ratio in plan.chosen.runs.ratios[k]),
+            )
         console.print()
         console.print(rows)
         if len(plan.chosen.runs) > MOST_ROWS:

@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from climbopt.templates import Array
+from climbopt.model.templates import Array
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of one column and of two, in inches."""
@@ -27,9 +27,20 @@ HATCHES = ("", "////", "....", "xxxx", "||||", "----")
 SHADES = ("#6BAED6", "#DDDDDD", "#F0C04C", "#FFFFFF", "#99CCBB", "#DDAACC")
 BASELINES = {"uniform": 1, "natural": 2, "temperature": 3, "unimax": 4}
 """Which shade and hatch a baseline has, in every picture; answers have the first."""
-STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
-         "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False,
-         "hatch.linewidth": 0.5, "lines.linewidth": 1.2, "lines.markersize": 4, "svg.hashsalt": "climbopt"}
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "svg.hashsalt": "climbopt",
+}
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#E08214", "#FFFFFF", "#5E4FA2"])
 """Orange below 0, violet above; the violet is the darker, so that grey still tells which is which."""
 MOST_NUMBERS, MOST_LINES = 12, 8
@@ -81,12 +92,28 @@ def fit_figure(data: Predictions, width: float = PAGE) -> Figure:
             x, y = data.measured[on, i], data.predicted[on, i]
             face = style["color"] if trained else "none"
             for axes, values in ((left, y), (right, 100 * (y / x - 1))):
-                axes.plot(x, values, linestyle="none", marker=style["marker"], markeredgecolor=style["color"],
-                          markerfacecolor=face, markeredgewidth=0.6, markersize=3.5,
-                          label=name if trained and axes is left else None)
+                axes.plot(
+                    x,
+                    values,
+                    linestyle="none",
+                    marker=style["marker"],
+                    markeredgecolor=style["color"],
+                    markerfacecolor=face,
+                    markeredgewidth=0.6,
+                    markersize=3.5,
+                    label=name if trained and axes is left else None,
+                )
     if not (data.trained | ~known).all():
-        left.plot([], [], linestyle="none", marker="o", markerfacecolor="none", markeredgecolor="black",
-                  markersize=3.5, label="ratio of 0")
+        left.plot(
+            [],
+            [],
+            linestyle="none",
+            marker="o",
+            markerfacecolor="none",
+            markeredgecolor="black",
+            markersize=3.5,
+            label="ratio of 0",
+        )
     left.set(xlabel="measured loss (nats per token)", ylabel="predicted loss (nats per token)")
     right.set(xlabel="measured loss (nats per token)", ylabel="residual (% of measured)")
     figure.legend(loc="outside lower center", ncols=min(len(data.languages) + 1, 7 if width > 5 else 4), frameon=False)
@@ -94,8 +121,15 @@ def fit_figure(data: Predictions, width: float = PAGE) -> Figure:
 
 
 @rc_context(STYLE)
-def transfer_figure(values: Array, sources: Sequence[str], targets: Sequence[str], label: str, caption: str,
-                    untold: NDArray[np.bool_] | None = None, width: float = COLUMN) -> Figure:
+def transfer_figure(
+    values: Array,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    label: str,
+    caption: str,
+    untold: NDArray[np.bool_] | None = None,
+    width: float = COLUMN,
+) -> Figure:
     """Return a heat map of transfer, (T, S), from sources to targets.
 
     Violet and dark is help, orange and hatched is harm; NaN cells (a language itself) are empty, and `untold` cells,
@@ -110,16 +144,32 @@ def transfer_figure(values: Array, sources: Sequence[str], targets: Sequence[str
     for i, j in np.argwhere(np.isfinite(values)):
         grey = untold is not None and bool(untold[i, j])
         if grey:
-            axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor=UNTOLD, edgecolor="0.5",
-                              hatch="" if numbered else "....", linewidth=0)
+            axes.fill_between(
+                [j - 0.5, j + 0.5],
+                i - 0.5,
+                i + 0.5,
+                facecolor=UNTOLD,
+                edgecolor="0.5",
+                hatch="" if numbered else "....",
+                linewidth=0,
+            )
         elif values[i, j] < 0:
-            axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor="none", edgecolor="0.35",
-                              hatch="////", linewidth=0)
+            axes.fill_between(
+                [j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor="none", edgecolor="0.35", hatch="////", linewidth=0
+            )
         if numbered:
             words = f"({values[i, j]:z.2f})" if grey else f"{values[i, j]:z.2f}"
             boxed = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if values[i, j] < 0 and not grey else None
-            axes.text(j, i, words, ha="center", va="center", fontsize=6 if len(sources) <= 8 else 4.5, bbox=boxed,
-                      color="white" if values[i, j] > 0.7 * most and not grey else "black")
+            axes.text(
+                j,
+                i,
+                words,
+                ha="center",
+                va="center",
+                fontsize=6 if len(sources) <= 8 else 4.5,
+                bbox=boxed,
+                color="white" if values[i, j] > 0.7 * most and not grey else "black",
+            )
     turned = max(map(len, sources)) * len(sources) > 30
     axes.set_xticks(range(len(sources)), sources, rotation=90 if turned else 0)
     axes.set_yticks(range(len(targets)), targets)
@@ -132,8 +182,15 @@ def transfer_figure(values: Array, sources: Sequence[str], targets: Sequence[str
 
 
 @rc_context(STYLE)
-def bars_figure(languages: Sequence[str], series: Mapping[str, Array], label: str, *, unit: float = 1.0,
-                ranges: tuple[Array, Array] | None = None, width: float = COLUMN) -> Figure:
+def bars_figure(
+    languages: Sequence[str],
+    series: Mapping[str, Array],
+    label: str,
+    *,
+    unit: float = 1.0,
+    ranges: tuple[Array, Array] | None = None,
+    width: float = COLUMN,
+) -> Figure:
     """Return grouped bars, one group a language and one bar a series.
 
     Parameters
@@ -156,8 +213,13 @@ def bars_figure(languages: Sequence[str], series: Mapping[str, Array], label: st
     for s, (name, values) in enumerate(series.items()):
         at = places + (s - (k - 1) / 2) * thick
         kind = BASELINES.get(name, 0)
-        look: dict[str, Any] = {"facecolor": SHADES[kind], "hatch": HATCHES[kind], "edgecolor": "black",
-                                "linewidth": 0.5, "label": name}
+        look: dict[str, Any] = {
+            "facecolor": SHADES[kind],
+            "hatch": HATCHES[kind],
+            "edgecolor": "black",
+            "linewidth": 0.5,
+            "label": name,
+        }
         (axes.barh if lying else axes.bar)(at, values / unit, thick, **look)
         if s == 0 and ranges is not None:
             ends = np.abs(np.array(ranges) - values) / unit
@@ -187,8 +249,16 @@ def ranges_figure(languages: Sequence[str], ratios: Array, lower: Array, upper: 
     axes.hlines(places, 100 * lower, 100 * upper, color="0.55", linewidth=3, label="near-optimal range")
     for ends in (lower, upper):
         axes.plot(100 * ends, places, linestyle="none", marker="|", color="black", markersize=7)
-    axes.plot(100 * ratios, places, linestyle="none", marker="D", color=COLORS[0], markeredgecolor="black",
-              markeredgewidth=0.5, label="optimum")
+    axes.plot(
+        100 * ratios,
+        places,
+        linestyle="none",
+        marker="D",
+        color=COLORS[0],
+        markeredgecolor="black",
+        markeredgewidth=0.5,
+        label="optimum",
+    )
     axes.set_yticks(places, languages)
     axes.set_ylim(len(languages) - 0.4, -0.6)
     axes.set_xlim(left=0)
@@ -232,17 +302,33 @@ def sweep_figure(path: Path, width: float = COLUMN) -> Figure:
     figure = _figure(width, 0.78 * width if width < 5 else 0.45 * width)
     axes = figure.subplots()
     moved = np.nanmax(path.ratios, axis=0) - np.nanmin(path.ratios, axis=0)
-    named = sorted(np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(),
-                   key=lambda j: -np.nan_to_num(path.ratios[-1, j]))
+    named = sorted(
+        np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(), key=lambda j: -np.nan_to_num(path.ratios[-1, j])
+    )
     for j in set(range(len(path.languages))) - set(named):
         axes.plot(path.at, 100 * path.ratios[:, j], color="0.75", linewidth=0.6, zorder=1)
     for k, j in enumerate(named):
         style = _style(k)
-        axes.plot(path.at, 100 * path.ratios[:, j], markevery=max(1, len(path.at) // 7), label=path.languages[j],
-                  markeredgecolor="black", markeredgewidth=0.3, **style)
+        axes.plot(
+            path.at,
+            100 * path.ratios[:, j],
+            markevery=max(1, len(path.at) // 7),
+            label=path.languages[j],
+            markeredgecolor="black",
+            markeredgewidth=0.3,
+            **style,
+        )
         if path.bands is not None:
-            axes.fill_between(path.at, 100 * path.bands[0][:, j], 100 * path.bands[1][:, j], facecolor=style["color"],
-                              alpha=0.2, hatch=HATCHES[1 + k % (len(HATCHES) - 1)], edgecolor="0.5", linewidth=0)
+            axes.fill_between(
+                path.at,
+                100 * path.bands[0][:, j],
+                100 * path.bands[1][:, j],
+                facecolor=style["color"],
+                alpha=0.2,
+                hatch=HATCHES[1 + k % (len(HATCHES) - 1)],
+                edgecolor="0.5",
+                linewidth=0,
+            )
     if len(named) < len(path.languages):
         axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(path.languages) - len(named)} others")
     if path.logarithmic:
@@ -253,5 +339,3 @@ def sweep_figure(path: Path, width: float = COLUMN) -> Figure:
         figure.supxlabel(path.caption, fontsize=6)
     figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
     return figure
-
-

@@ -10,12 +10,14 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from climbopt.certificate import Certificate, NamedMultiplier, Verdict
-from climbopt.fitting import Errors, Fit, Score
+from climbopt.certification.local import Certificate, NamedMultiplier, Verdict
+from climbopt.fitting.accuracy import Errors
+from climbopt.fitting.estimate import Fit
+from climbopt.fitting.select import Score
+from climbopt.procedures.result import Result
+from climbopt.reports.as_json import backends_json
 from climbopt.reports.extrapolation import extrapolation_words, scales
-from climbopt.reports.json import backends_json
-from climbopt.result import Result
-from climbopt.studies import Range
+from climbopt.studies.ranges import Range
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +40,9 @@ def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> Table
 
     The other columns are numbers, which are never cut.
     """
-    table = _PlainTable(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False,
-                        padding=(0, 2, 0, 0))
+    table = _PlainTable(
+        title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for position, column in enumerate(columns):
         if left <= position < len(columns) - right:
             table.add_column(column, justify="right", no_wrap=True)
@@ -94,8 +97,11 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     goal = problem.goal
     say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
     if result.certificate is not None:
-        whole = [f"{name} ({_price(one)})" for name, one in result.certificate.multipliers.items()
-                 if one.active and "[" not in name and name != "simplex"]
+        whole = [
+            f"{name} ({_price(one)})"
+            for name, one in result.certificate.multipliers.items()
+            if one.active and "[" not in name and name != "simplex"
+        ]
         if whole:
             say(console, f"active: {', '.join(whole)}")
     if (outside := extrapolation_words(problem.model, *scales(problem))) is not None:
@@ -104,9 +110,11 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
         _print_steps(result, console)
     if result.solution is not None:
         solution = result.solution
-        say(console,
+        say(
+            console,
             f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
-            f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s")
+            f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s",
+        )
     if result.certificate is not None:
         _print_certificate(result, result.certificate, console)
     _print_conflict(result, console)
@@ -121,19 +129,33 @@ def _print_conflict(result: Result, console: Console) -> None:
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
-    table = new_table(f"{problem.name}: {result.procedure} at {tokens(problem.budget)} tokens", "language", "ratio %",
-                      *(["range %"] if ranges else []), "tokens", "z %", "loss", "marginal benefit", "held by", right=1)
+    table = new_table(
+        f"{problem.name}: {result.procedure} at {tokens(problem.budget)} tokens",
+        "language",
+        "ratio %",
+        *(["range %"] if ranges else []),
+        "tokens",
+        "z %",
+        "loss",
+        "marginal benefit",
+        "held by",
+        right=1,
+    )
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
     for name in shown:
         ratio = ratios.get(name)
         z = result.effective_ratios.get(name)
         table.add_row(
-            name, number(None if ratio is None else 100 * ratio, ".3f"),
+            name,
+            number(None if ratio is None else 100 * ratio, ".3f"),
             *([_range(ranges.get(name))] if ranges else []),
             NO_VALUE if ratio is None else tokens(ratio * problem.budget),
-            number(None if z is None else 100 * z, ".3f"), number(result.losses.get(name), ".5f"),
-            number(result.marginal_benefit.get(name), ".5f"), _held_by(result.certificate, name))
+            number(None if z is None else 100 * z, ".3f"),
+            number(result.losses.get(name), ".5f"),
+            number(result.marginal_benefit.get(name), ".5f"),
+            _held_by(result.certificate, name),
+        )
     if len(shown) < len(names):
         table.add_row(f"and {len(names) - len(shown)} more", *[""] * (len(table.columns) - 1))
     return table
@@ -151,7 +173,8 @@ def _held_by(certificate: Certificate | None, language: str) -> str:
     return ", ".join(
         f"{name.split('[')[0]} ({_price(one)})"
         for name, one in certificate.multipliers.items()
-        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[", "largest[")))
+        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[", "largest["))
+    )
 
 
 def _price(one: NamedMultiplier) -> str:
@@ -177,8 +200,11 @@ def _print_steps(result: Result, console: Console) -> None:
     if steps is None:
         return
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
-    say(console, f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
-                  f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})")
+    say(
+        console,
+        f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
+        f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})",
+    )
     if not steps.unique:
         say(console, "  other ratios may reach the same t with a lower loss: the choice among them did not settle")
     for row in steps.slack[:MOST_ROWS]:
@@ -194,26 +220,39 @@ def _print_certificate(result: Result, certificate: Certificate, console: Consol
         words = f"global within {certificate.gap:.1e}{unit}"
     style = "bold green" if certificate.passed else "bold red"
     console.print(Text(f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style=style))
-    residuals = ", ".join(f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
-                          for name, residual in certificate.residuals.items())
+    residuals = ", ".join(
+        f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
+        for name, residual in certificate.residuals.items()
+    )
     say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
     if certificate.licq is not None:
         second = certificate.second_order
         curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
         lower = certificate.lower_bound
         none = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
-        bound = none if lower is None else (
-            f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
+        bound = (
+            none
+            if lower is None
+            else (f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
+        )
         say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
     if certificate.rigor is not None and certificate.relative_gap is not None:
-        say(console, f"  relative gap {certificate.relative_gap:.1e} after {certificate.nodes} boxes and "
-                     f"{certificate.bound_seconds or 0.0:.2f} s; it rests on {certificate.gap_rests_on}")
+        say(
+            console,
+            f"  relative gap {certificate.relative_gap:.1e} after {certificate.nodes} boxes and "
+            f"{certificate.bound_seconds or 0.0:.2f} s; it rests on {certificate.gap_rests_on}",
+        )
     if result.regret is not None:
-        say(console, f"  loses {result.regret.least:.3g} to {result.regret.most:.3g}{unit or ' nats'} against the best "
-                     "mixture")
+        say(
+            console,
+            f"  loses {result.regret.least:.3g} to {result.regret.most:.3g}{unit or ' nats'} against the best mixture",
+        )
     if result.better is not None:
-        say(console, "  a better mixture was found: " + ", ".join(
-            f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]))
+        say(
+            console,
+            "  a better mixture was found: "
+            + ", ".join(f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]),
+        )
     if certificate.weakly_active:
         say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
 
@@ -221,24 +260,49 @@ def _print_certificate(result: Result, certificate: Certificate, console: Consol
 def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
     if scores:
-        table = new_table("cross-validation over whole runs", "law", "interaction", "mae", "mre %", "spearman",
-                          "zero-shot mae", "by-scale mae")
+        table = new_table(
+            "cross-validation over whole runs",
+            "law",
+            "interaction",
+            "mae",
+            "mre %",
+            "spearman",
+            "zero-shot mae",
+            "by-scale mae",
+        )
         refused = [score for score in scores if score.refused]
         for score in scores:
             if score not in refused:
-                table.add_row(score.law, score.interaction, f"{score.mae:.5f}", f"{100 * score.mre:.3f}",
-                              number(score.spearman, ".4f"), number(score.zero_shot_mae, ".4f"),
-                              number(score.by_scale, ".4f"))
+                table.add_row(
+                    score.law,
+                    score.interaction,
+                    f"{score.mae:.5f}",
+                    f"{100 * score.mre:.3f}",
+                    number(score.spearman, ".4f"),
+                    number(score.zero_shot_mae, ".4f"),
+                    number(score.by_scale, ".4f"),
+                )
         console.print(table)
         for score in refused:
             say(console, f"{score.law} + {score.interaction} cannot be fitted: {score.refused}")
         console.print()
     model = fitted.model
-    table = new_table(f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
-                   "language", "mae", "mre %", "R2", "zero-shot mae")
+    table = new_table(
+        f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
+        "language",
+        "mae",
+        "mre %",
+        "R2",
+        "zero-shot mae",
+    )
     for name, one in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(name, number(one.mae, ".5f"), number(100 * one.mre, ".3f"), number(one.r2, ".5f"),
-                      number(one.zero_shot_mae, ".4f"))
+        table.add_row(
+            name,
+            number(one.mae, ".5f"),
+            number(100 * one.mre, ".3f"),
+            number(one.r2, ".5f"),
+            number(one.zero_shot_mae, ".4f"),
+        )
     console.print(table)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
         if names:
@@ -254,13 +318,17 @@ def print_backends(console: Console) -> None:
     table = new_table("backends", "name", "available", "solver", left=3)
     for row in backends_json():
         if isinstance(row, dict):
-            table.add_row(str(row["name"]), "yes" if row["available"] else "no",
-                          str(row["version"] if row["available"] else row["reason"]))
+            table.add_row(
+                str(row["name"]),
+                "yes" if row["available"] else "no",
+                str(row["version"] if row["available"] else row["reason"]),
+            )
     console.print(table)
 
 
-def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool,
-                     outside: str | None = None) -> None:
+def print_prediction(
+    table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool, outside: str | None = None
+) -> None:
     """Print predictions, and how far they are from losses that were given.
 
     Parameters
@@ -279,17 +347,29 @@ def print_prediction(table: pd.DataFrame, errors: Errors | None, console: Consol
         rows = new_table("predicted losses", "run", "language", "ratio %", "tokens", "loss", "predicted", left=2)
         for row in table.head(MOST_ROWS).to_dict("records"):
             loss = row.get("loss")
-            rows.add_row(str(row["run"]), str(row["language"]), f"{100 * float(row['ratio']):.3f}",
-                         tokens(float(row["tokens"])), number(None if loss is None else float(loss), ".5f"),
-                         number(float(row["predicted"]), ".5f"))
+            rows.add_row(
+                str(row["run"]),
+                str(row["language"]),
+                f"{100 * float(row['ratio']):.3f}",
+                tokens(float(row["tokens"])),
+                number(None if loss is None else float(loss), ".5f"),
+                number(float(row["predicted"]), ".5f"),
+            )
         console.print(rows)
         if len(table) > MOST_ROWS:
             say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
-    say(console, f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's "
-                  "domain)" if missing else f"{len(table)} rows predicted")
+    say(
+        console,
+        f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's domain)"
+        if missing
+        else f"{len(table)} rows predicted",
+    )
     if outside is not None:
         say(console, outside)
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
-        say(console, f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "
-                      f"R2 {number(errors.r2, '.5f')}{zero_shot}")
+        say(
+            console,
+            f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "
+            f"R2 {number(errors.r2, '.5f')}{zero_shot}",
+        )

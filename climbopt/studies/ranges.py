@@ -11,14 +11,14 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt.backends import Options, choose
-from climbopt.certificate import Verdict, certify, repair
-from climbopt.errors import InputError
-from climbopt.problem import AllocationProblem
+from climbopt.certification.local import Verdict, certify, repair
+from climbopt.foundations.errors import InputError
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import joint_form
-from climbopt.result import Result
-from climbopt.standard_form import StandardForm
-from climbopt.standard_form.level_set import extreme
-from climbopt.templates import Array
+from climbopt.procedures.result import Result
+from climbopt.program import StandardForm
+from climbopt.program.level_set import extreme
 
 ALONE = 24
 """Sources up to which one process is faster than starting others."""
@@ -75,8 +75,15 @@ class Joint:
         """Return None: nothing is left out."""
 
 
-def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = None, options: Options | None = None,
-           jobs: int | None = None, progress: Callable[[int, int], None] | None = None) -> Mapping[str, Range]:
+def ranges(
+    result: Result,
+    tolerance: float = 1e-3,
+    *,
+    backend: str | None = None,
+    options: Options | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Mapping[str, Range]:
     """Return the near-optimal range of every source's ratio.
 
     Each end is the solution of min or max r_j s.t. f(r) <= f* + tolerance |f*| and the problem's constraints, solved
@@ -110,13 +117,29 @@ def ranges(result: Result, tolerance: float = 1e-3, *, backend: str | None = Non
     """
     if result.procedure != "joint" or not result.passed or result.ratios is None or result.objective is None:
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
-    return ranges_near(Joint(result.problem), result, result.objective, tolerance, backend=backend, options=options,
-                       jobs=jobs, progress=progress)
+    return ranges_near(
+        Joint(result.problem),
+        result,
+        result.objective,
+        tolerance,
+        backend=backend,
+        options=options,
+        jobs=jobs,
+        progress=progress,
+    )
 
 
-def ranges_near(goal: Goal, result: Result, least: float, tolerance: float, *, backend: str | None = None,
-                options: Options | None = None, jobs: int | None = None,
-                progress: Callable[[int, int], None] | None = None) -> Mapping[str, Range]:
+def ranges_near(
+    goal: Goal,
+    result: Result,
+    least: float,
+    tolerance: float,
+    *,
+    backend: str | None = None,
+    options: Options | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Mapping[str, Range]:
     """Return the range of every ratio while a goal stays within a share of the weighted loss above its least value.
 
     Parameters
@@ -145,16 +168,18 @@ def ranges_near(goal: Goal, result: Result, least: float, tolerance: float, *, b
     size = min(CHUNK, -(-n // jobs))
     found: list[Range] = []
     for part in Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(_ends)(goal, optimum, level, range(first, min(first + size, n)), backend, options)
-            for first in range(0, n, size)):
+        delayed(_ends)(goal, optimum, level, range(first, min(first + size, n)), backend, options)
+        for first in range(0, n, size)
+    ):
         found += part
         if progress:
             progress(len(found), n)
     return dict(zip(sources, found, strict=True))
 
 
-def _ends(goal: Goal, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
-          ) -> list[Range]:
+def _ends(
+    goal: Goal, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
+) -> list[Range]:
     """Return the ranges of some sources."""
     form, result = _near(goal, optimum, level), []
     for j in sources:
@@ -171,8 +196,9 @@ def _ends(goal: Goal, optimum: Array, level: float, sources: Sequence[int], back
     return result
 
 
-def _extreme(form: StandardForm, level: float, j: int, sign: int, backend: str | None, options: Options
-             ) -> tuple[Array | None, bool]:
+def _extreme(
+    form: StandardForm, level: float, j: int, sign: int, backend: str | None, options: Options
+) -> tuple[Array | None, bool]:
     """Return the point where a ratio is least or largest, None where it is not certified, and whether it is proved."""
     asked = extreme(form, j, sign, level)
     solution = choose(asked, backend).solve(asked, options)

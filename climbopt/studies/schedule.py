@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
 
-from climbopt import quadratic
 from climbopt.backends import Options
-from climbopt.errors import InputError
-from climbopt.polytope import Polytope
-from climbopt.problem import AllocationProblem
-from climbopt.standard_form import expression_rows, linear_part
+from climbopt.foundations.errors import InputError
+from climbopt.model.templates import Array
+from climbopt.numerics import quadratic
+from climbopt.numerics.polytope import Polytope
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.program import expression_rows, linear_part
 from climbopt.studies.sweep import Sweep, sweep
-from climbopt.templates import Array
 
 FOLLOWED = 1e-7
 """A stage's cumulative ratios nearer to the optimal ones than this count as the same."""
@@ -74,8 +74,9 @@ class Schedule:
     stages: tuple[Stage, ...]
 
 
-def schedule(problem: AllocationProblem, ends: Sequence[float], *, backend: str | None = None,
-             options: Options | None = None) -> Schedule:
+def schedule(
+    problem: AllocationProblem, ends: Sequence[float], *, backend: str | None = None, options: Options | None = None
+) -> Schedule:
     """Return stage ratios whose cumulative mixtures c_k come nearest to the optimal ones at the stages' ends.
 
     With c*_k the optimum for a run of D_k tokens,
@@ -118,22 +119,36 @@ def schedule(problem: AllocationProblem, ends: Sequence[float], *, backend: str 
     if len(ends) < 2 or not all(0 < a < b < np.inf for a, b in zip([1e-300, *ends], ends, strict=False)):
         raise InputError(f"the stages of a schedule end at {ends}; give two or more increasing numbers of tokens")
     if expression_rows(problem):
-        raise InputError(f"{expression_rows(problem)[0].name} is not linear in the ratios, and a schedule keeps linear "
-                         "constraints only; sweep without stages, or leave it out")
+        raise InputError(
+            f"{expression_rows(problem)[0].name} is not linear in the ratios, and a schedule keeps linear "
+            "constraints only; sweep without stages, or leave it out"
+        )
     path = sweep(replace(problem, procedure="joint"), ends, backend=backend, options=options)
     for point in path.points:
         if not point.passed:
-            raise InputError(f"there is no certified optimum for a run of {point.budget:g} tokens"
-                             + (f": {point.refusal}" if point.refusal else ""))
+            raise InputError(
+                f"there is no certified optimum for a run of {point.budget:g} tokens"
+                + (f": {point.refusal}" if point.refusal else "")
+            )
     problems = [replace(problem, budget=end) for end in ends]
     cumulative = _nearest(problems, path.ratios)
     stages = []
     begin, read = 0.0, np.zeros(len(problem.model.sources))
     for asked, c, optimal in zip(problems, cumulative, path.ratios, strict=True):
         tokens = np.maximum(asked.budget * c - read, 0.0)
-        stages.append(Stage(
-            begin, asked.budget, tokens / tokens.sum(), c, optimal, bool(np.abs(c - optimal).max() <= FOLLOWED),
-            float(asked.value(c)), float(asked.value(optimal)), float(asked.value(path.ratios[-1]))))
+        stages.append(
+            Stage(
+                begin,
+                asked.budget,
+                tokens / tokens.sum(),
+                c,
+                optimal,
+                bool(np.abs(c - optimal).max() <= FOLLOWED),
+                float(asked.value(c)),
+                float(asked.value(optimal)),
+                float(asked.value(path.ratios[-1])),
+            )
+        )
         begin, read = asked.budget, read + tokens
     return Schedule(problems[-1], path, tuple(stages))
 
@@ -147,13 +162,26 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     lower, upper = (np.concatenate([getattr(part, side) for part in parts]) for side in ("x_lower", "x_upper"))
     lower[-S:] = upper[-S:] = optimal[-1]
     ends = np.array([problem.budget for problem in problems])
-    grows = [hstack([csr_array((S, (k - 1) * S)), -ends[k - 1] / ends[k] * eye_array(S), eye_array(S),
-                     csr_array((S, (n - 1 - k) * S))]) for k in range(1, n)]
+    grows = [
+        hstack(
+            [
+                csr_array((S, (k - 1) * S)),
+                -ends[k - 1] / ends[k] * eye_array(S),
+                eye_array(S),
+                csr_array((S, (n - 1 - k) * S)),
+            ]
+        )
+        for k in range(1, n)
+    ]
     free = csr_array(block_diag([part.A for part in parts[:-1]]))  # the last stage is fixed, and its rows hold
     rows = csr_array(vstack([hstack([free, csr_array((free.shape[0], S))]), *grows]))
-    polytope = Polytope(lower, upper, rows,
-                        np.concatenate([*(part.a_lower for part in parts[:-1]), np.zeros((n - 1) * S)]),
-                        np.concatenate([*(part.a_upper for part in parts[:-1]), np.full((n - 1) * S, np.inf)]))
+    polytope = Polytope(
+        lower,
+        upper,
+        rows,
+        np.concatenate([*(part.a_lower for part in parts[:-1]), np.zeros((n - 1) * S)]),
+        np.concatenate([*(part.a_upper for part in parts[:-1]), np.full((n - 1) * S, np.inf)]),
+    )
     target = optimal.ravel()
     if polytope.violation(target) <= FOLLOWED / 10:
         return optimal

@@ -12,17 +12,17 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt.backends import Options, choose
-from climbopt.certificate import Verdict, certify, repair
-from climbopt.errors import InputError
-from climbopt.model import MixtureModel
-from climbopt.problem import AllocationProblem
+from climbopt.certification.local import Verdict, certify, repair
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Solution
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.scenarios import check_draws
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import joint_form
-from climbopt.result import Result, answered, described
-from climbopt.scenarios import check_draws
-from climbopt.solution import Solution
-from climbopt.standard_form import StandardForm
+from climbopt.procedures.result import Result, answered, described
+from climbopt.program import StandardForm
 from climbopt.studies.varied import varied
-from climbopt.templates import Array
 
 ROOM = 1e-3
 """The warm start's way from the last optimum to the form's own start."""
@@ -117,9 +117,18 @@ class Sweep:
         return result[0], result[1]
 
 
-def sweep(problem: AllocationProblem, budgets: Sequence[float] | None = None, over: Over | None = None, *,
-          draws: Sequence[MixtureModel] = (), backend: str | None = None, options: Options | None = None,
-          jobs: int = 1, kept: Kept | None = None, progress: Progress | None = None) -> Sweep:
+def sweep(
+    problem: AllocationProblem,
+    budgets: Sequence[float] | None = None,
+    over: Over | None = None,
+    *,
+    draws: Sequence[MixtureModel] = (),
+    backend: str | None = None,
+    options: Options | None = None,
+    jobs: int = 1,
+    kept: Kept | None = None,
+    progress: Progress | None = None,
+) -> Sweep:
     """Return the optimal mixture at every budget, and at every value of a constraint's number.
 
     Each solve of the procedure joint starts at the last optimum, moved onto the rows of the new problem. Where that
@@ -172,7 +181,8 @@ def sweep(problem: AllocationProblem, budgets: Sequence[float] | None = None, ov
     found = {} if kept is None else {k: path for k, path in kept.known.items() if k < len(draws)}
     missing = [k for k in range(len(draws)) if k not in found]
     paths = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(along.ratios)(replace(problem, model=draws[k])) for k in missing)
+        delayed(along.ratios)(replace(problem, model=draws[k])) for k in missing
+    )
     for k, path in zip(missing, paths, strict=True):
         found[k] = path
         if kept is not None:
@@ -232,8 +242,13 @@ class _Along:
             return Point(budget, bound, None, str(error))
 
 
-def _along(problem: AllocationProblem, budgets: Sequence[float] | None, over: Over | None, backend: str | None,
-           options: Options) -> _Along:
+def _along(
+    problem: AllocationProblem,
+    budgets: Sequence[float] | None,
+    over: Over | None,
+    backend: str | None,
+    options: Options,
+) -> _Along:
     """Return the path that is asked for; refuse values that no problem can take."""
     budgets = [problem.budget] if budgets is None else [float(budget) for budget in budgets]
     if not budgets or not all(np.isfinite(budget) and budget > 0 for budget in budgets):
@@ -274,8 +289,9 @@ def _joint(problem: AllocationProblem, form: StandardForm, backend: str | None, 
     return _certified(problem, form, choose(form, backend).solve(form, options), options)
 
 
-def _certified(problem: AllocationProblem, form: StandardForm, solution: Solution, options: Options,
-               instead: Result | None = None) -> Result:
+def _certified(
+    problem: AllocationProblem, form: StandardForm, solution: Solution, options: Options, instead: Result | None = None
+) -> Result:
     """Return a solution with its certificate; `instead` where that does not pass."""
     if solution.x is None:
         return instead or Result(problem, "joint", None, {}, {}, {}, None, None, solution, None, None)

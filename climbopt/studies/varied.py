@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from climbopt.constraints import Cap, Constraint, Floor
-from climbopt.constraints.base import RatioBounds
-from climbopt.errors import InputError, unknown_name
-from climbopt.problem import AllocationProblem
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Cap, Constraint, Floor
+from climbopt.problem.constraints.constraint import RatioBounds
 
 
 def varied(problem: AllocationProblem, place: str, value: float | None = None) -> AllocationProblem:
@@ -50,13 +50,13 @@ def varied(problem: AllocationProblem, place: str, value: float | None = None) -
     number = {**getattr(found[0], field), key: value} if by_language else value
     changed = dataclasses.replace(found[0], **{field: number})  # type: ignore[type-var]
     return dataclasses.replace(
-        problem, constraints=tuple(changed if one is found[0] else one for one in problem.constraints))
+        problem, constraints=tuple(changed if one is found[0] else one for one in problem.constraints)
+    )
 
 
 def _field(constraint: Constraint, key: str, place: str) -> tuple[str, bool]:
     """Return the field that holds a number, and whether it holds one by language."""
-    fields = {field.name: getattr(constraint, field.name)
-              for field in dataclasses.fields(constraint)}  # type: ignore[arg-type]
+    fields = {field.name: getattr(constraint, field.name) for field in dataclasses.fields(constraint)}  # type: ignore[arg-type]
     numbers = [name for name, value in fields.items() if isinstance(value, (int, float))]
     tables = [name for name, value in fields.items() if isinstance(value, Mapping) and name in _BY_LANGUAGE]
     if key in numbers:
@@ -65,10 +65,14 @@ def _field(constraint: Constraint, key: str, place: str) -> tuple[str, bool]:
         return tables[0], True
     if not key and len(numbers) == 1:
         return numbers[0], False
-    known = [*(f"{constraint.name}.{name}" for name in numbers),
-             *(f"{constraint.name}.{language}" for table in tables for language in fields[table])]
-    raise InputError(f"'{place}' is no number of {constraint.name}; " + (
-        f"it has {', '.join(known)}" if known else "it has none that can be swept"))
+    known = [
+        *(f"{constraint.name}.{name}" for name in numbers),
+        *(f"{constraint.name}.{language}" for table in tables for language in fields[table]),
+    ]
+    raise InputError(
+        f"'{place}' is no number of {constraint.name}; "
+        + (f"it has {', '.join(known)}" if known else "it has none that can be swept")
+    )
 
 
 _EMPTY: Mapping[str, Constraint] = {"floor": Floor({}), "cap": Cap({})}

@@ -21,7 +21,25 @@ from climbopt.testing.hock_schittkowski import HOCK_SCHITTKOWSKI, PublishedProbl
 from climbopt.testing.published import Accuracy, check_problem
 from climbopt.testing.symbolic import SymbolicFunctions
 
-__all__ = ["CASES", "CHECKS", "HOCK_SCHITTKOWSKI", "Accuracy", "Case", "Check", "PublishedProblem", "SymbolicFunctions",
-           "check_bad_option", "check_case", "check_limits", "check_not_a_number", "check_problem", "check_report",
-           "degenerate_problems", "exclusion", "family_model", "family_problem", "infeasible_problems",
-           "problem_families"]
+__all__ = [
+    "CASES",
+    "CHECKS",
+    "HOCK_SCHITTKOWSKI",
+    "Accuracy",
+    "Case",
+    "Check",
+    "PublishedProblem",
+    "SymbolicFunctions",
+    "check_bad_option",
+    "check_case",
+    "check_limits",
+    "check_not_a_number",
+    "check_problem",
+    "check_report",
+    "degenerate_problems",
+    "exclusion",
+    "family_model",
+    "family_problem",
+    "infeasible_problems",
+    "problem_families",
+]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from climbopt.backends import Backend
-from climbopt.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.procedures import joint_form
-from climbopt.standard_form import StandardForm
+from climbopt.program import StandardForm
 from climbopt.testing.conformance import CASES, check_bad_option, check_case, check_limits, check_not_a_number
 from climbopt.testing.generate import family_problem
 
@@ -36,12 +36,15 @@ def _on_form(name: str, check: Callable[[Backend, StandardForm], None], form: Ca
     return Check(name, form, lambda backend: check(backend, form()))
 
 
-CHECKS: Mapping[str, Check] = {check.name: check for check in (
-    *(Check(case.name, case.form, partial(check_case, case=case)) for case in CASES),
-    _on_form("limits", check_limits, lambda: joint_form(family_problem(12, seed=3))),
-    _on_form("bad option", check_bad_option, lambda: joint_form(family_problem(4))),
-    _on_form("not a number", check_not_a_number, lambda: joint_form(family_problem(4))),
-)}
+CHECKS: Mapping[str, Check] = {
+    check.name: check
+    for check in (
+        *(Check(case.name, case.form, partial(check_case, case=case)) for case in CASES),
+        _on_form("limits", check_limits, lambda: joint_form(family_problem(12, seed=3))),
+        _on_form("bad option", check_bad_option, lambda: joint_form(family_problem(4))),
+        _on_form("not a number", check_not_a_number, lambda: joint_form(family_problem(4))),
+    )
+}
 """By name: those of `CASES`, then limits, bad option and not a number."""
 
 

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from climbopt.backends import Backend, Options
-from climbopt.certificate import certify, repair
-from climbopt.constraints import Cap, Constraint, Floor, Group, Supply
-from climbopt.errors import InputError
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.model import MixtureModel
-from climbopt.optimality import Rows, flat
-from climbopt.polytope import Polytope
-from climbopt.problem import AllocationProblem
+from climbopt.certification.kkt import Rows, flat
+from climbopt.certification.local import certify, repair
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import Polytope
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Cap, Constraint, Floor, Group, Supply
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import magnitude_form
-from climbopt.solution import Solution, Termination
-from climbopt.standard_form import Algebraic, Evaluation, Functions, StandardForm, System
-from climbopt.templates import Array
+from climbopt.program import Algebraic, Evaluation, Functions, StandardForm, System
 from climbopt.testing.hock_schittkowski import Number
 
 RATIO_TOLERANCE = 1e-6
@@ -55,8 +55,9 @@ class Case:
     multipliers: Mapping[str, float]
 
 
-def _model(B: tuple[float, ...], interaction: str = "none", b: tuple[tuple[float, ...], ...] | None = None
-           ) -> MixtureModel:
+def _model(
+    B: tuple[float, ...], interaction: str = "none", b: tuple[tuple[float, ...], ...] | None = None
+) -> MixtureModel:
     """Return L_i = 1 + B_i / z_i for languages a, b, c, ...; with linear interaction z_i = r_i + sum b_ij r_j."""
     names, m = tuple("abcdef"[: len(B)]), len(B)
     values: dict[str, Array] = {"E": np.ones(m), "B": np.array(B), "beta": np.ones(m)}
@@ -65,10 +66,18 @@ def _model(B: tuple[float, ...], interaction: str = "none", b: tuple[tuple[float
     return MixtureModel(LAWS["power"], INTERACTIONS[interaction], names, names, values, UNIT)
 
 
-def _joint(model: MixtureModel, *constraints: Constraint, history: Mapping[str, float] | None = None,
-           weights: Mapping[str, float] | None = None, supply: Mapping[str, float] | None = None) -> StandardForm:
-    return joint_form(AllocationProblem(model, UNIT, constraints=constraints, history=history or {},
-                                        weights=weights or {}, supply=supply or {}))
+def _joint(
+    model: MixtureModel,
+    *constraints: Constraint,
+    history: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+    supply: Mapping[str, float] | None = None,
+) -> StandardForm:
+    return joint_form(
+        AllocationProblem(
+            model, UNIT, constraints=constraints, history=history or {}, weights=weights or {}, supply=supply or {}
+        )
+    )
 
 
 def _magnitude() -> StandardForm:
@@ -83,31 +92,63 @@ CASES: tuple[Case, ...] = (
     # r in proportion to sqrt(B) = (2, 1, 0.2); lambda = w B / r^2
     Case("no constraint", lambda: _joint(_model(_THREE)), (0.625, 0.3125, 0.0625), {"simplex": 4 / 3 / 0.390625}),
     # weights w = (0.5, 0.5, 0): the target c does not count, so that its source gets nothing; lambda = 0.5 * 4 * 2.25
-    Case("weight 0", lambda: _joint(_model(_THREE), weights={"c": 0.0}), (2 / 3, 1 / 3, 0.0),
-         {"simplex": 4.5, "nonnegative[c]": -4.5}),
+    Case(
+        "weight 0",
+        lambda: _joint(_model(_THREE), weights={"c": 0.0}),
+        (2 / 3, 1 / 3, 0.0),
+        {"simplex": 4.5, "nonnegative[c]": -4.5},
+    ),
     # c at its floor of 0.25: the others share 0.75 as 2 : 1; lambda = 16/3, zeta_c = 0.64/3 - 16/3
-    Case("floor", lambda: _joint(_model(_THREE), Floor({"c": 0.25})), (0.5, 0.25, 0.25),
-         {"simplex": 16 / 3, "floor[c]": -5.12}),
+    Case(
+        "floor",
+        lambda: _joint(_model(_THREE), Floor({"c": 0.25})),
+        (0.5, 0.25, 0.25),
+        {"simplex": 16 / 3, "floor[c]": -5.12},
+    ),
     # a at its cap of 0.4: the others share 0.6 as 1 : 0.2; lambda = 4/3, zeta_a = 25/3 - 4/3
     Case("cap", lambda: _joint(_model(_THREE), Cap({"a": 0.4})), (0.4, 0.5, 0.1), {"simplex": 4 / 3, "cap[a]": 7.0}),
     # the same bound through a supply of 0.2 B tokens at two epochs
-    Case("supply", lambda: _joint(_model(_THREE), Supply({"a": 2.0}), supply={"a": 0.2e9}), (0.4, 0.5, 0.1),
-         {"simplex": 4 / 3, "supply[a]": 7.0}),
+    Case(
+        "supply",
+        lambda: _joint(_model(_THREE), Supply({"a": 2.0}), supply={"a": 0.2e9}),
+        (0.4, 0.5, 0.1),
+        {"simplex": 4 / 3, "supply[a]": 7.0},
+    ),
     # a + b at most 0.8, shared as 2 : 1; lambda = 1/3, mu = 75/16 - 1/3
-    Case("group", lambda: _joint(_model(_THREE), Group(("a", "b"), upper=0.8)), (8 / 15, 4 / 15, 0.2),
-         {"simplex": 1 / 3, "group": 209 / 48}),
+    Case(
+        "group",
+        lambda: _joint(_model(_THREE), Group(("a", "b"), upper=0.8)),
+        (8 / 15, 4 / 15, 0.2),
+        {"simplex": 1 / 3, "group": 209 / 48},
+    ),
     # a group whose lower side is active: b + c at least 0.6, shared as 1 : 0.2; lambda = 4 / 0.48, mu = 4/3 - 25/3
-    Case("group from below", lambda: _joint(_model(_THREE), Group(("b", "c"), lower=0.6)), (0.4, 0.5, 0.1),
-         {"simplex": 25 / 3, "group": -7.0}),
+    Case(
+        "group from below",
+        lambda: _joint(_model(_THREE), Group(("b", "c"), lower=0.6)),
+        (0.4, 0.5, 0.1),
+        {"simplex": 25 / 3, "group": -7.0},
+    ),
     # floor and cap of b both 0.2: the others share 0.8 as 2 : 0.2; lambda = 121/48, zeta_b = 25/3 - 121/48
-    Case("fixed", lambda: _joint(_model(_THREE), Floor({"b": 0.2}), Cap({"b": 0.2})), (8 / 11, 0.2, 0.8 / 11),
-         {"simplex": 121 / 48, "cap[b]": 5.8125}),
+    Case(
+        "fixed",
+        lambda: _joint(_model(_THREE), Floor({"b": 0.2}), Cap({"b": 0.2})),
+        (8 / 11, 0.2, 0.8 / 11),
+        {"simplex": 121 / 48, "cap[b]": 5.8125},
+    ),
     # a floor at the free optimum: active with multiplier 0
-    Case("weakly active floor", lambda: _joint(_model(_THREE), Floor({"c": 0.0625})), (0.625, 0.3125, 0.0625),
-         {"simplex": 4 / 3 / 0.390625}),
+    Case(
+        "weakly active floor",
+        lambda: _joint(_model(_THREE), Floor({"c": 0.0625})),
+        (0.625, 0.3125, 0.0625),
+        {"simplex": 4 / 3 / 0.390625},
+    ),
     # z_a = r_a + 0.75 r_b, z_b = r_b with B = (4, 1): z_a = z_b = 0.8
-    Case("transfer", lambda: _joint(_model((4.0, 1.0), "linear", ((0.0, 0.75), (0.0, 0.0)))), (0.2, 0.8),
-         {"simplex": 3.125}),
+    Case(
+        "transfer",
+        lambda: _joint(_model((4.0, 1.0), "linear", ((0.0, 0.75), (0.0, 0.0)))),
+        (0.2, 0.8),
+        {"simplex": 3.125},
+    ),
     # as many tokens trained before, all in a: cumulative ratios 2/3 and 1/3 at D = 2, so that r = 1/3 and 2/3;
     # gradient = -w B / (2 rho^2) * 1/2
     Case("history", lambda: _joint(_model((4.0, 1.0)), history={"a": UNIT}), (1 / 3, 2 / 3), {"simplex": 1.125}),
@@ -137,8 +178,13 @@ def check_case(backend: Backend, case: Case) -> None:
     expected = by_entry(form, x, case.multipliers)
     if solution.multipliers is not None:
         scale = max(1.0, float(np.abs(expected).max()))
-        np.testing.assert_allclose(flat(solution.multipliers) / scale, expected / scale, atol=MULTIPLIER_TOLERANCE,
-                                   rtol=0, err_msg=f"{where}: multipliers")
+        np.testing.assert_allclose(
+            flat(solution.multipliers) / scale,
+            expected / scale,
+            atol=MULTIPLIER_TOLERANCE,
+            rtol=0,
+            err_msg=f"{where}: multipliers",
+        )
     check_report(backend, solution)
 
 

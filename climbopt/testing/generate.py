@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from climbopt.constraints import Cap, Constraint, Custom, Floor, Group, LossCeiling, StayNear, Supply
-from climbopt.interactions import INTERACTIONS
-from climbopt.laws import LAWS
-from climbopt.model import MixtureModel
-from climbopt.problem import AllocationProblem
-from climbopt.templates import Array
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Cap, Constraint, Custom, Floor, Group, LossCeiling, StayNear, Supply
 
 FAMILY_SIZE = 4
 TOKEN_UNIT = 1e9
@@ -58,18 +58,31 @@ def family_model(m: int, *, interaction: str = "saturating", negative: float = 0
     flipped = rng.random((m, m)) < negative
     b = np.where(flipped, -0.3 * b, b)
     values = {
-        "E": rng.uniform(1.0, 2.0, m), "B": rng.uniform(2.0, 6.0, m), "beta": rng.uniform(0.2, 0.4, m),
-        "eta": rng.uniform(2.0, 10.0, m), "b": b, "k": 0.5 * np.abs(b) * rng.uniform(0.0, 1.0, (m, m)),
-        "h": rng.uniform(0.001, 0.01, m), "l": 0.05 * rng.uniform(0.0, 1.0, (m, m)),
+        "E": rng.uniform(1.0, 2.0, m),
+        "B": rng.uniform(2.0, 6.0, m),
+        "beta": rng.uniform(0.2, 0.4, m),
+        "eta": rng.uniform(2.0, 10.0, m),
+        "b": b,
+        "k": 0.5 * np.abs(b) * rng.uniform(0.0, 1.0, (m, m)),
+        "h": rng.uniform(0.001, 0.01, m),
+        "l": 0.05 * rng.uniform(0.0, 1.0, (m, m)),
     }
     law, form = LAWS["power"], INTERACTIONS[interaction]
     chosen = {p.name: values[p.name] for p in law.parameters + form.parameters}
-    return MixtureModel(law, form, names, names, chosen, TOKEN_UNIT,
-                        provenance={"synthetic": f"families of {FAMILY_SIZE} languages, seed {seed}"})
+    return MixtureModel(
+        law,
+        form,
+        names,
+        names,
+        chosen,
+        TOKEN_UNIT,
+        provenance={"synthetic": f"families of {FAMILY_SIZE} languages, seed {seed}"},
+    )
 
 
-def family_problem(m: int, *, interaction: str = "saturating", negative: float = 0.0, seed: int = 0
-                   ) -> AllocationProblem:
+def family_problem(
+    m: int, *, interaction: str = "saturating", negative: float = 0.0, seed: int = 0
+) -> AllocationProblem:
     """Return the joint problem of :func:`family_model` at 100 B tokens without constraints; same parameters."""
     model = family_model(m, interaction=interaction, negative=negative, seed=seed)
     return AllocationProblem(model, BUDGET, name=f"families{m}")
@@ -143,20 +156,34 @@ def degenerate_problems(seed: int = 0) -> tuple[AllocationProblem, ...]:
     members = family_model(6, seed=seed)
     shares = np.array([3, 2, 2, 1, 1, 1]) / 10
     return (
-        *(AllocationProblem(_model(form, scales, np.zeros((4, 4))), BUDGET, weights=weights, name=f"alpha 0, {form}")
-          for form in ("saturating", "linear", "gated")),
-        AllocationProblem(_model("saturating", np.array([2.0, 2.0, 2.0, 3.0, 3.0]), blocks), BUDGET,
-                          name="equal languages"),
+        *(
+            AllocationProblem(_model(form, scales, np.zeros((4, 4))), BUDGET, weights=weights, name=f"alpha 0, {form}")
+            for form in ("saturating", "linear", "gated")
+        ),
+        AllocationProblem(
+            _model("saturating", np.array([2.0, 2.0, 2.0, 3.0, 3.0]), blocks), BUDGET, name="equal languages"
+        ),
         AllocationProblem(_model("linear", scales, off), BUDGET, name="flat"),
-        AllocationProblem(_model("linear", scales[[0, 0, 1]], np.array([[0, 1.0, 0], [1.0, 0, 0], [0, 0, 0]])), BUDGET,
-                          name="twins"),
+        AllocationProblem(
+            _model("linear", scales[[0, 0, 1]], np.array([[0, 1.0, 0], [1.0, 0, 0], [0, 0, 0]])), BUDGET, name="twins"
+        ),
         AllocationProblem(_model("saturating", scales[:3], no_use), BUDGET, name="useless source"),
-        AllocationProblem(_model("saturating", scales, with_use), BUDGET, weights={"d": 0.0},
-                          constraints=(Floor({"d": 0.05}),), name="useless source at its floor"),
-        AllocationProblem(members, BUDGET, constraints=(Floor(dict.fromkeys(members.sources, 0.16)),),
-                          name="active floors"),
-        AllocationProblem(members, BUDGET, constraints=(Floor(dict(zip(members.sources, shares.tolist(),
-                                                                       strict=True))),), name="one mixture"),
+        AllocationProblem(
+            _model("saturating", scales, with_use),
+            BUDGET,
+            weights={"d": 0.0},
+            constraints=(Floor({"d": 0.05}),),
+            name="useless source at its floor",
+        ),
+        AllocationProblem(
+            members, BUDGET, constraints=(Floor(dict.fromkeys(members.sources, 0.16)),), name="active floors"
+        ),
+        AllocationProblem(
+            members,
+            BUDGET,
+            constraints=(Floor(dict(zip(members.sources, shares.tolist(), strict=True))),),
+            name="one mixture",
+        ),
     )
 
 
@@ -178,8 +205,10 @@ def infeasible_problems(seed: int = 0) -> Mapping[str, Callable[[], AllocationPr
         "ceilings in conflict": (LossCeiling(excess=-0.05, reference="uniform"),),
         "a product too large": (Custom(expression="r[en] * r[de] >= 0.3"),),
     }
-    return {name: partial(AllocationProblem, model, BUDGET, constraints=constraints, name=name)
-            for name, constraints in kinds.items()}
+    return {
+        name: partial(AllocationProblem, model, BUDGET, constraints=constraints, name=name)
+        for name, constraints in kinds.items()
+    }
 
 
 def _model(interaction: str, B: Array, b: Array) -> MixtureModel:
@@ -197,6 +226,12 @@ def _model(interaction: str, B: Array, b: Array) -> MixtureModel:
     none, each = np.zeros((n_targets, n_sources)), np.ones(n_targets)
     values = {"E": each, "B": B, "beta": 0.3 * each, "eta": 4.0 * each, "b": b, "k": none, "h": 0.0 * each, "l": none}
     names = tuple("abcdef"[:n_sources])
-    return MixtureModel(law, form, names, names[:n_targets],
-                        {p.name: values[p.name] for p in law.parameters + form.parameters}, TOKEN_UNIT,
-                        provenance={"synthetic": "made to be degenerate"})
+    return MixtureModel(
+        law,
+        form,
+        names,
+        names[:n_targets],
+        {p.name: values[p.name] for p in law.parameters + form.parameters},
+        TOKEN_UNIT,
+        provenance={"synthetic": "made to be degenerate"},
+    )

@@ -25,11 +25,11 @@ import numpy as np
 import sympy as sp
 from scipy.sparse import csr_array
 
-from climbopt.frozen import ByFields
-from climbopt.polytope import Polytope
-from climbopt.quadratic import project
-from climbopt.standard_form import Side, StandardForm
-from climbopt.templates import Array
+from climbopt.foundations.frozen import ByFields
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.quadratic import project
+from climbopt.program import Side, StandardForm
 from climbopt.testing.symbolic import SymbolicFunctions
 
 INFINITY = np.inf
@@ -105,12 +105,19 @@ class PublishedProblem(ByFields):
         of_bounds = tuple(Side(str(one), unit="unit of its bound") for one in x)
         nonlinear = np.flatnonzero(~linear).tolist()
         return StandardForm(
-            variables=tuple(map(str, x)), polytope=polytope,
+            variables=tuple(map(str, x)),
+            polytope=polytope,
             functions=SymbolicFunctions(x, self.objective, tuple(self.constraints[i][1] for i in nonlinear)),
-            c_lower=limits[nonlinear, 0], c_upper=limits[nonlinear, 1], lower_sides=of_bounds, upper_sides=of_bounds,
+            c_lower=limits[nonlinear, 0],
+            c_upper=limits[nonlinear, 1],
+            lower_sides=of_bounds,
+            upper_sides=of_bounds,
             row_sides=tuple(names[i] for i in np.flatnonzero(linear).tolist()),
-            c_sides=tuple(names[i] for i in nonlinear), n_ratios=n, domain_rows=(False,) * len(nonlinear),
-            start=_inside(_floats(self.start), polytope))
+            c_sides=tuple(names[i] for i in nonlinear),
+            n_ratios=n,
+            domain_rows=(False,) * len(nonlinear),
+            start=_inside(_floats(self.start), polytope),
+        )
 
 
 def _floats(values: tuple[Number, ...] | list[Number]) -> Array:
@@ -121,7 +128,8 @@ def _inside(start: Array, polytope: Polytope) -> Array:
     """Return the published start, moved a little inside where it is on or outside bounds and linear rows."""
     activity = polytope.A @ start
     strictly = ((start > polytope.x_lower) & (start < polytope.x_upper)).all() and (
-        polytope.equation | (activity > polytope.a_lower) & (activity < polytope.a_upper)).all()
+        polytope.equation | (activity > polytope.a_lower) & (activity < polytope.a_upper)
+    ).all()
     if strictly and polytope.violation(start) == 0:
         return start
     nearest = project(start, polytope)
@@ -135,96 +143,230 @@ _W = sp.LambertW(4)
 """Of number 66: its multipliers give exp(x1 + x2) = 4 and its rows x2 = exp(x1), so that x2 exp(x2) = 4."""
 
 HOCK_SCHITTKOWSKI: tuple[PublishedProblem, ...] = (
+    PublishedProblem("HS1", 100 * (x2 - x1**2) ** 2 + (1 - x1) ** 2, (-2, 1), (1, 1), 0, {2: (-_R(3, 2), INFINITY)}),
     PublishedProblem(
-        "HS1", 100 * (x2 - x1**2) ** 2 + (1 - x1) ** 2, (-2, 1), (1, 1), 0, {2: (-_R(3, 2), INFINITY)}),
+        "HS4",
+        (x1 + 1) ** 3 / 3 + x2,
+        (1.125, 0.125),
+        (1, 0),
+        _R(8, 3),
+        {1: (1, INFINITY), 2: (0, INFINITY)},
+        multipliers={"x1": -4, "x2": -1},
+    ),
     PublishedProblem(
-        "HS4", (x1 + 1) ** 3 / 3 + x2, (1.125, 0.125), (1, 0), _R(8, 3), {1: (1, INFINITY), 2: (0, INFINITY)},
-        multipliers={"x1": -4, "x2": -1}),
+        "HS7",
+        sp.log(1 + x1**2) - x2,
+        (2, 2),
+        (0, _s3),
+        -_s3,
+        constraints=((0, (1 + x1**2) ** 2 + x2**2 - 4, 0),),
+        multipliers={"c1": 1 / (2 * _s3)},
+    ),
     PublishedProblem(
-        "HS7", sp.log(1 + x1**2) - x2, (2, 2), (0, _s3), -_s3,
-        constraints=((0, (1 + x1**2) ** 2 + x2**2 - 4, 0),), multipliers={"c1": 1 / (2 * _s3)}),
+        "HS12",
+        x1**2 / 2 + x2**2 - x1 * x2 - 7 * x1 - 7 * x2,
+        (0, 0),
+        (2, 3),
+        -30,
+        constraints=((0, 25 - 4 * x1**2 - x2**2, INFINITY),),
+        multipliers={"c1": -_R(1, 2)},
+    ),
     PublishedProblem(
-        "HS12", x1**2 / 2 + x2**2 - x1 * x2 - 7 * x1 - 7 * x2, (0, 0), (2, 3), -30,
-        constraints=((0, 25 - 4 * x1**2 - x2**2, INFINITY),), multipliers={"c1": -_R(1, 2)}),
-    PublishedProblem(
-        "HS14", (x1 - 2) ** 2 + (x2 - 1) ** 2, (2, 2), ((_s7 - 1) / 2, (_s7 + 1) / 4), 9 - 23 * _s7 / 8,
+        "HS14",
+        (x1 - 2) ** 2 + (x2 - 1) ** 2,
+        (2, 2),
+        ((_s7 - 1) / 2, (_s7 + 1) / 4),
+        9 - 23 * _s7 / 8,
         constraints=((0, x1 - 2 * x2 + 1, 0), (0, 1 - x1**2 / 4 - x2**2, INFINITY)),
-        multipliers={"c1": _R(3, 2) + _s7 / 28, "c2": _R(5, 2) - 23 * _s7 / 14}),
+        multipliers={"c1": _R(3, 2) + _s7 / 28, "c2": _R(5, 2) - 23 * _s7 / 14},
+    ),
     PublishedProblem(
-        "HS21", x1**2 / 100 + x2**2 - 100, (-1, -1), (2, 0), -_R(9996, 100), {1: (2, 50), 2: (-50, 50)},
-        ((0, 10 * x1 - x2 - 10, INFINITY),), {"x1": -_R(1, 25)}),
+        "HS21",
+        x1**2 / 100 + x2**2 - 100,
+        (-1, -1),
+        (2, 0),
+        -_R(9996, 100),
+        {1: (2, 50), 2: (-50, 50)},
+        ((0, 10 * x1 - x2 - 10, INFINITY),),
+        {"x1": -_R(1, 25)},
+    ),
     PublishedProblem(
-        "HS22", (x1 - 2) ** 2 + (x2 - 1) ** 2, (2, 2), (1, 1), 1,
+        "HS22",
+        (x1 - 2) ** 2 + (x2 - 1) ** 2,
+        (2, 2),
+        (1, 1),
+        1,
         constraints=((0, 2 - x1 - x2, INFINITY), (0, x2 - x1**2, INFINITY)),
-        multipliers={"c1": -_R(2, 3), "c2": -_R(2, 3)}),
+        multipliers={"c1": -_R(2, 3), "c2": -_R(2, 3)},
+    ),
     # c2 has both sides; the collection writes the upper one, x1 + sqrt(3) x2 <= 6, as a third constraint
     PublishedProblem(
-        "HS24", ((x1 - 3) ** 2 - 9) * x2**3 / (27 * _s3), (1, 0.5), (3, _s3), -1,
-        {1: (0, INFINITY), 2: (0, INFINITY)}, ((0, x1 / _s3 - x2, INFINITY), (0, x1 + _s3 * x2, 6)),
-        {"c1": -_s3 / 2, "c2": _R(1, 2)}),
+        "HS24",
+        ((x1 - 3) ** 2 - 9) * x2**3 / (27 * _s3),
+        (1, 0.5),
+        (3, _s3),
+        -1,
+        {1: (0, INFINITY), 2: (0, INFINITY)},
+        ((0, x1 / _s3 - x2, INFINITY), (0, x1 + _s3 * x2, 6)),
+        {"c1": -_s3 / 2, "c2": _R(1, 2)},
+    ),
     PublishedProblem(
-        "HS29", -x1 * x2 * x3, (1, 1, 1), (4, 2 * _s2, 2), -16 * _s2,
-        constraints=((0, 48 - x1**2 - 2 * x2**2 - 4 * x3**2, INFINITY),), multipliers={"c1": -_s2 / 2},
-        others=((4, -2 * _s2, -2), (-4, 2 * _s2, -2), (-4, -2 * _s2, 2))),
+        "HS29",
+        -x1 * x2 * x3,
+        (1, 1, 1),
+        (4, 2 * _s2, 2),
+        -16 * _s2,
+        constraints=((0, 48 - x1**2 - 2 * x2**2 - 4 * x3**2, INFINITY),),
+        multipliers={"c1": -_s2 / 2},
+        others=((4, -2 * _s2, -2), (-4, 2 * _s2, -2), (-4, -2 * _s2, 2)),
+    ),
     PublishedProblem(
-        "HS35", 9 - 8 * x1 - 6 * x2 - 4 * x3 + 2 * x1**2 + 2 * x2**2 + x3**2 + 2 * x1 * x2 + 2 * x1 * x3,
-        (0.5, 0.5, 0.5), (_R(4, 3), _R(7, 9), _R(4, 9)), _R(1, 9), {i: (0, INFINITY) for i in (1, 2, 3)},
-        ((0, 3 - x1 - x2 - 2 * x3, INFINITY),), {"c1": -_R(2, 9)}),
+        "HS35",
+        9 - 8 * x1 - 6 * x2 - 4 * x3 + 2 * x1**2 + 2 * x2**2 + x3**2 + 2 * x1 * x2 + 2 * x1 * x3,
+        (0.5, 0.5, 0.5),
+        (_R(4, 3), _R(7, 9), _R(4, 9)),
+        _R(1, 9),
+        {i: (0, INFINITY) for i in (1, 2, 3)},
+        ((0, 3 - x1 - x2 - 2 * x3, INFINITY),),
+        {"c1": -_R(2, 9)},
+    ),
     PublishedProblem(
-        "HS39", -x1, (2, 2, 2, 2), (1, 1, 0, 0), -1,
-        constraints=((0, x2 - x1**3 - x3**2, 0), (0, x1**2 - x2 - x4**2, 0)), multipliers={"c1": -1, "c2": -1}),
+        "HS39",
+        -x1,
+        (2, 2, 2, 2),
+        (1, 1, 0, 0),
+        -1,
+        constraints=((0, x2 - x1**3 - x3**2, 0), (0, x1**2 - x2 - x4**2, 0)),
+        multipliers={"c1": -1, "c2": -1},
+    ),
     PublishedProblem(
-        "HS41", 2 - x1 * x2 * x3, (2, 2, 2, 2), (_R(2, 3), _R(1, 3), _R(1, 3), 2), _R(52, 27),
-        {1: (0, 1), 2: (0, 1), 3: (0, 1), 4: (0, 2)}, ((0, x1 + 2 * x2 + 2 * x3 - x4, 0),),
-        {"c1": _R(1, 9), "x4": _R(1, 9)}),
+        "HS41",
+        2 - x1 * x2 * x3,
+        (2, 2, 2, 2),
+        (_R(2, 3), _R(1, 3), _R(1, 3), 2),
+        _R(52, 27),
+        {1: (0, 1), 2: (0, 1), 3: (0, 1), 4: (0, 2)},
+        ((0, x1 + 2 * x2 + 2 * x3 - x4, 0),),
+        {"c1": _R(1, 9), "x4": _R(1, 9)},
+    ),
     PublishedProblem(
-        "HS43", x1**2 + x2**2 + 2 * x3**2 + x4**2 - 5 * x1 - 5 * x2 - 21 * x3 + 7 * x4, (0, 0, 0, 0), (0, 1, 2, -1),
-        -44, constraints=(
+        "HS43",
+        x1**2 + x2**2 + 2 * x3**2 + x4**2 - 5 * x1 - 5 * x2 - 21 * x3 + 7 * x4,
+        (0, 0, 0, 0),
+        (0, 1, 2, -1),
+        -44,
+        constraints=(
             (0, 8 - x1**2 - x2**2 - x3**2 - x4**2 - x1 + x2 - x3 + x4, INFINITY),
             (0, 10 - x1**2 - 2 * x2**2 - x3**2 - 2 * x4**2 + x1 + x4, INFINITY),
-            (0, 5 - 2 * x1**2 - x2**2 - x3**2 - 2 * x1 + x2 + x4, INFINITY)),
-        multipliers={"c1": -1, "c3": -2}),
+            (0, 5 - 2 * x1**2 - x2**2 - x3**2 - 2 * x1 + x2 + x4, INFINITY),
+        ),
+        multipliers={"c1": -1, "c3": -2},
+    ),
     PublishedProblem(
-        "HS52", (4 * x1 - x2) ** 2 + (x2 + x3 - 2) ** 2 + (x4 - 1) ** 2 + (x5 - 1) ** 2, (2, 2, 2, 2, 2),
-        (-_R(33, 349), _R(11, 349), _R(180, 349), -_R(158, 349), _R(11, 349)), _R(1859, 349),
+        "HS52",
+        (4 * x1 - x2) ** 2 + (x2 + x3 - 2) ** 2 + (x4 - 1) ** 2 + (x5 - 1) ** 2,
+        (2, 2, 2, 2, 2),
+        (-_R(33, 349), _R(11, 349), _R(180, 349), -_R(158, 349), _R(11, 349)),
+        _R(1859, 349),
         constraints=((0, x1 + 3 * x2, 0), (0, x3 + x4 - 2 * x5, 0), (0, x2 - x5, 0)),
-        multipliers={"c1": _R(1144, 349), "c2": _R(1014, 349), "c3": -_R(2704, 349)}),
+        multipliers={"c1": _R(1144, 349), "c2": _R(1014, 349), "c3": -_R(2704, 349)},
+    ),
     PublishedProblem(
-        "HS66", x3 / 5 - 4 * x1 / 5, (0, 1.05, 2.9), (sp.log(4) - _W, _W, 4 / _W), "0.5181632741",
+        "HS66",
+        x3 / 5 - 4 * x1 / 5,
+        (0, 1.05, 2.9),
+        (sp.log(4) - _W, _W, 4 / _W),
+        "0.5181632741",
         {1: (0, 100), 2: (0, 100), 3: (0, 10)},
-        ((0, x2 - sp.exp(x1), INFINITY), (0, x3 - sp.exp(x2), INFINITY)), {"c1": -4 / _W / 5, "c2": -_R(1, 5)},
-        printed=("0.184126487951", "1.20216787321", "3.32732232258")),
+        ((0, x2 - sp.exp(x1), INFINITY), (0, x3 - sp.exp(x2), INFINITY)),
+        {"c1": -4 / _W / 5, "c2": -_R(1, 5)},
+        printed=("0.184126487951", "1.20216787321", "3.32732232258"),
+    ),
     PublishedProblem(
-        "HS71", x1 * x4 * (x1 + x2 + x3) + x3, (1, 5, 5, 1),
-        (1, 4.74299963726441712, 3.82114998418487393, 1.37940829317267242), "17.0140173",
+        "HS71",
+        x1 * x4 * (x1 + x2 + x3) + x3,
+        (1, 5, 5, 1),
+        (1, 4.74299963726441712, 3.82114998418487393, 1.37940829317267242),
+        "17.0140173",
         {i: (1, 5) for i in (1, 2, 3, 4)},
         ((25, x1 * x2 * x3 * x4, INFINITY), (40, x1**2 + x2**2 + x3**2 + x4**2, 40)),
         {"x1": -1.08787122866694106, "c1": -0.552293660120726826, "c2": 0.161468566770505836},
-        printed=("1.00000000000", "4.74299937545", "3.82115032617", "1.37940824585")),
+        printed=("1.00000000000", "4.74299937545", "3.82115032617", "1.37940824585"),
+    ),
     PublishedProblem(
-        "HS76", x1**2 + x2**2 / 2 + x3**2 + x4**2 / 2 - x1 * x3 + x3 * x4 - x1 - 3 * x2 + x3 - x4,
-        (0.5, 0.5, 0.5, 0.5), (_R(3, 11), _R(23, 11), 0, _R(6, 11)), "-4.681818181",
+        "HS76",
+        x1**2 + x2**2 / 2 + x3**2 + x4**2 / 2 - x1 * x3 + x3 * x4 - x1 - 3 * x2 + x3 - x4,
+        (0.5, 0.5, 0.5, 0.5),
+        (_R(3, 11), _R(23, 11), 0, _R(6, 11)),
+        "-4.681818181",
         {i: (0, INFINITY) for i in (1, 2, 3, 4)},
-        ((0, 5 - x1 - 2 * x2 - x3 - x4, INFINITY), (0, 4 - 3 * x1 - x2 - 2 * x3 + x4, INFINITY),
-         (0, x2 + 4 * x3 - _R(3, 2), INFINITY)), {"c1": -_R(5, 11), "x3": -_R(19, 11)}),
+        (
+            (0, 5 - x1 - 2 * x2 - x3 - x4, INFINITY),
+            (0, 4 - 3 * x1 - x2 - 2 * x3 + x4, INFINITY),
+            (0, x2 + 4 * x3 - _R(3, 2), INFINITY),
+        ),
+        {"c1": -_R(5, 11), "x3": -_R(19, 11)},
+    ),
     PublishedProblem(
-        "HS113", x1**2 + x2**2 + x1 * x2 - 14 * x1 - 16 * x2 + (x3 - 10) ** 2 + 4 * (x4 - 5) ** 2 + (x5 - 3) ** 2
-        + 2 * (x6 - 1) ** 2 + 5 * x7**2 + 7 * (x8 - 11) ** 2 + 2 * (x9 - 10) ** 2 + (x10 - 7) ** 2 + 45,
+        "HS113",
+        x1**2
+        + x2**2
+        + x1 * x2
+        - 14 * x1
+        - 16 * x2
+        + (x3 - 10) ** 2
+        + 4 * (x4 - 5) ** 2
+        + (x5 - 3) ** 2
+        + 2 * (x6 - 1) ** 2
+        + 5 * x7**2
+        + 7 * (x8 - 11) ** 2
+        + 2 * (x9 - 10) ** 2
+        + (x10 - 7) ** 2
+        + 45,
         (2, 3, 5, 5, 1, 2, 7, 3, 6, 10),
-        (2.17199637125545526, 2.36368297369727982, 8.77392573847685040, 5.09598448794845275, 0.990654764963859159,
-         1.43057397893631589, 1.32164420816170330, 9.82872580788632109, 8.28009167009834582, 8.37592666392132335),
-        "24.3062091", constraints=(
+        (
+            2.17199637125545526,
+            2.36368297369727982,
+            8.77392573847685040,
+            5.09598448794845275,
+            0.990654764963859159,
+            1.43057397893631589,
+            1.32164420816170330,
+            9.82872580788632109,
+            8.28009167009834582,
+            8.37592666392132335,
+        ),
+        "24.3062091",
+        constraints=(
             (0, 105 - 4 * x1 - 5 * x2 + 3 * x7 - 9 * x8, INFINITY),
             (0, -10 * x1 + 8 * x2 + 17 * x7 - 2 * x8, INFINITY),
             (0, 12 + 8 * x1 - 2 * x2 - 5 * x9 + 2 * x10, INFINITY),
             (0, 120 - 3 * (x1 - 2) ** 2 - 4 * (x2 - 3) ** 2 - 2 * x3**2 + 7 * x4, INFINITY),
             (0, 40 - 5 * x1**2 - 8 * x2 - (x3 - 6) ** 2 + 2 * x4, INFINITY),
             (0, 30 - (x1 - 8) ** 2 / 2 - 2 * (x2 - 4) ** 2 - 3 * x5**2 + x6, INFINITY),
-            (0, -x1**2 - 2 * (x2 - 2) ** 2 + 2 * x1 * x2 - 14 * x5 + 6 * x6, INFINITY),
-            (0, 3 * x1 - 6 * x2 - 12 * (x9 - 8) ** 2 + 7 * x10, INFINITY)),
-        multipliers={"c1": -1.71653315346817357, "c2": -0.474520154188971312, "c3": -1.37592666392132335,
-                     "c4": -0.0205455551024223986, "c5": -0.312028508935332625, "c7": -0.287049319290877263},
-        printed=("2.17199637118", "2.36368297378", "8.77392573847", "5.09598448797", "0.990654764992",
-                 "1.43057397893", "1.32164420805", "9.82872580801", "8.28009167017", "8.37592666387")),
+            (0, -(x1**2) - 2 * (x2 - 2) ** 2 + 2 * x1 * x2 - 14 * x5 + 6 * x6, INFINITY),
+            (0, 3 * x1 - 6 * x2 - 12 * (x9 - 8) ** 2 + 7 * x10, INFINITY),
+        ),
+        multipliers={
+            "c1": -1.71653315346817357,
+            "c2": -0.474520154188971312,
+            "c3": -1.37592666392132335,
+            "c4": -0.0205455551024223986,
+            "c5": -0.312028508935332625,
+            "c7": -0.287049319290877263,
+        },
+        printed=(
+            "2.17199637118",
+            "2.36368297378",
+            "8.77392573847",
+            "5.09598448797",
+            "0.990654764992",
+            "1.43057397893",
+            "1.32164420805",
+            "9.82872580801",
+            "8.28009167017",
+            "8.37592666387",
+        ),
+    ),
 )
 """In the collection's order: bounds, linear and nonlinear equations and inequalities, convex and not."""

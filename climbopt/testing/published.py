@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from climbopt.backends import Backend, Options
-from climbopt.certificate import certify, certify_feasible, repair
-from climbopt.optimality import flat
+from climbopt.certification.kkt import flat
+from climbopt.certification.local import certify, certify_feasible, repair
 from climbopt.testing.conformance import by_entry, check_report
 from climbopt.testing.hock_schittkowski import PublishedProblem
 
@@ -74,7 +74,8 @@ def check_problem(backend: Backend, problem: PublishedProblem, accuracy: Accurac
     assert certificate.passed, f"{where}: {certificate.residuals}"
     if solution.multipliers is not None:
         expected, given = by_entry(form, x, problem.multipliers), flat(solution.multipliers)
-        np.testing.assert_allclose(given, expected, atol=accuracy.multiplier, rtol=accuracy.multiplier,
-                                   err_msg=f"{where}: multipliers")
+        np.testing.assert_allclose(
+            given, expected, atol=accuracy.multiplier, rtol=accuracy.multiplier, err_msg=f"{where}: multipliers"
+        )
         assert (given * expected >= 0).all(), f"{where}: signs of {given}, not {expected}"
     check_report(backend, solution)

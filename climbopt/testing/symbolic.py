@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from climbopt.frozen import ByFields
-from climbopt.polytope import Polytope
-from climbopt.standard_form import System
-from climbopt.templates import Array
+from climbopt.foundations.frozen import ByFields
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import Polytope
+from climbopt.program import System
 
 DIGITS = 17
 """Decimal digits that a number which is no fraction keeps in another system: those of a double."""
@@ -57,16 +57,19 @@ class SymbolicFunctions(ByFields):
     @cached_property
     def lagrangian(self) -> sp.Expr:
         """The sum of f and c, each with its factor."""
-        return sum(factor * part for factor, part in
-                   zip(self._multipliers, (self.objective, *self.constraints), strict=True))
+        return sum(
+            factor * part for factor, part in zip(self._multipliers, (self.objective, *self.constraints), strict=True)
+        )
 
     @cached_property
     def compiled(self) -> tuple[Callable[..., Any], ...]:
         """NumPy functions of x: f, its gradient, c, its Jacobian; and of (x, factors): the Lagrangian's Hessian."""
         x = list(self.variables)
         slopes = [[sp.diff(part, one) for one in x] for part in (self.objective, *self.constraints)]
-        of_x = [sp.lambdify([x], what, modules="numpy", cse=True)
-                for what in (self.objective, slopes[0], list(self.constraints), slopes[1:])]
+        of_x = [
+            sp.lambdify([x], what, modules="numpy", cse=True)
+            for what in (self.objective, slopes[0], list(self.constraints), slopes[1:])
+        ]
         hessian = sp.hessian(self.lagrangian, x).tolist()
         return (*of_x, sp.lambdify([x, list(self._multipliers)], hessian, modules="numpy", cse=True))
 

@@ -3,13 +3,13 @@
 import pytest
 
 from climbopt.backends import BACKENDS, load
-from climbopt.errors import InputError
+from climbopt.foundations.errors import InputError
 from climbopt.testing import CHECKS, HOCK_SCHITTKOWSKI, Accuracy, check_problem, exclusion
 
 EXCLUDED: dict[str, dict[str, str]] = {
     "cvxpy": {
         "weakly active floor": "Clarabel leaves a bound whose multiplier is 0 about 1e-7 away, which is as far as its "
-                               "exponential cones get; with solver=SCS the case passes (test_cvxpy.py)",
+        "exponential cones get; with solver=SCS the case passes (test_cvxpy.py)",
     },
 }
 """Checks that a backend takes and fails, by backend and check, each with the reason."""

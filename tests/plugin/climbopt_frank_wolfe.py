@@ -12,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import brentq
 
-from climbopt.backends.base import Evaluator, Options, TimeUpError
-from climbopt.solution import Solution, Termination
-from climbopt.standard_form import StandardForm
-from climbopt.templates import Array
+from climbopt.backends.backend import Evaluator, Options, TimeUpError
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import StandardForm
 
 GAP_SHARE = 1e-7
 """Gap of the linearised problem at which it stops, as a share of the tolerance."""
@@ -24,7 +24,8 @@ DEFAULT_ITERATIONS = 1000
 
 EXCLUSIONS = dict.fromkeys(
     ("weight 0", "floor", "cap", "supply", "group", "group from below", "weakly active floor"),
-    "the optimum lies on a face of the polytope, where the steps zigzag and 1000 of them leave r 6e-5 to 4e-3 off")
+    "the optimum lies on a face of the polytope, where the steps zigzag and 1000 of them leave r 6e-5 to 4e-3 off",
+)
 """Checks of climbopt's conformance suite that this backend does not pass, and why."""
 
 

@@ -4,7 +4,7 @@ import pytest
 from climbopt_frank_wolfe import EXCLUSIONS
 
 from climbopt.backends import Options, load
-from climbopt.solution import Termination
+from climbopt.foundations.solution import Termination
 from climbopt.testing import CHECKS, exclusion
 
 

@@ -1,0 +1,173 @@
+"""The contract of a backend, its options, and the evaluator that all oracle backends share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import Evaluation, StandardForm
+
+OptionValue = float | int | str | bool
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every backend understands.
+
+    Parameters
+    ----------
+    tolerance : float
+        Of the certificate's scaled residuals; each adapter sets native tolerances that reach it.
+    max_iterations : int, optional
+        The solver's own default where None.
+    time_limit : float, optional
+        Seconds of wall time.
+    native : mapping of str to value
+        The solver's own options, by its own names.
+    """
+
+    tolerance: float = 1e-6
+    max_iterations: int | None = None
+    time_limit: float | None = None
+    native: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("tolerance", "max_iterations", "time_limit"):
+            value = getattr(self, key)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{key} is {value:g}; it must be a positive number")
+        object.__setattr__(self, "native", FrozenMap(self.native))
+
+    def checked_native(self, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
+        """Return the native options, each known and of its type; raises InputError."""
+        for name, value in self.native.items():
+            if name not in known:
+                raise unknown_name(f"option of backend '{backend}'", name, known)
+            if not isinstance(value, (int, float) if known[name] is float else known[name]):
+                raise InputError(
+                    f"option {name} of backend '{backend}' is {value!r}; it must be of type {known[name].__name__}"
+                )
+        return dict(self.native)
+
+
+class Backend(Protocol):
+    """A solver behind the standard form.
+
+    Attributes
+    ----------
+    name : str
+        Key in `BACKENDS`.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def version(self) -> str:
+        """Version of the solver behind it."""
+        ...
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """Return why this backend cannot take the form, or None where it can."""
+        ...
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return the solver's answer; not converging is a Termination, never an exception."""
+        ...
+
+
+class TimeUpError(Exception):
+    """Raised inside an evaluation once the time limit has passed, to stop a solver that has no limit of its own."""
+
+
+@dataclass(eq=False)
+class Evaluator:
+    """Evaluates a form for a solver that asks for one function at a time: caches the last x, counts, keeps time.
+
+    Parameters
+    ----------
+    form : StandardForm
+    time_limit : float, optional
+        Seconds from now; past it, evaluations raise TimeUpError.
+    """
+
+    form: StandardForm
+    time_limit: float | None = None
+    count: int = 0
+    _began: float = field(default_factory=time.perf_counter)
+    _last: tuple[Array, Evaluation] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the evaluator was made."""
+        return time.perf_counter() - self._began
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the limit has passed."""
+        return self.time_limit is not None and self.seconds > self.time_limit
+
+    def at(self, x: Array) -> Evaluation:
+        """Return the evaluation at x; the same one while x does not change."""
+        if self.time_is_up:
+            raise TimeUpError
+        if self._last is None or not np.array_equal(self._last[0], x):
+            self.count += 1
+            self._last = (np.array(x, dtype=float), self.form.functions.at(x))
+        return self._last[1]
+
+    @property
+    def last_x(self) -> Array | None:
+        """The last point evaluated."""
+        return None if self._last is None else self._last[0]
+
+    def solution(
+        self,
+        backend: Backend,
+        x: Array | None,
+        multipliers: Multipliers | None,
+        termination: Termination,
+        raw_status: str,
+        iterations: int | None,
+    ) -> Solution:
+        """Return the Solution of a finished solve; a point that is not a number is no point."""
+        if x is not None and not np.isfinite(x).all():
+            x, multipliers, termination = None, None, Termination.NOT_A_NUMBER
+        return Solution(
+            x, multipliers, termination, raw_status, backend.name, backend.version, iterations, self.count, self.seconds
+        )
+
+
+def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:
+    """Return multipliers with those of variables whose bounds are equal, which interior-point solvers take out.
+
+    They are what the others leave of the gradient.
+    """
+    polytope, evaluation = form.polytope, form.functions.at(x)
+    left = evaluation.gradient + polytope.A.T @ given.rows + evaluation.jacobian.T @ given.nonlinear
+    bounds = np.where(polytope.x_lower == polytope.x_upper, -left, given.bounds)
+    return Multipliers(bounds, given.rows, given.nonlinear)
+
+
+@contextmanager
+def silenced(descriptor: int) -> Iterator[None]:
+    """Keep what a native library prints out of standard output (1) or standard error (2)."""
+    (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)

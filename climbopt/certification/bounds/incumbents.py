@@ -1,0 +1,108 @@
+"""Feasible points with small values, from local solves at several starts; and the multipliers that they come with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climbopt.backends import Backend, Options, choose
+from climbopt.certification.kkt import balanced, recover, signed
+from climbopt.foundations.errors import BackendError
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import EmptyPolytopeError
+from climbopt.program import ACTIVE, StandardForm
+
+STARTS = 6
+"""Local solves, the first from the form's own start."""
+TOLERANCE = 1e-8
+"""Asked of those solves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Incumbent:
+    """The best feasible point so far.
+
+    Parameters
+    ----------
+    x : ndarray, (n,), or None
+        None where none was found.
+    value : float
+        Objective there; inf where there is none.
+    multipliers : ndarray, (k,), or None
+        Of the nonlinear rows, >= 0 where the upper side is active and <= 0 where the lower one is; None where unknown.
+    """
+
+    x: Array | None = None
+    value: float = np.inf
+    multipliers: Array | None = None
+
+    def with_multipliers(self, form: StandardForm) -> Incumbent:
+        """Return it with multipliers that suit the point: its own, or those recovered at it; 0 where there is none."""
+        return replace(self, multipliers=multipliers_of(form, self))
+
+
+def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> Incumbent:
+    """Return a point as an incumbent: projected onto the linear rows, without a value where it is not feasible."""
+    try:
+        x = form.nearest(x)
+    except (EmptyPolytopeError, ArithmeticError):
+        return Incumbent()
+    at = form.functions.at(x)
+    rows = at.rows
+    feasible = bool((rows >= form.c_lower - ACTIVE).all() and (rows <= form.c_upper + ACTIVE).all())
+    if not (feasible and np.isfinite(at.value)):
+        return Incumbent()
+    return Incumbent(x, at.value, multipliers)
+
+
+def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0) -> Incumbent:
+    """Return the best of several local solutions by the first backend that takes the form."""
+    rng, best, first = np.random.default_rng(seed), Incumbent(), judged(form, form.start)
+    try:
+        backend = choose(form)
+    except BackendError:
+        return first
+    for k in range(STARTS):
+        found = _local(form, backend, form.start if k == 0 else _elsewhere(form, rng))
+        best = found if found.value < best.value else best
+        if time_is_up() or (found.x is not None and form.functions.convex(form.polytope, multipliers_of(form, found))):
+            break
+    return first if first.value < best.value else best
+
+
+def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
+    """Return multipliers of the nonlinear rows that suit a point: its own, or those recovered at it; balanced."""
+    if incumbent.x is None:
+        return np.zeros(form.c_lower.size)
+    known = incumbent.multipliers
+    return balanced_or_signed(form, incumbent.x, recover(form, incumbent.x).nonlinear if known is None else known)
+
+
+def local(form: StandardForm, x: Array) -> Incumbent:
+    """Return the local solution that a backend reaches from a point."""
+    return _local(form, choose(form), x)
+
+
+def _elsewhere(form: StandardForm, rng: np.random.Generator) -> Array:
+    """Return a random mixture's nearest feasible one by the linear rows, with its auxiliaries."""
+    x = form.start.copy()
+    x[: form.n_ratios] = rng.dirichlet(np.ones(form.n_ratios))
+    try:
+        return form.nearest(x)
+    except (EmptyPolytopeError, ArithmeticError):
+        return form.start
+
+
+def _local(form: StandardForm, backend: Backend, start: Array) -> Incumbent:
+    solution = backend.solve(form.from_start(start), Options(tolerance=TOLERANCE))
+    if solution.x is None:
+        return Incumbent()
+    return judged(form, solution.x, None if solution.multipliers is None else solution.multipliers.nonlinear)
+
+
+def balanced_or_signed(form: StandardForm, x: Array, mu: Array) -> Array:
+    """Return balanced multipliers of the nonlinear rows; where scaling does not do, their allowed signs alone."""
+    found = balanced(form, x, mu)
+    return signed(form, mu) if found is None else found

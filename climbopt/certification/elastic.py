@@ -1,0 +1,319 @@
+"""Why no mixture meets a problem's nonlinear rows: elastic problems, and the least that each limit must give.
+
+    min sum s   s.t.  the linear rows,  c_lower - s <= c(x) <= c_upper + s,  s >= 0
+
+Where the sum cannot be 0 the limits are in conflict; a lower bound above 0 proves it.
+Source: Chinneck, Feasibility and Infeasibility in Optimization, Springer 2008, chapters 6 and 7.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from climbopt.backends import Options, choose
+from climbopt.certification.kkt import Rows, flat, recover
+from climbopt.certification.local import lower_bound, repair
+from climbopt.model.expressions import Kind, affine_part
+from climbopt.model.outer import Expression
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import ExpressionRow
+from climbopt.program import (
+    Combination,
+    Conflict,
+    Member,
+    MixtureFunctions,
+    StandardForm,
+    expression_rows,
+    mixture_form,
+    targets_read,
+)
+from climbopt.program.conflict import (
+    Limit,
+    activity,
+    conflict_of,
+    kept_open,
+    limits_of,
+    minimal_conflict,
+    restricted,
+    value_of,
+)
+
+MOST_SOLVES = 100
+"""Solves for one explanation; past them it says what has to give together, instead of a minimal set."""
+MOST_ITERATIONS = 300
+"""Of one of those; interior-point methods settle in some tens, or wander."""
+OTHER_STARTS = 2
+"""Starts beside the cold one, where a local minimum proves nothing."""
+TOWARDS_VERTEX = 0.9
+"""How far those lie towards a vertex of the polytope."""
+ROOM = 0.1
+"""Slack of a start beyond what it needs, in the row's unit."""
+HELD = 1e-7
+"""A multiplier above this shows that a limit takes part in the conflict."""
+
+
+class _StoppedError(Exception):
+    """The solves or the time allowed are used up, or no solve gave a point."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Elastic:
+    """The elastic problem of some limits, with one slack for each nonlinear one; these are its last variables."""
+
+    form: StandardForm
+    soft: tuple[Limit, ...]
+
+    def slack(self, x: Array) -> Array:
+        """Return by how much a point of the form breaks each nonlinear limit, in the row's unit."""
+        return x[self.form.n - len(self.soft) :]
+
+    def inside(self, ratios: Array) -> Array:
+        """Return the point of some ratios with more slack than they need."""
+        x = self.form.complete(ratios)
+        x[self.form.n - len(self.soft) :] += ROOM
+        return np.minimum(x, self.form.polytope.x_upper)
+
+
+@dataclass(frozen=True, eq=False)
+class _Nearest:
+    """The point of an elastic problem that breaks its limits least, as far as it was found."""
+
+    elastic: _Elastic
+    x: Array
+    proved: bool
+    """Whether every mixture breaks one of the limits."""
+
+    @property
+    def broken(self) -> float:
+        """The largest violation, that of rows that keep z in its domain included."""
+        rows = Rows(self.elastic.form, self.x)
+        return float(max(self.elastic.slack(self.x).max(initial=0.0), rows.violation.max()))
+
+
+def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
+    """Return why no mixture meets a problem's constraints; None where one does, or where no answer was reached.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        Its linear constraints alone can be met.
+    options : Options
+        The tolerance is the violation that counts as none; the time limit is for the whole explanation.
+    """
+    search, limits = _Search(problem, options), limits_of(problem.rows)
+    try:
+        whole = search.nearest(limits)
+    except _StoppedError:
+        return None
+    if whole.broken <= options.tolerance:
+        return None
+    try:
+        held = _held(whole)
+        candidates = [limit for limit in limits if limit.name in held]
+        if search.feasible(candidates):
+            candidates = limits
+        found = minimal_conflict(candidates, search.feasible)
+        amounts = [(limit, search.least_amount(limit, [one for one in found if one != limit])) for limit in found]
+        if any(amount is not None and amount <= 0 for _, amount in amounts):
+            return None  # a mixture was found after all
+        proved = search.nearest(found).proved
+    except _StoppedError:
+        return _all_that_gives(whole, options.tolerance)
+    return conflict_of(limits, amounts, proved, search.shown_feasible)
+
+
+def _held(nearest: _Nearest) -> set[str]:
+    """Return the names of the limits with a multiplier: where all is convex, these are in conflict."""
+    form = nearest.elastic.form
+    rows, values = Rows(form, nearest.x), flat(recover(form, nearest.x))
+    return {rows.side(k, upper=bool(values[k] > 0)).name for k in np.flatnonzero(np.abs(values) > HELD).tolist()}
+
+
+def _all_that_gives(whole: _Nearest, tolerance: float) -> Conflict:
+    """Return what gives in the elastic problem of all limits, all of it at once."""
+    given = [
+        (limit, slack / limit.row.per_unit)
+        for limit, slack in zip(whole.elastic.soft, whole.elastic.slack(whole.x).tolist(), strict=True)
+        if slack > tolerance
+    ]
+    return Conflict(
+        tuple(Member.of(limit, amount, alone=len(given) == 1) for limit, amount in given), whole.proved, minimal=False
+    )
+
+
+@dataclass(eq=False)
+class _Search:
+    """Solves the problems of one explanation, and counts them."""
+
+    problem: AllocationProblem
+    options: Options
+    _solves: int = 0
+    _known: dict[frozenset[tuple[str, bool, float]], _Nearest] = field(default_factory=dict)
+    _began: float = field(default_factory=time.perf_counter)
+
+    def feasible(self, limits: Sequence[Limit]) -> bool:
+        """Return whether a mixture is found that meets some limits; linear ones alone are known to have one."""
+        return not _nonlinear(limits) or self.nearest(limits).broken <= self.options.tolerance
+
+    def shown_feasible(self, limits: Sequence[Limit]) -> bool:
+        """Return whether a mixture is found that meets some limits; False where the solves are used up."""
+        try:
+            return self.feasible(limits)
+        except _StoppedError:
+            return False
+
+    def nearest(self, limits: Sequence[Limit]) -> _Nearest:
+        """Return the mixture found that breaks some limits least; the same limits are solved for once."""
+        key = frozenset((limit.name, limit.upper, limit.bound) for limit in limits)
+        if key not in self._known:
+            self._known[key] = self._nearest(limits)
+        return self._known[key]
+
+    def _nearest(self, limits: Sequence[Limit]) -> _Nearest:
+        """Solve an elastic problem from several starts, until its limits are met or it is proved that none can be."""
+        elastic = elastic_form(self.problem, limits)
+        form = elastic.form
+        found = [_Nearest(elastic, form.complete(form.start[: form.n_ratios]), False)]
+        if found[0].broken == 0:
+            return found[0]
+        for start in _starts(elastic):
+            x = self._solved(form.from_start(start))
+            if x is None:
+                continue
+            bound = lower_bound(form, x, recover(form, x))
+            found.append(_Nearest(elastic, x, bound is not None and bound > 0))
+            if found[-1].proved or found[-1].broken <= self.options.tolerance:
+                return found[-1]
+        if len(found) == 1:
+            raise _StoppedError
+        return min(found[1:], key=lambda one: form.functions.at(one.x).value)
+
+    def least_amount(self, limit: Limit, others: Sequence[Limit]) -> float | None:
+        """Return the least amount found by which a limit must give to hold with others; None where these do not."""
+        form = value_form(self.problem, limit, others)
+        points, starts = [], [form.start]
+        if _nonlinear(others):
+            nearest = self.nearest(others)
+            if nearest.broken > self.options.tolerance:
+                return None
+            points.append(form.complete(nearest.x[: form.n_ratios]))
+            starts.insert(0, points[0])
+        for start in starts:
+            x = self._solved(form.from_start(start))
+            if x is not None:
+                points.append(x)
+                bound = lower_bound(form, x, recover(form, x))
+                if bound is not None and form.functions.at(x).value - bound <= self.options.tolerance:
+                    break
+        met = [x for x in points if Rows(form, x).violation.max() <= self.options.tolerance]
+        amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
+        return min((amount for amount in amounts if np.isfinite(amount)), default=None)
+
+    def _solved(self, form: StandardForm) -> Array | None:
+        """Return the repaired point that the first backend which takes a form reaches; None where it reaches none."""
+        limit, left = self.options.time_limit, None
+        if limit is not None:
+            left = limit - (time.perf_counter() - self._began)
+        if self._solves >= MOST_SOLVES or (left is not None and left <= 0):
+            raise _StoppedError
+        self._solves += 1
+        solution = choose(form).solve(form, Options(self.options.tolerance, MOST_ITERATIONS, left))
+        if solution.x is None:
+            return None
+        x = repair(form, solution.x)
+        evaluation = form.functions.at(x)
+        numbers = np.concatenate([[evaluation.value], evaluation.rows, evaluation.gradient])
+        return x if np.isfinite(numbers).all() else None
+
+
+def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elastic:
+    """Return the problem of the least sum of violations of some limits' nonlinear rows, under the linear ones."""
+    chosen = restricted(problem, limits)
+    rows = expression_rows(chosen)
+    position = {row.name: k for k, row in enumerate(rows)}
+    soft = tuple(limit for limit in limits if limit.name in position)
+    at = np.array([position[limit.name] for limit in soft], dtype=np.intp)
+    signs, bounds = np.array([limit.sign for limit in soft]), np.array([limit.bound for limit in soft])
+    k, n, targets = len(soft), len(problem.model.sources), _targets(problem, rows)
+    zero = np.zeros(len(targets))
+
+    def violations(functions: MixtureFunctions, x: Array) -> Array:
+        return np.asarray(np.maximum(signs * (functions.at(x).rows[at] - bounds), 0.0))
+
+    form = mixture_form(
+        chosen,
+        targets,
+        Combination(np.append(np.zeros(n), np.ones(k)), zero, zero),
+        auxiliaries=[f"slack[{limit.name}]" for limit in soft],
+        best=violations,
+    )
+    slack = np.arange(form.n - k, form.n)
+    functions = form.functions
+    assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
+    on_slack = csr_array((-signs.astype(float), (at, slack)), shape=(functions.n_rows, form.n))
+    x_part = csr_array(functions.constraints.x_part + on_slack)
+    total = form.complete(form.start[:n])[slack].sum()  # the least sum is no more than that
+    lower, upper = form.polytope.x_lower.copy(), form.polytope.x_upper.copy()
+    lower[slack], upper[slack] = 0.0, 2 * total + 1 if np.isfinite(total) else np.inf
+    form = replace(
+        form,
+        polytope=replace(form.polytope, x_lower=lower, x_upper=upper),
+        functions=replace(functions, constraints=replace(functions.constraints, x_part=x_part)),
+    )
+    return _Elastic(form, soft)
+
+
+def _starts(elastic: _Elastic) -> Iterator[Array]:
+    """Give the cold start, and some near vertices of the polytope; those outside the law's domain are left out."""
+    form, rng = elastic.form, np.random.default_rng(0)
+    middle, n = form.start[: form.n_ratios], form.n_ratios
+    shares = [0.0, *[TOWARDS_VERTEX] * OTHER_STARTS]
+    for share in shares:
+        vertex = form.polytope.linear_minimum(np.append(rng.normal(size=n), np.zeros(form.n - n)))[1][:n]
+        start = elastic.inside(middle + share * (vertex - middle))
+        if np.isfinite(start).all():
+            yield start
+
+
+def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]) -> StandardForm:
+    """Return the problem of the least value of a limit's row under other limits; the largest, for a lower limit."""
+    row, sources = limit.row, problem.model.sources
+    chosen = restricted(problem, [*others, *kept_open(limit)])
+    if isinstance(row, ExpressionRow):
+        targets = _targets(problem, [row])
+        coefficients, rest = affine_part(limit.sign * row.expression)
+        names: dict[Kind, tuple[str, ...]] = {"r": sources, "z": targets, "L": targets}
+        parts = {kind: np.array([coefficients.get((kind, name), 0.0) for name in names[kind]]) for kind in names}
+        return mixture_form(
+            chosen, targets, Combination(parts["r"], parts["z"], parts["L"]), None if rest == 0 else Expression(rest)
+        )
+    targets = _targets(problem, expression_rows(chosen))
+    zero = np.zeros(len(targets))
+    form = mixture_form(chosen, targets, Combination(np.zeros(len(sources)), zero, zero))
+    functions = form.functions
+    assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
+    slopes = limit.sign * activity(row, sources, form.polytope, form.row_sides)
+    return replace(form, functions=replace(functions, objective=replace(functions.objective, x_part=slopes)))
+
+
+def _targets(problem: AllocationProblem, rows: Sequence[ExpressionRow]) -> tuple[str, ...]:
+    """Return the targets that rows read; any one where they read none, since a model has some."""
+    return tuple(dict.fromkeys(targets_read(rows))) or problem.model.targets[:1]
+
+
+def _nonlinear(limits: Sequence[Limit]) -> bool:
+    """Whether any limit is nonlinear."""
+    return any(isinstance(limit.row, ExpressionRow) for limit in limits)
+
+
+def _value(form: StandardForm, limit: Limit, x: Array, sources: Sequence[str]) -> float:
+    """Return the value of a limit's row at a point of its value form."""
+    if isinstance(limit.row, ExpressionRow):
+        return limit.sign * form.functions.at(x).value
+    return value_of(limit.row, sources, x)

@@ -1,0 +1,251 @@
+"""The optimality conditions of a standard form at a point, from the form and the point alone.
+
+    grad f + A' rows + Jc' nonlinear + bounds = 0
+
+A multiplier is >= 0 where the upper side is active and <= 0 where the lower one is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.optimize import lsq_linear
+
+from climbopt.foundations.solution import Multipliers
+from climbopt.model.templates import Array
+from climbopt.program import ACTIVE, Side, StandardForm
+
+SIGN_ROUNDING = 1e-12
+"""A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
+
+ACROSS = ACTIVE / 10
+"""How far to both sides of a point a kink is looked for, as a ratio."""
+
+Condition = Literal["stationarity", "primal", "dual", "complementarity"]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The size of one optimality condition's violation, scaled, and the row where it is largest."""
+
+    value: float
+    worst: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """All limits of a form in one list at a point: bounds, then rows of A, then entries of c.
+
+    Parameters
+    ----------
+    form : StandardForm
+    x : ndarray, (n,)
+    """
+
+    form: StandardForm
+    x: Array
+
+    @cached_property
+    def lower(self) -> Array:
+        """Lower limits."""
+        return np.concatenate([self.form.polytope.x_lower, self.form.polytope.a_lower, self.form.c_lower])
+
+    @cached_property
+    def upper(self) -> Array:
+        """Upper limits."""
+        return np.concatenate([self.form.polytope.x_upper, self.form.polytope.a_upper, self.form.c_upper])
+
+    @cached_property
+    def value(self) -> Array:
+        """Values at x."""
+        return np.concatenate([self.x, self.form.polytope.A @ self.x, self.form.functions.at(self.x).rows])
+
+    @cached_property
+    def gradients(self) -> Array:
+        """Gradients of the rows of A and c, (k, n); those of bounds are unit vectors."""
+        return np.vstack([self.form.polytope.dense, self.form.functions.at(self.x).jacobian])
+
+    @cached_property
+    def sides(self) -> NDArray[np.int8]:
+        """-1 at the lower limit, 1 at the upper one, 2 at both, 0 at neither."""
+        low, high = self.value - self.lower <= ACTIVE, self.upper - self.value <= ACTIVE
+        return np.where(low & high, 2, np.where(low, -1, np.where(high, 1, 0))).astype(np.int8)
+
+    @cached_property
+    def violation(self) -> Array:
+        """Amounts by which limits are broken, 0 where they are not."""
+        return np.maximum(np.maximum(self.lower - self.value, self.value - self.upper), 0.0)
+
+    def side(self, k: int, *, upper: bool) -> Side:
+        """Return the user's name for the lower or upper limit of entry k."""
+        form, n = self.form, self.form.n
+        if k < n:
+            return form.upper_sides[k] if upper else form.lower_sides[k]
+        k -= n
+        return form.row_sides[k] if k < len(form.row_sides) else form.c_sides[k - len(form.row_sides)]
+
+    def worst(self, amounts: Array) -> Residual:
+        """Return the largest of some amounts, one an entry, with the name of its nearer limit."""
+        k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))
+        nearer_upper = bool(self.upper[k] - self.value[k] < self.value[k] - self.lower[k])
+        return Residual(float(amounts[k]), self.side(k, upper=nearer_upper).name)
+
+
+def flat(multipliers: Multipliers) -> Array:
+    """Return multipliers of bounds, rows and nonlinear rows in one vector."""
+    return np.concatenate([multipliers.bounds, multipliers.rows, multipliers.nonlinear])
+
+
+def signed(form: StandardForm, mu: Array) -> Array:
+    """Return multipliers of c with those of limits that do not exist set to 0."""
+    return np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
+
+
+def unbounded(form: StandardForm) -> NDArray[np.bool_]:
+    """Return which variables have no bound and stand in no linear row, (n,)."""
+    polytope = form.polytope
+    return np.isinf(polytope.x_lower) & np.isinf(polytope.x_upper) & ~polytope.dense.any(axis=0)
+
+
+def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
+    """Return multipliers of c of allowed signs, whose Lagrangian is flat where x is unbounded; None where none is.
+
+    An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers makes its slope 0.
+    """
+    mu, free = signed(form, mu), np.flatnonzero(unbounded(form))
+    if not free.size:
+        return mu
+    at = form.functions.at(x)
+    wanted, given = -at.gradient[free], at.jacobian[:, free].T @ mu
+    if free.size > 1 or given[0] == 0 or wanted[0] / given[0] < 0:
+        return None
+    return np.asarray(mu * (wanted[0] / given[0]))
+
+
+def scales(rows: Rows) -> tuple[Array, Array]:
+    """Return what residuals are divided by: one number a variable, (n,), and one a limit, in the order of Rows.
+
+    A variable's is max(1, |df/dx_i|), so that one variable's large gradient excuses no other; a row's is the largest
+    of its variables that are at no bound.
+    """
+    n = rows.form.n
+    own = np.maximum(1.0, np.abs(rows.form.functions.at(rows.x).gradient))
+    free = np.where(rows.sides[:n] == 0, own, 1.0)
+    of_rows = np.where(rows.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
+    return own, np.concatenate([own, of_rows])
+
+
+def recover(form: StandardForm, x: Array) -> Multipliers:
+    """Return the multipliers of the active rows that leave the least of the gradient, with the right signs.
+
+    Parameters
+    ----------
+    form : StandardForm
+    x : ndarray, (n,)
+        A feasible point; rows within `ACTIVE` of a limit count as active.
+    """
+    rows = Rows(form, x)
+    sides, gradient, n = rows.sides, form.functions.at(x).gradient, form.n
+    on_bound, active = sides[:n] != 0, sides[n:] != 0
+    chosen = rows.gradients[active]
+    lower = np.where(np.isin(sides, (-1, 2)), -np.inf, 0.0)
+    upper = np.where(np.isin(sides, (1, 2)), np.inf, 0.0)
+    values = np.zeros(sides.size)
+    values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -gradient[~on_bound], rcond=None)[0]
+    values[:n] = np.where(on_bound, -(gradient + rows.gradients.T @ values[n:]), 0.0)
+    wrong = np.maximum(np.maximum(lower - values, values - upper), 0.0).max()
+    if wrong > SIGN_ROUNDING * max(1.0, float(np.abs(gradient).max())):  # signs matter: all at once
+        moved = np.flatnonzero(sides)
+        columns = np.hstack([np.eye(n)[:, on_bound], chosen.T])
+        values[moved] = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
+    values = np.clip(values, lower, upper)
+    k = n + len(form.row_sides)
+    return Multipliers(values[:n], values[n:k], values[k:])
+
+
+def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Condition, Residual]:
+    """Return the four optimality conditions at x for some multipliers.
+
+    stationarity = |grad f + A' rows + Jc' nonlinear + bounds|, dual = wrong-signed multipliers and complementarity =
+    |multiplier x slack|, each entry over its own scale (:func:`scales`) and the largest taken; primal = largest
+    violation.
+    """
+    rows, values = Rows(form, x), flat(multipliers)
+    own, over = scales(rows)
+    left = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
+    at = int(np.argmax(np.where(np.isnan(left), np.inf, left)))
+    wrong = np.where(
+        values > 0, np.where(np.isinf(rows.upper), values, 0.0), np.where(np.isinf(rows.lower), -values, 0.0)
+    )
+    slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
+    product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
+    return {
+        "stationarity": Residual(float(left[at]), form.variables[at]),
+        "primal": rows.worst(rows.violation),
+        "dual": rows.worst(wrong / over),
+        "complementarity": rows.worst(product / over),
+    }
+
+
+def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
+    """Return by how much the Lagrangian's gradient changes across a kink at x, scaled as stationarity is.
+
+    One side's gradient shows nothing of the other side, so that this much of it counts as left over.
+    """
+    own = scales(Rows(form, x))[0]
+
+    def gradient(j: int, step: float) -> Array:
+        at = form.functions.at(x + step * np.eye(form.n)[j])
+        return at.gradient + at.jacobian.T @ multipliers.nonlinear
+
+    changes = np.array([np.abs((gradient(j, ACROSS) - gradient(j, -ACROSS)) / own).max() for j in range(form.n_ratios)])
+    changes = np.where(np.isnan(changes), 0.0, changes)  # outside the domain on one side
+    worst = int(np.argmax(changes))
+    return Residual(float(changes[worst]), f"kink[{form.variables[worst]}]")
+
+
+def independent(rows: Rows) -> bool:
+    """Return whether the gradients of the active rows are linearly independent (LICQ)."""
+    n = rows.form.n
+    twice = (rows.sides[:n] == 2) & (rows.lower[:n] < rows.upper[:n])
+    free, active = rows.sides[:n] == 0, rows.sides[n:] != 0
+    chosen = rows.gradients[np.ix_(active, free)]
+    return not twice.any() and (not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum()))
+
+
+def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
+    """Return the smallest eigenvalue of the Lagrangian's Hessian where the strongly active rows do not change.
+
+    Directions count by what they do to the ratios and to auxiliaries in which the Lagrangian is curved; others enter
+    linearly.
+
+    Parameters
+    ----------
+    rows : Rows
+    multipliers : Multipliers
+    strong : ndarray of bool
+        Entries whose multiplier is not 0; equations count as strong whatever theirs is.
+
+    Returns
+    -------
+    float or None
+        None where the strongly active rows leave no direction at all.
+    """
+    n, form = rows.form.n, rows.form
+    strong = strong & (rows.sides != 0) | (rows.lower == rows.upper)
+    free = ~strong[:n]
+    held = rows.gradients[np.ix_(strong[n:], free)]
+    basis = linalg.null_space(held) if len(held) else np.eye(int(free.sum()))
+    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)
+    counted = ((np.arange(n) < form.n_ratios) | hessian.any(axis=1))[free]
+    if not counted.all():
+        basis = linalg.orth(basis[counted])
+    if not basis.shape[1]:
+        return None
+    chosen = np.flatnonzero(free)[counted]
+    return float(linalg.eigvalsh(basis.T @ hessian[np.ix_(chosen, chosen)] @ basis, subset_by_index=[0, 0])[0])

@@ -1,0 +1,282 @@
+"""Certificate: what is true of a point, computed from the problem and the point alone.
+
+    grad f + A' rows + Jc' nonlinear + bounds = 0
+
+A multiplier is >= 0 where the upper side is active and <= 0 where the lower one is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from climbopt.certification.kkt import (
+    Condition,
+    Residual,
+    Rows,
+    balanced,
+    flat,
+    independent,
+    jump,
+    recover,
+    residuals,
+    scales,
+    smallest_curvature,
+    unbounded,
+)
+from climbopt.foundations.solution import Multipliers
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import EmptyPolytopeError
+from climbopt.program import StandardForm
+
+TOLERANCE = 1e-6
+CURVATURE = 1e-9
+"""A smallest eigenvalue above this counts as positive."""
+RESTS_ON = "convexity, proved from second derivatives; the Frank-Wolfe bound at this point; float64 arithmetic"
+ROUNDING = 8 * np.finfo(float).eps
+"""Relative error allowed for a sum of products in a bound."""
+
+
+class Verdict(Enum):
+    """What was shown of a point, from the weakest to the strongest."""
+
+    INFEASIBLE = "infeasible"
+    FEASIBLE = "feasible"
+    KKT_POINT = "KKT point"
+    STRICT_LOCAL_MINIMUM = "strict local minimum"
+    GLOBAL = "global within gap"
+
+
+@dataclass(frozen=True)
+class NamedMultiplier:
+    """One multiplier under the name of the user's constraint.
+
+    Parameters
+    ----------
+    multiplier : float
+        grad f + A' multipliers = 0 with >= 0 where the upper side is active and <= 0 where the lower one is.
+    shadow_price : float
+        d f* / d (the user's number) = -multiplier on both sides, times the chain rule to that number.
+    unit : str
+        Unit of the user's number.
+    active : bool
+        Whether the row is at its limit.
+    tied : tuple of str
+        Constraints that set the same limit; the multiplier is shown for the first only.
+    """
+
+    multiplier: float
+    shadow_price: float
+    unit: str
+    active: bool
+    tied: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """The optimality conditions at a repaired point.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    passed : bool
+        Whether every condition that the procedure asks for is below the tolerance.
+    tolerance : float
+    residuals : mapping of condition to Residual
+        stationarity, primal, dual, complementarity; only primal where nothing else was asked for. primal is in ratio
+        units, the others are scaled by the gradient, entry by entry.
+    multipliers : mapping of str to NamedMultiplier
+        Recovered by sign-constrained least squares on the active rows.
+    disagreement : float or None
+        Largest difference from the backend's own multipliers, scaled; None where it gave none.
+    licq : bool or None
+        Whether the active rows' gradients are linearly independent.
+    second_order : float or None
+        Smallest eigenvalue of the Lagrangian's Hessian on the null space of the strongly active rows; None where
+        that space is empty (a vertex) or was not looked at.
+    weakly_active : tuple of str
+        Active rows whose multiplier is 0 within the tolerance.
+    upper_bound : float
+        Objective at the repaired point.
+    lower_bound, gap, relative_gap : float or None
+        None where nothing is proved.
+    gap_rests_on : str or None
+        What the lower bound assumes.
+    rigor : str or None
+        Arithmetic of the bound, where a global one was asked for: float or ball.
+    nodes : int or None
+        Boxes that branch and bound examined for it.
+    bound_seconds : float or None
+        Wall time of that.
+    no_bound : str or None
+        Why a global bound that was asked for cannot be had.
+    """
+
+    verdict: Verdict
+    passed: bool
+    tolerance: float
+    residuals: Mapping[Condition, Residual]
+    multipliers: Mapping[str, NamedMultiplier]
+    disagreement: float | None
+    licq: bool | None
+    second_order: float | None
+    weakly_active: tuple[str, ...]
+    upper_bound: float
+    lower_bound: float | None
+    gap: float | None
+    relative_gap: float | None
+    gap_rests_on: str | None
+    rigor: str | None = None
+    nodes: int | None = None
+    bound_seconds: float | None = None
+    no_bound: str | None = None
+
+
+def repair(form: StandardForm, x: Array) -> Array:
+    """Return x with its ratios projected onto all linear rows and bounds, and the auxiliaries that are best for them.
+
+    Where there is no such point, x itself.
+    """
+    try:
+        return form.nearest(x)
+    except (EmptyPolytopeError, ArithmeticError):  # what is left of a violation is then reported as primal
+        return x
+
+
+def certify(
+    form: StandardForm,
+    x: Array,
+    *,
+    tolerance: float = TOLERANCE,
+    claimed: Multipliers | None = None,
+    extra: Residual | None = None,
+) -> Certificate:
+    """Return the certificate of a repaired point.
+
+    Parameters
+    ----------
+    form : StandardForm
+        The problem.
+    x : ndarray, (n,)
+        The point, as :func:`repair` returns it; auxiliaries recomputed by the procedure.
+    tolerance : float
+        For the scaled residuals.
+    claimed : Multipliers, optional
+        The backend's own, to be compared with the recovered ones.
+    extra : Residual, optional
+        A further stationarity that has to hold (two_step's direction).
+    """
+    evaluation = form.functions.at(x)
+    if not (np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all()):
+        return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
+    multipliers, rows = recover(form, x), Rows(form, x)
+    found = residuals(form, x, multipliers)
+    if extra is not None and extra.value > found["stationarity"].value:
+        found["stationarity"] = extra
+    if form.kinked and (change := jump(form, x, multipliers)).value > found["stationarity"].value:
+        found["stationarity"] = change
+    values, over = flat(multipliers), scales(rows)[1]
+    strong = np.abs(values) > tolerance * over
+    weak = (np.abs(rows.sides) == 1) & ~strong
+    second_order = smallest_curvature(rows, multipliers, strong)
+    lower = lower_bound(form, x, multipliers) if found["primal"].value <= tolerance else None
+    gap = None if lower is None else evaluation.value - lower
+    passed = all(residual.value <= tolerance for residual in found.values())
+    scaled_gap = None if gap is None else gap / max(1.0, abs(evaluation.value))
+    return Certificate(
+        verdict=_verdict(found, tolerance, second_order, scaled_gap),
+        passed=passed,
+        tolerance=tolerance,
+        residuals=found,
+        multipliers=_named(rows, values),
+        disagreement=None if claimed is None else float((np.abs(flat(claimed) - values) / over).max()),
+        licq=independent(rows),
+        second_order=second_order,
+        weakly_active=tuple(
+            side.name
+            for k in np.flatnonzero(weak).tolist()
+            if not (side := rows.side(k, upper=bool(rows.sides[k] == 1))).internal
+        ),
+        upper_bound=evaluation.value,
+        lower_bound=lower,
+        gap=gap,
+        relative_gap=gap / abs(evaluation.value) if gap is not None and evaluation.value else None,
+        gap_rests_on=None if lower is None else RESTS_ON,
+    )
+
+
+def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE) -> Certificate:
+    """Return the certificate of a baseline: it claims no more than that x is feasible and its losses are numbers."""
+    rows, value = Rows(form, x), form.functions.at(x).value
+    found = rows.worst(rows.violation)
+    passed = found.value <= tolerance and bool(np.isfinite(value))
+    return Certificate(
+        Verdict.FEASIBLE if passed else Verdict.INFEASIBLE,
+        passed,
+        tolerance,
+        {"primal": found},
+        {},
+        None,
+        None,
+        None,
+        (),
+        value,
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float | None:
+    """Return a number that f is proved not to go below, or None where the problem is not proved convex.
+
+    With Lf = f + nonlinear' (c - limit) proved convex, f* >= Lf(x) + min over y in the polytope of
+    grad Lf(x)'(y - x): the Frank-Wolfe bound, in its Lagrangian form where c has active rows. Holds for any
+    multipliers of the right sign, whether or not they are optimal.
+    """
+    mu = balanced(form, x, multipliers.nonlinear)
+    if mu is None or not form.functions.convex(form.polytope, mu):
+        return None
+    evaluation = form.functions.at(x)
+    limit = np.where(mu > 0, form.c_upper, np.where(mu < 0, form.c_lower, 0.0))
+    slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
+    gradient = evaluation.gradient + (evaluation.jacobian.T @ mu if mu.size else 0.0)
+    gradient = np.where(unbounded(form), 0.0, gradient)
+    least, y = form.polytope.linear_minimum(gradient)
+    if not np.isfinite(least):
+        return None
+    terms = np.abs(gradient) @ (np.abs(x) + np.abs(y)) + np.abs(slack).sum() + abs(evaluation.value)
+    return float(evaluation.value + slack.sum() + (least - gradient @ x) - ROUNDING * terms)
+
+
+def _verdict(
+    found: Mapping[Condition, Residual], tolerance: float, second_order: float | None, gap: float | None
+) -> Verdict:
+    """Return the strongest verdict that holds."""
+    if found["primal"].value > tolerance:
+        return Verdict.INFEASIBLE
+    if gap is not None and gap <= tolerance:
+        return Verdict.GLOBAL
+    if any(residual.value > tolerance for residual in found.values()):
+        return Verdict.FEASIBLE
+    return Verdict.STRICT_LOCAL_MINIMUM if second_order is None or second_order > CURVATURE else Verdict.KKT_POINT
+
+
+def _named(rows: Rows, values: Array) -> dict[str, NamedMultiplier]:
+    """Return the multipliers by the user's names; limits that do not exist are left out."""
+    named = {}
+    for k, value in enumerate(values):
+        upper = bool(value > 0 or (value == 0 and rows.sides[k] == 1) or np.isinf(rows.lower[k]))
+        if np.isinf(rows.upper[k] if upper else rows.lower[k]):
+            continue
+        side = rows.side(k, upper=upper)
+        if side.internal:
+            continue
+        named[side.name] = NamedMultiplier(
+            float(value), -float(value) * side.per_unit, side.unit, bool(rows.sides[k]), side.tied
+        )
+    return named

@@ -1,0 +1,113 @@
+"""What subcommands share: where the table, the JSON, the progress and what solvers print go, and where not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from climbopt.foundations.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from climbopt.certification.bounds import Progress as Bounds
+    from climbopt.fitting.estimate import Progress
+    from climbopt.reports.as_json import Value
+
+PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
+JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
+
+
+def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:
+    """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
+    from climbopt.files import check_places
+
+    files = [path for path in outputs if path is not None]
+    if Path("-") in files:
+        raise InputError("only --json - writes to standard output; name a file")
+    check_places(files if json is None or json == "-" else [*files, Path(json)], inputs)
+
+
+def console() -> Console:
+    """Return the console for standard output; a pipe gets wide lines without colour."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Print warnings on standard error."""
+    for sentence in sentences:
+        print(f"climbopt: warning: {sentence}", file=sys.stderr)
+
+
+def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console], None]) -> None:
+    """Write the JSON where it was asked for; show the table unless standard output is the JSON's.
+
+    What the JSON has under `warnings` is printed on standard error too.
+    """
+    from climbopt.files import write_text
+    from climbopt.reports.as_json import dumps
+
+    warn(cast("list[str]", value.get("warnings", [])))
+    if json == "-":
+        print(dumps(value))
+        return
+    if json is not None:
+        write_text(json, dumps(value) + "\n")
+    show(console())
+
+
+@contextmanager
+def solvers_on_standard_error(json: str | None) -> Iterator[None]:
+    """Send what a solver prints to standard error where standard output is the JSON's, native code's prints too."""
+    if json != "-":
+        yield
+        return
+    sys.stdout.flush()
+    standard_output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # C has a buffer of its own
+        os.dup2(standard_output, 1)
+        os.close(standard_output)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Progress | None]:
+    """Give a function that draws a progress bar on standard error, or None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def bounding() -> Iterator[Callable[[Bounds], None] | None]:
+    """Give a function that shows where branch and bound has got to, or None where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("bounding") as status:
+        yield lambda at: status.update(
+            f"bounding: {at.lower:.8f} to {at.upper:.8f}, {at.nodes} boxes, {at.open} open, "
+            f"{at.seconds:.0f} s; Ctrl-C keeps the bound reached"
+        )

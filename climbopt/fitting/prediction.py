@@ -1,0 +1,64 @@
+"""Predicting a tidy table of mixtures with a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.mixture import MixtureModel
+from climbopt.runs.pilots import PilotRuns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFrame, Errors | None]:
+    """Return the rows of a tidy table with a column `predicted`, and the errors where losses are given.
+
+    Parameters
+    ----------
+    model : MixtureModel
+    table : pandas.DataFrame
+        As pilot runs; losses, or the column loss, may be missing. A column `predicted` is replaced.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The same rows in the same order; `predicted` is in nats per token, and missing for a language that is no
+        target of the model or whose z leaves the law's domain.
+    errors : Errors or None
+        None where no loss is given.
+
+    Raises
+    ------
+    InputError
+        For a table that is none, a language that the model does not mix but a run does, or a missing model size.
+    """
+    rows = table.drop(columns="predicted", errors="ignore")
+    runs = PilotRuns.from_frame(rows, need_losses=False, missing="drop")
+    for name in runs.sources:
+        if name not in model.sources:
+            raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)
+    if model.templates.uses_model_size and runs.params is None:
+        raise InputError(
+            f"{model.law.name} + {model.interaction.name} depends on the model size; add a column 'params'"
+        )
+    response = model.at(runs.tokens, runs.params)
+    ratios = runs.ratios_of(model.sources)
+    predicted = response.losses(response.z(ratios))
+    of_run = rows["run"].astype(str).map({name: k for k, name in enumerate(runs.runs)}).to_numpy(dtype=int)
+    of_target = rows["language"].astype(str).map({name: i for i, name in enumerate(model.targets)})
+    known = of_target.notna().to_numpy()
+    values = np.full(len(rows), np.nan)
+    values[known] = predicted[of_run[known], of_target[known].to_numpy(dtype=int)]
+    shared = [name for name in runs.targets if name in model.targets]
+    if not shared:
+        return rows.assign(predicted=values), None
+    chosen = predicted[:, [model.targets.index(name) for name in shared]]
+    measured = runs.losses[:, [runs.targets.index(name) for name in shared]]
+    inside = ~np.isnan(chosen)
+    judged = trained(runs, shared, model.sources) & inside
+    return rows.assign(predicted=values), prediction_errors(chosen, measured, judged, inside)

@@ -1,0 +1,1 @@
+"""Foundations: errors, immutable mappings, registries, and what a backend answers."""

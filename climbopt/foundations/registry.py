@@ -1,0 +1,76 @@
+"""A named collection that answers an unknown name with the nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Generic, TypeVar
+
+from climbopt.foundations.errors import InputError, unknown_name
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Mapping from name to member; only `register` adds one.
+
+    Parameters
+    ----------
+    kind : str
+        What a member is, for messages.
+    members : iterable
+        The members that the package brings.
+    key : callable
+        Gives a member's name; its attribute `name` by default.
+    more : callable, optional
+        Gives further members, asked once: when a name is not found, or all are wanted.
+
+    Examples
+    --------
+    >>> from climbopt.model.laws import LAWS
+    >>> LAWS["power"].name
+    'power'
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        members: Iterable[T],
+        key: Callable[[T], str] = attrgetter("name"),
+        more: Callable[[], Iterable[T]] = tuple,
+    ) -> None:
+        self._kind = kind
+        self._key = key
+        self._members = {key(member): member for member in members}
+        self._more = more
+
+    def _all(self) -> dict[str, T]:
+        """Return every member, further ones included."""
+        more, self._more = self._more, tuple
+        for member in more():
+            self._members.setdefault(self._key(member), member)
+        return self._members
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self:
+            raise unknown_name(self._kind, name, self._members)
+        return self._members[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members or name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        known = tuple(self._members)
+        yield from known
+        yield from [name for name in self._all() if name not in known]
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def register(self, member: T) -> T:
+        """Add `member` under its own name and return it; a name that another member has is refused."""
+        name = self._key(member)
+        if self._members.get(name, member) != member:
+            raise InputError(f"{self._kind} '{name}' exists already; choose another name")
+        self._members[name] = member
+        return member

@@ -1,0 +1,1 @@
+"""The model: declared laws and interactions, their derivatives, and a mixture's losses."""

@@ -1,0 +1,346 @@
+"""Relations that users write over r[language], z[language], L[language] and D: as SymPy, or as text.
+
+Text is read by a whitelist over Python's syntax tree; nothing in it is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NoReturn
+
+import sympy as sp
+
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.symbols import D
+
+INFINITY = math.inf
+LONGEST = 2000
+"""Characters of a text."""
+DEEPEST = 30
+"""Levels of nesting."""
+MOST_TERMS = 20_000
+"""Terms that the sums of a text may come to."""
+LARGEST_EXPONENT = 4
+GRAMMAR = (
+    "numbers, r[language], z[language], L[language], D, + - * /, ** with a number from "
+    f"-{LARGEST_EXPONENT} to {LARGEST_EXPONENT}, parentheses, sum(... for x in group)"
+)
+
+Kind = Literal["r", "z", "L"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One of the quantities that relations are written over; indexed by language it gives a SymPy symbol.
+
+    Examples
+    --------
+    >>> r["sw"] - r["en"] / 2
+    -r[en]/2 + r[sw]
+    """
+
+    kind: Kind
+
+    def __getitem__(self, language: str) -> sp.Symbol:
+        return sp.Symbol(f"{self.kind}[{language}]", real=True)
+
+
+r = Quantity("r")
+"""Ratio of a source in the run that is planned."""
+z = Quantity("z")
+"""z of a target after the run."""
+L = Quantity("L")
+"""Loss of a target after the run, in nats per token."""
+_QUANTITIES: Mapping[str, Quantity] = {"r": r, "z": z, "L": L}
+
+
+def entry(symbol: sp.Symbol) -> tuple[Kind, str]:
+    """Return the quantity and the language of a symbol; raises InputError where it is none of them.
+
+    Examples
+    --------
+    >>> entry(r["sw"])
+    ('r', 'sw')
+    """
+    kind, bracket, rest = str(symbol).partition("[")
+    if kind in _QUANTITIES and bracket and rest.endswith("]") and symbol == _QUANTITIES[kind][rest[:-1]]:
+        return _QUANTITIES[kind].kind, rest[:-1]
+    raise InputError(
+        f"'{symbol}' is no quantity of a mixture; write r[language], z[language], L[language] or D, in "
+        "Python with climbopt.r, climbopt.z, climbopt.L and climbopt.D"
+    )
+
+
+@dataclass(frozen=True)
+class Relation:
+    """lower <= expression <= upper, with the numbers of both sides in the limits."""
+
+    expression: sp.Expr
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, left: sp.Expr, operator: str, right: sp.Expr) -> Relation:
+        """Return left <= right, left >= right or left == right with everything but numbers on the left."""
+        return cls(
+            sp.Integer(0), -INFINITY if operator == "<=" else 0.0, INFINITY if operator == ">=" else 0.0
+        ).shifted(left - right)
+
+    def shifted(self, expression: sp.Expr) -> Relation:
+        """Return the relation with another expression, whose numbers are moved into the limits."""
+        number, rest = expression.as_coeff_Add()
+        if not rest.free_symbols:
+            raise InputError(
+                "the relation holds no ratio, z or loss, so that it says nothing of a mixture; "
+                "write for example r[sw] >= 0.05"
+            )
+        return Relation(rest, self.lower - _finite(number), self.upper - _finite(number))
+
+    @classmethod
+    def of_sympy(cls, relation: sp.Basic) -> Relation:
+        """Return the relation of a SymPy one (<=, >= or Eq)."""
+        operators = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}
+        if type(relation) not in operators:
+            raise InputError(
+                f"'{relation}' is no relation with <=, >= or Eq; write for example "
+                'climbopt.r["sw"] >= 0.5 * climbopt.r["en"]'
+            )
+        return cls.of(relation.lhs, operators[type(relation)], relation.rhs)
+
+
+def affine_part(expression: sp.Expr) -> tuple[dict[tuple[Kind, str], float], sp.Expr]:
+    """Return the coefficients of the terms that are a number times one quantity, and the rest.
+
+    Examples
+    --------
+    >>> affine_part(2 * r["en"] + z["sw"] ** 2)
+    ({('r', 'en'): 2.0}, z[sw]**2)
+    """
+    coefficients: dict[tuple[Kind, str], float] = {}
+    rest = []
+    for term in sp.Add.make_args(expression):
+        number, symbol = term.as_coeff_Mul()
+        if symbol.is_Symbol:
+            coefficients[entry(symbol)] = _finite(number)
+        else:
+            rest.append(term)
+    return dict(sorted(coefficients.items())), sp.Add(*rest)
+
+
+def parse_relation(text: str, groups: Mapping[str, Sequence[str]]) -> Relation:
+    """Return the relation that a text states.
+
+    Parameters
+    ----------
+    text : str
+        One comparison with <=, >= or ==; or a number, <= (or >=), an expression, the same sign, and a number.
+    groups : mapping of str to sequence of str
+        Lists of languages that sums run over.
+
+    Raises
+    ------
+    InputError
+        With the position of what is not allowed, and what is.
+
+    Examples
+    --------
+    >>> parse_relation("sum(r[x] for x in romance) <= 0.4", {"romance": ("es", "pt")})
+    Relation(expression=r[es] + r[pt], lower=-inf, upper=0.4)
+    """
+    reader = _Reader(text, groups)
+    node = reader.tree()
+    if not isinstance(node, ast.Compare):
+        reader.refuse(node, "a constraint compares two expressions with <=, >= or ==")
+    signs = [reader.sign(operator, node) for operator in node.ops]
+    parts = [reader.value(part) for part in (node.left, *node.comparators)]
+    if len(signs) == 1:
+        return Relation.of(parts[0], signs[0], parts[1])
+    ends_are_numbers = not (parts[0].free_symbols or parts[-1].free_symbols)
+    if len(signs) > 2 or signs[0] != signs[1] or signs[0] == "==" or not ends_are_numbers:
+        reader.refuse(
+            node,
+            "a chained comparison is a number, an expression and a number with the same sign <= or >= "
+            "between them; write the others as constraints of their own",
+        )
+    ends = [_finite(part) for part in (parts[0], parts[2])]
+    lower, upper = ends if signs[0] == "<=" else reversed(ends)
+    if lower > upper:
+        reader.refuse(node, "no number lies between these ends")
+    return Relation(sp.Integer(0), lower, upper).shifted(parts[1])
+
+
+def parse_expression(text: str, groups: Mapping[str, Sequence[str]]) -> sp.Expr:
+    """Return the expression that a text states; arguments and errors as of :func:`parse_relation`.
+
+    Examples
+    --------
+    >>> parse_expression("2 * L[de] + r[en]**2", {})
+    2*L[de] + r[en]**2
+    """
+    reader = _Reader(text, groups)
+    return reader.value(reader.tree())
+
+
+def _finite(number: sp.Expr) -> float:
+    """Return a SymPy number as a float; raises InputError where it is none."""
+    try:
+        value = float(number)
+    except (TypeError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{number} is no finite number")
+    return value
+
+
+@dataclass
+class _Reader:
+    """Reads one text; languages in brackets are quoted before Python's parser sees them ("is" is Icelandic)."""
+
+    text: str
+    groups: Mapping[str, Sequence[str]]
+    _loops: dict[str, str] = field(default_factory=dict)
+    _added: list[int] = field(default_factory=list)
+    _terms: int = 0
+
+    def __post_init__(self) -> None:
+        self.text = self.text.strip().replace("\n", " ")
+
+    def tree(self) -> ast.expr:
+        """Return the syntax tree of the text."""
+        if len(self.text) > LONGEST:
+            raise InputError(f"the expression has {len(self.text)} characters; {LONGEST} are allowed")
+        nesting = 0
+        for position, character in enumerate(self.text):
+            nesting += (character in "([{") - (character in ")]}")
+            if nesting > DEEPEST:
+                self._refuse_at(position, f"more than {DEEPEST} levels of brackets")
+        try:
+            return ast.parse(self._quoted(), mode="eval").body
+        except SyntaxError as error:
+            self._refuse_at(self._original((error.offset or 1) - 1), "this cannot be read")
+        except (ValueError, RecursionError, MemoryError):
+            self._refuse_at(0, "this cannot be read")
+
+    def _quoted(self) -> str:
+        """Return the text with names in brackets quoted; remembers where characters were added."""
+        result, last = "", 0
+        for found in re.finditer(r"\[([^\[\]\"'\\]*)\]", self.text):
+            result += self.text[last : found.start()] + '["' + found[1].strip() + '"]'
+            inner = len(found[1].strip()) + 2 - len(found[1])
+            self._added += [len(result) - 1] * max(inner, 0)
+            last = found.end()
+        return result + self.text[last:]
+
+    def _original(self, position: int) -> int:
+        """Return the position in the user's text of one in the quoted text."""
+        return max(0, position - sum(added <= position for added in self._added))
+
+    def refuse(self, node: ast.AST, why: str) -> NoReturn:
+        """Raise InputError for a part of the text."""
+        self._refuse_at(self._original(getattr(node, "col_offset", 0)), why)
+
+    def _refuse_at(self, position: int, why: str) -> NoReturn:
+        near = self.text[position : position + 20].strip() or "the end"
+        raise InputError(
+            f"cannot read '{self.text[:80]}' at position {position + 1} (at '{near}'): {why}. Allowed: {GRAMMAR}"
+        )
+
+    def sign(self, operator: ast.cmpop, node: ast.AST) -> str:
+        """Return <=, >= or ==."""
+        signs = {ast.LtE: "<=", ast.GtE: ">=", ast.Eq: "=="}
+        if type(operator) not in signs:
+            self.refuse(node, "a comparison is <=, >= or ==")
+        return signs[type(operator)]
+
+    def value(self, node: ast.expr, depth: int = 0) -> sp.Expr:
+        """Return a part of the text as SymPy, built by hand from what is allowed."""
+        if depth > DEEPEST * 4:
+            self.refuse(node, "this is nested too deeply")
+        match node:
+            case ast.Constant(value=bool()):
+                self.refuse(node, "a truth value is no number")
+            case ast.Constant(value=int() | float() as number):
+                if not math.isfinite(float(number) if abs(number) < 1e300 else math.inf):
+                    self.refuse(node, "this is no finite number")
+                return sp.Integer(number) if isinstance(number, int) and number < 10**6 else sp.Float(float(number))
+            case ast.Name(id="D"):
+                return D
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
+                value = self.value(inner, depth + 1)
+                return -value if isinstance(sign, ast.USub) else value
+            case ast.BinOp(left=left, op=ast.Pow(), right=right):
+                return self._power(self.value(left, depth + 1), right)
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as operator, right=right):
+                return self._combined(node, operator, self.value(left, depth + 1), self.value(right, depth + 1))
+            case ast.Subscript(value=ast.Name(id="r" | "z" | "L" as kind), slice=ast.Constant(value=str(name))):
+                return _QUANTITIES[kind][self._loops.get(name, name)]
+            case ast.Call(func=ast.Name(id="sum"), args=[ast.GeneratorExp() as loop], keywords=[]):
+                return self._sum(loop, depth)
+            case ast.Name(id=name):
+                self.refuse(node, f"'{name}' is none of r, z, L and D")
+            case ast.Compare():
+                self.refuse(node, "a comparison stands here, where a value is wanted")
+        words = {ast.Call: "a call", ast.Attribute: "an attribute", ast.Subscript: "this index"}
+        self.refuse(node, f"{words.get(type(node), 'this')} is not allowed")
+
+    def _combined(self, node: ast.AST, operator: ast.operator, left: sp.Expr, right: sp.Expr) -> sp.Expr:
+        """Return left + - * / right."""
+        match operator:
+            case ast.Add():
+                return left + right
+            case ast.Sub():
+                return left - right
+            case ast.Mult():
+                return left * right
+        if right == 0:
+            self.refuse(node, "this divides by 0")
+        return left / right
+
+    def _power(self, base: sp.Expr, exponent: ast.expr) -> sp.Expr:
+        """Return a power with a literal exponent."""
+        match exponent:
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                value = float(number)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                value = -float(number)
+            case _:
+                self.refuse(exponent, "an exponent is a number")
+        if not abs(value) <= LARGEST_EXPONENT:
+            self.refuse(exponent, f"an exponent is between -{LARGEST_EXPONENT} and {LARGEST_EXPONENT}")
+        base = sp.Float(base) if base.is_number else base
+        result = base ** (sp.Integer(int(value)) if value.is_integer() else sp.Float(value))
+        if result.has(sp.I, sp.zoo, sp.nan, sp.oo):
+            self.refuse(exponent, "this power is no real number")
+        return result
+
+    def _sum(self, loop: ast.GeneratorExp, depth: int) -> sp.Expr:
+        """Return sum(... for x in group)."""
+        match loop.generators:
+            case [
+                ast.comprehension(
+                    target=ast.Name(id=name),
+                    ifs=[],
+                    is_async=0,
+                    iter=ast.Name(id=group) | ast.Constant(value=str(group)),
+                )
+            ]:
+                pass
+            case _:
+                self.refuse(loop, "a sum is sum(... for x in group)")
+        if self._loops:
+            self.refuse(loop, "a sum inside a sum is not allowed")
+        if group not in self.groups:
+            raise unknown_name("group", group, self.groups)
+        terms = []
+        self._terms += len(self.groups[group])
+        if self._terms > MOST_TERMS:
+            self.refuse(loop, f"the sums come to more than {MOST_TERMS} terms")
+        for member in self.groups[group]:
+            self._loops[name] = member
+            terms.append(self.value(loop.elt, depth + 1))
+        del self._loops[name]
+        return sp.Add(*terms)

@@ -1,0 +1,112 @@
+"""Interaction: the template that turns ratios into the z of each target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.model.piecewise import in_pieces
+from climbopt.model.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
+
+smallest_budget = sp.Symbol("D_min", positive=True)
+"""The smallest pilot budget, in token units; allowed in the values of coordinates."""
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What `fit` moves in place of some parameters, so that plain bounds on it keep z positive.
+
+    Parameters
+    ----------
+    parameters : tuple of Parameter
+        The coordinates: index, bound (by the symbol's assumption) and prior of each.
+    values : mapping of sympy.Symbol to sympy.Expr
+        The parameters they replace, as functions of the coordinates, of the other parameters and of
+        `smallest_budget`.
+    """
+
+    parameters: tuple[Parameter, ...]
+    values: Mapping[sp.Symbol, sp.Expr]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", FrozenMap(self.values))
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """z_i = own(r_i, D) + sum over sources j != i of pair(r_i, r_j, D), declared as two SymPy expressions.
+
+    Parameters
+    ----------
+    name : str
+        Key in model files and on the command line.
+    own, pair : sympy.Expr
+        In `r_i`, `r_j` (pair only), `D`, `N` of :mod:`climbopt.model.symbols` and the parameters' symbols. Min, Max and
+        Abs are kept as Piecewise.
+    parameters : tuple of Parameter
+        Indexed by target, source or pair. In `own` a source parameter is the target's own.
+    quantity : {"ratio", "exponent", "reciprocal", "information"}
+        What z is; laws that take it for another quantity are refused.
+    coordinates : Coordinates, optional
+        Where bounds on the parameters themselves would not keep z positive.
+    source : str
+        Paper and equation.
+
+    Raises
+    ------
+    InputError
+        When an expression holds a symbol that is neither a variable nor a declared parameter, or a step.
+    """
+
+    name: str
+    own: sp.Expr
+    pair: sp.Expr
+    parameters: tuple[Parameter, ...] = ()
+    quantity: Quantity = "ratio"
+    coordinates: Coordinates | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for part in ("own", "pair"):
+            expression = in_pieces(sp.sympify(getattr(self, part)), f"interaction '{self.name}' in {part}")
+            object.__setattr__(self, part, expression)
+        declared = {parameter.symbol for parameter in self.parameters}
+        allowed = {"own": {r_i, D, N} | declared, "pair": {r_i, r_j, D, N} | declared}
+        for part, expression in (("own", self.own), ("pair", self.pair)):
+            stray = expression.free_symbols - allowed[part]
+            if stray:
+                names = ", ".join(sorted(map(str, stray)))
+                raise InputError(f"interaction '{self.name}' uses {names} in {part}, which it does not declare there")
+        per_pair = {parameter.symbol for parameter in self.parameters if parameter.per == "pair"}
+        if self.own.free_symbols & per_pair:
+            raise InputError(f"interaction '{self.name}' uses a pair parameter in own; own knows one language only")
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether z depends on N."""
+        return N in self.own.free_symbols | self.pair.free_symbols
+
+    @property
+    def vanishes_without_own_data(self) -> bool:
+        """Whether z is 0 at r_i = 0 whatever the other ratios are, so that a target needs data of its own."""
+        return bool(self.own.subs(r_i, 0).is_zero and self.pair.subs(r_i, 0).is_zero)
+
+
+def transfer_coordinates(b: sp.Symbol, k: sp.Symbol) -> Coordinates:
+    """Return coordinates that keep the transfer b + k / D at 0 or more at every budget from the smallest pilot's up.
+
+    A form whose z has no other term at r_i = 0 is positive on every mixture only with transfer of that sign.
+    """
+    limit, smallest = sp.symbols("alpha_limit alpha_smallest", nonnegative=True)
+    prior = Prior(0.0, 0.1)
+    return Coordinates(
+        parameters=(
+            Parameter(limit, "pair", "1", prior, "transfer at an unbounded budget"),
+            Parameter(smallest, "pair", "1", prior, "transfer at the smallest pilot budget"),
+        ),
+        values={b: limit, k: (smallest - limit) * smallest_budget},
+    )

@@ -1,0 +1,82 @@
+"""Law: the template that turns z, the budget D and the model size N into a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from climbopt.foundations.errors import InputError
+from climbopt.model.piecewise import in_pieces
+from climbopt.model.symbols import D, N, Parameter, Quantity
+
+
+@dataclass(frozen=True)
+class Law:
+    """A loss law, declared as one scalar SymPy expression for any target.
+
+    Parameters
+    ----------
+    name : str
+        Key in model files and on the command line.
+    expression : sympy.Expr
+        Loss in nats per token, in a symbol named z, the symbols `D`, `N` of :mod:`climbopt.model.symbols`, and the
+        parameters' symbols. z is evaluated at positive values only where its symbol is declared positive. Its slope
+        by z must not jump.
+    parameters : tuple of Parameter
+        All are indexed by target.
+    effective_ratio : bool
+        Whether D z is the number of monolingual tokens that would give the same loss; `two_step` needs it.
+    quantity : {"ratio", "exponent", "reciprocal", "information"}
+        What the law takes z for; interactions that give another quantity are refused.
+    irreducible : sympy.Symbol, optional
+        The parameter that no data can remove (E), where the law has one.
+    source : str
+        Paper and equation.
+
+    Raises
+    ------
+    InputError
+        When the expression holds a symbol that is neither a variable nor a declared parameter, or a step.
+    """
+
+    name: str
+    expression: sp.Expr
+    parameters: tuple[Parameter, ...]
+    effective_ratio: bool = False
+    quantity: Quantity = "ratio"
+    irreducible: sp.Symbol | None = None
+    source: str = ""
+    z: sp.Symbol = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"law '{self.name}'"))
+        free = self.expression.free_symbols
+        z = [symbol for symbol in free if str(symbol) == "z"]
+        if len(z) != 1:
+            raise InputError(f"law '{self.name}' must contain one symbol named z; it has {len(z)}")
+        object.__setattr__(self, "z", z[0])
+        declared = {parameter.symbol for parameter in self.parameters}
+        stray = free - declared - {z[0], D, N}
+        if stray:
+            names = ", ".join(sorted(map(str, stray)))
+            raise InputError(f"law '{self.name}' uses {names}, which it does not declare; add a Parameter for each")
+        if self.effective_ratio and self.quantity != "ratio":
+            raise InputError(f"law '{self.name}' takes z for {self.quantity}, which is no effective ratio")
+        if any(parameter.per != "target" for parameter in self.parameters):
+            raise InputError(f"law '{self.name}' has a parameter that is not per target; only interactions may")
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether the loss depends on N."""
+        return N in self.expression.free_symbols
+
+    @property
+    def needs_positive_z(self) -> bool:
+        """Whether the law is defined at z > 0 only."""
+        return bool(self.z.is_positive)
+
+    @property
+    def end_of_domain(self) -> float:
+        """Least z that the law is defined at, exclusive: 0 or minus infinity."""
+        return 0.0 if self.needs_positive_z else float("-inf")

@@ -1,0 +1,125 @@
+"""Kinks: a model whose slopes jump as a smooth model of more ratios.
+
+Where a template is `below` up to r_j = kink_j and `beyond` from there on,
+
+    template(r_j) = below(r_j) + gain(max(0, r_j - kink_j)),    gain(e) = (beyond - below)(kink_j + e)
+
+and where the gain falls with e and z is wanted large, max(0, r_j - kink_j) is the least e with e >= 0 and
+e >= r_j - kink_j. With e as a ratio of its own, r_j is below and e beyond, and nothing jumps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import sympy as sp
+
+from climbopt.model.interactions import Interaction
+from climbopt.model.mixture import Indices, MixtureModel, Response
+from climbopt.model.piecewise import Pieces
+from climbopt.model.symbols import D, N, Parameter, r_i, r_j
+from climbopt.model.templates import Array, Templates
+
+_EXCESS = sp.Symbol("is_excess", nonnegative=True)
+_ITSELF = sp.Symbol("of_itself", nonnegative=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A model with some of its sources' excesses over a kink as further sources.
+
+    Parameters
+    ----------
+    model : MixtureModel
+        Its first sources are the given model's, the others their excesses.
+    kinks : ndarray, (K,)
+        Cumulative ratios beyond which an excess counts.
+    excess_of : ndarray of int, (K,)
+        The source of each.
+    """
+
+    model: MixtureModel
+    kinks: Array
+    excess_of: Indices
+
+
+def split(model: MixtureModel, budget: float, params: float | None) -> Split | None:
+    """Return a model with kinks as one without; None where it has none, or none that depend on one source alone.
+
+    Sources that have their kink at a ratio of 1 or more are not split.
+    """
+    templates = model.templates
+    kink = _kink(templates) if templates.kinked else None
+    if kink is None:
+        return None
+    kinks = _values(kink, model.at(budget, params))
+    chosen = np.flatnonzero(kinks < 1.0)
+    itself = np.zeros((len(model.targets), chosen.size))
+    itself[model.own_source[:, None] == chosen] = 1.0
+    values: dict[str, Array] = {}
+    for p in model.templates.interaction.parameters:
+        value = model.parameters[p.name]
+        if p.per == "source":
+            value = np.append(value, value[chosen])
+        elif p.per == "pair":  # own pairs have no value; of their excesses only what is multiplied by 0
+            further = value[:, chosen].copy()
+            further[itself == 1] = 1.0
+            value = np.hstack([value, further])
+        values[p.name] = value
+    values[_EXCESS.name] = np.repeat([0.0, 1.0], [len(model.sources), chosen.size])
+    values[_ITSELF.name] = np.hstack([np.zeros((len(model.targets), len(model.sources))), itself])
+    of_law = {p.name: model.parameters[p.name] for p in model.law.parameters}
+    names = tuple(f"{model.sources[j]} beyond its kink" for j in chosen.tolist())
+    smooth = replace(
+        model,
+        interaction=_smooth(model.interaction, templates),
+        parameters=of_law | values,
+        sources=(*model.sources, *names),
+    )
+    return Split(smooth, kinks[chosen], chosen)
+
+
+def _kink(templates: Templates) -> sp.Expr | None:
+    """Return the ratio of source j at which both templates change their form; None where there is none such."""
+    kinks = set()
+    for template in (templates.own, templates.pair):
+        if not template.whole:
+            found = template.pieces
+            if found is None or _gain(found).has(r_i):
+                return None
+            kinks.add(found.kink.subs(r_i, r_j))
+    of_source = {p.symbol for p in templates.interaction.parameters if p.per == "source"}
+    kink = kinks.pop()
+    return None if kinks or kink.free_symbols - of_source - {D, N} else kink
+
+
+def _gain(pieces: Pieces) -> sp.Expr:
+    """Return what the second piece adds at an excess of r_j."""
+    return pieces.gain.subs(pieces.variable, r_j)
+
+
+def _values(kink: sp.Expr, response: Response) -> Array:
+    """Return the kink of each source, (S,)."""
+    names = [p for p in response.model.interaction.parameters if p.per == "source"]
+    function = sp.lambdify([D, N, *(p.symbol for p in names)], kink, modules="numpy")
+    value = function(response.D, response.N, *(response.model.parameters[p.name] for p in names))
+    return np.asarray(np.broadcast_to(value, len(response.model.sources)), dtype=float)
+
+
+@lru_cache(maxsize=64)
+def _smooth(interaction: Interaction, templates: Templates) -> Interaction:
+    """Return an interaction whose own and pair are the pieces below, with the gains as pairs of the excesses."""
+    own, pair = templates.own.pieces, templates.pair.pieces
+    of_own = sp.S.Zero if own is None else _gain(own)
+    of_pair = sp.S.Zero if pair is None else _gain(pair)
+    below = interaction.pair if pair is None else pair.below
+    return Interaction(
+        name=interaction.name,
+        own=interaction.own if own is None else own.below,
+        pair=(1 - _EXCESS) * below + _EXCESS * ((1 - _ITSELF) * of_pair + _ITSELF * of_own),
+        parameters=(*interaction.parameters, Parameter(_EXCESS, "source"), Parameter(_ITSELF, "pair")),
+        quantity=interaction.quantity,
+        source=interaction.source,
+    )

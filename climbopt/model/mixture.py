@@ -1,0 +1,373 @@
+"""MixtureModel: a law, an interaction, the languages' names and their parameters; and its Response at a budget.
+
+The arrays of derivatives are assembled from the scalar templates (J is the Jacobian of z by r, shape (T, S);
+[i = j] means that source j is target i):
+
+    J_ij = [i = j] (own'_i + sum_k pair_t,ik) + [i != j] pair_s,ij
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import ByFields, FrozenMap
+from climbopt.model.interactions import Interaction
+from climbopt.model.laws import Law
+from climbopt.model.symbols import Parameter, r_i
+from climbopt.model.templates import Array, Compiled, Templates, derive
+from climbopt.runs.pilot_range import PilotRange
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureModel(ByFields):
+    """How each target's loss depends on the ratios of the sources, the token budget and the model size.
+
+    Parameters
+    ----------
+    law, interaction : Law, Interaction
+        The two templates.
+    sources, targets : sequence of str
+        Languages that are mixed, and languages whose loss is modelled; they may differ.
+    parameters : mapping of str to array
+        Values by parameter name, shaped (T,), (S,) or (T, S) as the parameter is per target, source or pair;
+        tokens in `token_unit`. Pair values where the source is the target itself are ignored (kept as 0).
+    token_unit, params_unit : float
+        Number of tokens, and of model parameters, that count as 1 inside D, N and the parameters.
+    provenance : mapping of str to str
+        Where the parameters came from.
+    pilots : PilotRange, optional
+        The budgets and sizes of the runs that they were fitted to.
+
+    Raises
+    ------
+    InputError
+        When the parameters do not fit the languages or leave their domain; names the parameter.
+    """
+
+    law: Law
+    interaction: Interaction
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    parameters: Mapping[str, Array]
+    token_unit: float = 1.0
+    params_unit: float = 1.0
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    pilots: PilotRange | None = None
+
+    def __post_init__(self) -> None:
+        for kind in ("sources", "targets"):
+            names = tuple(getattr(self, kind))
+            object.__setattr__(self, kind, names)
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
+            if not names or twice:
+                raise InputError(f"{kind} of a model must be one or more different names; {twice or 'none'} given")
+        for unit in ("token_unit", "params_unit"):
+            if not (np.isfinite(getattr(self, unit)) and getattr(self, unit) > 0):
+                raise InputError(f"{unit} is {getattr(self, unit)}; it must be a positive number")
+        strangers = [name for name, j in zip(self.targets, self.own_source, strict=True) if j < 0]
+        if strangers and self.law.needs_positive_z and self.interaction.vanishes_without_own_data:
+            raise InputError(
+                f"target {', '.join(strangers)} is no source, and interaction '{self.interaction.name}' "
+                "leaves its z at 0; choose an interaction with transfer"
+            )
+        if strangers:
+            of_source = {p.symbol for p in self.interaction.parameters if p.per == "source"}
+            loose = self.interaction.own.subs(r_i, 0).free_symbols & of_source
+            if loose:
+                raise InputError(
+                    f"target {', '.join(strangers)} is no source, and interaction "
+                    f"'{self.interaction.name}' needs its own {loose.pop()} there; make that per target"
+                )
+        declared = [parameter.name for parameter in self.templates.parameters]
+        for name in self.parameters:
+            if name not in declared:
+                raise unknown_name(f"parameter of {self.law.name} + {self.interaction.name}", name, declared)
+        values = {p.name: self._checked(p) for p in self.templates.parameters}
+        object.__setattr__(self, "parameters", FrozenMap(values))
+        object.__setattr__(self, "provenance", FrozenMap(self.provenance))
+
+    def _checked(self, parameter: Parameter) -> Array:
+        """Return the read-only array of one parameter, or say what is wrong with it."""
+        name = parameter.name
+        if name not in self.parameters:
+            raise InputError(f"the model has no values for parameter '{name}' ({parameter.meaning}); add them")
+        value = np.array(self.parameters[name], dtype=float)
+        shape = self.shape(parameter)
+        if value.shape != shape:
+            raise InputError(
+                f"parameter '{name}' has shape {value.shape}; {len(self.targets)} targets and {len(self.sources)} "
+                f"sources need {shape}"
+            )
+        if parameter.per == "pair":
+            value[self.own_targets, self.own_sources] = 0.0
+        positive = bool(parameter.symbol.is_positive)
+        bad = ~np.isfinite(value) | (value < parameter.lower)
+        if positive:
+            bad |= value <= 0
+        if parameter.per == "pair":
+            bad[self.own_targets, self.own_sources] = False
+        if bad.any():
+            where = tuple(int(index[0]) for index in np.nonzero(bad))
+            domain = "a positive number" if positive else "0 or more" if parameter.lower == 0 else "a finite number"
+            raise InputError(
+                f"parameter '{name}' of {self._label(parameter, where)} is {value[where]}; it must be {domain}"
+            )
+        value.setflags(write=False)
+        return value
+
+    def _label(self, parameter: Parameter, where: tuple[int, ...]) -> str:
+        """Return the language, or the pair, that an index of `parameter` stands for."""
+        if parameter.per == "pair":
+            return f"'{self.targets[where[0]]}' from '{self.sources[where[1]]}'"
+        names = self.targets if parameter.per == "target" else self.sources
+        return f"'{names[where[0]]}'"
+
+    def shape(self, parameter: Parameter) -> tuple[int, ...]:
+        """Return the shape that the values of `parameter` have in this model."""
+        return {
+            "target": (len(self.targets),),
+            "source": (len(self.sources),),
+            "pair": (len(self.targets), len(self.sources)),
+        }[parameter.per]
+
+    @cached_property
+    def templates(self) -> Templates:
+        """The derived templates."""
+        return derive(self.law, self.interaction)
+
+    @cached_property
+    def own_source(self) -> Indices:
+        """For each target, the index of the source of the same name, or -1. Shape (T,)."""
+        position = {name: j for j, name in enumerate(self.sources)}
+        return np.array([position.get(name, -1) for name in self.targets], dtype=np.intp)
+
+    @cached_property
+    def own_targets(self) -> Indices:
+        """Indices of the targets that are sources too."""
+        return np.flatnonzero(self.own_source >= 0)
+
+    @cached_property
+    def own_sources(self) -> Indices:
+        """Indices of those sources, in the same order."""
+        return self.own_source[self.own_targets]
+
+    @cached_property
+    def owning(self) -> csr_array:
+        """1 where a source is a target's own, (S, T); scenarios have many targets of one source."""
+        i, j = self.own_targets, self.own_sources
+        return csr_array((np.ones(i.size), (j, i)), shape=(len(self.sources), len(self.targets)))
+
+    def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Response:
+        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one a mixture."""
+        if params is None:
+            if self.templates.uses_model_size:
+                raise InputError(f"{self.law.name} + {self.interaction.name} depends on the model size; give params")
+            params = np.nan
+        return Response(self, np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit)
+
+    def vector(self, ratios: Mapping[str, float]) -> Array:
+        """Return ratios by language as an array in the order of `sources`; every source must be there, once."""
+        for name in ratios:
+            if name not in self.sources:
+                raise unknown_name("language", name, self.sources)
+        missing = [name for name in self.sources if name not in ratios]
+        if missing:
+            raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
+        return np.array([float(ratios[name]) for name in self.sources])
+
+    def select(self, targets: Sequence[str]) -> MixtureModel:
+        """Return the same model with only some of its targets, in the order given."""
+        rows = [self.targets.index(name) for name in targets]
+        values = {
+            p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
+            for p in self.templates.parameters
+        }
+        return MixtureModel(
+            self.law,
+            self.interaction,
+            self.sources,
+            tuple(targets),
+            values,
+            self.token_unit,
+            self.params_unit,
+            self.provenance,
+            self.pilots,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """A model at one budget and size (or at one of each a mixture): z, losses and their derivatives.
+
+    Parameters
+    ----------
+    model : MixtureModel
+    D, N : ndarray
+        In the model's units; scalar, or of the shape of the leading axes of every `ratios` argument.
+    parameters : mapping of str to array, optional
+        Instead of the model's own, unchecked: for a fit, which tries thousands inside their bounds.
+
+    Notes
+    -----
+    `ratios` has shape (..., S). Leading axes are mixtures; all methods broadcast over them but `hessian`.
+    """
+
+    model: MixtureModel
+    D: Array
+    N: Array
+    parameters: Mapping[str, Array] | None = None
+
+    def z(self, ratios: Array) -> Array:
+        """Return z of each target, shape (..., T)."""
+        (own,) = self._own(self.model.templates.own.value, ratios)
+        z: Array = own + self.pairs(ratios).sum(axis=-1)
+        return z
+
+    def pairs(self, ratios: Array) -> Array:
+        """Return what each source adds to z of each target, shape (..., T, S); 0 for a target's own."""
+        (pair,) = self._pair(self.model.templates.pair.value, ratios)
+        return pair
+
+    def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
+        """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""
+        model = self.model
+        own, own_t = self._own(model.templates.own.slopes, ratios)
+        pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, ratios)
+        on_itself = own_t + pair_t.sum(axis=-1)
+        jacobian[..., model.own_targets, model.own_sources] += on_itself[..., model.own_targets]
+        return own + pair.sum(axis=-1), jacobian
+
+    def hessian(self, ratios: Array, weights: Array) -> Array:
+        """Return sum_i weights_i Hess z_i at one mixture, shape (S, S).
+
+        Hess z_i has own''_i + sum_k pair_tt,ik on (i, i), pair_ts,ij on (i, j) and (j, i), pair_ss,ij on (j, j).
+        """
+        model = self.model
+        (own_tt,) = self._own(model.templates.own.curvatures, ratios)
+        pair_tt, pair_ts, pair_ss = self._pair(model.templates.pair.curvatures, ratios)
+        hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
+        if model.templates.pair.second[1] != 0:
+            hessian += model.owning @ (weights[:, None] * pair_ts)
+            hessian += hessian.T.copy()
+        diagonal = weights @ pair_ss
+        diagonal += model.owning @ (weights * (own_tt + pair_tt.sum(axis=-1)))
+        hessian.flat[:: len(model.sources) + 1] += diagonal
+        return hessian
+
+    def losses(self, z: Array) -> Array:
+        """Return the loss of each target at its z, shape (..., T); NaN where z leaves the law's domain."""
+        (loss,) = self._loss(self.model.templates.loss.value, z)
+        return loss
+
+    def losses_and_slopes(self, z: Array) -> tuple[Array, Array]:
+        """Return the losses and dL/dz, each of shape (..., T)."""
+        loss, slope = self._loss(self.model.templates.loss.slopes, z)
+        return loss, slope
+
+    def loss_curvatures(self, z: Array) -> Array:
+        """Return d2L/dz2, shape (..., T)."""
+        (curvature,) = self._loss(self.model.templates.loss.curvatures, z)
+        return curvature
+
+    def by_parameter(self, ratios: Array, z: Array | None = None) -> dict[str, Array]:
+        """Return dL/d(parameter) by name: shape (..., T) per target, (..., T, S) per source or pair.
+
+        A per-source value is that of target i by the parameter of source j; the caller sums over targets if
+        it means a total. `z` is that of the ratios, where the caller has it already.
+        """
+        model, templates = self.model, self.model.templates
+        z = self.z(ratios) if z is None else z
+        slope = self.losses_and_slopes(z)[1]
+        result = dict(
+            zip([p.name for p in templates.law.parameters], self._loss(templates.loss.by_parameter, z), strict=True)
+        )
+        own = self._own(templates.own.by_parameter, ratios)
+        pair = self._pair(templates.pair.by_parameter, ratios)
+        for parameter, by_own, by_pair in zip(templates.interaction.parameters, own, pair, strict=True):
+            if parameter.per == "target":
+                result[parameter.name] = slope * (by_own + by_pair.sum(axis=-1))
+                continue
+            if parameter.per == "source":
+                by_pair[..., model.own_targets, model.own_sources] = by_own[..., model.own_targets]
+            result[parameter.name] = slope[..., None] * by_pair
+        return result
+
+    @property
+    def _values(self) -> Mapping[str, Array]:
+        return self.model.parameters if self.parameters is None else self.parameters
+
+    @cached_property
+    def loss_arguments(self) -> list[Array]:
+        """D, N and the law's parameters, as its compiled functions take them after z of shape (..., T)."""
+        values = [self._values[p.name] for p in self.model.law.parameters]
+        return [self.D[..., None], self.N[..., None], *values]
+
+    @cached_property
+    def own_arguments(self) -> list[Array]:
+        """D, N and the interaction's parameters, as `own` takes them after ratios of shape (..., T)."""
+        values = [
+            self._values[p.name][self.model.own_source]
+            if p.per == "source"
+            else np.array(np.nan)
+            if p.per == "pair"
+            else self._values[p.name]
+            for p in self.model.interaction.parameters
+        ]
+        return [self.D[..., None], self.N[..., None], *values]
+
+    @cached_property
+    def pair_arguments(self) -> list[Array]:
+        """D, N and the interaction's parameters, as `pair` takes them after shapes (..., T, 1) and (..., 1, S)."""
+        values = [
+            self._values[p.name][:, None] if p.per == "target" else self._values[p.name]
+            for p in self.model.interaction.parameters
+        ]
+        return [self.D[..., None, None], self.N[..., None, None], *values]
+
+    def _loss(self, function: Compiled, z: Array) -> list[Array]:
+        """Evaluate a compiled law at z; NaN where the law is not defined."""
+        z = np.asarray(z)
+        if self.model.law.needs_positive_z:
+            z = np.where(z.real > 0, z, np.nan)
+        with np.errstate(all="ignore"):
+            return [_filled(result, z.shape) for result in function(z, *self.loss_arguments)]
+
+    def _own(self, function: Compiled, ratios: Array) -> list[Array]:
+        """Evaluate a compiled own template: one array of shape (..., T) for each of its results."""
+        t = self._own_ratios(ratios)
+        with np.errstate(all="ignore"):
+            return [_filled(result, t.shape) for result in function(t, *self.own_arguments)]
+
+    def _pair(self, function: Compiled, ratios: Array) -> list[Array]:
+        """Evaluate a compiled pair template: arrays of shape (..., T, S), 0 where a source is the target itself."""
+        t, s = self._own_ratios(ratios)[..., :, None], np.asarray(ratios)[..., None, :]
+        shape = (*t.shape[:-1], s.shape[-1])
+        with np.errstate(all="ignore"):
+            filled = [_filled(result, shape) for result in function(t, s, *self.pair_arguments)]
+        for array in filled:
+            array[..., self.model.own_targets, self.model.own_sources] = 0.0
+        return filled
+
+    def _own_ratios(self, ratios: Array) -> Array:
+        """Return each target's own ratio, 0 for a target that is no source; shape (..., T)."""
+        ratios = np.asarray(ratios)
+        if self.model.sources == self.model.targets:
+            return ratios
+        return np.where(self.model.own_source >= 0, ratios[..., self.model.own_source], 0.0)
+
+
+def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return a compiled function's result as an array of `shape` of its own: a constant comes back as a scalar."""
+    filled = np.empty(shape, dtype=getattr(result, "dtype", float))
+    filled[...] = result
+    return filled

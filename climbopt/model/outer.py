@@ -1,0 +1,219 @@
+"""Outer functions: what objectives and constraints make of ratios, z and losses, where that is not affine.
+
+A function of the problem is affine in y = (r, z, L) plus, at most, one outer function g(y) of some entries of y,
+whose derivatives by those entries are exact; the chain rule through z(r) and L(z) is the standard form's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from climbopt.foundations.errors import InputError
+from climbopt.model.expressions import L, entry
+from climbopt.model.templates import Array
+from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
+
+Indices = NDArray[np.intp]
+
+MOST_SECOND_DERIVATIVES = 20_000
+"""Nonzero second derivatives of one expression that are derived symbolically."""
+
+
+class Outer(Protocol):
+    """A twice differentiable function g of some quantities."""
+
+    @property
+    def entries(self) -> tuple[sp.Symbol, ...]:
+        """The quantities that it reads, in the order of y: symbols of `climbopt.model.expressions`."""
+        ...
+
+    def value(self, y: Array) -> Array:
+        """Return g, (..., k) to (...)."""
+        ...
+
+    def gradient(self, y: Array) -> Array:
+        """Return the derivatives by each entry, (k,)."""
+        ...
+
+    def hessian(self, y: Array) -> Array:
+        """Return the second derivatives, (k, k)."""
+        ...
+
+    def shape(self, y: Interval, sign: int) -> Interval | None:
+        """Return enclosures of sign * gradient over a box, (k,), where sign * g is proved convex there; else None."""
+        ...
+
+    def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
+        """Return g of another system's scalars, with its functions (exp, log, sqrt) by name."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """A SymPy expression of quantities, derived term by term.
+
+    Raises
+    ------
+    InputError
+        Where it holds anything but quantities and numbers, or has too many second derivatives.
+    """
+
+    expression: sp.Expr
+
+    def __post_init__(self) -> None:
+        for symbol in self.entries:
+            entry(symbol)
+
+    @cached_property
+    def entries(self) -> tuple[sp.Symbol, ...]:
+        """The quantities in it, by name."""
+        return tuple(sorted(self.expression.free_symbols, key=str))
+
+    @cached_property
+    def _derivatives(self) -> tuple[list[sp.Expr], dict[tuple[int, int], sp.Expr]]:
+        """First derivatives, and the nonzero second ones of the lower triangle."""
+        index = {symbol: position for position, symbol in enumerate(self.entries)}
+        first: list[list[sp.Expr]] = [[] for _ in index]
+        second: dict[tuple[int, int], list[sp.Expr]] = {}
+        for term in sp.Add.make_args(self.expression):
+            for symbol in sorted(term.free_symbols, key=str):
+                slope = sp.diff(term, symbol)
+                first[index[symbol]].append(slope)
+                for other in sorted(slope.free_symbols, key=str):
+                    if index[other] <= index[symbol]:
+                        second.setdefault((index[symbol], index[other]), []).append(sp.diff(slope, other))
+                if len(second) > MOST_SECOND_DERIVATIVES:
+                    raise InputError(
+                        f"the expression has more than {MOST_SECOND_DERIVATIVES} second derivatives; "
+                        "let it couple fewer languages"
+                    )
+        return [sp.Add(*terms) for terms in first], {key: sp.Add(*terms) for key, terms in second.items()}
+
+    @cached_property
+    def _places(self) -> tuple[Indices, Indices]:
+        """Rows and columns of the nonzero second derivatives of the lower triangle."""
+        keys = np.array(list(self._derivatives[1]), dtype=np.intp).reshape(-1, 2)
+        return keys[:, 0], keys[:, 1]
+
+    @cached_property
+    def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+        """Value, first and second derivatives as NumPy functions of the entries."""
+        first, second = self._derivatives
+        value, slopes, curvatures = (
+            sp.lambdify(self.entries, what, modules="numpy", cse=True)
+            for what in (self.expression, first, list(second.values()))
+        )
+        return value, slopes, curvatures
+
+    def value(self, y: Array) -> Array:
+        """Return g, (..., k) to (...)."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self._compiled[0](*np.moveaxis(y, -1, 0)), dtype=float)
+
+    def gradient(self, y: Array) -> Array:
+        """Return the derivatives by each entry, (k,)."""
+        with np.errstate(all="ignore"):
+            return np.array(self._compiled[1](*y), dtype=float)
+
+    def hessian(self, y: Array) -> Array:
+        """Return the second derivatives, (k, k)."""
+        result = np.zeros((y.size, y.size))
+        with np.errstate(all="ignore"):
+            values = np.array(self._compiled[2](*y), dtype=float)
+        rows, columns = self._places
+        result[rows, columns] = values
+        result[columns, rows] = values
+        return result
+
+    def shape(self, y: Interval, sign: int) -> Interval | None:
+        """Return enclosures of sign * gradient where the Hessian is proved diagonally dominant; else None."""
+        entries = [Interval(low, high) for low, high in zip(y.lower, y.upper, strict=True)]
+        try:
+            slopes = [Interval.enclosing(sign * value) for value in self._compiled[1](*entries)]
+            curvatures = [Interval.enclosing(sign * value) for value in self._compiled[2](*entries)]
+        except UnsupportedFunctionError:
+            return None
+        diagonal, around = np.zeros(len(entries)), np.zeros(len(entries))
+        for i, j, curvature in zip(*self._places, curvatures, strict=True):
+            size = max(abs(float(curvature.lower)), abs(float(curvature.upper)))
+            if i == j:
+                diagonal[i] = float(curvature.lower)
+            else:
+                around[[i, j]] = np.nextafter(around[[i, j]] + size, np.inf)
+        if not (diagonal >= around).all():
+            return None
+        return Interval(np.array([float(s.lower) for s in slopes]), np.array([float(s.upper) for s in slopes]))
+
+    def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
+        """Return the expression of another system's scalars."""
+        return sp.lambdify(self.entries, self.expression, modules=[dict(functions)])(*y)
+
+
+@dataclass(frozen=True, eq=False)
+class PowerMean:
+    """(sum_i w_i (L_i / reference_i)^p)^(1/p), p >= 1: the weighted mean at 1, towards the largest as p grows.
+
+    Parameters
+    ----------
+    targets : tuple of str
+    weights, references : ndarray, (n_targets,)
+        Weights sum to 1.
+    power : float
+    """
+
+    targets: tuple[str, ...]
+    weights: Array
+    references: Array
+    power: float
+
+    @cached_property
+    def entries(self) -> tuple[sp.Symbol, ...]:
+        """The losses."""
+        return tuple(L[target] for target in self.targets)
+
+    def value(self, y: Array) -> Array:
+        """Return g, (..., k) to (...); NaN where a loss is below 0."""
+        share = np.where(y > 0, y, np.nan) / self.references
+        largest = share.max(axis=-1)
+        total = (self.weights * (share / largest[..., None]) ** self.power).sum(axis=-1)
+        return np.asarray(largest * total ** (1 / self.power))
+
+    def _slopes(self, y: Array) -> tuple[Array, Array, float]:
+        """Return the slopes by each loss, each loss's share of the mean, and the mean."""
+        mean = float(self.value(y))
+        share = y / self.references / mean
+        return self.weights * share ** (self.power - 1) / self.references, share, mean
+
+    def gradient(self, y: Array) -> Array:
+        """Return the derivatives by each loss, (k,)."""
+        return self._slopes(y)[0]
+
+    def hessian(self, y: Array) -> Array:
+        """Return the second derivatives, (k, k)."""
+        slopes, share, mean = self._slopes(y)
+        bent = np.diag(slopes / (share * self.references)) - np.outer(slopes, slopes)
+        return np.asarray((self.power - 1) / mean * bent)
+
+    def shape(self, y: Interval, sign: int) -> Interval | None:
+        """Return [0, inf] for every slope: a norm of losses above 0 is convex and rises with each of them."""
+        if sign < 0 or not bool((y.lower > 0).all()):
+            return None
+        return Interval.of(np.zeros(len(self.targets)), np.inf)
+
+    def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
+        """Return the mean of another system's scalars."""
+        terms = [
+            float(w) * (loss / float(reference)) ** self.power
+            for w, reference, loss in zip(self.weights, self.references, y, strict=True)
+        ]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total ** (1 / self.power)

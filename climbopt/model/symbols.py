@@ -1,0 +1,100 @@
+"""The variables that every template is written in, and the parameters it declares.
+
+A law is an expression in ``z``, ``D`` and ``N``; an interaction has one expression in ``r_i`` (a target's own
+ratio) and one in ``r_i`` and ``r_j`` (that of another source). The assumptions carried by a symbol are its
+domain: a law whose ``z`` is declared positive is evaluated at z > 0 only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy as sp
+
+from climbopt.foundations.errors import InputError
+
+Per = Literal["target", "source", "pair"]
+Unit = Literal["1", "nats", "1/nats", "tokens", "params"]
+Quantity = Literal["ratio", "exponent", "reciprocal", "information"]
+"""What z is: a ratio of data, an exponent, the reciprocal of a part of the loss, or an amount of information."""
+
+z = sp.Symbol("z", positive=True)
+"""What an interaction hands to a law; what it is, both declare as a `Quantity`."""
+D = sp.Symbol("D", positive=True)
+"""Token budget, in token units."""
+N = sp.Symbol("N", positive=True)
+"""Model size, in parameter units."""
+r_i = sp.Symbol("r_i", nonnegative=True)
+"""The target's own ratio; 0 for a target that is no source."""
+r_j = sp.Symbol("r_j", nonnegative=True)
+"""The ratio of another source."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Normal prior of a parameter, or of its logarithm where its symbol is positive.
+
+    Parameters
+    ----------
+    center : float
+        Mean; for a positive symbol the median.
+    spread : float
+        Standard deviation; for a positive symbol that of the logarithm.
+
+    Notes
+    -----
+    Tokens and model sizes count in the model's units, nats in multiples of the target's median loss.
+    """
+
+    center: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a template: its symbol, what it is indexed by, its unit and its prior.
+
+    Parameters
+    ----------
+    symbol : sympy.Symbol
+        Its name is the key in model files; its assumptions are the domain (positive, nonnegative or real).
+    per : {"target", "source", "pair"}
+        Shape of its values: (n_targets,), (n_sources,) or (n_targets, n_sources); a pair parameter has no
+        value where the source is the target itself.
+    unit : {"1", "nats", "1/nats", "tokens", "params"}
+        Tokens and params count in the model's units.
+    prior : Prior, optional
+        What `fit` assumes before it has seen a run; by default around 1 for a positive symbol, around 0 for
+        others, with spread 1.
+    meaning : str
+        A few words for reports.
+    """
+
+    symbol: sp.Symbol
+    per: Per
+    unit: Unit = "1"
+    prior: Prior = Prior(math.nan, 1.0)
+    meaning: str = ""
+
+    def __post_init__(self) -> None:
+        positive = bool(self.symbol.is_positive)
+        if math.isnan(self.prior.center):
+            object.__setattr__(self, "prior", Prior(1.0 if positive else 0.0, self.prior.spread))
+        if self.prior.spread <= 0 or (positive and self.prior.center <= 0):
+            raise InputError(
+                f"the prior of '{self.name}' is {self.prior}; a spread is positive, and so is the center "
+                "of a positive parameter"
+            )
+
+    @property
+    def name(self) -> str:
+        """The parameter's name, as in model files."""
+        name: str = self.symbol.name
+        return name
+
+    @property
+    def lower(self) -> float:
+        """Least value allowed (0 for positive and nonnegative symbols, else minus infinity)."""
+        return 0.0 if self.symbol.is_nonnegative else -float("inf")

@@ -1,0 +1,276 @@
+"""Derivation: a law and an interaction differentiated once as scalars, and compiled to broadcasting functions.
+
+Nothing here depends on how many languages there are. `model.py` assembles the arrays that these functions
+return into Jacobians and Hessians; `Templates.expand` writes the same model out for named languages, for
+reading and as the independent oracle of the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import product
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from climbopt.foundations.errors import InputError
+from climbopt.model.interactions import INTERACTIONS, Interaction
+from climbopt.model.laws import LAWS, Law
+from climbopt.model.piecewise import Pieces, changes_form, pieces
+from climbopt.model.symbols import D, N, Parameter, r_i, r_j
+
+Array = NDArray[np.float64]
+Compiled = Callable[..., list[Array]]
+
+_ARTICLE = {
+    "ratio": "a ratio",
+    "exponent": "an exponent",
+    "reciprocal": "the reciprocal of a loss",
+    "information": "an amount of information",
+}
+
+
+def _compile(arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]) -> Compiled:
+    """Return a NumPy function of `arguments` that gives the list of `expressions`, common parts computed once."""
+    function: Compiled = sp.lambdify(list(arguments), list(expressions), modules="numpy", cse=True)
+    return function
+
+
+@dataclass(frozen=True)
+class Template:
+    """One scalar expression with its derivatives up to the second order.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        The template itself.
+    variables : tuple of sympy.Symbol
+        What it is differentiated by, twice: (z,), (r_i,) or (r_i, r_j).
+    parameters : tuple of Parameter
+        In the order in which the compiled functions take them, after the variables, D and N.
+    """
+
+    expression: sp.Expr
+    variables: tuple[sp.Symbol, ...]
+    parameters: tuple[Parameter, ...]
+
+    @cached_property
+    def arguments(self) -> tuple[sp.Symbol, ...]:
+        """Arguments of every compiled function: variables, D, N, then the parameters' symbols."""
+        return (*self.variables, D, N, *(parameter.symbol for parameter in self.parameters))
+
+    @cached_property
+    def first(self) -> tuple[sp.Expr, ...]:
+        """First derivatives, one a variable."""
+        return tuple(_collected(sp.diff(self.expression, variable), self.variables) for variable in self.variables)
+
+    @cached_property
+    def second(self) -> tuple[sp.Expr, ...]:
+        """Second derivatives: upper triangle, row by row."""
+        n = len(self.variables)
+        return tuple(
+            _collected(sp.diff(self.first[i], self.variables[j]), self.variables) for i in range(n) for j in range(i, n)
+        )
+
+    @cached_property
+    def exact(self) -> Template:
+        """The same with its decimal numbers as the fractions that they are, so that SymPy rounds no product of them."""
+        numbers = {number: sp.Rational(float(number)) for number in self.expression.atoms(sp.Float)}
+        return replace(self, expression=self.expression.xreplace(numbers)) if numbers else self
+
+    @cached_property
+    def value(self) -> Compiled:
+        """Compiled [expression]."""
+        return _compile(self.arguments, [self.expression])
+
+    @cached_property
+    def slopes(self) -> Compiled:
+        """Compiled [expression, *first]."""
+        return _compile(self.arguments, [self.expression, *self.first])
+
+    @cached_property
+    def curvatures(self) -> Compiled:
+        """Compiled [*second]."""
+        return _compile(self.arguments, self.second)
+
+    @cached_property
+    def by_parameter(self) -> Compiled:
+        """Compiled derivatives by each parameter, in the order of `parameters`."""
+        return _compile(
+            self.arguments, [_with_limits(sp.diff(self.expression, p.symbol), self.variables) for p in self.parameters]
+        )
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether one formula holds for all values of the variables."""
+        return not changes_form(self.expression, self.variables)
+
+    @cached_property
+    def pieces(self) -> Pieces | None:
+        """Its two pieces by the last variable, where it has two that meet; else None."""
+        found = None if self.whole else pieces(self.expression, self.variables[-1])
+        return found if found is not None and found.continuous else None
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether its first derivatives may jump."""
+        return not self.whole and (self.pieces is None or self.pieces.jump != 0)
+
+    @cached_property
+    def jump(self) -> Compiled:
+        """Compiled [change of the slope at the kink]; of a template that has pieces."""
+        assert self.pieces is not None  # callers checked
+        return _compile(self.arguments, [self.pieces.jump])
+
+
+def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
+    """Return a derivative with x^g / x as x^(g - 1): not 0/0 at x = 0, and of one sign where that is.
+
+    SymPy writes the power rule as g x^g / x.
+    """
+    if not any(power.base in variables and power.exp.free_symbols for power in derivative.atoms(sp.Pow)):
+        return derivative
+    return sp.powsimp(sp.factor_terms(derivative))
+
+
+def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
+    """Return an expression in which x^p log x is 0 at x = 0 for p > 0, as it is in the limit, and not 0 times -oo."""
+
+    def vanishing(product: sp.Expr) -> bool:
+        return any(
+            product.has(sp.log(x)) and any(f.is_Pow and f.base == x and f.exp.is_positive for f in product.args)
+            for x in variables
+        )
+
+    def rewritten(product: sp.Expr) -> sp.Expr:
+        return product.subs({sp.log(x): sp.Piecewise((sp.log(x), x > 0), (0, True)) for x in variables})
+
+    return derivative.replace(lambda part: part.is_Mul and vanishing(part), rewritten)
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The derived templates of one law with one interaction; use :func:`derive` to build (and reuse) them."""
+
+    law: Law
+    interaction: Interaction
+
+    def __post_init__(self) -> None:
+        if self.law.quantity != self.interaction.quantity:
+            raise InputError(
+                f"law '{self.law.name}' takes z for {_ARTICLE[self.law.quantity]}, and interaction "
+                f"'{self.interaction.name}' gives {_ARTICLE[self.interaction.quantity]}; choose two that agree"
+            )
+        shared = {p.name for p in self.law.parameters} & {p.name for p in self.interaction.parameters}
+        if shared:
+            raise InputError(
+                f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a "
+                f"parameter '{shared.pop()}'; rename one of them"
+            )
+        if self.loss.kinked:
+            raise InputError(
+                f"the slope of law '{self.law.name}' may jump in z; write a law whose slope does not (an "
+                "interaction may have kinks)"
+            )
+
+    @cached_property
+    def loss(self) -> Template:
+        """L(z), with L_z and L_zz."""
+        return Template(self.law.expression, (self.law.z,), self.law.parameters)
+
+    @cached_property
+    def own(self) -> Template:
+        """own(r_i), with its two derivatives."""
+        return Template(self.interaction.own, (r_i,), self.interaction.parameters)
+
+    @cached_property
+    def pair(self) -> Template:
+        """pair(r_i, r_j), with its two first and three second derivatives."""
+        return Template(self.interaction.pair, (r_i, r_j), self.interaction.parameters)
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether losses depend on N, through the law or through z."""
+        return self.law.uses_model_size or self.interaction.uses_model_size
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether the slopes of z may jump."""
+        return self.own.kinked or self.pair.kinked
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of the law and the interaction."""
+        return self.law.parameters + self.interaction.parameters
+
+    def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
+        """Return each target's loss as one SymPy expression in r[<source>], D, N and <parameter>[<language>].
+
+        Parameters
+        ----------
+        sources, targets : sequence of str
+            Names; a target that is no source has no own ratio. Pair parameters are
+            <name>[<target>, <source>].
+
+        Notes
+        -----
+        For reading and testing only: its size, and that of its Hessian, grows with the square of the languages.
+        """
+        return {
+            target: self.law.expression.subs(self.law.z, self.expand_z(sources, target)).subs(
+                {p.symbol: indexed(p.symbol, target) for p in self.law.parameters}
+            )
+            for target in targets
+        }
+
+    def expand_z(self, sources: Sequence[str], target: str) -> sp.Expr:
+        """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
+        ratio = indexed(r_i, target, stem="r") if target in sources else sp.Integer(0)
+        own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
+        z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
+        for source in sources:
+            if source == target:
+                continue
+            names = {"target": (target,), "source": (source,), "pair": (target, source)}
+            swap = {p.symbol: indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
+            swap |= {r_i: ratio, r_j: indexed(r_j, source, stem="r")}
+            z += self.interaction.pair.subs(swap, simultaneous=True)
+        return z
+
+
+def indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:
+    """Return `symbol` renamed for `languages`, as in b[en, de], its assumptions kept."""
+    return sp.Symbol(f"{stem or symbol}[{', '.join(languages)}]", **symbol.assumptions0)
+
+
+@lru_cache(maxsize=64)
+def derive(law: Law, interaction: Interaction) -> Templates:
+    """Return the templates of `law` with `interaction`, differentiated and compiled at most once a process.
+
+    Examples
+    --------
+    >>> from climbopt.model.interactions import INTERACTIONS
+    >>> from climbopt.model.laws import LAWS
+    >>> derive(LAWS["power"], INTERACTIONS["linear"]).pair.first
+    (0, b + k/D)
+    """
+    return Templates(law, interaction)
+
+
+def agreeing_pairs(
+    laws: Iterable[Law] | None = None, interactions: Iterable[Interaction] | None = None
+) -> tuple[tuple[Law, Interaction], ...]:
+    """Return every law with every interaction whose z it takes; of all registered ones by default.
+
+    Examples
+    --------
+    >>> [interaction.name for law, interaction in agreeing_pairs() if law.name == "exponential"]
+    ['mixing']
+    """
+    every = product(
+        LAWS.values() if laws is None else laws, INTERACTIONS.values() if interactions is None else interactions
+    )
+    return tuple((law, interaction) for law, interaction in every if law.quantity == interaction.quantity)

@@ -1,0 +1,1 @@
+"""Numerics: intervals, polytopes and quadratic programs."""

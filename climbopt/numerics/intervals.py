@@ -1,0 +1,250 @@
+"""Interval: arrays of enclosures that pass through NumPy functions, rounded outwards.
+
+A compiled template evaluated at intervals encloses all of its values over a box, so that a sign found this way
+is proved and not sampled. Sums and products are rounded outwards exactly; exp, log and powers by a few units in
+the last place, which covers what NumPy's own routines may be off by, or by routines that return bounds
+(`evaluated_by`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+ROUTINE_ERROR = 8 * np.finfo(float).eps
+"""Relative error allowed for NumPy's exp, log and power."""
+
+
+class UnsupportedFunctionError(TypeError):
+    """A NumPy function that has no interval form here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interval(NDArrayOperatorsMixin):
+    """All numbers from `lower` to `upper`, elementwise.
+
+    Parameters
+    ----------
+    lower, upper : ndarray
+        Of one shape; may be infinite.
+
+    Examples
+    --------
+    >>> x = Interval.of(-1.0, 2.0)
+    >>> y = x**2 - x
+    >>> bool(y.lower <= -2.0), bool(y.upper >= 5.0)
+    (True, True)
+    """
+
+    lower: Array
+    upper: Array
+
+    @classmethod
+    def of(cls, lower: ArrayLike, upper: ArrayLike) -> Interval:
+        """Return the interval from `lower` to `upper`, broadcast against each other."""
+        low, high = np.broadcast_arrays(np.asarray(lower, float), np.asarray(upper, float))
+        return cls(low, high)
+
+    @classmethod
+    def enclosing(cls, value: Interval | ArrayLike) -> Interval:
+        """Return `value` itself, or the interval of one number."""
+        return value if isinstance(value, Interval) else cls.of(value, value)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Interval:
+        """Evaluate a NumPy function, as array code calls it."""
+        if method != "__call__" or options or ufunc.__name__ not in _FUNCTIONS:
+            raise UnsupportedFunctionError(f"no interval form of {ufunc.__name__}")
+        if ufunc is np.power:
+            return _power(*inputs)
+        with np.errstate(all="ignore"):
+            return _FUNCTIONS[ufunc.__name__](*map(Interval.enclosing, inputs))
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, inputs: Any, options: Any) -> Interval:
+        """Evaluate np.select, which is what a piecewise expression compiles to."""
+        if function is not np.select:
+            raise UnsupportedFunctionError(f"no interval form of {function.__name__}")
+        return _select(*inputs)  # its default stands where no condition holds, where nothing is claimed
+
+    def sum(self, axis: int) -> Interval:
+        """Return the enclosure of the sum along an axis."""
+        size = self.lower.shape[axis]
+        slack = size * np.finfo(float).eps
+        return Interval(
+            self.lower.sum(axis) - slack * np.abs(self.lower).sum(axis),
+            self.upper.sum(axis) + slack * np.abs(self.upper).sum(axis),
+        )
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Interval:
+        """Return the interval with both ends broadcast to `shape`."""
+        return Interval(np.broadcast_to(self.lower, shape), np.broadcast_to(self.upper, shape))
+
+
+def _down(value: Array) -> Array:
+    return np.nextafter(value, -np.inf)
+
+
+def _up(value: Array) -> Array:
+    return np.nextafter(value, np.inf)
+
+
+def _by_numpy(function: np.ufunc, *at: Array) -> tuple[Array, Array]:
+    """Return bounds of a function at points: NumPy's value, moved by what its routine may be off by."""
+    value = function(*at)
+    error = np.where(np.isinf(value), 0.0, ROUTINE_ERROR * np.abs(value))
+    return _down(value - error), _up(value + error)
+
+
+Routine = Callable[..., tuple[Array, Array]]
+"""Takes one of np.exp, np.log, np.sqrt, np.tanh and np.power with points; returns lower and upper bounds there."""
+_ROUTINE: ContextVar[Routine] = ContextVar("routine", default=_by_numpy)
+
+
+@contextmanager
+def evaluated_by(routine: Routine) -> Iterator[None]:
+    """Have a routine evaluate the functions that the machine has no exact rounding for."""
+    token = _ROUTINE.set(routine)
+    try:
+        yield
+    finally:
+        _ROUTINE.reset(token)
+
+
+def _rounding_error(a: Array, b: Array, total: Array) -> Array:
+    """Return a + b - total exactly, for total = fl(a + b) (Knuth's two-sum)."""
+    part = total - a
+    return (a - (total - part)) + (b - part)
+
+
+def _add(a: Interval, b: Interval) -> Interval:
+    low, high = a.lower + b.lower, a.upper + b.upper
+    low_exact = ~(_rounding_error(a.lower, b.lower, low) < 0)
+    high_exact = ~(_rounding_error(a.upper, b.upper, high) > 0)
+    return Interval(np.where(low_exact, low, _down(low)), np.where(high_exact, high, _up(high)))
+
+
+def _negative(a: Interval) -> Interval:
+    return Interval(-a.upper, -a.lower)
+
+
+def _subtract(a: Interval, b: Interval) -> Interval:
+    return _add(a, _negative(b))
+
+
+def _product(x: Array, y: Array) -> Array:
+    """Return x y, where 0 times infinity is 0."""
+    product = np.asarray(x * y)
+    return product if np.isfinite(product).all() else np.where((x == 0) | (y == 0), 0.0, product)
+
+
+def _multiply(a: Interval, b: Interval) -> Interval:
+    one, two, three, four = (_product(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper))
+    low = _down(np.minimum(np.minimum(one, two), np.minimum(three, four)))
+    high = _up(np.maximum(np.maximum(one, two), np.maximum(three, four)))
+    same = ((a.lower >= 0) & (b.lower >= 0)) | ((a.upper <= 0) & (b.upper <= 0))
+    opposite = ((a.lower >= 0) & (b.upper <= 0)) | ((a.upper <= 0) & (b.lower >= 0))
+    low, high = np.where(same, np.maximum(low, 0.0), low), np.where(opposite, np.minimum(high, 0.0), high)
+    return _unknown_where(np.zeros(low.shape, dtype=bool), low, high)
+
+
+def _divide(a: Interval, b: Interval) -> Interval:
+    low = np.where(
+        b.lower >= 0, np.maximum(_down(1.0 / b.upper), 0.0), np.where(b.upper < 0, _down(1.0 / b.upper), -np.inf)
+    )
+    high = np.where(
+        b.upper <= 0, np.minimum(_up(1.0 / b.lower), 0.0), np.where(b.lower > 0, _up(1.0 / b.lower), np.inf)
+    )
+    return _multiply(a, Interval(low, high))
+
+
+def _monotone(function: np.ufunc, zero: float, least: float = -np.inf) -> Callable[[Interval], Interval]:
+    """Return the interval form of an increasing function that is 0 at `zero`, so that its signs are exact.
+
+    Where the argument goes below `least`, the end of its domain, nothing is known.
+    """
+
+    def evaluate(a: Interval) -> Interval:
+        low, high = _ROUTINE.get()(function, a.lower)[0], _ROUTINE.get()(function, a.upper)[1]
+        low = np.where(a.lower >= zero, np.maximum(low, 0.0), low)
+        high = np.where(a.upper <= zero, np.minimum(high, 0.0), high)
+        return _unknown_where(~(a.lower >= least), low, high)
+
+    return evaluate
+
+
+def _unknown_where(mask: NDArray[np.bool_], low: Array, high: Array) -> Interval:
+    """Return the interval with all numbers where `mask` is true or an end is no number."""
+    mask = mask | np.isnan(low) | np.isnan(high)
+    return Interval(np.where(mask, -np.inf, low), np.where(mask, np.inf, high))
+
+
+def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interval:
+    """Return base**exponent: any base for one whole exponent, a base >= 0 for others (unknown below)."""
+    x, p = Interval.enclosing(base), Interval.enclosing(exponent)
+    with np.errstate(all="ignore"):
+        ends = np.broadcast_arrays(x.lower, x.upper, p.lower, p.upper)
+        below, above = _ROUTINE.get()(
+            np.power, np.stack([ends[0], ends[0], ends[1], ends[1]]), np.stack([ends[2], ends[3], ends[2], ends[3]])
+        )
+        low, high = below.min(axis=0), above.max(axis=0)
+        whole = (p.lower == p.upper) & (p.lower % 1 == 0)
+        even = whole & (p.lower % 2 == 0)
+        low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)
+        crosses = (x.lower < 0) & (x.upper >= 0)
+        low = np.where(crosses & even & (p.lower > 0), 0.0, low)
+        pole = crosses & (p.lower < 0)
+        low, high = np.where(pole & ~even, -np.inf, low), np.where(pole, np.inf, high)
+    return _unknown_where(~(x.lower >= 0) & ~whole, low, high)
+
+
+def _truth(certain: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> Interval:
+    """Return a condition as an interval: 1 where it holds throughout, 0 where nowhere, and [0, 1] between."""
+    return Interval(np.asarray(certain, dtype=float), np.asarray(~impossible, dtype=float))
+
+
+def _less(a: Interval, b: Interval) -> Interval:
+    return _truth(a.upper < b.lower, a.lower >= b.upper)
+
+
+def _less_equal(a: Interval, b: Interval) -> Interval:
+    return _truth(a.upper <= b.lower, a.lower > b.upper)
+
+
+def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interval | ArrayLike]) -> Interval:
+    """Return what holds every choice whose condition may be the first that is true; all numbers where none need be."""
+    truths = [Interval.enclosing(condition) for condition in conditions]
+    values = [Interval.enclosing(choice) for choice in choices]
+    shape = np.broadcast_shapes(*(one.lower.shape for one in (*truths, *values)))
+    low, high, reached = np.full(shape, np.inf), np.full(shape, -np.inf), np.ones(shape, dtype=bool)
+    for truth, value in zip(truths, values, strict=True):
+        possible = reached & (truth.upper > 0)
+        low = np.where(possible, np.minimum(low, value.lower), low)
+        high = np.where(possible, np.maximum(high, value.upper), high)
+        reached = reached & ~(truth.lower > 0)
+    return _unknown_where(reached, low, high)
+
+
+_FUNCTIONS: dict[str, Callable[..., Interval]] = {
+    "add": _add,
+    "subtract": _subtract,
+    "negative": _negative,
+    "multiply": _multiply,
+    "divide": _divide,
+    "power": _power,
+    "less": _less,
+    "less_equal": _less_equal,
+    "greater": lambda a, b: _less(b, a),
+    "greater_equal": lambda a, b: _less_equal(b, a),
+    "exp": _monotone(np.exp, -np.inf),
+    "log": _monotone(np.log, 1.0, 0.0),
+    "sqrt": _monotone(np.sqrt, 0.0, 0.0),
+    "tanh": _monotone(np.tanh, 0.0),
+}

@@ -1,0 +1,243 @@
+"""The least of a convex quadratic over a polytope, and the nearest point of a polytope.
+
+The active-set step solves, on the free variables F and the active rows W,
+
+    [H_FF  A_WF'] [x_F]   [-g_F - H_FB x_B]
+    [A_WF    0  ] [ l ] = [b_W - A_WB x_B ]
+
+by a Cholesky factor of H_FF + c A_WF' A_WF, which needs H to be positive definite only where the rows hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from climbopt.numerics.polytope import FEASIBILITY, Array, Polytope
+
+Sides = NDArray[np.int8]
+
+MAX_EXCHANGES = 30
+"""Simultaneous exchanges of the whole active set before changing one constraint at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Active:
+    """Which sides are active: -1 lower, 1 upper, 0 neither; one entry a bound and one a row."""
+
+    bounds: Sides
+    rows: Sides
+
+    @property
+    def key(self) -> bytes:
+        """A value that two active sets share only if they are the same."""
+        return self.bounds.tobytes() + self.rows.tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """The least of a quadratic on an active set.
+
+    Parameters
+    ----------
+    x : ndarray, (n,)
+    bounds, rows : ndarray, (n,) and (k,)
+        Multipliers: gradient + A' rows + bounds = 0, >= 0 at an upper side and <= 0 at a lower one.
+    active : Active
+        The active set.
+    """
+
+    x: Array
+    bounds: Array
+    rows: Array
+    active: Active
+
+
+def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active | None = None) -> Face | None:
+    """Return the least of x'Hx / 2 + g'x over a polytope, with its multipliers.
+
+    The active set is exchanged as a whole (a primal-dual active-set method); where that does not settle, one
+    constraint changes at a time from the feasible start, which is finite.
+
+    Parameters
+    ----------
+    H : ndarray, (n, n)
+        Symmetric.
+    g : ndarray, (n,)
+    start : ndarray, (n,)
+        A feasible point.
+    warm : Active, optional
+        Where to begin; the constraints active at `start` by default.
+
+    Returns
+    -------
+    Face or None
+        None where H is not positive definite on a face that is visited, or neither method settled.
+    """
+    face = _exchange_all(H, g, polytope, warm if warm is not None else _active_at(start, polytope))
+    return _one_at_a_time(H, g, polytope, start) if face is None else face
+
+
+def _exchange_all(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
+    """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
+    seen = {active.key}
+    for _ in range(MAX_EXCHANGES):
+        face = _minimum_on(H, g, polytope, active)
+        if face is None:
+            return None
+        active = _exchanged(face, polytope)
+        if active is face.active:
+            return face
+        if active.key in seen:
+            return None
+        seen.add(active.key)
+    return None
+
+
+def project(x: Array, polytope: Polytope) -> Array:
+    """Return the point of the polytope nearest to x in the Euclidean norm.
+
+    Raises
+    ------
+    EmptyPolytopeError
+        Where there is no point at all.
+    """
+    clipped = np.clip(x, polytope.x_lower, polytope.x_upper)
+    if polytope.violation(clipped) == 0:
+        return clipped
+    if polytope.simplex is not None:
+        on = polytope.simplex
+        clipped[on] = _project_simplex(x[on], polytope.x_lower[on], polytope.x_upper[on], float(polytope.a_lower[0]))
+        return clipped
+    identity = np.eye(x.size)
+    face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope))
+    if face is None:
+        face = _one_at_a_time(identity, -x, polytope, polytope.interior_point())
+    if face is None:  # H is the identity, so that only degenerate rows can bring us here
+        raise ArithmeticError("the projection onto the linear rows did not settle")
+    return np.clip(face.x, polytope.x_lower, polytope.x_upper)
+
+
+def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Array:
+    """Return clip(x - shift, lower, upper) with the shift that makes it sum to `total`."""
+    breaks = np.concatenate([x - lower, x - upper])
+    breaks = np.sort(breaks[np.isfinite(breaks)])
+    breaks = np.concatenate([[breaks[0] - 1.0], breaks, [breaks[-1] + 1.0]])  # the outer pieces have no end
+    low, high = 0, len(breaks) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if np.clip(x - breaks[middle], lower, upper).sum() >= total:
+            low = middle
+        else:
+            high = middle
+    inside = 0.5 * (breaks[low] + breaks[high])
+    free = (x - inside > lower) & (x - inside < upper)
+    result = np.clip(x - inside, lower, upper)
+    if free.any():
+        result[free] = x[free] - (x[free].sum() + result[~free].sum() - total) / free.sum()
+    return np.asarray(np.clip(result, lower, upper))
+
+
+def _active_at(x: Array, polytope: Polytope) -> Active:
+    """Return the sides that x is on."""
+    activity = polytope.dense @ x
+    return Active(_sides(x, polytope.x_lower, polytope.x_upper), _sides(activity, polytope.a_lower, polytope.a_upper))
+
+
+def _sides(value: Array, lower: Array, upper: Array) -> Sides:
+    return np.where(value <= lower + FEASIBILITY, -1, np.where(value >= upper - FEASIBILITY, 1, 0)).astype(np.int8)
+
+
+def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
+    """Return the minimum on an active set, ignoring what is not active; None where it has none."""
+    fixed, held = active.bounds != 0, active.rows != 0
+    limits = np.where(active.rows < 0, polytope.a_lower, polytope.a_upper)[held]
+    A, x, rows = polytope.dense[held], np.zeros(g.size), np.zeros(active.rows.size)
+    if fixed.any():
+        free = ~fixed
+        x[fixed] = np.where(active.bounds < 0, polytope.x_lower, polytope.x_upper)[fixed]
+        right = -g[free] - H[np.ix_(free, fixed)] @ x[fixed]
+        solved = _equality_minimum(H[np.ix_(free, free)], right, A[:, free], limits - A[:, fixed] @ x[fixed])
+    else:
+        free, solved = slice(None), _equality_minimum(H, -g, A, limits)
+    if solved is None:
+        return None
+    x[free], rows[held] = solved
+    if held.any() and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
+        return None
+    bounds = np.where(fixed, -(H @ x + g + polytope.dense.T @ rows), 0.0) if fixed.any() else np.zeros(g.size)
+    return Face(x, bounds, rows, active)
+
+
+def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[Array, Array] | None:
+    """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of those equations."""
+    if not right.size:
+        return right, np.zeros(len(A))
+    weight = 10.0 * max(1.0, float(np.abs(H).max())) if len(A) else 0.0
+    factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
+    if failed:
+        return None
+    both, _ = lapack.dpotrs(factor, np.column_stack([right + weight * (A.T @ target), A.T]), lower=1)
+    unconstrained, spread = both[:, 0], both[:, 1:]
+    if not len(A):
+        return unconstrained, np.zeros(0)
+    schur, excess = A @ spread, A @ unconstrained - target
+    rows = excess / schur[0] if len(A) == 1 and schur[0, 0] > 0 else np.linalg.lstsq(schur, excess, rcond=None)[0]
+    return unconstrained - spread @ rows, rows
+
+
+def _exchanged(face: Face, polytope: Polytope) -> Active:
+    """Return the active set with what is violated added and what has a multiplier of the wrong sign dropped.
+
+    The same object where nothing changes.
+    """
+    bounds = _exchange(face.x, polytope.x_lower, polytope.x_upper, face.bounds, face.active.bounds)
+    rows = face.active.rows
+    if not polytope.equation.all():
+        rows = _exchange(polytope.dense @ face.x, polytope.a_lower, polytope.a_upper, face.rows, rows)
+    same = bounds is face.active.bounds and rows is face.active.rows
+    return face.active if same else Active(bounds, rows)
+
+
+def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, active: Sides) -> Sides:
+    wrong = (active * multiplier < 0) & (lower < upper)
+    low, high = value < lower - FEASIBILITY, value > upper + FEASIBILITY
+    inactive = active == 0
+    if not (wrong.any() or (low & inactive).any() or (high & inactive).any()):
+        return active
+    entering = np.where(low, -1, np.where(high, 1, 0))
+    return np.where(inactive, entering, np.where(wrong, 0, active)).astype(np.int8)
+
+
+def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face | None:
+    """Return the minimum by the primal active-set method: one constraint enters or leaves at a time."""
+    lower = np.concatenate([polytope.x_lower, polytope.a_lower])
+    upper = np.concatenate([polytope.x_upper, polytope.a_upper])
+    equation, n = lower == upper, start.size
+    sides, x = np.where(equation, -1, 0).astype(np.int8), start.copy()
+    for _ in range(20 * lower.size):
+        face = _minimum_on(H, g, polytope, Active(sides[:n], sides[n:]))
+        if face is None:
+            return None
+        step = face.x - x
+        if np.abs(step).max() <= FEASIBILITY:
+            wrong = np.where(equation, 0.0, -sides * np.concatenate([face.bounds, face.rows]))
+            if wrong.max() <= 0:
+                return face
+            sides = sides.copy()
+            sides[int(wrong.argmax())] = 0
+            continue
+        value, change = np.append(x, polytope.dense @ x), np.append(step, polytope.dense @ step)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            room = np.where(change < 0, (lower - value) / change, (upper - value) / change)
+        room = np.where((sides != 0) | (np.abs(change) <= FEASIBILITY * np.abs(change).max()), np.inf, room)
+        blocking = int(room.argmin())
+        length = min(1.0, max(0.0, float(room[blocking])))
+        x = face.x if length == 1.0 else x + length * step
+        if length < 1.0:
+            sides = sides.copy()
+            sides[blocking] = -1 if change[blocking] < 0 else 1
+    return None

@@ -1,0 +1,175 @@
+"""AllocationProblem: everything that is asked, and nothing about how it is solved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import ByFields, FrozenMap
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+from climbopt.problem.constraints import Constraint, Row, Setting
+from climbopt.problem.constraints.bounds import check_bounds
+from climbopt.problem.objectives import Goal, Objective, Weighted
+
+PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
+"""Names of the ways from a problem to ratios."""
+
+RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
+"""Names of limits that no constraint of the user sets."""
+
+
+@dataclass(frozen=True, eq=False)
+class AllocationProblem(ByFields):
+    """Which ratios minimise an objective of a model's losses at a budget, under constraints.
+
+    Parameters
+    ----------
+    model : MixtureModel
+        How losses depend on ratios and budget.
+    budget : float
+        Tokens of the run that is planned.
+    params : float, optional
+        Model size, for laws that depend on it.
+    procedure : str
+        One of `PROCEDURE_NAMES`.
+    iterate : bool
+        For two_step: repeat direction and magnitude until the direction is that at the magnitude found.
+    temperature : float, optional
+        T of the baseline p proportional to supply^(1/T).
+    weights : mapping of str to float
+        By target, 0 or more; a target that is not named has weight 1. Normalised to sum 1.
+    supply : mapping of str to float
+        Tokens there are, by source.
+    history : mapping of str to float
+        Tokens already trained, by source.
+    groups : mapping of str to sequence of str
+        Named lists of sources.
+    constraints : tuple of Constraint
+        All hold at once.
+    objective : Objective
+        What is minimised; the weighted sum of losses by default.
+    name : str
+        For reports.
+
+    Raises
+    ------
+    InputError
+        For values out of range, unknown languages, and bounds that contradict each other.
+    """
+
+    model: MixtureModel
+    budget: float
+    params: float | None = None
+    procedure: str = "joint"
+    iterate: bool = False
+    temperature: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    supply: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    objective: Objective = field(default_factory=Weighted)
+    name: str = "problem"
+
+    def __post_init__(self) -> None:
+        for key in ("budget", "params", "temperature"):
+            value = getattr(self, key)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{key} is {value:g}; it must be a positive number")
+        if self.procedure not in PROCEDURE_NAMES:
+            raise unknown_name("procedure", self.procedure, PROCEDURE_NAMES)
+        if self.model.templates.uses_model_size and self.params is None:
+            raise InputError(
+                f"{self.model.law.name} + {self.model.interaction.name} depends on the model size; give params"
+            )
+        self._check_languages()
+        object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
+        for key in ("weights", "supply", "history", "groups"):
+            object.__setattr__(self, key, FrozenMap(getattr(self, key)))
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+        names = [constraint.name for constraint in self.constraints]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"two constraints are called '{name}'; give each a 'name' of its own")
+            if name in RESERVED_NAMES or "[" in name or not name.strip():
+                raise InputError(
+                    f"a constraint is called '{name}'; choose a name without brackets that is none of "
+                    f"{', '.join(RESERVED_NAMES)}"
+                )
+        check_bounds(self.model.sources, self.rows)
+        _ = self.goal  # refuses what does not fit
+
+    def _check_languages(self) -> None:
+        """Refuse unknown languages, and numbers that are not 0 or more."""
+        for key, known in (
+            ("weights", self.model.targets),
+            ("supply", self.model.sources),
+            ("history", self.model.sources),
+        ):
+            for language, value in getattr(self, key).items():
+                if language not in known:
+                    raise unknown_name(f"language in [{key}]", language, known)
+                if not (np.isfinite(value) and value >= 0):
+                    raise InputError(f"[{key}] of '{language}' is {value:g}; it must be 0 or more")
+        for group, members in self.groups.items():
+            if not members:
+                raise InputError(f"group '{group}' is empty; list one or more sources")
+            for language in members:
+                if language not in self.model.sources:
+                    raise unknown_name(f"language of group '{group}'", language, self.model.sources)
+        if not self.weight_vector.sum() > 0:
+            raise InputError("every target has weight 0; give at least one a positive weight")
+
+    @property
+    def setting(self) -> Setting:
+        """What constraints may read."""
+        return Setting(self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses)
+
+    @cached_property
+    def goal(self) -> Goal:
+        """The objective as a function of ratios and losses."""
+        return self.objective.goal(self.setting, self.weight_vector)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every row of every constraint, in order."""
+        return tuple(row for constraint in self.constraints for row in constraint.rows(self.setting))
+
+    @cached_property
+    def weight_vector(self) -> Array:
+        """Weights in the order of the model's targets, summing to 1."""
+        values = np.array([float(self.weights.get(name, 1.0)) for name in self.model.targets])
+        total = values.sum()
+        return values / total if total > 0 else values
+
+    @property
+    def trained_tokens(self) -> float:
+        """Tokens of the history, summed over languages."""
+        return float(sum(self.history.values()))
+
+    @property
+    def total_budget(self) -> float:
+        """Tokens of history and run together, at which the laws are evaluated."""
+        return self.trained_tokens + self.budget
+
+    def cumulative(self, ratios: Array) -> Array:
+        """Return the ratios of history and run together: (D0 r0 + D r) / (D0 + D); shape (..., S)."""
+        tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
+        result: Array = (tokens + self.budget * ratios) / self.total_budget
+        return result
+
+    def losses(self, ratios: Array) -> Array:
+        """Return each target's loss after the run, in nats per token; (..., S) to (..., T); NaN outside the domain."""
+        response = self.model.at(self.total_budget, self.params)
+        return response.losses(response.z(self.cumulative(ratios)))
+
+    def value(self, ratios: Array) -> Array:
+        """Return the objective, in the unit of its goal; (..., S) to (...)."""
+        response = self.model.at(self.total_budget, self.params)
+        z = response.z(self.cumulative(ratios))
+        return self.goal.value(ratios, z, response.losses(z))

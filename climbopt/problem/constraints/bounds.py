@@ -1,0 +1,98 @@
+"""Closed forms for constraints that no mixture meets: bounds on single ratios, and on sums of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from climbopt.foundations.errors import InputError, listed
+from climbopt.numerics.polytope import FEASIBILITY
+from climbopt.problem.constraints.constraint import LinearRow, Row
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """One end of a ratio or of a sum of ratios, and whose it is."""
+
+    name: str
+    value: float
+    unit: str = "ratio"
+
+
+def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
+    """Refuse bounds that no mixture meets, and say by how much they contradict each other.
+
+    Compared are the two bounds of each ratio; the sums of lower and of upper bounds with 1; those over the members
+    of a sum (a group) with its own limits; and its limits with 1, beside the bounds of the other ratios.
+
+    Raises
+    ------
+    InputError
+    """
+    linear = [row for row in rows if isinstance(row, LinearRow)]
+    lower, upper = _tightest(sources, linear)
+    for language in sources:
+        low, high = lower[language], upper[language]
+        if low.value > high.value + FEASIBILITY:
+            raise InputError(
+                f"{low.name} asks for a ratio of {low.value:g} or more, and {high.name} allows "
+                f"{high.value:.6g}: {low.value - high.value:.3g} too much; lower the former or widen the "
+                "latter"
+            )
+    _check_least(list(lower.values()))
+    _check_most(list(upper.values()))
+    for row in linear:
+        if len(row.coefficients) == 1 or set(row.coefficients.values()) != {1.0}:
+            continue
+        others = [name for name in sources if name not in row.coefficients]
+        least, most = (_Bound(row.name, value, row.unit) for value in (row.lower, row.upper))
+        _check_least([lower[name] for name in row.coefficients], most)
+        _check_most([upper[name] for name in row.coefficients], least)
+        _check_least([least, *(lower[name] for name in others)])
+        _check_most([most, *(upper[name] for name in others)])
+
+
+def _tightest(sources: Sequence[str], rows: Iterable[LinearRow]) -> tuple[dict[str, _Bound], dict[str, _Bound]]:
+    """Return the largest lower and the least upper bound of each ratio; the first at a tie."""
+    lower, upper = dict.fromkeys(sources, _Bound("0", 0.0)), dict.fromkeys(sources, _Bound("1", 1.0))
+    for row in rows:
+        if len(row.coefficients) > 1:
+            continue
+        ((language, coefficient),) = row.coefficients.items()
+        low, high = sorted((row.lower / coefficient, row.upper / coefficient))
+        if low > lower[language].value:
+            lower[language] = _Bound(row.name, low, row.unit)
+        if high < upper[language].value:
+            upper[language] = _Bound(row.name, high, row.unit)
+    return lower, upper
+
+
+def _check_least(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
+    """Refuse lower bounds that sum to more than a limit, which is 1 where there is none."""
+    total, most = sum(part.value for part in parts), 1.0 if limit is None else limit.value
+    if total > most + FEASIBILITY:
+        of, remedy = (
+            ("1", "") if limit is None else (f"the {most:.6g} that {limit.name} allows", f", or raise {limit.name}")
+        )
+        named = listed([part.name for part in parts if part.value > 0])
+        raise InputError(
+            f"the lower bounds sum to {total:.6g}, which is {total - most:.3g} more than {of}; "
+            f"lower some of {named}{remedy}"
+        )
+
+
+def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
+    """Refuse upper bounds that sum to less than a limit, which is 1 where there is none."""
+    total, least = sum(part.value for part in parts), 1.0 if limit is None else limit.value
+    if total < least - FEASIBILITY:
+        of, remedy = (
+            ("1", "") if limit is None else (f"the {least:.6g} that {limit.name} asks for", f", or lower {limit.name}")
+        )
+        binding = [part for part in parts if part.value < 1]
+        named = sorted({part.name.split("[")[0] for part in binding})
+        if any(part.unit.startswith("token") for part in binding):
+            remedy += ", or lower the budget"
+        raise InputError(
+            f"the upper bounds sum to {total:.6g}, which is {least - total:.3g} less than {of}; "
+            f"widen {' or '.join(named)}{remedy}"
+        )

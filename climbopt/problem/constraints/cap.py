@@ -1,0 +1,21 @@
+"""Largest ratio of some languages."""
+
+from dataclasses import dataclass
+
+from climbopt.problem.constraints.constraint import RatioBounds
+
+
+@dataclass(frozen=True)
+class Cap(RatioBounds):
+    """r_i <= ratios_i.
+
+    Examples
+    --------
+    >>> from climbopt.problem.constraints import Setting
+    >>> setting = Setting(("en", "sw"), 1e9, {}, {})
+    >>> Cap({"en": 0.5}).rows(setting)[0].upper
+    0.5
+    """
+
+    kind = "cap"
+    side = "upper"

@@ -1,0 +1,228 @@
+"""What a constraint kind is, what it may read, and the rows it gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import sympy as sp
+
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.model.templates import Array
+from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
+
+INFINITY = math.inf
+
+Reference = str | Mapping[str, float]
+"""A mixture to compare with: "uniform", "natural" (by supply), or ratios by source."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a constraint may read of its problem.
+
+    Parameters
+    ----------
+    sources : tuple of str
+        Languages that are mixed.
+    budget : float
+        Tokens of the run.
+    supply : mapping of str to float
+        Tokens there are, by language.
+    groups : mapping of str to tuple of str
+        Named lists of languages.
+    targets : tuple of str
+        Languages whose loss is modelled.
+    losses : callable
+        Losses (T,) that a mixture (S,) gives.
+    """
+
+    sources: tuple[str, ...]
+    budget: float
+    supply: Mapping[str, float]
+    groups: Mapping[str, tuple[str, ...]]
+    targets: tuple[str, ...] = ()
+    losses: Callable[[Array], Array] = lambda ratios: np.zeros(0)
+
+    def check_sources(self, names: Iterable[str], of: str) -> None:
+        """Refuse a name that is no source; `of` says whose name it is."""
+        for name in names:
+            if name not in self.sources:
+                raise unknown_name(f"language of {of}", name, self.sources)
+
+    def check_targets(self, names: Iterable[str], of: str) -> None:
+        """Refuse a name that is no target; `of` says whose name it is."""
+        for name in names:
+            if name not in self.targets:
+                raise unknown_name(f"language of {of}", name, self.targets)
+
+    def mixture(self, reference: Reference, of: str) -> Array:
+        """Return the ratios of a reference mixture, (S,); `of` says whose it is."""
+        if isinstance(reference, str):
+            if reference == "uniform":
+                return np.full(len(self.sources), 1.0 / len(self.sources))
+            if reference != "natural":
+                raise unknown_name(f"reference of {of}", reference, ("uniform", "natural"))
+            ratios = self.supplies(f"the reference 'natural' of {of}")
+        else:
+            self.check_sources(reference, f"the reference of {of}")
+            total = sum(reference.values())
+            if not all(0 <= ratio <= 1 for ratio in reference.values()) or abs(total - 1) > RATIO_SUM_TOLERANCE:
+                raise InputError(
+                    f"the reference of {of} sums to {total:.6g}; ratios in [0, 1] that sum to 1 are "
+                    "wanted (a language left out has 0)"
+                )
+            ratios = np.array([float(reference.get(name, 0.0)) for name in self.sources])
+        return np.asarray(ratios / ratios.sum())
+
+    def supplies(self, of: str) -> Array:
+        """Return the tokens there are of every source, (S,); `of` says who cannot do without."""
+        missing = [name for name in self.sources if not self.supply.get(name)]
+        if missing:
+            raise InputError(f"{of} needs the supply of {', '.join(missing)}; add it to [supply]")
+        return np.array([self.supply[name] for name in self.sources], dtype=float)
+
+    def reference_losses(self, reference: Reference, of: str) -> Array:
+        """Return the losses of a reference mixture, (T,); refuses one outside the law's domain."""
+        losses = self.losses(self.mixture(reference, of))
+        outside = [name for name, loss in zip(self.targets, losses, strict=True) if not loss > 0]
+        if outside:
+            raise InputError(
+                f"the reference of {of} gives {', '.join(outside)} no loss above 0; choose a mixture "
+                "with data for every target"
+            )
+        return losses
+
+
+@dataclass(frozen=True)
+class LinearRow:
+    """lower <= sum of coefficients times ratios <= upper.
+
+    Parameters
+    ----------
+    name : str
+        ``constraint[language]``, or the constraint's own name where it has one row.
+    coefficients : mapping of str to float
+        By source.
+    lower, upper : float
+        Infinite where there is no such side.
+    per_unit : float
+        d bound / d (the number that the user wrote), for shadow prices in the user's unit.
+    unit : str
+        That unit.
+    at_zero : float or None
+        The bound at which that number is 0; None where the user wrote no such number.
+    """
+
+    name: str
+    coefficients: Mapping[str, float]
+    lower: float = -INFINITY
+    upper: float = INFINITY
+    per_unit: float = 1.0
+    unit: str = "ratio"
+    at_zero: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class ExpressionRow:
+    """lower <= an expression of ratios, z and losses <= upper; the other fields are those of LinearRow.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        Over the symbols of `climbopt.model.expressions` and numbers.
+    """
+
+    name: str
+    expression: sp.Expr
+    lower: float = -INFINITY
+    upper: float = INFINITY
+    per_unit: float = 1.0
+    unit: str = "unit of its bound"
+    at_zero: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class DistanceRow:
+    """The sum of |r_j - center_j| over the sources is at most `upper`.
+
+    Parameters
+    ----------
+    name : str
+    center : mapping of str to float
+        A mixture, by source.
+    upper : float
+    lower, per_unit, unit, at_zero : as of LinearRow
+        The same for every distance.
+    """
+
+    name: str
+    center: Mapping[str, float]
+    upper: float
+    lower: ClassVar[float] = -INFINITY
+    per_unit: ClassVar[float] = 1.0
+    unit: ClassVar[str] = "unit of distance"
+    at_zero: ClassVar[float] = 0.0
+
+
+Row = LinearRow | ExpressionRow | DistanceRow
+
+
+class Constraint(Protocol):
+    """One constraint of a problem: a frozen dataclass whose fields are the keys of its table in a problem file."""
+
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """Name in reports; the kind where the user gave none."""
+        ...
+
+    def rows(self, setting: Setting) -> Sequence[Row]:
+        """Return the rows; raises InputError where the constraint does not fit the problem."""
+        ...
+
+
+@dataclass(frozen=True)
+class RatioBounds:
+    """Bounds on single ratios; `side` says which bound a member kind sets.
+
+    Parameters
+    ----------
+    ratios : mapping of str to float
+        The bound by language, in [0, 1].
+    name : str
+        Name in reports; the kind by default.
+    """
+
+    ratios: Mapping[str, float]
+    name: str = ""
+    kind: ClassVar[str]
+    side: ClassVar[Literal["lower", "upper"]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.kind)
+        for language, ratio in self.ratios.items():
+            if not 0 <= ratio <= 1:  # NaN too
+                hint = f"; write {ratio / 100:g} for {ratio:g} %" if 1 < ratio <= 100 else ""
+                raise InputError(f"{self.name} of '{language}' is {ratio:g}; a {self.kind} is a ratio in [0, 1]{hint}")
+        object.__setattr__(
+            self, "ratios", FrozenMap({language: float(ratio) for language, ratio in self.ratios.items()})
+        )
+
+    def rows(self, setting: Setting) -> list[LinearRow]:
+        """Return one row a language."""
+        setting.check_sources(self.ratios, self.name)
+        return [
+            LinearRow(
+                f"{self.name}[{language}]",
+                {language: 1.0},
+                lower=ratio if self.side == "lower" else -INFINITY,
+                upper=ratio if self.side == "upper" else INFINITY,
+            )
+            for language, ratio in self.ratios.items()
+        ]

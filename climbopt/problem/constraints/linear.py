@@ -1,0 +1,69 @@
+"""Bounds on any weighted sum of ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.problem.constraints.constraint import INFINITY, LinearRow, Setting
+
+
+@dataclass(frozen=True)
+class Linear:
+    """lower <= sum of coefficients_i r_i <= upper.
+
+    Parameters
+    ----------
+    coefficients : mapping of str to float
+        By source.
+    lower, upper : float, optional
+        At least one of them.
+    name : str
+        Name in reports.
+
+    Examples
+    --------
+    >>> setting = Setting(("en", "sw"), 1e9, {}, {})
+    >>> Linear({"sw": 1.0, "en": -0.5}, lower=0.0).rows(setting)[0].lower
+    0.0
+    """
+
+    coefficients: Mapping[str, float]
+    lower: float | None = None
+    upper: float | None = None
+    name: str = "linear"
+    kind: ClassVar[str] = "linear"
+
+    def __post_init__(self) -> None:
+        kept = {language: float(value) for language, value in self.coefficients.items() if value != 0}
+        if not kept or not all(map(math.isfinite, kept.values())):
+            raise InputError(
+                f"the coefficients of {self.name} are {dict(self.coefficients)}; finite numbers, one of "
+                "them not 0, are wanted"
+            )
+        lower = -INFINITY if self.lower is None else self.lower
+        upper = INFINITY if self.upper is None else self.upper
+        if self.lower is None and self.upper is None:
+            raise InputError(f"{self.name} has neither 'lower' nor 'upper'; add one")
+        if not lower <= upper or math.inf in (lower, -upper):
+            raise InputError(f"{self.name} asks for {lower:g} to {upper:g}; lower must not be above upper")
+        object.__setattr__(self, "coefficients", FrozenMap(kept))
+
+    def rows(self, setting: Setting) -> list[LinearRow]:
+        """Return the one row."""
+        setting.check_sources(self.coefficients, self.name)
+        scale = max(map(abs, self.coefficients.values()))
+        return [
+            LinearRow(
+                self.name,
+                {language: value / scale for language, value in self.coefficients.items()},
+                -INFINITY if self.lower is None else self.lower / scale,
+                INFINITY if self.upper is None else self.upper / scale,
+                1 / scale,
+                "unit of its bound",
+            )
+        ]

@@ -1,0 +1,87 @@
+"""Largest losses that some languages may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.model.expressions import L
+from climbopt.problem.constraints.constraint import ExpressionRow, Reference, Setting
+
+
+@dataclass(frozen=True)
+class LossCeiling:
+    """L_i <= losses_i, or L_i <= (1 + excess) times the loss of i after a run with a reference mixture.
+
+    Parameters
+    ----------
+    losses : mapping of str to float, optional
+        Nats per token, by target.
+    excess : float, optional
+        Instead of `losses`; at least -1.
+    reference : str or mapping of str to float, optional
+        With `excess`: "uniform", "natural" (by supply), or ratios by source that sum to 1; at the same budget.
+    targets : sequence of str, optional
+        With `excess`: whom it is for; every target by default.
+    name : str
+        Name in reports.
+
+    Examples
+    --------
+    >>> setting = Setting(("en", "sw"), 1e9, {}, {}, ("en", "sw"))
+    >>> LossCeiling({"sw": 2.5}).rows(setting)[0].upper
+    2.5
+    """
+
+    losses: Mapping[str, float] | None = None
+    excess: float | None = None
+    reference: Reference | None = None
+    targets: Sequence[str] | None = None
+    name: str = "loss_ceiling"
+    kind: ClassVar[str] = "loss_ceiling"
+
+    def __post_init__(self) -> None:
+        absolute = self.losses is not None
+        if absolute == (self.excess is not None) or (self.excess is None) != (self.reference is None):
+            raise InputError(f"{self.name} has either 'losses' by target, or 'excess' with a 'reference' mixture")
+        if absolute and self.targets is not None:
+            raise InputError(f"{self.name} names its targets in 'losses'; leave 'targets' out")
+        for target, value in (self.losses or {}).items():
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{self.name} of '{target}' is {value:g}; it is a loss above 0, in nats per token")
+        if self.excess is not None and not (math.isfinite(self.excess) and self.excess > -1):
+            raise InputError(f"the excess of {self.name} is {self.excess:g}; 0.02 allows 2 % above the reference")
+        if isinstance(self.reference, Mapping):
+            object.__setattr__(self, "reference", FrozenMap(self.reference))
+        if self.losses is not None:
+            object.__setattr__(self, "losses", FrozenMap(self.losses))
+
+    def rows(self, setting: Setting) -> list[ExpressionRow]:
+        """Return one row a target."""
+        if self.losses is not None:
+            setting.check_targets(self.losses, self.name)
+            return [
+                ExpressionRow(f"{self.name}[{target}]", L[target], upper=float(value), unit="nat")
+                for target, value in self.losses.items()
+            ]
+        chosen = setting.targets if self.targets is None else self.targets
+        setting.check_targets(chosen, self.name)
+        assert self.excess is not None and self.reference is not None  # __post_init__ saw to it
+        references = dict(
+            zip(setting.targets, setting.reference_losses(self.reference, self.name).tolist(), strict=True)
+        )
+        return [
+            ExpressionRow(
+                f"{self.name}[{target}]",
+                L[target],
+                upper=(1 + self.excess) * references[target],
+                per_unit=references[target],
+                unit="unit of excess",
+                at_zero=references[target],
+            )
+            for target in chosen
+        ]

@@ -1,0 +1,74 @@
+"""No more passes over a language's data than allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.problem.constraints.constraint import LinearRow, Setting
+
+
+@dataclass(frozen=True)
+class Supply:
+    """r_i D <= epochs_i supply_i, with the supply in tokens from the problem.
+
+    Parameters
+    ----------
+    epochs : float, or mapping of str to float
+        Passes allowed over every language's data, or over some languages' (the others are not limited).
+    name : str
+        Name in reports.
+
+    Notes
+    -----
+    The user's number is a language's supply in tokens, and shadow prices are per token of it.
+
+    Examples
+    --------
+    >>> setting = Setting(("en", "sw"), 1000.0, {"en": 900.0, "sw": 50.0}, {})
+    >>> [row.upper for row in Supply(epochs=4).rows(setting)]
+    [3.6, 0.2]
+    """
+
+    epochs: float | Mapping[str, float]
+    name: str = "supply"
+    kind: ClassVar[str] = "supply"
+
+    def __post_init__(self) -> None:
+        by_language = self.epochs if isinstance(self.epochs, Mapping) else {"every language": self.epochs}
+        for language, epochs in by_language.items():
+            if not (math.isfinite(epochs) and epochs > 0):
+                raise InputError(f"epochs of {language} in {self.name} is {epochs:g}; it must be a positive number")
+        if isinstance(self.epochs, Mapping):
+            object.__setattr__(self, "epochs", FrozenMap(self.epochs))
+
+    def epochs_of(self, setting: Setting) -> dict[str, float]:
+        """Return the passes allowed by language, for the languages that are limited."""
+        if isinstance(self.epochs, Mapping):
+            setting.check_sources(self.epochs, self.name)
+            return dict(self.epochs)
+        return dict.fromkeys(setting.sources, float(self.epochs))
+
+    def rows(self, setting: Setting) -> list[LinearRow]:
+        """Return one row a limited language."""
+        epochs = self.epochs_of(setting)
+        missing = [language for language in epochs if language not in setting.supply]
+        if missing:
+            raise InputError(
+                f"{self.name} limits {', '.join(missing)}, of which [supply] says nothing; add their "
+                "tokens there, or list epochs by language"
+            )
+        return [
+            LinearRow(
+                f"{self.name}[{language}]",
+                {language: 1.0},
+                upper=passes * setting.supply[language] / setting.budget,
+                per_unit=passes / setting.budget,
+                unit="token of supply",
+            )
+            for language, passes in epochs.items()
+        ]

@@ -1,0 +1,54 @@
+"""Any expression of ratios, z, losses and the budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import sympy as sp
+
+from climbopt.foundations.errors import InputError
+from climbopt.model.expressions import affine_part, parse_expression
+from climbopt.model.outer import Expression
+from climbopt.model.templates import Array
+from climbopt.problem.constraints import Setting
+from climbopt.problem.constraints.custom import checked
+from climbopt.problem.objectives.objective import Goal, names_of
+
+
+@dataclass(frozen=True)
+class CustomObjective:
+    """f = an expression such as ``0.5 * L[en] + L[sw]**2``; the problem's weights are not in it.
+
+    Parameters
+    ----------
+    expression : str or sympy.Expr
+        As of the constraint kind custom, without a comparison.
+    """
+
+    expression: str | sp.Basic
+    kind: ClassVar[str] = "custom"
+
+    def goal(self, setting: Setting, weights: Array) -> Goal:
+        """Return the goal."""
+        try:
+            given = (
+                parse_expression(self.expression, setting.groups)
+                if isinstance(self.expression, str)
+                else sp.sympify(self.expression, strict=True)
+            )
+            expression = checked(given, setting, "the objective")
+        except InputError as error:
+            raise InputError(f"the objective: {error}") from None
+        if not expression.free_symbols:
+            raise InputError("the objective holds no ratio, z or loss; write for example L[en] + 2 * L[sw]")
+        number, rest = expression.as_coeff_Add()
+        coefficients, curved = affine_part(rest)
+        names = names_of(setting)
+        linear = {kind: np.zeros(len(names[kind])) for kind, _ in coefficients}
+        for (kind, language), value in coefficients.items():
+            linear[kind][names[kind].index(language)] = value
+        return Goal(
+            names, linear, float(number), Expression(curved) if curved != 0 else None, unit="", label="objective"
+        )

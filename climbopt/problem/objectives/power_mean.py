@@ -1,0 +1,51 @@
+"""A weighted power mean of losses against references: between the weighted sum and the largest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from climbopt.foundations.errors import InputError
+from climbopt.model.outer import PowerMean
+from climbopt.model.templates import Array
+from climbopt.problem.constraints import Setting
+from climbopt.problem.objectives.objective import Goal, names_of
+from climbopt.problem.objectives.references import References
+
+
+@dataclass(frozen=True)
+class WeightedPowerMean(References):
+    """f = (sum of w_i (L_i / reference_i)^power)^(1/power).
+
+    Parameters
+    ----------
+    power : float
+        1 is the weighted mean; the larger, the more the worst-off language counts.
+    losses, reference
+        As of References.
+    """
+
+    power: float = 2.0
+    kind: ClassVar[str] = "power_mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.power) and self.power >= 1):
+            raise InputError(
+                f"the power of the mean is {self.power:g}; it is 1 or more (for the largest loss alone "
+                "take the objective 'minimax')"
+            )
+
+    def goal(self, setting: Setting, weights: Array) -> Goal:
+        """Return the goal."""
+        counted = np.flatnonzero(weights > 0)
+        references = self.references(setting, weights)[counted]
+        mean = PowerMean(
+            tuple(setting.targets[i] for i in counted.tolist()), weights[counted], references, float(self.power)
+        )
+        return Goal(
+            names_of(setting), curved=mean, unit="of its reference", label=f"power mean ({self.power:g}) of losses"
+        )

@@ -1,0 +1,44 @@
+"""Losses that others are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import FrozenMap
+from climbopt.model.templates import Array
+from climbopt.problem.constraints import Reference, Setting
+from climbopt.problem.objectives.objective import by_target
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference losses, given or those of a reference mixture.
+
+    Parameters
+    ----------
+    losses : mapping of str to float, optional
+        Nats per token, for every target with a weight.
+    reference : str or mapping of str to float, optional
+        Instead: "uniform" (where neither is given), "natural" (by supply), or ratios by source that sum to 1.
+    """
+
+    losses: Mapping[str, float] | None = None
+    reference: Reference | None = None
+
+    def __post_init__(self) -> None:
+        if self.losses is not None and self.reference is not None:
+            raise InputError("an objective has either 'losses' by target or a 'reference' mixture, not both")
+        for key in ("losses", "reference"):
+            if isinstance(getattr(self, key), Mapping):
+                object.__setattr__(self, key, FrozenMap(getattr(self, key)))
+
+    def references(self, setting: Setting, weights: Array) -> Array:
+        """Return the reference losses, (T,); infinite for targets of weight 0."""
+        if self.losses is not None:
+            return by_target(self.losses, setting, weights, "the objective's losses")
+        losses = setting.reference_losses(self.reference or "uniform", "the objective")
+        return np.asarray(np.where(weights > 0, losses, np.inf))

@@ -1,0 +1,258 @@
+"""Global certificates: how far an answer can be from the best that any mixture reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from climbopt.certification.bounds import Enclosure, NoRelaxationError, Progress, enclose
+from climbopt.certification.local import Certificate, Verdict
+from climbopt.foundations.errors import InputError
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.procedures.result import Regret, Result
+from climbopt.procedures.two_step import magnitude_form
+from climbopt.program import StandardForm
+
+if TYPE_CHECKING:
+    from climbopt.certification.bounds.enclosure import Proof
+
+CONVEX = (
+    "convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound in ball "
+    "arithmetic; {}; the parameters' exact values as floats"
+)
+PLANES = (
+    "planes below {} on boxes that cover every mixture, each shown by intervals that are rounded outwards, "
+    "functions in ball arithmetic; {{}}; the parameters' exact values as floats"
+)
+AT_RATIONALS = "the objective at an exactly feasible rational point, in ball arithmetic"
+AT_FLOATS = "the objective in float64 at a point whose constraints hold within their tolerance"
+WITH_ROWS = "the functions of nonlinear rows, and Lagrangians with each box's own multipliers,"
+SEARCH = 0.5
+"""Share of the time that a proof leaves to the search in floating point that it follows."""
+PROVABLE = 1e-12
+"""Least relative gap that a proof of planes is tried for."""
+BETTER = 1e-9
+"""A mixture counts as better than the one judged where its objective is lower by more than this share of it."""
+
+Rigor = Literal["float", "ball"]
+Told = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far to go for a global bound.
+
+    Parameters
+    ----------
+    gap : float
+        Relative gap to reach.
+    time_limit : float
+        Seconds for one enclosure; the bound reached by then counts.
+    rigor : {"float", "ball"}
+        What the bound's arithmetic is.
+    jobs : int
+        Processes.
+    """
+
+    gap: float = 1e-6
+    time_limit: float = 60.0
+    rigor: Rigor = "float"
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for key in ("gap", "time_limit", "jobs"):
+            if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
+                raise InputError(f"{key} is {getattr(self, key):g}; it must be a positive number")
+        if self.rigor not in ("float", "ball"):
+            raise InputError(f"rigor is '{self.rigor}'; it is float or ball")
+
+
+STANDARD = Effort()
+
+
+def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told | None = None) -> Result:
+    """Return a result whose certificate holds a global bound of what its procedure asks for.
+
+    A joint answer is bounded against every mixture. That of two_step is bounded in its second step, and gets its
+    regret against the joint optimum, as every baseline does.
+
+    Parameters
+    ----------
+    result : Result
+    effort : Effort
+    progress : callable, optional
+        Told where branch and bound has got to.
+
+    Returns
+    -------
+    Result
+        Passed only where the gap was reached as well; `better` where a better mixture was found on the way.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> problem = climbopt.load_problem("equal_beta")
+    >>> best = climbopt.solve(problem).objective
+    >>> uniform = certify_globally(climbopt.solve(problem, procedure="uniform"))
+    >>> uniform.regret.least <= uniform.objective - best <= uniform.regret.most
+    True
+    """
+    if result.ratios is None or result.certificate is None:
+        return result
+    problem, ratios = result.problem, np.array(list(result.ratios.values()))
+    if result.procedure == "joint":
+        return _judged(result, joint_form(problem), ratios, effort, progress)
+    if result.two_step is not None:
+        result = _judged(result, magnitude_form(problem, result.two_step.direction), ratios, effort, progress)
+    return _with_regret(result, problem, ratios, effort, progress)
+
+
+def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: Told | None) -> Result:
+    """Return the result with the bound of a form's optimum in its certificate."""
+    certificate = result.certificate
+    assert certificate is not None  # callers checked
+    known = certificate.relative_gap
+    if known is not None and known <= effort.gap and effort.rigor == "float":
+        return replace(result, certificate=replace(certificate, rigor="float", nodes=0, bound_seconds=0.0))
+    x = form.complete(ratios)
+    try:
+        found = _enclosed(form, x, effort, progress)
+    except NoRelaxationError as error:
+        return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
+    upper = None
+    if effort.rigor == "ball":
+        upper = found.upper if found.x is x and np.isfinite(found.upper) else _in_balls(form, x).upper
+        found = replace(found, rests_on=found.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
+    upper = certificate.upper_bound if upper is None else upper
+    return replace(
+        result,
+        certificate=_bounded(certificate, found, effort, upper),
+        better=_better(form, x, found) if result.procedure == "joint" else None,
+    )
+
+
+def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:
+    """Return the enclosure of a form's optimum."""
+    began, proved = time.perf_counter(), None
+    if effort.rigor == "ball":
+        if find_spec("flint") is None:
+            raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
+        proved = _by_convexity(form, x, _in_balls(form, x), began)
+        if proved is not None and (gap := proved.relative_gap) is not None and gap <= effort.gap:
+            return proved
+    limit = effort.time_limit if effort.rigor == "float" else SEARCH * effort.time_limit
+    try:
+        found = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
+    except NoRelaxationError:
+        if proved is None:
+            raise
+        return proved
+    return found if effort.rigor == "float" else _proved(form, found, effort, progress, began)
+
+
+def _in_balls(form: StandardForm, x: Array, multipliers: Array | None = None) -> Proof:
+    """Return what ball arithmetic proves from a point: a lower bound where the problem is convex, and an upper one."""
+    from climbopt.certification.bounds.enclosure import prove  # so that only proofs load python-flint
+
+    return prove(form, x, multipliers)
+
+
+def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> Enclosure | None:
+    """Return what was proved from a point as an enclosure; None where the problem is not proved convex."""
+    if proof.lower is None:
+        return None
+    upper = np.inf if proof.upper is None else proof.upper
+    return Enclosure(proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
+
+
+def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told | None, began: float) -> Enclosure:
+    """Return what can be proved of an enclosure in floating point, in the time that is left."""
+    from climbopt.certification.bounds.proof import prove_below
+
+    x = form.start if found.x is None else found.x
+    proof = _in_balls(form, x, found.multipliers)
+    convex, upper = _by_convexity(form, x, proof, began), proof.upper
+    value = found.upper if upper is None else upper
+    if convex is not None and value - convex.lower <= effort.gap * abs(value):
+        return convex
+    wanted = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
+
+    def told(lower: float, boxes: int, waiting: int) -> None:
+        if progress is not None:
+            progress(Progress(lower, value, boxes, waiting, time.perf_counter() - began))
+
+    deadline = -np.inf if found.stopped == "interrupted" else began + effort.time_limit
+    try:
+        proved = prove_below(form, found.multipliers, x, min(wanted, found.lower), deadline=deadline, told=told)
+    except NoRelaxationError:
+        if convex is None:
+            raise
+        return convex
+    if convex is not None and convex.lower >= proved.lower:
+        return convex
+    what = WITH_ROWS if form.has_nonlinear_rows else "the objective"
+    return Enclosure(
+        proved.lower,
+        np.inf if upper is None else upper,
+        x,
+        PLANES.format(what),
+        proved.boxes,
+        time.perf_counter() - began,
+        proved.stopped,
+        found.multipliers,
+    )
+
+
+def _better(form: StandardForm, x: Array, found: Enclosure) -> dict[str, float] | None:
+    """Return the ratios, by source, of a better feasible mixture, if one was found."""
+    value = form.functions.at(x).value
+    if found.x is None or not found.upper < value - BETTER * max(1.0, abs(value)):
+        return None
+    return dict(zip(form.variables, found.x[: form.n_ratios].tolist(), strict=False))  # ratios come first
+
+
+def _bounded(certificate: Certificate, found: Enclosure, effort: Effort, upper: float) -> Certificate:
+    """Return the certificate with an enclosure's lower bound and the upper bound of the point that is judged."""
+    lower = found.lower
+    if effort.rigor == "float" and certificate.lower_bound is not None:
+        lower = max(lower, certificate.lower_bound)
+    gap = upper - lower if np.isfinite(upper - lower) else None
+    relative = gap / abs(upper) if gap is not None and upper else None
+    reached = relative is not None and relative <= effort.gap
+    verdict = Verdict.GLOBAL if reached and certificate.verdict is not Verdict.INFEASIBLE else certificate.verdict
+    return replace(
+        certificate,
+        verdict=verdict,
+        passed=certificate.passed and reached,
+        upper_bound=upper,
+        lower_bound=lower if np.isfinite(lower) else None,
+        gap=gap,
+        relative_gap=relative,
+        gap_rests_on=found.rests_on if np.isfinite(lower) else None,
+        rigor=effort.rigor,
+        nodes=found.nodes,
+        bound_seconds=found.seconds,
+    )
+
+
+def _with_regret(
+    result: Result, problem: AllocationProblem, ratios: Array, effort: Effort, progress: Told | None
+) -> Result:
+    """Return the result with its excess over the joint optimum, enclosed."""
+    form = joint_form(problem)
+    x = form.complete(ratios)
+    try:
+        found = _enclosed(form, x, effort, progress)
+    except NoRelaxationError:
+        return result
+    value = form.functions.at(x).value
+    return replace(
+        result, regret=Regret(max(0.0, value - found.upper), value - found.lower), better=_better(form, x, found)
+    )

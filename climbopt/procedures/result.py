@@ -1,0 +1,255 @@
+"""solve: problem -> procedure -> backend -> certificate -> Result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climbopt.backends import Options
+from climbopt.certification.elastic import explain
+from climbopt.certification.kkt import Residual
+from climbopt.certification.local import Certificate, certify, certify_feasible, repair
+from climbopt.foundations.solution import Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.objectives import Weighted
+from climbopt.procedures import BASELINES, PROCEDURES, Answer, TwoStep, joint_form
+from climbopt.program import Conflict, expression_rows
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What two_step loses against joint.
+
+    Parameters
+    ----------
+    absolute : float
+        Excess of the weighted loss, in nats per token.
+    share : float or None
+        That excess as a share of f - sum_i w_i E_i at the joint optimum; None where the law has no E.
+    """
+
+    absolute: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Between which numbers the excess of an answer's objective over the joint optimum lies.
+
+    Parameters
+    ----------
+    least, most : float
+        In the objective's unit.
+    """
+
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An answered problem.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    procedure : str
+    ratios : mapping of str to float, or None
+        By source, feasible for all linear rows; None where the backend gave no point.
+    effective_ratios, losses, marginal_benefit : mapping of str to float
+        By target: z, loss in nats per token, and -df/dL_i dL_i/dz_i, which is -w_i dL_i/dz_i for the weighted loss;
+        for the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t. Empty without ratios.
+    objective : float or None
+        What is minimised, in the unit of the problem's goal; the weighted loss by default.
+    two_step_gap : Gap or None
+        With every joint and two_step answer whose law's z is an effective ratio, where both were certified.
+    solution : Solution or None
+        The backend's own answer; None for closed forms.
+    certificate : Certificate or None
+        None where there are no ratios.
+    two_step : TwoStep or None
+        Direction, magnitude and slack rows, for two_step.
+    conflict : Conflict or None
+        Where the answer is not feasible: constraints that cannot hold together, and what each must give. None where
+        there are none, or none were found.
+    regret : Regret or None
+        Where a global certificate was asked for, for every procedure but joint.
+    better : mapping of str to float, or None
+        Ratios of a better mixture that was found on the way to a global bound.
+    """
+
+    problem: AllocationProblem
+    procedure: str
+    ratios: Mapping[str, float] | None
+    effective_ratios: Mapping[str, float]
+    losses: Mapping[str, float]
+    marginal_benefit: Mapping[str, float]
+    objective: float | None
+    two_step_gap: Gap | None
+    solution: Solution | None
+    certificate: Certificate | None
+    two_step: TwoStep | None
+    conflict: Conflict | None = None
+    regret: Regret | None = None
+    better: Mapping[str, float] | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is an answer and its certificate passed."""
+        return self.certificate is not None and self.certificate.passed
+
+
+def solve(
+    problem: AllocationProblem,
+    *,
+    procedure: str | None = None,
+    backend: str | None = None,
+    options: Options | None = None,
+) -> Result:
+    """Return the problem's answer with its certificate.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    procedure : str, optional
+        Instead of the problem's own.
+    backend : str, optional
+        A name in `BACKENDS`; the first available one that takes the problem by default.
+    options : Options, optional
+
+    Raises
+    ------
+    InputError, BackendError
+        Where the input is refused, or the backend is missing or cannot take the problem.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> result = climbopt.solve(climbopt.load_problem("equal_beta"))
+    >>> result.passed
+    True
+    """
+    if procedure is not None:
+        problem = replace(problem, procedure=procedure)
+    options = options or Options()
+    result = answered(problem, backend, options)
+    if _breaks_rows(result):
+        return replace(result, conflict=explain(problem, options))
+    comparable = problem.model.law.effective_ratio and isinstance(problem.objective, Weighted)
+    if problem.procedure not in ("joint", "two_step") or not result.passed or not comparable:
+        return result
+    others = replace(options, native={})  # a solver's own options are for the backend that was named
+    if problem.procedure == "joint":
+        gap = _gap(result, answered(replace(problem, procedure="two_step"), None, others))
+    else:
+        gap = _gap(answered(replace(problem, procedure="joint"), None, others), result)
+    return replace(result, two_step_gap=gap)
+
+
+def answered(problem: AllocationProblem, backend: str | None, options: Options) -> Result:
+    """Return the answer of the problem's own procedure, certified; no gap to another and no explanation."""
+    answer = PROCEDURES[problem.procedure](problem, backend, options)
+    if answer.ratios is None or answer.x is None:
+        return Result(problem, problem.procedure, None, {}, {}, {}, None, None, answer.solution, None, answer.two_step)
+    x = answer.x if answer.two_step is not None or problem.procedure in BASELINES else repair(answer.form, answer.x)
+    return described(
+        problem,
+        x[: len(problem.model.sources)],
+        _certificate(problem, answer, x, options),
+        answer.solution,
+        answer.two_step,
+    )
+
+
+def _breaks_rows(result: Result) -> bool:
+    """Whether an optimum was asked for, and the backend came to its own end without a mixture that meets all rows."""
+    solution, certificate = result.solution, result.certificate
+    if solution is None or result.procedure in BASELINES or not expression_rows(result.problem):
+        return False
+    if solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
+        return False
+    return certificate is None or not certificate.residuals["primal"].value <= certificate.tolerance  # NaN too
+
+
+def _certificate(problem: AllocationProblem, answer: Answer, x: Array, options: Options) -> Certificate:
+    """Return the certificate that the problem's procedure asks for."""
+    ratios = x[: len(problem.model.sources)]
+    if not np.isfinite(problem.value(ratios)):
+        form = joint_form(problem)
+        return certify_feasible(form, form.complete(ratios), tolerance=options.tolerance)
+    if problem.procedure in BASELINES:
+        settled = answer.solution is None or answer.solution.termination.settled
+        certificate = certify_feasible(answer.form, x, tolerance=options.tolerance)
+        return certificate if settled else replace(certificate, passed=False)
+    extra = None if answer.two_step is None else Residual(answer.two_step.residual, "direction")
+    claimed = None if answer.solution is None else answer.solution.multipliers
+    return certify(answer.form, x, tolerance=options.tolerance, claimed=claimed, extra=extra)
+
+
+def certify_ratios(problem: AllocationProblem, ratios: Mapping[str, float], *, tolerance: float = 1e-6) -> Result:
+    """Return what can be proved of given ratios, judged against the joint problem.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    ratios : mapping of str to float
+        By source. Violations of linear rows within the tolerance are repaired; larger ones are judged as they are.
+    tolerance : float
+    """
+    form = joint_form(problem)
+    given = problem.model.vector(ratios)
+    x = form.complete(given)
+    x = x if form.polytope.violation(x) > tolerance else repair(form, x)
+    certificate = certify(form, x, tolerance=tolerance)
+    return described(replace(problem, procedure="joint"), x[: form.n_ratios], certificate, None, None)
+
+
+def described(
+    problem: AllocationProblem,
+    ratios: Array,
+    certificate: Certificate,
+    solution: Solution | None,
+    two_step: TwoStep | None,
+) -> Result:
+    """Return the Result of some ratios: z, losses and marginal benefits by name."""
+    model = problem.model
+    response = model.at(problem.total_budget, problem.params)
+    z = response.z(problem.cumulative(ratios))
+    losses, slopes = response.losses_and_slopes(z)
+    weights = problem.goal.by_loss(ratios, z, losses)
+    if problem.goal.references is not None:
+        held = {name: certificate.multipliers.get(f"largest[{name}]") for name in model.targets}
+        weights = np.array([0.0 if one is None else one.multiplier for one in held.values()]) / problem.goal.references
+    counted = weights != 0
+
+    def by_target(values: Array) -> dict[str, float]:
+        return dict(zip(model.targets, map(float, values), strict=True))
+
+    return Result(
+        problem=problem,
+        procedure=problem.procedure,
+        ratios=dict(zip(model.sources, map(float, ratios), strict=True)),
+        effective_ratios=by_target(z),
+        losses=by_target(losses),
+        marginal_benefit=by_target(np.where(counted, -weights * slopes, 0.0)),
+        objective=float(problem.goal.value(ratios, z, losses)),
+        two_step_gap=None,
+        solution=solution,
+        certificate=certificate,
+        two_step=two_step,
+    )
+
+
+def _gap(joint: Result, two_step: Result) -> Gap | None:
+    """Return the excess loss of two_step over joint, both on their repaired points."""
+    if not (joint.passed and two_step.passed) or joint.objective is None or two_step.objective is None:
+        return None
+    excess = two_step.objective - joint.objective
+    model = joint.problem.model
+    if model.law.irreducible is None:
+        return Gap(excess, None)
+    reducible = joint.objective - float(joint.problem.weight_vector @ model.parameters[model.law.irreducible.name])
+    return Gap(excess, excess / reducible)

@@ -1,0 +1,299 @@
+"""Why no mixture meets some constraints: a minimal set of limits that cannot hold together, and what each must give."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from climbopt.foundations.errors import MOST_LISTED, listed
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow, Row, Setting
+from climbopt.problem.objectives import Weighted
+from climbopt.program.linear import linear_part
+from climbopt.program.standard_form import Side
+
+DIGITS = 3
+"""Digits of an amount in a message; it is rounded up to them, so that giving what is printed is enough."""
+ROUNDING = 1e-7
+"""Share of the last digit that counts as rounding of the arithmetic."""
+FARTHEST = 2.0
+"""Distance of mixtures that share nothing."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One side of a row of the user's.
+
+    Parameters
+    ----------
+    row : Row
+    upper : bool
+        Which side.
+    bound : float
+        In the row's unit.
+    """
+
+    row: Row
+    upper: bool
+    bound: float
+
+    @property
+    def name(self) -> str:
+        """Name of the row."""
+        return self.row.name
+
+    @property
+    def sign(self) -> int:
+        """1 for an upper limit, -1 for a lower one."""
+        return 1 if self.upper else -1
+
+    def amount(self, value: float) -> float:
+        """Return by how much the user's number must give for a value of the row to be allowed."""
+        return self.sign * (value - self.bound) / self.row.per_unit
+
+    def moved(self, amount: float) -> Limit:
+        """Return the limit with the user's number widened by an amount."""
+        return replace(self, bound=self.bound + self.sign * amount * self.row.per_unit)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One limit of a conflict, and what it must give.
+
+    Parameters
+    ----------
+    name : str
+        ``constraint[language]``.
+    side : str
+        "lower" or "upper".
+    amount : float or None
+        In the user's unit: the least by which this limit must give for the conflict to be resolved; None where no
+        amount does.
+    unit : str
+        The user's unit.
+    alone_suffices : bool
+        Whether that amount resolves the conflict alone; otherwise every member has to give its own.
+    change : str
+        The change as an instruction, its numbers rounded so that they are enough.
+    """
+
+    name: str
+    side: str
+    amount: float | None
+    unit: str
+    alone_suffices: bool
+    change: str
+
+    @classmethod
+    def of(cls, limit: Limit, amount: float | None, *, alone: bool = True) -> Member:
+        """Return the member that a limit is, by the amount that it must give."""
+        return cls(
+            limit.name,
+            "upper" if limit.upper else "lower",
+            amount,
+            limit.row.unit,
+            alone and amount is not None,
+            "" if amount is None else _change(limit, amount),
+        )
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Limits that cannot hold together.
+
+    Parameters
+    ----------
+    members : tuple of Member
+        Without any one of them the others can be met, where each alone suffices.
+    proved : bool
+        Whether it is proved that no mixture meets them; otherwise none was found.
+    others : bool
+        Whether it was not shown that each change, made alone, leaves a mixture that meets all limits.
+    minimal : bool
+        Whether a minimal set was found; otherwise the members are what has to give in some way to meet all limits.
+    """
+
+    members: tuple[Member, ...]
+    proved: bool = True
+    others: bool = False
+    minimal: bool = True
+
+    @property
+    def message(self) -> str:
+        """What is in conflict and what resolves it, in a sentence."""
+        names = listed([member.name for member in self.members], " and ")
+        together = f"{names} together" if len(self.members) > 1 else names
+        together = together if self.minimal else "all constraints together"
+        found = "no mixture meets {}" if self.proved else "no mixture was found that meets {} (not proved)"
+        word = ", or " if self.minimal else ", and "
+        changes = listed([member.change for member in self.members if member.change], word)
+        more = ". Others may then be in conflict still: run again after the change" if self.others else ""
+        return found.format(together) + (f"; {changes}" if changes else "") + more
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A constraint whose rows are given."""
+
+    given: tuple[Row, ...]
+    name: str = "given"
+    kind: ClassVar[str] = "given"
+
+    def rows(self, setting: Setting) -> tuple[Row, ...]:
+        return self.given
+
+
+def limits_of(rows: Iterable[Row]) -> list[Limit]:
+    """Return the finite sides of some rows, in order."""
+    sides = [Limit(row, upper, row.upper if upper else row.lower) for row in rows for upper in (False, True)]
+    return [limit for limit in sides if math.isfinite(limit.bound)]
+
+
+def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> AllocationProblem:
+    """Return the problem under some limits alone; its objective and procedure are of no account."""
+    sides: dict[str, dict[bool, Limit]] = {}
+    for limit in limits:
+        sides.setdefault(limit.name, {})[limit.upper] = limit
+    rows = []
+    for both in sides.values():
+        row, bounds = next(iter(both.values())).row, {upper: limit.bound for upper, limit in both.items()}
+        upper = bounds.get(True, math.inf)
+        rows.append(
+            replace(row, upper=upper)
+            if isinstance(row, DistanceRow)
+            else replace(row, lower=bounds.get(False, -math.inf), upper=upper)
+        )
+    return replace(problem, constraints=(_Given(tuple(rows)),), objective=Weighted(), procedure="joint")
+
+
+def minimal_conflict(limits: Sequence[Limit], feasible: Callable[[Sequence[Limit]], bool]) -> list[Limit]:
+    """Return a minimal infeasible part of some infeasible limits, by about 2 k log2(n / k) questions.
+
+    Source: Junker, QuickXplain: preferred explanations and relaxations for over-constrained problems, AAAI 2004.
+    """
+
+    def needed(background: list[Limit], grown: bool, rest: list[Limit]) -> list[Limit]:
+        if grown and not feasible(background):
+            return []
+        if len(rest) <= 1:
+            return rest
+        first, second = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        late = needed(background + first, True, second)
+        return needed(background + late, bool(late), first) + late
+
+    return needed([], False, list(limits))
+
+
+def conflict_of(
+    limits: Sequence[Limit],
+    members: Sequence[tuple[Limit, float | None]],
+    proved: bool,
+    feasible: Callable[[Sequence[Limit]], bool],
+) -> Conflict:
+    """Return the conflict of some of all limits, after trying each change on all of them."""
+    ordered = _rare_first(members)
+    given = [(limit, limit.moved(rounded_up(amount))) for limit, amount in ordered[:MOST_LISTED] if amount is not None]
+    others = any(not feasible([moved if one == limit else one for one in limits]) for limit, moved in given)
+    return Conflict(tuple(Member.of(limit, amount) for limit, amount in ordered), proved, others)
+
+
+def _rare_first(members: Sequence[tuple[Limit, float | None]]) -> list[tuple[Limit, float | None]]:
+    """Return members with those of constraints that have few of them first: a message may not name them all."""
+    count = Counter(limit.name.split("[")[0] for limit, _ in members)
+    return sorted(members, key=lambda member: count[member[0].name.split("[")[0]])
+
+
+def linear_conflict(problem: AllocationProblem) -> Conflict | None:
+    """Return why the linear constraints of a problem leave no mixture; None where they leave one."""
+    limits = limits_of(row for row in problem.rows if not isinstance(row, ExpressionRow))
+
+    def feasible(chosen: Sequence[Limit]) -> bool:
+        try:
+            linear_part(restricted(problem, chosen)).polytope.interior_point()
+        except EmptyPolytopeError:
+            return False
+        return True
+
+    if feasible(limits):
+        return None
+    found = minimal_conflict(limits, feasible)
+    members = [(limit, _least_amount(problem, limit, [one for one in found if one != limit])) for limit in found]
+    return conflict_of(limits, members, True, feasible)
+
+
+def _least_amount(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]) -> float | None:
+    """Return the least amount that a linear limit must give to hold with others; None where these leave no mixture."""
+    try:
+        part = linear_part(restricted(problem, [*others, *kept_open(limit)]))
+        slopes = limit.sign * activity(limit.row, problem.model.sources, part.polytope, part.row_sides)
+        x = part.polytope.linear_minimum(slopes)[1]
+    except EmptyPolytopeError:
+        return None
+    return max(limit.amount(value_of(limit.row, problem.model.sources, x)), FEASIBILITY)
+
+
+def kept_open(limit: Limit) -> list[Limit]:
+    """Return the limit itself, at a bound that every mixture meets, where only its row gives it auxiliaries."""
+    return [replace(limit, bound=FARTHEST)] if isinstance(limit.row, DistanceRow) else []
+
+
+def activity(row: Row, sources: Sequence[str], polytope: Polytope, row_sides: Sequence[Side]) -> Array:
+    """Return the slopes by x of what a linear row bounds, (n,), or of half a distance up to a constant."""
+    if isinstance(row, DistanceRow):
+        return np.asarray(polytope.dense[[side.name for side in row_sides].index(row.name)])
+    slopes = np.zeros(polytope.x_lower.size)
+    if isinstance(row, LinearRow):
+        slopes[[sources.index(name) for name in row.coefficients]] = list(row.coefficients.values())
+    return slopes
+
+
+def value_of(row: Row, sources: Sequence[str], x: Array) -> float:
+    """Return what a linear row bounds at a point whose first entries are the ratios."""
+    ratios: dict[str, float] = dict(zip(sources, x.tolist(), strict=False))
+    if isinstance(row, DistanceRow):
+        return sum(abs(ratios[name] - center) for name, center in row.center.items())
+    assert isinstance(row, LinearRow)  # callers have no other
+    return sum(value * ratios[name] for name, value in row.coefficients.items())
+
+
+def rounded_up(amount: float) -> float:
+    """Return an amount rounded up to `DIGITS` digits."""
+    return _up(amount, _last_digit(amount))
+
+
+def _last_digit(amount: float) -> float:
+    return float(10.0 ** float(math.floor(math.log10(amount)) - DIGITS + 1))
+
+
+def _up(value: float, unit: float) -> float:
+    """Return a value rounded up to a multiple of a unit."""
+    return math.ceil(value / unit - ROUNDING) * unit
+
+
+def _change(limit: Limit, amount: float) -> str:
+    """Return an instruction such as "lower floor[sw] by 0.07 (to 0.13)"."""
+    row, sign, digit = limit.row, limit.sign, _last_digit(amount)
+    whose = limit.name
+    if math.isfinite(row.lower) and row.lower < row.upper < math.inf:
+        whose = f"the {'upper' if limit.upper else 'lower'} side of {limit.name}"
+    unit = {"nat": " nats", "token of supply": " tokens"}.get(row.unit, "")
+    to = ""
+    if row.at_zero is not None:
+        number = (limit.bound - row.at_zero) / row.per_unit
+        to = f" (to {_text(sign * _up(sign * number + amount, digit))})"
+    return f"{'raise' if limit.upper else 'lower'} {whose} by {_text(_up(amount, digit))}{unit}{to}"
+
+
+def _text(number: float) -> str:
+    """Return a number with the digits that it has; with a power of ten from a million on."""
+    if abs(number) < 1e6:
+        return f"{number + 0.0:.12g}"  # no -0
+    digits, _, power = f"{number:.11e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"

@@ -1,0 +1,96 @@
+"""The least and the largest of one ratio where the objective stays below a level: a standard form from another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import Polytope
+from climbopt.program.standard_form import Algebraic, Evaluation, Functions, Side, StandardForm, System
+
+
+def extreme(form: StandardForm, j: int, sign: int, level: float) -> StandardForm:
+    """Return min sign * x_j over the points of a form whose objective is at most `level`.
+
+    The objective becomes the last nonlinear row, ``level``.
+    """
+    direction = np.zeros(form.n)
+    direction[j] = sign
+    return replace(
+        form,
+        functions=LevelSet(form.functions, direction),
+        c_lower=np.append(form.c_lower, -np.inf),
+        c_upper=np.append(form.c_upper, level),
+        c_sides=(*form.c_sides, Side("level", unit="unit of the objective")),
+        domain_rows=(*form.domain_rows, False),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LevelSet:
+    """direction'x as the objective, and another's rows with its objective behind them.
+
+    Parameters
+    ----------
+    inner : Functions
+    direction : ndarray, (n,)
+    """
+
+    inner: Functions
+    direction: Array
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.inner.n_rows + 1
+
+    def at(self, x: Array) -> _At:
+        """Return the evaluation at x."""
+        return _At(self.inner.at(x), np.asarray(x, dtype=float), self.direction)
+
+    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
+        """Return whether multipliers'c is proved convex, by what is proved of the objective and its own rows."""
+        on_objective, others = float(multipliers[-1]), multipliers[:-1]
+        if on_objective == 0 and not others.any():
+            return True
+        return on_objective > 0 and self.inner.convex(polytope, others / on_objective)
+
+    def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
+        """Return objective and rows of another system's scalars."""
+        if not isinstance(self.inner, Algebraic):
+            raise TypeError("the functions inside cannot be written out")
+        objective, rows = self.inner.build(x, system)
+        j = int(np.flatnonzero(self.direction)[0])
+        return float(self.direction[j]) * x[j], [*rows, objective]
+
+
+@dataclass(frozen=True, eq=False)
+class _At:
+    """The evaluation of a level set at x."""
+
+    inner: Evaluation
+    x: Array
+    direction: Array
+
+    @property
+    def value(self) -> float:
+        return float(self.direction @ self.x) if np.isfinite(self.inner.value) else float("nan")
+
+    @property
+    def gradient(self) -> Array:
+        return self.direction
+
+    @property
+    def rows(self) -> Array:
+        return np.append(self.inner.rows, self.inner.value)
+
+    @property
+    def jacobian(self) -> Array:
+        return np.vstack([self.inner.jacobian, self.inner.gradient])
+
+    def hessian(self, weight: float, multipliers: Array) -> Array:
+        return self.inner.hessian(float(multipliers[-1]), multipliers[:-1])

@@ -1,0 +1,231 @@
+"""The linear part of a problem: its rows as a polytope of the ratios, and of the auxiliaries that distances need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from climbopt.model.mixture import Indices
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import DistanceRow, LinearRow
+from climbopt.program.standard_form import Side
+
+DEPENDENT = 1e-10
+"""A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
+MOST_EXCESS = 1.0
+"""Bound of an auxiliary that no mixture reaches; more by what a center is below 0."""
+
+Excess = tuple[str, int, float]
+"""Name, source j and center of an auxiliary u >= max(0, r_j - center)."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearPart:
+    """The linear constraints over (ratios, excesses).
+
+    Parameters
+    ----------
+    polytope : Polytope
+        Its last row is the simplex.
+    lower_sides, upper_sides, row_sides : tuple of Side
+    excess_names : tuple of str
+        Names of the auxiliaries u.
+    excess_of : ndarray of int
+        The source whose excess over its center each u bounds: u_k >= max(0, r_j - center_k).
+    centers : ndarray
+    """
+
+    polytope: Polytope
+    lower_sides: tuple[Side, ...]
+    upper_sides: tuple[Side, ...]
+    row_sides: tuple[Side, ...]
+    excess_names: tuple[str, ...]
+    excess_of: Indices
+    centers: Array
+
+    def excesses(self, ratios: Array) -> Array:
+        """Return the least auxiliaries that go with ratios."""
+        return np.asarray(np.maximum(ratios[self.excess_of] - self.centers, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bounds:
+    """Bounds of the ratios and the sides that set them, filled row by row: the tightest wins, the first at a tie."""
+
+    lower: Array
+    upper: Array
+    lower_sides: list[Side]
+    upper_sides: list[Side]
+
+    def tighten(self, j: int, row: LinearRow) -> None:
+        """Apply a row with the one coefficient of source j."""
+        (coefficient,) = row.coefficients.values()
+        low, high = sorted((row.lower / coefficient, row.upper / coefficient))
+        side = Side(row.name, row.per_unit / coefficient, row.unit)
+        for bound, value, sides, tighter in (
+            (self.lower, low, self.lower_sides, low > self.lower[j]),
+            (self.upper, high, self.upper_sides, high < self.upper[j]),
+        ):
+            if not np.isfinite(value):
+                continue
+            if tighter:
+                bound[j], sides[j] = value, side
+            elif value == bound[j]:
+                sides[j] = replace(sides[j], tied=(*sides[j].tied, side.name))
+
+
+def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> LinearPart:
+    """Return the polytope of a problem's ratios, with the names of its bounds and rows.
+
+    An upper bound of 1 or more is left out: the simplex implies it, and keeping it
+    would make every vertex degenerate.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    excesses : sequence of (str, int, float)
+        Further auxiliaries, which come before those of distances: name, source and center of each.
+
+    Raises
+    ------
+    EmptyPolytopeError
+        Where equations contradict each other; other sets may be empty too.
+    """
+    sources = problem.model.sources
+    index = {name: j for j, name in enumerate(sources)}
+    n = len(sources)
+    bounds = _Bounds(
+        np.zeros(n),
+        np.full(n, np.inf),
+        [Side(f"nonnegative[{name}]") for name in sources],
+        [Side(f"simplex[{name}]") for name in sources],
+    )
+    rows: list[LinearRow] = []
+    for row in problem.rows:
+        if not isinstance(row, LinearRow):
+            continue
+        if len(row.coefficients) == 1:
+            bounds.tighten(index[next(iter(row.coefficients))], row)
+        else:
+            rows.append(row)
+    bounds.upper[bounds.upper >= 1] = np.inf
+    A: Array = np.zeros((len(rows), n))
+    for k, row in enumerate(rows):
+        A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
+    kept, implied = _independent_rows(A, rows)
+    A, rows = A[kept], [rows[k] for k in kept]
+    excess = _excess_rows(problem, bounds, excesses)
+    extra = len(excess.names)
+    blocks = [
+        np.hstack([A, np.zeros((len(rows), extra))]),
+        excess.A,
+        np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
+    ]
+    polytope = Polytope(
+        np.append(bounds.lower, np.zeros(extra)),
+        np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in excess.centers]),
+        csr_array(np.vstack(blocks)),
+        np.array([*(row.lower for row in rows), *np.full(len(excess.upper), -np.inf), 1.0]),
+        np.array([*(row.upper for row in rows), *excess.upper, 1.0]),
+    )
+    sides = [Side(row.name, row.per_unit, row.unit) for row in rows]
+    auxiliary = [Side(name, internal=True) for name in excess.names]
+    return LinearPart(
+        polytope,
+        (*bounds.lower_sides, *auxiliary),
+        (*bounds.upper_sides, *auxiliary),
+        (*sides, *excess.sides, Side("simplex", tied=implied)),
+        tuple(excess.names),
+        np.array(excess.sources, dtype=np.intp),
+        np.array(excess.centers, dtype=float),
+    )
+
+
+@dataclass(eq=False)
+class _ExcessRows:
+    """Rows over (ratios, u) that bound excesses and distances."""
+
+    names: list[str]
+    sources: list[int]
+    centers: list[float]
+    A: Array
+    upper: list[float]
+    sides: list[Side]
+    entries: list[tuple[int, int, float]]
+
+    def add(self, name: str, j: int, center: float, n: int) -> None:
+        """Add u >= r_j - center, for n ratios."""
+        self.entries += [(len(self.upper), j, 1.0), (len(self.upper), n + len(self.names), -1.0)]
+        self.names.append(name)
+        self.sources.append(j)
+        self.centers.append(center)
+        self.upper.append(center)
+        self.sides.append(Side(name, internal=True))
+
+
+def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Excess]) -> _ExcessRows:
+    """Return r_j - u_j <= center_j for what is asked, and that with sum u <= distance / 2 for each distance row.
+
+    Both mixtures sum to 1, so that the excesses come to half the distance. Where the bounds say which side of its
+    center a ratio is on, its excess is r_j - center_j or 0, and needs no auxiliary (with one, every ratio at 0 with
+    center 0 would be a vertex with more active rows than variables).
+    """
+    n = len(problem.model.sources)
+    excess = _ExcessRows([], [], [], np.zeros((0, n)), [], [], [])
+    for name, j, center in asked:
+        excess.add(name, j, center, n)
+    for distance in (one for one in problem.rows if isinstance(one, DistanceRow)):
+        limit, above, first = distance.upper / 2, [], len(excess.names)
+        for j, name in enumerate(problem.model.sources):
+            center = distance.center[name]
+            if bounds.lower[j] >= center:
+                above.append(j)
+                limit += center
+            elif bounds.upper[j] > center:
+                excess.add(f"{distance.name}[{name}]", j, center, n)
+        row = len(excess.upper)
+        excess.entries += [(row, j, 1.0) for j in (*above, *range(n + first, n + len(excess.names)))]
+        excess.upper.append(limit)
+        excess.sides.append(Side(distance.name, 0.5, distance.unit))
+    excess.A = np.zeros((len(excess.upper), n + len(excess.names)))
+    for k, j, value in excess.entries:
+        excess.A[k, j] = value
+    return excess
+
+
+def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], tuple[str, ...]]:
+    """Return the rows to keep, and the names of those that the simplex and other equations imply.
+
+    A row with one coefficient for all sources is a constant on the simplex; an equation that is a combination of
+    others adds nothing. Solvers take redundant equations badly: Ipopt, for one, counts them.
+
+    Raises
+    ------
+    EmptyPolytopeError
+        Where an implied row contradicts the others.
+    """
+    n = A.shape[1]
+    basis, rights = np.full((1, n), n**-0.5), np.array([n**-0.5])  # orthonormal rows Q, with Q x = rights
+    kept, implied = [], []
+    for k, row in enumerate(rows):
+        equation = row.lower == row.upper
+        along = basis @ A[k]
+        rest = A[k] - along @ basis
+        size = float(np.linalg.norm(rest))
+        constant = np.ptp(A[k]) == 0
+        if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
+            value = float(A[k, 0]) if constant else float(along @ rights)
+            if not row.lower - FEASIBILITY <= value <= row.upper + FEASIBILITY:
+                raise EmptyPolytopeError
+            implied.append(row.name)
+            continue
+        kept.append(k)
+        if equation:
+            rights = np.append(rights, (row.lower - along @ rights) / size)
+            basis = np.vstack([basis, rest / size])
+    return kept, tuple(implied)

@@ -1,0 +1,195 @@
+"""StandardForm: what every backend takes, always a minimisation.
+
+    min f(x)   s.t.  x_lower <= x <= x_upper,  a_lower <= A x <= a_upper,  c_lower <= c(x) <= c_upper
+
+x is the ratios r, or r with auxiliaries behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.quadratic import project
+
+ACTIVE = 1e-7
+"""A limit nearer than this is active, in the row's own unit."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The name of one bound or row, and the user's number behind it.
+
+    Parameters
+    ----------
+    name : str
+        ``constraint[language]``.
+    per_unit : float
+        d bound / d (the user's number).
+    unit : str
+        The user's unit.
+    tied : tuple of str
+        Other constraints that set the same bound to the same value; this one has the multiplier.
+    internal : bool
+        Whether it only ties an auxiliary to the ratios, and is no limit that a user set.
+    """
+
+    name: str
+    per_unit: float = 1.0
+    unit: str = "ratio"
+    tied: tuple[str, ...] = ()
+    internal: bool = False
+
+
+class Evaluation(Protocol):
+    """Functions and derivatives of a standard form at one x; computed when asked for."""
+
+    @property
+    def value(self) -> float:
+        """f(x); NaN outside the domain."""
+        ...
+
+    @property
+    def gradient(self) -> Array:
+        """Gradient of f, (n,)."""
+        ...
+
+    @property
+    def rows(self) -> Array:
+        """c(x), (k,)."""
+        ...
+
+    @property
+    def jacobian(self) -> Array:
+        """Jacobian of c, (k, n)."""
+        ...
+
+    def hessian(self, weight: float, multipliers: Array) -> Array:
+        """Return weight * Hess f + sum_i multipliers_i Hess c_i, (n, n), symmetric."""
+        ...
+
+
+class Functions(Protocol):
+    """The nonlinear functions f and c of a standard form."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of entries of c."""
+        ...
+
+    def at(self, x: Array) -> Evaluation:
+        """Return their evaluation at x, (n,)."""
+        ...
+
+    def convex(self, polytope: Polytope, multipliers: Array) -> bool:
+        """Return whether f + multipliers'c is proved convex on a polytope."""
+        ...
+
+
+class System(Protocol):
+    """Another modelling system, as far as functions are written in it."""
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Its exp, log and sqrt of a scalar, by name."""
+        ...
+
+    def define(self, expression: Any, name: str) -> Any:
+        """Return a named part of larger expressions, so that it is kept once."""
+        ...
+
+
+@runtime_checkable
+class Algebraic(Protocol):
+    """Functions that can be written out in another modelling system, which then derives everything anew."""
+
+    def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
+        """Return f and c of another system's scalars."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class StandardForm:
+    """min f(x) over a polytope with nonlinear rows; names lead back to the user's constraints.
+
+    Parameters
+    ----------
+    variables : tuple of str
+        Names of x, (n,); the first `n_ratios` are the sources.
+    polytope : Polytope
+        Bounds and linear rows.
+    functions : Functions
+        f and c.
+    c_lower, c_upper : ndarray, (k,)
+    lower_sides, upper_sides : tuple of Side
+        One a variable; for infinite bounds they name nothing.
+    row_sides, c_sides : tuple of Side
+        One a row of A, and one an entry of c.
+    n_ratios : int
+        How many of x are ratios.
+    domain_rows : tuple of bool
+        Which entries of c only keep z in its law's domain.
+    start : ndarray, (n,)
+        Where a cold solve begins: inside every bound that can be strict.
+    complete : callable
+        Returns x, (n,), for ratios, (n_ratios,): the auxiliaries that are best for them.
+    excess_of : tuple of int
+        Sources of the auxiliaries right behind the ratios, each the excess of a ratio over a kink of z.
+    kinked : bool
+        Whether first derivatives may jump from one x to the next.
+    """
+
+    variables: tuple[str, ...]
+    polytope: Polytope
+    functions: Functions
+    c_lower: Array
+    c_upper: Array
+    lower_sides: tuple[Side, ...]
+    upper_sides: tuple[Side, ...]
+    row_sides: tuple[Side, ...]
+    c_sides: tuple[Side, ...]
+    n_ratios: int
+    domain_rows: tuple[bool, ...]
+    start: Array
+    complete: Callable[[Array], Array] = np.asarray
+    excess_of: tuple[int, ...] = ()
+    kinked: bool = False
+
+    @property
+    def n(self) -> int:
+        """Number of variables."""
+        return len(self.variables)
+
+    @cached_property
+    def has_nonlinear_rows(self) -> bool:
+        """Whether c has rows beside those that keep z in its domain."""
+        return not all(self.domain_rows)
+
+    def nearest(self, x: Array) -> Array:
+        """Return the ratios nearest to those of x that meet all linear rows, with the auxiliaries that are best there.
+
+        Raises
+        ------
+        EmptyPolytopeError, ArithmeticError
+            Where there is no such point, or the projection did not settle.
+        """
+        return self.complete(project(x, self.polytope)[: self.n_ratios])
+
+    def slopes(self, ratios: Array) -> Array:
+        """Return df/dr, (n_ratios,), where auxiliaries that are not excesses do not change."""
+        x = self.complete(ratios)
+        gradient, n = self.functions.at(x).gradient, self.n_ratios
+        slopes = gradient[:n].copy()
+        for k, j in enumerate(self.excess_of, n):
+            slopes[j] += gradient[k] if x[k] > 0 else 0.0
+        return slopes
+
+    def from_start(self, start: Array) -> StandardForm:
+        """Return the form with another start."""
+        return replace(self, start=np.asarray(start, dtype=float))

@@ -1,0 +1,113 @@
+"""Mixture functions written out in another modelling system: scalar templates, one language and one pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
+from itertools import compress, product
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy as sp
+
+from climbopt.model.mixture import MixtureModel, Response
+from climbopt.model.templates import Array, Template
+from climbopt.program.standard_form import System
+
+if TYPE_CHECKING:
+    from climbopt.program.functions import MixtureFunctions
+    from climbopt.program.parts import Placed
+
+Scalar = Any
+"""An expression of the other system, or a number."""
+
+
+def written_out(functions: MixtureFunctions, x: Sequence[Scalar], system: System) -> tuple[Scalar, list[Scalar]]:
+    """Return f and c of another system's scalars x."""
+    response, scale = functions.response, functions.scale
+    targets = response.model.targets
+    cumulative = [
+        float(offset) + scale * one if offset else (one if scale == 1 else scale * one)
+        for offset, one in zip(functions.offset, x[: functions.offset.size], strict=True)
+    ]
+    z = [
+        system.define(value, f"z[{name}]")
+        for name, value in zip(targets, effective(response, cumulative, system), strict=True)
+    ]
+    law = _compiled(response.model.templates.loss, system)
+    losses: list[Scalar] = [None] * len(targets)
+    if functions.reads_losses:
+        for i, name in enumerate(targets):
+            losses[i] = system.define(law(z[i], *_at(response.loss_arguments, i)), f"L[{name}]")
+    y = [*x, *z, *losses]
+
+    def total(coefficients: Array, constant: float, curved: Placed | None) -> Scalar:
+        terms = [float(coefficients[k]) * y[k] for k in np.flatnonzero(coefficients).tolist()]
+        if curved is not None:
+            terms.append(curved.outer.build([y[k] for k in curved.positions.tolist()], system.functions))
+        return reduce(add, terms, float(constant))
+
+    f, c = functions.objective, functions.constraints
+    table = np.hstack([part.toarray() for part in (c.x_part, c.z_part, c.loss_part)])
+    rows = [total(table[k], c.constant[k], functions.curved_rows.get(k)) for k in range(functions.n_rows)]
+    return total(np.concatenate([f.x_part, f.z_part, f.loss_part]), f.constant, f.curved), rows
+
+
+def effective(response: Response, cumulative: Sequence[Scalar], system: System) -> list[Scalar]:
+    """Return z of each target for another system's ratios; pairs that give nothing are left out."""
+    model = response.model
+    own, pair = _compiled(model.templates.own, system), _compiled(model.templates.pair, system)
+    counted = transferring(model)
+    result = []
+    for i, j in enumerate(model.own_source.tolist()):
+        ratio = cumulative[j] if j >= 0 else 0.0
+        terms = [own(ratio, *_at(response.own_arguments, i))]
+        terms += [
+            pair(ratio, cumulative[k], *_at(response.pair_arguments, i, k)) for k in np.flatnonzero(counted[i]).tolist()
+        ]
+        result.append(reduce(add, terms))
+    return result
+
+
+def transferring(model: MixtureModel) -> Any:
+    """Return which pairs give anything: not the own ones, nor those whose pair template is 0 whatever the ratios.
+
+    The template is asked once for each pattern of pair parameters that are 0; (T, S).
+    """
+    pairs = [p for p in model.interaction.parameters if p.per == "pair"]
+    zero = [model.parameters[p.name] == 0 for p in pairs]
+    result = np.ones((len(model.targets), len(model.sources)), dtype=bool)
+    for pattern in product((False, True), repeat=len(pairs)):
+        if _vanishes(model.templates.pair.expression, frozenset(compress((p.symbol for p in pairs), pattern))):
+            result[np.logical_and.reduce([one == gone for one, gone in zip(zero, pattern, strict=True)], axis=0)] = (
+                False
+            )
+    result[model.own_targets, model.own_sources] = False
+    return result
+
+
+@lru_cache(maxsize=256)
+def _vanishes(pair: sp.Expr, gone: frozenset[sp.Symbol]) -> bool:
+    """Return whether a pair template is 0 where some of its parameters are."""
+    return bool(sp.simplify(pair.subs(dict.fromkeys(gone, 0))) == 0)
+
+
+def _compiled(template: Template, system: System) -> Callable[..., Scalar]:
+    """Return a scalar template as a function of another system's objects."""
+    function: Callable[..., Scalar] = sp.lambdify(
+        template.arguments, template.expression, modules=[dict(system.functions)]
+    )
+    return function
+
+
+def _at(arguments: Sequence[Any], i: int, j: int | None = None) -> list[float]:
+    """Return the numbers that broadcasting arguments stand for at target i, and source j."""
+    index = (i,) if j is None else (i, j)
+    values = []
+    for argument in arguments:
+        array = np.asarray(argument)
+        last = index[len(index) - array.ndim :]
+        kept = tuple(0 if size == 1 else k for size, k in zip(array.shape, last, strict=True))
+        values.append(float(array[kept]))
+    return values

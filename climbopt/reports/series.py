@@ -1,0 +1,232 @@
+"""Sweeps and schedules: as JSON, as a tidy table, and for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from climbopt.model.templates import Array
+from climbopt.reports.as_json import Value
+from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
+from climbopt.reports.text import NO_VALUE, new_table, number, say
+from climbopt.reports.text import tokens as token_words
+from climbopt.studies.schedule import Schedule
+from climbopt.studies.sweep import BAND, Point, Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_COLUMNS, MOST_BANDED = 10, 6
+"""Languages shown, without bands and with them; of more, those whose ratios move most."""
+
+BAND_NAME = f"{50 * (1 - BAND):.0f} to {50 * (1 + BAND):.0f} %"
+
+
+def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]:
+    """Return a sweep as JSON values: points in order, bands where there are draws, stages where asked for."""
+    sources, bands = sweep.problem.model.sources, sweep.bands()
+    return {
+        "problem": sweep.problem.name,
+        "procedure": sweep.problem.procedure,
+        "over": sweep.over,
+        "languages": list(sources),
+        "draws": None if sweep.draws is None else len(sweep.draws),
+        "points": [_point(sweep, point) for point in sweep.points],
+        "bands": None
+        if bands is None
+        else {
+            name: {"lower": bands[0][:, j].tolist(), "upper": bands[1][:, j].tolist()} for j, name in enumerate(sources)
+        },
+        **extrapolation_json(sweep.problem.model, *_scales(sweep)),
+        "schedule": None if staged is None else _schedule(staged),
+        "seconds": sweep.seconds,
+    }
+
+
+def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...]]:
+    """Return the budgets of a sweep's answers, history included, and the model size, if it has one."""
+    return (
+        [sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None],
+        scales(sweep.problem)[1],
+    )
+
+
+def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
+    result, pilots, trained = point.result, sweep.problem.model.pilots, sweep.problem.trained_tokens
+    certificate = None if result is None else result.certificate
+    return {
+        "budget": point.budget,
+        "extrapolation": None if pilots is None else pilots.extrapolation(trained + point.budget),
+        "bound": point.bound,
+        "ratios": None if result is None else result.ratios,
+        "losses": None if result is None else result.losses,
+        "objective": None if result is None else result.objective,
+        "passed": point.passed,
+        "verdict": None if certificate is None else certificate.verdict.value,
+        "gap": None if certificate is None else certificate.gap,
+        "active": []
+        if certificate is None
+        else [name for name, one in certificate.multipliers.items() if one.active and name != "simplex"],
+        "refusal": point.refusal,
+    }
+
+
+def _schedule(staged: Schedule) -> Value:
+    """Return the stages of a schedule."""
+
+    def named(ratios: Array) -> Value:
+        return dict(zip(staged.problem.model.sources, ratios.tolist(), strict=True))
+
+    return [
+        {
+            "begin": stage.begin,
+            "end": stage.end,
+            "ratios": named(stage.ratios),
+            "cumulative": named(stage.cumulative),
+            "optimal": named(stage.optimal),
+            "followed": stage.followed,
+            "objective": stage.objective,
+            "best": stage.best,
+            "static": stage.static,
+            "gain": stage.gain,
+        }
+        for stage in staged.stages
+    ]
+
+
+def sweep_table(sweep: Sweep) -> pd.DataFrame:
+    """Return a sweep as a tidy table: one row a point and source; points without an answer have empty cells.
+
+    Where there are draws, `lower` and `upper` are the ends of the ratio's band.
+    """
+    import pandas as pd  # here, so that only a table loads pandas
+
+    rows, bands = [], sweep.bands()
+    for k, point in enumerate(sweep.points):
+        ratios = {} if point.result is None or point.result.ratios is None else point.result.ratios
+        for j, name in enumerate(sweep.problem.model.sources):
+            ratio = ratios.get(name)
+            ends = {} if bands is None else {"lower": bands[0][k, j], "upper": bands[1][k, j]}
+            rows.append(
+                {
+                    "budget": point.budget,
+                    "bound": point.bound,
+                    "language": name,
+                    "ratio": ratio,
+                    **ends,
+                    "tokens": None if ratio is None else ratio * point.budget,
+                    "loss": None if point.result is None else point.result.losses.get(name),
+                    "objective": None if point.result is None else point.result.objective,
+                    "certified": point.passed,
+                }
+            )
+    table = pd.DataFrame(rows)
+    return table if sweep.over is not None else table.drop(columns="bound")
+
+
+def print_sweep(sweep: Sweep, console: Console) -> None:
+    """Print the ratios in per cent along the path, with their bands, the objective and the verdict."""
+    problem, bands = sweep.problem, sweep.bands()
+    chosen = _most_moved(sweep.ratios, MOST_COLUMNS if bands is None else MOST_BANDED)
+    blank = [""] * (2 if sweep.over else 1)
+    table = new_table(
+        f"{problem.name}: {problem.procedure} over {len(sweep.points)} points",
+        "budget",
+        *([sweep.over] if sweep.over else []),
+        problem.goal.label,
+        *(f"{problem.model.sources[j]} %" for j in chosen),
+        "verdict",
+        left=0,
+    )
+    table.columns[-1].justify = "left"
+    for k, (point, ratios) in enumerate(zip(sweep.points, sweep.ratios, strict=True)):
+        result = point.result
+        verdict = (
+            "refused"
+            if result is None
+            else "no answer"
+            if result.certificate is None
+            else (
+                result.certificate.verdict.value
+                if point.passed
+                else f"NOT certified ({result.certificate.verdict.value})"
+            )
+        )
+        table.add_row(
+            token_words(point.budget),
+            *([number(point.bound, ".4g")] if sweep.over else []),
+            number(None if result is None else result.objective, ".6f"),
+            *(number(100 * float(ratios[j]), ".2f") for j in chosen),
+            verdict,
+        )
+        if bands is not None:
+            low, high = 100 * bands[0][k], 100 * bands[1][k]
+            table.add_row(
+                BAND_NAME,
+                *blank,
+                *(NO_VALUE if np.isnan(low[j]) else f"{low[j]:.2f} to {high[j]:.2f}" for j in chosen),
+                "",
+            )
+    console.print(table)
+    if sweep.draws is not None:
+        n, missing = len(sweep.draws), int(np.isnan(sweep.draws[:, :, 0]).sum())
+        say(
+            console,
+            f"{BAND_NAME} of {n} draws"
+            + (
+                f"; {missing} of their {n * len(sweep.points)} points have no certified answer and are left out"
+                if missing
+                else ""
+            ),
+        )
+    if len(chosen) < len(problem.model.sources):
+        say(console, f"the {len(chosen)} languages whose ratios move most; all of them with --json or -o")
+    refused = [point for point in sweep.points if point.refusal]
+    if refused:
+        say(console, f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}")
+    if (outside := extrapolation_words(problem.model, *_scales(sweep))) is not None:
+        say(console, outside)
+    say(console, f"{sweep.seconds:.2f} s")
+
+
+def print_schedule(staged: Schedule, console: Console) -> None:
+    """Print each stage's ratios in per cent, and what the schedule gains at its end over the static optimum."""
+    problem = staged.problem
+    chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]), MOST_COLUMNS)
+    table = new_table(
+        f"{problem.name}: a run in {len(staged.stages)} stages",
+        "tokens",
+        "to",
+        *(f"{problem.model.sources[j]} %" for j in chosen),
+        problem.goal.label,
+        "gain over static",
+        "off the optimum",
+        "path",
+        left=0,
+    )
+    table.columns[-1].justify = "left"
+    for stage in staged.stages:
+        table.add_row(
+            token_words(stage.begin),
+            token_words(stage.end),
+            *(f"{100 * stage.ratios[j]:.2f}" for j in chosen),
+            f"{stage.objective:.6f}",
+            f"{stage.gain:.2g}",
+            f"{stage.objective - stage.best:.2g}",
+            "followed" if stage.followed else "nearest",
+        )
+    console.print()
+    console.print(table)
+
+
+def _most_moved(ratios: Array, most: int) -> Sequence[int]:
+    """Return the columns to show, in order: all, or those that move most."""
+    known = ratios[~np.isnan(ratios[:, 0])]
+    if not len(known) or ratios.shape[1] <= most:
+        return range(min(ratios.shape[1], most))
+    moved = np.lexsort((-known.max(axis=0), -(known.max(axis=0) - known.min(axis=0)).round(6)))
+    result: list[int] = sorted(moved[:most].tolist())
+    return result

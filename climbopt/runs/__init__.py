@@ -1,0 +1,1 @@
+"""Measured runs: pilot tables and the range that they cover."""

@@ -1,0 +1,281 @@
+"""PilotRuns: measured runs, checked once and kept as arrays keyed by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.runs.pilot_range import PilotRange
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RATIO_SUM_TOLERANCE = 0.005
+"""Furthest that a run's ratios may sum from 1; nearer ones are rescaled."""
+EXACT_SUM = 1e-9
+"""Sums nearer to 1 than this are not counted as rescaled."""
+LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
+"""Less than this is no run, but a count written in thousands, millions or billions."""
+
+_REQUIRED = ("run", "tokens", "language", "ratio")
+_OPTIONAL = ("loss", "seed", "params")
+
+Array = NDArray[np.float64]
+
+Missing = Literal["refuse", "drop"]
+"""What becomes of a table in which some losses are missing: it is refused, or those losses are left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class PilotRuns:
+    """Runs of known mixture and budget, with the losses measured on each target.
+
+    Parameters
+    ----------
+    runs : tuple of str
+        Names, (n,).
+    sources : tuple of str
+        Languages with a ratio above 0 in some run.
+    targets : tuple of str
+        Languages with a measured loss.
+    ratios : ndarray, (n, n_sources)
+        Rows sum to 1.
+    tokens : ndarray, (n,)
+        Each run's whole budget, in tokens.
+    losses : ndarray, (n, n_targets)
+        Nats per token; NaN where it is missing.
+    params : ndarray, (n,), or None
+        Model size of each run, where the table states it.
+    n_rescaled : int
+        Runs whose ratios summed to something near 1 and were divided by it.
+    missing : tuple of (str, str)
+        Run and language of each loss that the table left out and another run has.
+    """
+
+    runs: tuple[str, ...]
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    ratios: Array
+    tokens: Array
+    losses: Array
+    params: Array | None = None
+    n_rescaled: int = 0
+    missing: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, need_losses: bool = True, missing: Missing = "refuse") -> PilotRuns:
+        """Return the runs of a tidy table: one row a run and language.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Columns run, tokens, language, ratio, loss; optional seed, params. Every language in every run.
+        need_losses : bool
+            Whether a table without a single loss is refused.
+        missing : {"refuse", "drop"}
+            What becomes of missing losses of a language that has others. Without them a run keeps its other losses;
+            where losses are needed, one that has none is no run. A language without a single loss is no target.
+
+        Raises
+        ------
+        InputError
+            Names the run, language and value at fault, what is allowed and what to do.
+        """
+        _check_columns(frame, need_losses)
+        languages = list(dict.fromkeys(frame["language"].astype(str)))
+        runs = list(dict.fromkeys(frame["run"].astype(str)))
+        _check_pairs(frame, runs, languages)
+        ratios = _number_table(frame, "ratio", runs, languages)
+        totals = ratios.sum(axis=1)
+        off = np.abs(totals - 1)
+        if off.max() > RATIO_SUM_TOLERANCE:
+            worst = int(off.argmax())
+            raise InputError(
+                f"the ratios of run '{runs[worst]}' sum to {totals[worst]:.6g}; a run's ratios sum to 1 "
+                f"(within {RATIO_SUM_TOLERANCE}, which is rescaled); correct them"
+            )
+        losses = _number_table(frame, "loss", runs, languages) if "loss" in frame else np.full(ratios.shape, np.nan)
+        measured = ~np.isnan(losses)
+        if need_losses and not measured.any():
+            raise InputError("the table holds no loss at all; fill the column 'loss' (nats per token)")
+        gaps = _gaps(measured, runs, languages, missing)
+        kept = measured.any(axis=1) | (not need_losses)
+        used, targets = np.any(ratios[kept] > 0, axis=0), measured.any(axis=0)
+        params = _per_run(frame, "params", runs)[kept] if "params" in frame else None
+        return cls(
+            runs=tuple(runs[k] for k in np.flatnonzero(kept)),
+            sources=tuple(languages[j] for j in np.flatnonzero(used)),
+            targets=tuple(languages[j] for j in np.flatnonzero(targets)),
+            ratios=(ratios / totals[:, None])[kept][:, used],
+            tokens=_per_run(frame, "tokens", runs)[kept],
+            losses=losses[kept][:, targets],
+            params=params,
+            n_rescaled=int((off[kept] > EXACT_SUM).sum()),
+            missing=gaps,
+        )
+
+    @property
+    def range(self) -> PilotRange:
+        """The least and the largest budget, and model size where the runs state it."""
+        params = None if self.params is None else (float(self.params.min()), float(self.params.max()))
+        return PilotRange((float(self.tokens.min()), float(self.tokens.max())), params)
+
+    def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> PilotRuns:
+        """Return the runs at `rows` (indices, repeats allowed, or a mask), with the same sources and targets."""
+        index = np.arange(len(self.runs))[rows]
+        return PilotRuns(
+            tuple(self.runs[k] for k in index),
+            self.sources,
+            self.targets,
+            self.ratios[index],
+            self.tokens[index],
+            self.losses[index],
+            None if self.params is None else self.params[index],
+            self.n_rescaled,
+            self.missing,
+        )
+
+    def ratios_of(self, names: Sequence[str]) -> Array:
+        """Return the ratios of `names` in every run, (n, len(names)); 0 for a language that no run draws from."""
+        table = np.zeros((len(self.runs), len(names)))
+        for column, name in enumerate(names):
+            if name in self.sources:
+                table[:, column] = self.ratios[:, self.sources.index(name)]
+        return table
+
+
+def _gaps(
+    measured: NDArray[np.bool_], runs: list[str], languages: list[str], missing: Missing
+) -> tuple[tuple[str, str], ...]:
+    """Return run and language of the losses that are missing though others of the language are there."""
+    if missing not in get_args(Missing):
+        raise unknown_name("treatment of missing losses", missing, get_args(Missing))
+    gaps = tuple((runs[k], languages[j]) for k, j in np.argwhere(~measured & measured.any(axis=0)).tolist())
+    if gaps and missing == "refuse":
+        run, language = gaps[0]
+        raise InputError(
+            f"missing losses: {len(gaps)}, the first that of language '{language}' in run '{run}'; fill "
+            "them in, or leave them out (--missing drop, in Python missing='drop')"
+        )
+    return gaps
+
+
+def _check_columns(frame: pd.DataFrame, need_losses: bool) -> None:
+    """Refuse missing and unknown columns, and a table without rows."""
+    required = (*_REQUIRED, "loss") if need_losses else _REQUIRED
+    missing = [name for name in required if name not in frame]
+    if missing:
+        raise InputError(
+            f"the table has no column {', '.join(map(repr, missing))}; a tidy pilot table has the columns "
+            f"{', '.join(required)}, optionally seed and params, one row a run and language"
+        )
+    known = {*_REQUIRED, *_OPTIONAL}
+    for name in frame:
+        if name not in known:
+            raise unknown_name("column", name, [*_REQUIRED, *_OPTIONAL])
+    if frame.empty:
+        raise InputError("the table has no rows; give one row a run and language")
+    for name in ("run", "language"):
+        empty = (frame[name].isna() | (frame[name].astype(str).str.strip() == "")).to_numpy()
+        if empty.any():
+            raise InputError(f"column '{name}' is empty in row {int(empty.argmax()) + 2}; name every {name}")
+
+
+def _check_pairs(frame: pd.DataFrame, runs: list[str], languages: list[str]) -> None:
+    """Refuse a language that stands twice in a run, or is missing from one."""
+    keys = frame["run"].astype(str) + "\0" + frame["language"].astype(str)
+    if keys.duplicated().any():
+        run, language = keys[keys.duplicated()].iloc[0].split("\0")
+        raise InputError(f"language '{language}' stands twice in run '{run}'; keep one row (or rename one run)")
+    if len(frame) != len(runs) * len(languages):
+        present = set(keys)
+        run, language = next(
+            (run, language) for run in runs for language in languages if f"{run}\0{language}" not in present
+        )
+        raise InputError(
+            f"language '{language}' is missing from run '{run}'; give every language in every run "
+            "(ratio 0 where it was left out)"
+        )
+
+
+def numbers(column: pd.Series[float]) -> Array:
+    """Return a column as floats, (n,); NaN for what is no number: text, times and truth values."""
+    import pandas as pd  # here, so that only reading a table loads pandas
+
+    if column.dtype.kind in "bmM":
+        return np.full(len(column), np.nan)
+    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    return values
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> Array:
+    """Return a column as floats; what is no number is refused with its row."""
+    values = numbers(frame[column])
+    text = np.isnan(values) & frame[column].notna().to_numpy()
+    if text.any():
+        row = int(np.argmax(text))
+        raise InputError(
+            f"{column} '{frame[column].iloc[row]}' of {_row_name(frame, row)} is no number; "
+            "write a plain decimal number"
+        )
+    return values
+
+
+def _row_name(frame: pd.DataFrame, row: int) -> str:
+    """Return the words that name one row."""
+    return f"language '{frame['language'].iloc[row]}' in run '{frame['run'].iloc[row]}'"
+
+
+def _number_table(frame: pd.DataFrame, column: str, runs: list[str], languages: list[str]) -> Array:
+    """Return a column as an array (runs, languages); negative values, losses of 0 and missing ratios are refused.
+
+    A missing loss is NaN.
+    """
+    values = _numbers(frame, column)
+    bad = np.isinf(values) | (values <= 0 if column == "loss" else (values < 0) | np.isnan(values))
+    if bad.any():
+        row = int(np.argmax(bad))
+        allowed = "a positive number" if column == "loss" else "a number, 0 or more, and none may be missing"
+        raise InputError(
+            f"{column} of {_row_name(frame, row)} is {values[row]:g}; a {column} is {allowed}; "
+            "correct or drop the whole run"
+        )
+    table = np.full((len(runs), len(languages)), np.nan)
+    of_run, of_language = (
+        frame[key].astype(str).map({name: k for k, name in enumerate(names)}).to_numpy()
+        for key, names in (("run", runs), ("language", languages))
+    )
+    table[of_run, of_language] = values
+    return table
+
+
+def _per_run(frame: pd.DataFrame, column: str, runs: list[str]) -> Array:
+    """Return a column that has one positive value a run, (n,)."""
+    values = _numbers(frame, column)
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{column} of run '{frame['run'].iloc[row]}' is {values[row]:g}; it must be a positive number")
+    if values.min() < LEAST_COUNT[column]:
+        row = int(np.argmin(values))
+        raise InputError(
+            f"{column} of run '{frame['run'].iloc[row]}' is {values[row]:g}; no run has less than "
+            f"{LEAST_COUNT[column]:.0f}, and {column} are absolute counts: write 5e8, not 0.5 billion"
+        )
+    of_run = frame["run"].astype(str).map({name: k for k, name in enumerate(runs)}).to_numpy()
+    result = np.empty(len(runs))
+    result[of_run] = values
+    differs = result[of_run] != values
+    if differs.any():
+        row = int(np.argmax(differs))
+        name = frame["run"].iloc[row]
+        raise InputError(
+            f"run '{name}' has two different {column}: {values[row]:g} and "
+            f"{result[of_run[row]]:g}; give runs of different {column} different names"
+        )
+    return result

@@ -1,0 +1,250 @@
+"""compare: every backend on every problem and procedure, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from climbopt.backends import BACKENDS, Options
+from climbopt.foundations.errors import BackendError, InputError, unknown_name
+from climbopt.problem.allocation import PROCEDURE_NAMES, AllocationProblem
+from climbopt.studies.comparison.worker import Task
+
+GRACE = 30.0
+"""Seconds beyond its limits that a process may take to start, to import and to certify before it is killed."""
+AGREES = 1e-6
+"""Relative excess over the best certified objective up to which a certified run counts as a success."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One backend on one problem by one procedure; what is unknown is None.
+
+    Parameters
+    ----------
+    problem, procedure, backend, backend_version : str
+    termination : str
+        A Termination's name, or refused, crashed, memory_limit.
+    raw_status : str
+        The solver's own words, or why it was refused.
+    verdict : str or None
+        Of the certificate.
+    passed : bool
+        Whether the certificate passed.
+    objective : float or None
+        The problem's objective at the repaired point.
+    minimised : float or None
+        What the procedure itself minimises there (two_step: minus its magnitude).
+    max_ratio_difference : float or None
+        Largest difference in a ratio from the best certified run of the same problem and procedure.
+    residuals : mapping of str to float
+        The optimality conditions, recomputed by the certificate.
+    multiplier_disagreement : float or None
+        Largest scaled difference of the solver's multipliers from the certificate's; None where it gave none.
+    multipliers : mapping of str to float
+        The certificate's, by name.
+    ratios : mapping of str to float or None
+    lower_bound, bound : float or None
+        Proved by the certificate; and claimed by a global solver.
+    seconds, fastest, slowest : float or None
+        Wall time inside the backend: median, least and most of the repeats.
+    iterations, evaluations : int or None
+    """
+
+    problem: str
+    procedure: str
+    backend: str
+    termination: str
+    raw_status: str
+    backend_version: str | None = None
+    verdict: str | None = None
+    passed: bool = False
+    objective: float | None = None
+    minimised: float | None = None
+    max_ratio_difference: float | None = None
+    residuals: Mapping[str, float] = field(default_factory=dict)
+    multiplier_disagreement: float | None = None
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+    ratios: Mapping[str, float] | None = None
+    lower_bound: float | None = None
+    bound: float | None = None
+    seconds: float | None = None
+    fastest: float | None = None
+    slowest: float | None = None
+    iterations: int | None = None
+    evaluations: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs of some backends on some problems.
+
+    Parameters
+    ----------
+    runs : tuple of Run
+    time_limit : float
+        Seconds, which a failure is charged with in performance profiles.
+    """
+
+    runs: tuple[Run, ...]
+    time_limit: float
+
+    @property
+    def groups(self) -> dict[tuple[str, str], list[Run]]:
+        """The runs by problem and procedure."""
+        result: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            result.setdefault((run.problem, run.procedure), []).append(run)
+        return result
+
+    @property
+    def certified(self) -> bool:
+        """Whether every problem and procedure has a certified answer."""
+        return all(any(run.passed for run in runs) for runs in self.groups.values())
+
+    def success(self, run: Run) -> bool:
+        """Whether a run is certified and as good as the best certified one of its problem and procedure."""
+        best = best_of(self.groups[run.problem, run.procedure])
+        if best is None or not run.passed or run.minimised is None or best.minimised is None:
+            return False
+        return run.minimised - best.minimised <= AGREES * max(1.0, abs(best.minimised))
+
+
+def compare(
+    problems: Sequence[AllocationProblem],
+    *,
+    backends: Sequence[str] | None = None,
+    procedures: Sequence[str] | None = None,
+    repeat: int = 1,
+    time_limit: float = 60.0,
+    memory_limit: float = 8e9,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Return every backend's run on every problem and procedure; nothing that a backend does ends the comparison.
+
+    Parameters
+    ----------
+    problems : sequence of AllocationProblem
+    backends : sequence of str, optional
+        Names; every available one by default.
+    procedures : sequence of str, optional
+        Names; each problem's own by default.
+    repeat : int
+        Solves to time.
+    time_limit : float
+        Seconds for one solve.
+    memory_limit : float
+        Bytes of address space for one run.
+    options : Options, optional
+        For every backend; native options are left out.
+    progress : callable, optional
+        Told how many of how many runs are done.
+
+    Raises
+    ------
+    InputError, BackendError
+        For an unknown or unavailable name, or a problem that cannot be sent to another process.
+    """
+    if repeat < 1 or not time_limit > 0 or not memory_limit > 0:
+        raise InputError("repeat, time_limit and memory_limit must be positive")
+    for name in procedures or ():
+        if name not in PROCEDURE_NAMES:
+            raise unknown_name("procedure", name, PROCEDURE_NAMES)
+    chosen = _available(backends)
+    asked = [
+        replace(problem, procedure=procedure)
+        for problem in problems
+        for procedure in procedures or (problem.procedure,)
+    ]
+    options = replace(options or Options(), native={}, time_limit=time_limit)
+    runs = []
+    for problem in asked:
+        for backend in chosen:
+            runs.append(_run(Task(problem, backend, options, repeat, int(memory_limit)), time_limit))
+            if progress is not None:
+                progress(len(runs), len(asked) * len(chosen))
+    return Comparison(_with_differences(runs), time_limit)
+
+
+def _available(names: Sequence[str] | None) -> list[str]:
+    """Return the backends to run; a name that is unknown or not available is refused."""
+    if names is None:
+        return [name for name, entry in BACKENDS.items() if entry.missing is None]
+    for name in names:
+        if BACKENDS[name].missing:
+            raise BackendError(f"backend '{name}' is not available: {BACKENDS[name].missing}")
+    return list(dict.fromkeys(names))
+
+
+def _run(task: Task, time_limit: float) -> Run:
+    """Return the outcome of a task in a process of its own."""
+    who = (task.problem.name, task.problem.procedure, task.backend)
+    try:
+        payload = pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"problem '{task.problem.name}' cannot be sent to another process ({error}); define its laws, "
+            "constraints and objective in a module that can be imported"
+        ) from None
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "climbopt.studies.comparison.worker"],
+            input=payload,
+            capture_output=True,
+            timeout=time_limit * (task.repeat + 1) + GRACE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Run(*who, "time_limit", f"killed: it did not stop within {GRACE:g} s of its time limit")
+    try:
+        outcome: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return Run(*who, "crashed", _last_words(done))
+    seconds = sorted(outcome.pop("all_seconds", []))
+    times = {"seconds": median(seconds), "fastest": seconds[0], "slowest": seconds[-1]} if seconds else {}
+    return replace(
+        Run(*who, outcome.pop("termination"), outcome.pop("raw_status")),
+        **{key: _not_nan(value) for key, value in outcome.items()},
+        **times,
+    )
+
+
+def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Return how a process ended that gave no answer."""
+    if done.returncode < 0:
+        return f"ended by {signal.Signals(-done.returncode).name}"
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"exit code {done.returncode}: {lines[-1] if lines else 'no message'}"
+
+
+def _not_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def best_of(runs: Sequence[Run]) -> Run | None:
+    """Return the certified run with the least of what its procedure minimises; the first among equals."""
+    certified = [run for run in runs if run.passed and run.minimised is not None]
+    return min(certified, key=lambda run: run.minimised or 0.0) if certified else None
+
+
+def _with_differences(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the runs with their distance from the best of their problem and procedure."""
+    result = []
+    for run in runs:
+        best = best_of([other for other in runs if (other.problem, other.procedure) == (run.problem, run.procedure)])
+        if best is not None and best.ratios is not None and run.ratios is not None:
+            difference = max(abs(run.ratios[name] - ratio) for name, ratio in best.ratios.items())
+            run = replace(run, max_ratio_difference=difference)
+        result.append(run)
+    return tuple(result)

@@ -1,0 +1,103 @@
+"""The process of one run: reads what to solve from standard input, writes what came of it to standard output.
+
+Whatever a solver prints goes to standard error, so that standard output holds the answer alone, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from climbopt.backends import Options, load
+from climbopt.foundations.errors import BackendError, InputError
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures.result import Result, answered
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process is asked to do.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        With the procedure to use.
+    backend : str
+    options : Options
+    repeat : int
+        Solves to time.
+    memory : int
+        Bytes of address space allowed.
+    """
+
+    problem: AllocationProblem
+    backend: str
+    options: Options
+    repeat: int
+    memory: int
+
+
+def perform(task: Task) -> dict[str, Any]:
+    """Return the outcome of a task as JSON values: refused, or the certified answer and the seconds of each solve."""
+    began = time.perf_counter()
+    try:
+        version = load(task.backend).version
+        seconds, result = [], None
+        for _ in range(task.repeat):
+            result = answered(task.problem, task.backend, task.options)
+            seconds.append(result.solution.seconds if result.solution is not None else 0.0)
+            if time.perf_counter() - began > (task.options.time_limit or float("inf")):
+                break
+    except (BackendError, InputError) as error:
+        return {"termination": "refused", "raw_status": str(error)}
+    assert result is not None  # repeat is 1 or more
+    return {"backend_version": version, "all_seconds": seconds, **_outcome(result)}
+
+
+def _outcome(result: Result) -> dict[str, Any]:
+    """Return what a result says, without its problem."""
+    solution, certificate = result.solution, result.certificate
+    return {
+        "objective": result.objective,
+        "ratios": None if result.ratios is None else dict(result.ratios),
+        "minimised": None if certificate is None else certificate.upper_bound,
+        "residuals": {} if certificate is None else {key: one.value for key, one in certificate.residuals.items()},
+        "multiplier_disagreement": None if certificate is None else certificate.disagreement,
+        "multipliers": {}
+        if certificate is None
+        else {name: one.multiplier for name, one in certificate.multipliers.items()},
+        "verdict": None if certificate is None else certificate.verdict.value,
+        "passed": result.passed,
+        "lower_bound": None if certificate is None else certificate.lower_bound,
+        "bound": None if solution is None else solution.bound,
+        "termination": "solved" if solution is None else solution.termination.name.lower(),
+        "raw_status": "closed form" if solution is None else solution.raw_status,
+        "iterations": None if solution is None else solution.iterations,
+        "evaluations": None if solution is None else solution.evaluations,
+    }
+
+
+def main() -> None:
+    """Perform the task on standard input."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    task: Task = pickle.load(sys.stdin.buffer)  # written by the parent process, never from a file
+    resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
+    try:
+        outcome = perform(task)
+    except MemoryError:
+        outcome = {"termination": "memory_limit", "raw_status": f"more than {task.memory / 1e9:.3g} GB"}
+    except Exception as error:  # a backend's bug is its row's outcome
+        outcome = {"termination": "failed", "raw_status": f"{type(error).__name__}: {error}"}
+    with os.fdopen(answer, "w") as stream:
+        json.dump(outcome, stream)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Design of pilots: which runs to make, by the information that they would give."""

@@ -1,0 +1,208 @@
+"""Information: what runs that have not been made would teach the fit, by the templates' own derivatives.
+
+With G the derivatives of a run's losses by the coordinates of the fit, each over its noise, and P the priors'
+precision, a design's information is M = P + sum over runs of G'G; M^-1 is the covariance that `fit` would report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+
+from climbopt.fitting.coordinates import FitForm, fit_form
+from climbopt.fitting.estimate import INTERIOR, NOISE, ZERO_SHOT_NOISE
+from climbopt.fitting.least_squares import Block, Rows
+from climbopt.model.interactions import Interaction, smallest_budget
+from climbopt.model.laws import Law
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+
+POINTS = 24
+"""Targets times points of the prior over which a design is averaged, where no model is given; at least one point."""
+BELIEVED = 2.0
+"""Largest first-order spread of a loss under the priors that is believed, as a share of its median."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Runs of known mixture and budget, without losses.
+
+    Parameters
+    ----------
+    ratios : ndarray, (n, S)
+    tokens : ndarray, (n,)
+    params : float, optional
+        Model size, for laws that depend on it.
+    """
+
+    ratios: Array
+    tokens: Array
+    params: float | None = None
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """Where the derivatives are taken: one block of parameters for each group of targets and point of the prior.
+
+    Parameters
+    ----------
+    blocks : tuple of (Block, ndarray)
+        Without rows, each with its coordinates.
+    token_unit, params_unit : float
+    """
+
+    blocks: tuple[tuple[Block, Array], ...]
+    token_unit: float
+    params_unit: float
+
+    @classmethod
+    def of_prior(
+        cls,
+        law: Law,
+        interaction: Interaction,
+        languages: tuple[str, ...],
+        smallest: float,
+        token_unit: float,
+        rng: np.random.Generator,
+    ) -> Knowledge:
+        """Return the knowledge before any run: points drawn from the priors, inside their bounds."""
+        blocks = _blank(fit_form(law, interaction), languages, languages, smallest / token_unit)
+        n_points = max(1, POINTS // len(languages))
+        chosen = []
+        for block in blocks:
+            inside = np.where(
+                np.isfinite(block.lower), np.maximum(block.center, block.lower + INTERIOR * block.spread), block.center
+            )
+            chosen.append((block, inside))
+            for _ in range(n_points - 1):
+                drawn = block.center + block.spread * rng.standard_normal(inside.size)
+                bounded = np.isfinite(block.lower)
+                drawn[bounded] = block.lower[bounded] + np.abs(drawn - block.lower)[bounded]
+                chosen.append((block, drawn))
+        return cls(tuple(chosen), token_unit, 1.0)
+
+    @classmethod
+    def of_model(cls, model: MixtureModel, smallest: float) -> Knowledge:
+        """Return the knowledge that a fitted model is: its own parameters, in the coordinates of the fit."""
+        form = fit_form(model.law, model.interaction)
+        values = _coordinates(form, model, smallest / model.token_unit)
+        blocks = _blank(form, model.sources, model.targets, smallest / model.token_unit)
+        medians = model.at(10 * smallest, model.params_unit).losses(
+            np.full(len(model.targets), 1.0 / len(model.sources))
+        )
+        chosen = []
+        for block in blocks:
+            rows = [model.targets.index(name) for name in block.targets]
+            block = replace(
+                block, rows=_rows(block, np.ones((1, len(model.sources))), np.ones(1), np.ones(1), medians[rows])
+            )
+            x = np.concatenate(
+                [
+                    values[p.name][rows if p.per != "source" else slice(None)][block.free[p.name]]
+                    for p in block.form.coordinates
+                ]
+            )
+            chosen.append((block, np.maximum(x, block.lower)))
+        return cls(tuple(chosen), model.token_unit, model.params_unit)
+
+    @cached_property
+    def width(self) -> int:
+        """Largest number of coordinates of a block."""
+        return max(x.size for _, x in self.blocks)
+
+    @cached_property
+    def prior(self) -> Array:
+        """Precision of the priors, (B, p, p); 1 where a block has fewer coordinates than the largest."""
+        result = np.tile(np.eye(self.width), (len(self.blocks), 1, 1))
+        for b, (block, x) in enumerate(self.blocks):
+            result[b, range(x.size), range(x.size)] = block.spread**-2.0
+        return result
+
+    def derivatives(self, runs: Runs, *, noise: bool = True) -> Array:
+        """Return the derivatives of the losses by the coordinates, (B, n, T, p).
+
+        Each over its noise, or (`noise` False) over the target's median loss; 0 where a loss is not used, or lies
+        outside the law's domain. Where the priors would have a loss vary by more than `BELIEVED`, to first order, its
+        derivatives are scaled down to that: as z goes to 0 they run off, and no design should count on them.
+        """
+        n_targets = len(self.blocks[0][0].targets)
+        result = np.zeros((len(self.blocks), len(runs), n_targets, self.width))
+        D = runs.tokens / self.token_unit
+        N = np.full(len(runs), np.nan if runs.params is None else runs.params / self.params_unit)
+        for b, (block, x) in enumerate(self.blocks):
+            medians = block.rows.losses[0]
+            asked = replace(block, rows=_rows(block, runs.ratios, D, N, medians))
+            used = np.isfinite(asked.rows.scale)
+            rows = np.nan_to_num(asked.jacobian(x)[: int(used.sum())], posinf=0.0, neginf=0.0)
+            share = (asked.rows.scale / medians)[used]  # of the median loss, that one unit of a row stands for
+            spread = share * np.sqrt(np.square(rows) @ np.square(block.spread))
+            rows = rows * (BELIEVED / np.maximum(spread, BELIEVED) * (1.0 if noise else share))[:, None]
+            result[b][used, : x.size] = rows
+        return result
+
+
+def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], smallest: float) -> list[Block]:
+    """Return one block a target, or one of all where sources have parameters of their own; median losses of 1."""
+    together = any(p.per == "source" for p in form.coordinates)
+    groups = [targets] if together else [(target,) for target in targets]
+    nothing = np.zeros((0, 0))
+    empty = Rows(nothing, np.zeros(0), np.zeros(0), nothing, nothing, np.zeros(0, dtype=bool))
+    blocks = [Block(form, sources, group, empty, smallest) for group in groups]
+    return [
+        replace(
+            block, rows=_rows(block, np.ones((1, len(sources))), np.ones(1), np.ones(1), np.ones(len(block.targets)))
+        )
+        for block in blocks
+    ]
+
+
+def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Rows:
+    """Return rows with the noise that `fit` takes losses to have, and the median loss in each loss's place."""
+    own = np.column_stack(
+        [ratios[:, block.sources.index(name)] if name in block.sources else np.zeros(len(D)) for name in block.targets]
+    )
+    scale = np.where(own == 0, ZERO_SHOT_NOISE, NOISE) * medians
+    if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
+        scale[own == 0] = np.inf
+    return Rows(ratios, D, N, np.tile(medians, (len(D), 1)), scale, np.zeros(len(D), dtype=bool))
+
+
+def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[str, Array]:
+    """Return a model's parameters in the coordinates of the fit, by name: the declared values solved for them."""
+    symbols = {p.name: p.symbol for p in form.coordinates}
+    declared = model.law.parameters + model.interaction.parameters
+    given = {p.symbol: sp.Dummy(p.name, positive=bool(p.symbol.is_positive), real=True) for p in declared}
+    found: dict[sp.Symbol, sp.Expr] = {}
+    kept = [p for p in declared if not form.values[p.symbol].free_symbols & _replacing(form)]
+    for p in kept:
+        name = f"log_{p.name}" if p.symbol.is_positive else p.name
+        found[symbols[name]] = sp.log(given[p.symbol]) if p.symbol.is_positive else given[p.symbol]
+    rest = [symbol for symbol in symbols.values() if symbol not in found]
+    equations = [form.values[p.symbol].subs(found) - given[p.symbol] for p in declared if p not in kept]
+    if rest:
+        found |= sp.solve(equations, rest, dict=True)[0]
+    arguments = [*given.values(), smallest_budget]
+    values = [model.parameters[p.name] for p in declared]
+    results = {}
+    for p in form.coordinates:
+        columns = [
+            value[:, None] if p.per == "pair" and one.per == "target" else value
+            for one, value in zip(declared, values, strict=True)
+        ]
+        with np.errstate(divide="ignore"):
+            value = sp.lambdify(arguments, found[p.symbol], modules="numpy")(*columns, smallest)
+        results[p.name] = np.array(np.broadcast_to(value, model.shape(p)), dtype=float)
+    return results
+
+
+def _replacing(form: FitForm) -> set[sp.Symbol]:
+    """Return the coordinates that stand in the place of declared parameters."""
+    coordinates = form.interaction.coordinates
+    return set() if coordinates is None else {p.symbol for p in coordinates.parameters}

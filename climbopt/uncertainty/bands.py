@@ -1,0 +1,172 @@
+"""Prediction bands: the parameters' spread and the residuals' noise, widened by what folds inside the runs show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+
+from climbopt.fitting.estimate import Fit, Progress, fit
+from climbopt.fitting.select import FOLDS, folds_of
+from climbopt.foundations.errors import InputError
+from climbopt.model.mixture import Indices
+from climbopt.model.templates import Array
+from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.covariance import KINDS, Covariance, covariance, kinds_of, of_kind
+
+LEVEL = 0.9
+"""Nominal share of new measurements inside a band."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted losses of mixtures with their bands.
+
+    Parameters
+    ----------
+    losses, lower, upper : ndarray, (n, T)
+        Nats per token.
+    spread : ndarray, (n, T)
+        Standard error of the prediction itself, without the noise of a measurement.
+    """
+
+    losses: Array
+    lower: Array
+    upper: Array
+    spread: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """How wide a band is for each kind of loss.
+
+    Parameters
+    ----------
+    uncertainty : Covariance
+    level : float
+        Nominal share of new measurements inside.
+    widths : ndarray, (3,)
+        Half widths in standard deviations by kind of loss (`KINDS`): the normal distribution's, or more where the
+        folds showed more.
+    coverage : ndarray, (3,)
+        Share of the folds' held-out losses inside the unwidened bands, by kind; NaN for a kind without any.
+    """
+
+    uncertainty: Covariance
+    level: float
+    widths: Array
+    coverage: Array
+
+    def predict(self, ratios: ArrayLike, tokens: ArrayLike, params: ArrayLike | None = None) -> Prediction:
+        """Return the losses of mixtures, with a band that a new measurement of each lies in.
+
+        Parameters
+        ----------
+        ratios : array, (n, S)
+            In the order of the model's sources.
+        tokens : float or array, (n,)
+        params : float or array, (n,), optional
+            Model size, where the law depends on it.
+        """
+        ratios = np.atleast_2d(np.asarray(ratios, dtype=float))
+        losses, spread, kinds = _spread(self.uncertainty, ratios, tokens, params)
+        half = self.widths[kinds] * np.hypot(spread, of_kind(self.uncertainty.noise, kinds))
+        return Prediction(losses, losses - half, losses + half, spread)
+
+
+def bands(
+    pilots: PilotRuns,
+    found: Covariance,
+    *,
+    level: float = LEVEL,
+    folds: int = FOLDS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Bands:
+    """Return prediction bands, widened where folds inside the runs show that they are too narrow.
+
+    Each fold of whole runs is predicted by a fit to the others with that fit's own covariance and noise. Where fewer
+    than `level` of the held-out losses of a kind lie in their bands, the width is the quantile that covers as many.
+
+    Parameters
+    ----------
+    pilots : PilotRuns
+        The runs that were fitted.
+    found : Covariance
+        Of the fit.
+    level : float
+        In (0, 1).
+    folds : int
+    seed : int
+        Of the permutation that deals runs into folds.
+    progress : callable, optional
+        Told how many folds are done.
+
+    Raises
+    ------
+    InputError
+        For a level outside (0, 1), or fewer than two different runs.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"the level of bands is {level:g}; it is a share between 0 and 1, as 0.9")
+    number = folds_of(pilots, folds, seed)
+    n_folds = int(number.max()) + 1
+    scores, of = [], []
+    for k in range(n_folds):
+        inside, outside = pilots.select(number != k), pilots.select(number == k)
+        there = covariance(inside, _fitted_like(found.fitted, inside))
+        losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
+        scores.append((np.abs(outside.losses - losses) / np.hypot(spread, of_kind(there.noise, kinds))).ravel())
+        of.append(kinds.ravel())
+        if progress:
+            progress(k + 1, n_folds)
+    normal = float(ndtri(0.5 + level / 2))
+    flat, kinds = np.concatenate(scores), np.concatenate(of)
+    by_kind = [flat[(kinds == k) & np.isfinite(flat)] for k in range(len(KINDS))]
+    return Bands(
+        found,
+        level,
+        np.array([_width(one, level, normal) for one in by_kind]),
+        np.array([_share(one, normal) for one in by_kind]),
+    )
+
+
+def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
+    """Return the same form fitted to some of the runs, with what was known."""
+    try:
+        return fit(pilots, fitted.model.law, fitted.model.interaction, n_starts=1, fixed=fitted.fixed)
+    except InputError as error:
+        raise InputError(
+            f"bands hold out a fold of whole runs at a time, and without one {error}, or fit without "
+            "bands (no --bootstrap)"
+        ) from None
+
+
+def _width(scores: Array, level: float, normal: float) -> float:
+    """Return the normal width, or the one that covers the asked share of the held-out losses and one more."""
+    if not scores.size:
+        return normal
+    rank = min(int(np.ceil(level * (scores.size + 1))), scores.size)
+    return max(normal, float(np.sort(scores)[rank - 1]))
+
+
+def _share(scores: Array, normal: float) -> float:
+    return float(np.mean(scores <= normal)) if scores.size else float("nan")
+
+
+def _spread(
+    found: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None
+) -> tuple[Array, Array, Indices]:
+    """Return losses, their standard errors and their kinds, (n, T) each."""
+    model = found.fitted.model
+    response = model.at(
+        np.broadcast_to(tokens, len(ratios)), None if params is None else np.broadcast_to(params, len(ratios))
+    )
+    parts = []
+    for one in found.spreads:
+        gradients = one.gradients(ratios, response.D, np.broadcast_to(response.N, len(ratios)))
+        parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, one.covariance, gradients)))
+    own = np.where(model.own_source >= 0, ratios[:, model.own_source], 0.0)
+    return response.losses(response.z(ratios)), np.concatenate(parts, axis=1), kinds_of(own)

@@ -1,0 +1,144 @@
+"""The confidence set: mixtures that the draws cannot tell apart from the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from climbopt.certification.kkt import Rows
+from climbopt.foundations.errors import InputError
+from climbopt.model.templates import Array
+from climbopt.procedures import joint_form
+from climbopt.program import StandardForm
+from climbopt.uncertainty.regret import Regrets
+
+LEVEL = 0.95
+SIZE = 200
+SHRINKS = 30
+"""Points tried along one direction before the walk stays where it is."""
+FEASIBLE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class ConfidenceSet:
+    """Mixtures of which the draws do not show that they are worse than a given one.
+
+    Parameters
+    ----------
+    level : float
+        A mixture is left out where its loss is higher under more than this share of the draws.
+    sample : ndarray, (n, S)
+        Mixtures of the set.
+    ranges : mapping of str to tuple of float
+        Least and largest ratio of each source in the sample, and along the lines from the given mixture through it:
+        inside the set's own ranges.
+    share_of_optima : float
+        Share of the draws' own optima that lie in the set.
+    """
+
+    level: float
+    sample: Array
+    ranges: Mapping[str, tuple[float, float]]
+    share_of_optima: float
+
+
+def confidence_set(
+    found: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: int = 0
+) -> ConfidenceSet:
+    """Return the mixtures r that meet the constraints and have f_k(r) <= f_k(given) for 1 - level of the draws k.
+
+    The sample is that of a random walk from the given mixture, uniform on the part of the set that it reaches:
+    hit-and-run along differences of the draws' optima, with shrinking steps; together with the optima in the set.
+
+    Parameters
+    ----------
+    found : Regrets
+    ratios : ndarray, (S,)
+        The mixture that others are told apart from, usually the answer.
+    level : float
+        In (0, 1).
+    size : int
+        Steps of the walk.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        For a level outside (0, 1), or fewer draws than can show it.
+
+    Source
+    ------
+    Smith, Efficient Monte Carlo procedures for generating points uniformly distributed over bounded regions,
+    Operations Research 32 (1984).
+    """
+    if not 0 < level < 1:
+        raise InputError(f"the level of a confidence set is {level:g}; it is a share between 0 and 1, as 0.95")
+    if len(found.draws) * (1 - level) < 1:
+        raise InputError(
+            f"{len(found.draws)} draws cannot show a level of {level:g}; make {int(1 / (1 - level)) + 1} or more"
+        )
+    form, losses = joint_form(found.problem), found.values(ratios)
+
+    def inside(mixture: Array) -> bool:
+        better = np.mean(found.values(mixture) <= losses)
+        return bool(better >= 1 - level) and _feasible(form, mixture)
+
+    optima = np.array([inside(mixture) for mixture in found.optima])
+    generator = np.random.default_rng(seed)
+    at, walk = ratios, [ratios]
+    for _ in range(size):
+        first, second = found.optima[generator.integers(len(found.draws), size=2)]
+        at = _moved(at, first - second, inside, generator)
+        walk.append(at)
+    sample = np.vstack([walk, found.optima[optima]])
+    ends = np.vstack(
+        [
+            sample,
+            *(
+                _pushed(ratios, sample[k], inside)
+                for k in {*sample.argmin(axis=0).tolist(), *sample.argmax(axis=0).tolist()}
+            ),
+        ]
+    )
+    ranges = {
+        name: (float(low), float(high))
+        for name, low, high in zip(found.problem.model.sources, ends.min(axis=0), ends.max(axis=0), strict=True)
+    }
+    return ConfidenceSet(level, sample, ranges, float(optima.mean()))
+
+
+def _feasible(form: StandardForm, ratios: Array) -> bool:
+    """Whether a mixture meets all constraints."""
+    return bool(Rows(form, form.complete(ratios)).violation.max() <= FEASIBLE)
+
+
+def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generator: np.random.Generator) -> Array:
+    """Return a point of the set on the line through `at`: the interval shrinks towards it until one is found."""
+    scale = float(np.abs(direction).max())
+    if scale == 0:
+        return at
+    way = direction / scale
+    with np.errstate(divide="ignore"):
+        limits = np.where(way != 0, -at / way, np.inf)  # where a ratio would be 0
+    low, high = float(np.max(limits[way > 0], initial=-1.0)), float(np.min(limits[way < 0], initial=1.0))
+    for _ in range(SHRINKS):
+        step = generator.uniform(low, high)
+        trial = np.maximum(at + step * way, 0.0)
+        if inside(trial):
+            return trial
+        low, high = (step, high) if step < 0 else (low, step)
+    return at
+
+
+def _pushed(center: Array, edge: Array, inside: Callable[[Array], bool]) -> Array:
+    """Return the furthest point found on the line from `center` through `edge`, both in the set."""
+    furthest, step = edge, 0.5
+    for _ in range(8):
+        trial = furthest + step * (edge - center)
+        if (trial >= 0).all() and inside(trial):
+            furthest = trial
+        else:
+            step /= 2
+    return furthest

@@ -1,0 +1,242 @@
+"""How sure a fit is: the covariance of its coordinates, the noise its residuals show, and models drawn from it.
+
+With J the Jacobian of the residuals (losses over their assumed scale) and P the priors' precision, an estimate x is off
+by A^-1 (J'e + P^1/2 u), A = J'J + P, where e are the losses' errors and u is how far the truth lies from the priors'
+means. With the variances s^2 of e that the residuals show, its covariance is
+
+    C = A^-1 (J' diag(s^2) J + P) A^-1
+
+over the coordinates that are not at a bound; those that are count as known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climbopt.fitting.estimate import AT_BOUND, Fit, Solved, declared_parameters, label
+from climbopt.fitting.least_squares import Block, Rows
+from climbopt.foundations.errors import InputError
+from climbopt.model.mixture import Indices, MixtureModel
+from climbopt.model.templates import Array
+from climbopt.runs.pilots import PilotRuns
+
+FEW = 5.0
+"""A kind of losses with fewer degrees of freedom than this in a target shares the noise of all targets."""
+FEW_OF_ALL = 10.0
+"""Losses of languages by themselves with fewer than this in all targets together share the noise of mixed ones."""
+KINDS = ("mixed", "alone", "without")
+"""Losses of a language beside others, by itself, and with a ratio of 0: no form predicts all equally well."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The covariance of one block's coordinates at its fit.
+
+    Parameters
+    ----------
+    solved : Solved
+    noise : ndarray, (T, 3)
+        Standard deviation of a measured loss about the model, over its assumed scale: by target of the block and
+        kind of loss.
+    kinds : ndarray of int, (n, T)
+        Positions in `KINDS` of the losses of the block's measured rows.
+    """
+
+    solved: Solved
+    noise: Array
+    kinds: Indices
+
+    @cached_property
+    def covariance(self) -> Array:
+        """C of the module, (p, p)."""
+        block, data = self.solved.block, self.solved.of_losses
+        inverse = _inverse(self.solved)
+        weights = np.ones(block.rows.scale.shape)  # a ceiling's scale is its own
+        weights[~block.rows.ceiling] = of_kind(self.noise, self.kinds)
+        middle = data.T @ (data * weights[np.isfinite(block.rows.scale)][:, None] ** 2) + np.diag(block.spread**-2)
+        result: Array = inverse @ middle @ inverse
+        return result
+
+    @cached_property
+    def root(self) -> Array:
+        """A matrix R with R R' = C, (p, p)."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        result: Array = vectors * np.sqrt(np.maximum(values, 0.0))
+        return result
+
+    def parameter_errors(self) -> dict[str, Array]:
+        """Return the standard error of every declared parameter (delta method), shaped as in a model.
+
+        NaN where all that a parameter depends on is at a bound.
+        """
+        block, x = self.solved.block, self.solved.x
+        gradients: dict[str, Array] = {}
+        for (declared, moved), slope in block.form.slopes(block.model(x)).items():
+            places = block.places[moved.name]
+            if declared.per == "pair" and moved.per == "target":
+                places = places[:, None]
+            by_x = gradients.setdefault(declared.name, np.zeros((*slope.shape, x.size + 1)))
+            np.put_along_axis(by_x, np.broadcast_to(places, slope.shape)[..., None], slope[..., None], axis=-1)
+        variances = {
+            name: np.einsum("...j,jk,...k->...", by_x[..., :-1], self.covariance, by_x[..., :-1])
+            for name, by_x in gradients.items()
+        }
+        return {name: np.sqrt(np.where(value > 0, value, np.nan)) for name, value in variances.items()}
+
+    def gradients(self, ratios: Array, D: Array, N: Array) -> Array:
+        """Return the derivatives of the losses of mixtures by the coordinates, (n, T, p); D and N in model units."""
+        shape = (len(ratios), len(self.solved.block.targets))
+        probe = replace(
+            self.solved.block,
+            rows=Rows(ratios, D, N, np.zeros(shape), np.ones(shape), np.zeros(len(ratios), dtype=bool)),
+        )
+        x = self.solved.x
+        return probe.jacobian(x)[: shape[0] * shape[1]].reshape(*shape, x.size)
+
+
+def _inverse(one: Solved) -> Array:
+    """Return (J'J)^-1 over the coordinates that are not at a bound, 0 elsewhere."""
+    free = one.x - one.block.lower >= AT_BOUND * one.block.spread
+    root = np.linalg.inv(np.linalg.qr(one.jacobian[:, free], mode="r"))
+    result = np.zeros((free.size, free.size))
+    result[np.ix_(free, free)] = root @ root.T
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """The covariance of a fit, block by block.
+
+    Parameters
+    ----------
+    fitted : Fit
+    spreads : tuple of Spread
+        In the order of the fit's blocks.
+    """
+
+    fitted: Fit
+    spreads: tuple[Spread, ...]
+
+    @property
+    def noise(self) -> Array:
+        """Standard deviation of a measured loss about the model in nats, (T, 3), by kind; NaN where there was none."""
+        return np.concatenate([one.noise * _assumed(one.solved.block, one.kinds) for one in self.spreads])
+
+    def standard_errors(self) -> dict[str, float]:
+        """Return the standard error of every coordinate of the fit, by name."""
+        return {
+            label(one.solved.block, k): float(np.sqrt(one.covariance[k, k]))
+            for one in self.spreads
+            for k in range(one.solved.x.size)
+        }
+
+    def parameter_errors(self) -> dict[str, Array]:
+        """Return the standard error of every declared parameter, shaped as in the model; NaN for what is at a bound."""
+        parts = [one.parameter_errors() for one in self.spreads]
+        return {
+            p.name: parts[0][p.name] if p.per == "source" else np.concatenate([part[p.name] for part in parts])
+            for p in self.fitted.model.templates.parameters
+        }
+
+    def draws(self, n: int, seed: int = 0) -> tuple[MixtureModel, ...]:
+        """Return models drawn from the normal distribution of the coordinates, cut off at their bounds.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+            Each draw has a generator of its own, (seed, draw).
+        """
+        models = []
+        for k in range(n):
+            generator = np.random.default_rng([seed, k])
+            moved = [
+                replace(
+                    one.solved,
+                    x=np.maximum(
+                        one.solved.x + one.root @ generator.standard_normal(one.solved.x.size), one.solved.block.lower
+                    ),
+                )
+                for one in self.spreads
+            ]
+            models.append(model_of(self.fitted, moved))
+        return tuple(models)
+
+
+def model_of(fitted: Fit, solved: Sequence[Solved]) -> MixtureModel:
+    """Return the fit's model at other coordinates."""
+    return replace(fitted.model, parameters=declared_parameters(solved))
+
+
+def kinds_of(own: Array) -> Indices:
+    """Return the kind of each loss as a position in `KINDS`, from each target's own ratio."""
+    return np.where(own == 0, 2, np.where(own == 1, 1, 0))
+
+
+def of_kind(values: Array, kinds: Indices) -> Array:
+    """Return values by target and kind, (T, 3), for losses of given kinds, (n, T)."""
+    result: Array = values[np.arange(len(values)), kinds]
+    return result
+
+
+def _assumed(block: Block, kinds: Indices) -> Array:
+    """Return the assumed scale of a loss in nats, (T, 3); that of mixed losses for lone ones, which share it."""
+    scale = np.where(np.isfinite(block.rows.scale), block.rows.scale, -np.inf)[~block.rows.ceiling]
+    with_data = np.where(kinds < 2, scale, -np.inf).max(axis=0)
+    columns = np.column_stack([with_data, with_data, np.where(kinds == 2, scale, -np.inf).max(axis=0)])
+    return np.where(np.isfinite(columns), columns, np.nan)
+
+
+def covariance(pilots: PilotRuns, fitted: Fit) -> Covariance:
+    """Return the covariance of a fit, with the noise that its own residuals show.
+
+    The noise of a target's losses is the root of their squared residuals over the degrees of freedom that the fit
+    left them; where these are few (`FEW`, `FEW_OF_ALL`), that of all targets' losses of the kind.
+
+    Parameters
+    ----------
+    pilots : PilotRuns
+        The runs that were fitted.
+    fitted : Fit
+
+    Raises
+    ------
+    InputError
+        Where the fit is not one of these runs.
+    """
+    if fitted.n_runs != len(pilots.runs) or fitted.model.targets != pilots.targets:
+        raise InputError("the model was fitted to other runs than those given; fit it to these")
+    squares, freedom, all_kinds = [], [], []
+    for one in fitted.solved:
+        kinds = kinds_of(pilots.ratios_of(one.block.targets))
+        all_kinds.append(kinds)
+        parts = [_residual_parts(one, kinds == k) for k in range(len(KINDS))]
+        squares.append(np.column_stack([part[0] for part in parts]))
+        freedom.append(np.column_stack([part[1] for part in parts]))
+    total, left = np.vstack(squares).sum(axis=0), np.vstack(freedom).sum(axis=0)
+    if left[1] < FEW_OF_ALL:  # too few languages by themselves to have a noise of their own
+        total[:2], left[:2] = total[:2].sum(), left[:2].sum()
+    pooled = total / np.maximum(left, 1.0)
+    noise = [
+        np.sqrt(np.where(dof >= FEW, square / np.maximum(dof, FEW), pooled))
+        for square, dof in zip(squares, freedom, strict=True)
+    ]
+    return Covariance(fitted, tuple(Spread(*parts) for parts in zip(fitted.solved, noise, all_kinds, strict=True)))
+
+
+def _residual_parts(one: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return the squared residuals, and the degrees of freedom left, summed over some losses of each target, (T,)."""
+    rows, data = one.block.rows, one.of_losses
+    used = np.isfinite(rows.scale)
+    taken = np.einsum("ij,jk,ik->i", data, _inverse(one), data)
+    table, left = np.zeros(used.shape), np.zeros(used.shape)
+    table[used], left[used] = one.block.residuals(one.x)[: taken.size] ** 2, 1.0 - taken
+    counted = np.zeros(used.shape, dtype=bool)
+    counted[~rows.ceiling] = chosen
+    counted &= used
+    return np.where(counted, table, 0.0).sum(axis=0), np.where(counted, left, 0.0).sum(axis=0)

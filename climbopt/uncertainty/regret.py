@@ -1,0 +1,293 @@
+"""The regret of a mixture over draws, and its mean and CVaR as standard forms for any backend.
+
+For draws k of the model, with f_k the weighted loss and f_k* its least value, a mixture's regret is f_k(r) - f_k*.
+
+    mean:  min over r of  sum_k (f_k(r) - f_k*) / K
+    CVaR:  min over r, t, u of  t + sum_k u_k / ((1 - level) K)  s.t.  u_k >= f_k(r) - f_k* - t,  u_k >= 0
+
+The second is the mean of the worst (1 - level) of the regrets.
+
+Source
+------
+Rockafellar and Uryasev, Optimization of conditional value-at-risk, Journal of Risk 2 (2000), theorem 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.sparse import csr_array
+
+from climbopt.backends import Options, choose
+from climbopt.certification.local import repair
+from climbopt.foundations.errors import InputError
+from climbopt.model.mixture import MixtureModel, Response
+from climbopt.model.scenarios import Scenarios
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.objectives import Weighted
+from climbopt.procedures import joint_form
+from climbopt.program import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
+
+ROOM = 0.05
+"""Each draw's solve starts from the fit's own optimum, this share of the way to the form's start."""
+
+CHUNK = 25
+"""Draws that one process solves at a time."""
+
+MORE = 1.5
+"""The first rows are those of this many times as many draws as lie beyond the quantile."""
+
+BEYOND = 1e-9
+"""A left-out draw's regret may be above the quantile by this much, in nats."""
+
+
+@dataclass(frozen=True, eq=False)
+class Regrets:
+    """A problem under draws of its model, with each draw's own optimum.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        Its own model is the fit; constraints on z and losses are held by that.
+    draws : tuple of MixtureModel
+    optima : ndarray, (K, S)
+        Each draw's best ratios.
+    least : ndarray, (K,)
+        f_k at these.
+    unsettled : tuple of int
+        Draws whose solve did not come to its end; their best known mixture stands for them.
+    """
+
+    problem: AllocationProblem
+    draws: tuple[MixtureModel, ...]
+    optima: Array
+    least: Array
+    unsettled: tuple[int, ...]
+
+    @cached_property
+    def stacked(self) -> AllocationProblem:
+        """The problem with all draws as one model."""
+        return replace(self.problem, model=Scenarios.of(self.problem.model, self.draws))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The weighted targets of all draws, draw by draw."""
+        names = np.array(self.stacked.model.targets)[len(self.problem.model.targets) :].reshape(len(self.draws), -1)
+        return tuple(map(str, names[:, self.problem.weight_vector > 0].ravel()))
+
+    @property
+    def weights(self) -> Array:
+        """The weights of one draw's weighted targets, summing to 1."""
+        vector = self.problem.weight_vector
+        return vector[vector > 0]
+
+    @cached_property
+    def _response(self) -> Response:
+        return self.stacked.model.select(self.targets).at(self.problem.total_budget, self.problem.params)
+
+    def values(self, ratios: Array) -> Array:
+        """Return f_k of one mixture, (K,); NaN outside a draw's domain."""
+        response = self._response
+        losses = response.losses(response.z(self.problem.cumulative(ratios)))
+        return np.asarray(losses.reshape(len(self.draws), -1) @ self.weights)
+
+    def of(self, ratios: Array) -> Array:
+        """Return the regrets of one mixture, (K,)."""
+        return self.values(ratios) - self.least
+
+
+def regrets(
+    problem: AllocationProblem,
+    draws: Sequence[MixtureModel],
+    optimum: Array,
+    *,
+    options: Options | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Regrets:
+    """Return a problem under draws, every draw solved on its own.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        Of the weighted loss.
+    draws : sequence of MixtureModel
+    optimum : ndarray, (S,)
+        The optimum under the problem's own model, where each solve starts; a draw's least loss is never above its
+        loss there.
+    options : Options, optional
+    jobs : int
+        Processes.
+    progress : callable, optional
+        Told how many draws are solved.
+
+    Raises
+    ------
+    InputError
+        Where the objective is not the weighted loss, the draws are not of the problem's model, or one has no mixture
+        inside its law's domain.
+    """
+    if not isinstance(problem.objective, Weighted):
+        raise InputError(
+            f"robust allocation takes the weighted loss, and the objective is "
+            f"'{problem.objective.kind}'; leave [objective] out"
+        )
+    Scenarios.of(problem.model, draws)  # refuses draws of another fit
+    options = replace(options or Options(), native={})
+    solved: list[tuple[Array, float, bool]] = []
+    for part in Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_optima)(problem, draws[first : first + CHUNK], optimum, options)
+        for first in range(0, len(draws), CHUNK)
+    ):
+        solved += part
+        if progress:
+            progress(len(solved), len(draws))
+    ratios, least, settled = zip(*solved, strict=True)
+    if not np.isfinite(least).all():
+        raise InputError(
+            f"draw {int(np.argmin(np.isfinite(least)))} has no loss at any mixture that was tried: its "
+            "z is not above 0 there; leave that draw out, or bound the ratios from below"
+        )
+    return Regrets(
+        problem, tuple(draws), np.array(ratios), np.array(least), tuple(k for k, one in enumerate(settled) if not one)
+    )
+
+
+def _optima(
+    problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: Array, options: Options
+) -> list[tuple[Array, float, bool]]:
+    """Return the best ratios of each draw, their loss, and whether the solve came to its end."""
+    results = []
+    for model in draws:
+        under = replace(problem, model=model)
+        form = joint_form(under)
+        start = form.complete(optimum)
+        form = form.from_start(start + ROOM * (form.start - start))
+        solution = choose(form).solve(form, options)
+        settled = solution.termination.settled and solution.x is not None
+        candidates = [optimum] if solution.x is None else [repair(form, solution.x)[: form.n_ratios], optimum]
+        values = np.array([float(under.value(one)) for one in candidates])
+        best = int(np.argmin(np.where(np.isnan(values), np.inf, values)))
+        results.append((candidates[best], float(values[best]), settled))
+    return results
+
+
+def mean_form(found: Regrets) -> StandardForm:
+    """Return min over r of the mean regret."""
+    k, targets = len(found.draws), found.targets
+    objective = Combination(
+        np.zeros(len(found.problem.model.sources)),
+        np.zeros(len(targets)),
+        np.tile(found.weights, k) / k,
+        -float(found.least.mean()),
+    )
+    return mixture_form(found.stacked, targets, objective)
+
+
+def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array) -> StandardForm:
+    """Return min over r, t, u of the regrets' CVaR, with u of the chosen draws alone; the others' count as 0.
+
+    Parameters
+    ----------
+    found : Regrets
+    level : float
+        In (0, 1).
+    chosen : sequence of int
+        Draws with a variable u_k and a row.
+    start : ndarray, (S,)
+        Ratios that a solve begins at.
+    """
+    n, size, k = len(found.problem.model.sources), len(found.weights), len(chosen)
+    all_targets = found.targets
+    targets = [all_targets[draw * size + i] for draw in chosen for i in range(size)]
+    share = 1.0 / ((1.0 - level) * len(found.draws))
+    least = found.least[list(chosen)]
+    losses = csr_array(
+        (np.tile(-found.weights, k), (np.repeat(np.arange(k), size), np.arange(k * size))), shape=(k, k * size)
+    )
+    auxiliaries = np.hstack([np.zeros((k, n)), np.ones((k, 1)), np.eye(k)])
+
+    def best(functions: MixtureFunctions, x: Array) -> Array:
+        """Return t, the quantile of the regrets, and u above it."""
+        at = np.append(x[: -(k + 1)], np.zeros(k + 1))
+        regret = -functions.at(at).rows[:k]
+        t = np.sort(regret)[::-1][min(int(np.floor(1.0 / share)), k - 1)]
+        return np.append(t, np.maximum(regret - t, 0.0))
+
+    form = mixture_form(
+        found.stacked,
+        targets,
+        Combination(np.concatenate([np.zeros(n), [1.0], np.full(k, share)]), np.zeros(k * size), np.zeros(k * size)),
+        constraints=Affine.build(n + 1 + k, k * size, k, x=auxiliaries, loss=losses, constant=least),
+        limits=(np.zeros(k), np.full(k, np.inf)),
+        sides=[Side(f"excess[{draw}]", internal=True) for draw in chosen],
+        auxiliaries=("quantile", *(f"excess[{draw}]" for draw in chosen)),
+        best=best,
+    )
+    lower = form.polytope.x_lower.copy()
+    lower[-k:] = 0.0
+    form = replace(form, polytope=replace(form.polytope, x_lower=lower))
+    x = form.complete(start)
+    x[-k:] += 0.1 * max(float(np.ptp(x[-k:])), 1e-3)  # off their bounds
+    return form.from_start(x)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanRegret:
+    """The mean regret, a goal of ranges."""
+
+    regrets: Regrets
+
+    def form(self) -> StandardForm:
+        """Return its standard form."""
+        return mean_form(self.regrets)
+
+    def grown(self, x: Array) -> None:
+        """Return None: nothing is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class CvarRegret:
+    """The CVaR of regret with rows for some draws, a goal of ranges.
+
+    Parameters
+    ----------
+    regrets : Regrets
+    level : float
+    chosen : tuple of int
+        Draws with a row.
+    ratios : ndarray, (S,)
+        That a solve begins at.
+    """
+
+    regrets: Regrets
+    level: float
+    chosen: tuple[int, ...]
+    ratios: Array
+
+    @classmethod
+    def near(cls, regrets: Regrets, level: float, ratios: Array) -> CvarRegret:
+        """Return the goal with rows for the draws that are worst at some ratios."""
+        n_first = min(int(np.ceil(MORE * (1 - level) * len(regrets.draws))) + 2, len(regrets.draws))
+        return cls(regrets, level, tuple(sorted(np.argsort(-regrets.of(ratios))[:n_first].tolist())), ratios)
+
+    def form(self) -> StandardForm:
+        """Return its standard form."""
+        return cvar_form(self.regrets, self.level, self.chosen, self.ratios)
+
+    def grown(self, x: Array) -> CvarRegret | None:
+        """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
+        n = self.ratios.size
+        quantile = float(x[self._quantile])
+        beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
+        return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
+
+    @property
+    def _quantile(self) -> int:
+        """Where the quantile stands in x."""
+        return -(len(self.chosen) + 1)

@@ -1,0 +1,287 @@
+"""Robust allocation: the ratios of least mean regret, or least CVaR of regret, over draws of the model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climbopt.backends import Options, choose
+from climbopt.certification.local import Certificate, certify, repair
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Solution
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures.result import Result, described, solve
+from climbopt.program import StandardForm
+from climbopt.studies.ranges import Goal, Range, ranges_near
+from climbopt.uncertainty.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
+
+QUANTILES = (0.05, 0.5, 0.95)
+ROUNDS = 50
+"""Times that draws are added to the CVaR's rows, at most."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What of the regrets is to be least.
+
+    Parameters
+    ----------
+    kind : {"mean", "cvar"}
+    level : float
+        Of the CVaR: the mean of the worst (1 - level) of the regrets.
+    """
+
+    kind: str = "mean"
+    level: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("mean", "cvar"):
+            raise InputError(f"the robust measure is '{self.kind}'; it is mean, cvar or cvar:LEVEL, as cvar:0.9")
+        if not 0 < self.level < 1:
+            raise InputError(f"the level of cvar is {self.level:g}; it is a share between 0 and 1, as 0.9")
+
+    @classmethod
+    def parse(cls, text: str) -> Measure:
+        """Return the measure that mean, cvar or cvar:LEVEL stands for."""
+        kind, _, level = text.partition(":")
+        if kind != "cvar" or not level:
+            return cls(text)
+        try:
+            return cls(kind, float(level))
+        except ValueError:
+            raise InputError(f"the level of {text!r} is no number; write for example cvar:0.9") from None
+
+    def of(self, values: Array) -> float:
+        """Return the measure of regrets, (K,)."""
+        if self.kind == "mean":
+            return float(values.mean())
+        tail = (1 - self.level) * values.size
+        ordered = np.sort(values)[::-1]
+        whole = int(np.floor(tail))
+        rest = (tail - whole) * ordered[whole] if whole < values.size else 0.0
+        return float((ordered[:whole].sum() + rest) / tail)
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """How the answer does against another mixture over the draws.
+
+    Parameters
+    ----------
+    probability : float
+        Share of draws under which the answer's loss is lower.
+    gain, lower, upper : float
+        Mean of how much lower it is, in nats per token, and its 5 % and 95 % quantiles.
+    """
+
+    probability: float
+    gain: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Robust:
+    """A robust allocation.
+
+    Parameters
+    ----------
+    result : Result
+        Its ratios, with the losses of the fit itself; the certificate is that of the least regret.
+    measure : Measure
+    regrets : Regrets
+        The draws and their optima.
+    regret : ndarray, (K,)
+        Of the answer, in nats per token.
+    plug_in : Result
+        The fit's own optimum.
+    plug_in_regret : ndarray, (K,)
+        Of that.
+    better_than : mapping of str to Comparison
+        uniform, and natural where the problem has a supply.
+    seconds : float
+        Wall time.
+    """
+
+    result: Result
+    measure: Measure
+    regrets: Regrets
+    regret: Array
+    plug_in: Result
+    plug_in_regret: Array
+    better_than: Mapping[str, Advantage]
+    seconds: float
+
+    @property
+    def ratios(self) -> Array:
+        """The answer, (S,)."""
+        return np.array(list((self.result.ratios or {}).values()))
+
+    def optimum_quantiles(self) -> Mapping[str, tuple[float, ...]]:
+        """Return the quantiles `QUANTILES` of each source's ratio over the draws' optima."""
+        table = np.quantile(self.regrets.optima, QUANTILES, axis=0)
+        return {
+            name: tuple(column.tolist())
+            for name, column in zip(self.result.problem.model.sources, table.T, strict=True)
+        }
+
+
+def robust(
+    problem: AllocationProblem,
+    draws: Sequence[MixtureModel],
+    measure: Measure | str = "mean",
+    *,
+    backend: str | None = None,
+    options: Options | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Robust:
+    """Return the allocation of least mean regret, or least CVaR of regret, over draws of the problem's model.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        Of the weighted loss; its constraints on z and losses are held by its own model.
+    draws : sequence of MixtureModel
+        Of the same fit.
+    measure : Measure or str
+        mean, cvar or cvar:LEVEL.
+    backend : str, optional
+        For the robust problem; the first available one that takes it by default.
+    options : Options, optional
+    jobs : int
+        Processes for the draws' own optima.
+    progress : callable, optional
+        Told how many draws are solved.
+
+    Raises
+    ------
+    InputError
+        Where the objective is not the weighted loss, the draws belong to another fit, or the fit's own optimum
+        cannot be had.
+    """
+    began = time.perf_counter()
+    measure = Measure.parse(measure) if isinstance(measure, str) else measure
+    options = options or Options()
+    plug_in = solve(replace(problem, procedure="joint"), options=replace(options, native={}))
+    if plug_in.ratios is None:
+        raise InputError("the problem has no answer under its own model, where robust allocation starts")
+    optimum = np.array(list(plug_in.ratios.values()))
+    found = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
+    ratios, certificate, solution = (
+        _least_mean(found, backend, options)
+        if measure.kind == "mean"
+        else _least_cvar(found, measure, backend, options)
+    )
+    result = described(replace(problem, procedure="joint"), ratios, certificate, solution, None)
+    return Robust(
+        result,
+        measure,
+        found,
+        found.of(ratios),
+        plug_in,
+        found.of(optimum),
+        _better_than(found, ratios, options),
+        time.perf_counter() - began,
+    )
+
+
+def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
+    """Return a form's repaired point, its certificate and the backend's answer; the start where there is none."""
+    solution = choose(form, backend).solve(form, options)
+    x = repair(form, form.start if solution.x is None else solution.x)
+    claimed = solution.multipliers if solution.x is not None else None
+    return x, certify(form, x, tolerance=options.tolerance, claimed=claimed), solution
+
+
+def _least_mean(found: Regrets, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
+    """Return the ratios of least mean regret."""
+    form = mean_form(found)
+    x, certificate, solution = _solved(form, backend, options)
+    return x[: form.n_ratios], certificate, solution
+
+
+def _least_cvar(
+    found: Regrets, measure: Measure, backend: str | None, options: Options
+) -> tuple[Array, Certificate, Solution]:
+    """Return the ratios of least CVaR of regret, by rows for the draws that reach beyond the quantile.
+
+    A draw left out has u = 0, which is its best value while its regret is below t; those above it are added until
+    there are none, so that the last answer meets the conditions of the problem of all draws.
+    """
+    ratios, _, _ = _least_mean(found, None, replace(options, native={}))
+    goal = CvarRegret.near(found, measure.level, ratios)
+    for _ in range(ROUNDS):
+        form = goal.form()
+        x, certificate, solution = _solved(form, backend, options)
+        grown = goal.grown(x)
+        if grown is None:
+            return x[: form.n_ratios], certificate, solution
+        goal = grown
+    return x[: form.n_ratios], replace(certificate, passed=False), solution
+
+
+def robust_ranges(
+    found: Robust,
+    tolerance: float = 1e-3,
+    *,
+    backend: str | None = None,
+    options: Options | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Mapping[str, Range]:
+    """Return how far each ratio can go while the robust measure stays near its least value.
+
+    Parameters
+    ----------
+    found : Robust
+        A certified answer.
+    tolerance : float
+        Share of the weighted loss by which the measure of regret may rise.
+    backend, options, jobs, progress
+        As of :func:`ranges`.
+
+    Raises
+    ------
+    InputError
+        Where the answer is not certified, or the tolerance not above 0.
+    """
+    if not found.result.passed:
+        raise InputError("ranges need a certified answer, which they are measured from")
+    measure, ratios = found.measure, found.ratios
+    goal: Goal = (
+        MeanRegret(found.regrets) if measure.kind == "mean" else CvarRegret.near(found.regrets, measure.level, ratios)
+    )
+    return ranges_near(
+        goal,
+        found.result,
+        measure.of(found.regret),
+        tolerance,
+        backend=backend,
+        options=options,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, Advantage]:
+    """Return the comparison with each baseline that the problem can answer."""
+    result = {}
+    for name in ("uniform", "natural"):
+        if name == "natural" and not found.problem.supply:
+            continue
+        other = solve(replace(found.problem, procedure=name), options=replace(options, native={}))
+        if other.ratios is not None:
+            result[name] = compared(found, ratios, np.array(list(other.ratios.values())))
+    return result
+
+
+def compared(found: Regrets, ratios: Array, other: Array) -> Advantage:
+    """Return how one mixture does against another over the draws."""
+    gain = found.values(other) - found.values(ratios)
+    return Advantage(float(np.mean(gain > 0)), float(gain.mean()), *np.quantile(gain, (0.05, 0.95)).tolist())
