@@ -100,9 +100,9 @@ class CvxpyConvex:
             None
             if program.problem.is_dcp()
             else (
-                f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic program "
-                "could only be its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; "
-                "use scip for the global optimum or ipopt for a local one"
+                f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic "
+                "program could only be its convex relaxation (chords and McCormick envelopes), which bounds but does "
+                "not answer; use scip for the global optimum or ipopt for a local one"
             )
         )
 
