@@ -1,5 +1,5 @@
 # make demo: the main job on measured runs. make test: every check. Both set up all that they need.
-.PHONY: demo test setup lint types layers slow benchmarks profile clean
+.PHONY: demo test setup lint types layers house coverage slow benchmarks profile clean
 
 python := .venv/bin/python
 
@@ -21,6 +21,12 @@ types: setup
 
 layers: setup
 	@$(python) -c "from importlinter.cli import lint_imports_command as lint; lint(['--no-logo'])"
+
+house: setup # layers, sizes, cycles, names, and what one solve runs through
+	@$(python) .ci/house.py
+
+coverage: setup # the suite again, with the lines that no test runs; minutes
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -q --cov=climbopt --cov-report=term-missing:skip-covered
 
 slow: setup # minutes; run by hand
 	@$(python) -m pytest -m slow

@@ -1,0 +1,32 @@
+"""The house keeps its limits: layers are import-linter's, these are the figures of `make house`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).parents[1] / ".ci" / "house.py"
+
+
+@pytest.fixture(scope="module")
+def figures():
+    spec = importlib.util.spec_from_file_location("house", PATH)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["house"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["house"]
+
+
+@pytest.fixture(scope="module")
+def house(figures):
+    return figures.House()
+
+
+def test_rooms_at_the_root(figures, house):
+    assert 10 < len(house.rooms) <= figures.MOST_ROOMS, house.rooms
+
+
+def test_no_module_hides_behind_a_name_of_its_package(house):
+    assert house.shadows == []
