@@ -5,6 +5,16 @@ Everything is checked before anything is built, keyed by language name, and neve
 
 from climbopt.files.draws import DrawFile, draws_beside, load_draws
 from climbopt.files.models import load_model, pairs_beside, save_model
+from climbopt.files.named import (
+    DrawsLike,
+    ModelLike,
+    PilotsLike,
+    ProblemLike,
+    as_draws,
+    as_model,
+    as_pilots,
+    as_problem,
+)
 from climbopt.files.paths import PathFile, paths_beside
 from climbopt.files.problems import files_of, find_problem, is_problem, load_problem, load_ratios, shipped_problems
 from climbopt.files.tables import load_fixed, load_pilots, parse_table, read_table, write_table
@@ -13,8 +23,16 @@ from climbopt.files.wide import WideNames, tidy
 
 __all__ = [
     "DrawFile",
+    "DrawsLike",
+    "ModelLike",
     "PathFile",
+    "PilotsLike",
+    "ProblemLike",
     "WideNames",
+    "as_draws",
+    "as_model",
+    "as_pilots",
+    "as_problem",
     "check_places",
     "draws_beside",
     "files_of",

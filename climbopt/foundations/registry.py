@@ -56,6 +56,23 @@ class Registry(Mapping[str, T], Generic[T]):
             raise unknown_name(self._kind, name, self._members)
         return self._members[name]
 
+    def member(self, member: T | str) -> T:
+        """Return a member: itself, or the one of a name; what is of another type than all members is refused.
+
+        Examples
+        --------
+        >>> from climbopt.model.laws import LAWS
+        >>> LAWS.member("power") is LAWS.member(LAWS["power"])
+        True
+        """
+        if isinstance(member, str):
+            return self[member]
+        if not isinstance(member, tuple({type(known) for known in self._members.values()})):
+            raise InputError(
+                f"{type(member).__name__} is no {self._kind}; give a name ({', '.join(self._members)}) or an object"
+            )
+        return member
+
     def __contains__(self, name: object) -> bool:
         return name in self._members or name in self._all()
 

@@ -1,0 +1,87 @@
+"""What the public functions take where they ask for an object: the object, its file's path, or its name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from climbopt.files.draws import load_draws
+from climbopt.files.models import load_model
+from climbopt.files.problems import load_problem
+from climbopt.files.tables import load_pilots
+from climbopt.foundations.errors import InputError
+from climbopt.model.mixture import MixtureModel
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.runs.pilots import PilotRuns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+FilePath = str | os.PathLike[str]
+ProblemLike = AllocationProblem | FilePath
+"""A problem, the path of its file, or the name of a shipped one."""
+ModelLike = MixtureModel | FilePath
+"""A model, or the path of its file."""
+DrawsLike = Sequence[MixtureModel] | FilePath
+"""Draws of a model, or the path of their file."""
+PilotsLike: TypeAlias = "PilotRuns | pd.DataFrame | FilePath"
+"""Pilot runs, a tidy table of them, or the path of one."""
+
+
+def as_problem(problem: ProblemLike) -> AllocationProblem:
+    """Return a problem: itself, or what its file or the shipped problem of its name holds.
+
+    Raises
+    ------
+    InputError
+        For anything else, with what to write instead.
+
+    Examples
+    --------
+    >>> as_problem("one_source").name
+    'one_source'
+    >>> as_problem(as_problem("one_source").model)
+    Traceback (most recent call last):
+    climbopt.foundations.errors.InputError: a MixtureModel is no problem; write AllocationProblem(model, budget=1e10)
+    """
+    fix = (
+        "write AllocationProblem(model, budget=1e10)"
+        if isinstance(problem, MixtureModel)
+        else "give an AllocationProblem, the path of a problem file or the name of a shipped problem"
+    )
+    return _resolved(problem, AllocationProblem, load_problem, "problem", fix)
+
+
+def as_model(model: ModelLike) -> MixtureModel:
+    """Return a model: itself, or that of its file; raises InputError for anything else."""
+    fix = "give a MixtureModel (of a Fit, its attribute model) or the path of a model file"
+    return _resolved(model, MixtureModel, load_model, "model", fix)
+
+
+def as_pilots(pilots: PilotsLike) -> PilotRuns:
+    """Return pilot runs: themselves, or those of a tidy table or its file; raises InputError for anything else."""
+    pandas = sys.modules.get("pandas")  # where nobody has loaded it, this is no table of it
+    if pandas is not None and isinstance(pilots, pandas.DataFrame):
+        return PilotRuns.from_frame(pilots)
+    fix = "give PilotRuns, a tidy pandas DataFrame (run, tokens, language, ratio, loss) or the path of such a table"
+    return _resolved(pilots, PilotRuns, load_pilots, "table of pilot runs", fix)
+
+
+def as_draws(draws: DrawsLike) -> tuple[MixtureModel, ...]:
+    """Return draws of a model: themselves, or those of a file; raises InputError for anything else."""
+    fix = "give the models that bootstrap returns, or the path of a file of draws"
+    models = _resolved(draws, tuple, load_draws, "sequence of draws", fix) if not isinstance(draws, list) else draws
+    return tuple(_resolved(model, MixtureModel, load_model, "draw", fix) for model in models)
+
+
+def _resolved(value: object, kind: type[T], load: Callable[[FilePath], T], what: str, fix: str) -> T:
+    """Return a value of a kind, or what its path or name stands for."""
+    if isinstance(value, str | os.PathLike):
+        return load(value)
+    if not isinstance(value, kind):
+        raise InputError(f"a {type(value).__name__} is no {what}; {fix}")
+    return value
