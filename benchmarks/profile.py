@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from climbopt import load_problem, shipped_problems
-from climbopt.reports.table_of_backends import print_comparison, profile_figure
+from climbopt.reports.comparisons import print_comparison, profile_figure
 from climbopt.studies.comparison.profiles import profiles
 from climbopt.studies.comparison.runs import compare
 from climbopt.testing import problem_families

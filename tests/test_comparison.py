@@ -10,7 +10,7 @@ from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, BackendError, InputError, load_problem
 from climbopt.backends import BACKENDS, Entry
-from climbopt.reports.table_of_backends import comparison_html
+from climbopt.reports.comparisons import comparison_html
 from climbopt.studies.comparison.profiles import profiles, shifted_geometric_mean
 from climbopt.studies.comparison.runs import Comparison, Run, compare
 from climbopt.testing import family_model

@@ -10,8 +10,8 @@ from test_cli import MODEL, PILOTS, run  # noqa: F401
 
 from climbopt import AllocationProblem, InputError, fit, load_model, save_model, solve
 from climbopt.model.scenarios import Scenarios
-from climbopt.reports.as_json import result_json
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
+from climbopt.reports.results import result_json
 from climbopt.runs.pilot_range import PilotRange
 
 LARGEST, SMALLEST = 1998848.0, 249856.0

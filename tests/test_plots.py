@@ -10,8 +10,8 @@ from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import load_problem, save_model, sweep
 from climbopt.files import DrawFile
-from climbopt.reports.as_json import dumps
-from climbopt.reports.series import sweep_json
+from climbopt.reports.json_values import dumps
+from climbopt.reports.sweeps import sweep_json
 from climbopt.testing import family_model, family_problem
 from climbopt.uncertainty.evidence import transfer
 
@@ -184,6 +184,6 @@ def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
     assert code == 2 and ".png, .svg or .pdf" in err
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png", "--width", "340")
     assert code == 2 and "2 to 20 inches" in err
-    monkeypatch.setattr("climbopt.cli.studying.find_spec", lambda name: None)
+    monkeypatch.setattr("climbopt.cli.study_commands.find_spec", lambda name: None)
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png")
     assert code == 2 and "pip install 'climbopt[plots]'" in err

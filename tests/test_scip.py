@@ -240,7 +240,7 @@ def test_prints_nothing(capfd):
 
 
 def test_the_word_reaches_the_report():
-    from climbopt.reports.as_json import result_json
+    from climbopt.reports.results import result_json
 
     result = climbopt.solve(load_problem("equal_beta"), backend="scip")
     assert result_json(result)["bound"] == result.solution.bound <= result.objective + ROUNDING

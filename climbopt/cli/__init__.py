@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
-from climbopt.cli.fitting import FITTING
+from climbopt.cli.fit_commands import FITTING
 from climbopt.cli.streams import (
     JSON,
     PROBLEM,
@@ -23,7 +23,7 @@ from climbopt.cli.streams import (
     report,
     solvers_on_standard_error,
 )
-from climbopt.cli.studying import STUDIES
+from climbopt.cli.study_commands import STUDIES
 from climbopt.foundations.errors import ClimboptError, InputError
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def solve(
     from climbopt.files import files_of, find_problem, load_problem
     from climbopt.procedures.optimum import certify_globally
     from climbopt.procedures.result import solve as solve_problem
-    from climbopt.reports.as_json import ranges_json, result_json
-    from climbopt.reports.text import print_result
+    from climbopt.reports.results import print_result, ranges_json, result_json
     from climbopt.studies.ranges import ranges as near_optimal
 
     check_places(files_of(find_problem(problem)), json)
@@ -168,9 +167,8 @@ def _solve_robust(
 ) -> NoReturn:
     """Answer a problem by its least regret over draws."""
     from climbopt.files import load_draws
-    from climbopt.reports.as_json import ranges_json, result_json
-    from climbopt.reports.sureness import print_robust, robust_json
-    from climbopt.reports.text import print_result
+    from climbopt.reports.regrets import print_robust, robust_json
+    from climbopt.reports.results import print_result, ranges_json, result_json
     from climbopt.uncertainty.confidence import confidence_set
     from climbopt.uncertainty.robust import robust as least_regret
     from climbopt.uncertainty.robust import robust_ranges
@@ -228,8 +226,7 @@ def certify(
     from climbopt.procedures.optimum import certify_globally
     from climbopt.procedures.result import certify_ratios
     from climbopt.procedures.result import solve as solve_problem
-    from climbopt.reports.as_json import result_json
-    from climbopt.reports.text import print_result
+    from climbopt.reports.results import print_result, result_json
 
     check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
     effort, loaded = _effort(gap, time_limit, rigor, jobs), load_problem(problem)
@@ -263,7 +260,7 @@ def compare(
     """Solve problems by several backends, each in a process of its own, and judge them by one yardstick."""
     from climbopt.backends import Options
     from climbopt.files import files_of, find_problem, load_problem, write_text
-    from climbopt.reports.table_of_backends import comparison_html, comparison_json, print_comparison
+    from climbopt.reports.comparisons import comparison_html, comparison_json, print_comparison
     from climbopt.studies.comparison.runs import compare as compare_backends
 
     check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
@@ -312,7 +309,7 @@ for study in STUDIES:
 @app.command()
 def backends() -> None:
     """List the solver backends."""
-    from climbopt.reports.text import print_backends
+    from climbopt.reports.availability import print_backends
 
     print_backends(console())
 

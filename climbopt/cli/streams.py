@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from climbopt.certification.bounds import Progress as Bounds
     from climbopt.fitting.estimate import Progress
-    from climbopt.reports.as_json import Value
+    from climbopt.reports.json_values import Value
 
 PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
 JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
@@ -54,7 +54,7 @@ def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console
     What the JSON has under `warnings` is printed on standard error too.
     """
     from climbopt.files import write_text
-    from climbopt.reports.as_json import dumps
+    from climbopt.reports.json_values import dumps
 
     warn(cast("list[str]", value.get("warnings", [])))
     if json == "-":

@@ -21,8 +21,8 @@ from climbopt.problem.allocation import PROCEDURE_NAMES, AllocationProblem
 from climbopt.procedures import joint_form
 from climbopt.procedures.result import Result, solve
 from climbopt.reports import plots
-from climbopt.reports.series import BAND_NAME
-from climbopt.reports.text import tokens
+from climbopt.reports.sweeps import BAND_NAME
+from climbopt.reports.typesetting import tokens
 from climbopt.studies.ranges import ranges as near_optimal
 from climbopt.uncertainty.evidence import told_from_zero, transfer
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from climbopt.reports.as_json import Value
-from climbopt.reports.text import MOST_ROWS, new_table, say
-from climbopt.reports.text import tokens as token_words
+from climbopt.reports.json_values import Value
+from climbopt.reports.typesetting import MOST_ROWS, new_table, say
+from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.design.plan import Design, Plan
 
 if TYPE_CHECKING:

@@ -100,9 +100,8 @@ def fit(
     )
     from climbopt.fitting.estimate import fit as fit_runs
     from climbopt.fitting.select import candidates, choose_form, known_to
-    from climbopt.reports.as_json import fit_json
-    from climbopt.reports.sureness import diagnosis_json, print_diagnosis
-    from climbopt.reports.text import print_fit
+    from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
+    from climbopt.reports.fits import fit_json, print_fit
     from climbopt.runs.pilots import PilotRuns
     from climbopt.uncertainty.covariance import covariance
 
@@ -207,7 +206,7 @@ def predict(
     from climbopt.files import files_of, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table
     from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words
-    from climbopt.reports.text import print_prediction
+    from climbopt.reports.fits import print_prediction
     from climbopt.runs.pilots import numbers
 
     check_places([*files_of(model), mixtures], None, output)

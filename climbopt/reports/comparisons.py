@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from climbopt.reports.as_json import Value
-from climbopt.reports.text import new_table, number, say
+from climbopt.reports.json_values import Value
+from climbopt.reports.typesetting import new_table, number, say
 from climbopt.studies.comparison.profiles import Profile, profiles
 from climbopt.studies.comparison.runs import Comparison, Run
 

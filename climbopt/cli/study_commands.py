@@ -53,7 +53,7 @@ def sweep(
     """Solve along a path of budgets, or of one constraint's number."""
     from climbopt.backends import BACKENDS, Options
     from climbopt.files import files_of, find_problem, load_draws, load_problem, write_text
-    from climbopt.reports.series import print_schedule, print_sweep, sweep_json, sweep_table
+    from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json, sweep_table
     from climbopt.studies.schedule import schedule
     from climbopt.studies.sweep import sweep as swept
 

@@ -9,10 +9,10 @@ import numpy as np
 from rich.console import Console
 
 from climbopt.model.templates import Array
-from climbopt.reports.as_json import Value
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
-from climbopt.reports.text import NO_VALUE, new_table, number, say
-from climbopt.reports.text import tokens as token_words
+from climbopt.reports.json_values import Value
+from climbopt.reports.typesetting import NO_VALUE, new_table, number, say
+from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import BAND, Point, Sweep
 

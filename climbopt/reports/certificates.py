@@ -1,0 +1,83 @@
+"""A certificate: as JSON values, and in words."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from climbopt.certification.local import Certificate, Verdict
+from climbopt.procedures.result import Result
+from climbopt.reports.json_values import Value
+from climbopt.reports.typesetting import MOST_ROWS, say
+
+
+def certificate_json(certificate: Certificate) -> dict[str, Value]:
+    """Return a certificate as JSON values; conditions that were not asked for are null."""
+    conditions: dict[str, Value] = {name: None for name in ("stationarity", "primal", "dual", "complementarity")}
+    conditions |= {name: residual.value for name, residual in certificate.residuals.items()}
+    return {
+        "verdict": certificate.verdict.value,
+        "passed": certificate.passed,
+        "tolerance": certificate.tolerance,
+        **conditions,
+        "worst": {name: residual.worst for name, residual in certificate.residuals.items()},
+        "licq": certificate.licq,
+        "second_order": certificate.second_order,
+        "weakly_active": list(certificate.weakly_active),
+        "multiplier_disagreement": certificate.disagreement,
+        "upper_bound": certificate.upper_bound,
+        "lower_bound": certificate.lower_bound,
+        "gap": certificate.gap,
+        "relative_gap": certificate.relative_gap,
+        "gap_rests_on": certificate.gap_rests_on,
+        "rigor": certificate.rigor,
+        "nodes": certificate.nodes,
+        "seconds": certificate.bound_seconds,
+        "no_bound": certificate.no_bound,
+    }
+
+
+def print_certificate(result: Result, certificate: Certificate, console: Console) -> None:
+    """Print verdict, residuals and bound."""
+    procedure = result.procedure
+    unit = " nats" if procedure == "joint" and result.problem.goal.unit == "nats/token" else ""
+    words = certificate.verdict.value
+    if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:
+        words = f"global within {certificate.gap:.1e}{unit}"
+    style = "bold green" if certificate.passed else "bold red"
+    console.print(Text(f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style=style))
+    residuals = ", ".join(
+        f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
+        for name, residual in certificate.residuals.items()
+    )
+    say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
+    if certificate.licq is not None:
+        second = certificate.second_order
+        curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
+        lower = certificate.lower_bound
+        none = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
+        bound = (
+            none
+            if lower is None
+            else (f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
+        )
+        say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
+    if certificate.rigor is not None and certificate.relative_gap is not None:
+        say(
+            console,
+            f"  relative gap {certificate.relative_gap:.1e} after {certificate.nodes} boxes and "
+            f"{certificate.bound_seconds or 0.0:.2f} s; it rests on {certificate.gap_rests_on}",
+        )
+    if result.regret is not None:
+        say(
+            console,
+            f"  loses {result.regret.least:.3g} to {result.regret.most:.3g}{unit or ' nats'} against the best mixture",
+        )
+    if result.better is not None:
+        say(
+            console,
+            "  a better mixture was found: "
+            + ", ".join(f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]),
+        )
+    if certificate.weakly_active:
+        say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")

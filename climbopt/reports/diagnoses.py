@@ -1,0 +1,89 @@
+"""The uncertainty of a fit: noise, bands, transfer and missing runs, as JSON values and as text."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from climbopt.reports.json_values import Value, values_json
+from climbopt.reports.typesetting import new_table, number, say
+from climbopt.uncertainty.covariance import KINDS
+from climbopt.uncertainty.diagnosis import Diagnosis
+
+LISTED = 5
+"""Missing runs that the text shows."""
+
+
+def diagnosis_json(found: Diagnosis) -> dict[str, Value]:
+    """Return how sure a fit is as JSON values."""
+    bands = found.bands
+    return {
+        "draws": len(found.draws),
+        "stderr": values_json(bands.uncertainty.fitted.model, found.standard_errors()),
+        "stderr_from": "bootstrap",
+        "noise": {
+            name: dict(zip(KINDS, row, strict=True))
+            for name, row in zip(bands.uncertainty.fitted.model.targets, bands.uncertainty.noise.tolist(), strict=True)
+        },
+        "bands": {
+            "level": bands.level,
+            "widths": dict(zip(KINDS, bands.widths.tolist(), strict=True)),
+            "coverage_before_widening": dict(zip(KINDS, bands.coverage.tolist(), strict=True)),
+        },
+        "transfer": [
+            {
+                "target": one.target,
+                "source": one.source,
+                "estimate": one.estimate,
+                "lower": one.lower,
+                "upper": one.upper,
+                "told_from_zero": one.told_from_zero,
+            }
+            for one in found.transfers
+        ],
+        "missing_runs": [
+            {
+                "languages": list(one.languages),
+                "tokens": one.tokens,
+                "reduction": one.reduction,
+                "identifies": one.identifies,
+            }
+            for one in found.missing_runs
+        ],
+    }
+
+
+def print_diagnosis(found: Diagnosis, console: Console) -> None:
+    """Print noise and bands, the pairs whose transfer can be told from 0, and the most useful missing runs."""
+    bands = found.bands
+    console.print()
+    table = new_table(
+        f"noise about the model (nats) and {100 * bands.level:.0f} % bands",
+        "losses",
+        "noise, median",
+        "half width / sd",
+        "folds inside before %",
+    )
+    columns = KINDS, bands.uncertainty.noise.T, bands.widths, bands.coverage
+    for name, noise, width, coverage in zip(*columns, strict=True):
+        if np.isfinite(coverage):
+            table.add_row(name, number(float(np.nanmedian(noise)), ".5f"), f"{width:.3f}", f"{100 * coverage:.1f}")
+    console.print(table)
+    told = [one for one in found.transfers if one.told_from_zero]
+    say(
+        console,
+        f"transfer told from 0 over {len(found.draws)} draws: {len(told)} of {len(found.transfers)} pairs"
+        + "".join(
+            f"\n  {one.target} from {one.source}: {one.estimate:.3f} ({one.lower:.3f} to {one.upper:.3f})"
+            for one in told
+        ),
+    )
+    if found.missing_runs:
+        say(
+            console,
+            "missing runs that would help most (fall of the predictions' mean variance):"
+            + "".join(
+                f"\n  {' + '.join(one.languages)} at {one.tokens:.4g} tokens: {100 * one.reduction:.1f} %"
+                for one in found.missing_runs[:LISTED]
+            ),
+        )

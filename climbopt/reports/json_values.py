@@ -1,0 +1,48 @@
+"""JSON values: text of them, and arrays that are shaped as a model's parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array
+
+Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
+
+
+def dumps(value: Value) -> str:
+    """Return JSON text; what is no finite number is null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Value) -> Value:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def parameters_json(model: MixtureModel) -> dict[str, Value]:
+    """Return a model's parameters by name and language; pairs by target, then source."""
+    return values_json(model, model.parameters)
+
+
+def values_json(model: MixtureModel, values: Mapping[str, Array]) -> dict[str, Value]:
+    """Return arrays shaped as a model's parameters by name and language; pairs by target, then source."""
+    result: dict[str, Value] = {}
+    for p in model.templates.parameters:
+        value = values[p.name]
+        if p.per == "pair":
+            result[p.name] = {
+                target: {source: float(value[i, j]) for j, source in enumerate(model.sources) if source != target}
+                for i, target in enumerate(model.targets)
+            }
+        else:
+            names = model.sources if p.per == "source" else model.targets
+            result[p.name] = dict(zip(names, value.tolist(), strict=True))
+    return result

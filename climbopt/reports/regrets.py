@@ -1,0 +1,78 @@
+"""An allocation of least regret over draws: as JSON values and as text."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from climbopt.reports.json_values import Value
+from climbopt.reports.typesetting import new_table, say
+from climbopt.uncertainty.confidence import ConfidenceSet
+from climbopt.uncertainty.robust import Robust
+
+
+def robust_json(found: Robust, confidence: ConfidenceSet) -> dict[str, Value]:
+    """Return what a robust allocation adds to a result's JSON."""
+    measure = found.measure
+    return {
+        "probability_better_than": {
+            name: {"probability": one.probability, "gain": one.gain, "lower": one.lower, "upper": one.upper}
+            for name, one in found.better_than.items()
+        },
+        "robust": {
+            "measure": measure.kind,
+            "level": measure.level if measure.kind == "cvar" else None,
+            "draws": len(found.regrets.draws),
+            "unsettled": list(found.regrets.unsettled),
+            "regret": measure.of(found.regret),
+            "regret_of_joint": measure.of(found.plug_in_regret),
+            "joint_ratios": found.plug_in.ratios,
+            "optimum_quantiles": {name: list(values) for name, values in found.optimum_quantiles().items()},
+            "confidence_set": {
+                "level": confidence.level,
+                "ranges": {name: list(ends) for name, ends in confidence.ranges.items()},
+                "share_of_optima": confidence.share_of_optima,
+                "sample": [dict(zip(confidence.ranges, row, strict=True)) for row in confidence.sample.tolist()],
+            },
+            "seconds": found.seconds,
+        },
+    }
+
+
+def print_robust(found: Robust, confidence: ConfidenceSet, console: Console) -> None:
+    """Print the answer beside the optimum's distribution and the confidence set, its regret, and the baselines."""
+    measure, n = found.measure, len(found.regrets.draws)
+    joint, ratios = found.plug_in.ratios or {}, found.result.ratios or {}
+    table = new_table(
+        f"ratios in % over {n} draws",
+        "language",
+        "robust",
+        "joint",
+        "optimum 5 to 95 %",
+        f"not worse at {100 * confidence.level:.0f} %",
+    )
+    for name, (low, _, high) in found.optimum_quantiles().items():
+        ends = confidence.ranges[name]
+        table.add_row(
+            name,
+            f"{100 * ratios[name]:.2f}",
+            f"{100 * joint[name]:.2f}",
+            f"{100 * low:.2f} to {100 * high:.2f}",
+            f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}",
+        )
+    console.print()
+    console.print(table)
+    kind = "mean" if measure.kind == "mean" else f"mean of the worst {100 * (1 - measure.level):.3g} %"
+    say(
+        console,
+        f"regret, {kind}: {measure.of(found.regret):.6f} nats; of the joint answer "
+        f"{measure.of(found.plug_in_regret):.6f}",
+    )
+    for name, one in found.better_than.items():
+        say(
+            console,
+            f"better than {name} with probability {one.probability:.3f}, by {one.gain:.5f} nats "
+            f"({one.lower:.5f} to {one.upper:.5f})",
+        )
+    if found.regrets.unsettled:
+        say(console, f"WARNING: {len(found.regrets.unsettled)} draws were not solved to the end")
+    say(console, f"{found.seconds:.2f} s")

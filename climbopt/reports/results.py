@@ -1,0 +1,246 @@
+"""A solved problem: as JSON values, whose keys are a contract, and as a table with its certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from climbopt.certification.local import Certificate, NamedMultiplier
+from climbopt.procedures.result import Gap, Result
+from climbopt.program import Conflict
+from climbopt.reports.certificates import certificate_json, print_certificate
+from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
+from climbopt.reports.json_values import Value
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, new_table, number, say, tokens
+from climbopt.studies.ranges import Range
+
+
+def result_json(result: Result) -> dict[str, Value]:
+    """Return a solved problem as JSON values: multipliers by constraint name, null where unknown."""
+    solution, certificate, steps = result.solution, result.certificate, result.two_step
+    return {
+        "problem": result.problem.name,
+        "procedure": result.procedure,
+        "backend": solution.backend if solution else None,
+        "backend_version": solution.backend_version if solution else None,
+        "budget": result.problem.budget,
+        "ratios": result.ratios,
+        "effective_ratios": result.effective_ratios,
+        "losses": result.losses,
+        "marginal_benefit": result.marginal_benefit,
+        "objective": result.objective,
+        "two_step_gap": _gap(result.two_step_gap),
+        "two_step": None
+        if steps is None
+        else {
+            "direction": dict(zip(steps.targets, steps.direction.tolist(), strict=True)),
+            "magnitude": steps.magnitude,
+            "slack": [{"target": row.target, "excess": row.excess, "reason": row.reason} for row in steps.slack],
+            "unique": steps.unique,
+            "iterations": steps.iterations,
+        },
+        "multipliers": {}
+        if certificate is None
+        else {
+            name: {
+                "multiplier": one.multiplier,
+                "shadow_price": one.shadow_price,
+                "unit": one.unit,
+                "active": one.active,
+                "tied": list(one.tied),
+            }
+            for name, one in certificate.multipliers.items()
+        },
+        "termination": solution.termination.name.lower() if solution else None,
+        "raw_status": solution.raw_status if solution else None,
+        "iterations": solution.iterations if solution else None,
+        "evaluations": solution.evaluations if solution else None,
+        "seconds": solution.seconds if solution else None,
+        "bound": solution.bound if solution else None,
+        "certificate": None if certificate is None else certificate_json(certificate),
+        "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
+        "better": result.better,
+        "conflict": None if result.conflict is None else conflict_json(result.conflict),
+        **extrapolation_json(result.problem.model, *scales(result.problem)),
+    }
+
+
+def conflict_json(conflict: Conflict) -> dict[str, Value]:
+    """Return a conflict as JSON values; an amount is null where none resolves it."""
+    return {
+        "members": [
+            {
+                "name": one.name,
+                "side": one.side,
+                "amount": one.amount,
+                "unit": one.unit,
+                "alone_suffices": one.alone_suffices,
+                "change": one.change,
+            }
+            for one in conflict.members
+        ],
+        "proved": conflict.proved,
+        "minimal": conflict.minimal,
+        "others": conflict.others,
+        "message": conflict.message,
+    }
+
+
+def ranges_json(found: Mapping[str, Range] | None) -> dict[str, Value]:
+    """Return near-optimal ranges by language, or nothing where none were asked for."""
+    if found is None:
+        return {}
+    return {
+        "ranges": {
+            name: {"lower": one.lower, "upper": one.upper, "certified": one.certified, "proved": one.proved}
+            for name, one in found.items()
+        }
+    }
+
+
+def _gap(gap: Gap | None) -> Value:
+    return None if gap is None else {"absolute": gap.absolute, "share": gap.share}
+
+
+def print_result(result: Result, console: Console, ranges: Mapping[str, Range] | None = None) -> None:
+    """Print an answer: the ratios in per cent, what holds them, the two-step gap and the certificate.
+
+    Parameters
+    ----------
+    result : Result
+    console : Console
+    ranges : mapping of str to Range, optional
+        Near-optimal ranges, shown beside the ratios.
+    """
+    problem = result.problem
+    if result.ratios is None:
+        solution = result.solution
+        words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
+        console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
+        _print_conflict(result, console)
+        return
+    console.print(_allocation(result, ranges))
+    open_ends = [name for name, one in (ranges or {}).items() if not one.certified]
+    if open_ends:
+        say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there")
+    elif ranges and not all(one.proved for one in ranges.values()):
+        say(console, "ranges are those that a local search from the optimum reaches")
+    console.print()
+    goal = problem.goal
+    say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
+    if result.certificate is not None:
+        whole = [
+            f"{name} ({_price(one)})"
+            for name, one in result.certificate.multipliers.items()
+            if one.active and "[" not in name and name != "simplex"
+        ]
+        if whole:
+            say(console, f"active: {', '.join(whole)}")
+    if (outside := extrapolation_words(problem.model, *scales(problem))) is not None:
+        say(console, outside)
+    if result.two_step is not None:
+        _print_steps(result, console)
+    if result.solution is not None:
+        solution = result.solution
+        say(
+            console,
+            f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
+            f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s",
+        )
+    if result.certificate is not None:
+        print_certificate(result, result.certificate, console)
+    _print_conflict(result, console)
+
+
+def _print_conflict(result: Result, console: Console) -> None:
+    """Print which constraints cannot hold together, and what each must give."""
+    if result.conflict is not None:
+        console.print(Text(result.conflict.message, style="bold red"))
+
+
+def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
+    """Return the table of languages."""
+    problem, ratios = result.problem, result.ratios or {}
+    table = new_table(
+        f"{problem.name}: {result.procedure} at {tokens(problem.budget)} tokens",
+        "language",
+        "ratio %",
+        *(["range %"] if ranges else []),
+        "tokens",
+        "z %",
+        "loss",
+        "marginal benefit",
+        "held by",
+        right=1,
+    )
+    names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
+    shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
+    for name in shown:
+        ratio = ratios.get(name)
+        z = result.effective_ratios.get(name)
+        table.add_row(
+            name,
+            number(None if ratio is None else 100 * ratio, ".3f"),
+            *([_range(ranges.get(name))] if ranges else []),
+            NO_VALUE if ratio is None else tokens(ratio * problem.budget),
+            number(None if z is None else 100 * z, ".3f"),
+            number(result.losses.get(name), ".5f"),
+            number(result.marginal_benefit.get(name), ".5f"),
+            _held_by(result.certificate, name),
+        )
+    if len(shown) < len(names):
+        table.add_row(f"and {len(names) - len(shown)} more", *[""] * (len(table.columns) - 1))
+    return table
+
+
+def _range(one: Range | None) -> str:
+    """Return a range in per cent."""
+    return NO_VALUE if one is None else f"{100 * one.lower:.2f}–{100 * one.upper:.2f}"
+
+
+def _held_by(certificate: Certificate | None, language: str) -> str:
+    """Return the active constraints on a language's own ratio, with their shadow prices."""
+    if certificate is None:
+        return ""
+    return ", ".join(
+        f"{name.split('[')[0]} ({_price(one)})"
+        for name, one in certificate.multipliers.items()
+        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[", "largest["))
+    )
+
+
+def _price(one: NamedMultiplier) -> str:
+    """Return a shadow price in nats; per billion where it is per token."""
+    if one.unit.startswith("token"):
+        return f"{1e9 * one.shadow_price:+.2g} per B {one.unit.replace('token', 'tokens', 1)}"
+    return f"{one.shadow_price:+.2g} per {one.unit}"
+
+
+def _gap_words(result: Result) -> str:
+    """Return what two_step loses, in words."""
+    gap = result.two_step_gap
+    if gap is None:
+        return ""
+    share = "" if gap.share is None else f", {100 * gap.share:.2f} % of the reducible loss"
+    who = "this" if result.procedure == "two_step" else "two-step"
+    return f"; {who} loses {gap.absolute:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
+
+
+def _print_steps(result: Result, console: Console) -> None:
+    """Print direction, magnitude and slack rows."""
+    steps = result.two_step
+    if steps is None:
+        return
+    ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
+    say(
+        console,
+        f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
+        f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})",
+    )
+    if not steps.unique:
+        say(console, "  other ratios may reach the same t with a lower loss: the choice among them did not settle")
+    for row in steps.slack[:MOST_ROWS]:
+        say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
