@@ -48,16 +48,81 @@ def test_permissions_follow_the_umask_and_those_of_the_file_replaced(tmp_path):
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_written_to_and_stays(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+def test_an_open_pipe_is_written_to(tmp_path):
+    reader, writer = os.pipe()
     try:
-        write_text(pipe, "through")
-        assert os.read(reader, 100) == b"through" and pipe.is_fifo()
+        write_text(f"/dev/fd/{writer}", "through")
+        assert os.read(reader, 100) == b"through"
     finally:
         os.close(reader)
+        os.close(writer)
+
+
+def test_a_full_disk_is_blamed_on_the_file():
+    with pytest.raises(InputError, match="cannot write /dev/full: No space left on device"):
+        write_text("/dev/full", "x")
+
+
+PLACES = ("fifo", "/dev/zero", "folder")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("solve", "{}"),
+        ("solve", "problem.toml"),
+        ("certify", "equal_beta", "--ratios", "{}"),
+        ("fit", "{}"),
+        ("fit", "pilots.csv", "--losses", "{}", "--tokens", "1e6"),
+        ("fit", "pilots.csv", "--fixed", "{}"),
+        ("predict", "{}", "pilots.csv"),
+        ("predict", "model.toml", "{}"),
+        ("derive", "{}"),
+        ("solve", "equal_beta", "--robust", "mean", "--draws", "{}"),
+        ("plot", "{}", "--kind", "transfer", "-o", "x.svg"),
+        ("plan", "--languages", "en,sw", "--budgets", "1e9", "--after", "{}"),
+    ],
+)
+def test_a_device_pipe_or_folder_is_no_input(run, tmp_path, monkeypatch, place, arguments):  # noqa: F811
+    """Nothing waits for a pipe that nobody writes to, or reads a device without end."""
+    _places(tmp_path, monkeypatch, place)
+    code, out, err = run(*[part.format(place) for part in arguments])
+    assert code == 2 and out == "" and err.count("\n") == 1
+    assert f"{place} is a {'folder' if place == 'folder' else 'named pipe or a device'}; name a file" in err
+
+
+@pytest.mark.parametrize("place", ("fifo", "folder"))
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "pilots.csv", "-o", "{}"),
+        ("fit", "pilots.csv", "--json", "{}"),
+        ("fit", "pilots.csv", "--bootstrap", "2", "--draws", "{}"),
+        ("solve", "equal_beta", "--json", "{}"),
+        ("sweep", "equal_beta", "--budgets", "1e9:2e9:2", "-o", "{}"),
+        ("compare", "equal_beta", "--html", "{}"),
+    ],
+)
+def test_a_pipe_or_folder_is_no_output(run, tmp_path, monkeypatch, place, arguments):  # noqa: F811
+    _places(tmp_path, monkeypatch, place)
+    code, out, err = run(*[part.format(place) for part in arguments])
+    assert code == 2 and out == "" and err.count("\n") == 1 and f"cannot write {place}: it is a" in err
+
+
+def test_draws_go_to_no_device(run):  # noqa: F811
+    code, out, err = run("fit", PILOTS, "--interaction", "none", "--bootstrap", 2, "--draws", os.devnull)
+    assert code == 2 and out == "" and "draws go to a file, so that they can be continued" in err
+
+
+def _places(folder, monkeypatch, place):
+    """Make a folder with the files that commands name."""
+    monkeypatch.chdir(folder)
+    shutil.copy(PILOTS, "pilots.csv")
+    shutil.copy(MODEL, "model.toml")
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    Path("problem.toml").write_text(f'model = "{place}"\nbudget = 4e6\n')
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F8
     swinging[0, 1] = swinging[2, 0] = True
     for k in range(4):
         turned = {name: np.where(swinging & (k % 2 == 1), -1, 1) * model.parameters[name] for name in "bk"}
-        file.keep(k, {**model.parameters, **turned})
+        file.append(k, {**model.parameters, **turned})
     figure = pictures.draw("transfer", pictures.Asked(tmp_path / "m.toml", draws=tmp_path / "d.jsonl"))
     axes = figure.axes[0]
     hatched = [patch for patch in axes.collections if patch.get_hatch()]

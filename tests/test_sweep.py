@@ -118,6 +118,7 @@ def test_draws_do_not_depend_on_processes_or_on_what_was_kept(tmp_path):
         assert len(kept.known) == max(whole[:length].count(b"\n") - 1, 0)
         np.testing.assert_array_equal(sweep(problem, budgets, draws=draws, kept=kept).draws, alone)
         assert path.read_bytes() == whole
+        kept.close()
     kept.known[1] = np.full(shape, 0.25)  # what is known is not solved again
     assert (sweep(problem, budgets, draws=draws, kept=kept).draws[1] == 0.25).all()
 
@@ -125,9 +126,11 @@ def test_draws_do_not_depend_on_processes_or_on_what_was_kept(tmp_path):
 def test_paths_of_something_else_are_refused(tmp_path):
     path = tmp_path / "x.paths.jsonl"
     first = PathFile(path, (2, 3), {"budgets": [1.0, 2.0]})
-    first.keep(0, np.array([[0.1, 0.2, 0.7], [np.nan] * 3]))
+    first.append(0, np.array([[0.1, 0.2, 0.7], [np.nan] * 3]))
+    first.close()
     again = PathFile(path, (2, 3), {"budgets": [1.0, 2.0]})
     np.testing.assert_array_equal(again.known[0], [[0.1, 0.2, 0.7], [np.nan] * 3])
+    again.close()
     content = path.read_bytes()
     with pytest.raises(InputError, match="paths of another sweep"):
         PathFile(path, (2, 3), {"budgets": [1.0, 3.0]})
@@ -298,7 +301,7 @@ def test_command_line_draws_bands(run, tmp_path):  # noqa: F811
     model = load_problem(problem).model
     file = DrawFile(draws, model, {"seed": 0})
     for k in range(4):
-        file.keep(k, {name: value * (1 + 0.02 * k * (name == "B")) for name, value in model.parameters.items()})
+        file.append(k, {name: value * (1 + 0.02 * k * (name == "B")) for name, value in model.parameters.items()})
     table, record = tmp_path / "path.csv", tmp_path / "path.json"
     command = ("sweep", problem, "--budgets", "1e6:4e6:2", "--draws", draws, "-o", table, "--json", record)
     code, out, _ = run(*command)

@@ -195,7 +195,7 @@ def test_draws_do_not_depend_on_processes_or_on_what_is_known(known):
 
 def filled(path, fitted, n, seed=0):
     file = DrawFile(path, fitted.model, {"sha256": "x", "seed": seed})
-    bootstrap(fitted, n, seed=seed, known=file.known, keep=file.keep)
+    bootstrap(fitted, n, seed=seed, known=file.known, keep=file.append)
     return path.read_bytes()
 
 

@@ -185,7 +185,7 @@ def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, seed: int, jobs: int, kept:
             seed=seed,
             jobs=jobs,
             known=None if kept is None else kept.known,
-            keep=None if kept is None else kept.keep,
+            keep=None if kept is None else kept.append,
             progress=told,
         )
     with progress("folds") as told:

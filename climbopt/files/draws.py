@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.files.kept import KeptFile, read_kept
+from climbopt.files.journal import Journal, read_journal
 from climbopt.foundations.errors import InputError
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -38,20 +38,24 @@ class DrawFile:
     Raises
     ------
     InputError
-        Where the file holds draws of something else, or what is no draw.
+        Where another process writes to the file, or it holds draws of something else, or something that is not a draw.
     """
 
     def __init__(self, path: str | os.PathLike[str], model: MixtureModel, origin: Mapping[str, object]) -> None:
         self._model = model
-        self._file = KeptFile(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
-        self.known = {k: _checked(model, entry, k, self._file.path) for k, entry in enumerate(self._file.entries)}
+        self._journal = Journal(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
+        self.known = {k: _checked(model, entry, k, self._journal.path) for k, entry in enumerate(self._journal.entries)}
 
-    def keep(self, k: int, parameters: Mapping[str, Array]) -> None:
-        """Add draw k, which follows the last one."""
-        self._file.add(
+    def append(self, k: int, parameters: Mapping[str, Array]) -> None:
+        """Write draw k, which follows the last one."""
+        self._journal.append(
             k,
             {"parameters": {p.name: np.asarray(parameters[p.name]).tolist() for p in self._model.templates.parameters}},
         )
+
+    def close(self) -> None:
+        """Let other processes write to the file."""
+        self._journal.close()
 
 
 def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
@@ -63,7 +67,7 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
         Where the file holds no draws.
     """
     path = Path(path)
-    header, entries = read_kept(path, "draw", "draws")
+    header, entries = read_journal(path, "draw", "draws")
     if header.get("format") != FORMAT:
         raise InputError(f"{path} is no file of draws; climbopt fit --bootstrap writes one")
     if not entries:
@@ -96,9 +100,9 @@ def _header(model: MixtureModel) -> dict[str, Any]:
 def _values(entry: Mapping[str, Any], k: int, path: Path) -> dict[str, Array]:
     """Return the parameters of draw k."""
     try:
-        return {name: np.array(given, dtype=float) for name, given in entry["parameters"].items()}
+        return {name: np.array(values, dtype=float) for name, values in entry["parameters"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"draw {k} of {path} holds what is no number; remove the file and make them anew") from None
+        raise InputError(f"draw {k} of {path} holds something that is not a number; remove the file and make the draws anew") from None
 
 
 def _checked(model: MixtureModel, entry: Mapping[str, Any], k: int, path: Path) -> Mapping[str, Array]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.files.kept import KeptFile
+from climbopt.files.journal import Journal
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 
@@ -35,20 +35,24 @@ class PathFile:
     Raises
     ------
     InputError
-        Where the file holds paths of something else, or what is no path.
+        Where another process writes to the file, or it holds paths of something else, or something that is not a path.
     """
 
     def __init__(self, path: str | os.PathLike[str], shape: tuple[int, int], origin: Mapping[str, Any]) -> None:
-        self._file = KeptFile(path, {"format": FORMAT, **origin}, "draw", "paths", "sweep")
-        self.known = {k: _ratios(entry, k, shape, self._file.path) for k, entry in enumerate(self._file.entries)}
+        self._journal = Journal(path, {"format": FORMAT, **origin}, "draw", "paths", "sweep")
+        self.known = {k: _ratios(entry, k, shape, self._journal.path) for k, entry in enumerate(self._journal.entries)}
 
-    def keep(self, k: int, ratios: Array) -> None:
-        """Add the path of draw k, (n_points, S), which follows the last one; a point without an answer is null."""
-        self._file.add(k, {"ratios": [None if np.isnan(row).any() else row.tolist() for row in ratios]})
+    def append(self, k: int, ratios: Array) -> None:
+        """Write the path of draw k, (n_points, S), which follows the last one; a point without an answer is null."""
+        self._journal.append(k, {"ratios": [None if np.isnan(row).any() else row.tolist() for row in ratios]})
+
+    def close(self) -> None:
+        """Let other processes write to the file."""
+        self._journal.close()
 
     def remove(self) -> None:
         """Remove the file, once all that it held is in the output."""
-        self._file.path.unlink(missing_ok=True)
+        self._journal.remove()
 
 
 def _ratios(entry: Mapping[str, Any], k: int, shape: tuple[int, int], path: Path) -> Array:

@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write bytes to a file, all of them or nothing; raises InputError where the folder does not take it.
 
-    A file that is there keeps its permissions, a symbolic link its place. A pipe or device is written to directly.
+    A file that is there keeps its permissions, a symbolic link its place. An open pipe, the terminal and /dev/null are
+    written to directly.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder")
+    check_place(path)
+    with written(path):
         if is_special(path):
             path.write_bytes(content)
             return
@@ -47,6 +48,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Turn an OSError, such as that of a full disk, into the refusal that names the file that was to be written."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
 
@@ -61,12 +69,19 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def _is_open_pipe(path: Path) -> bool:
+    """Return whether a path is a pipe that the process was started with, such as /dev/stdin or a shell's <(...)."""
+    return path.is_fifo() and (not _real(path).exists() or path.parts[:2] == ("/", "dev"))
+
+
 def check_place(path: str | os.PathLike[str]) -> None:
     """Refuse a place that a file cannot be written to, before the work whose result it is to hold."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder; name a file in it")
     if is_special(path):
+        if not (path.is_char_device() or _is_open_pipe(path)):
+            raise InputError(f"cannot write {path}: it is a named pipe or a device; name a file")
         return
     folder = _real(path).parent
     if not folder.is_dir():
@@ -88,11 +103,13 @@ def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file."""
+    """Refuse a path that is not a file; reading a device or a named pipe may never end."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
     if not path.exists():
         raise InputError(f"there is no file {path}; check the name")
+    if is_special(path) and not _is_open_pipe(path):
+        raise InputError(f"{path} is a named pipe or a device; name a file")
 
 
 def read_bytes(path: Path) -> bytes:

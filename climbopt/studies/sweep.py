@@ -43,8 +43,8 @@ class Kept(Protocol):
     def known(self) -> Mapping[int, Array]:
         """The paths by draw, (n_points, S) each."""
 
-    def keep(self, k: int, ratios: Array) -> None:
-        """Add the path of draw k, (n_points, S)."""
+    def append(self, k: int, ratios: Array) -> None:
+        """Write the path of draw k, (n_points, S)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def sweep(
     for k, path in zip(missing, paths, strict=True):
         found[k] = path
         if kept is not None:
-            kept.keep(k, path)
+            kept.append(k, path)
         told(len(along) * (1 + len(found)))
     drawn = np.array([found[k] for k in range(len(draws))]) if draws else None
     return Sweep(problem, None if over is None else over[0], points, drawn, time.perf_counter() - began)
