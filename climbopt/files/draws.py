@@ -102,7 +102,7 @@ def _values(entry: Mapping[str, Any], k: int, path: Path) -> dict[str, Array]:
     try:
         return {name: np.array(values, dtype=float) for name, values in entry["parameters"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"draw {k} of {path} holds something that is not a number; remove the file and make the draws anew") from None
+        raise InputError(f"draw {k} of {path} holds something that is not a number; remove the file") from None
 
 
 def _checked(model: MixtureModel, entry: Mapping[str, Any], k: int, path: Path) -> Mapping[str, Array]:
