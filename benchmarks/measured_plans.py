@@ -17,7 +17,8 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt import load_pilots
-from climbopt.fitting.estimate import fit, token_unit
+from climbopt.fitting.estimate import token_unit
+from climbopt.fitting.fit import fit
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS

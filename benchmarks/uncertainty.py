@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from climbopt import load_pilots, solve
-from climbopt.fitting.estimate import fit
+from climbopt.fitting.fit import fit
 from climbopt.testing import family_problem
 from climbopt.uncertainty.bands import bands
 from climbopt.uncertainty.bootstrap import bootstrap
@@ -51,9 +51,9 @@ def main() -> None:
     given = words.parse_args()
     pilots = load_pilots(PILOTS)
     fitted = timed("fit", lambda: fit(pilots))
-    found = timed("covariance", lambda: covariance(pilots, fitted))
-    timed("bands, 7 folds inside the runs", lambda: bands(pilots, found))
-    timed("missing runs", lambda: missing_runs(pilots, found))
+    found = timed("covariance", lambda: covariance(fitted))
+    timed("bands, 7 folds inside the runs", lambda: bands(found))
+    timed("missing runs", lambda: missing_runs(found))
     timed(
         f"{given.draws} bootstrap refits, {given.jobs} processes",
         lambda: bootstrap(fitted, given.draws, jobs=given.jobs),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from climbopt.files import save_model as save_model
     from climbopt.files import shipped_problems as shipped_problems
     from climbopt.fitting.estimate import Fit as Fit
-    from climbopt.fitting.estimate import fit as fit
+    from climbopt.fitting.fit import fit as fit
     from climbopt.fitting.select import cross_validate as cross_validate
     from climbopt.foundations.errors import BackendError as BackendError
     from climbopt.foundations.errors import ClimboptError as ClimboptError
@@ -84,7 +84,8 @@ _PUBLIC = {
     "climbopt.backends": "BACKENDS Options",
     "climbopt.certification.local": "Certificate Verdict",
     "climbopt.files": "load_draws load_model load_pilots load_problem save_model shipped_problems",
-    "climbopt.fitting.estimate": "Fit fit",
+    "climbopt.fitting.estimate": "Fit",
+    "climbopt.fitting.fit": "fit",
     "climbopt.fitting.select": "cross_validate",
     "climbopt.foundations.errors": "BackendError ClimboptError InputError",
     "climbopt.foundations.solution": "Solution Termination",

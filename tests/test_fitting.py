@@ -229,9 +229,9 @@ def test_missing_losses_change_nothing_but_their_own_target(pilots):
     assert np.isfinite([fitted.overall.mae, fitted.overall.r2, fitted.overall.zero_shot_mae]).all()
     _, (score,) = cross_validate(gaps, LAWS["power"], (INTERACTIONS["linear"],), folds=2)
     assert np.isfinite([score.mae, score.spearman, score.zero_shot_mae, score.by_scale]).all()
-    found = covariance(gaps, fitted)
+    found = covariance(fitted)
     assert np.isfinite(found.noise).all()
-    assert np.isfinite(bands(gaps, found, folds=2).widths).all() and len(bootstrap(fitted, 2)) == 2
+    assert np.isfinite(bands(found, folds=2).widths).all() and len(bootstrap(fitted, 2)) == 2
 
 
 def test_what_the_runs_do_not_show_is_named():

@@ -96,7 +96,7 @@ def test_draws_and_bands_keep_what_is_known(runs):
     fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
     for draw in bootstrap(fitted, 3):
         np.testing.assert_allclose(draw.parameters["U"], fitted.model.parameters["U"], rtol=1e-14)
-    assert not any("U[" in name for name in covariance(runs, fitted).standard_errors())
+    assert not any("U[" in name for name in covariance(fitted).standard_errors())
 
 
 def test_each_candidate_takes_what_it_has(runs):
@@ -209,8 +209,8 @@ def test_a_target_of_which_all_is_known(runs):
         interaction=INTERACTIONS["none"],
     )
     for known, n_sure in ((fitted, 1), (every, 3)):
-        found = diagnose(runs, known, bootstrap(known, 3))
-        errors = covariance(runs, known).parameter_errors()["E"]
+        found = diagnose(known, bootstrap(known, 3))
+        errors = covariance(known).parameter_errors()["E"]
         assert np.isnan(errors).sum() == n_sure and np.isfinite(found.bands.widths).all()
     assert found.missing_runs == ()
 
@@ -221,7 +221,7 @@ def test_bands_are_of_folds_that_know_as_much(runs):
     part = _fitted_like(fitted, runs.select(np.arange(len(runs.runs)) % 2 == 0))
     np.testing.assert_allclose(part.model.parameters["U"] * part.model.token_unit, list(SUPPLIES.values()), rtol=1e-12)
     free = fit(runs, POWER, REPETITION)
-    covered = [bands(runs, covariance(runs, one)).coverage for one in (fitted, free)]  # by the folds alone
+    covered = [bands(covariance(one)).coverage for one in (fitted, free)]  # by the folds alone
     assert not np.allclose(*covered)
 
 

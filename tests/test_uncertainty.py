@@ -11,7 +11,7 @@ from conftest import PROBLEMS, random_model
 
 from climbopt.files import DrawFile, load_draws
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.estimate import fit
+from climbopt.fitting.fit import fit
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.select import folds_of
 from climbopt.foundations.errors import InputError
@@ -61,20 +61,20 @@ def known():
 
 def test_covariance_agrees_with_the_bootstrap(known):
     _, runs, fitted = known
-    found = covariance(runs, fitted)
+    found = covariance(fitted)
     mixtures = np.random.default_rng(5).dirichlet(np.ones(3), 6)
     drawn = []
     for model in bootstrap(fitted, 150):
         response = model.at(1e10)
         drawn.append(response.losses(response.z(mixtures)))
-    expected = bands(runs, found, folds=2).predict(mixtures, 1e10).spread
+    expected = bands(found, folds=2).predict(mixtures, 1e10).spread
     assert np.std(drawn, axis=0) == pytest.approx(expected, rel=0.4)
     assert np.mean(np.std(drawn, axis=0) / expected) == pytest.approx(1.0, abs=0.2)
 
 
 def test_draws_of_the_covariance_have_its_spread(known):
     _, runs, fitted = known
-    found = covariance(runs, fitted)
+    found = covariance(fitted)
     drawn = np.std([np.log(one.parameters["B"]) for one in found.draws(300)], axis=0)
     errors = found.standard_errors()
     assert drawn == pytest.approx([errors[f"log_B[{name}]"] for name in fitted.model.targets], rel=0.15)
@@ -83,7 +83,7 @@ def test_draws_of_the_covariance_have_its_spread(known):
 def test_standard_errors_of_parameters(known):
     """Of a logarithm, and of b and k of alpha_limit = b and alpha_smallest = b + k / D_min, by hand."""
     _, runs, fitted = known
-    found = covariance(runs, fitted)
+    found = covariance(fitted)
     errors, of_coordinates = found.parameter_errors(), found.standard_errors()
     names = fitted.model.targets
     assert errors["B"] == pytest.approx(
@@ -137,7 +137,7 @@ def test_noise_is_that_of_the_losses(noise):
     """The fit's assumed 0.7 % is no part of the answer."""
     model = random_model("linear", sources=3, seed=3)
     runs = runs_of(model, 150, noise=noise)
-    found = covariance(runs, fit(runs, LAWS["power"], INTERACTIONS["linear"]))
+    found = covariance(fit(runs, LAWS["power"], INTERACTIONS["linear"]))
     middle = model.at(1e9)
     assert found.noise[:, 0] == pytest.approx(noise * middle.losses(middle.z(np.full(3, 1 / 3))), rel=0.2)
 
@@ -147,7 +147,7 @@ def test_bands_cover_new_measurements(known):
     inside = []
     for seed in range(4):
         runs = runs_of(model, 60, seed=10 * seed + 40)
-        found = bands(runs, covariance(runs, fit(runs, LAWS["power"], INTERACTIONS["linear"])), folds=4)
+        found = bands(covariance(fit(runs, LAWS["power"], INTERACTIONS["linear"])), folds=4)
         assert (found.widths >= 1.6448).all()
         mixtures = np.random.default_rng(seed).dirichlet(np.ones(3), 200)
         predicted = found.predict(mixtures, 1e10)
@@ -159,11 +159,9 @@ def test_bands_cover_new_measurements(known):
 
 
 def test_what_is_refused(known):
-    _, runs, fitted = known
-    with pytest.raises(InputError, match="other runs"):
-        covariance(runs.select(np.arange(20)), fitted)
+    _, _, fitted = known
     with pytest.raises(InputError, match="level of bands is 90"):
-        bands(runs, covariance(runs, fitted), level=90)
+        bands(covariance(fitted), level=90)
     with pytest.raises(InputError, match="0 bootstrap draws"):
         bootstrap(fitted, 0)
     with pytest.raises(InputError, match="give one or more"):
@@ -250,13 +248,13 @@ def test_transfer_that_is_there_is_told_from_zero():
 
 def test_the_most_useful_missing_run(pilots):
     fitted = fit(pilots, n_starts=1)
-    found = covariance(pilots, fitted)
-    runs = missing_runs(pilots, found)
+    found = covariance(fitted)
+    runs = missing_runs(found)
     assert len(runs) == 15 * 4  # every single-language run is there
     assert all(len(one.languages) == 2 and 0 <= one.reduction < 1 for one in runs)
     assert [one.reduction for one in runs] == sorted((one.reduction for one in runs), reverse=True)
     fewer = pilots.select(pilots.ratios[:, 0] < 1)
-    again = missing_runs(fewer, covariance(fewer, fit(fewer, n_starts=1)))
+    again = missing_runs(covariance(fit(fewer, n_starts=1)))
     assert {one.languages for one in again if len(one.languages) == 1} == {("en",)}
 
 
@@ -269,7 +267,7 @@ def test_bands_cover_measured_runs_held_out(pilots, law, interaction):
         for k in range(7):
             there, out = pilots.select(number != k), pilots.select(number == k)
             fitted = fit(there, LAWS[law], INTERACTIONS[interaction], n_starts=1)
-            predicted = bands(there, covariance(there, fitted)).predict(out.ratios, out.tokens)
+            predicted = bands(there, covariance(fitted)).predict(out.ratios, out.tokens)
             hit = (out.losses >= predicted.lower) & (out.losses <= predicted.upper)
             for kind, kept in inside.items():
                 kept += hit[kinds_of(out.ratios) == kind].tolist()

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from climbopt.files import DrawFile, WideNames
     from climbopt.fitting.estimate import Fit, Fixed
-    from climbopt.fitting.select import Score
-    from climbopt.runs.pilots import Missing, PilotRuns
+    from climbopt.runs.pilots import Missing
     from climbopt.uncertainty.diagnosis import Diagnosis
 
 
@@ -98,12 +97,10 @@ def fit(
         save_model,
         sha256,
     )
-    from climbopt.fitting.estimate import fit as fit_runs
-    from climbopt.fitting.select import candidates, choose_form, known_to
+    from climbopt.fitting.fit import fit as fit_runs
     from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
     from climbopt.reports.fits import fit_json, print_fit
     from climbopt.runs.pilots import PilotRuns
-    from climbopt.uncertainty.covariance import covariance
 
     if draws is not None and bootstrap is None:
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
@@ -124,15 +121,8 @@ def fit(
             f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'",
             file=sys.stderr,
         )
-    forms = candidates(law, interaction, sized=runs.params is not None)
-    chosen_law, chosen = forms[0]
-    scores: tuple[Score, ...] = ()
-    if "auto" in (law, interaction):
-        with progress("cross-validation") as told:
-            (chosen_law, chosen), scores = choose_form(runs, forms, fixed=known, progress=told)
-        known = known_to((chosen_law, chosen), known)
     with progress("fit") as told:
-        fitted = fit_runs(runs, chosen_law, chosen, fixed=known, progress=told)
+        fitted = fit_runs(runs, law, interaction, fixed=known, progress=told)
     provenance = {
         "file": pilots.name,
         "sha256": sha256(content),
@@ -144,17 +134,19 @@ def fit(
     kept = None
     if draws is not None:
         origin = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
-        kept = DrawFile(draws, fitted.model, origin | ({"fixed": known} if known else {}))  # refuses before all writing
+        kept = DrawFile(
+            draws, fitted.model, origin | ({"fixed": fitted.fixed} if fitted.fixed else {})
+        )  # refuses before all writing
     if output is not None:
         save_model(fitted.model, output)
-    found = None if bootstrap is None else _diagnosis(runs, fitted, bootstrap, seed, jobs, kept)
+    found = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, kept)
 
     def show(to: Console) -> None:
-        print_fit(fitted, scores, to)
+        print_fit(fitted, to)
         if found is not None:
             print_diagnosis(found, to)
 
-    report(json, fit_json(covariance(runs, fitted), scores) | ({} if found is None else diagnosis_json(found)), show)
+    report(json, fit_json(fitted) | ({} if found is None else diagnosis_json(found)), show)
 
 
 def _table(
@@ -173,7 +165,7 @@ def _table(
     return table
 
 
-def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, seed: int, jobs: int, kept: DrawFile | None) -> Diagnosis:
+def _diagnosis(fitted: Fit, n: int, seed: int, jobs: int, kept: DrawFile | None) -> Diagnosis:
     """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if there is one."""
     from climbopt.uncertainty.bootstrap import bootstrap
     from climbopt.uncertainty.diagnosis import diagnose
@@ -189,7 +181,7 @@ def _diagnosis(runs: PilotRuns, fitted: Fit, n: int, seed: int, jobs: int, kept:
             progress=told,
         )
     with progress("folds") as told:
-        return diagnose(runs, fitted, draws, progress=told)
+        return diagnose(fitted, draws, progress=told)
 
 
 def predict(

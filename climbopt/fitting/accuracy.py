@@ -34,6 +34,40 @@ class Errors:
     zero_shot_mae: float | None
 
 
+@dataclass(frozen=True)
+class Score:
+    """How well a law and an interaction predict runs that they were not fitted to.
+
+    Parameters
+    ----------
+    law, interaction : str
+    mae, mre : float
+        Mean absolute (nats) and relative error over losses with a ratio above 0, whole runs held out; infinite
+        where a prediction leaves the law's domain or the form cannot be fitted.
+    spearman : float
+        Mean over targets of the rank correlation on the same losses; NaN where no target has one.
+    zero_shot_mae : float or None
+        Mean absolute error over losses at a ratio of 0; None where the form predicts none.
+    n_parameters : int
+        Parameters of the full fit.
+    refused : str or None
+        Why the form cannot be fitted to these runs; None where it can.
+    by_scale : float or None
+        Mean absolute error at the largest model size (or budget, where all sizes are the same), predicted from the
+        smaller ones; None where all runs have one scale or the form predicts none.
+    """
+
+    law: str
+    interaction: str
+    mae: float
+    mre: float
+    spearman: float
+    zero_shot_mae: float | None
+    n_parameters: int
+    refused: str | None = None
+    by_scale: float | None = None
+
+
 def trained(runs: PilotRuns, targets: Sequence[str], sources: Sequence[str]) -> Mask:
     """Return which losses are judged as trained, (n, T): measured ones with a ratio above 0, and all of no source's."""
     with_data = (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)

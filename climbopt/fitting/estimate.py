@@ -1,4 +1,4 @@
-"""`fit`: pilot runs to a model, by one regularised least-squares fit of all parameters to all losses."""
+"""Fit: a form's parameters estimated from pilot runs, all at once, by one regularised least-squares problem."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
 from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.interactions import INTERACTIONS, Interaction
-from climbopt.model.laws import LAWS, Law
+from climbopt.model.laws import Law
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array, derive
 from climbopt.runs.pilots import PilotRuns
@@ -77,16 +77,16 @@ class Fit:
     ----------
     model : MixtureModel
         The estimate.
-    n_runs, n_losses : int
-        Runs, and losses used.
+    pilots : PilotRuns
+        What it was fitted to.
+    n_losses : int
+        Losses used.
     errors : mapping of str to Errors
         By target.
     overall : Errors
         Over all targets.
     at_bound, unidentified : tuple of str
         Coordinates of the fit, as name[language] or name[target, source].
-    n_missing : int
-        Losses that the table left out and another run of the language has.
     left_out : str or None
         Which measured losses were not used, and why.
     above_ceiling : mapping of str to float
@@ -100,28 +100,40 @@ class Fit:
         The fit in its own coordinates, which uncertainty is counted in.
     fixed : mapping of str to mapping of str to float
         Parameters that were known.
+    scores : tuple of Score
+        Of every form that cross-validation tried, best first; empty where the form was given.
     """
 
     model: MixtureModel
-    n_runs: int
+    pilots: PilotRuns
     n_losses: int
     errors: Mapping[str, Errors]
     overall: Errors
     at_bound: tuple[str, ...]
     unidentified: tuple[str, ...]
-    n_missing: int
     left_out: str | None
     above_ceiling: Mapping[str, float]
     cost: float
     seconds: float
     solved: tuple[Solved, ...]
     fixed: Fixed
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return len(self.pilots.runs)
+
+    @property
+    def n_missing(self) -> int:
+        """Number of losses that the table left out and another run of the language has."""
+        return len(self.pilots.missing)
 
 
-def fit(
+def estimate(
     pilots: PilotRuns,
-    law: Law = LAWS["power"],
-    interaction: Interaction = INTERACTIONS["gated"],
+    law: Law,
+    interaction: Interaction,
     *,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
@@ -138,7 +150,7 @@ def fit(
     pilots : PilotRuns
         Measured runs.
     law, interaction : Law, Interaction
-        Members of `LAWS` and `INTERACTIONS`, or the caller's own.
+        The form.
     n_starts : int
         Starts tried for each block (1 to 3); the least cost wins.
     fixed : mapping of str to mapping of str to float, optional
@@ -178,11 +190,10 @@ def fit(
     errors, overall = _errors(pilots, model, rows)
     return Fit(
         model=model,
-        n_runs=len(pilots.runs),
+        pilots=pilots,
         n_losses=int(np.isfinite(rows.scale).sum()),
         errors=errors,
         overall=overall,
-        n_missing=len(pilots.missing),
         left_out=left_out,
         at_bound=tuple(name for one in solved for name in _at_bound(one)),
         unidentified=tuple(name for one in solved for name in _unidentified(one)),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.fitting.accuracy import Mask, prediction_errors, trained
-from climbopt.fitting.estimate import Fixed, Progress, fit
+from climbopt.files import PilotsLike, as_pilots
+from climbopt.fitting.accuracy import Mask, Score, prediction_errors, trained
+from climbopt.fitting.estimate import Fixed, Progress, estimate
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
@@ -23,50 +24,16 @@ TIE = 1.0
 """Scores closer than this many standard errors of their paired difference are a tie, which the simpler form wins."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """How well a law and an interaction predict runs that they were not fitted to.
-
-    Parameters
-    ----------
-    law, interaction : str
-    mae, mre : float
-        Mean absolute (nats) and relative error over losses with a ratio above 0, whole runs held out; infinite
-        where a prediction leaves the law's domain or the form cannot be fitted.
-    spearman : float
-        Mean over targets of the rank correlation on the same losses; NaN where no target has one.
-    zero_shot_mae : float or None
-        Mean absolute error over losses at a ratio of 0; None where the form predicts none.
-    n_parameters : int
-        Parameters of the full fit.
-    refused : str or None
-        Why the form cannot be fitted to these runs; None where it can.
-    by_scale : float or None
-        Mean absolute error at the largest model size (or budget, where all sizes are the same), predicted from the
-        smaller ones; None where all runs have one scale or the form predicts none.
-    """
-
-    law: str
-    interaction: str
-    mae: float
-    mre: float
-    spearman: float
-    zero_shot_mae: float | None
-    n_parameters: int
-    refused: str | None = None
-    by_scale: float | None = None
-
-
 Form = tuple[Law, Interaction]
 
 
-def candidates(law: str, interaction: str | None, *, sized: bool) -> tuple[Form, ...]:
-    """Return the forms that names stand for, of which `auto` means every one that goes with the other.
+def candidates(law: Law | str, interaction: Interaction | str | None, *, sized: bool) -> tuple[Form, ...]:
+    """Return the forms that are asked for, of which `auto` means every one that goes with the other.
 
     Parameters
     ----------
-    law, interaction : str
-        Names, or auto; without an interaction, the default one, or the first that the law takes.
+    law, interaction : Law, Interaction or str
+        Objects, names, or auto; without an interaction, the default one, or the first that the law takes.
     sized : bool
         Whether the runs state their model size; a form that needs it is left out where they do not.
 
@@ -81,21 +48,22 @@ def candidates(law: str, interaction: str | None, *, sized: bool) -> tuple[Form,
     [('power', 'linear'), ('bimix', 'linear')]
     """
     interaction = interaction or ("auto" if law == "auto" else None)
-    laws = tuple(LAWS.values()) if law == "auto" else (LAWS[law],)
+    laws = tuple(LAWS.values()) if law == "auto" else (LAWS.member(law),)
     if interaction is None:
         taken = agreeing_pairs(laws)
         return tuple(form for form in taken if form[1].name == DEFAULT) or taken[:1]
     if "auto" not in (law, interaction):
-        derive(laws[0], INTERACTIONS[interaction])  # refuses what does not go together
-        return ((laws[0], INTERACTIONS[interaction]),)
-    forms = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS[interaction],))
+        form = laws[0], INTERACTIONS.member(interaction)
+        derive(*form)  # refuses what does not go together
+        return (form,)
+    forms = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS.member(interaction),))
     return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
 
 
 def cross_validate(
-    pilots: PilotRuns,
-    law: Law,
-    interactions: Sequence[Interaction] | None = None,
+    pilots: PilotsLike,
+    law: Law | str,
+    interactions: Sequence[Interaction | str] | None = None,
     *,
     folds: int = FOLDS,
     seed: int = 0,
@@ -105,11 +73,14 @@ def cross_validate(
 
     Parameters
     ----------
-    interactions : sequence of Interaction
+    pilots : PilotRuns, pandas.DataFrame or path
+    law : Law or str
+    interactions : sequence of Interaction or str
         The candidates; by default all whose z the law takes.
     """
-    forms = agreeing_pairs([law]) if interactions is None else [(law, interaction) for interaction in interactions]
-    (_, chosen), scores = choose_form(pilots, forms, folds=folds, seed=seed, progress=progress)
+    law = LAWS.member(law)
+    forms = agreeing_pairs([law]) if interactions is None else [(law, INTERACTIONS.member(i)) for i in interactions]
+    (_, chosen), scores = choose_form(as_pilots(pilots), forms, folds=folds, seed=seed, progress=progress)
     return chosen, scores
 
 
@@ -199,7 +170,7 @@ def known_to(form: Form, fixed: Fixed) -> Fixed:
 
 def _predicted(pilots: PilotRuns, form: Form, held_out: Mask, fixed: Fixed) -> Array:
     """Return the losses of runs, predicted by a fit to the others."""
-    model = fit(pilots.select(~held_out), *form, n_starts=1, fixed=fixed).model
+    model = estimate(pilots.select(~held_out), *form, n_starts=1, fixed=fixed).model
     runs = pilots.select(held_out)
     response = model.at(runs.tokens, runs.params)
     return response.losses(response.z(runs.ratios))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from climbopt.fitting.accuracy import Errors
 from climbopt.fitting.estimate import Fit
-from climbopt.fitting.select import Score
 from climbopt.reports.json_values import Value, parameters_json, values_json
 from climbopt.reports.typesetting import MOST_ROWS, new_table, number, say, tokens
-from climbopt.uncertainty.covariance import Covariance
+from climbopt.uncertainty.covariance import covariance
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def fit_json(found: Covariance, scores: Sequence[Score]) -> dict[str, Value]:
+def fit_json(fitted: Fit) -> dict[str, Value]:
     """Return a fit as JSON values; a standard error is null where the parameter is at a bound."""
-    fitted = found.fitted
     return {
         "law": fitted.model.law.name,
         "interaction": fitted.model.interaction.name,
@@ -29,7 +26,7 @@ def fit_json(found: Covariance, scores: Sequence[Score]) -> dict[str, Value]:
         "n_missing": fitted.n_missing,
         "token_unit": fitted.model.token_unit,
         "parameters": parameters_json(fitted.model),
-        "stderr": values_json(fitted.model, found.parameter_errors()),
+        "stderr": values_json(fitted.model, covariance(fitted).parameter_errors()),
         "stderr_from": "covariance",
         "mae": fitted.overall.mae,
         "mre": fitted.overall.mre,
@@ -50,7 +47,7 @@ def fit_json(found: Covariance, scores: Sequence[Score]) -> dict[str, Value]:
                 "by_scale_mae": score.by_scale,
                 "refused": score.refused,
             }
-            for score in scores
+            for score in fitted.scores
         ],
         "at_bound": list(fitted.at_bound),
         "unidentified": list(fitted.unidentified),
@@ -65,9 +62,9 @@ def fit_json(found: Covariance, scores: Sequence[Score]) -> dict[str, Value]:
     }
 
 
-def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
+def print_fit(fitted: Fit, console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
-    if scores:
+    if fitted.scores:
         table = new_table(
             "cross-validation over whole runs",
             "law",
@@ -78,8 +75,8 @@ def print_fit(fitted: Fit, scores: Sequence[Score], console: Console) -> None:
             "zero-shot mae",
             "by-scale mae",
         )
-        refused = [score for score in scores if score.refused]
-        for score in scores:
+        refused = [score for score in fitted.scores if score.refused]
+        for score in fitted.scores:
             if score not in refused:
                 table.add_row(
                     score.law,

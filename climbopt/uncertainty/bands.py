@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from climbopt.fitting.estimate import Fit, Progress, fit
+from climbopt.fitting.estimate import Fit, Progress, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError
 from climbopt.model.mixture import Indices
@@ -77,7 +77,6 @@ class Bands:
 
 
 def bands(
-    pilots: PilotRuns,
     found: Covariance,
     *,
     level: float = LEVEL,
@@ -92,8 +91,6 @@ def bands(
 
     Parameters
     ----------
-    pilots : PilotRuns
-        The runs that were fitted.
     found : Covariance
         Of the fit.
     level : float
@@ -111,12 +108,13 @@ def bands(
     """
     if not 0 < level < 1:
         raise InputError(f"the level of bands is {level:g}; it is a share between 0 and 1, as 0.9")
+    pilots = found.fitted.pilots
     number = folds_of(pilots, folds, seed)
     n_folds = int(number.max()) + 1
     scores, of = [], []
     for k in range(n_folds):
         inside, outside = pilots.select(number != k), pilots.select(number == k)
-        there = covariance(inside, _fitted_like(found.fitted, inside))
+        there = covariance(_fitted_like(found.fitted, inside))
         losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
         scores.append((np.abs(outside.losses - losses) / np.hypot(spread, of_kind(there.noise, kinds))).ravel())
         of.append(kinds.ravel())
@@ -136,7 +134,7 @@ def bands(
 def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
     """Return the same form fitted to some of the runs, with what was known."""
     try:
-        return fit(pilots, fitted.model.law, fitted.model.interaction, n_starts=1, fixed=fitted.fixed)
+        return estimate(pilots, fitted.model.law, fitted.model.interaction, n_starts=1, fixed=fitted.fixed)
     except InputError as error:
         raise InputError(
             f"bands hold out a fold of whole runs at a time, and without one {error}, or fit without "

@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 
 from climbopt.fitting.estimate import AT_BOUND, Fit, Solved, declared_parameters, label
 from climbopt.fitting.least_squares import Block, Rows
-from climbopt.foundations.errors import InputError
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
-from climbopt.runs.pilots import PilotRuns
 
 FEW = 5.0
 """A kind of losses with fewer degrees of freedom than this in a target shares the noise of all targets."""
@@ -192,7 +190,7 @@ def _assumed(block: Block, kinds: Indices) -> Array:
     return np.where(np.isfinite(columns), columns, np.nan)
 
 
-def covariance(pilots: PilotRuns, fitted: Fit) -> Covariance:
+def covariance(fitted: Fit) -> Covariance:
     """Return the covariance of a fit, with the noise that its own residuals show.
 
     The noise of a target's losses is the root of their squared residuals over the degrees of freedom that the fit
@@ -200,20 +198,11 @@ def covariance(pilots: PilotRuns, fitted: Fit) -> Covariance:
 
     Parameters
     ----------
-    pilots : PilotRuns
-        The runs that were fitted.
     fitted : Fit
-
-    Raises
-    ------
-    InputError
-        Where the fit is not one of these runs.
     """
-    if fitted.n_runs != len(pilots.runs) or fitted.model.targets != pilots.targets:
-        raise InputError("the model was fitted to other runs than those given; fit it to these")
     squares, freedom, all_kinds = [], [], []
     for one in fitted.solved:
-        kinds = kinds_of(pilots.ratios_of(one.block.targets))
+        kinds = kinds_of(fitted.pilots.ratios_of(one.block.targets))
         all_kinds.append(kinds)
         parts = [_residual_parts(one, kinds == k) for k in range(len(KINDS))]
         squares.append(np.column_stack([part[0] for part in parts]))

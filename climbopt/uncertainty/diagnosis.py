@@ -10,7 +10,6 @@ import numpy as np
 from climbopt.fitting.estimate import Fit, Progress
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
-from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.bands import Bands, bands
 from climbopt.uncertainty.covariance import covariance
 from climbopt.uncertainty.evidence import MissingRun, Transfer, missing_runs, transfers
@@ -42,27 +41,23 @@ class Diagnosis:
         }
 
 
-def diagnose(
-    pilots: PilotRuns, fitted: Fit, draws: Sequence[MixtureModel], *, progress: Progress | None = None
-) -> Diagnosis:
+def diagnose(fitted: Fit, draws: Sequence[MixtureModel], *, progress: Progress | None = None) -> Diagnosis:
     """Return bands, transfer and missing runs of a fit.
 
     Parameters
     ----------
-    pilots : PilotRuns
-        The runs that were fitted.
     fitted : Fit
     draws : sequence of MixtureModel
         Of its bootstrap, or of its covariance.
     progress : callable, optional
         Told how many folds of the bands are done.
     """
-    found = covariance(pilots, fitted)
+    pilots, found = fitted.pilots, covariance(fitted)
     largest = int(pilots.tokens.argmax())
     size = None if pilots.params is None else float(pilots.params[largest])
     return Diagnosis(
         tuple(draws),
-        bands(pilots, found, progress=progress),
+        bands(found, progress=progress),
         transfers(fitted.model, draws, float(pilots.tokens[largest]), params=size),
-        missing_runs(pilots, found),
+        missing_runs(found),
     )

@@ -13,7 +13,6 @@ from climbopt.fitting.estimate import UNIDENTIFIED
 from climbopt.foundations.errors import InputError
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
-from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.covariance import Covariance, Spread, kinds_of, of_kind
 
 LEVEL = 0.9
@@ -120,7 +119,7 @@ def transfers(
     )
 
 
-def missing_runs(pilots: PilotRuns, found: Covariance) -> tuple[MissingRun, ...]:
+def missing_runs(found: Covariance) -> tuple[MissingRun, ...]:
     """Return every single-language and pair run at the pilots' budgets that was not made, the most useful first.
 
     A run adds a row to each target's Jacobian at the noise that its residuals show; what is expected to fall is the
@@ -128,11 +127,10 @@ def missing_runs(pilots: PilotRuns, found: Covariance) -> tuple[MissingRun, ...]
 
     Parameters
     ----------
-    pilots : PilotRuns
     found : Covariance
-        Of a fit to them.
+        Of a fit.
     """
-    model = found.fitted.model
+    model, pilots = found.fitted.model, found.fitted.pilots
     n = len(model.sources)
     judged = np.random.default_rng(SEED).dirichlet(np.ones(n), JUDGED)
     largest = int(pilots.tokens.argmax())

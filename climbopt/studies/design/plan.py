@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from climbopt.fitting.estimate import fit
+from climbopt.fitting.fit import fit
 from climbopt.foundations.errors import InputError
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
