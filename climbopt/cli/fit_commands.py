@@ -133,10 +133,9 @@ def fit(
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     kept = None
     if draws is not None:
-        origin = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
-        kept = DrawFile(
-            draws, fitted.model, origin | ({"fixed": fitted.fixed} if fitted.fixed else {})
-        )  # refuses before all writing
+        origin: dict[str, object] = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
+        origin |= {"fixed": fitted.fixed} if fitted.fixed else {}
+        kept = DrawFile(draws, fitted.model, origin)  # refuses before all writing
     if output is not None:
         save_model(fitted.model, output)
     found = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, kept)
