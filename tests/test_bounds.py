@@ -39,7 +39,9 @@ def grid_minimum(form):
             x = form.complete(ratios)
             if form.polytope.violation(x) <= 1e-9:
                 at = form.functions.at(x)
-                held = (at.rows >= form.c_lower - 1e-12).all() and (at.rows <= form.c_upper + 1e-12).all()
+                held = (at.rows >= form.nonlinear.lower - 1e-12).all() and (
+                    at.rows <= form.nonlinear.upper + 1e-12
+                ).all()
                 if np.isfinite(at.value) and held:
                     best = min(best, at.value)
     return best
@@ -48,12 +50,12 @@ def grid_minimum(form):
 def local_minimum(form, starts):
     """Return the least objective of local solves by newton from random starts."""
     rng, backend, best = np.random.default_rng(1), choose(form), np.inf
-    box = Box(form.polytope.x_lower, np.minimum(form.polytope.x_upper, 1.0))
+    box = Box(form.polytope.bounds.lower, np.minimum(form.polytope.bounds.upper, 1.0))
     for start in points(form, box, rng, starts):
         solution = backend.solve(form.from_start(start), Options())
         if solution.x is not None and form.polytope.violation(solution.x) <= 1e-9:
             found = form.functions.at(solution.x)
-            if (found.rows >= form.c_lower - 1e-9).all():
+            if (found.rows >= form.nonlinear.lower - 1e-9).all():
                 best = min(best, found.value)
     return best
 
@@ -98,7 +100,7 @@ def test_a_model_whose_z_may_vanish():
     model = signed_model("gated", 3, seed=2)
     model = replace(model, parameters={**model.parameters, "b": np.where(np.eye(3) > 0, 0.0, -2.0)})
     made = joint_form(AllocationProblem(model, 10e9))
-    assert any(made.domain_rows)
+    assert any(label.domain for label in made.nonlinear.labels)
     found = enclose(made, gap=1e-5, time_limit=20.0)
     check_holds(made, found, 20)
     assert found.relative_gap <= 1e-5
@@ -123,7 +125,7 @@ def test_the_shipped_gated_problem_is_closed_and_its_proof_covers_random_mixture
     made = joint_form(load_problem("libreoffice6"))
     found = enclose(made, time_limit=60.0)
     assert found.relative_gap <= 1e-6
-    box = Box(made.polytope.x_lower, np.minimum(made.polytope.x_upper, 1.0))
+    box = Box(made.polytope.bounds.lower, np.minimum(made.polytope.bounds.upper, 1.0))
     for x in points(made, box, np.random.default_rng(0), 300):
         assert made.functions.at(x).value >= found.lower
 

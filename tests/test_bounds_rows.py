@@ -109,7 +109,7 @@ def test_the_second_step_of_the_shipped_problem_is_closed_and_random_mixtures_ar
     form = second_step(load_problem("libreoffice6"))
     found = enclose(form, time_limit=60.0)
     assert found.relative_gap <= 1e-6
-    box = Box(form.polytope.x_lower, np.minimum(form.polytope.x_upper, 1.0))
+    box = Box(form.polytope.bounds.lower, np.minimum(form.polytope.bounds.upper, 1.0))
     for x in points(form, box, np.random.default_rng(0), 300):
         assert form.functions.at(form.complete(x[: form.n_ratios])).value >= found.lower
 
@@ -124,12 +124,12 @@ def test_an_active_ceiling_on_gated_families_is_closed():
 
 def feasible_points(form, count):
     """Return random mixtures that meet all rows, their auxiliaries at their best."""
-    box = Box(form.polytope.x_lower, np.minimum(form.polytope.x_upper, 1.0))
+    box = Box(form.polytope.bounds.lower, np.minimum(form.polytope.bounds.upper, 1.0))
     found = []
     for x in points(form, box, np.random.default_rng(0), count):
         x = form.complete(x[: form.n_ratios])
         at = form.functions.at(x)
-        if (at.rows >= form.c_lower - 1e-12).all() and (at.rows <= form.c_upper + 1e-12).all():
+        if (at.rows >= form.nonlinear.lower - 1e-12).all() and (at.rows <= form.nonlinear.upper + 1e-12).all():
             found.append(x)
     return found
 

@@ -146,7 +146,7 @@ def test_the_lower_bound_holds_for_any_multipliers_and_any_point():
         ratios = rng.dirichlet(np.ones(form.n - 1))
         x = repair(form, np.append(ratios, 0.0))
         mu = -rng.random(form.functions.n_rows)
-        bound = lower_bound(form, x, Multipliers(np.zeros(form.n), np.zeros(len(form.row_sides)), mu))
+        bound = lower_bound(form, x, Multipliers(np.zeros(form.n), np.zeros(len(form.polytope.rows)), mu))
         assert bound is not None and bound <= optimum + 1e-9
 
 
@@ -171,7 +171,10 @@ def test_writing_a_row_as_its_negative_flips_its_multiplier():
     x = load("newton").solve(form, Options()).x
     polytope = form.polytope
     flipped = replace(
-        form, polytope=replace(polytope, A=-polytope.A, a_lower=-polytope.a_upper, a_upper=-polytope.a_lower)
+        form,
+        polytope=replace(
+            polytope, A=-polytope.A, rows=polytope.rows.within(-polytope.rows.upper, -polytope.rows.lower)
+        ),
     )
     ours, theirs = recover(form, x), recover(flipped, x)
     np.testing.assert_allclose(theirs.rows, -ours.rows, atol=1e-9)

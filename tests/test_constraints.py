@@ -102,7 +102,7 @@ def test_derivatives_with_each_kind(kind):
     form = joint_form(build(number))
     rng = np.random.default_rng(1)
     x = form.complete(rng.dirichlet(np.full(form.n_ratios, 5.0)))
-    mu, h = rng.normal(size=len(form.c_sides)), 1e-6
+    mu, h = rng.normal(size=len(form.nonlinear)), 1e-6
     evaluation = form.functions.at(x)
     exact = evaluation.hessian(0.7, mu)
     np.testing.assert_allclose(exact, exact.T, atol=1e-13)

@@ -201,7 +201,7 @@ def test_what_is_written_is_the_form(interaction, targets, named):
     np.testing.assert_allclose(program.quantities.z.value, evaluation.z, rtol=1e-13)
     np.testing.assert_allclose(program.quantities.losses.value, evaluation.losses, rtol=1e-13)
     np.testing.assert_allclose(program.problem.objective.value, evaluation.value, rtol=1e-13)
-    first = form.n + len(form.row_sides)
+    first = form.n + len(form.polytope.rows)
     for k, value in enumerate(evaluation.rows):
         np.testing.assert_allclose(program.rows.value(np.array([first + k])).value, [value], rtol=1e-13)
 

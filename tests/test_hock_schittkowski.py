@@ -104,12 +104,12 @@ def test_linear_constraints_are_rows_and_starts_are_inside(problem):
         sp.Poly(sp.N(part), *problem.variables).total_degree() if part.is_polynomial() else 9
         for _, part, _ in problem.constraints
     ]
-    assert [side.name for side in form.row_sides] == [f"c{i}" for i, d in enumerate(degrees, 1) if d == 1]
-    assert [side.name for side in form.c_sides] == [f"c{i}" for i, d in enumerate(degrees, 1) if d > 1]
+    assert [side.name for side in form.polytope.rows.labels] == [f"c{i}" for i, d in enumerate(degrees, 1) if d == 1]
+    assert [side.name for side in form.nonlinear.labels] == [f"c{i}" for i, d in enumerate(degrees, 1) if d > 1]
     activity, polytope = form.polytope.A @ form.start, form.polytope
     assert polytope.violation(form.start) < 1e-12
-    assert ((form.start > polytope.x_lower) & (form.start < polytope.x_upper)).all()
-    assert (polytope.equation | (activity > polytope.a_lower) & (activity < polytope.a_upper)).all()
+    assert ((form.start > polytope.bounds.lower) & (form.start < polytope.bounds.upper)).all()
+    assert (polytope.equation | (activity > polytope.rows.lower) & (activity < polytope.rows.upper)).all()
     published = np.array([float(one) for one in problem.start])
     if polytope.violation(published) == 0:
         assert np.abs(form.start - published).max() <= 0.01 + 1e-15
@@ -119,10 +119,10 @@ def test_the_spread():
     """Bounds alone, linear and nonlinear equations and inequalities, proved convex and not, several solutions."""
     forms = [problem.form for problem in HOCK_SCHITTKOWSKI]
     assert 15 <= len(forms) <= 18 and len(BY_NAME) == len(forms)
-    assert sum(not form.row_sides and not form.c_sides for form in forms) >= 2
+    assert sum(not form.polytope.rows.labels and not form.nonlinear.labels for form in forms) >= 2
     equations = [form.polytope.equation for form in forms]
     assert any(kind.any() for kind in equations) and any((~kind).any() for kind in equations)
-    nonlinear = [form.c_lower == form.c_upper for form in forms]
+    nonlinear = [form.nonlinear.lower == form.nonlinear.upper for form in forms]
     assert any(kind.any() for kind in nonlinear) and any((~kind).any() for kind in nonlinear)
     assert sum(not form.has_nonlinear_rows for form in forms) >= 7
     assert any(len(problem.minimisers) > 1 for problem in HOCK_SCHITTKOWSKI)
@@ -131,7 +131,7 @@ def test_the_spread():
         for problem in HOCK_SCHITTKOWSKI
         if problem.form.functions.convex(
             problem.form.polytope,
-            np.array([float(problem.multipliers.get(side.name, 0.0)) for side in problem.form.c_sides]),
+            np.array([float(problem.multipliers.get(side.name, 0.0)) for side in problem.form.nonlinear.labels]),
         )
     }
     assert convex == {"HS12", "HS14", "HS21", "HS22", "HS35", "HS43", "HS52", "HS76", "HS113"}

@@ -59,7 +59,7 @@ def test_derivatives(name):
     form = joint_form(problem(OBJECTIVES[name]))
     rng = np.random.default_rng(2)
     x = form.complete(rng.dirichlet(np.full(5, 4.0)))
-    evaluation, h, mu = form.functions.at(x), 1e-6, rng.normal(size=len(form.c_sides))
+    evaluation, h, mu = form.functions.at(x), 1e-6, rng.normal(size=len(form.nonlinear))
     exact = evaluation.hessian(1.3, mu)
     for j in range(form.n):
         step = h * np.eye(form.n)[j]

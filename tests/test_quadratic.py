@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
+from climbopt.numerics.polytope import EmptyPolytopeError, Polytope, Rows
 from climbopt.numerics.quadratic import _one_at_a_time, minimise, project
 
 
@@ -20,7 +20,7 @@ def polytope(seed, n, k):
     activity = A[:-1] @ inside
     a_lower = np.append(np.where(rng.random(k) < 0.5, activity - 0.3 * rng.random(k), -np.inf), 1.0)
     a_upper = np.append(np.where(rng.random(k) < 0.7, activity + 0.3 * rng.random(k), np.inf), 1.0)
-    return Polytope(lower, upper, csr_array(A), a_lower, a_upper)
+    return Polytope(Rows(lower, upper), csr_array(A), Rows(a_lower, a_upper))
 
 
 def loose_polytope(seed, n, k):
@@ -39,7 +39,7 @@ def loose_polytope(seed, n, k):
     a_lower = np.where(rng.random(k) < 0.6, activity - rng.random(k), -np.inf)
     a_upper = np.where(rng.random(k) < 0.6, activity + rng.random(k), np.inf)
     a_lower[: k % 2] = a_upper[: k % 2] = activity[: k % 2]
-    return Polytope(lower, upper, csr_array(A), a_lower, a_upper)
+    return Polytope(Rows(lower, upper), csr_array(A), Rows(a_lower, a_upper))
 
 
 def assert_optimal(H, g, region, face):
@@ -48,8 +48,8 @@ def assert_optimal(H, g, region, face):
     assert region.violation(x) < 1e-10
     np.testing.assert_allclose(H @ x + g + region.dense.T @ face.rows + face.bounds, 0, atol=1e-8)
     for value, lower, upper, multiplier in (
-        (x, region.x_lower, region.x_upper, face.bounds),
-        (rows, region.a_lower, region.a_upper, face.rows),
+        (x, region.bounds.lower, region.bounds.upper, face.bounds),
+        (rows, region.rows.lower, region.rows.upper, face.rows),
     ):
         strict = lower < upper
         assert (multiplier[strict & (value > lower + 1e-9)] >= -1e-9).all()
@@ -88,7 +88,7 @@ def test_the_projection_is_the_nearest_point(seed, n, k, scale):
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 12))
 def test_a_point_of_the_simplex_stays_where_it_is(seed, n):
     """Rounding in the sum must not move a point: that once emptied a whole coordinate."""
-    region = Polytope(np.zeros(n), np.full(n, np.inf), csr_array(np.ones((1, n))), np.ones(1), np.ones(1))
+    region = Polytope(Rows(np.zeros(n), np.full(n, np.inf)), csr_array(np.ones((1, n))), Rows(np.ones(1), np.ones(1)))
     x = np.random.default_rng(seed).dirichlet(np.ones(n)) * (1 + 4e-16)
     np.testing.assert_allclose(project(x, region), x, rtol=1e-12, atol=1e-15)
 
@@ -110,9 +110,9 @@ def test_the_interior_point_is_inside(seed, n, k):
     region = polytope(seed, n, k)
     x = region.interior_point()
     assert region.violation(x) < 1e-11
-    movable = region.x_upper - region.x_lower > 1e-6
-    if (region.x_lower.sum() < 1 - 1e-6) and movable.all() and k == 0:
-        assert (x > region.x_lower).all() and (x < region.x_upper).all()
+    movable = region.bounds.upper - region.bounds.lower > 1e-6
+    if (region.bounds.lower.sum() < 1 - 1e-6) and movable.all() and k == 0:
+        assert (x > region.bounds.lower).all() and (x < region.bounds.upper).all()
 
 
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 6), k=st.integers(0, 3))
@@ -123,8 +123,8 @@ def test_polytopes_that_are_no_simplex(seed, n, k):
     inner = region.interior_point()
     activity = region.dense @ inner
     assert region.violation(inner) < 1e-11
-    assert (inner > region.x_lower).all() and (inner < region.x_upper).all()
-    assert (region.equation | (activity > region.a_lower) & (activity < region.a_upper)).all()
+    assert (inner > region.bounds.lower).all() and (inner < region.bounds.upper).all()
+    assert (region.equation | (activity > region.rows.lower) & (activity < region.rows.upper)).all()
     x = inner + 3 * rng.normal(size=n)
     y = project(x, region)
     assert region.violation(y) < 1e-11
@@ -140,7 +140,9 @@ def test_polytopes_that_are_no_simplex(seed, n, k):
 
 
 def test_a_fixed_sum_of_unbounded_variables_is_no_simplex():
-    region = Polytope(np.array([-np.inf, 0.0]), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
+    region = Polytope(
+        Rows(np.array([-np.inf, 0.0]), np.full(2, np.inf)), csr_array(np.ones((1, 2))), Rows(np.ones(1), np.ones(1))
+    )
     assert region.simplex is None
     assert region.violation(region.interior_point()) < 1e-12
     np.testing.assert_allclose(project(np.array([-1.0, 3.0]), region), [-1.5, 2.5], atol=1e-12)
@@ -151,20 +153,20 @@ def test_a_fixed_sum_of_unbounded_variables_is_no_simplex():
 def test_rows_imply_bounds():
     """A gradient with rounding in it is bounded all the same, where a row leaves an unbounded variable no room."""
     row = csr_array(np.array([[1.0, 1.0, 2.0]]))
-    region = Polytope(np.zeros(3), np.full(3, np.inf), row, np.full(1, -np.inf), np.full(1, 3.0))
+    region = Polytope(Rows(np.zeros(3), np.full(3, np.inf)), row, Rows(np.full(1, -np.inf), np.full(1, 3.0)))
     for rounding in (-1e-16, 1e-16):
         value, _ = region.linear_minimum(np.array([-1.0, -1.0, -2.0]) + rounding)
         assert value == pytest.approx(-3.0, abs=1e-12) and value <= -3.0 + 1e-15
 
 
 def test_an_empty_polytope_is_named():
-    two = Polytope(np.array([0.7, 0.7]), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
+    two = Polytope(
+        Rows(np.array([0.7, 0.7]), np.full(2, np.inf)), csr_array(np.ones((1, 2))), Rows(np.ones(1), np.ones(1))
+    )
     rows = Polytope(
-        np.zeros(2),
-        np.full(2, np.inf),
+        Rows(np.zeros(2), np.full(2, np.inf)),
         csr_array(np.array([[1.0, 1.0], [1.0, 1.0]])),
-        np.array([0.0, 1.0]),
-        np.array([0.5, 1.0]),
+        Rows(np.array([0.0, 1.0]), np.array([0.5, 1.0])),
     )
     for region in (two, rows):
         with pytest.raises(EmptyPolytopeError):
@@ -174,12 +176,14 @@ def test_an_empty_polytope_is_named():
 
 
 def test_no_minimum_where_the_quadratic_is_not_convex():
-    region = Polytope(np.zeros(2), np.full(2, np.inf), csr_array(np.ones((1, 2))), np.ones(1), np.ones(1))
+    region = Polytope(Rows(np.zeros(2), np.full(2, np.inf)), csr_array(np.ones((1, 2))), Rows(np.ones(1), np.ones(1)))
     assert minimise(-np.eye(2), np.zeros(2), region, np.full(2, 0.5)) is None
 
 
 def test_unbounded_below():
     region = Polytope(
-        np.array([0.0, -np.inf]), np.array([1.0, np.inf]), csr_array(np.array([[1.0, 0.0]])), np.ones(1), np.ones(1)
+        Rows(np.array([0.0, -np.inf]), np.array([1.0, np.inf])),
+        csr_array(np.array([[1.0, 0.0]])),
+        Rows(np.ones(1), np.ones(1)),
     )
     assert region.linear_minimum(np.array([0.0, 1.0]))[0] == -np.inf

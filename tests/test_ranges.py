@@ -56,7 +56,7 @@ def test_a_failed_solve_is_not_called_a_range():
 def test_derivatives_of_the_level_set():
     form = joint_form(family_problem(4, interaction="gated"))
     asked = extreme(form, 1, -1, 3.0)
-    x, mu, h = form.start, np.full(len(asked.c_sides), 0.7), 1e-6
+    x, mu, h = form.start, np.full(len(asked.nonlinear), 0.7), 1e-6
     evaluation = asked.functions.at(x)
     assert evaluation.rows[-1] == form.functions.at(x).value and evaluation.value == -x[1]
     for j in range(4):

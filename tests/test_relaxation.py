@@ -84,7 +84,7 @@ def points(form, box, rng, count):
     )
     found = []
     for _ in range(count):
-        x = rng.uniform(cut.x_lower, cut.x_upper)
+        x = rng.uniform(cut.bounds.lower, cut.bounds.upper)
         x[: form.n_ratios] = rng.dirichlet(rng.uniform(0.2, 3.0) * np.ones(form.n_ratios))
         found.append(project(x, cut))
     return found
@@ -290,12 +290,12 @@ def test_a_lagrangian_of_rows_is_below_the_objective_where_they_hold():
     )
     form = joint_form(problem)
     mu = np.zeros(form.functions.n_rows)
-    mu[:3] = np.where(np.isfinite(form.c_upper[:3]), 0.3, -0.2)
+    mu[:3] = np.where(np.isfinite(form.nonlinear.upper[:3]), 0.3, -0.2)
     made = lagrangian(form, mu)
     rng = np.random.default_rng(0)
     for x in points(form, made.problem.root, rng, 200):
         at = form.functions.at(x)
-        if (at.rows >= form.c_lower).all() and (at.rows <= form.c_upper).all():
+        if (at.rows >= form.nonlinear.lower).all() and (at.rows <= form.nonlinear.upper).all():
             assert value(made, x) <= at.value + 1e-12
     check_below_and_convex(relax(made, made.problem.root, form.start), made, form, made.problem.root, rng)
     check_below_and_convex(tangents(made, made.problem.root, form.start), made, form, made.problem.root, rng)
@@ -310,7 +310,7 @@ def test_any_point_and_any_multipliers_give_a_bound():
     best = minimise(functions, cut, x)
     assert best.lower <= least
     for y in cloud[:40]:
-        found = linear_bound(functions.at(y), y, cut, rng.normal(size=cut.a_lower.size))
+        found = linear_bound(functions.at(y), y, cut, rng.normal(size=cut.rows.lower.size))
         assert found.lower <= best.lower + 1e-9
         for w in cloud:
             ends = np.maximum(found.reduced * (w - box.lower), found.reduced * (w - box.upper))

@@ -62,7 +62,7 @@ def test_scenarios_of_targets_that_are_no_sources():
 def test_derivatives_against_differences(found, kind):
     form = mean_form(found) if kind == "mean" else cvar_form(found, 0.8, range(0, 40, 5), found.optima[0])
     x, h = form.start, 1e-6
-    mu = np.linspace(0.3, 0.8, len(form.c_sides))
+    mu = np.linspace(0.3, 0.8, len(form.nonlinear))
     at = form.functions.at(x)
     steps = h * np.eye(form.n)
     ends = [(form.functions.at(x + step), form.functions.at(x - step)) for step in steps]

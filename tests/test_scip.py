@@ -15,7 +15,7 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Termination
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
@@ -48,7 +48,7 @@ def test_the_expressions_are_the_templates(law, interaction):
     problem = AllocationProblem(model, 8e9, params=1e9 if law == "power_nd" else None, history={"s0": 2e9})
     form, ratios = joint_form(problem), random_ratios(3, seed=1)
     box = form.polytope
-    fixed = replace(form, polytope=Polytope(ratios, ratios, box.A, box.a_lower, box.a_upper))
+    fixed = replace(form, polytope=Polytope(Rows(ratios, ratios, box.bounds.labels), box.A, box.rows))
     solution = load("scip").solve(fixed, Options())
     assert solution.termination is Termination.SOLVED
     assert solution.bound == pytest.approx(form.functions.at(ratios).value, abs=1e-8)
@@ -187,17 +187,13 @@ def test_a_point_outside_the_domain_is_no_solution(monkeypatch):
     assert np.isnan(outside.value)
     fixed = replace(
         form,
-        polytope=Polytope(
-            np.array([0.05, 0.95]),
-            np.array([0.05, 0.95]),
-            form.polytope.A,
-            form.polytope.a_lower,
-            form.polytope.a_upper,
+        polytope=replace(
+            form.polytope, bounds=form.polytope.bounds.within(np.array([0.05, 0.95]), np.array([0.05, 0.95]))
         ),
     )
     assert load("scip").solve(fixed, Options()).termination is Termination.INFEASIBLE
     monkeypatch.setattr(scip._System, "define", lambda self, expression, name: expression)
-    loose = replace(fixed, c_lower=np.full(2, -np.inf))
+    loose = replace(fixed, nonlinear=replace(fixed.nonlinear, lower=np.full(2, -np.inf)))
     assert load("scip").solve(loose, Options()).termination is Termination.LEFT_DOMAIN
 
 

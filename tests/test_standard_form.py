@@ -21,7 +21,7 @@ def test_redundant_equations(backend):
     groups = (Group(("a", "b"), 0.5, 0.5, "g"), Group(("b", "c"), 0.5, 0.5, "h"), Group(("a", "d"), 0.5, 0.5, "i"))
     problem = AllocationProblem(three(FOUR), 1e9, constraints=groups)
     part = linear_part(problem)
-    polytope, sides = part.polytope, part.row_sides
+    polytope, sides = part.polytope, part.polytope.rows.labels
     assert len(sides) == 3 and sides[-1].tied == ("i",)
     assert np.linalg.matrix_rank(polytope.dense) == 3
     result = solve(problem, backend=backend)
@@ -40,7 +40,7 @@ def test_groups_that_force_each_other(backend):
 
 def test_a_group_of_all_languages_is_the_simplex():
     problem = AllocationProblem(three(FOUR), 1e9, constraints=(Group(("a", "b", "c", "d"), lower=1.0),))
-    assert joint_form(problem).row_sides[-1].tied == ("group",)
+    assert joint_form(problem).polytope.rows.labels[-1].tied == ("group",)
     with pytest.raises(InputError, match="the upper bounds sum to 0.9, which is 0.1 less than 1; widen group"):
         joint_form(AllocationProblem(three(FOUR), 1e9, constraints=(Group(("a", "b", "c", "d"), upper=0.9),)))
 
@@ -101,7 +101,7 @@ def test_bounds_merge_into_the_tightest():
         constraints=(Floor({"a": 0.1}, "low"), Floor({"a": 0.2}, "high"), Cap({"a": 0.5}), Cap({"b": 1.0}, "none")),
     )
     part = linear_part(problem)
-    polytope, lower, upper = part.polytope, part.lower_sides, part.upper_sides
-    assert (polytope.x_lower[0], lower[0].name) == (0.2, "high[a]")
-    assert (polytope.x_upper[0], upper[0].name) == (0.5, "cap[a]")
-    assert np.isinf(polytope.x_upper[1])  # the simplex implies it
+    polytope, lower, upper = part.polytope, part.polytope.bounds.labels, part.polytope.bounds.upper_labels
+    assert (polytope.bounds.lower[0], lower[0].name) == (0.2, "high[a]")
+    assert (polytope.bounds.upper[0], upper[0].name) == (0.5, "cap[a]")
+    assert np.isinf(polytope.bounds.upper[1])  # the simplex implies it

@@ -232,10 +232,10 @@ def test_elsewhere_the_nearest_path_is_taken():
     polytopes = [joint_form(replace(planned.problem, budget=end)).polytope for end in ends]
     rows = [
         [
-            part.x_lower <= c[k],
-            c[k] <= np.minimum(part.x_upper, 1.0),
-            part.dense @ c[k] >= part.a_lower - 1e-12,
-            part.dense @ c[k] <= part.a_upper + 1e-12,
+            part.bounds.lower <= c[k],
+            c[k] <= np.minimum(part.bounds.upper, 1.0),
+            part.dense @ c[k] >= part.rows.lower - 1e-12,
+            part.dense @ c[k] <= part.rows.upper + 1e-12,
         ]
         for k, part in enumerate(polytopes)
     ]

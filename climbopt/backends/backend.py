@@ -155,7 +155,7 @@ def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:
     """
     polytope, evaluation = form.polytope, form.functions.at(x)
     left = evaluation.gradient + polytope.A.T @ given.rows + evaluation.jacobian.T @ given.nonlinear
-    bounds = np.where(polytope.x_lower == polytope.x_upper, -left, given.bounds)
+    bounds = np.where(polytope.bounds.lower == polytope.bounds.upper, -left, given.bounds)
     return Multipliers(bounds, given.rows, given.nonlinear)
 
 

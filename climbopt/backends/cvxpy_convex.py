@@ -224,12 +224,12 @@ def _obstacle(form: StandardForm, program: Program) -> str:
 
 def _bent_row(form: StandardForm, program: Program) -> str:
     """Return the first row that is not convex: a convex function has an upper limit, a concave one a lower limit."""
-    for k, side in enumerate(form.c_sides):
-        value = program.rows.value(np.array([form.n + len(form.row_sides) + k]))
-        if form.c_lower[k] == form.c_upper[k] and not value.is_affine():
+    for k, side in enumerate(form.nonlinear.labels):
+        value = program.rows.value(np.array([form.n + len(form.polytope.rows) + k]))
+        if form.nonlinear.lower[k] == form.nonlinear.upper[k] and not value.is_affine():
             return f"'{side.name}' is an equation that is not linear"
-        if (np.isfinite(form.c_upper[k]) and not value.is_convex()) or (
-            np.isfinite(form.c_lower[k]) and not value.is_concave()
+        if (np.isfinite(form.nonlinear.upper[k]) and not value.is_convex()) or (
+            np.isfinite(form.nonlinear.lower[k]) and not value.is_concave()
         ):
             return f"'{side.name}' is not"
     return "the constraints are not"

@@ -234,8 +234,8 @@ class Program:
 
     def multipliers(self, form: StandardForm, duals: Mapping[int, Array]) -> Multipliers | None:
         """Return the multipliers for the dual values by a constraint's id; None where some are missing."""
-        n, k = form.n, form.n + len(form.row_sides)
-        values = np.zeros(k + len(form.c_sides))
+        n, k = form.n, form.n + len(form.polytope.rows)
+        values = np.zeros(k + len(form.nonlinear))
         for limit in self.limits:
             dual = duals.get(limit.constraint.id)
             if dual is None or not np.isfinite(dual).all():
@@ -286,11 +286,11 @@ def _program(form: StandardForm, named: bool) -> Program:
     )
     objective = cp.sum(quantities.affine(parts, np.zeros(1, dtype=np.intp)))
     objective = objective if f.curved is None else objective + quantities.outer(f.curved)
-    rows, polytope = Rows.of(form, functions, quantities), form.polytope
+    rows = Rows.of(form, functions, quantities)
     limits = tuple(
         rows.limits(
-            np.concatenate([polytope.x_lower, polytope.a_lower, form.c_lower]),
-            np.concatenate([polytope.x_upper, polytope.a_upper, form.c_upper]),
+            form.limits.lower,
+            form.limits.upper,
         )
     )
     return Program(

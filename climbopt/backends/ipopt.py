@@ -77,10 +77,10 @@ class Ipopt:
             n=form.n,
             m=polytope.A.shape[0] + form.functions.n_rows,
             problem_obj=callbacks,
-            lb=_finite(polytope.x_lower),
-            ub=_finite(polytope.x_upper),
-            cl=_finite(np.append(polytope.a_lower, form.c_lower)),
-            cu=_finite(np.append(polytope.a_upper, form.c_upper)),
+            lb=_finite(polytope.bounds.lower),
+            ub=_finite(polytope.bounds.upper),
+            cl=_finite(np.append(polytope.rows.lower, form.nonlinear.lower)),
+            cu=_finite(np.append(polytope.rows.upper, form.nonlinear.upper)),
         )
         native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {

@@ -53,7 +53,7 @@ class Newton:
     def refusal(self, form: StandardForm) -> str | None:
         """Refuse nonlinear rows, other than those that keep z in its domain."""
         if form.has_nonlinear_rows:
-            rows = [side.name for side, domain in zip(form.c_sides, form.domain_rows, strict=True) if not domain]
+            rows = [label.name for label in form.nonlinear.labels if not label.domain]
             return (
                 f"newton takes bounds and linear rows only, and {rows[0]} is nonlinear; "
                 "use ipopt, trust_constr or slsqp"
@@ -79,13 +79,13 @@ class Newton:
             termination = Termination.TIME_LIMIT
         if termination is Termination.SOLVED and self._outside(form, x):
             termination = Termination.LEFT_DOMAIN
-        multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.c_sides)))
+        multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.nonlinear)))
         return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
 
     def _outside(self, form: StandardForm, x: Array) -> bool:
         """Whether x breaks a row that keeps z in its domain; the search itself minds only that losses are numbers."""
         rows = form.functions.at(x).rows
-        return bool(((rows < form.c_lower - FEASIBLE) | (rows > form.c_upper + FEASIBLE)).any())
+        return bool(((rows < form.nonlinear.lower - FEASIBLE) | (rows > form.nonlinear.upper + FEASIBLE)).any())
 
 
 @dataclass(eq=False)
@@ -157,7 +157,7 @@ class _Search:
     def _leave_saddle(self, x: Array, gradient: Array, hessian: Array, face: Face) -> Array | None:
         """Return a lower point along negative curvature, first where weakly active limits may be left; or None."""
         weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(gradient))
-        weak &= self.polytope.x_lower < self.polytope.x_upper
+        weak &= self.polytope.bounds.lower < self.polytope.bounds.upper
         for fixed in ((face.active.bounds != 0) & ~weak, face.active.bounds != 0):
             along = self._negative_curvature(hessian, ~fixed, face.active.rows != 0)
             for direction in () if along is None else (along, -along) if gradient @ along <= 0 else (-along, along):
@@ -185,7 +185,10 @@ class _Search:
         """Return `direction` scaled so that x + direction is the last point inside the polytope."""
         polytope = self.polytope
         value, change = np.append(x, polytope.dense @ x), np.append(direction, polytope.dense @ direction)
-        lower, upper = np.append(polytope.x_lower, polytope.a_lower), np.append(polytope.x_upper, polytope.a_upper)
+        lower, upper = (
+            np.append(polytope.bounds.lower, polytope.rows.lower),
+            np.append(polytope.bounds.upper, polytope.rows.upper),
+        )
         moving = np.abs(change) > 1e-13
         room = np.where(change < 0, lower - value, upper - value)[moving] / change[moving]
         length = float(np.min(room, initial=1.0))
@@ -196,7 +199,7 @@ class _Search:
         value, length = self.evaluator.at(x).value, 1.0
         slack = ROUNDING * max(1.0, abs(value)) if slope else -ROUNDING * max(1.0, abs(value))
         while length >= SHORTEST_STEP:
-            trial = np.clip(x + length * direction, self.polytope.x_lower, self.polytope.x_upper)
+            trial = np.clip(x + length * direction, self.polytope.bounds.lower, self.polytope.bounds.upper)
             evaluation = self.evaluator.at(trial)
             _ = evaluation.gradient  # most first trials are taken: with the gradient, z need not be computed twice
             new = evaluation.value

@@ -12,7 +12,7 @@ import pyomo.environ as pyo
 
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.templates import Array
-from climbopt.program import Algebraic, Side, StandardForm
+from climbopt.program import Algebraic, Label, Rows, StandardForm
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     name: getattr(pyo, name)
@@ -33,15 +33,17 @@ def algebraic_model(form: StandardForm) -> Any:
     model.r = pyo.Var(list(form.variables[: form.n_ratios]))
     model.auxiliary = pyo.Var(list(form.variables[form.n_ratios :]))
     x = variables(model)
-    for variable, start, lower, upper in zip(x, form.start, form.polytope.x_lower, form.polytope.x_upper, strict=True):
+    for variable, start, lower, upper in zip(
+        x, form.start, form.polytope.bounds.lower, form.polytope.bounds.upper, strict=True
+    ):
         variable.setlb(_finite(lower))
         variable.setub(_finite(upper))
         variable.set_value(float(start), skip_validation=True)
     f, c = form.functions.build(x, _System(model))
     model.objective = pyo.Objective(expr=f)
     linear = [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense]
-    model.linear = _constraints(form.row_sides, linear, form.polytope.a_lower, form.polytope.a_upper)
-    model.nonlinear = _constraints(form.c_sides, c, form.c_lower, form.c_upper)
+    model.linear = _constraints(form.polytope.rows, linear)
+    model.nonlinear = _constraints(form.nonlinear, c)
     for suffix in SUFFIXES:
         model.add_component(suffix, pyo.Suffix(direction=pyo.Suffix.IMPORT))
     return model
@@ -69,11 +71,11 @@ class _System:
         return group[index]
 
 
-def _constraints(sides: Sequence[Side], bodies: Sequence[Any], lower: Array, upper: Array) -> Any:
+def _constraints(rows: Rows, bodies: Sequence[Any]) -> Any:
     """Return rows as constraints indexed by name; a row without a limit is left out."""
     limits = {
         name: (body, _finite(low), _finite(high))
-        for name, body, low, high in zip(_indices(sides), bodies, lower, upper, strict=True)
+        for name, body, low, high in zip(_indices(rows.labels), bodies, rows.lower, rows.upper, strict=True)
     }
 
     def rule(model: Any, name: str) -> Any:
@@ -85,7 +87,7 @@ def _constraints(sides: Sequence[Side], bodies: Sequence[Any], lower: Array, upp
     return pyo.Constraint(list(limits), rule=rule)
 
 
-def _indices(sides: Sequence[Side]) -> list[str]:
+def _indices(sides: Sequence[Label]) -> list[str]:
     """Return the rows' names; a name that comes again is numbered."""
     seen: Counter[str] = Counter()
     names = []
@@ -115,11 +117,13 @@ def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
     if not (len(dual) or len(lower) or len(upper)):
         return None
 
-    def of_rows(constraints: Any, sides: Sequence[Side]) -> Array:
+    def of_rows(constraints: Any, sides: Sequence[Label]) -> Array:
         given = [dual.get(constraints[name], 0.0) if name in constraints else 0.0 for name in _indices(sides)]
         return -np.array(given, dtype=float)
 
     bounds = [lower.get(variable, 0.0) + upper.get(variable, 0.0) for variable in variables(model)]
     return Multipliers(
-        -np.array(bounds, dtype=float), of_rows(model.linear, form.row_sides), of_rows(model.nonlinear, form.c_sides)
+        -np.array(bounds, dtype=float),
+        of_rows(model.linear, form.polytope.rows.labels),
+        of_rows(model.nonlinear, form.nonlinear.labels),
     )

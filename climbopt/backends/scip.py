@@ -140,24 +140,24 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     polytope = form.polytope
     x = [
         scip.addVar(name, lb=_finite(lower), ub=_finite(upper))
-        for name, lower, upper in zip(form.variables, polytope.x_lower, polytope.x_upper, strict=True)
+        for name, lower, upper in zip(form.variables, polytope.bounds.lower, polytope.bounds.upper, strict=True)
     ]
     f, c = form.functions.build(
         x,
         _System(
             scip,
             {
-                side.name: low
-                for side, low, domain in zip(form.c_sides, form.c_lower.tolist(), form.domain_rows, strict=True)
-                if domain
+                label.name: low
+                for label, low in zip(form.nonlinear.labels, form.nonlinear.lower.tolist(), strict=True)
+                if label.domain
             },
         ),
     )
     linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
     bodies = [*map(pyscipopt.quicksum, linear), *c, f - objective]
-    lower = np.concatenate([polytope.a_lower, form.c_lower, [-np.inf]])
-    upper = np.concatenate([polytope.a_upper, form.c_upper, [0.0]])
+    lower = np.concatenate([polytope.rows.lower, form.nonlinear.lower, [-np.inf]])
+    upper = np.concatenate([polytope.rows.upper, form.nonlinear.upper, [0.0]])
     for body, low, high in zip(bodies, lower.tolist(), upper.tolist(), strict=True):
         for constraint in _constraints(pyscipopt.quicksum([body]), low, high):
             scip.addCons(constraint)

@@ -63,8 +63,8 @@ class Slsqp:
         native = {**NATIVE, **options.checked_native(KNOWN, self.name)}
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
-        evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.x_lower
-        if (fixed == form.polytope.x_upper).all():  # scipy then returns no status, nor multipliers
+        evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.bounds.lower
+        if (fixed == form.polytope.bounds.upper).all():  # scipy then returns no status, nor multipliers
             return evaluator.solution(self, fixed, None, Termination.SOLVED, "the bounds leave one point", 0)
         rows, progress = _Rows(form, evaluator), _Progress()
         try:
@@ -100,7 +100,7 @@ def _run(
             start,
             method="SLSQP",
             jac=lambda x: evaluator.at(x).gradient,
-            bounds=Bounds(polytope.x_lower, polytope.x_upper),
+            bounds=Bounds(polytope.bounds.lower, polytope.bounds.upper),
             constraints=rows.constraints(),
             options=dict(settings),
             callback=progress,
@@ -134,8 +134,8 @@ class _Rows:
 
     def __init__(self, form: StandardForm, evaluator: Evaluator) -> None:
         self._form, self._evaluator = form, evaluator
-        self._lower = np.append(form.polytope.a_lower, form.c_lower)
-        self._upper = np.append(form.polytope.a_upper, form.c_upper)
+        self._lower = np.append(form.polytope.rows.lower, form.nonlinear.lower)
+        self._upper = np.append(form.polytope.rows.upper, form.nonlinear.upper)
         equal = self._lower == self._upper
         self._sets: list[tuple[str, NDArray[np.intp], float, Array]] = [
             (kind, chosen, sign, bound[chosen])
@@ -173,6 +173,6 @@ class _Rows:
             start += chosen.size
         polytope, x = self._form.polytope, result.x
         left = self._evaluator.at(x).gradient + self._jacobian(x).T @ values
-        active = (x - polytope.x_lower <= ACTIVE) | (polytope.x_upper - x <= ACTIVE)
+        active = (x - polytope.bounds.lower <= ACTIVE) | (polytope.bounds.upper - x <= ACTIVE)
         n_rows = polytope.A.shape[0]
         return Multipliers(np.where(active, -left, 0.0), values[:n_rows], values[n_rows:])

@@ -90,14 +90,14 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
     """Return scipy's result from the form's start."""
     polytope, no_rows = form.polytope, np.zeros(form.functions.n_rows)
     constraints: list[LinearConstraint | NonlinearConstraint] = []
-    if form.row_sides:  # scipy fails on an empty matrix
-        constraints.append(LinearConstraint(polytope.A, polytope.a_lower, polytope.a_upper))
+    if form.polytope.rows.labels:  # scipy fails on an empty matrix
+        constraints.append(LinearConstraint(polytope.A, polytope.rows.lower, polytope.rows.upper))
     if form.functions.n_rows:
         constraints.append(
             NonlinearConstraint(
                 lambda x: evaluator.at(x).rows,
-                form.c_lower,
-                form.c_upper,
+                form.nonlinear.lower,
+                form.nonlinear.upper,
                 jac=lambda x: csr_array(evaluator.at(x).jacobian),
                 hess=lambda x, v: evaluator.at(x).hessian(0.0, v),
             )
@@ -111,7 +111,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
             method="trust-constr",
             jac=lambda x: evaluator.at(x).gradient,
             hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
-            bounds=Bounds(polytope.x_lower, polytope.x_upper, keep_feasible=strict),
+            bounds=Bounds(polytope.bounds.lower, polytope.bounds.upper, keep_feasible=strict),
             constraints=constraints,
             options={**native, "sparse_jacobian": True},
             callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius),
@@ -144,6 +144,6 @@ class _Unmoved:
 def _multipliers(result: OptimizeResult, form: StandardForm) -> Multipliers:
     """Return scipy's multipliers: one array a constraint object, in the order given, bounds last; same signs."""
     values = [np.asarray(v, dtype=float) for v in result.v]
-    rows: Array = values[0] if form.row_sides else np.zeros(0)
+    rows: Array = values[0] if form.polytope.rows.labels else np.zeros(0)
     nonlinear: Array = values[-2] if form.functions.n_rows else np.zeros(0)
     return Multipliers(bounds=values[-1], rows=rows, nonlinear=nonlinear)

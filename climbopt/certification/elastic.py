@@ -1,6 +1,6 @@
 """Why no mixture meets a problem's nonlinear rows: elastic problems, and the least that each limit must give.
 
-    min sum s   s.t.  the linear rows,  c_lower - s <= c(x) <= c_upper + s,  s >= 0
+    min sum s   s.t.  the linear rows,  lower - s <= c(x) <= upper + s,  s >= 0
 
 Where the sum cannot be 0 the limits are in conflict; a lower bound above 0 proves it.
 Source: Chinneck, Feasibility and Infeasibility in Optimization, Springer 2008, chapters 6 and 7.
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from climbopt.backends import Options, choose
-from climbopt.certification.kkt import Rows, flat, recover
+from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import lower_bound, repair
 from climbopt.model.expressions import Kind, affine_part
 from climbopt.model.outer import Expression
@@ -77,7 +77,7 @@ class _Elastic:
         """Return the point of some ratios with more slack than they need."""
         x = self.form.complete(ratios)
         x[self.form.n - len(self.soft) :] += ROOM
-        return np.minimum(x, self.form.polytope.x_upper)
+        return np.minimum(x, self.form.polytope.bounds.upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class _Nearest:
     @property
     def broken(self) -> float:
         """The largest violation, that of rows that keep z in its domain included."""
-        rows = Rows(self.elastic.form, self.x)
+        rows = LimitsAt(self.elastic.form, self.x)
         return float(max(self.elastic.slack(self.x).max(initial=0.0), rows.violation.max()))
 
 
@@ -131,7 +131,7 @@ def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
 def _held(nearest: _Nearest) -> set[str]:
     """Return the names of the limits with a multiplier: where all is convex, these are in conflict."""
     form = nearest.elastic.form
-    rows, values = Rows(form, nearest.x), flat(recover(form, nearest.x))
+    rows, values = LimitsAt(form, nearest.x), flat(recover(form, nearest.x))
     return {rows.side(k, upper=bool(values[k] > 0)).name for k in np.flatnonzero(np.abs(values) > HELD).tolist()}
 
 
@@ -211,7 +211,7 @@ class _Search:
                 bound = lower_bound(form, x, recover(form, x))
                 if bound is not None and form.functions.at(x).value - bound <= self.options.tolerance:
                     break
-        met = [x for x in points if Rows(form, x).violation.max() <= self.options.tolerance]
+        met = [x for x in points if LimitsAt(form, x).violation.max() <= self.options.tolerance]
         amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
         return min((amount for amount in amounts if np.isfinite(amount)), default=None)
 
@@ -259,11 +259,11 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     on_slack = csr_array((-signs.astype(float), (at, slack)), shape=(functions.n_rows, form.n))
     x_part = csr_array(functions.constraints.x_part + on_slack)
     total = form.complete(form.start[:n])[slack].sum()  # the least sum is no more than that
-    lower, upper = form.polytope.x_lower.copy(), form.polytope.x_upper.copy()
+    lower, upper = form.polytope.bounds.lower.copy(), form.polytope.bounds.upper.copy()
     lower[slack], upper[slack] = 0.0, 2 * total + 1 if np.isfinite(total) else np.inf
     form = replace(
         form,
-        polytope=replace(form.polytope, x_lower=lower, x_upper=upper),
+        polytope=replace(form.polytope, bounds=form.polytope.bounds.within(lower, upper)),
         functions=replace(functions, constraints=replace(functions.constraints, x_part=x_part)),
     )
     return _Elastic(form, soft)
@@ -298,7 +298,7 @@ def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]
     form = mixture_form(chosen, targets, Combination(np.zeros(len(sources)), zero, zero))
     functions = form.functions
     assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
-    slopes = limit.sign * activity(row, sources, form.polytope, form.row_sides)
+    slopes = limit.sign * activity(row, sources, form.polytope)
     return replace(form, functions=replace(functions, objective=replace(functions.objective, x_part=slopes)))
 
 

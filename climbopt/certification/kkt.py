@@ -18,7 +18,7 @@ from scipy.optimize import lsq_linear
 
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.templates import Array
-from climbopt.program import ACTIVE, Side, StandardForm
+from climbopt.program import ACTIVE, Label, StandardForm
 
 SIGN_ROUNDING = 1e-12
 """A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
@@ -38,8 +38,8 @@ class Residual:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """All limits of a form in one list at a point: bounds, then rows of A, then entries of c.
+class LimitsAt:
+    """The limits of a form at a point, put end to end: bounds, then rows of A, then entries of c.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ class Rows:
     @cached_property
     def lower(self) -> Array:
         """Lower limits."""
-        return np.concatenate([self.form.polytope.x_lower, self.form.polytope.a_lower, self.form.c_lower])
+        return self.form.limits.lower
 
     @cached_property
     def upper(self) -> Array:
         """Upper limits."""
-        return np.concatenate([self.form.polytope.x_upper, self.form.polytope.a_upper, self.form.c_upper])
+        return self.form.limits.upper
 
     @cached_property
     def value(self) -> Array:
@@ -81,13 +81,9 @@ class Rows:
         """Amounts by which limits are broken, 0 where they are not."""
         return np.maximum(np.maximum(self.lower - self.value, self.value - self.upper), 0.0)
 
-    def side(self, k: int, *, upper: bool) -> Side:
+    def side(self, k: int, *, upper: bool) -> Label:
         """Return the user's name for the lower or upper limit of entry k."""
-        form, n = self.form, self.form.n
-        if k < n:
-            return form.upper_sides[k] if upper else form.lower_sides[k]
-        k -= n
-        return form.row_sides[k] if k < len(form.row_sides) else form.c_sides[k - len(form.row_sides)]
+        return self.form.limits.label(k, upper=upper)
 
     def worst(self, amounts: Array) -> Residual:
         """Return the largest of some amounts, one an entry, with the name of its nearer limit."""
@@ -103,13 +99,15 @@ def flat(multipliers: Multipliers) -> Array:
 
 def signed(form: StandardForm, mu: Array) -> Array:
     """Return multipliers of c with those of limits that do not exist set to 0."""
-    return np.where(mu > 0, np.where(np.isinf(form.c_upper), 0.0, mu), np.where(np.isinf(form.c_lower), 0.0, mu))
+    return np.where(
+        mu > 0, np.where(np.isinf(form.nonlinear.upper), 0.0, mu), np.where(np.isinf(form.nonlinear.lower), 0.0, mu)
+    )
 
 
 def unbounded(form: StandardForm) -> NDArray[np.bool_]:
     """Return which variables have no bound and stand in no linear row, (n,)."""
     polytope = form.polytope
-    return np.isinf(polytope.x_lower) & np.isinf(polytope.x_upper) & ~polytope.dense.any(axis=0)
+    return np.isinf(polytope.bounds.lower) & np.isinf(polytope.bounds.upper) & ~polytope.dense.any(axis=0)
 
 
 def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
@@ -127,8 +125,8 @@ def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     return np.asarray(mu * (wanted[0] / given[0]))
 
 
-def scales(rows: Rows) -> tuple[Array, Array]:
-    """Return what residuals are divided by: one number a variable, (n,), and one a limit, in the order of Rows.
+def scales(rows: LimitsAt) -> tuple[Array, Array]:
+    """Return what residuals are divided by: one number a variable, (n,), and one a limit, in the order of LimitsAt.
 
     A variable's is max(1, |df/dx_i|), so that one variable's large gradient excuses no other; a row's is the largest
     of its variables that are at no bound.
@@ -149,7 +147,7 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
     x : ndarray, (n,)
         A feasible point; rows within `ACTIVE` of a limit count as active.
     """
-    rows = Rows(form, x)
+    rows = LimitsAt(form, x)
     sides, gradient, n = rows.sides, form.functions.at(x).gradient, form.n
     on_bound, active = sides[:n] != 0, sides[n:] != 0
     chosen = rows.gradients[active]
@@ -164,7 +162,7 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
         columns = np.hstack([np.eye(n)[:, on_bound], chosen.T])
         values[moved] = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
     values = np.clip(values, lower, upper)
-    k = n + len(form.row_sides)
+    k = n + len(form.polytope.rows)
     return Multipliers(values[:n], values[n:k], values[k:])
 
 
@@ -175,7 +173,7 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
     |multiplier x slack|, each entry over its own scale (:func:`scales`) and the largest taken; primal = largest
     violation.
     """
-    rows, values = Rows(form, x), flat(multipliers)
+    rows, values = LimitsAt(form, x), flat(multipliers)
     own, over = scales(rows)
     left = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
     at = int(np.argmax(np.where(np.isnan(left), np.inf, left)))
@@ -197,7 +195,7 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
 
     One side's gradient shows nothing of the other side, so that this much of it counts as left over.
     """
-    own = scales(Rows(form, x))[0]
+    own = scales(LimitsAt(form, x))[0]
 
     def gradient(j: int, step: float) -> Array:
         at = form.functions.at(x + step * np.eye(form.n)[j])
@@ -209,7 +207,7 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
     return Residual(float(changes[worst]), f"kink[{form.variables[worst]}]")
 
 
-def independent(rows: Rows) -> bool:
+def independent(rows: LimitsAt) -> bool:
     """Return whether the gradients of the active rows are linearly independent (LICQ)."""
     n = rows.form.n
     twice = (rows.sides[:n] == 2) & (rows.lower[:n] < rows.upper[:n])
@@ -218,7 +216,7 @@ def independent(rows: Rows) -> bool:
     return not twice.any() and (not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum()))
 
 
-def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
+def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
     """Return the smallest eigenvalue of the Lagrangian's Hessian where the strongly active rows do not change.
 
     Directions count by what they do to the ratios and to auxiliaries in which the Lagrangian is curved; others enter
@@ -226,7 +224,7 @@ def smallest_curvature(rows: Rows, multipliers: Multipliers, strong: NDArray[np.
 
     Parameters
     ----------
-    rows : Rows
+    rows : LimitsAt
     multipliers : Multipliers
     strong : ndarray of bool
         Entries whose multiplier is not 0; equations count as strong whatever theirs is.

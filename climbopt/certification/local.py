@@ -15,8 +15,8 @@ import numpy as np
 
 from climbopt.certification.kkt import (
     Condition,
+    LimitsAt,
     Residual,
-    Rows,
     balanced,
     flat,
     independent,
@@ -172,7 +172,7 @@ def certify(
     evaluation = form.functions.at(x)
     if not (np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all()):
         return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
-    multipliers, rows = recover(form, x), Rows(form, x)
+    multipliers, rows = recover(form, x), LimitsAt(form, x)
     found = residuals(form, x, multipliers)
     if extra is not None and extra.value > found["stationarity"].value:
         found["stationarity"] = extra
@@ -210,7 +210,7 @@ def certify(
 
 def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE) -> Certificate:
     """Return the certificate of a baseline: it claims no more than that x is feasible and its losses are numbers."""
-    rows, value = Rows(form, x), form.functions.at(x).value
+    rows, value = LimitsAt(form, x), form.functions.at(x).value
     found = rows.worst(rows.violation)
     passed = found.value <= tolerance and bool(np.isfinite(value))
     return Certificate(
@@ -242,7 +242,7 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
     if mu is None or not form.functions.convex(form.polytope, mu):
         return None
     evaluation = form.functions.at(x)
-    limit = np.where(mu > 0, form.c_upper, np.where(mu < 0, form.c_lower, 0.0))
+    limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
     slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
     gradient = evaluation.gradient + (evaluation.jacobian.T @ mu if mu.size else 0.0)
     gradient = np.where(unbounded(form), 0.0, gradient)
@@ -266,7 +266,7 @@ def _verdict(
     return Verdict.STRICT_LOCAL_MINIMUM if second_order is None or second_order > CURVATURE else Verdict.KKT_POINT
 
 
-def _named(rows: Rows, values: Array) -> dict[str, NamedMultiplier]:
+def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
     """Return the multipliers by the user's names; limits that do not exist are left out."""
     named = {}
     for k, value in enumerate(values):

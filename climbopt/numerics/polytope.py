@@ -1,6 +1,6 @@
 """Polytope: the bounds and linear rows of a problem, its linear minimum and a point inside.
 
-    x_lower <= x <= x_upper,   a_lower <= A x <= a_upper
+    bounds.lower <= x <= bounds.upper,   rows.lower <= A x <= rows.upper
 
 One row of ones over all bounded variables, equal to a constant (the simplex with floors and caps), has closed
 forms; anything else goes through HiGHS.
@@ -8,7 +8,8 @@ forms; anything else goes through HiGHS.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -36,24 +37,102 @@ class EmptyPolytopeError(Exception):
     """No point meets all bounds and rows; carries no advice, which is the caller's to give."""
 
 
-@dataclass(frozen=True, eq=False)
-class Polytope:
-    """x_lower <= x <= x_upper and a_lower <= A x <= a_upper.
+@dataclass(frozen=True)
+class Label:
+    """The name of one limit, and the user's number behind it.
 
     Parameters
     ----------
-    x_lower, x_upper : ndarray, (n,)
-        May be infinite.
-    A : scipy.sparse.csr_array, (k, n)
-    a_lower, a_upper : ndarray, (k,)
-        Equal where the row is an equation.
+    name : str
+        ``constraint[language]``.
+    per_unit : float
+        d limit / d (the user's number).
+    unit : str
+        The user's unit.
+    tied : tuple of str
+        Other constraints that set the same limit to the same value; this one has the multiplier.
+    internal : bool
+        Whether it only ties an auxiliary to the ratios, and is no limit that a user set.
+    domain : bool
+        Whether it only keeps z in its law's domain.
     """
 
-    x_lower: Array
-    x_upper: Array
+    name: str
+    per_unit: float = 1.0
+    unit: str = "ratio"
+    tied: tuple[str, ...] = ()
+    internal: bool = False
+    domain: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Limits of k values, lower <= value <= upper, with their names.
+
+    Parameters
+    ----------
+    lower, upper : ndarray, (k,)
+        Infinite where there is no limit; equal where the row is an equation.
+    labels : tuple of Label
+        One per row, or none at all.
+    upper_labels : tuple of Label, optional
+        Those of the upper limits, where they are not the same.
+    """
+
+    lower: Array
+    upper: Array
+    labels: tuple[Label, ...] = ()
+    upper_labels: tuple[Label, ...] | None = None
+
+    @classmethod
+    def free(cls, labels: Sequence[Label]) -> Rows:
+        """Return rows without limits."""
+        unlimited = np.full(len(labels), np.inf)
+        return cls(-unlimited, unlimited, tuple(labels))
+
+    def __len__(self) -> int:
+        return self.lower.size
+
+    def __add__(self, other: Rows) -> Rows:
+        """Return these rows with others behind them."""
+        above = None
+        if self.upper_labels is not None or other.upper_labels is not None:
+            above = (*(self.upper_labels or self.labels), *(other.upper_labels or other.labels))
+        return Rows(
+            np.append(self.lower, other.lower),
+            np.append(self.upper, other.upper),
+            (*self.labels, *other.labels),
+            above,
+        )
+
+    def label(self, k: int, *, upper: bool) -> Label:
+        """Return the label of the lower or upper limit of row k."""
+        return (self.upper_labels or self.labels)[k] if upper else self.labels[k]
+
+    def within(self, lower: Array, upper: Array) -> Rows:
+        """Return rows of the same names with other limits."""
+        return replace(self, lower=lower, upper=upper)
+
+    @cached_property
+    def equation(self) -> Mask:
+        """Which rows are equations, (k,)."""
+        return np.asarray(self.lower == self.upper)
+
+
+@dataclass(frozen=True, eq=False)
+class Polytope:
+    """bounds.lower <= x <= bounds.upper and rows.lower <= A x <= rows.upper.
+
+    Parameters
+    ----------
+    bounds : Rows, n of them
+    A : scipy.sparse.csr_array, (k, n)
+    rows : Rows, k of them
+    """
+
+    bounds: Rows
     A: csr_array
-    a_lower: Array
-    a_upper: Array
+    rows: Rows
 
     @cached_property
     def dense(self) -> Array:
@@ -63,10 +142,10 @@ class Polytope:
     @cached_property
     def simplex(self) -> Mask | None:
         """The variables, bounded below, whose sum is fixed by the only row; None where the polytope is no such one."""
-        if self.A.shape[0] != 1 or self.a_lower[0] != self.a_upper[0]:
+        if self.A.shape[0] != 1 or self.rows.lower[0] != self.rows.upper[0]:
             return None
         row = self.dense[0]
-        return row == 1 if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.x_lower[row == 1]).all() else None
+        return row == 1 if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.bounds.lower[row == 1]).all() else None
 
     def violation(self, x: Array) -> float:
         """Return the largest amount by which x breaks a bound or a row (0 where it breaks none)."""
@@ -76,7 +155,12 @@ class Polytope:
                 0.0,
                 *(
                     np.max(part, initial=0.0)
-                    for part in (self.x_lower - x, x - self.x_upper, self.a_lower - activity, activity - self.a_upper)
+                    for part in (
+                        self.bounds.lower - x,
+                        x - self.bounds.upper,
+                        self.rows.lower - activity,
+                        activity - self.rows.upper,
+                    )
                 ),
             )
         )
@@ -89,7 +173,7 @@ class Polytope:
         """
         if self.simplex is None:
             G, h = self._inequalities
-            result = self._linear_program(g, G, h, self.x_lower, self.x_upper)
+            result = self._linear_program(g, G, h, self.bounds.lower, self.bounds.upper)
             if result.status == UNBOUNDED:
                 return -np.inf, np.full(g.size, np.nan)
             on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
@@ -97,42 +181,48 @@ class Polytope:
             lower, upper = self.implied_bounds
             ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
             box = reduced * ends
-            return float(on_rows @ h + on_equations @ self.a_lower[self.equation] + box.sum()), result.x
+            return float(on_rows @ h + on_equations @ self.rows.lower[self.equation] + box.sum()), result.x
         on = self.simplex
-        vertex = np.where(g > 0, self.x_lower, np.where(g < 0, self.x_upper, np.clip(0, self.x_lower, self.x_upper)))
+        vertex = np.where(
+            g > 0,
+            self.bounds.lower,
+            np.where(g < 0, self.bounds.upper, np.clip(0, self.bounds.lower, self.bounds.upper)),
+        )
         if not np.isfinite(vertex[~on]).all():
             return -np.inf, np.full(g.size, np.nan)
-        vertex[on] = _fill(g[on], self.x_lower[on], self.x_upper[on], float(self.a_lower[0]))
+        vertex[on] = _fill(g[on], self.bounds.lower[on], self.bounds.upper[on], float(self.rows.lower[0]))
         return float(g @ vertex), vertex
 
     def interior_point(self) -> Array:
         """Return a point away from every bound and inequality that can be strict; raises EmptyPolytopeError."""
-        n = self.x_lower.size
-        if (self.x_lower > self.x_upper + FEASIBILITY).any():
+        n = self.bounds.lower.size
+        if (self.bounds.lower > self.bounds.upper + FEASIBILITY).any():
             raise EmptyPolytopeError
-        room = np.where(np.isfinite(self.x_upper - self.x_lower), (self.x_upper - self.x_lower) / 2, np.inf)
+        room = np.where(
+            np.isfinite(self.bounds.upper - self.bounds.lower), (self.bounds.upper - self.bounds.lower) / 2, np.inf
+        )
         width = np.minimum(room, 1.0 / n)
         if self.simplex is not None:
-            on, total = self.simplex, float(self.a_lower[0])
-            middle = np.clip(0.0, self.x_lower + width, self.x_upper - width)
-            lower = self.x_lower[on]
-            reach = np.minimum(self.x_upper[on], total - lower.sum() + lower) - lower
+            on, total = self.simplex, float(self.rows.lower[0])
+            middle = np.clip(0.0, self.bounds.lower + width, self.bounds.upper - width)
+            lower = self.bounds.lower[on]
+            reach = np.minimum(self.bounds.upper[on], total - lower.sum() + lower) - lower
             if lower.sum() > total + FEASIBILITY or lower.sum() + reach.sum() < total - FEASIBILITY:
                 raise EmptyPolytopeError
             share = (total - lower.sum()) / reach.sum() if reach.sum() > 0 else 0.0
             middle[on] = lower + share * reach
             return np.asarray(middle)
         G, h = self._inequalities
-        low, high = np.isfinite(self.x_lower), np.isfinite(self.x_upper)
+        low, high = np.isfinite(self.bounds.lower), np.isfinite(self.bounds.upper)
         sides = np.vstack([G, -np.eye(n)[low], np.eye(n)[high]])
-        limits = np.concatenate([h, -self.x_lower[low], self.x_upper[high]])
+        limits = np.concatenate([h, -self.bounds.lower[low], self.bounds.upper[high]])
         reach = np.concatenate([np.abs(G) @ width, width[low], width[high]])
         point, slack = self._farthest(sides, limits, reach)
         strict = np.ones(limits.size, dtype=bool)
         if slack <= FEASIBILITY:  # some limits are equations in disguise: leave these out
             strict = self._can_be_slack(sides, limits)
             point, _ = self._farthest(sides, limits, np.where(strict, reach, 0.0))
-        point = np.clip(self._centred(point, sides, limits, strict), self.x_lower, self.x_upper)
+        point = np.clip(self._centred(point, sides, limits, strict), self.bounds.lower, self.bounds.upper)
         if self.violation(point) > EMPTY:
             raise EmptyPolytopeError
         return np.asarray(point)
@@ -162,7 +252,7 @@ class Polytope:
 
     def _farthest(self, G: Array, h: Array, reach: Array) -> tuple[Array, float]:
         """Return the x with the largest s <= 1 for which G x + s reach <= h, and that s."""
-        n = self.x_lower.size
+        n = self.bounds.lower.size
         result = self._linear_program(
             np.append(np.zeros(n), -1.0),
             np.column_stack([G, reach]),
@@ -180,8 +270,8 @@ class Polytope:
         and Todd, "Identifying the set of always-active constraints in a system of linear inequalities by a single
         linear program", MIT Sloan working paper 1674-85, 1985.
         """
-        n, k = self.x_lower.size, h.size
-        E, e = self.dense[self.equation], self.a_lower[self.equation]
+        n, k = self.bounds.lower.size, h.size
+        E, e = self.dense[self.equation], self.rows.lower[self.equation]
         result = linprog(
             np.concatenate([np.zeros(n), -np.ones(k), [0.0]]),
             np.column_stack([G, np.eye(k), -h]),
@@ -197,28 +287,28 @@ class Polytope:
 
     def largest_minimum(self, constant: Array, slopes: Array) -> Array:
         """Return the y of the polytope with the largest least entry of constant + slopes y; a vertex."""
-        n, k = self.x_lower.size, constant.size
+        n, k = self.bounds.lower.size, constant.size
         G, h = self._inequalities
         result = self._linear_program(
             np.append(np.zeros(n), -1.0),
             np.vstack([np.column_stack([G, np.zeros(len(h))]), np.column_stack([-slopes, np.ones(k)])]),
             np.append(h, constant),
-            np.append(self.x_lower, -np.inf),
-            np.append(self.x_upper, np.inf),
+            np.append(self.bounds.lower, -np.inf),
+            np.append(self.bounds.upper, np.inf),
         )
         return np.asarray(result.x[:n])
 
     @cached_property
     def implied_bounds(self) -> tuple[Array, Array]:
         """Bounds, tightened by what each row leaves each of its variables, widened by more than rounding."""
-        lower, upper = np.array(self.x_lower), np.array(self.x_upper)
-        both = zip(np.vstack([self.dense, -self.dense]), np.append(self.a_upper, -self.a_lower), strict=True)
+        lower, upper = np.array(self.bounds.lower), np.array(self.bounds.upper)
+        both = zip(np.vstack([self.dense, -self.dense]), np.append(self.rows.upper, -self.rows.lower), strict=True)
         for row, limit in both:
             if np.isinf(limit):
                 continue
             on = np.flatnonzero(row)
             a = row[on]
-            least = a * np.where(a > 0, self.x_lower[on], self.x_upper[on])
+            least = a * np.where(a > 0, self.bounds.lower[on], self.bounds.upper[on])
             unbounded = np.isinf(least)
             known = np.where(unbounded, 0.0, least)
             slack = FEASIBILITY * (abs(limit) + np.abs(known).sum())
@@ -230,14 +320,14 @@ class Polytope:
     @cached_property
     def equation(self) -> Mask:
         """Which rows are equations, (k,)."""
-        return np.asarray(self.a_lower == self.a_upper)
+        return self.rows.equation
 
     @cached_property
     def _inequalities(self) -> tuple[Array, Array]:
         """The rows that are no equations, as G x <= h."""
-        low = ~self.equation & np.isfinite(self.a_lower)
-        high = ~self.equation & np.isfinite(self.a_upper)
-        return np.vstack([-self.dense[low], self.dense[high]]), np.append(-self.a_lower[low], self.a_upper[high])
+        low = ~self.equation & np.isfinite(self.rows.lower)
+        high = ~self.equation & np.isfinite(self.rows.upper)
+        return np.vstack([-self.dense[low], self.dense[high]]), np.append(-self.rows.lower[low], self.rows.upper[high])
 
     def _linear_program(self, g: Array, G: Array, h: Array, lower: Array, upper: Array) -> OptimizeResult:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
@@ -249,7 +339,7 @@ class Polytope:
                 G,
                 h,
                 equations,
-                self.a_lower[self.equation],
+                self.rows.lower[self.equation],
                 np.column_stack([lower, upper]),
                 method="highs",
                 options={"primal_feasibility_tolerance": LP_TOLERANCE, "presolve": presolve},

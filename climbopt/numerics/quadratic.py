@@ -105,12 +105,14 @@ def project(x: Array, polytope: Polytope) -> Array:
     EmptyPolytopeError
         Where there is no point at all.
     """
-    clipped = np.clip(x, polytope.x_lower, polytope.x_upper)
+    clipped = np.clip(x, polytope.bounds.lower, polytope.bounds.upper)
     if polytope.violation(clipped) == 0:
         return clipped
     if polytope.simplex is not None:
         on = polytope.simplex
-        clipped[on] = _project_simplex(x[on], polytope.x_lower[on], polytope.x_upper[on], float(polytope.a_lower[0]))
+        clipped[on] = _project_simplex(
+            x[on], polytope.bounds.lower[on], polytope.bounds.upper[on], float(polytope.rows.lower[0])
+        )
         return clipped
     identity = np.eye(x.size)
     face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope))
@@ -118,7 +120,7 @@ def project(x: Array, polytope: Polytope) -> Array:
         face = _one_at_a_time(identity, -x, polytope, polytope.interior_point())
     if face is None:  # H is the identity, so that only degenerate rows can bring us here
         raise ArithmeticError("the projection onto the linear rows did not settle")
-    return np.clip(face.x, polytope.x_lower, polytope.x_upper)
+    return np.clip(face.x, polytope.bounds.lower, polytope.bounds.upper)
 
 
 def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Array:
@@ -144,7 +146,10 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
 def _active_at(x: Array, polytope: Polytope) -> Active:
     """Return the sides that x is on."""
     activity = polytope.dense @ x
-    return Active(_sides(x, polytope.x_lower, polytope.x_upper), _sides(activity, polytope.a_lower, polytope.a_upper))
+    return Active(
+        _sides(x, polytope.bounds.lower, polytope.bounds.upper),
+        _sides(activity, polytope.rows.lower, polytope.rows.upper),
+    )
 
 
 def _sides(value: Array, lower: Array, upper: Array) -> Sides:
@@ -154,11 +159,11 @@ def _sides(value: Array, lower: Array, upper: Array) -> Sides:
 def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
     """Return the minimum on an active set, ignoring what is not active; None where it has none."""
     fixed, held = active.bounds != 0, active.rows != 0
-    limits = np.where(active.rows < 0, polytope.a_lower, polytope.a_upper)[held]
+    limits = np.where(active.rows < 0, polytope.rows.lower, polytope.rows.upper)[held]
     A, x, rows = polytope.dense[held], np.zeros(g.size), np.zeros(active.rows.size)
     if fixed.any():
         free = ~fixed
-        x[fixed] = np.where(active.bounds < 0, polytope.x_lower, polytope.x_upper)[fixed]
+        x[fixed] = np.where(active.bounds < 0, polytope.bounds.lower, polytope.bounds.upper)[fixed]
         right = -g[free] - H[np.ix_(free, fixed)] @ x[fixed]
         solved = _equality_minimum(H[np.ix_(free, free)], right, A[:, free], limits - A[:, fixed] @ x[fixed])
     else:
@@ -194,10 +199,10 @@ def _exchanged(face: Face, polytope: Polytope) -> Active:
 
     The same object where nothing changes.
     """
-    bounds = _exchange(face.x, polytope.x_lower, polytope.x_upper, face.bounds, face.active.bounds)
+    bounds = _exchange(face.x, polytope.bounds.lower, polytope.bounds.upper, face.bounds, face.active.bounds)
     rows = face.active.rows
     if not polytope.equation.all():
-        rows = _exchange(polytope.dense @ face.x, polytope.a_lower, polytope.a_upper, face.rows, rows)
+        rows = _exchange(polytope.dense @ face.x, polytope.rows.lower, polytope.rows.upper, face.rows, rows)
     same = bounds is face.active.bounds and rows is face.active.rows
     return face.active if same else Active(bounds, rows)
 
@@ -214,8 +219,8 @@ def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, activ
 
 def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face | None:
     """Return the minimum by the primal active-set method: one constraint enters or leaves at a time."""
-    lower = np.concatenate([polytope.x_lower, polytope.a_lower])
-    upper = np.concatenate([polytope.x_upper, polytope.a_upper])
+    lower = np.concatenate([polytope.bounds.lower, polytope.rows.lower])
+    upper = np.concatenate([polytope.bounds.upper, polytope.rows.upper])
     equation, n = lower == upper, start.size
     sides, x = np.where(equation, -1, 0).astype(np.int8), start.copy()
     for _ in range(20 * lower.size):

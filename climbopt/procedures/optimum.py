@@ -169,7 +169,9 @@ def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> E
     if proof.lower is None:
         return None
     upper = np.inf if proof.upper is None else proof.upper
-    return Enclosure(proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.c_sides)))
+    return Enclosure(
+        proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.nonlinear))
+    )
 
 
 def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told | None, began: float) -> Enclosure:

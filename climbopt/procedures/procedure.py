@@ -14,7 +14,7 @@ from climbopt.foundations.solution import Solution
 from climbopt.model.expressions import Kind
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.program import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
+from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
 
 LARGEST_ROOM = 1.1
 """The cold start's t for the largest loss, as a multiple of the least that the starting ratios allow."""
@@ -127,8 +127,11 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
         constraints=Affine.build(
             n + 1, k, k, x=np.column_stack([np.zeros((k, n)), -np.ones(k)]), loss=diags_array(shares)
         ),
-        limits=(np.full(k, -np.inf), np.zeros(k)),
-        sides=[Side(f"largest[{name}]", unit=goal.unit) for name in goal.counted],
+        limits=Rows(
+            np.full(k, -np.inf),
+            np.zeros(k),
+            tuple(Label(f"largest[{name}]", unit=goal.unit) for name in goal.counted),
+        ),
         auxiliaries=("t",),
         best=largest,
     )

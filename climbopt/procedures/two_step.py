@@ -10,6 +10,7 @@ Where several r reach that t, the one with the least weighted loss is taken. Sou
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.optimize import brentq, newton
 from scipy.sparse import csr_array, eye_array, hstack
 
 from climbopt.backends import Options, choose
-from climbopt.certification.kkt import Rows, flat, recover, smallest_curvature
+from climbopt.certification.kkt import LimitsAt, flat, recover, smallest_curvature
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
@@ -25,7 +26,7 @@ from climbopt.numerics.quadratic import project
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
 from climbopt.procedures.procedure import Answer, SlackRow, TwoStep, joint_form
-from climbopt.program import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
+from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
 
 START_SHARE = 0.9
 """The cold start's t, as a share of the largest that the starting ratios allow."""
@@ -139,12 +140,17 @@ def magnitude_form(problem: AllocationProblem, direction: Array) -> StandardForm
         targets,
         objective,
         constraints=Affine.build(n + 1, k, k, x=shares, z=eye_array(k)),
-        limits=(np.zeros(k), np.full(k, np.inf)),
-        sides=[Side(f"share[{name}]", unit="effective ratio") for name in targets],
+        limits=_shares(targets, np.zeros(k)),
         auxiliaries=("t",),
         best=reach,
     )
     return _inside(form, form.start)
+
+
+def _shares(targets: Sequence[str], lower: Array) -> Rows:
+    """Return the rows that give each target its share of effective data."""
+    labels = tuple(Label(f"share[{name}]", unit="effective ratio") for name in targets)
+    return Rows(lower, np.full(lower.size, np.inf), labels)
 
 
 def _inside(form: StandardForm, start: Array) -> StandardForm:
@@ -195,7 +201,7 @@ def _tie_broken(
     Where curvature shows that there is one such point only, that is x. Otherwise a second problem is solved, by the
     same backend and, where that fails, by the default one.
     """
-    rows, multipliers = Rows(form, x), recover(form, x)
+    rows, multipliers = LimitsAt(form, x), recover(form, x)
     curvature = smallest_curvature(rows, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True
@@ -205,8 +211,7 @@ def _tie_broken(
         counted_targets(problem),
         Combination(np.zeros(n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
         constraints=Affine.build(n, k, k, z=eye_array(k)),
-        limits=((1 - GIVE) * x[-1] * direction, np.full(k, np.inf)),
-        sides=[Side(f"share[{name}]", unit="effective ratio") for name in counted_targets(problem)],
+        limits=_shares(counted_targets(problem), (1 - GIVE) * x[-1] * direction),
     )
     second = second.from_start(second.complete(x[:n]))
     for name, used in ((backend, options), (None, replace(options, native={}))):
@@ -242,9 +247,9 @@ def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, mu
     if name not in sources:
         return "it is no source: what it gets is transfer from the others"
     j = sources.index(name)
-    rows = Rows(form, x)
+    rows = LimitsAt(form, x)
     if rows.sides[j] in (-1, 2):
-        if form.polytope.x_lower[j] <= 0:
+        if form.polytope.bounds.lower[j] <= 0:
             return "it needs no data of its own: what it gets is transfer from the others"
         return f"{rows.side(j, upper=False).name} holds its ratio up"
     k = len(targets)

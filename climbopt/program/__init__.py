@@ -1,12 +1,13 @@
 """The standard form of an optimisation problem, its mixture functions, and how a problem becomes one."""
 
+from climbopt.numerics.polytope import Label, Rows
 from climbopt.program.build import mixture_form
 from climbopt.program.conflict import Conflict, Member, linear_conflict
 from climbopt.program.functions import MixtureEvaluation, MixtureFunctions
 from climbopt.program.layout import expression_rows, targets_read
 from climbopt.program.linear import LinearPart, linear_part
 from climbopt.program.parts import Affine, Combination, Placed
-from climbopt.program.standard_form import ACTIVE, Algebraic, Evaluation, Functions, Side, StandardForm, System
+from climbopt.program.standard_form import ACTIVE, Algebraic, Evaluation, Functions, StandardForm, System
 
 __all__ = [
     "ACTIVE",
@@ -21,7 +22,8 @@ __all__ = [
     "MixtureEvaluation",
     "MixtureFunctions",
     "Placed",
-    "Side",
+    "Rows",
+    "Label",
     "StandardForm",
     "System",
     "expression_rows",

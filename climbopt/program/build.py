@@ -14,15 +14,15 @@ from climbopt.model.lifting import Split, split
 from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.outer import Outer
 from climbopt.model.templates import Array
-from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
+from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import ExpressionRow
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
-from climbopt.program.layout import Layout, Rows, expression_rows, targets_read
+from climbopt.program.layout import Layout, RowFunctions, expression_rows, targets_read
 from climbopt.program.linear import Excess, LinearPart, linear_part
 from climbopt.program.parts import Affine, Combination
-from climbopt.program.standard_form import Side, StandardForm
+from climbopt.program.standard_form import StandardForm
 
 START_ROUNDS = 20
 """Linear programs tried to bring a start into the law's domain."""
@@ -38,8 +38,7 @@ def mixture_form(
     objective: Combination,
     curved: Outer | None = None,
     constraints: Affine | None = None,
-    limits: tuple[Array, Array] | None = None,
-    sides: Sequence[Side] = (),
+    limits: Rows | None = None,
     auxiliaries: Sequence[str] = (),
     best: Callable[[MixtureFunctions, Array], Array] | None = None,
 ) -> StandardForm:
@@ -57,10 +56,8 @@ def mixture_form(
         What is added to the objective.
     constraints : Affine, optional
         The procedure's own rows, over the same.
-    limits : tuple of ndarray, (k,) each, optional
-        Lower and upper limits of those.
-    sides : sequence of Side
-        Names of those.
+    limits : Rows, optional
+        Limits and names of those.
     auxiliaries : sequence of str
         Names of further variables.
     best : callable, optional
@@ -76,9 +73,7 @@ def mixture_form(
     InputError
         Where no mixture meets the linear constraints: with a minimal set in conflict, and what each must give.
     """
-    written = _Written(
-        problem, tuple(targets), objective, curved, constraints, limits, tuple(sides), tuple(auxiliaries), best
-    )
+    written = _Written(problem, tuple(targets), objective, curved, constraints, limits, tuple(auxiliaries), best)
     direct, kinks = written.form(None), split(problem.model, problem.total_budget, problem.params)
     if kinks is None or not _convex(direct):
         return direct
@@ -89,7 +84,7 @@ def mixture_form(
 def _convex(form: StandardForm) -> bool:
     """Return whether f and each row is proved convex by itself."""
     assert isinstance(form.functions, MixtureFunctions)  # _Written gives no others
-    return form.functions.convex_one_by_one(form.polytope, form.c_lower, form.c_upper)
+    return form.functions.convex_one_by_one(form.polytope, form.nonlinear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +96,7 @@ class _Written:
     objective: Combination
     curved: Outer | None
     constraints: Affine | None
-    limits: tuple[Array, Array] | None
-    sides: tuple[Side, ...]
+    limits: Rows | None
     auxiliaries: tuple[str, ...]
     best: Callable[[MixtureFunctions, Array], Array] | None
 
@@ -135,16 +129,10 @@ class _Written:
 
         return StandardForm(
             variables=layout.variables,
-            polytope=_with_free(part.polytope, extra),
+            polytope=_with_free(part.polytope, self.auxiliaries),
             functions=functions,
-            c_lower=rows.lower,
-            c_upper=rows.upper,
-            lower_sides=(*part.lower_sides, *map(Side, self.auxiliaries)),
-            upper_sides=(*part.upper_sides, *map(Side, self.auxiliaries)),
-            row_sides=part.row_sides,
-            c_sides=rows.sides,
+            nonlinear=rows.limits,
             n_ratios=len(layout.sources),
-            domain_rows=(False,) * (len(rows.sides) - domain.size) + (True,) * domain.size,
             start=np.append(start, np.zeros(extra)),
             complete=complete,
             excess_of=tuple(j for _, j, _ in excesses),
@@ -160,13 +148,13 @@ class _Written:
         n, box = len(layout.sources), part.polytope
         return Proofs(
             self._response(layout, self.problem.model),
-            self.problem.cumulative(box.x_lower[:n]),
-            self.problem.cumulative(box.x_upper[:n]),
+            self.problem.cumulative(box.bounds.lower[:n]),
+            self.problem.cumulative(box.bounds.upper[:n]),
         )
 
     def _functions(
         self, layout: Layout, own: Sequence[ExpressionRow], model: MixtureModel
-    ) -> tuple[MixtureFunctions, Rows]:
+    ) -> tuple[MixtureFunctions, RowFunctions]:
         """Return f, and c without the rows that keep z in its domain; and those rows of c with their limits."""
         problem, objective = self.problem, self.objective
         n, n_targets = len(layout.variables), len(layout.targets)
@@ -176,9 +164,9 @@ class _Written:
             return np.append(values, np.zeros(later))
 
         x_part = layout.widened(csr_array(objective.x_part[None, :])).toarray()[0]
-        rows = Rows(Affine.build(n, n_targets, 0), np.zeros(0), np.zeros(0), (), {})
+        rows = RowFunctions(Affine.build(n, n_targets, 0), Rows.free(()), {})
         if self.constraints is not None and self.limits is not None:
-            rows = Rows(layout.wide(self.constraints), *self.limits, self.sides, {})
+            rows = RowFunctions(layout.wide(self.constraints), self.limits, {})
         rows = rows.and_also(layout.rows(own)) if own else rows
         history = problem.cumulative(np.zeros(len(layout.sources)))
         return MixtureFunctions(
@@ -221,27 +209,25 @@ def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[Lin
     return part, start
 
 
-def _with_free(polytope: Polytope, extra: int) -> Polytope:
+def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
     """Return a polytope with unbounded variables added that stand in no row."""
-    free = np.full(extra, np.inf)
-    return Polytope(
-        np.append(polytope.x_lower, -free),
-        np.append(polytope.x_upper, free),
-        csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.a_lower), extra))])),
-        polytope.a_lower,
-        polytope.a_upper,
-    )
+    if not names:
+        return polytope
+    A = csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.rows), len(names)))]))
+    return Polytope(polytope.bounds + Rows.free([Label(name) for name in names]), A, polytope.rows)
 
 
-def _domain_rows(layout: Layout, domain: Indices, problem: AllocationProblem) -> Rows:
+def _domain_rows(layout: Layout, domain: Indices, problem: AllocationProblem) -> RowFunctions:
     """Return rows z_i >= least for the targets in `domain`."""
     n, n_targets, k = len(layout.variables), len(layout.targets), len(domain)
     unit = csr_array((np.ones(k), (np.arange(k), domain)), shape=(k, n_targets))
-    return Rows(
+    return RowFunctions(
         Affine.build(n, n_targets, k, z=unit),
-        np.full(k, LEAST_EFFECTIVE_TOKENS / problem.total_budget),
-        np.full(k, np.inf),
-        tuple(Side(f"domain[{layout.targets[i]}]", unit="effective ratio") for i in domain.tolist()),
+        Rows(
+            np.full(k, LEAST_EFFECTIVE_TOKENS / problem.total_budget),
+            np.full(k, np.inf),
+            tuple(Label(f"domain[{layout.targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist()),
+        ),
         {},
     )
 

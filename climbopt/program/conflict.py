@@ -17,7 +17,6 @@ from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow, Row, Setting
 from climbopt.problem.objectives import Weighted
 from climbopt.program.linear import linear_part
-from climbopt.program.standard_form import Side
 
 DIGITS = 3
 """Digits of an amount in a message; it is rounded up to them, so that giving what is printed is enough."""
@@ -232,7 +231,7 @@ def _least_amount(problem: AllocationProblem, limit: Limit, others: Sequence[Lim
     """Return the least amount that a linear limit must give to hold with others; None where these leave no mixture."""
     try:
         part = linear_part(restricted(problem, [*others, *kept_open(limit)]))
-        slopes = limit.sign * activity(limit.row, problem.model.sources, part.polytope, part.row_sides)
+        slopes = limit.sign * activity(limit.row, problem.model.sources, part.polytope)
         x = part.polytope.linear_minimum(slopes)[1]
     except EmptyPolytopeError:
         return None
@@ -244,11 +243,11 @@ def kept_open(limit: Limit) -> list[Limit]:
     return [replace(limit, bound=FARTHEST)] if isinstance(limit.row, DistanceRow) else []
 
 
-def activity(row: Row, sources: Sequence[str], polytope: Polytope, row_sides: Sequence[Side]) -> Array:
+def activity(row: Row, sources: Sequence[str], polytope: Polytope) -> Array:
     """Return the slopes by x of what a linear row bounds, (n,), or of half a distance up to a constant."""
     if isinstance(row, DistanceRow):
-        return np.asarray(polytope.dense[[side.name for side in row_sides].index(row.name)])
-    slopes = np.zeros(polytope.x_lower.size)
+        return np.asarray(polytope.dense[[label.name for label in polytope.rows.labels].index(row.name)])
+    slopes = np.zeros(polytope.bounds.lower.size)
     if isinstance(row, LinearRow):
         slopes[[sources.index(name) for name in row.coefficients]] = list(row.coefficients.values())
     return slopes

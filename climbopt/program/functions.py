@@ -18,7 +18,7 @@ from climbopt.model.convexity import Proofs
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
-from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.program.parts import Affine, Combination, Placed
 from climbopt.program.standard_form import System
 from climbopt.program.written import written_out
@@ -67,9 +67,9 @@ class MixtureFunctions:
 
     def proofs(self, polytope: Polytope) -> Proofs:
         """Return what can be proved of the model over the box of a polytope."""
-        upper = self.cumulative(polytope.x_upper)
+        upper = self.cumulative(polytope.bounds.upper)
         most = 1.0 + float(upper[upper.size - self.n_excesses :].sum())
-        return Proofs(self.response, self.cumulative(polytope.x_lower), upper, most)
+        return Proofs(self.response, self.cumulative(polytope.bounds.lower), upper, most)
 
     @property
     def reads_losses(self) -> bool:
@@ -96,7 +96,7 @@ class MixtureFunctions:
             for placed, weight in self.curved(1.0, multipliers)
         )
 
-    def convex_one_by_one(self, polytope: Polytope, c_lower: Array, c_upper: Array) -> bool:
+    def convex_one_by_one(self, polytope: Polytope, limits: Rows) -> bool:
         """Return whether f is proved convex, and each row on the sides that have a limit.
 
         Where z is not affine, each of them then falls or rises with z as that needs.
@@ -106,8 +106,8 @@ class MixtureFunctions:
         f = self.objective
         rows = replace(self, objective=Combination(0 * f.x_part, 0 * f.z_part, 0 * f.loss_part))
         units = np.eye(self.n_rows)
-        return all(rows.convex(polytope, units[k]) for k in np.flatnonzero(np.isfinite(c_upper))) and all(
-            rows.convex(polytope, -units[k]) for k in np.flatnonzero(np.isfinite(c_lower))
+        return all(rows.convex(polytope, units[k]) for k in np.flatnonzero(np.isfinite(limits.upper))) and all(
+            rows.convex(polytope, -units[k]) for k in np.flatnonzero(np.isfinite(limits.lower))
         )
 
     def curved(self, weight: float, multipliers: Array) -> list[tuple[Placed, float]]:
@@ -121,8 +121,10 @@ class MixtureFunctions:
         n, n_targets = self.objective.x_part.size, len(self.response.model.targets)
         losses = proofs.loss_range
         box = Interval(
-            np.concatenate([polytope.x_lower, np.full(n_targets, self.response.model.law.end_of_domain), losses.lower]),
-            np.concatenate([polytope.x_upper, np.full(n_targets, np.inf), losses.upper]),
+            np.concatenate(
+                [polytope.bounds.lower, np.full(n_targets, self.response.model.law.end_of_domain), losses.lower]
+            ),
+            np.concatenate([polytope.bounds.upper, np.full(n_targets, np.inf), losses.upper]),
         )
         at = placed.positions
         slopes = placed.outer.shape(Interval(box.lower[at], box.upper[at]), sign)

@@ -11,40 +11,34 @@ from scipy.sparse import csr_array, hstack
 
 from climbopt.model.expressions import affine_part, entry
 from climbopt.model.outer import Expression, Outer
-from climbopt.model.templates import Array
+from climbopt.numerics.polytope import Label, Rows
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import ExpressionRow
 from climbopt.program.parts import Affine, Placed
-from climbopt.program.standard_form import Side
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Nonlinear rows with their limits and names.
+class RowFunctions:
+    """Nonlinear rows: their functions and limits.
 
     Parameters
     ----------
     functions : Affine
-    lower, upper : ndarray, (k,)
-    sides : tuple of Side
+    limits : Rows
     curved : mapping of int to Placed
         Outer functions that are added to some rows.
     """
 
     functions: Affine
-    lower: Array
-    upper: Array
-    sides: tuple[Side, ...]
+    limits: Rows
     curved: dict[int, Placed]
 
-    def and_also(self, other: Rows) -> Rows:
+    def and_also(self, other: RowFunctions) -> RowFunctions:
         """Return these rows with others behind them."""
-        k = len(self.sides)
-        return Rows(
+        k = len(self.limits)
+        return RowFunctions(
             self.functions.and_also(other.functions),
-            np.append(self.lower, other.lower),
-            np.append(self.upper, other.upper),
-            (*self.sides, *other.sides),
+            self.limits + other.limits,
             self.curved | {k + i: placed for i, placed in other.curved.items()},
         )
 
@@ -101,7 +95,7 @@ class Layout:
 
         return Affine(self.widened(given.x_part), padded(given.z_part), padded(given.loss_part), given.constant)
 
-    def rows(self, rows: Sequence[ExpressionRow]) -> Rows:
+    def rows(self, rows: Sequence[ExpressionRow]) -> RowFunctions:
         """Return the user's nonlinear rows: what is affine in them apart from what is not."""
         n, n_targets = len(self.variables), len(self.targets)
         table, curved = np.zeros((len(rows), n + 2 * n_targets)), {}
@@ -114,11 +108,13 @@ class Layout:
         functions = Affine.build(
             n, n_targets, len(rows), x=table[:, :n], z=table[:, n : n + n_targets], loss=table[:, n + n_targets :]
         )
-        return Rows(
+        return RowFunctions(
             functions,
-            np.array([row.lower for row in rows]),
-            np.array([row.upper for row in rows]),
-            tuple(Side(row.name, row.per_unit, row.unit) for row in rows),
+            Rows(
+                np.array([row.lower for row in rows]),
+                np.array([row.upper for row in rows]),
+                tuple(Label(row.name, row.per_unit, row.unit) for row in rows),
+            ),
             curved,
         )
 

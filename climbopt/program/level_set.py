@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from climbopt.model.templates import Array
-from climbopt.numerics.polytope import Polytope
-from climbopt.program.standard_form import Algebraic, Evaluation, Functions, Side, StandardForm, System
+from climbopt.numerics.polytope import Label, Polytope, Rows
+from climbopt.program.standard_form import Algebraic, Evaluation, Functions, StandardForm, System
 
 
 def extreme(form: StandardForm, j: int, sign: int, level: float) -> StandardForm:
@@ -23,10 +23,8 @@ def extreme(form: StandardForm, j: int, sign: int, level: float) -> StandardForm
     return replace(
         form,
         functions=LevelSet(form.functions, direction),
-        c_lower=np.append(form.c_lower, -np.inf),
-        c_upper=np.append(form.c_upper, level),
-        c_sides=(*form.c_sides, Side("level", unit="unit of the objective")),
-        domain_rows=(*form.domain_rows, False),
+        nonlinear=form.nonlinear
+        + Rows(np.full(1, -np.inf), np.full(1, level), (Label("level", unit="unit of the objective"),)),
     )
 
 

@@ -10,10 +10,9 @@ from scipy.sparse import csr_array
 
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
-from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
+from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Label, Polytope, Rows
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow
-from climbopt.program.standard_form import Side
 
 DEPENDENT = 1e-10
 """A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
@@ -32,7 +31,6 @@ class LinearPart:
     ----------
     polytope : Polytope
         Its last row is the simplex.
-    lower_sides, upper_sides, row_sides : tuple of Side
     excess_names : tuple of str
         Names of the auxiliaries u.
     excess_of : ndarray of int
@@ -41,9 +39,6 @@ class LinearPart:
     """
 
     polytope: Polytope
-    lower_sides: tuple[Side, ...]
-    upper_sides: tuple[Side, ...]
-    row_sides: tuple[Side, ...]
     excess_names: tuple[str, ...]
     excess_of: Indices
     centers: Array
@@ -55,28 +50,28 @@ class LinearPart:
 
 @dataclass(frozen=True, eq=False)
 class _Bounds:
-    """Bounds of the ratios and the sides that set them, filled row by row: the tightest wins, the first at a tie."""
+    """Bounds of the ratios and labels of what set them, filled row by row: the tightest wins, the first at a tie."""
 
     lower: Array
     upper: Array
-    lower_sides: list[Side]
-    upper_sides: list[Side]
+    lower_labels: list[Label]
+    upper_labels: list[Label]
 
     def tighten(self, j: int, row: LinearRow) -> None:
         """Apply a row with the one coefficient of source j."""
         (coefficient,) = row.coefficients.values()
         low, high = sorted((row.lower / coefficient, row.upper / coefficient))
-        side = Side(row.name, row.per_unit / coefficient, row.unit)
-        for bound, value, sides, tighter in (
-            (self.lower, low, self.lower_sides, low > self.lower[j]),
-            (self.upper, high, self.upper_sides, high < self.upper[j]),
+        label = Label(row.name, row.per_unit / coefficient, row.unit)
+        for bound, value, labels, tighter in (
+            (self.lower, low, self.lower_labels, low > self.lower[j]),
+            (self.upper, high, self.upper_labels, high < self.upper[j]),
         ):
             if not np.isfinite(value):
                 continue
             if tighter:
-                bound[j], sides[j] = value, side
+                bound[j], labels[j] = value, label
             elif value == bound[j]:
-                sides[j] = replace(sides[j], tied=(*sides[j].tied, side.name))
+                labels[j] = replace(labels[j], tied=(*labels[j].tied, label.name))
 
 
 def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> LinearPart:
@@ -102,8 +97,8 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     bounds = _Bounds(
         np.zeros(n),
         np.full(n, np.inf),
-        [Side(f"nonnegative[{name}]") for name in sources],
-        [Side(f"simplex[{name}]") for name in sources],
+        [Label(f"nonnegative[{name}]") for name in sources],
+        [Label(f"simplex[{name}]") for name in sources],
     )
     rows: list[LinearRow] = []
     for row in problem.rows:
@@ -126,20 +121,24 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
         excess.A,
         np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
     ]
+    auxiliary = [Label(name, internal=True) for name in excess.names]
+    labels = [Label(row.name, row.per_unit, row.unit) for row in rows]
     polytope = Polytope(
-        np.append(bounds.lower, np.zeros(extra)),
-        np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in excess.centers]),
+        Rows(
+            np.append(bounds.lower, np.zeros(extra)),
+            np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in excess.centers]),
+            (*bounds.lower_labels, *auxiliary),
+            (*bounds.upper_labels, *auxiliary),
+        ),
         csr_array(np.vstack(blocks)),
-        np.array([*(row.lower for row in rows), *np.full(len(excess.upper), -np.inf), 1.0]),
-        np.array([*(row.upper for row in rows), *excess.upper, 1.0]),
+        Rows(
+            np.array([*(row.lower for row in rows), *np.full(len(excess.upper), -np.inf), 1.0]),
+            np.array([*(row.upper for row in rows), *excess.upper, 1.0]),
+            (*labels, *excess.labels, Label("simplex", tied=implied)),
+        ),
     )
-    sides = [Side(row.name, row.per_unit, row.unit) for row in rows]
-    auxiliary = [Side(name, internal=True) for name in excess.names]
     return LinearPart(
         polytope,
-        (*bounds.lower_sides, *auxiliary),
-        (*bounds.upper_sides, *auxiliary),
-        (*sides, *excess.sides, Side("simplex", tied=implied)),
         tuple(excess.names),
         np.array(excess.sources, dtype=np.intp),
         np.array(excess.centers, dtype=float),
@@ -155,7 +154,7 @@ class _ExcessRows:
     centers: list[float]
     A: Array
     upper: list[float]
-    sides: list[Side]
+    labels: list[Label]
     entries: list[tuple[int, int, float]]
 
     def add(self, name: str, j: int, center: float, n: int) -> None:
@@ -165,7 +164,7 @@ class _ExcessRows:
         self.sources.append(j)
         self.centers.append(center)
         self.upper.append(center)
-        self.sides.append(Side(name, internal=True))
+        self.labels.append(Label(name, internal=True))
 
 
 def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Excess]) -> _ExcessRows:
@@ -191,7 +190,7 @@ def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Ex
         row = len(excess.upper)
         excess.entries += [(row, j, 1.0) for j in (*above, *range(n + first, n + len(excess.names)))]
         excess.upper.append(limit)
-        excess.sides.append(Side(distance.name, 0.5, distance.unit))
+        excess.labels.append(Label(distance.name, 0.5, distance.unit))
     excess.A = np.zeros((len(excess.upper), n + len(excess.names)))
     for k, j, value in excess.entries:
         excess.A[k, j] = value

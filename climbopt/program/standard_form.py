@@ -1,6 +1,6 @@
 """StandardForm: what every backend takes, always a minimisation.
 
-    min f(x)   s.t.  x_lower <= x <= x_upper,  a_lower <= A x <= a_upper,  c_lower <= c(x) <= c_upper
+    min f(x)   s.t.  lower <= (x, A x, c(x)) <= upper
 
 x is the ratios r, or r with auxiliaries behind it.
 """
@@ -15,36 +15,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from climbopt.model.templates import Array
-from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.numerics.quadratic import project
 
 ACTIVE = 1e-7
 """A limit nearer than this is active, in the row's own unit."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """The name of one bound or row, and the user's number behind it.
-
-    Parameters
-    ----------
-    name : str
-        ``constraint[language]``.
-    per_unit : float
-        d bound / d (the user's number).
-    unit : str
-        The user's unit.
-    tied : tuple of str
-        Other constraints that set the same bound to the same value; this one has the multiplier.
-    internal : bool
-        Whether it only ties an auxiliary to the ratios, and is no limit that a user set.
-    """
-
-    name: str
-    per_unit: float = 1.0
-    unit: str = "ratio"
-    tied: tuple[str, ...] = ()
-    internal: bool = False
 
 
 class Evaluation(Protocol):
@@ -126,15 +101,10 @@ class StandardForm:
         Bounds and linear rows.
     functions : Functions
         f and c.
-    c_lower, c_upper : ndarray, (k,)
-    lower_sides, upper_sides : tuple of Side
-        One a variable; for infinite bounds they name nothing.
-    row_sides, c_sides : tuple of Side
-        One a row of A, and one an entry of c.
+    nonlinear : Rows
+        Limits of c(x).
     n_ratios : int
         How many of x are ratios.
-    domain_rows : tuple of bool
-        Which entries of c only keep z in its law's domain.
     start : ndarray, (n,)
         Where a cold solve begins: inside every bound that can be strict.
     complete : callable
@@ -148,14 +118,8 @@ class StandardForm:
     variables: tuple[str, ...]
     polytope: Polytope
     functions: Functions
-    c_lower: Array
-    c_upper: Array
-    lower_sides: tuple[Side, ...]
-    upper_sides: tuple[Side, ...]
-    row_sides: tuple[Side, ...]
-    c_sides: tuple[Side, ...]
+    nonlinear: Rows
     n_ratios: int
-    domain_rows: tuple[bool, ...]
     start: Array
     complete: Callable[[Array], Array] = np.asarray
     excess_of: tuple[int, ...] = ()
@@ -167,9 +131,14 @@ class StandardForm:
         return len(self.variables)
 
     @cached_property
+    def limits(self) -> Rows:
+        """Bounds, linear rows and nonlinear rows put end to end."""
+        return self.polytope.bounds + self.polytope.rows + self.nonlinear
+
+    @cached_property
     def has_nonlinear_rows(self) -> bool:
         """Whether c has rows beside those that keep z in its domain."""
-        return not all(self.domain_rows)
+        return not all(label.domain for label in self.nonlinear.labels)
 
     def nearest(self, x: Array) -> Array:
         """Return the ratios nearest to those of x that meet all linear rows, with the auxiliaries that are best there.

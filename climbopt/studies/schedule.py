@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
@@ -12,7 +14,7 @@ from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
-from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.program import expression_rows, linear_part
 from climbopt.studies.sweep import Sweep, sweep
@@ -157,9 +159,9 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     """Return the cumulative ratios of all stages, (n, S): a projection onto one polytope over all of them."""
     n, S = optimal.shape
     parts = [linear_part(problem).polytope for problem in problems]
-    if any(part.x_lower.size != S for part in parts):
+    if any(part.bounds.lower.size != S for part in parts):
         raise InputError("a schedule keeps bounds and linear rows on the ratios only; leave out stay_near")
-    lower, upper = (np.concatenate([getattr(part, side) for part in parts]) for side in ("x_lower", "x_upper"))
+    lower, upper = (np.concatenate([getattr(part.bounds, side) for part in parts]) for side in ("lower", "upper"))
     lower[-S:] = upper[-S:] = optimal[-1]
     ends = np.array([problem.budget for problem in problems])
     grows = [
@@ -175,13 +177,9 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     ]
     free = csr_array(block_diag([part.A for part in parts[:-1]]))  # the last stage is fixed, and its rows hold
     rows = csr_array(vstack([hstack([free, csr_array((free.shape[0], S))]), *grows]))
-    polytope = Polytope(
-        lower,
-        upper,
-        rows,
-        np.concatenate([*(part.a_lower for part in parts[:-1]), np.zeros((n - 1) * S)]),
-        np.concatenate([*(part.a_upper for part in parts[:-1]), np.full((n - 1) * S, np.inf)]),
-    )
+    growth = Rows(np.zeros((n - 1) * S), np.full((n - 1) * S, np.inf))
+    limits = reduce(add, [*(part.rows for part in parts[:-1]), growth])
+    polytope = Polytope(Rows(lower, upper), rows, limits)
     target = optimal.ravel()
     if polytope.violation(target) <= FOLLOWED / 10:
         return optimal

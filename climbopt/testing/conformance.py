@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from climbopt.backends import Backend, Options
-from climbopt.certification.kkt import Rows, flat
+from climbopt.certification.kkt import LimitsAt, flat
 from climbopt.certification.local import certify, repair
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution, Termination
@@ -190,7 +190,7 @@ def check_case(backend: Backend, case: Case) -> None:
 
 def by_entry(form: StandardForm, x: Array, multipliers: Mapping[str, Number]) -> Array:
     """Return multipliers given by name as bounds, rows and nonlinear rows in one vector; the others are 0."""
-    rows = Rows(form, x)
+    rows = LimitsAt(form, x)
     names = [{rows.side(k, upper=upper).name for upper in (False, True)} for k in range(rows.sides.size)]
     return np.array([sum(float(value) for name, value in multipliers.items() if name in each) for each in names])
 

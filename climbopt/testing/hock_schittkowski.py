@@ -29,7 +29,7 @@ from climbopt.foundations.frozen import ByFields
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Polytope
 from climbopt.numerics.quadratic import project
-from climbopt.program import Side, StandardForm
+from climbopt.program import Label, Rows, StandardForm
 from climbopt.testing.symbolic import SymbolicFunctions
 
 INFINITY = np.inf
@@ -100,22 +100,19 @@ class PublishedProblem(ByFields):
         on_rows = limits[linear] - constants[linear, None]
         bounds = np.array([_floats(self.bounds.get(i, (-INFINITY, INFINITY))) for i in range(1, n + 1)])
         A = np.array([_floats(row) for row, flag in zip(slopes, linear, strict=True) if flag]).reshape(-1, n)
-        polytope = Polytope(bounds[:, 0], bounds[:, 1], csr_array(A), on_rows[:, 0], on_rows[:, 1])
-        names = [Side(f"c{i}", unit="unit of its bound") for i in range(1, len(linear) + 1)]
-        of_bounds = tuple(Side(str(one), unit="unit of its bound") for one in x)
+        names = [Label(f"c{i}", unit="unit of its bound") for i in range(1, len(linear) + 1)]
+        polytope = Polytope(
+            Rows(bounds[:, 0], bounds[:, 1], tuple(Label(str(one), unit="unit of its bound") for one in x)),
+            csr_array(A),
+            Rows(on_rows[:, 0], on_rows[:, 1], tuple(names[i] for i in np.flatnonzero(linear).tolist())),
+        )
         nonlinear = np.flatnonzero(~linear).tolist()
         return StandardForm(
             variables=tuple(map(str, x)),
             polytope=polytope,
             functions=SymbolicFunctions(x, self.objective, tuple(self.constraints[i][1] for i in nonlinear)),
-            c_lower=limits[nonlinear, 0],
-            c_upper=limits[nonlinear, 1],
-            lower_sides=of_bounds,
-            upper_sides=of_bounds,
-            row_sides=tuple(names[i] for i in np.flatnonzero(linear).tolist()),
-            c_sides=tuple(names[i] for i in nonlinear),
+            nonlinear=Rows(limits[nonlinear, 0], limits[nonlinear, 1], tuple(names[i] for i in nonlinear)),
             n_ratios=n,
-            domain_rows=(False,) * len(nonlinear),
             start=_inside(_floats(self.start), polytope),
         )
 
@@ -127,8 +124,8 @@ def _floats(values: tuple[Number, ...] | list[Number]) -> Array:
 def _inside(start: Array, polytope: Polytope) -> Array:
     """Return the published start, moved a little inside where it is on or outside bounds and linear rows."""
     activity = polytope.A @ start
-    strictly = ((start > polytope.x_lower) & (start < polytope.x_upper)).all() and (
-        polytope.equation | (activity > polytope.a_lower) & (activity < polytope.a_upper)
+    strictly = ((start > polytope.bounds.lower) & (start < polytope.bounds.upper)).all() and (
+        polytope.equation | (activity > polytope.rows.lower) & (activity < polytope.rows.upper)
     ).all()
     if strictly and polytope.violation(start) == 0:
         return start

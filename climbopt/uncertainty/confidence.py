@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climbopt.certification.kkt import Rows
+from climbopt.certification.kkt import LimitsAt
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.procedures import joint_form
@@ -111,7 +111,7 @@ def confidence_set(
 
 def _feasible(form: StandardForm, ratios: Array) -> bool:
     """Whether a mixture meets all constraints."""
-    return bool(Rows(form, form.complete(ratios)).violation.max() <= FEASIBLE)
+    return bool(LimitsAt(form, form.complete(ratios)).violation.max() <= FEASIBLE)
 
 
 def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generator: np.random.Generator) -> Array:

@@ -31,7 +31,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
 from climbopt.procedures import joint_form
-from climbopt.program import Affine, Combination, MixtureFunctions, Side, StandardForm, mixture_form
+from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
 
 ROOM = 0.05
 """Each draw's solve starts from the fit's own optimum, this share of the way to the form's start."""
@@ -224,14 +224,13 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
         targets,
         Combination(np.concatenate([np.zeros(n), [1.0], np.full(k, share)]), np.zeros(k * size), np.zeros(k * size)),
         constraints=Affine.build(n + 1 + k, k * size, k, x=auxiliaries, loss=losses, constant=least),
-        limits=(np.zeros(k), np.full(k, np.inf)),
-        sides=[Side(f"excess[{draw}]", internal=True) for draw in chosen],
+        limits=Rows(np.zeros(k), np.full(k, np.inf), tuple(Label(f"excess[{draw}]", internal=True) for draw in chosen)),
         auxiliaries=("quantile", *(f"excess[{draw}]" for draw in chosen)),
         best=best,
     )
-    lower = form.polytope.x_lower.copy()
+    lower = form.polytope.bounds.lower.copy()
     lower[-k:] = 0.0
-    form = replace(form, polytope=replace(form.polytope, x_lower=lower))
+    form = replace(form, polytope=replace(form.polytope, bounds=replace(form.polytope.bounds, lower=lower)))
     x = form.complete(start)
     x[-k:] += 0.1 * max(float(np.ptp(x[-k:])), 1e-3)  # off their bounds
     return form.from_start(x)

@@ -48,7 +48,7 @@ def by_rows(box: Box, polytope: Polytope) -> Box | None:
     """Return a box that holds every point of another that meets the linear rows; None where there is none."""
     for _ in range(ROW_ROUNDS):
         before = box
-        for row, low, high in zip(polytope.dense, polytope.a_lower, polytope.a_upper, strict=True):
+        for row, low, high in zip(polytope.dense, polytope.rows.lower, polytope.rows.upper, strict=True):
             for slopes, limit in ((row, high), (-row, -low)):
                 found = cut(box, exact(slopes), exact(np.asarray(limit))) if np.isfinite(limit) else box
                 if found is None:
@@ -68,7 +68,7 @@ def with_rows(plane: Plane, polytope: Polytope, rows: Array, reduced: Array) -> 
     rows, on = rows.copy(), polytope.equation
     left = reduced - middle(plane.slopes) - polytope.dense.T @ rows
     rows[on] += np.linalg.lstsq(polytope.dense[on].T, left, rcond=None)[0]
-    limits = np.where(rows > 0, polytope.a_upper, polytope.a_lower)
+    limits = np.where(rows > 0, polytope.rows.upper, polytope.rows.lower)
     used = (rows != 0) & np.isfinite(rows) & np.isfinite(limits)
     slopes = plane.slopes + (exact(polytope.dense[used]) * rows[used][:, None]).sum(0)
     return Plane(slopes, plane.constant - (exact(rows[used]) * limits[used]).sum(0))

@@ -254,7 +254,7 @@ def declared(problem: Relaxable, mu: Array, weight: float = 1.0) -> Declared:
         parts.append(part)
     constant = exact(np.asarray(f.constant)) * weight
     for k in used.tolist():
-        limit = form.c_upper[k] if mu[k] > 0 else form.c_lower[k]
+        limit = form.nonlinear.upper[k] if mu[k] > 0 else form.nonlinear.lower[k]
         constant = constant + (exact(np.asarray(c.constant[k])) - limit) * mu[k]
     if (parts[2].lower < 0).any():
         raise NoRelaxationError("a loss has a negative weight, and what bounds it from above does not bound that")

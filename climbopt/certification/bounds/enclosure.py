@@ -78,17 +78,19 @@ def prove(form: StandardForm, x: Array, multipliers: Array | None = None) -> Pro
 def _lower(form: StandardForm, x: Array, mu: Array, rows: Array) -> float | None:
     """Return the Frank-Wolfe bound of the Lagrangian, rounded down; None where it is not proved convex or bounded."""
     polytope = form.polytope
-    upper = np.where(np.arange(form.n) < form.n_ratios, np.minimum(polytope.x_upper, 1.0), polytope.x_upper)
-    if not (form.functions.convex(polytope, mu) and np.isfinite(polytope.x_lower).all() and np.isfinite(upper).all()):
+    upper = np.where(np.arange(form.n) < form.n_ratios, np.minimum(polytope.bounds.upper, 1.0), polytope.bounds.upper)
+    if not (
+        form.functions.convex(polytope, mu) and np.isfinite(polytope.bounds.lower).all() and np.isfinite(upper).all()
+    ):
         return None
     total, gradient = _value_and_gradient(form, 1.0, mu, [arb(one) for one in x.tolist()])
-    limits = np.where(rows > 0, polytope.a_upper, polytope.a_lower)
+    limits = np.where(rows > 0, polytope.rows.upper, polytope.rows.lower)
     used = np.flatnonzero(np.where(np.isfinite(limits), rows, 0.0)).tolist()
     for k in used:
         total -= arb(float(rows[k])) * arb(float(limits[k]))
     for j, slope in enumerate(gradient):
         reduced = slope + sum((arb(float(rows[k])) * arb(float(polytope.dense[k, j])) for k in used), arb(0))
-        ends = [reduced * arb(float(end)) for end in (polytope.x_lower[j], upper[j])]
+        ends = [reduced * arb(float(end)) for end in (polytope.bounds.lower[j], upper[j])]
         total += ends[0].min(ends[1]) - slope * arb(float(x[j]))
     return down(total)
 
@@ -97,7 +99,7 @@ def _upper(form: StandardForm, point: Sequence[fmpq]) -> float | None:
     """Return the objective at a point, rounded up; None where it is not shown to meet the nonlinear rows."""
     x = [arb(one) for one in point]
     for k in range(form.functions.n_rows):
-        for limit, sign in ((form.c_upper[k], 1.0), (form.c_lower[k], -1.0)):
+        for limit, sign in ((form.nonlinear.upper[k], 1.0), (form.nonlinear.lower[k], -1.0)):
             excess = _value_and_gradient(form, 0.0, sign * np.eye(form.functions.n_rows)[k], x, slopes=False)[0]
             if np.isfinite(limit) and not excess <= 0:
                 return None
@@ -123,11 +125,11 @@ def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
 
 def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
     """Return x as rationals, some entries changed so that the equations hold exactly."""
-    rows, limits = polytope.dense[polytope.equation], polytope.a_lower[polytope.equation]
+    rows, limits = polytope.dense[polytope.equation], polytope.rows.lower[polytope.equation]
     point = [rational(one) for one in x.tolist()]
     if not len(rows):
         return point
-    room = np.minimum(x - polytope.x_lower, polytope.x_upper - x)
+    room = np.minimum(x - polytope.bounds.lower, polytope.bounds.upper - x)
     basis: list[int] = []
     for j in np.argsort(-room, kind="stable").tolist():
         if np.linalg.matrix_rank(rows[:, [*basis, j]]) > len(basis):
@@ -154,7 +156,7 @@ def _meets(polytope: Polytope, point: Sequence[fmpq]) -> bool:
         values.append(sum((rational(a) * one for a, one in zip(row, point, strict=True) if a), fmpq(0)))
     lower, upper = (
         np.concatenate(pair).tolist()
-        for pair in ((polytope.x_lower, polytope.a_lower), (polytope.x_upper, polytope.a_upper))
+        for pair in ((polytope.bounds.lower, polytope.rows.lower), (polytope.bounds.upper, polytope.rows.upper))
     )
     return all(
         (low == -np.inf or value >= rational(low)) and (high == np.inf or value <= rational(high))
@@ -226,7 +228,7 @@ def _coefficients(
         parts.append(part)
     constant = arb(weight) * arb(float(f.constant))
     for k in used:
-        limit = float(form.c_upper[k] if mu[k] > 0 else form.c_lower[k])
+        limit = float(form.nonlinear.upper[k] if mu[k] > 0 else form.nonlinear.lower[k])
         constant += arb(float(mu[k])) * (arb(float(c.constant[k])) - arb(limit))
     return parts[0], parts[1], parts[2], constant
 

@@ -93,7 +93,7 @@ class Ground:
         """The equations that hold ratios alone, (k, S), and their limits."""
         polytope, n = self.declared.problem.polytope, self.scales.size
         which = polytope.equation & ~polytope.dense[:, n:].any(axis=1)
-        return polytope.dense[which][:, :n], polytope.a_lower[which]
+        return polytope.dense[which][:, :n], polytope.rows.lower[which]
 
     def least_hessian(self, weights: Array) -> Array | None:
         """Return a matrix, (S, S), that the Hessian by the ratios is at least on the box; None where none is known."""

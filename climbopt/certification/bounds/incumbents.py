@@ -51,7 +51,7 @@ def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> In
         return Incumbent()
     at = form.functions.at(x)
     rows = at.rows
-    feasible = bool((rows >= form.c_lower - ACTIVE).all() and (rows <= form.c_upper + ACTIVE).all())
+    feasible = bool((rows >= form.nonlinear.lower - ACTIVE).all() and (rows <= form.nonlinear.upper + ACTIVE).all())
     if not (feasible and np.isfinite(at.value)):
         return Incumbent()
     return Incumbent(x, at.value, multipliers)
@@ -75,7 +75,7 @@ def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0
 def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
     """Return multipliers of the nonlinear rows that suit a point: its own, or those recovered at it; balanced."""
     if incumbent.x is None:
-        return np.zeros(form.c_lower.size)
+        return np.zeros(form.nonlinear.lower.size)
     known = incumbent.multipliers
     return balanced_or_signed(form, incumbent.x, recover(form, incumbent.x).nonlinear if known is None else known)
 

@@ -82,7 +82,7 @@ def lagrangian(problem: Relaxable | StandardForm, multipliers: Array) -> Lagrang
         problem = relaxable(problem)
     mu = _usable(problem, multipliers)
     form, f, c = problem.form, problem.functions.objective, problem.functions.constraints
-    limit = np.where(mu > 0, form.c_upper, np.where(mu < 0, form.c_lower, 0.0))
+    limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
     return Lagrangian(
         problem,
         f.x_part + c.x_part.T @ mu,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from climbopt.backends.newton import Newton
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
 from climbopt.numerics.quadratic import project
-from climbopt.program import Evaluation, Side, StandardForm
+from climbopt.program import Evaluation, Rows, StandardForm
 
 ROUNDING = 32 * np.finfo(float).eps
 """Relative error allowed for the sums in a bound."""
@@ -129,7 +129,7 @@ class Minimum:
     lower : float
         The function is nowhere below it; -inf where nothing is proved, inf where there is no point.
     reduced : ndarray, (n,)
-        It is nowhere below lower + sum_j max(reduced_j (x_j - x_lower_j), reduced_j (x_j - x_upper_j)) either.
+        It is nowhere below lower + sum_j max(reduced_j (x_j - lower_j), reduced_j (x_j - upper_j)) either.
     rows : ndarray, (k,)
         Multipliers of the linear rows that it is proved with.
     """
@@ -142,7 +142,7 @@ class Minimum:
 
 def minimise(functions: Convex, polytope: Polytope, start: Array, tolerance: float = 1e-7) -> Minimum:
     """Return a convex function's minimum over a polytope whose bounds are finite, found from any start."""
-    rows = np.zeros(polytope.a_lower.size)
+    rows = np.zeros(polytope.rows.lower.size)
     nothing = Minimum(start, -np.inf, np.zeros(start.size), rows)
     try:
         start = project(start, polytope)
@@ -164,12 +164,12 @@ def linear_bound(at: ConvexAt, x: Array, polytope: Polytope, rows: Array) -> Min
     f(y) >= f(x) + g'(y - x) and, with reduced = g + A' rows, g'y >= reduced'y - rows'(their limits), whatever the
     rows are; >= 0 counts the upper limit and <= 0 the lower one.
     """
-    limits = np.where(rows > 0, polytope.a_upper, polytope.a_lower)
+    limits = np.where(rows > 0, polytope.rows.upper, polytope.rows.lower)
     rows = np.where(np.isfinite(limits), rows, 0.0)
     on_rows = rows * np.where(rows != 0, limits, 0.0)
     reduced = at.gradient + polytope.dense.T @ rows
-    ends = np.minimum(reduced * polytope.x_lower, reduced * polytope.x_upper)
-    ends_and_x = np.maximum(np.abs(polytope.x_lower), np.abs(polytope.x_upper)) + np.abs(x)
+    ends = np.minimum(reduced * polytope.bounds.lower, reduced * polytope.bounds.upper)
+    ends_and_x = np.maximum(np.abs(polytope.bounds.lower), np.abs(polytope.bounds.upper)) + np.abs(x)
     lower = at.value - float(at.gradient @ x) + float(ends.sum()) - float(on_rows.sum())
     terms = abs(at.value) + float((np.abs(at.gradient) + np.abs(polytope.dense.T) @ np.abs(rows)) @ ends_and_x)
     terms += float(np.abs(on_rows).sum())
@@ -178,26 +178,11 @@ def linear_bound(at: ConvexAt, x: Array, polytope: Polytope, rows: Array) -> Min
 
 def bare_form(functions: Convex, polytope: Polytope, start: Array) -> StandardForm:
     """Return a standard form without nonlinear rows and names."""
-    n, k = start.size, polytope.a_lower.size
-    side = Side("")
-    return StandardForm(
-        ("",) * n,
-        polytope,
-        functions,
-        np.zeros(0),
-        np.zeros(0),
-        (side,) * n,
-        (side,) * n,
-        (side,) * k,
-        (),
-        n,
-        (),
-        start,
-    )
+    return StandardForm(("",) * start.size, polytope, functions, Rows.free(()), start.size, start)
 
 
 def boxed(polytope: Polytope, lower: Array, upper: Array) -> Polytope:
     """Return a polytope with other bounds."""
-    made = Polytope(lower, upper, polytope.A, polytope.a_lower, polytope.a_upper)
+    made = replace(polytope, bounds=polytope.bounds.within(lower, upper))
     made.__dict__["dense"] = polytope.dense
     return made

@@ -51,13 +51,13 @@ def relaxation_program(
         objective = _written(relaxation, x)
     except UntranslatableError as error:
         raise NoRelaxationError(f"the relaxation has no form in CVXPY: {error}") from None
-    polytope, low = made.polytope, np.isfinite(made.polytope.a_lower)
-    high, rows = np.isfinite(polytope.a_upper) & ~polytope.equation, polytope.dense
+    polytope, low = made.polytope, np.isfinite(made.polytope.rows.lower)
+    high, rows = np.isfinite(polytope.rows.upper) & ~polytope.equation, polytope.dense
     limits = [x >= cut.lower, x <= cut.upper]
     kinds = (
-        (polytope.equation, 0, polytope.a_lower),
-        (low & ~polytope.equation, 1, polytope.a_lower),
-        (high, -1, polytope.a_upper),
+        (polytope.equation, 0, polytope.rows.lower),
+        (low & ~polytope.equation, 1, polytope.rows.lower),
+        (high, -1, polytope.rows.upper),
     )
     for chosen, sign, bound in kinds:
         if chosen.any():

@@ -136,7 +136,7 @@ class _Search:
     def _root(self) -> Node | None:
         """Return the first box: bounds of the polytope, and of auxiliaries what rows and the target leave them."""
         polytope = self.problem.polytope
-        box = by_rows(Box(polytope.x_lower, polytope.x_upper), polytope)
+        box = by_rows(Box(polytope.bounds.lower, polytope.bounds.upper), polytope)
         node = None if box is None else self._by_nonlinear_rows(Node(box, self.x, -np.inf, self.multipliers))
         if node is not None and not np.isfinite(node.box.width).all():
             raise NoRelaxationError("nothing bounds an auxiliary by what is proved; use rigor float")
@@ -194,7 +194,7 @@ class _Search:
         """Functions with the largest value that they may have: each side of nonlinear rows, and the objective."""
         form, found = self.problem.form, [(self._objective, self.target)]
         for k in np.flatnonzero(self.problem.straight).tolist():
-            for sign, limit in ((1.0, form.c_upper[k]), (-1.0, form.c_lower[k])):
+            for sign, limit in ((1.0, form.nonlinear.upper[k]), (-1.0, form.nonlinear.lower[k])):
                 mu = np.zeros(self.multipliers.size)
                 mu[k] = sign
                 if np.isfinite(limit):
@@ -224,7 +224,7 @@ class _Search:
 
     def _cut_flat(self, node: Node, plane: Plane) -> Node | None:
         """Return a box cut by a plane that is at most 0, with what the equations add to make it flat."""
-        rows = np.zeros(self.problem.polytope.a_lower.size)
+        rows = np.zeros(self.problem.polytope.rows.lower.size)
         plane = with_rows(plane, self.problem.polytope, rows, np.zeros(node.x.size))
         box = cut(node.box, plane.slopes, -plane.constant)
         return None if box is None else replace(node, box=box, x=np.clip(node.x, box.lower, box.upper))

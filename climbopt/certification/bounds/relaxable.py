@@ -120,7 +120,7 @@ class Relaxable:
         f, c = self.functions.objective, self.functions.constraints
         if (f.loss_part < 0).any():
             raise NoRelaxationError("a loss has a negative weight, and what bounds it from above does not bound that")
-        wanted = np.where(np.isfinite(self.form.c_upper), 1.0, -1.0)  # by a row, to be smaller or larger
+        wanted = np.where(np.isfinite(self.form.nonlinear.upper), 1.0, -1.0)  # by a row, to be smaller or larger
         by_rows = c.z_part.T @ np.where(self.straight, wanted, 0.0)
         falls = np.where(np.where(f.z_part != 0, f.z_part, by_rows) > 0, -1.0, 1.0)
         if self.loses.any():
@@ -141,10 +141,10 @@ class Relaxable:
     @cached_property
     def root(self) -> Box:
         """The bounds of the polytope; no ratio exceeds 1."""
-        upper = self.polytope.x_upper.copy()
+        upper = self.polytope.bounds.upper.copy()
         n = self.functions.offset.size
         upper[:n] = np.minimum(upper[:n], 1.0)
-        return Box(self.polytope.x_lower.copy(), upper)
+        return Box(self.polytope.bounds.lower.copy(), upper)
 
     @cached_property
     def total_of_ratios(self) -> float:
@@ -152,7 +152,7 @@ class Relaxable:
         row = np.zeros(self.form.n)
         row[: self.functions.offset.size] = 1.0
         found = np.flatnonzero((self.polytope.dense == row).all(axis=1) & self.polytope.equation)
-        return float(self.polytope.a_lower[found[0]]) if found.size else np.nan
+        return float(self.polytope.rows.lower[found[0]]) if found.size else np.nan
 
     @cached_property
     def _terms(self) -> tuple[tuple[OwnPiece, ...], tuple[Piece, ...]]:

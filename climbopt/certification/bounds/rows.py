@@ -24,7 +24,7 @@ from climbopt.certification.bounds.oracle import boxed
 from climbopt.certification.bounds.relaxable import Box, NoRelaxationError, Relaxable
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Mask, Polytope
-from climbopt.program import MixtureEvaluation
+from climbopt.program import MixtureEvaluation, Rows
 
 ITERATIONS = 40
 """Of SLSQP on one relaxed problem."""
@@ -63,28 +63,26 @@ class Relaxed:
 
     def solution(self, polytope: Polytope, start: Array) -> tuple[Array, Array] | None:
         """Return the point and the multipliers that SLSQP comes to over a polytope; None where they are no numbers."""
-        start = np.clip(start, polytope.x_lower, polytope.x_upper)
+        start = np.clip(start, polytope.bounds.lower, polytope.bounds.upper)
         form = replace(self.problem.form, polytope=polytope, functions=self, start=start)
         found = Slsqp().solve(form, Options(max_iterations=ITERATIONS, native={"ftol": DECREASE}))
         if found.x is None or found.multipliers is None or not np.isfinite(found.multipliers.nonlinear).all():
             return None
-        return np.clip(found.x, polytope.x_lower, polytope.x_upper), found.multipliers.nonlinear
+        return np.clip(found.x, polytope.bounds.lower, polytope.bounds.upper), found.multipliers.nonlinear
 
     def cut(self, polytope: Polytope, x: Array, upper: float) -> Polytope:
         """Return a polytope with tangents at x: of the relaxed rows, and of the objective, which is at most `upper`."""
         at, form, (below, above) = self.at(x), self.problem.form, self._sides
         slopes = np.vstack([at.jacobian, at.gradient])
         rest = np.append(at.rows, at.value) - slopes @ x
-        high = np.append(np.where(above, form.c_upper, np.inf), upper) - rest
-        low = np.append(np.where(below, form.c_lower, -np.inf), -np.inf) - rest
+        high = np.append(np.where(above, form.nonlinear.upper, np.inf), upper) - rest
+        low = np.append(np.where(below, form.nonlinear.lower, -np.inf), -np.inf) - rest
         used = np.isfinite(slopes).all(axis=1) & np.isfinite(rest) & (np.isfinite(high) | np.isfinite(low))
         slack = WIDER * (1 + np.abs(rest))
         return Polytope(
-            polytope.x_lower,
-            polytope.x_upper,
+            polytope.bounds,
             csr_array(np.vstack([polytope.dense, slopes[used]])),
-            np.append(polytope.a_lower, (low - slack)[used]),
-            np.append(polytope.a_upper, (high + slack)[used]),
+            polytope.rows + Rows((low - slack)[used], (high + slack)[used]),
         )
 
     @cached_property

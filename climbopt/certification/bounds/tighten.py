@@ -31,8 +31,8 @@ def by_rows(box: Box, polytope: Polytope) -> Box | None:
     for _ in range(ROUNDS):
         least = rising * lower + falling * upper
         most = rising * upper + falling * lower
-        room_up = (polytope.a_upper - least.sum(axis=1))[:, None] + least  # of A_kj x_j
-        room_down = (polytope.a_lower - most.sum(axis=1))[:, None] + most
+        room_up = (polytope.rows.upper - least.sum(axis=1))[:, None] + least  # of A_kj x_j
+        room_down = (polytope.rows.lower - most.sum(axis=1))[:, None] + most
         with np.errstate(invalid="ignore"):
             high = np.where(on, np.where(A > 0, room_up, room_down) / divisor, np.inf)
             low = np.where(on, np.where(A > 0, room_down, room_up) / divisor, -np.inf)
