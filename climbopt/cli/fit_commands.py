@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from climbopt.cli.streams import JSON, check_places, console, progress, report, warn
+from climbopt.cli.arguments import JOBS, JSON, SEED
+from climbopt.cli.streams import check_places, console, progress, report, warn
 from climbopt.foundations.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,87 +21,89 @@ if TYPE_CHECKING:
 
     from climbopt.files import DrawFile, WideNames
     from climbopt.fitting.estimate import Fit, Fixed
-    from climbopt.runs.pilots import Missing
+    from climbopt.runs.pilots import Missing, PilotRuns
     from climbopt.uncertainty.diagnosis import Diagnosis
+
+PILOTS = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PILOTS", help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params."
+    ),
+]
+LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, or auto to choose by cross-validation.")]
+INTERACTION = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Interaction, or auto. By default gated, or with another law the first that it takes."
+    ),
+]
+LOSSES = Annotated[
+    Path | None,
+    typer.Option(metavar="LOSSES", help="Wide tables: PILOTS has one column per source, this one a column per target."),
+]
+TOKENS = Annotated[float | None, typer.Option(help="Of every run of wide tables.")]
+PARAMS = Annotated[float | None, typer.Option(help="Model size of every run of wide tables.")]
+INDEX = Annotated[str, typer.Option(metavar="COLUMN", help="Column of wide tables that names the run.")]
+RATIO_COLUMNS = Annotated[str, typer.Option(metavar="PATTERN", help="Names of ratio columns; * is the language.")]
+LOSS_COLUMNS = Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns; * is the language.")]
+NAME = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated.")
+]
+MISSING = Annotated[
+    str,
+    typer.Option(
+        metavar="refuse|drop",
+        help="What becomes of a table with missing losses: it is refused, or they are left out and counted (a run "
+        "keeps its other losses).",
+    ),
+]
+FIXED = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Parameters that are known, such as supplies U: CSV of parameter, language, value."
+    ),
+]
+MODEL_OUTPUT = Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")]
+BOOTSTRAP = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Also refit to N draws of whole runs: bands, which transfer is distinguishable from 0, missing runs.",
+    ),
+]
+DRAWS_OUTPUT = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.jsonl",
+        help="Where the draws go, and are resumed from; by default beside the model.",
+    ),
+]
 
 
 def fit(
-    pilots: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PILOTS", help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params."
-        ),
-    ],
-    law: Annotated[str, typer.Option(help="Loss law, or auto to choose by cross-validation.")] = "power",
-    interaction: Annotated[
-        str | None,
-        typer.Option(help="Interaction, or auto. By default gated, or with another law the first that it takes."),
-    ] = None,
-    losses: Annotated[
-        Path | None,
-        typer.Option(metavar="LOSSES", help="Wide tables: PILOTS holds a column a source, this one a column a target."),
-    ] = None,
-    tokens: Annotated[float | None, typer.Option(help="Of every run of wide tables.")] = None,
-    params: Annotated[float | None, typer.Option(help="Model size of every run of wide tables.")] = None,
-    index: Annotated[str, typer.Option(help="Column of wide tables that names the run.")] = "index",
-    ratio_columns: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Names of ratio columns; * is the language.")
-    ] = "*",
-    loss_columns: Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns.")] = "*",
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated."),
-    ] = None,
-    missing: Annotated[
-        str,
-        typer.Option(
-            metavar="refuse|drop",
-            help="What becomes of a table with missing losses: it "
-            "is refused, or they are left out and counted "
-            "(a run keeps its other losses).",
-        ),
-    ] = "refuse",
-    fixed: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Parameters that are known, such as supplies U: CSV of parameter, language, value."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")
-    ] = None,
-    bootstrap: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Also refit to N draws of whole runs: bands, transfer told from 0, missing runs."
-        ),
-    ] = None,
-    draws: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.jsonl", help="Where the draws go, and are taken up again; by default beside the model."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes for the bootstrap.")] = 1,
+    pilots: PILOTS,
+    law: LAW = "power",
+    interaction: INTERACTION = None,
+    losses: LOSSES = None,
+    tokens: TOKENS = None,
+    params: PARAMS = None,
+    index: INDEX = "index",
+    ratio_columns: RATIO_COLUMNS = "*",
+    loss_columns: LOSS_COLUMNS = "*",
+    name: NAME = None,
+    missing: MISSING = "refuse",
+    fixed: FIXED = None,
+    output: MODEL_OUTPUT = None,
+    bootstrap: BOOTSTRAP = None,
+    draws: DRAWS_OUTPUT = None,
+    seed: SEED = 0,
+    jobs: JOBS = 1,
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs."""
-    from dataclasses import replace
-
-    from climbopt.files import (
-        DrawFile,
-        WideNames,
-        draws_beside,
-        load_fixed,
-        pairs_beside,
-        read_bytes,
-        save_model,
-        sha256,
-    )
+    from climbopt.files import WideNames, draws_beside, load_fixed, pairs_beside, read_bytes, save_model, sha256
     from climbopt.fitting.fit import fit as fit_runs
-    from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
-    from climbopt.reports.fits import fit_json, print_fit
     from climbopt.runs.pilots import PilotRuns
 
     if draws is not None and bootstrap is None:
@@ -113,6 +117,36 @@ def fit(
     table = _table(content, pilots, losses, names, tokens, params)
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     known: Fixed = {} if fixed is None else load_fixed(fixed)
+    _say_what_changed(runs)
+    with progress("fit") as count:
+        fitted = fit_runs(runs, law, interaction, fixed=known, progress=count)
+    provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat()}
+    provenance["command"] = shlex.join(["climbopt", *sys.argv[1:]])
+    if draws is not None:
+        provenance["draws"] = draws.name
+    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
+    draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
+    if output is not None:
+        save_model(fitted.model, output)
+    diagnosis = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, draw_file)
+    _report(fitted, diagnosis, json)
+
+
+def _report(fitted: Fit, diagnosis: Diagnosis | None, json: str | None) -> None:
+    """Write a fit's JSON and show its tables."""
+    from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
+    from climbopt.reports.fits import fit_json, print_fit
+
+    def show(to: Console) -> None:
+        print_fit(fitted, to)
+        if diagnosis is not None:
+            print_diagnosis(diagnosis, to)
+
+    report(json, fit_json(fitted) | ({} if diagnosis is None else diagnosis_json(diagnosis)), show)
+
+
+def _say_what_changed(runs: PilotRuns) -> None:
+    """Print on standard error what was rescaled in a table, and what was left out of it."""
     if runs.n_rescaled:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
     if runs.missing:
@@ -121,31 +155,6 @@ def fit(
             f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'",
             file=sys.stderr,
         )
-    with progress("fit") as told:
-        fitted = fit_runs(runs, law, interaction, fixed=known, progress=told)
-    provenance = {
-        "file": pilots.name,
-        "sha256": sha256(content),
-        "date": date.today().isoformat(),
-        "command": _command(),
-    }
-    provenance |= {} if draws is None else {"draws": draws.name}
-    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
-    kept = None
-    if draws is not None:
-        origin: dict[str, object] = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
-        origin |= {"fixed": fitted.fixed} if fitted.fixed else {}
-        kept = DrawFile(draws, fitted.model, origin)  # refuses before all writing
-    if output is not None:
-        save_model(fitted.model, output)
-    found = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, kept)
-
-    def show(to: Console) -> None:
-        print_fit(fitted, to)
-        if found is not None:
-            print_diagnosis(found, to)
-
-    report(json, fit_json(fitted) | ({} if found is None else diagnosis_json(found)), show)
 
 
 def _table(
@@ -164,35 +173,52 @@ def _table(
     return table
 
 
-def _diagnosis(fitted: Fit, n: int, seed: int, jobs: int, kept: DrawFile | None) -> Diagnosis:
-    """Return how sure a fit is, by a bootstrap whose draws are kept in a file, if there is one."""
+def _draw_file(path: Path, fitted: Fit, table: pd.DataFrame, seed: int) -> DrawFile:
+    """Return the file of a bootstrap's draws; raises InputError where it holds those of another fit."""
+    from climbopt.files import DrawFile, sha256
+
+    origin: dict[str, object] = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
+    if fitted.fixed:
+        origin["fixed"] = fitted.fixed
+    return DrawFile(path, fitted.model, origin)
+
+
+def _diagnosis(fitted: Fit, n: int, seed: int, jobs: int, file: DrawFile | None) -> Diagnosis:
+    """Return the uncertainty of a fit by a bootstrap, whose draws are stored in a file, if there is one."""
     from climbopt.uncertainty.bootstrap import bootstrap
     from climbopt.uncertainty.diagnosis import diagnose
 
-    with progress("bootstrap") as told:
+    with progress("bootstrap") as count:
         draws = bootstrap(
             fitted,
             n,
             seed=seed,
             jobs=jobs,
-            known=None if kept is None else kept.known,
-            keep=None if kept is None else kept.append,
-            progress=told,
+            known=None if file is None else file.known,
+            keep=None if file is None else file.append,
+            progress=count,
         )
-    with progress("folds") as told:
-        return diagnose(fitted, draws, progress=told)
+    with progress("folds") as count:
+        return diagnose(fitted, draws, progress=count)
 
 
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
-    mixtures: Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE.csv", help="Write the rows with a column predicted; also .parquet."
-        ),
-    ] = None,
-) -> None:
+def _named_column(text: str) -> tuple[str, str]:
+    """Return the column and the language that COLUMN=LANGUAGE stands for."""
+    column, equals, language = text.rpartition("=")
+    if not equals or not column or not language:
+        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
+    return column, language
+
+
+MODEL = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")]
+MIXTURES = Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")]
+TABLE_OUTPUT = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE.csv", help="Write the rows with a column predicted; also .parquet."),
+]
+
+
+def predict(model: MODEL, mixtures: MIXTURES, output: TABLE_OUTPUT = None) -> None:
     """Predict the losses of mixtures."""
     from climbopt.files import files_of, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table
@@ -210,20 +236,3 @@ def predict(
     print_prediction(
         table, errors, console(), listed=output is None, outside=extrapolation_words(loaded, budgets, sizes)
     )
-
-
-def _named_column(text: str) -> tuple[str, str]:
-    """Return the column and the language that COLUMN=LANGUAGE stands for."""
-    column, equals, language = text.rpartition("=")
-    if not equals or not column or not language:
-        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
-    return column, language
-
-
-def _command() -> str:
-    """Return the command line as typed, with its program's name alone."""
-    return shlex.join(["climbopt", *sys.argv[1:]])
-
-
-FITTING = (fit, predict)
-"""Subcommands, in the order of the help."""

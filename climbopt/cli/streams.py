@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
-
-import typer
+from typing import TYPE_CHECKING, cast
 
 from climbopt.foundations.errors import InputError
 
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
     from climbopt.certification.bounds import Progress as Bounds
     from climbopt.fitting.estimate import Progress
     from climbopt.reports.json_values import Value
-
-PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
-JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
 
 
 def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:

@@ -1,7 +1,8 @@
-"""The subcommands that take many solves or draw what came of them."""
+"""The subcommands that take many solves or draw what came of them: sweep, plan and plot."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -9,45 +10,48 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
-from climbopt.cli.streams import JSON, PROBLEM, check_places, progress, report, solvers_on_standard_error
+from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, spaced
+from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from climbopt.files import PathFile
+    from climbopt.problem.allocation import AllocationProblem
     from climbopt.studies.design.exchange import Criterion
+    from climbopt.studies.sweep import Sweep
 
-MOST_VALUES = 100_000
-"""Of FROM:TO:COUNT."""
+BUDGETS = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FROM:TO:COUNT", help="Tokens, evenly spaced on a logarithmic scale; the problem's own by default."
+    ),
+]
+OVER = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER=FROM:TO:COUNT", help="A number of a constraint, evenly spaced: floor.sw=0:0.1:11."),
+]
+STAGES = Annotated[int | None, typer.Option(help="Also a schedule of so many stages over the budgets.")]
+POINTS_OUTPUT = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE.csv", help="Write the points, one row per point and language."),
+]
+
+Grid = tuple[list[float] | None, tuple[str, list[float]] | None]
+"""Budgets, and the name of a constraint's number with its values; None for what does not vary."""
 
 
 def sweep(
     problem: PROBLEM,
-    budgets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FROM:TO:COUNT", help="Tokens, evenly spaced on a logarithmic scale; the problem's own by default."
-        ),
-    ] = None,
-    over: Annotated[
-        str | None,
-        typer.Option(metavar="NUMBER=FROM:TO:COUNT", help="A number of a constraint, evenly: floor.sw=0:0.1:11."),
-    ] = None,
-    stages: Annotated[int | None, typer.Option(help="Also a schedule of so many stages over the budgets.")] = None,
-    draws: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.jsonl", help="Draws of the model, which fit --bootstrap writes: bands of the ratios."
-        ),
-    ] = None,
-    backend: Annotated[str | None, typer.Option(help="Solver backend; see climbopt backends.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")] = 1e-6,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes for the draws.")] = 1,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE.csv", help="Write the points, one row a point and language."),
-    ] = None,
+    budgets: BUDGETS = None,
+    over: OVER = None,
+    stages: STAGES = None,
+    draws: DRAWS = None,
+    backend: BACKEND = None,
+    tolerance: TOLERANCE = 1e-6,
+    jobs: JOBS = 1,
+    output: POINTS_OUTPUT = None,
     json: JSON = None,
 ) -> None:
     """Solve along a path of budgets, or of one constraint's number."""
@@ -55,7 +59,7 @@ def sweep(
     from climbopt.files import files_of, find_problem, load_draws, load_problem, write_text
     from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json, sweep_table
     from climbopt.studies.schedule import schedule
-    from climbopt.studies.sweep import sweep as swept
+    from climbopt.studies.sweep import sweep as solve_path
 
     inputs = [*files_of(find_problem(problem)), *([] if draws is None else [draws])]
     check_places(inputs, json, output)
@@ -63,64 +67,46 @@ def sweep(
         BACKENDS[backend]
     tokens, numbers = _grid(budgets, over, stages)
     loaded, options = load_problem(problem), Options(tolerance)
-    drawn = () if draws is None else load_draws(draws)
-    shape = len(tokens or [1]) * len(numbers[1] if numbers else [1]), len(loaded.model.sources)
-    kept = (
-        None
-        if draws is None
-        else _kept(
-            output,
-            json,
-            inputs,
-            shape,
-            {"budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance},
-        )
-    )
-    try:
-        with solvers_on_standard_error(json), progress("points") as told:
-            found = swept(
+    models = () if draws is None else load_draws(draws)
+    origin: dict[str, object] = {"budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance}
+    place = output or (None if json in (None, "-") else Path(str(json)))
+    file = None if draws is None or place is None else _path_file(place, inputs, loaded, (tokens, numbers), origin)
+    with solvers_on_standard_error(json), progress("points") as count:
+        path = _resumable(
+            file,
+            lambda: solve_path(
                 loaded,
                 tokens,
                 numbers,
-                draws=drawn,
+                draws=models,
                 backend=backend,
                 options=options,
                 jobs=jobs,
-                kept=kept,
-                progress=told,
-            )
-    except InputError:
-        if kept is not None and not kept.known:  # or it would stand in the way of a right one
-            kept.remove()
-        raise
-    if all(point.result is None for point in found.points):
-        if kept is not None:
-            kept.remove()
-        raise InputError(f"every point is refused, the first for this reason: {found.points[0].refusal}")
-    staged = (
-        None
-        if stages is None or tokens is None
-        else schedule(loaded, np.geomspace(tokens[0], tokens[-1], stages).tolist(), backend=backend, options=options)
-    )
+                kept=file,
+                progress=count,
+            ),
+        )
+    staged = None
+    if stages is not None and tokens is not None:
+        ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
+        staged = schedule(loaded, ends, backend=backend, options=options)
     if output is not None:
-        write_text(output, sweep_table(found).to_csv(index=False))
+        write_text(output, sweep_table(path).to_csv(index=False))
 
     def show(to: Console) -> None:
-        print_sweep(found, to)
+        print_sweep(path, to)
         if staged is not None:
             print_schedule(staged, to)
 
-    report(json, sweep_json(found, staged), show)
-    if kept is not None:
-        kept.remove()
-    raise typer.Exit(0 if all(point.passed for point in found.points if point.result is not None) else 1)
+    report(json, sweep_json(path, staged), show)
+    if file is not None:
+        file.remove()
+    raise typer.Exit(0 if all(point.passed for point in path.points if point.result is not None) else 1)
 
 
-def _grid(
-    budgets: str | None, over: str | None, stages: int | None
-) -> tuple[list[float] | None, tuple[str, list[float]] | None]:
+def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
     """Return the budgets, and the constraint's number with its values, that a sweep is asked for."""
-    tokens = None if budgets is None else _spaced("--budgets", budgets, logarithmic=True)
+    tokens = None if budgets is None else spaced("--budgets", budgets, logarithmic=True)
     if tokens is None and over is None:
         raise InputError("a sweep needs --budgets FROM:TO:COUNT, --over NUMBER=FROM:TO:COUNT, or both")
     if stages is not None and (tokens is None or stages < 2):
@@ -130,54 +116,86 @@ def _grid(
     name, equals, values = over.partition("=")
     if not equals:
         raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:0.1:11")
-    return tokens, (name, _spaced("--over", values))
+    return tokens, (name, spaced("--over", values))
 
 
-def _kept(
-    output: Path | None, json: str | None, inputs: list[Path], shape: tuple[int, int], origin: dict[str, object]
+def _path_file(
+    place: Path, inputs: list[Path], problem: AllocationProblem, grid: Grid, origin: dict[str, object]
 ) -> PathFile | None:
-    """Return the file beside the output that holds the draws' paths until it is written; None without a place."""
+    """Return the file beside the output that holds the draws' paths until it is written; None beside a pipe."""
     from climbopt.files import PathFile, is_special, paths_beside, read_bytes, sha256
 
-    place = output or (None if json in (None, "-") else Path(str(json)))
-    if place is None or any(map(is_special, [place, *inputs])):
+    if any(map(is_special, [place, *inputs])):
         return None
-    return PathFile(paths_beside(place), shape, {"inputs": [sha256(read_bytes(one)) for one in inputs], **origin})
+    tokens, numbers = grid
+    shape = len(tokens or [1]) * len(numbers[1] if numbers else [1]), len(problem.model.sources)
+    return PathFile(paths_beside(place), shape, {"inputs": [sha256(read_bytes(path)) for path in inputs], **origin})
+
+
+def _resumable(file: PathFile | None, solve_path: Callable[[], Sweep]) -> Sweep:
+    """Return a sweep; where it is refused, a file without paths is removed, which would stand in a right one's way."""
+    try:
+        path = solve_path()
+    except InputError:
+        if file is not None and not file.known:
+            file.remove()
+        raise
+    if all(point.result is None for point in path.points):
+        if file is not None:
+            file.remove()
+        raise InputError(f"every point is refused, the first for this reason: {path.points[0].refusal}")
+    return path
+
+
+LANGUAGES = Annotated[str, typer.Option(metavar="NAMES", help="Names with commas between them.")]
+PILOT_BUDGETS = Annotated[
+    str, typer.Option(metavar="TOKENS", help="Tokens that a run may have, with commas between them.")
+]
+RUNS = Annotated[int | None, typer.Option(help="As few as promise no larger an error than CLIMB's design, by default.")]
+FLOOR = Annotated[float, typer.Option(help="Least ratio of every language in every run.")]
+PLAN_MODEL = Annotated[
+    Path | None, typer.Option(metavar="MODEL.toml", help="Plan for the parameters of a model, instead of the priors.")
+]
+AFTER = Annotated[Path | None, typer.Option(metavar="PILOTS", help="Runs already made.")]
+PLAN_LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, where no model is given.")]
+PLAN_INTERACTION = Annotated[str, typer.Option(metavar="NAME", help="Interaction, where no model is given.")]
+PLAN_PARAMS = Annotated[float | None, typer.Option(help="Model size, for laws that depend on it.")]
+CRITERION = Annotated[
+    str,
+    typer.Option(metavar="I|D", help="I: the mean variance of predictions; D: the parameters' joint uncertainty."),
+]
+PLAN_OUTPUT = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="plan.csv", help="Write the runs; fit reads them once losses are filled in."
+    ),
+]
 
 
 def plan(
-    languages: Annotated[str, typer.Option(help="Names with commas between them.")],
-    budgets: Annotated[str, typer.Option(help="Tokens that a run may have, with commas between them.")],
-    runs: Annotated[
-        int | None, typer.Option(help="As few as promise no larger an error than CLIMB's design, by default.")
-    ] = None,
-    floor: Annotated[float, typer.Option(help="Least ratio of every language in every run.")] = 0.0,
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL.toml", help="Plan for the parameters of a model, instead of the priors."),
-    ] = None,
-    after: Annotated[Path | None, typer.Option(metavar="PILOTS", help="Runs already made.")] = None,
-    law: Annotated[str, typer.Option(help="Loss law, where no model is given.")] = "power",
-    interaction: Annotated[str, typer.Option(help="Interaction, where no model is given.")] = "gated",
-    params: Annotated[float | None, typer.Option(help="Model size, for laws that depend on it.")] = None,
-    criterion: Annotated[
-        str, typer.Option(help="I: the mean variance of predictions; D: the parameters' joint uncertainty.")
-    ] = "I",
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="plan.csv", help="Write the runs; fit reads them once losses are filled in."
-        ),
-    ] = None,
+    languages: LANGUAGES,
+    budgets: PILOT_BUDGETS,
+    runs: RUNS = None,
+    floor: FLOOR = 0.0,
+    model: PLAN_MODEL = None,
+    after: AFTER = None,
+    law: PLAN_LAW = "power",
+    interaction: PLAN_INTERACTION = "gated",
+    params: PLAN_PARAMS = None,
+    criterion: CRITERION = "I",
+    seed: SEED = 0,
+    output: PLAN_OUTPUT = None,
     json: JSON = None,
 ) -> None:
-    """Choose pilot runs: an optimal design, with its expected error beside that of CLIMB's."""
+    """Choose pilot runs by an optimal design.
+
+    Its expected error is shown beside that of CLIMB's design.
+    """
     from climbopt.files import load_model, load_pilots, write_text
     from climbopt.model.interactions import INTERACTIONS
     from climbopt.model.laws import LAWS
     from climbopt.reports.plans import plan_json, plan_table, print_plan
-    from climbopt.studies.design.plan import plan as planned
+    from climbopt.studies.design.plan import plan as design
 
     check_places([path for path in (model, after) if path is not None], json, output)
     if criterion not in ("D", "I"):
@@ -186,9 +204,9 @@ def plan(
         tokens = [float(part) for part in budgets.split(",")]
     except ValueError:
         raise InputError(f"--budgets {budgets!r} are no numbers; write for example 0.5e9,1e9,2e9") from None
-    with progress("plan") as told:
-        found = planned(
-            [name.strip() for name in languages.split(",") if name.strip()],
+    with progress("plan") as count:
+        planned = design(
+            names("--languages", languages),
             tokens,
             runs,
             floor=floor,
@@ -199,32 +217,42 @@ def plan(
             params=params,
             criterion=cast("Criterion", criterion),
             seed=seed,
-            progress=told,
+            progress=count,
         )
     if output is not None:
-        write_text(output, plan_table(found).to_csv(index=False))
-    report(json, plan_json(found), lambda to: print_plan(found, to, listed=output is None))
+        write_text(output, plan_table(planned).to_csv(index=False))
+    report(json, plan_json(planned), lambda to: print_plan(planned, to, listed=output is None))
+
+
+PICTURED = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A model (fit, transfer), a problem (transfer, allocation, ranges, marginal), or JSON of solve or sweep.",
+    ),
+]
+KIND = Annotated[str, typer.Option(metavar="KIND", help="fit, transfer, allocation, ranges, sweep or marginal.")]
+PICTURE = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")]
+MEASURED = Annotated[Path | None, typer.Option(metavar="PILOTS", help="Measured runs, for fit.")]
+PICTURE_BUDGET = Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")]
+PICTURE_DRAWS = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.jsonl",
+        help="Draws of the model, for transfer: greys what is not distinguishable from 0.",
+    ),
+]
+WIDTH = Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")]
 
 
 def plot(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="A model (fit, transfer), a problem (transfer, "
-            "allocation, ranges, marginal), or JSON of solve or "
-            "sweep.",
-        ),
-    ],
-    kind: Annotated[str, typer.Option(help="fit, transfer, allocation, ranges, sweep or marginal.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")],
-    pilots: Annotated[Path | None, typer.Option(help="Measured runs, for fit.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")] = None,
-    draws: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Draws of the model, for transfer: greys what cannot be told from 0."),
-    ] = None,
-    width: Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")] = None,
+    file: PICTURED,
+    kind: KIND,
+    output: PICTURE,
+    pilots: MEASURED = None,
+    budget: PICTURE_BUDGET = None,
+    draws: PICTURE_DRAWS = None,
+    width: WIDTH = None,
 ) -> None:
     """Draw a picture of a fit, a model, an answer or a sweep."""
     check_places([path for path in (file, pilots, draws) if path is not None], None, output)
@@ -241,26 +269,3 @@ def plot(
     from climbopt.reports.pictures import Asked, draw, save
 
     save(draw(kind, Asked(file, pilots, budget, width, draws)), output)
-
-
-def _spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
-    """Return the numbers that FROM:TO:COUNT stands for."""
-    try:
-        begin, end, count = text.split(":")
-        ends, n = (float(begin), float(end)), int(count)
-    except ValueError:
-        raise InputError(
-            f"{option} has the values {text!r}; write FROM:TO:COUNT, for example "
-            f"{'1e9:1e13:20' if logarithmic else '0:0.1:11'}"
-        ) from None
-    if not 1 <= n <= MOST_VALUES or not np.isfinite(ends).all() or (logarithmic and min(ends) <= 0):
-        raise InputError(
-            f"{option} has the values {text!r}; COUNT is 1 to {MOST_VALUES}, and the ends are finite"
-            + (" and above 0" if logarithmic else "")
-        )
-    result: list[float] = (np.geomspace if logarithmic else np.linspace)(*ends, n).tolist()
-    return result
-
-
-STUDIES = (sweep, plan, plot)
-"""Subcommands, in the order of the help."""

@@ -1,0 +1,34 @@
+"""The subcommands that describe what there is: equations and solver backends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from climbopt.cli.streams import console
+
+MODEL_OR_PROBLEM = Annotated[
+    str, typer.Argument(metavar="MODEL_OR_PROBLEM", help="A model or problem file, or the name of a shipped problem.")
+]
+LATEX = Annotated[bool, typer.Option("--latex", help="LaTeX instead of text.")]
+
+
+def derive(path: MODEL_OR_PROBLEM, latex: LATEX = False) -> None:
+    """Print the equations a model or problem rests on."""
+    from climbopt.files import find_problem, is_problem, load_model, load_problem
+    from climbopt.reports.derivation import derivation
+
+    file = find_problem(path)
+    if is_problem(file):
+        problem = load_problem(file)
+        print(derivation(problem.model, problem.rows, latex=latex))
+    else:
+        print(derivation(load_model(file), latex=latex))
+
+
+def backends() -> None:
+    """List the solver backends."""
+    from climbopt.reports.availability import print_backends
+
+    print_backends(console())

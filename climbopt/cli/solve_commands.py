@@ -1,0 +1,288 @@
+"""The subcommands that answer one problem: solve, certify and compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from climbopt.cli.arguments import (
+    BACKEND,
+    DRAWS,
+    GAP,
+    JOBS,
+    JSON,
+    PROBLEM,
+    RIGOR,
+    TIME_LIMIT,
+    TOLERANCE,
+    effort,
+    names,
+    native_options,
+    share,
+)
+from climbopt.cli.streams import bounding, check_places, progress, report, solvers_on_standard_error
+from climbopt.foundations.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from climbopt.backends import Options
+    from climbopt.problem.allocation import AllocationProblem
+    from climbopt.procedures.optimum import Effort
+
+PROCEDURE = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Instead of the problem's own: joint, two_step, or a baseline.")
+]
+BUDGET = Annotated[float | None, typer.Option(help="Tokens, instead of the problem's own.")]
+MAX_ITERATIONS = Annotated[int | None, typer.Option(help="Of the solver.")]
+SOLVE_TIME_LIMIT = Annotated[float | None, typer.Option(help="Seconds for one solve, and for the global bound.")]
+OPTION = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="The solver's own option; may be repeated.")
+]
+RANGES = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Also how far each ratio can go while the objective stays within a share of the optimum: 0.1% or 0.001. "
+        "For joint.",
+    ),
+]
+SOLVE_JOBS = Annotated[int | None, typer.Option(min=1, help="Processes for --ranges, --robust and --certify global.")]
+CERTIFY = Annotated[str, typer.Option(metavar="local|global", help="global: also a bound against every mixture.")]
+ROBUST = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mean|cvar[:LEVEL]",
+        help="Instead of the least loss: the least mean, or tail mean, of regret over draws of the model.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What `solve` is asked for.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    procedure, backend : str, optional
+    options : Options
+    near : float, optional
+        Share of the optimum for near-optimal ranges.
+    jobs : int, optional
+    json : str, optional
+        Where the JSON goes.
+    """
+
+    problem: AllocationProblem
+    procedure: str | None
+    backend: str | None
+    options: Options
+    near: float | None
+    jobs: int | None
+    json: str | None
+
+
+def solve(
+    problem: PROBLEM,
+    procedure: PROCEDURE = None,
+    backend: BACKEND = None,
+    budget: BUDGET = None,
+    tolerance: TOLERANCE = 1e-6,
+    max_iterations: MAX_ITERATIONS = None,
+    time_limit: SOLVE_TIME_LIMIT = None,
+    option: OPTION = None,
+    ranges: RANGES = None,
+    jobs: SOLVE_JOBS = None,
+    certify: CERTIFY = "local",
+    gap: GAP = 1e-6,
+    rigor: RIGOR = "float",
+    robust: ROBUST = None,
+    draws: DRAWS = None,
+    json: JSON = None,
+) -> None:
+    """Solve a problem and certify the answer."""
+    from climbopt.backends import BACKENDS
+    from climbopt.files import files_of, find_problem, load_problem
+
+    check_places(files_of(find_problem(problem)), json)
+    if backend is not None:
+        BACKENDS[backend]
+    options = native_options(tolerance, max_iterations, time_limit, option)
+    loaded = load_problem(problem)
+    if budget is not None:
+        loaded = replace(loaded, budget=budget)
+    near = None if ranges is None else share("--ranges", ranges)
+    joint = (procedure or loaded.procedure) == "joint"
+    if ranges is not None and not joint:
+        raise InputError("--ranges is for the procedure joint; add --procedure joint")
+    if certify not in ("local", "global"):
+        raise InputError(f"--certify is '{certify}'; it is local or global")
+    if robust is not None and (certify == "global" or not joint):
+        raise InputError("--robust is for the procedure joint, without --certify global")
+    if draws is not None and robust is None:
+        raise InputError("--draws is for --robust; add --robust mean")
+    bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
+    request = _Request(loaded, procedure, backend, options, near, jobs, json)
+    if robust is not None:
+        passed = _solve_robust(request, robust, draws or _draws_of(problem))
+    else:
+        passed = _solve(request, bound if certify == "global" else None)
+    raise typer.Exit(0 if passed else 1)
+
+
+def _solve(request: _Request, bound: Effort | None) -> bool:
+    """Answer a problem, with a global bound where there is an effort for one; returns whether it is certified."""
+    from climbopt.procedures.optimum import certify_globally
+    from climbopt.procedures.result import solve as solve_problem
+    from climbopt.reports.results import print_result, ranges_json, result_json
+    from climbopt.studies.ranges import ranges as near_optimal
+
+    near = None
+    with solvers_on_standard_error(request.json):
+        result = solve_problem(
+            request.problem, procedure=request.procedure, backend=request.backend, options=request.options
+        )
+        if bound is not None:
+            with bounding() as told:
+                result = certify_globally(result, bound, told)
+        if request.near is not None and result.passed:
+            with progress("ranges") as count:
+                near = near_optimal(result, request.near, options=request.options, jobs=request.jobs, progress=count)
+    report(request.json, result_json(result) | ranges_json(near), lambda to: print_result(result, to, near))
+    return result.passed
+
+
+def _solve_robust(request: _Request, measure: str, draws: Path) -> bool:
+    """Answer a problem by its least regret over draws; returns whether it is certified."""
+    from climbopt.files import load_draws
+    from climbopt.reports.regrets import print_robust, robust_json
+    from climbopt.reports.results import print_result, ranges_json, result_json
+    from climbopt.uncertainty.confidence import confidence_set
+    from climbopt.uncertainty.robust import robust, robust_ranges
+
+    backend, options, jobs = request.backend, request.options, request.jobs
+    near = None
+    with solvers_on_standard_error(request.json):
+        models = load_draws(draws)
+        with progress("draws") as count:
+            answer = robust(
+                request.problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
+            )
+        confidence = confidence_set(answer.regrets, answer.ratios)
+        if request.near is not None and answer.result.passed:
+            with progress("ranges") as count:
+                near = robust_ranges(answer, request.near, options=options, jobs=jobs, progress=count)
+
+    def show(to: Console) -> None:
+        print_result(answer.result, to, near)
+        print_robust(answer, confidence, to)
+
+    report(request.json, result_json(answer.result) | robust_json(answer, confidence) | ranges_json(near), show)
+    return answer.result.passed
+
+
+def _draws_of(problem: str) -> Path:
+    """Return the draws beside a problem's model."""
+    from climbopt.files import draws_beside, files_of, find_problem
+
+    beside = [draws_beside(path) for path in files_of(find_problem(problem))]
+    existing = [path for path in beside if path.exists()]
+    if not existing:
+        raise InputError(
+            "there are no draws beside the problem's model; make them by climbopt fit PILOTS "
+            "--bootstrap 1000 -o MODEL.toml, or name a file by --draws"
+        )
+    return existing[0]
+
+
+RATIOS = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="JSON object, language to ratio; the problem is solved where there is none."),
+]
+BOUND_TIME_LIMIT = Annotated[float, typer.Option(help="Seconds for the global bound.")]
+
+
+def certify(
+    problem: PROBLEM,
+    ratios: RATIOS = None,
+    gap: GAP = 1e-6,
+    time_limit: BOUND_TIME_LIMIT = 60.0,
+    rigor: RIGOR = "float",
+    jobs: JOBS = 1,
+    tolerance: TOLERANCE = 1e-6,
+    json: JSON = None,
+) -> None:
+    """Say what can be proved of ratios, judged against every mixture."""
+    from climbopt.backends import Options
+    from climbopt.files import files_of, find_problem, load_problem, load_ratios
+    from climbopt.procedures.optimum import certify_globally
+    from climbopt.procedures.result import certify_ratios
+    from climbopt.procedures.result import solve as solve_problem
+    from climbopt.reports.results import print_result, result_json
+
+    check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
+    bound, loaded = effort(gap, time_limit, rigor, jobs), load_problem(problem)
+    with solvers_on_standard_error(json), bounding() as told:
+        result = (
+            solve_problem(loaded, options=Options(tolerance))
+            if ratios is None
+            else certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
+        )
+        result = certify_globally(result, bound, told)
+    report(json, result_json(result), lambda to: print_result(result, to))
+    raise typer.Exit(0 if result.passed else 1)
+
+
+PROBLEMS = Annotated[list[str], typer.Argument(metavar="PROBLEM...", help="Problem files, or names of shipped ones.")]
+BACKENDS_NAMED = Annotated[
+    str, typer.Option(metavar="NAMES", help="Names with commas between them, or all that are available.")
+]
+PROCEDURES_NAMED = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Names with commas between them; each problem's own by default.")
+]
+REPEAT = Annotated[int, typer.Option(help="Solves to time.")]
+MEMORY_LIMIT = Annotated[float, typer.Option(help="GB of address space for one run.")]
+HTML = Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")]
+
+
+def compare(
+    problems: PROBLEMS,
+    backends: BACKENDS_NAMED = "all",
+    procedures: PROCEDURES_NAMED = None,
+    repeat: REPEAT = 1,
+    time_limit: TIME_LIMIT = 60.0,
+    memory_limit: MEMORY_LIMIT = 8.0,
+    tolerance: TOLERANCE = 1e-6,
+    json: JSON = None,
+    html: HTML = None,
+) -> None:
+    """Solve problems by several backends and judge them alike.
+
+    Each runs in a process of its own, and each answer is judged by the same certificate.
+    """
+    from climbopt.backends import Options
+    from climbopt.files import files_of, find_problem, load_problem, write_text
+    from climbopt.reports.comparisons import comparison_html, comparison_json, print_comparison
+    from climbopt.studies.comparison.runs import compare as compare_backends
+
+    check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
+    loaded = [load_problem(problem) for problem in problems]
+    with progress("compare") as count:
+        comparison = compare_backends(
+            loaded,
+            backends=None if backends == "all" else names("--backends", backends),
+            procedures=None if procedures is None else names("--procedures", procedures),
+            repeat=repeat,
+            time_limit=time_limit,
+            memory_limit=memory_limit * 1e9,
+            options=Options(tolerance),
+            progress=count,
+        )
+    if html is not None:
+        write_text(html, comparison_html(comparison))
+    report(json, comparison_json(comparison), lambda to: print_comparison(comparison, to))
+    raise typer.Exit(0 if comparison.certified else 1)
