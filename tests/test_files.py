@@ -169,7 +169,7 @@ def test_pairs_may_come_from_csv(tmp_path):
     [
         ("budget = 1e9", "budget = 0.0", "budget is 0; it must be a positive number"),
         ("budget = 1e9", "budget = nan", "budget is nan"),
-        ("budget = 1e9", 'budget = "1e9"', "'budget' in problem.toml is '1e9': input should be a valid number"),
+        ("budget = 1e9", 'budget = "1e9x"', "budget is '1e9x'; write a number of tokens such as"),
         ("budget = 1e9", "budgt = 1e9", "unknown key in problem.toml 'budgt'; did you mean 'budget'"),
         ("budget = 1e9", "", "problem.toml has no key 'budget'"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import sympy as sp
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,7 @@ from climbopt.files.models import load_model
 from climbopt.files.schema import checked, checked_value, read_toml
 from climbopt.files.text import is_special, read_json
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import Converted
 from climbopt.foundations.registry import Registry
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import CONSTRAINTS
@@ -29,14 +30,14 @@ class _ProblemFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
-    budget: float
-    params: float | None = None
+    budget: float | str
+    params: float | str | None = None
     procedure: str = "joint"
     iterate: bool = False
     temperature: float | None = None
     weights: dict[str, float] = Field(default_factory=dict)
-    supply: dict[str, float] = Field(default_factory=dict)
-    history: dict[str, float] = Field(default_factory=dict)
+    supply: dict[str, float | str] = Field(default_factory=dict)
+    history: dict[str, float | str] = Field(default_factory=dict)
     groups: dict[str, list[str]] = Field(default_factory=dict)
     objective: dict[str, Any] = Field(default_factory=lambda: {"kind": "weighted"})
     constraints: list[dict[str, Any]] = Field(default_factory=list)
@@ -157,5 +158,7 @@ def _built(kinds: Registry[type[Kind]], entry: dict[str, Any], where: str) -> Ki
 
 
 def _in_a_file(hint: Any) -> Any:
-    """Return a field's type as far as a file can hold it: no SymPy."""
+    """Return a field's type as far as a file can hold it: no SymPy; what converts its value checks it too."""
+    if get_origin(hint) is Converted:
+        return Any
     return str if sp.Basic in get_args(hint) else hint

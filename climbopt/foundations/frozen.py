@@ -1,12 +1,20 @@
-"""Immutable mappings, and dataclasses that travel to other processes by their fields alone."""
+"""Immutable mappings, fields that convert what they are given, and dataclasses that travel by their fields alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from types import EllipsisType
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+Given = TypeVar("Given")
+Held = TypeVar("Held")
+
+
+def optional(convert: Callable[[Given, str], Held]) -> Callable[[Given | None, str], Held | None]:
+    """Return the conversion that leaves None as it is."""
+    return lambda value, of: None if value is None else convert(value, of)
 
 
 class FrozenMap(Mapping[str, T]):
@@ -47,3 +55,42 @@ class ByFields:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+class Converted(Generic[Given, Held]):
+    """A field of a frozen dataclass that converts what it is set to, so that its type is one whatever was given.
+
+    Parameters
+    ----------
+    convert : callable
+        Takes what was given and the field's name for messages; raises InputError where it cannot be read.
+    default
+        What a field that is not given holds; without it the field is required.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Run:
+    ...     tokens: Converted[float | str, float] = Converted(lambda value, of: float(value))
+    >>> Run("5").tokens
+    5.0
+    """
+
+    def __init__(self, convert: Callable[[Given, str], Held], default: Held | EllipsisType = ...) -> None:
+        self.convert = convert
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Held:
+        if instance is not None:
+            held: Held = instance.__dict__[self.name]
+            return held
+        if isinstance(self.default, EllipsisType):  # dataclasses take a class attribute for a default
+            raise AttributeError(self.name)
+        return self.default
+
+    def __set__(self, instance: object, value: Given) -> None:
+        instance.__dict__[self.name] = self.convert(value, self.name)

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from climbopt.foundations.errors import InputError, unknown_name
-from climbopt.foundations.frozen import ByFields, FrozenMap
+from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
+from climbopt.foundations.quantities import PARAMS, TOKENS, ByName, Number, OptionalNumber
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Constraint, Row, Setting
@@ -31,10 +32,10 @@ class AllocationProblem(ByFields):
     ----------
     model : MixtureModel
         How losses depend on ratios and budget.
-    budget : float
-        Tokens of the run that is planned.
-    params : float, optional
-        Model size, for laws that depend on it.
+    budget : float or str
+        Tokens of the run that is planned: a number, or text such as "1T" or "2.5 M".
+    params : float or str, optional
+        Model size, for laws that depend on it: 7e9 or "7B".
     procedure : str
         One of `PROCEDURE_NAMES`.
     iterate : bool
@@ -43,9 +44,9 @@ class AllocationProblem(ByFields):
         T of the baseline p proportional to supply^(1/T).
     weights : mapping of str to float
         By target, 0 or more; a target that is not named has weight 1. Normalised to sum 1.
-    supply : mapping of str to float
+    supply : mapping of str to float or str
         Tokens there are, by source.
-    history : mapping of str to float
+    history : mapping of str to float or str
         Tokens already trained, by source.
     groups : mapping of str to sequence of str
         Named lists of sources.
@@ -63,14 +64,14 @@ class AllocationProblem(ByFields):
     """
 
     model: MixtureModel
-    budget: float
-    params: float | None = None
+    budget: Number = Converted(TOKENS.read)
+    params: OptionalNumber = Converted(optional(PARAMS.read), None)
     procedure: str = "joint"
     iterate: bool = False
     temperature: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
-    supply: Mapping[str, float] = field(default_factory=dict)
-    history: Mapping[str, float] = field(default_factory=dict)
+    supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
+    history: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
     objective: Objective = field(default_factory=Weighted)
@@ -89,7 +90,7 @@ class AllocationProblem(ByFields):
             )
         self._check_languages()
         object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
-        for key in ("weights", "supply", "history", "groups"):
+        for key in ("weights", "groups"):
             object.__setattr__(self, key, FrozenMap(getattr(self, key)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         names = [constraint.name for constraint in self.constraints]

@@ -12,6 +12,8 @@ from climbopt.problem.constraints.constraint import (
     Reference,
     Row,
     Setting,
+    optional_reference,
+    reference_mixture,
 )
 from climbopt.problem.constraints.custom import Custom
 from climbopt.problem.constraints.floor import Floor
@@ -42,4 +44,6 @@ __all__ = [
     "Setting",
     "StayNear",
     "Supply",
+    "optional_reference",
+    "reference_mixture",
 ]

@@ -11,7 +11,8 @@ import numpy as np
 import sympy as sp
 
 from climbopt.foundations.errors import InputError, unknown_name
-from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.frozen import Converted
+from climbopt.foundations.quantities import RATIO, Amount, ByName
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 
@@ -19,6 +20,16 @@ INFINITY = math.inf
 
 Reference = str | Mapping[str, float]
 """A mixture to compare with: "uniform", "natural" (by supply), or ratios by source."""
+
+
+def reference_mixture(reference: str | Mapping[str, Amount], of: str) -> Reference:
+    """Return the name of a reference mixture, or its ratios as numbers."""
+    return reference if isinstance(reference, str) else RATIO.by_name(reference, of)
+
+
+def optional_reference(reference: str | Mapping[str, Amount] | None, of: str) -> Reference | None:
+    """Return the same, or None for None."""
+    return None if reference is None else reference_mixture(reference, of)
 
 
 @dataclass(frozen=True)
@@ -193,13 +204,13 @@ class RatioBounds:
 
     Parameters
     ----------
-    ratios : mapping of str to float
-        The bound by language, in [0, 1].
+    ratios : mapping of str to float or str
+        The bound by language, in [0, 1]: 0.2 or "20%".
     name : str
         Name in reports; the kind by default.
     """
 
-    ratios: Mapping[str, float]
+    ratios: ByName = Converted(RATIO.by_name)
     name: str = ""
     kind: ClassVar[str]
     side: ClassVar[Literal["lower", "upper"]]
@@ -210,9 +221,6 @@ class RatioBounds:
             if not 0 <= ratio <= 1:  # NaN too
                 hint = f"; write {ratio / 100:g} for {ratio:g} %" if 1 < ratio <= 100 else ""
                 raise InputError(f"{self.name} of '{language}' is {ratio:g}; a {self.kind} is a ratio in [0, 1]{hint}")
-        object.__setattr__(
-            self, "ratios", FrozenMap({language: float(ratio) for language, ratio in self.ratios.items()})
-        )
 
     def rows(self, setting: Setting) -> list[LinearRow]:
         """Return one row a language."""

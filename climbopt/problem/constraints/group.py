@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import Converted, optional
+from climbopt.foundations.quantities import RATIO, OptionalNumber
 from climbopt.problem.constraints.constraint import INFINITY, LinearRow, Setting
 
 
@@ -18,8 +20,8 @@ class Group:
     ----------
     members : sequence of str, or str
         Languages, or the name of a group of the problem.
-    lower, upper : float, optional
-        In [0, 1]; at least one of them.
+    lower, upper : float or str, optional
+        In [0, 1], 0.2 or "20%"; at least one of them.
     name : str
         Name in reports.
 
@@ -31,8 +33,8 @@ class Group:
     """
 
     members: Sequence[str] | str
-    lower: float | None = None
-    upper: float | None = None
+    lower: OptionalNumber = Converted(optional(RATIO.read), None)
+    upper: OptionalNumber = Converted(optional(RATIO.read), None)
     name: str = "group"
     kind: ClassVar[str] = "group"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.frozen import Converted, optional
+from climbopt.foundations.quantities import NUMBER, RATIO, ByName, OptionalNumber
 from climbopt.problem.constraints.constraint import INFINITY, LinearRow, Setting
 
 
@@ -32,26 +31,21 @@ class Linear:
     0.0
     """
 
-    coefficients: Mapping[str, float]
-    lower: float | None = None
-    upper: float | None = None
+    coefficients: ByName = Converted(NUMBER.by_name)
+    lower: OptionalNumber = Converted(optional(RATIO.read), None)
+    upper: OptionalNumber = Converted(optional(RATIO.read), None)
     name: str = "linear"
     kind: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        kept = {language: float(value) for language, value in self.coefficients.items() if value != 0}
-        if not kept or not all(map(math.isfinite, kept.values())):
-            raise InputError(
-                f"the coefficients of {self.name} are {dict(self.coefficients)}; finite numbers, one of "
-                "them not 0, are wanted"
-            )
-        lower = -INFINITY if self.lower is None else self.lower
-        upper = INFINITY if self.upper is None else self.upper
+        nonzero = {language: value for language, value in self.coefficients.items() if value != 0}
+        if not nonzero:
+            raise InputError(f"the coefficients of {self.name} are {dict(self.coefficients)}; give one that is not 0")
+        object.__setattr__(self, "coefficients", nonzero)
         if self.lower is None and self.upper is None:
             raise InputError(f"{self.name} has neither 'lower' nor 'upper'; add one")
-        if not lower <= upper or math.inf in (lower, -upper):
-            raise InputError(f"{self.name} asks for {lower:g} to {upper:g}; lower must not be above upper")
-        object.__setattr__(self, "coefficients", FrozenMap(kept))
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise InputError(f"{self.name} asks for {self.lower:g} to {self.upper:g}; lower must not be above upper")
 
     def rows(self, setting: Setting) -> list[LinearRow]:
         """Return the one row."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.frozen import Converted, optional
+from climbopt.foundations.quantities import NUMBER, RATIO, Amount, OptionalByName, OptionalNumber
 from climbopt.model.expressions import L
-from climbopt.problem.constraints.constraint import ExpressionRow, Reference, Setting
+from climbopt.problem.constraints.constraint import ExpressionRow, Reference, Setting, optional_reference
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class LossCeiling:
     2.5
     """
 
-    losses: Mapping[str, float] | None = None
-    excess: float | None = None
-    reference: Reference | None = None
+    losses: OptionalByName = Converted(optional(NUMBER.by_name), None)
+    excess: OptionalNumber = Converted(optional(RATIO.read), None)
+    reference: Converted[str | Mapping[str, Amount] | None, Reference | None] = Converted(optional_reference, None)
     targets: Sequence[str] | None = None
     name: str = "loss_ceiling"
     kind: ClassVar[str] = "loss_ceiling"
@@ -51,14 +51,10 @@ class LossCeiling:
         if absolute and self.targets is not None:
             raise InputError(f"{self.name} names its targets in 'losses'; leave 'targets' out")
         for target, value in (self.losses or {}).items():
-            if not (math.isfinite(value) and value > 0):
+            if not value > 0:
                 raise InputError(f"{self.name} of '{target}' is {value:g}; it is a loss above 0, in nats per token")
-        if self.excess is not None and not (math.isfinite(self.excess) and self.excess > -1):
+        if self.excess is not None and not self.excess > -1:
             raise InputError(f"the excess of {self.name} is {self.excess:g}; 0.02 allows 2 % above the reference")
-        if isinstance(self.reference, Mapping):
-            object.__setattr__(self, "reference", FrozenMap(self.reference))
-        if self.losses is not None:
-            object.__setattr__(self, "losses", FrozenMap(self.losses))
 
     def rows(self, setting: Setting) -> list[ExpressionRow]:
         """Return one row a target."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import FrozenMap
-from climbopt.problem.constraints.constraint import DistanceRow, Reference, Setting
+from climbopt.foundations.frozen import Converted
+from climbopt.foundations.quantities import RATIO, Amount, Number
+from climbopt.problem.constraints.constraint import DistanceRow, Reference, Setting, reference_mixture
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class StayNear:
     {'en': 0.5, 'sw': 0.5}
     """
 
-    distance: float
-    reference: Reference
+    distance: Number = Converted(RATIO.read)
+    reference: Converted[str | Mapping[str, Amount], Reference] = Converted(reference_mixture)
     name: str = "stay_near"
     kind: ClassVar[str] = "stay_near"
 
@@ -42,8 +43,6 @@ class StayNear:
                 f"the distance of {self.name} is {self.distance:g}; it is above 0 and at most 2, the "
                 "distance of mixtures that share nothing"
             )
-        if isinstance(self.reference, Mapping):
-            object.__setattr__(self, "reference", FrozenMap(self.reference))
 
     def rows(self, setting: Setting) -> list[DistanceRow]:
         """Return the one row."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.frozen import Converted, FrozenMap
+from climbopt.foundations.quantities import NUMBER, Amount
 from climbopt.problem.constraints.constraint import LinearRow, Setting
+
+
+def _epochs(epochs: Amount | Mapping[str, Amount], of: str) -> float | FrozenMap[float]:
+    return NUMBER.by_name(epochs, of) if isinstance(epochs, Mapping) else NUMBER.read(epochs, of)
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,15 @@ class Supply:
     [3.6, 0.2]
     """
 
-    epochs: float | Mapping[str, float]
+    epochs: Converted[Amount | Mapping[str, Amount], float | FrozenMap[float]] = Converted(_epochs)
     name: str = "supply"
     kind: ClassVar[str] = "supply"
 
     def __post_init__(self) -> None:
         by_language = self.epochs if isinstance(self.epochs, Mapping) else {"every language": self.epochs}
         for language, epochs in by_language.items():
-            if not (math.isfinite(epochs) and epochs > 0):
+            if not epochs > 0:
                 raise InputError(f"epochs of {language} in {self.name} is {epochs:g}; it must be a positive number")
-        if isinstance(self.epochs, Mapping):
-            object.__setattr__(self, "epochs", FrozenMap(self.epochs))
 
     def epochs_of(self, setting: Setting) -> dict[str, float]:
         """Return the passes allowed by language, for the languages that are limited."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.frozen import Converted, optional
+from climbopt.foundations.quantities import NUMBER, Amount, OptionalByName
 from climbopt.model.templates import Array
-from climbopt.problem.constraints import Reference, Setting
+from climbopt.problem.constraints import Reference, Setting, optional_reference
 from climbopt.problem.objectives.objective import by_target
 
 
@@ -26,15 +27,12 @@ class References:
         Instead: "uniform" (where neither is given), "natural" (by supply), or ratios by source that sum to 1.
     """
 
-    losses: Mapping[str, float] | None = None
-    reference: Reference | None = None
+    losses: OptionalByName = Converted(optional(NUMBER.by_name), None)
+    reference: Converted[str | Mapping[str, Amount] | None, Reference | None] = Converted(optional_reference, None)
 
     def __post_init__(self) -> None:
         if self.losses is not None and self.reference is not None:
             raise InputError("an objective has either 'losses' by target or a 'reference' mixture, not both")
-        for key in ("losses", "reference"):
-            if isinstance(getattr(self, key), Mapping):
-                object.__setattr__(self, key, FrozenMap(getattr(self, key)))
 
     def references(self, setting: Setting, weights: Array) -> Array:
         """Return the reference losses, (T,); infinite for targets of weight 0."""
