@@ -9,7 +9,7 @@ import pytest
 import climbopt
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
-from climbopt.reports.text import tokens as printed
+from climbopt.reports.typesetting import tokens as printed
 
 
 @pytest.mark.parametrize(
