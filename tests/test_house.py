@@ -30,3 +30,10 @@ def test_rooms_at_the_root(figures, house):
 
 def test_no_module_hides_behind_a_name_of_its_package(house):
     assert house.shadows == []
+
+
+def test_the_layers_are_those_of_the_page(house):
+    page = (PATH.parents[1] / "CONTRIBUTING.md").read_text()
+    table = page.split("## The house")[1].split("## Adding")[0]
+    rows = [row[4:].split("  ")[0] for row in table.splitlines() if row.startswith("    ")]
+    assert [layer for layer in house.layers if layer != "__main__"] == rows
