@@ -77,7 +77,7 @@ def entry(symbol: sp.Symbol) -> tuple[Kind, str]:
 
 @dataclass(frozen=True)
 class Relation:
-    """lower <= expression <= upper, with the numbers of both sides in the limits."""
+    """lower <= expression <= upper: the variables on one side, the number that the user wrote on the other."""
 
     expression: sp.Expr
     lower: float
@@ -85,10 +85,15 @@ class Relation:
 
     @classmethod
     def of(cls, left: sp.Expr, operator: str, right: sp.Expr) -> Relation:
-        """Return left <= right, left >= right or left == right with everything but numbers on the left."""
-        return cls(
-            sp.Integer(0), -INFINITY if operator == "<=" else 0.0, INFINITY if operator == ">=" else 0.0
-        ).shifted(left - right)
+        """Return left <= right, left >= right or left == right as limits of an expression.
+
+        Numbers are collected on the side opposite the variables, so that a limit rises with the number that the user
+        wrote; with variables on both sides the limit is the number of the right side less that of the left.
+        """
+        if not left.free_symbols - {D}:
+            left, right, operator = right, left, {"<=": ">=", ">=": "<="}.get(operator, operator)
+        lower, upper = -INFINITY if operator == "<=" else 0.0, INFINITY if operator == ">=" else 0.0
+        return cls(sp.Integer(0), lower, upper).shifted(left - right)
 
     def shifted(self, expression: sp.Expr) -> Relation:
         """Return the relation with another expression, whose numbers are moved into the limits."""
