@@ -28,6 +28,7 @@ from climbopt.certification.kkt import (
     unbounded,
 )
 from climbopt.foundations.solution import Multipliers
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError
 from climbopt.program import StandardForm
@@ -75,8 +76,8 @@ class NamedMultiplier:
     tied: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Viewed):
     """The optimality conditions at a repaired point.
 
     Parameters
@@ -133,6 +134,30 @@ class Certificate:
     nodes: int | None = None
     bound_seconds: float | None = None
     no_bound: str | None = None
+
+    def view(self) -> View:
+        """Return the verdict and the residuals; the table has a row for each multiplier."""
+        facts = [", ".join(f"{name} {residual.value:.1e}" for name, residual in self.residuals.items())]
+        if self.gap is not None:
+            facts.append(f"gap {self.gap:.3g} to the lower bound {self.lower_bound:.10g}")
+        facts += [] if self.no_bound is None else [f"no global bound: {self.no_bound}"]
+        facts.append(
+            f"tolerance {self.tolerance:g}; {sum(one.active for one in self.multipliers.values())} limits active"
+        )
+        return View(
+            f"certificate, {'passed' if self.passed else 'NOT passed'}: {self.verdict.value}", facts, self._columns
+        )
+
+    def _columns(self) -> Columns:
+        """Return one row per named limit."""
+        limits = self.multipliers.values()
+        return {
+            "constraint": list(self.multipliers),
+            "multiplier": [limit.multiplier for limit in limits],
+            "shadow_price": [limit.shadow_price for limit in limits],
+            "unit": [limit.unit for limit in limits],
+            "active": [limit.active for limit in limits],
+        }
 
 
 def repair(form: StandardForm, x: Array) -> Array:

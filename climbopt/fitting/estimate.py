@@ -14,6 +14,7 @@ from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.least_squares import Block, Rows
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
 from climbopt.model.mixture import MixtureModel, Response
@@ -69,8 +70,8 @@ class Solved:
         return self.jacobian[: len(self.jacobian) - self.x.size]
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Reported):
     """A fitted model and how far the runs support it.
 
     Parameters
@@ -128,6 +129,27 @@ class Fit:
     def n_missing(self) -> int:
         """Number of losses that the table left out and another run of the language has."""
         return len(self.pilots.missing)
+
+    def view(self) -> View:
+        """Return how well the runs are met; the table has a row for each target."""
+        model, overall = self.model, self.overall
+        zero_shot = "" if overall.zero_shot_mae is None else f"; at a ratio of 0: MAE {overall.zero_shot_mae:.4f}"
+        facts = [
+            f"MAE {overall.mae:.5f} nats, MRE {100 * overall.mre:.3f} %, R2 {overall.r2:.5f}{zero_shot}",
+            f"{len(model.sources)} sources: {named(model.sources)}",
+            f"{len(self.at_bound)} coordinates at a bound, {len(self.unidentified)} not identified by the runs",
+        ]
+        facts += [self.left_out] if self.left_out else []
+        facts += [f"{len(self.scores)} forms cross-validated"] if self.scores else []
+        title = f"fit of {model.law.name} + {model.interaction.name} to {self.n_losses} losses of {self.n_runs} runs"
+        return View(title, facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per target, and one of all."""
+        errors = {**self.errors, "all": self.overall}
+        return {"language": list(errors)} | {
+            name: [getattr(one, name) for one in errors.values()] for name in ("mae", "mre", "r2", "zero_shot_mae")
+        }
 
 
 def estimate(

@@ -8,6 +8,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from climbopt.foundations.view import View, Viewed
+
 Array = NDArray[np.float64]
 
 
@@ -50,8 +52,8 @@ class Multipliers:
     nonlinear: Array
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Viewed):
     """A backend's answer.
 
     Parameters
@@ -82,3 +84,14 @@ class Solution:
     evaluations: int | None
     seconds: float
     bound: float | None = None
+
+    def view(self) -> View:
+        """Return why the solver stopped, and what it took."""
+        counts = [
+            f"{n} {what}" for n, what in ((self.iterations, "iterations"), (self.evaluations, "evaluations")) if n
+        ]
+        point = "no point" if self.x is None else f"a point of {self.x.size} variables"
+        return View(
+            f"{self.backend} {self.backend_version}: {self.termination.name.lower()}, {point}",
+            [self.raw_status, ", ".join([*counts, f"{self.seconds:.3g} s"])],
+        )

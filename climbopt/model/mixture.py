@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.frozen import ByFields, FrozenMap
+from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
 from climbopt.model.symbols import Parameter, r_i
@@ -28,8 +29,8 @@ from climbopt.runs.pilot_range import PilotRange
 Indices = NDArray[np.intp]
 
 
-@dataclass(frozen=True, eq=False)
-class MixtureModel(ByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class MixtureModel(ByFields, Viewed):
     """How each target's loss depends on the ratios of the sources, the token budget and the model size.
 
     Parameters
@@ -203,6 +204,31 @@ class MixtureModel(ByFields):
             self.provenance,
             self.pilots,
         )
+
+    def view(self) -> View:
+        """Return the form and its languages; the table has a row for each value of a parameter."""
+        sources, targets = self.sources, self.targets
+        facts = [f"{len(sources)} sources: {named(sources)}"]
+        facts += [] if sources == targets else [f"{len(targets)} targets: {named(targets)}"]
+        facts += (
+            [] if self.pilots is None else ["fitted to runs of {:.4g} to {:.4g} tokens".format(*self.pilots.tokens)]
+        )
+        return View(f"model {self.law.name} + {self.interaction.name}", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per value: the parameter, its language and, of a pair, the source that is transferred from."""
+        rows: list[tuple[str, str, str | None, float]] = []
+        for p in self.templates.parameters:
+            values = self.parameters[p.name]
+            names = self.sources if p.per == "source" else self.targets
+            for i, name in enumerate(names):
+                if p.per == "pair":
+                    others = [(source, values[i, j]) for j, source in enumerate(self.sources) if source != name]
+                    rows += [(p.name, name, source, float(value)) for source, value in others]
+                else:
+                    rows.append((p.name, name, None, float(values[i])))
+        heads = ("parameter", "language", "from", "value")
+        return {head: [row[k] for row in rows] for k, head in enumerate(heads)}
 
 
 @dataclass(frozen=True, eq=False)

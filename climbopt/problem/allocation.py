@@ -11,6 +11,7 @@ import numpy as np
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.quantities import PARAMS, TOKENS, ByName, Number, OptionalNumber
+from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Constraint, Row, Setting
@@ -24,8 +25,8 @@ RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
 """Names of limits that no constraint of the user sets."""
 
 
-@dataclass(frozen=True, eq=False)
-class AllocationProblem(ByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class AllocationProblem(ByFields, Viewed):
     """Which ratios minimise an objective of a model's losses at a budget, under constraints.
 
     Parameters
@@ -174,3 +175,23 @@ class AllocationProblem(ByFields):
         response = self.model.at(self.total_budget, self.params)
         z = response.z(self.cumulative(ratios))
         return self.goal.value(ratios, z, response.losses(z))
+
+    def view(self) -> View:
+        """Return what is minimised under what; the table has a row for each language."""
+        model = self.model
+        facts = [
+            f"model: {model.law.name} + {model.interaction.name}, {len(model.sources)} sources: {named(model.sources)}",
+            f"constraints: {named(constraint.name for constraint in self.constraints) or 'none'}",
+        ]
+        facts += [] if self.params is None else [f"params: {self.params:.4g}"]
+        facts += [f"history: {self.trained_tokens:.4g} tokens"] if self.history else []
+        return View(f"problem {self.name}: least {self.goal.label} at {self.budget:.4g} tokens", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per language."""
+        languages = tuple(dict.fromkeys(self.model.sources + self.model.targets))
+        weights = dict(zip(self.model.targets, self.weight_vector.tolist(), strict=True))
+        by_language = {"weight": weights, "supply": self.supply, "history": self.history}
+        return {"language": list(languages)} | {
+            head: [values.get(name) for name in languages] for head, values in by_language.items() if values
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from climbopt.foundations.errors import MOST_LISTED, listed
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
 from climbopt.problem.allocation import AllocationProblem
@@ -103,8 +105,8 @@ class Member:
         )
 
 
-@dataclass(frozen=True)
-class Conflict:
+@dataclass(frozen=True, repr=False)
+class Conflict(Viewed):
     """Limits that cannot hold together.
 
     Parameters
@@ -135,6 +137,18 @@ class Conflict:
         changes = listed([member.change for member in self.members if member.change], word)
         more = ". Others may then be in conflict still: run again after the change" if self.others else ""
         return found.format(together) + (f"; {changes}" if changes else "") + more
+
+    def view(self) -> View:
+        """Return what is in conflict; the table has a row for each limit."""
+        members: Columns = {
+            "constraint": [member.name for member in self.members],
+            "side": [member.side for member in self.members],
+            "must give": [member.amount for member in self.members],
+            "unit": [member.unit for member in self.members],
+            "change": [member.change for member in self.members],
+        }
+        title = "conflict: " + ("proved" if self.proved else "not proved")
+        return View(title, textwrap.wrap(self.message, 92), lambda: members)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.runs.pilot_range import PilotRange
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ Missing = Literal["refuse", "drop"]
 """What becomes of a table in which some losses are missing: it is refused, or those losses are left out."""
 
 
-@dataclass(frozen=True, eq=False)
-class PilotRuns:
+@dataclass(frozen=True, eq=False, repr=False)
+class PilotRuns(Viewed):
     """Runs of known mixture and budget, with the losses measured on each target.
 
     Parameters
@@ -147,6 +148,30 @@ class PilotRuns:
             if name in self.sources:
                 table[:, column] = self.ratios[:, self.sources.index(name)]
         return table
+
+    def view(self) -> View:
+        """Return the counts and the ranges; the table is the tidy one that :meth:`from_frame` reads."""
+        measured = int(np.isfinite(self.losses).sum())
+        facts = [f"sources: {named(self.sources)}", f"tokens: {self.tokens.min():.4g} to {self.tokens.max():.4g}"]
+        facts += [] if self.sources == self.targets else [f"targets: {named(self.targets)}"]
+        facts += [] if self.params is None else [f"params: {self.params.min():.4g} to {self.params.max():.4g}"]
+        facts += [f"{len(self.missing)} losses are missing"] if self.missing else []
+        return View(f"{len(self.runs)} pilot runs with {measured} losses", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per run and language."""
+        languages = tuple(dict.fromkeys(self.sources + self.targets))
+        n, ratios = len(languages), self.ratios_of(languages)
+        losses = np.full(ratios.shape, np.nan)
+        losses[:, [languages.index(name) for name in self.targets]] = self.losses
+        columns: Columns = {"run": list(np.repeat(self.runs, n)), "tokens": np.repeat(self.tokens, n).tolist()}
+        if self.params is not None:
+            columns["params"] = np.repeat(self.params, n).tolist()
+        return columns | {
+            "language": list(languages) * len(self.runs),
+            "ratio": ratios.ravel().tolist(),
+            "loss": losses.ravel().tolist(),
+        }
 
 
 def _gaps(

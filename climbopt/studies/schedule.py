@@ -12,6 +12,7 @@ from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
 
 from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.view import MOST_NAMED, Columns, Reported, View, Viewed, percentages
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
 from climbopt.numerics.polytope import Polytope, Rows
@@ -23,8 +24,8 @@ FOLLOWED = 1e-7
 """A stage's cumulative ratios nearer to the optimal ones than this count as the same."""
 
 
-@dataclass(frozen=True)
-class Stage:
+@dataclass(frozen=True, repr=False)
+class Stage(Viewed):
     """One stretch of a run in fixed ratios.
 
     Parameters
@@ -57,9 +58,15 @@ class Stage:
         """What the schedule gains at the end of this stage over the static optimum, in the objective's unit."""
         return self.static - self.objective
 
+    def view(self) -> View:
+        """Return the stretch and its mixture."""
+        path = "on the optimal path" if self.followed else "nearest to the optimal path"
+        largest = np.round(self.ratios[:MOST_NAMED], 4).tolist()
+        return View(f"stage from {self.begin:.4g} to {self.end:.4g} tokens, {path}", [f"ratios {largest}"])
 
-@dataclass(frozen=True, eq=False)
-class Schedule:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Reported):
     """A run in stages.
 
     Parameters
@@ -74,6 +81,27 @@ class Schedule:
     problem: AllocationProblem
     path: Sweep
     stages: tuple[Stage, ...]
+
+    def view(self) -> View:
+        """Return each stage's mixture; the table has a row for each stage and source."""
+        sources, stages = self.problem.model.sources, self.stages
+        facts = [
+            f"to {stage.end:.4g} tokens: {percentages(dict(zip(sources, stage.ratios.tolist(), strict=True)), 4)}"
+            for stage in stages
+        ]
+        return View(f"{self.problem.name}, a run in {len(stages)} stages", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per stage and source."""
+        n, stages = len(self.problem.model.sources), self.stages
+        columns: Columns = {
+            name: [getattr(stage, name) for stage in stages for _ in range(n)] for name in ("begin", "end")
+        }
+        columns["language"] = list(self.problem.model.sources) * len(stages)
+        return columns | {
+            name: [value for stage in stages for value in getattr(stage, name).tolist()]
+            for name in ("ratios", "cumulative", "optimal")
+        }
 
 
 def schedule(

@@ -15,6 +15,7 @@ from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution
+from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
@@ -47,8 +48,8 @@ class Kept(Protocol):
         """Write the path of draw k, (n_points, S)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
+@dataclass(frozen=True, eq=False, repr=False)
+class Point(Viewed):
     """The answer at one budget and one value of the constraint's number.
 
     Parameters
@@ -73,9 +74,18 @@ class Point:
         """Whether there is a certified answer."""
         return self.result is not None and self.result.passed
 
+    def view(self) -> View:
+        """Return the answer."""
+        at = f"{self.budget:.4g} tokens" + ("" if self.bound is None else f", at {self.bound:g}")
+        if self.result is None or self.result.ratios is None:
+            return View(f"point of {at}: no answer", [self.refusal] if self.refusal else [])
+        return View(
+            f"point of {at}: {'certified' if self.passed else 'NOT certified'}", [percentages(self.result.ratios)]
+        )
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Reported):
     """Optimal mixtures along a path.
 
     Parameters
@@ -115,6 +125,46 @@ class Sweep:
         for k in np.flatnonzero(known.any(axis=0)):
             result[:, k] = np.quantile(self.draws[known[:, k], k], [(1 - share) / 2, (1 + share) / 2], axis=0)
         return result[0], result[1]
+
+    def view(self) -> View:
+        """Return the ends of the path; the table has a row for each point and source."""
+        what = "budgets" if self.over is None else self.over
+        facts = [
+            f"{'first' if k == 0 else 'last'}, {point.budget:.4g} tokens: {percentages(point.result.ratios)}"
+            for k, point in ((0, self.points[0]), (-1, self.points[-1]))
+            if point.result is not None and point.result.ratios is not None
+        ]
+        facts.append(f"{sum(point.passed for point in self.points)} of {len(self.points)} points certified")
+        facts += [] if self.draws is None else [f"bands of {len(self.draws)} draws"]
+        return View(f"{self.problem.name} over {what}, {len(self.points)} points", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per point and source; `lower` and `upper` are the ends of the band where there are draws."""
+        sources, bands = self.problem.model.sources, self.bands()
+        n, results = len(sources), [point.result for point in self.points]
+        budgets, ratios = np.repeat([point.budget for point in self.points], n), self._all_ratios()
+        columns: Columns = {"budget": budgets.tolist()}
+        if self.over is not None:
+            columns["bound"] = [point.bound for point in self.points for _ in sources]
+        columns |= {"language": list(sources) * len(self.points), "ratio": ratios.tolist()}
+        if bands is not None:
+            columns |= {"lower": bands[0].ravel().tolist(), "upper": bands[1].ravel().tolist()}
+        return columns | {
+            "tokens": (ratios * budgets).tolist(),
+            "loss": [None if result is None else result.losses.get(name) for result in results for name in sources],
+            "objective": [None if result is None else result.objective for result in results for _ in sources],
+            "certified": [point.passed for point in self.points for _ in sources],
+        }
+
+    def _all_ratios(self) -> Array:
+        """Return the ratios of all answers, certified or not, point by point, (n_points * S,)."""
+        return np.array(
+            [
+                np.nan if point.result is None or point.result.ratios is None else point.result.ratios[name]
+                for point in self.points
+                for name in self.problem.model.sources
+            ]
+        )
 
 
 def sweep(

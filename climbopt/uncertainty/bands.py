@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from climbopt.fitting.estimate import Fit, Progress, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
@@ -20,26 +21,43 @@ LEVEL = 0.9
 """Nominal share of new measurements inside a band."""
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Viewed):
     """Predicted losses of mixtures with their bands.
 
     Parameters
     ----------
+    targets : tuple of str
     losses, lower, upper : ndarray, (n, T)
         Nats per token.
     spread : ndarray, (n, T)
         Standard error of the prediction itself, without the noise of a measurement.
     """
 
+    targets: tuple[str, ...]
     losses: Array
     lower: Array
     upper: Array
     spread: Array
 
+    def view(self) -> View:
+        """Return the counts; the table has a row for each mixture and target."""
+        n, n_targets = self.losses.shape
 
-@dataclass(frozen=True, eq=False)
-class Bands:
+        def columns() -> Columns:
+            table: Columns = {
+                "mixture": np.repeat(np.arange(n), n_targets).tolist(),
+                "language": list(self.targets) * n,
+            }
+            return table | {
+                name: getattr(self, name).ravel().tolist() for name in ("losses", "lower", "upper", "spread")
+            }
+
+        return View(f"predicted losses of {n} mixtures with bands", [f"targets: {named(self.targets)}"], columns)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bands(Viewed):
     """How wide a band is for each kind of loss.
 
     Parameters
@@ -73,7 +91,17 @@ class Bands:
         ratios = np.atleast_2d(np.asarray(ratios, dtype=float))
         losses, spread, kinds = _spread(self.uncertainty, ratios, tokens, params)
         half = self.widths[kinds] * np.hypot(spread, of_kind(self.uncertainty.noise, kinds))
-        return Prediction(losses, losses - half, losses + half, spread)
+        return Prediction(self.uncertainty.fitted.model.targets, losses, losses - half, losses + half, spread)
+
+    def view(self) -> View:
+        """Return the level; the table has a row for each kind of loss."""
+        table: Columns = {
+            "losses": list(KINDS),
+            "half_width_in_sd": self.widths.tolist(),
+            "coverage_before_widening": self.coverage.tolist(),
+        }
+        facts = [f"{kind}: {width:.3f} standard deviations" for kind, width in zip(KINDS, self.widths, strict=True)]
+        return View(f"{100 * self.level:.0f} % prediction bands", facts, lambda: table)
 
 
 def bands(

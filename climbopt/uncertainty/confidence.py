@@ -9,6 +9,7 @@ import numpy as np
 
 from climbopt.certification.kkt import LimitsAt
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.procedures import joint_form
 from climbopt.program import StandardForm
@@ -21,8 +22,8 @@ SHRINKS = 30
 FEASIBLE = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class ConfidenceSet:
+@dataclass(frozen=True, eq=False, repr=False)
+class ConfidenceSet(Viewed):
     """Mixtures of which the draws do not show that they are worse than a given one.
 
     Parameters
@@ -42,6 +43,17 @@ class ConfidenceSet:
     sample: Array
     ranges: Mapping[str, tuple[float, float]]
     share_of_optima: float
+
+    def view(self) -> View:
+        """Return the level; the table has the range of each ratio."""
+        table: Columns = {
+            "language": list(self.ranges),
+            "lower": [low for low, _ in self.ranges.values()],
+            "upper": [high for _, high in self.ranges.values()],
+        }
+        title = f"mixtures not shown to be worse at {100 * self.level:.0f} %"
+        facts = [f"sample of {len(self.sample)}; {100 * self.share_of_optima:.0f} % of the draws' optima are in it"]
+        return View(title, facts, lambda: table)
 
 
 def confidence_set(

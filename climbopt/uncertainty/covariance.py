@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from climbopt.fitting.estimate import AT_BOUND, Fit, Solved, declared_parameters, label
 from climbopt.fitting.least_squares import Block, Rows
+from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 
@@ -31,8 +32,8 @@ KINDS = ("mixed", "alone", "without")
 """Losses of a language beside others, by itself, and with a ratio of 0: no form predicts all equally well."""
 
 
-@dataclass(frozen=True, eq=False)
-class Spread:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spread(Viewed):
     """The covariance of one block's coordinates at its fit.
 
     Parameters
@@ -96,6 +97,10 @@ class Spread:
         x = self.solved.x
         return probe.jacobian(x)[: shape[0] * shape[1]].reshape(*shape, x.size)
 
+    def view(self) -> View:
+        """Return the size of the block."""
+        return View(f"covariance of {self.solved.x.size} coordinates of {named(self.solved.block.targets)}")
+
 
 def _inverse(one: Solved) -> Array:
     """Return (J'J)^-1 over the coordinates that are not at a bound, 0 elsewhere."""
@@ -106,8 +111,8 @@ def _inverse(one: Solved) -> Array:
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class Covariance:
+@dataclass(frozen=True, eq=False, repr=False)
+class Covariance(Viewed):
     """The covariance of a fit, block by block.
 
     Parameters
@@ -164,6 +169,17 @@ class Covariance:
             ]
             models.append(model_of(self.fitted, moved))
         return tuple(models)
+
+    def view(self) -> View:
+        """Return what it belongs to; the table has the standard error of each coordinate of the fit."""
+
+        def columns() -> Columns:
+            errors = self.standard_errors()
+            return {"coordinate": list(errors), "standard_error": list(errors.values())}
+
+        model, n = self.fitted.model, sum(spread.solved.x.size for spread in self.spreads)
+        form = f"{model.law.name} + {model.interaction.name}"
+        return View(f"covariance of {n} coordinates of {form}", [f"{len(self.spreads)} blocks"], columns)
 
 
 def model_of(fitted: Fit, solved: Sequence[Solved]) -> MixtureModel:

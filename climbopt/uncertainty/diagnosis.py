@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from climbopt.fitting.estimate import Fit, Progress
+from climbopt.foundations.view import Reported, View
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.uncertainty.bands import Bands, bands
@@ -15,8 +16,8 @@ from climbopt.uncertainty.covariance import covariance
 from climbopt.uncertainty.evidence import MissingRun, Transfer, missing_runs, transfers
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Reported):
     """How sure a fit is.
 
     Parameters
@@ -39,6 +40,20 @@ class Diagnosis:
         return {
             name: np.std([draw.parameters[name] for draw in self.draws], axis=0) for name in self.draws[0].parameters
         }
+
+    def view(self) -> View:
+        """Return what the runs show; the table has a row for each pair's transfer."""
+        shown = [pair for pair in self.transfers if pair.told_from_zero]
+        facts = [
+            f"transfer distinguishable from 0: {len(shown)} of {len(self.transfers)} pairs",
+            f"{len(self.missing_runs)} runs that were not made",
+        ]
+        heads = ("target", "source", "estimate", "lower", "upper", "told_from_zero")
+        return View(
+            f"diagnosis of a fit by {len(self.draws)} draws",
+            facts,
+            lambda: {head: [getattr(pair, head) for pair in self.transfers] for head in heads},
+        )
 
 
 def diagnose(fitted: Fit, draws: Sequence[MixtureModel], *, progress: Progress | None = None) -> Diagnosis:

@@ -25,6 +25,7 @@ from scipy.sparse import csr_array
 from climbopt.backends import Options, choose
 from climbopt.certification.local import repair
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.view import View, Viewed
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.scenarios import Scenarios
 from climbopt.model.templates import Array
@@ -46,8 +47,8 @@ BEYOND = 1e-9
 """A left-out draw's regret may be above the quantile by this much, in nats."""
 
 
-@dataclass(frozen=True, eq=False)
-class Regrets:
+@dataclass(frozen=True, eq=False, repr=False)
+class Regrets(Viewed):
     """A problem under draws of its model, with each draw's own optimum.
 
     Parameters
@@ -99,6 +100,12 @@ class Regrets:
     def of(self, ratios: Array) -> Array:
         """Return the regrets of one mixture, (K,)."""
         return self.values(ratios) - self.least
+
+    def view(self) -> View:
+        """Return the number of draws; the table has a row for each draw's optimum."""
+        optima = dict(zip(self.problem.model.sources, self.optima.T.tolist(), strict=True))
+        title = f"{len(self.draws)} draws of {self.problem.name} with their optima"
+        return View(title, [f"{len(self.unsettled)} unsettled"], lambda: {**optima, "least": self.least.tolist()})
 
 
 def regrets(

@@ -12,6 +12,7 @@ from climbopt.backends import Options, choose
 from climbopt.certification.local import Certificate, certify, repair
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution
+from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
@@ -85,8 +86,8 @@ class Advantage:
     upper: float
 
 
-@dataclass(frozen=True, eq=False)
-class Robust:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robust(Reported):
     """A robust allocation.
 
     Parameters
@@ -129,6 +130,28 @@ class Robust:
             name: tuple(column.tolist())
             for name, column in zip(self.result.problem.model.sources, table.T, strict=True)
         }
+
+    def view(self) -> View:
+        """Return the answer and its regret; the table has a row for each source."""
+        measure, passed = self.measure, "certified" if self.result.passed else "NOT certified"
+        kind = measure.kind if measure.kind == "mean" else f"cvar:{measure.level:g}"
+        facts = [
+            f"ratios: {percentages(self.result.ratios or {})}",
+            f"regret {measure.of(self.regret):.3g} nats, of the joint answer {measure.of(self.plug_in_regret):.3g}",
+        ]
+        facts += [f"better than {name} with probability {a.probability:.3f}" for name, a in self.better_than.items()]
+        title = f"{self.result.problem.name}, least {kind} regret over {len(self.regrets.draws)} draws: {passed}"
+        return View(title, facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per source."""
+        quantiles = self.optimum_quantiles()
+        columns: Columns = {
+            "language": list(quantiles),
+            "robust": list((self.result.ratios or {}).values()),
+            "joint": list((self.plug_in.ratios or {}).values()),
+        }
+        return columns | {f"optimum_{q:g}": [ends[k] for ends in quantiles.values()] for k, q in enumerate(QUANTILES)}
 
 
 def robust(

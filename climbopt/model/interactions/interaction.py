@@ -9,6 +9,7 @@ import sympy as sp
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.view import View, Viewed, named
 from climbopt.model.piecewise import in_pieces
 from climbopt.model.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
 
@@ -16,8 +17,8 @@ smallest_budget = sp.Symbol("D_min", positive=True)
 """The smallest pilot budget, in token units; allowed in the values of coordinates."""
 
 
-@dataclass(frozen=True)
-class Coordinates:
+@dataclass(frozen=True, repr=False)
+class Coordinates(Viewed):
     """What `fit` moves in place of some parameters, so that plain bounds on it keep z positive.
 
     Parameters
@@ -35,9 +36,14 @@ class Coordinates:
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", FrozenMap(self.values))
 
+    def view(self) -> View:
+        """Return the parameters that are replaced, as functions of the coordinates."""
+        title = f"coordinates {named(p.name for p in self.parameters)}"
+        return View(title, [f"{symbol} = {value}" for symbol, value in self.values.items()])
 
-@dataclass(frozen=True)
-class Interaction:
+
+@dataclass(frozen=True, repr=False)
+class Interaction(Viewed):
     """z_i = own(r_i, D) + sum over sources j != i of pair(r_i, r_j, D), declared as two SymPy expressions.
 
     Parameters
@@ -94,6 +100,14 @@ class Interaction:
     def vanishes_without_own_data(self) -> bool:
         """Whether z is 0 at r_i = 0 whatever the other ratios are, so that a target needs data of its own."""
         return bool(self.own.subs(r_i, 0).is_zero and self.pair.subs(r_i, 0).is_zero)
+
+    def view(self) -> View:
+        """Return the formula and the parameters."""
+        formulas = [f"own: {self.own}", f"pair: {self.pair}"]
+        return View(
+            f"interaction {self.name}: z_i = own(r_i) + sum over j != i of pair(r_i, r_j)",
+            [*formulas, *(f"{p.name} per {p.per}: {p.meaning}" for p in self.parameters)],
+        )
 
 
 def transfer_coordinates(b: sp.Symbol, k: sp.Symbol) -> Coordinates:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.view import View, Viewed
 from climbopt.model.piecewise import in_pieces
 from climbopt.model.symbols import D, N, Parameter, Quantity
 
 
-@dataclass(frozen=True)
-class Law:
+@dataclass(frozen=True, repr=False)
+class Law(Viewed):
     """A loss law, declared as one scalar SymPy expression for any target.
 
     Parameters
@@ -80,3 +81,7 @@ class Law:
     def end_of_domain(self) -> float:
         """Least z that the law is defined at, exclusive: 0 or minus infinity."""
         return 0.0 if self.needs_positive_z else float("-inf")
+
+    def view(self) -> View:
+        """Return the formula and the parameters."""
+        return View(f"law {self.name}: L = {self.expression}", [f"{p.name}: {p.meaning}" for p in self.parameters])

@@ -15,6 +15,7 @@ from typing import Any
 
 from climbopt.backends import BACKENDS, Options
 from climbopt.foundations.errors import BackendError, InputError, unknown_name
+from climbopt.foundations.view import Reported, View
 from climbopt.problem.allocation import PROCEDURE_NAMES, AllocationProblem
 from climbopt.studies.comparison.worker import Task
 
@@ -85,8 +86,8 @@ class Run:
     evaluations: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Reported):
     """Runs of some backends on some problems.
 
     Parameters
@@ -118,6 +119,19 @@ class Comparison:
         if best is None or not run.passed or run.minimised is None or best.minimised is None:
             return False
         return run.minimised - best.minimised <= AGREES * max(1.0, abs(best.minimised))
+
+    def view(self) -> View:
+        """Return how many runs are certified; the table has a row for each run."""
+        heads = ("problem", "procedure", "backend", "objective", "max_ratio_difference", "seconds", "verdict", "passed")
+        facts = [
+            f"{run.problem}, {run.procedure}, {run.backend}: {run.verdict or run.termination}, {run.seconds or 0:.3g} s"
+            for run in self.runs
+        ]
+        return View(
+            f"comparison: {sum(run.passed for run in self.runs)} of {len(self.runs)} runs certified",
+            facts,
+            lambda: {head: [getattr(run, head) for run in self.runs] for head in heads},
+        )
 
 
 def compare(

@@ -11,6 +11,7 @@ import numpy as np
 
 from climbopt.fitting.fit import fit
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.view import Columns, Reported, View, Viewed, named
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.mixture import MixtureModel
@@ -33,12 +34,14 @@ JUDGED_FLOOR = 0.03
 0 the laws bend too much for a first-order variance."""
 N_JUDGED = 500
 """Mixtures over which the prediction variance is averaged."""
+DIGITS = 6
+"""Decimals of a planned ratio."""
 MOST_PAIRS = 16
 """Languages up to which every pair on an edge of the simplex is a candidate; of more, a seeded sample of pairs."""
 
 
-@dataclass(frozen=True, eq=False)
-class Design:
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(Viewed):
     """Runs to make, and what they promise.
 
     Parameters
@@ -57,9 +60,14 @@ class Design:
     tokens: float
     error: float
 
+    def view(self) -> View:
+        """Return what it costs and promises."""
+        facts = [f"{self.tokens:.4g} tokens, expected error {100 * self.error:.3f} %"]
+        return View(f"design {self.name} of {len(self.runs)} runs", facts)
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Reported):
     """The runs to make, beside the design they replace.
 
     Parameters
@@ -86,6 +94,30 @@ class Plan:
     before: float
     n_before: int
     seconds: float
+
+    def view(self) -> View:
+        """Return the designs' promises; the table is the one that `fit` reads once its losses are filled in."""
+        designs = (self.chosen, self.other, self.climb)
+        facts = [
+            f"{design.name}: {len(design.runs)} runs, {design.tokens:.4g} tokens, error {100 * design.error:.3f} %"
+            for design in designs
+        ]
+        return View(
+            f"plan of pilot runs for {len(self.languages)} languages: {named(self.languages)}", facts, self._columns
+        )
+
+    def _columns(self) -> Columns:
+        """Return one row per run and language, the losses to be filled in."""
+        runs, n = self.chosen.runs, len(self.languages)
+        params = {} if runs.params is None else {"params": [runs.params] * (n * len(runs))}
+        return {
+            "run": [f"plan-{k + 1:03d}" for k in range(len(runs)) for _ in range(n)],
+            "tokens": [round(float(tokens)) for tokens in runs.tokens for _ in range(n)],
+            **params,
+            "language": list(self.languages) * len(runs),
+            "ratio": [round(float(ratio), DIGITS) for ratio in runs.ratios.ravel()],
+            "loss": [None] * (n * len(runs)),
+        }
 
 
 def plan(

@@ -1,0 +1,157 @@
+"""How public objects show themselves: a few lines at a prompt, a table in a notebook, a frame, JSON and pictures.
+
+A class states what it shows, once, as a `View`; how that looks is decided here, for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+WIDTH, LINES = 96, 10
+"""Characters of a line, and lines, of what a prompt shows; a notebook shows whole lines."""
+MOST_ROWS = 40
+"""Rows of a table that a notebook shows; the frame has all."""
+MOST_NAMED = 8
+"""Entries of a mapping in one line."""
+
+Cell = None | bool | int | float | str
+Columns = dict[str, Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What an object shows of itself.
+
+    Parameters
+    ----------
+    title : str
+        One line that says what the object is.
+    facts : sequence of str
+        Further lines.
+    columns : callable
+        Returns a table by column, all of one length, when it is asked for; None or NaN where a row has no value.
+    """
+
+    title: str
+    facts: Sequence[str] = ()
+    columns: Callable[[], Columns] = dict
+
+    def text(self) -> str:
+        """Return at most `LINES` lines of at most `WIDTH` characters."""
+        lines = [self.title, *(f"  {fact}" for fact in self.facts)]
+        lines = lines if len(lines) <= LINES else [*lines[: LINES - 1], f"  and {len(lines) - LINES + 1} more lines"]
+        return "\n".join(_cut(_shown(line)) for line in lines)
+
+    def html(self) -> str:
+        """Return a heading, the facts and the first rows of the table; names are escaped."""
+        parts = [f"<p><b>{_html(self.title)}</b></p>"] + [f"<p>{_html(fact)}</p>" for fact in self.facts]
+        columns = self.columns()
+        rows = list(zip(*columns.values(), strict=True))
+        if rows:
+            parts.append("<table><tr>" + "".join(f"<th>{_html(name)}</th>" for name in columns) + "</tr>")
+            parts += [
+                "<tr>" + "".join(f"<td>{_html(_cell(v))}</td>" for v in row) + "</tr>" for row in rows[:MOST_ROWS]
+            ]
+            parts.append("</table>")
+        if len(rows) > MOST_ROWS:
+            parts.append(f"<p>and {len(rows) - MOST_ROWS} more rows; to_frame() has all</p>")
+        return f"<div>{''.join(parts)}</div>"
+
+
+class Viewed:
+    """An object that shows itself by its `view`; dataclasses that are viewed are declared with ``repr=False``."""
+
+    def view(self) -> View:
+        """Return what the object shows."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.view().text()
+
+    def _repr_html_(self) -> str:
+        return self.view().html()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the object's table as a pandas frame, with a row for each language, run or point."""
+        import pandas as pd  # here, so that only a table loads pandas
+
+        return pd.DataFrame(dict(self.view().columns()))
+
+
+class Reported(Viewed):
+    """A viewed object that is also written as JSON and drawn, by `climbopt.reports`, loaded when asked for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object as JSON values, as the command line writes them; `format` names their version."""
+        result: dict[str, Any] = import_module("climbopt.reports.registry").to_dict(self)
+        return result
+
+    def plot(self, kind: str | None = None, *, ax: Axes | None = None) -> Axes:
+        """Return matplotlib axes with a picture of the object.
+
+        Parameters
+        ----------
+        kind : str, optional
+            Which picture, where there are several: the first by default.
+        ax : matplotlib.axes.Axes, optional
+            What it is drawn into; axes of a new figure by default.
+
+        Raises
+        ------
+        InputError
+            For a kind that the object has no picture of, or without matplotlib.
+        """
+        axes: Axes = import_module("climbopt.reports.registry").plot(self, kind, ax)
+        return axes
+
+
+def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:
+    """Return the largest ratios in per cent, and how many more there are.
+
+    Examples
+    --------
+    >>> percentages({"en": 0.25, "sw": 0.75})
+    'sw 75 %, en 25 %'
+    """
+    ordered = sorted(ratios, key=lambda name: -ratios[name])
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(f"{name} {100 * ratios[name]:.3g} %" for name in ordered[:most]) + more
+
+
+def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
+    """Return names with commas between them, and how many more there are.
+
+    Examples
+    --------
+    >>> named(["en", "sw", "ar"], 2)
+    'en, sw and 1 more'
+    """
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+
+
+def _cell(value: Cell) -> str:
+    """Return a cell as text; an empty one for what is unknown."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def _html(text: str) -> str:
+    return escape(_shown(text))
