@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from climbopt.backends.apart import described
 from climbopt.backends.backend import Backend, Options, OptionValue
-from climbopt.backends.entry import Entry, plugins
+from climbopt.backends.entry import Backends, Entry, plugins
+from climbopt.backends.guarded import Guarded
 from climbopt.foundations.errors import BackendError
-from climbopt.foundations.registry import Registry
 from climbopt.program import StandardForm
 
 _OWN = (
@@ -35,19 +36,20 @@ _OWN = (
     Entry("scip", "climbopt.backends.scip:Scip", ("pyscipopt",), "pip install 'climbopt[global]'", by_default=False),
 )
 
-BACKENDS: Registry[Entry] = Registry("backend", _OWN, more=lambda: plugins([entry.name for entry in _OWN]))
+BACKENDS = Backends("backend", _OWN, more=lambda: plugins([entry.name for entry in _OWN]))
 """In the order in which a default is looked for; other packages' stand last, and are looked for when first needed."""
 
 
 def load(name: str) -> Backend:
-    """Return the backend of a name; raises UnknownNameError, or BackendError where it cannot be imported."""
+    """Return the backend of a name, guarded; raises UnknownNameError, or BackendError where it cannot be imported."""
     entry = BACKENDS[name]
     if entry.missing:
         raise BackendError(f"backend '{name}' is not available: {entry.missing}")
     try:
-        return entry.backend()
-    except ImportError as error:
-        raise BackendError(f"backend '{name}' does not import: {error}; {entry.remedy}") from error
+        return Guarded(entry.backend(), name, entry.foreign)
+    except Exception as error:  # whatever a solver's package raises
+        remedy = f"; {entry.remedy}" if entry.remedy else ""
+        raise BackendError(f"backend '{name}' does not import: {described(error)}{remedy}") from error
 
 
 def choose(form: StandardForm, name: str | None = None) -> Backend:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -62,15 +62,12 @@ class Options:
 
 
 class Backend(Protocol):
-    """A solver behind the standard form.
+    """A solver behind the standard form."""
 
-    Attributes
-    ----------
-    name : str
-        Key in `BACKENDS`.
-    """
-
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """Its key in `BACKENDS`."""
+        ...
 
     @property
     def version(self) -> str:
@@ -141,11 +138,9 @@ class Evaluator:
         iterations: int | None,
     ) -> Solution:
         """Return the Solution of a finished solve; a point that is not a number is no point."""
-        if x is not None and not np.isfinite(x).all():
-            x, multipliers, termination = None, None, Termination.NOT_A_NUMBER
         return Solution(
             x, multipliers, termination, raw_status, backend.name, backend.version, iterations, self.count, self.seconds
-        )
+        ).without_nan()
 
 
 def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:

@@ -6,16 +6,26 @@ A package adds one through the entry-point group ``climbopt.backends``: its name
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
 from collections.abc import Collection, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from inspect import signature
+from typing import ClassVar
 
+from climbopt.backends.apart import FailedError, apart
 from climbopt.backends.backend import Backend
+from climbopt.foundations.errors import ClimboptError, InputError
+from climbopt.foundations.registry import Registry
 
 GROUP = "climbopt.backends"
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,9 @@ class Entry:
     by_default : bool
         Whether it may be chosen where no backend is named.
     """
+
+    foreign: ClassVar[bool] = False
+    """Whether it comes from outside the package."""
 
     name: str
     target: str
@@ -73,26 +86,101 @@ class Plugin(Entry):
         Why its name cannot be its own.
     """
 
+    foreign: ClassVar[bool] = True
+
     by_default: bool = False
     package: str = ""
     conflict: str | None = None
 
+    @cached_property
+    def _fault(self) -> str | None:
+        """Why it does not load; learnt in a copy of this process, which its import may end."""
+        try:
+            return apart(lambda: fault(self.backend(), self.name))
+        except (FailedError, ClimboptError) as error:
+            return f"it does not load: {error}"
+
+    def backend(self) -> Backend:
+        """Return the backend itself; what its import prints goes to standard error."""
+        with redirect_stdout(sys.stderr):
+            return super().backend()
+
     @property
     def missing(self) -> str | None:
-        """Why the backend is not available here, or None where it is; found by importing it."""
-        if self.conflict is not None:
+        """Why the backend is not available here, or None where it is; learnt by importing it."""
+        if self.conflict is not None or self._fault is None:
             return self.conflict
-        where = f"{self.target} of package '{self.package}'"
+        return f"{self.target} of package '{self.package}': {self._fault}"
+
+
+@dataclass(frozen=True)
+class Registered(Entry):
+    """A backend that was registered as an object of this process, chosen only by its name.
+
+    Parameters
+    ----------
+    instance : Backend
+    """
+
+    foreign: ClassVar[bool] = True
+
+    target: str = ""
+    by_default: bool = False
+    instance: Backend | None = None
+
+    def backend(self) -> Backend:
+        """Return the object itself."""
+        assert self.instance is not None
+        return self.instance
+
+
+class Backends(Registry[Entry]):
+    """The registry of backends, which takes a backend itself as well as its entry."""
+
+    def register(self, member: Entry | Backend) -> Entry:
+        """Add a backend, or the entry of one, under its own name.
+
+        Raises
+        ------
+        InputError
+            Where it is no backend, or the name is that of another one.
+        """
+        if isinstance(member, Entry):
+            return super().register(member)
         try:
-            backend = self.backend()
-            lacking = [part for part in ("name", "version", "refusal", "solve") if not hasattr(backend, part)]
-        except (Exception, SystemExit) as error:  # another package's fault must not end this program
-            return f"{where} does not load: {type(error).__name__}: {error}"
-        if lacking:
-            return f"{where} is no backend: it has no {', '.join(lacking)}"
-        if backend.name != self.name:
-            return f"{where} calls itself '{backend.name}', and its entry point calls it '{self.name}'"
-        return None
+            reason = apart(lambda: fault(member))
+        except (FailedError, ClimboptError) as error:
+            reason = str(error)
+        if reason is not None:
+            raise InputError(f"{type(member).__name__} cannot be registered as a backend: {reason}")
+        return super().register(Registered(str(member.name), instance=member))
+
+
+def fault(backend: object, name: str | None = None) -> str | None:
+    """Return why an object is no backend, or None where it is one.
+
+    Parameters
+    ----------
+    backend : object
+    name : str, optional
+        What it has to be called; any plain name by default.
+    """
+    if isinstance(backend, type):
+        return f"it is a class; write {backend.__name__}()"
+    lacking = [part for part in ("name", "version", "refusal", "solve") if not hasattr(backend, part)]
+    if lacking:
+        return f"it has no {', '.join(lacking)}"
+    own = getattr(backend, "name")  # noqa: B009 - of an object of any class
+    if not isinstance(own, str) or not NAME.fullmatch(own):
+        return f"its name is {own!r:.60}; a name is made of letters, digits, _ and -, such as 'frank_wolfe'"
+    if name is not None and own != name:
+        return f"it calls itself '{own}', and its entry point calls it '{name}'"
+    for method, arguments in (("refusal", "form"), ("solve", "form, options")):
+        try:
+            signature(getattr(backend, method)).bind(*arguments.split(", "))
+        except (TypeError, ValueError):
+            return f"its {method} does not take ({arguments})"
+    return None
 
 
 def plugins(taken: Collection[str]) -> Iterator[Plugin]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -21,6 +21,7 @@ class Termination(Enum):
     STALLED = "no further progress was possible; try another start or another backend"
     ITERATION_LIMIT = "the iteration limit was reached; raise max_iterations"
     TIME_LIMIT = "the time limit was reached; raise time_limit"
+    MEMORY_LIMIT = "there was not enough memory; raise the memory limit or take a smaller problem"
     INFEASIBLE = "the solver found no feasible point; check the constraints"
     UNBOUNDED = "the solver claims that the objective has no lower bound; check the model"
     LEFT_DOMAIN = "no start or step inside the law's domain (z > 0); check that every weighted target can get data"
@@ -43,8 +44,8 @@ class Multipliers:
     Parameters
     ----------
     bounds : ndarray, (n,)
-    rows : ndarray, one a row of A
-    nonlinear : ndarray, one an entry of c
+    rows : ndarray, one per row of A
+    nonlinear : ndarray, one per entry of c
     """
 
     bounds: Array
@@ -95,3 +96,12 @@ class Solution(Viewed):
             f"{self.backend} {self.backend_version}: {self.termination.name.lower()}, {point}",
             [self.raw_status, ", ".join([*counts, f"{self.seconds:.3g} s"])],
         )
+
+    def without_nan(self) -> Solution:
+        """Return the answer without its point where that is not a number, and so without multipliers."""
+        if self.x is not None and not np.isfinite(self.x).all():
+            return replace(self, x=None, multipliers=None, termination=Termination.NOT_A_NUMBER)
+        given = self.multipliers
+        if given is not None and not np.isfinite(np.concatenate([given.bounds, given.rows, given.nonlinear])).all():
+            return replace(self, multipliers=None)
+        return self
