@@ -108,7 +108,7 @@ def solved(form):
 
 def tightens(form):
     x = solved(form)
-    for array in (form.polytope.x_lower, form.polytope.x_upper, form.polytope.a_lower, form.polytope.a_upper):
+    for array in (form.polytope.bounds.lower, form.polytope.bounds.upper, form.polytope.rows.lower):
         array.flags.writeable = True  # whatever protection there is, taken off
         array[:] = 0.25
     return answer(x)
