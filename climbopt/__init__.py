@@ -54,6 +54,15 @@ if TYPE_CHECKING:
     from climbopt.problem.objectives import Minimax as Minimax
     from climbopt.problem.objectives import Weighted as Weighted
     from climbopt.problem.objectives import WeightedPowerMean as WeightedPowerMean
+    from climbopt.procedures import PROCEDURES as PROCEDURES
+    from climbopt.procedures import Isolated as Isolated
+    from climbopt.procedures import Joint as Joint
+    from climbopt.procedures import Natural as Natural
+    from climbopt.procedures import Procedure as Procedure
+    from climbopt.procedures import Temperature as Temperature
+    from climbopt.procedures import TwoStep as TwoStep
+    from climbopt.procedures import Uniform as Uniform
+    from climbopt.procedures import UniMax as UniMax
     from climbopt.procedures.result import Result as Result
     from climbopt.procedures.result import certify_ratios as certify_ratios
     from climbopt.procedures.result import solve as solve
@@ -97,6 +106,7 @@ _PUBLIC = {
     "climbopt.problem.allocation": "AllocationProblem",
     "climbopt.problem.constraints": "CONSTRAINTS Cap Custom Floor Group Linear LossCeiling StayNear Supply",
     "climbopt.problem.objectives": "CustomObjective Minimax OBJECTIVES Weighted WeightedPowerMean",
+    "climbopt.procedures": "Isolated Joint Natural PROCEDURES Procedure Temperature TwoStep UniMax Uniform",
     "climbopt.procedures.result": "Result certify_ratios solve",
     "climbopt.runs.pilots": "PilotRuns",
     "climbopt.studies.comparison.runs": "Comparison compare",

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from conftest import random_model
 
-from climbopt import AllocationProblem, InputError, Supply, Verdict, load_problem, solve
+from climbopt import AllocationProblem, InputError, Supply, Temperature, Verdict, load_problem, solve
 
 SUPPLY = {"s0": 8e9, "s1": 1e9, "s2": 0.5e9, "s3": 0.5e9}
 
 
 @pytest.fixture
 def problem():
-    return AllocationProblem(random_model("linear"), 2e9, supply=SUPPLY, temperature=2.0)
+    return AllocationProblem(random_model("linear"), 2e9, supply=SUPPLY)
 
 
 def ratios(problem, procedure):
@@ -32,9 +32,11 @@ def test_natural(problem):
 
 def test_temperature(problem):
     roots = np.sqrt([8, 1, 0.5, 0.5])
-    np.testing.assert_allclose(ratios(problem, "temperature"), roots / roots.sum())
-    with pytest.raises(InputError, match="needs the problem's key 'temperature'"):
-        solve(replace(problem, temperature=None), procedure="temperature")
+    np.testing.assert_allclose(ratios(problem, Temperature(2.0)), roots / roots.sum())
+    with pytest.raises(InputError, match=r"needs the number 'temperature'.*climbopt.Temperature\(3.3\)"):
+        solve(problem, "temperature")
+    with pytest.raises(InputError, match="temperature is 0; it must be a positive number"):
+        Temperature(0.0)
 
 
 def test_unimax_fills_the_smallest_first(problem):
@@ -71,5 +73,5 @@ def test_supply_is_needed(problem):
 def test_no_baseline_beats_joint():
     problem = replace(load_problem("libreoffice6"), constraints=())
     best = solve(problem).objective
-    for procedure in ("uniform", "natural", "temperature", "unimax", "isolated", "two_step"):
+    for procedure in ("uniform", "natural", Temperature(3.3), "unimax", "isolated", "two_step"):
         assert solve(problem, procedure=procedure).objective >= best

@@ -323,7 +323,7 @@ def test_backends_are_listed(run):
             ("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"),
             "newton takes bounds and linear rows only, and share[en] is nonlinear",
         ),
-        (("solve", "equal_beta", "--procedure", "temperature"), "needs the problem's key 'temperature'"),
+        (("solve", "equal_beta", "--procedure", "temperature"), "needs the number 'temperature'"),
         (("solve", "."), "is a folder"),
         (("solve", "no/such.toml"), "there is no file no/such.toml"),
         (("fit", "no.csv"), "there is no file no.csv"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from climbopt import AllocationProblem, InputError, Interaction, L, Law, MixtureModel, Parameter, r, solve
+from climbopt import AllocationProblem, InputError, Interaction, L, Law, MixtureModel, Parameter, TwoStep, r, solve
 from climbopt.certification.bounds import NoRelaxationError, enclose
 from climbopt.certification.local import certify
 from climbopt.model.convexity import Proofs
@@ -242,8 +242,8 @@ def test_ties_of_two_step_where_the_joint_form_keeps_its_kinks():
         {"E": np.ones(3), "B": [3.0, 3.1, 0.9], "U": [0.2, 0.3, 0.5], "tau": np.zeros((3, 3))},
         1e9,
     )
-    asked = AllocationProblem(of, 1e9, procedure="two_step", constraints=(Cap({"c": 0.4}),))
+    asked = AllocationProblem(of, 1e9, constraints=(Cap({"c": 0.4}),))
     assert not joint_form(asked).excess_of
-    result = solve(asked)
+    result = solve(asked, TwoStep())
     worth = np.minimum(list(result.ratios.values()), [0.2, 0.3, 0.5])
     assert result.passed and (worth / result.two_step.direction).min() == pytest.approx(result.two_step.magnitude)

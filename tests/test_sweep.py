@@ -20,6 +20,7 @@ from climbopt import (
     Minimax,
     StayNear,
     Supply,
+    TwoStep,
     load_problem,
     schedule,
     solve,
@@ -83,8 +84,8 @@ def test_a_point_that_is_refused_says_why_and_the_path_goes_on():
 
 
 def test_other_procedures_are_swept_too():
-    path = sweep(replace(load_problem("equal_beta"), procedure="two_step"), [1e10, 1e12])
-    assert all(point.passed and point.result.procedure == "two_step" for point in path.points)
+    path = sweep("equal_beta", [1e10, 1e12], procedure="two_step")
+    assert all(point.passed and point.result.procedure == TwoStep() for point in path.points)
 
 
 def test_draws_give_bands():

@@ -16,6 +16,7 @@ from climbopt import (
     MixtureModel,
     Options,
     Parameter,
+    TwoStep,
     load_problem,
     solve,
 )
@@ -151,19 +152,19 @@ def test_targets_of_weight_zero_do_not_count():
 
 
 def test_iterate_settles_where_direction_and_magnitude_agree():
-    problem = replace(load_problem("synthetic16"), iterate=True)
-    result = solve(problem, procedure="two_step")
+    problem = load_problem("synthetic16")
+    result = solve(problem, TwoStep(iterate=True))
     steps = result.two_step
     assert result.passed and steps.iterations > 1
     np.testing.assert_allclose(equal_benefit_direction(problem, steps.magnitude), steps.direction, rtol=1e-6)
-    plain = solve(replace(problem, iterate=False), procedure="two_step")
+    plain = solve(problem, TwoStep())
     assert plain.two_step.magnitude != pytest.approx(steps.magnitude, rel=1e-4)
 
 
 def test_iterate_against_a_root_finder_of_its_own():
     """Two languages without constraints by hand: t = T(p(t)) with T from a scalar search over r."""
     model = random_model("saturating", sources=2, seed=6)
-    problem = AllocationProblem(model, 1e9, iterate=True)
+    problem = AllocationProblem(model, 1e9)
     response = model.at(1e9)
 
     def magnitude(direction):
@@ -172,7 +173,7 @@ def test_iterate_against_a_root_finder_of_its_own():
         return float((z_values / direction).min(axis=1).max())
 
     root = brentq(lambda t: magnitude(equal_benefit_direction(problem, t)) - t, 0.5, 5.0, xtol=1e-9)
-    assert solve(problem, procedure="two_step").two_step.magnitude == pytest.approx(root, abs=1e-4)
+    assert solve(problem, TwoStep(iterate=True)).two_step.magnitude == pytest.approx(root, abs=1e-4)
 
 
 def test_a_law_without_effective_ratio_is_refused_and_has_no_gap():
@@ -235,8 +236,8 @@ def test_where_no_mixture_is_inside_the_domain_nothing_passes():
 
 
 def test_the_time_limit_is_for_all_magnitudes_together():
-    problem = replace(load_problem("synthetic16"), iterate=True)
-    result = solve(problem, procedure="two_step", backend="slsqp", options=Options(time_limit=1e-4))
+    problem = load_problem("synthetic16")
+    result = solve(problem, TwoStep(iterate=True), backend="slsqp", options=Options(time_limit=1e-4))
     assert not result.passed
     assert result.solution is None or result.solution.termination.name == "TIME_LIMIT"
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from climbopt.backends import Options
     from climbopt.problem.allocation import AllocationProblem
+    from climbopt.procedures import Procedure
     from climbopt.procedures.optimum import Effort
 
 PROCEDURE = Annotated[
@@ -68,7 +69,8 @@ class _Request:
     Parameters
     ----------
     problem : AllocationProblem
-    procedure, backend : str, optional
+    procedure : Procedure
+    backend : str, optional
     options : Options
     near : float, optional
         Share of the optimum for near-optimal ranges.
@@ -78,7 +80,7 @@ class _Request:
     """
 
     problem: AllocationProblem
-    procedure: str | None
+    procedure: Procedure
     backend: str | None
     options: Options
     near: float | None
@@ -106,17 +108,18 @@ def solve(
 ) -> None:
     """Solve a problem and certify the answer."""
     from climbopt.backends import BACKENDS
-    from climbopt.files import files_of, find_problem, load_problem
+    from climbopt.files import files_of, find_problem
+    from climbopt.procedures import Joint, resolve
 
     check_places(files_of(find_problem(problem)), json)
     if backend is not None:
         BACKENDS[backend]
     options = native_options(tolerance, max_iterations, time_limit, option)
-    loaded = load_problem(problem)
+    loaded, way = resolve(problem, procedure)
     if budget is not None:
         loaded = replace(loaded, budget=budget)
     near = None if ranges is None else share("--ranges", ranges)
-    joint = (procedure or loaded.procedure) == "joint"
+    joint = isinstance(way, Joint)
     if ranges is not None and not joint:
         raise InputError("--ranges is for the procedure joint; add --procedure joint")
     if certify not in ("local", "global"):
@@ -126,7 +129,7 @@ def solve(
     if draws is not None and robust is None:
         raise InputError("--draws is for --robust; add --robust mean")
     bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
-    request = _Request(loaded, procedure, backend, options, near, jobs, json)
+    request = _Request(loaded, way, backend, options, near, jobs, json)
     if robust is not None:
         passed = _solve_robust(request, robust, draws or _draws_of(problem))
     else:
@@ -143,9 +146,7 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
 
     near = None
     with solvers_on_standard_error(request.json):
-        result = solve_problem(
-            request.problem, procedure=request.procedure, backend=request.backend, options=request.options
-        )
+        result = solve_problem(request.problem, request.procedure, backend=request.backend, options=request.options)
         if bound is not None:
             with bounding() as told:
                 result = certify_globally(result, bound, told)
@@ -218,17 +219,18 @@ def certify(
 ) -> None:
     """Say what can be proved of ratios, judged against every mixture."""
     from climbopt.backends import Options
-    from climbopt.files import files_of, find_problem, load_problem, load_ratios
+    from climbopt.files import files_of, find_problem, load_ratios
+    from climbopt.procedures import resolve
     from climbopt.procedures.optimum import certify_globally
     from climbopt.procedures.result import certify_ratios
     from climbopt.procedures.result import solve as solve_problem
     from climbopt.reports.results import print_result, result_json
 
     check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
-    bound, loaded = effort(gap, time_limit, rigor, jobs), load_problem(problem)
+    bound, (loaded, procedure) = effort(gap, time_limit, rigor, jobs), resolve(problem)
     with solvers_on_standard_error(json), bounding() as told:
         result = (
-            solve_problem(loaded, options=Options(tolerance))
+            solve_problem(loaded, procedure, options=Options(tolerance))
             if ratios is None
             else certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
         )
@@ -265,15 +267,14 @@ def compare(
     Each runs in a process of its own, and each answer is judged by the same certificate.
     """
     from climbopt.backends import Options
-    from climbopt.files import files_of, find_problem, load_problem, write_text
+    from climbopt.files import files_of, find_problem, write_text
     from climbopt.reports.comparisons import comparison_html, comparison_json, print_comparison
     from climbopt.studies.comparison.runs import compare as compare_backends
 
     check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
-    loaded = [load_problem(problem) for problem in problems]
     with progress("compare") as count:
         comparison = compare_backends(
-            loaded,
+            problems,
             backends=None if backends == "all" else names("--backends", backends),
             procedures=None if procedures is None else names("--procedures", procedures),
             repeat=repeat,

@@ -56,7 +56,8 @@ def sweep(
 ) -> None:
     """Solve along a path of budgets, or of one constraint's number."""
     from climbopt.backends import BACKENDS, Options
-    from climbopt.files import files_of, find_problem, load_draws, load_problem, write_text
+    from climbopt.files import files_of, find_problem, load_draws, write_text
+    from climbopt.procedures import resolve
     from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json, sweep_table
     from climbopt.studies.schedule import schedule
     from climbopt.studies.sweep import sweep as solve_path
@@ -66,7 +67,7 @@ def sweep(
     if backend is not None:
         BACKENDS[backend]
     tokens, numbers = _grid(budgets, over, stages)
-    loaded, options = load_problem(problem), Options(tolerance)
+    (loaded, procedure), options = resolve(problem), Options(tolerance)
     models = () if draws is None else load_draws(draws)
     origin: dict[str, object] = {"budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance}
     place = output or (None if json in (None, "-") else Path(str(json)))
@@ -78,6 +79,7 @@ def sweep(
                 loaded,
                 tokens,
                 numbers,
+                procedure=procedure,
                 draws=models,
                 backend=backend,
                 options=options,

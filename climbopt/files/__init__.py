@@ -7,6 +7,7 @@ from climbopt.files.draws import DrawFile, draws_beside, load_draws
 from climbopt.files.models import load_model, pairs_beside, save_model
 from climbopt.files.named import (
     DrawsLike,
+    FilePath,
     ModelLike,
     PilotsLike,
     ProblemLike,
@@ -16,7 +17,16 @@ from climbopt.files.named import (
     as_problem,
 )
 from climbopt.files.paths import PathFile, paths_beside
-from climbopt.files.problems import files_of, find_problem, is_problem, load_problem, load_ratios, shipped_problems
+from climbopt.files.problems import (
+    ProblemFile,
+    files_of,
+    find_problem,
+    is_problem,
+    load_problem,
+    load_problem_file,
+    load_ratios,
+    shipped_problems,
+)
 from climbopt.files.tables import load_fixed, load_pilots, parse_table, read_table, write_table
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
 from climbopt.files.wide import WideNames, tidy
@@ -24,9 +34,11 @@ from climbopt.files.wide import WideNames, tidy
 __all__ = [
     "DrawFile",
     "DrawsLike",
+    "FilePath",
     "ModelLike",
     "PathFile",
     "PilotsLike",
+    "ProblemFile",
     "ProblemLike",
     "WideNames",
     "as_draws",
@@ -44,6 +56,7 @@ __all__ = [
     "load_model",
     "load_pilots",
     "load_problem",
+    "load_problem_file",
     "load_ratios",
     "pairs_beside",
     "parse_table",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -23,6 +25,9 @@ from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 
 Kind = TypeVar("Kind")
 
+PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
+"""Values of the key `procedure`."""
+
 
 class _ProblemFile(BaseModel):
     """A problem file."""
@@ -41,6 +46,24 @@ class _ProblemFile(BaseModel):
     groups: dict[str, list[str]] = Field(default_factory=dict)
     objective: dict[str, Any] = Field(default_factory=lambda: {"kind": "weighted"})
     constraints: list[dict[str, Any]] = Field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProblemFile:
+    """What a problem file holds.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    procedure : str
+        One of `PROCEDURE_NAMES`: what the problem is solved by from the command line.
+    options : mapping of str to bool or float
+        Options of procedures that the file states, iterate and temperature.
+    """
+
+    problem: AllocationProblem
+    procedure: str
+    options: Mapping[str, bool | float]
 
 
 def shipped_problems() -> tuple[str, ...]:
@@ -75,7 +98,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
-    """Return the problem of a TOML file, or a shipped one by name.
+    """Return the problem of a TOML file, or a shipped one by name; the procedure that it names is left out.
 
     Parameters
     ----------
@@ -92,6 +115,11 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
     >>> load_problem("one_source").model.sources
     ('en',)
     """
+    return load_problem_file(name_or_path).problem
+
+
+def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
+    """Return the problem of a TOML file, or a shipped one by name, with its procedure; raises as load_problem does."""
     path = find_problem(name_or_path)
     table = checked(_ProblemFile, read_toml(path), path)
     constraints = tuple(
@@ -99,14 +127,15 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
         for number, entry in enumerate(table.constraints, 1)
     )
     objective = _built(OBJECTIVES, table.objective, f"the objective of {path.name}")
-    model = load_model(path.parent / table.model)
-    return AllocationProblem(
-        model=model,
+    if table.procedure not in PROCEDURE_NAMES:
+        raise unknown_name("procedure", table.procedure, PROCEDURE_NAMES)
+    if table.temperature is not None and not 0 < table.temperature < math.inf:
+        raise InputError(f"temperature is {table.temperature:g}; it must be a positive number")
+    options = {"iterate": table.iterate, "temperature": table.temperature}
+    problem = AllocationProblem(
+        model=load_model(path.parent / table.model),
         budget=table.budget,
         params=table.params,
-        procedure=table.procedure,
-        iterate=table.iterate,
-        temperature=table.temperature,
         weights=table.weights,
         supply=table.supply,
         history=table.history,
@@ -115,6 +144,7 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
         objective=objective,
         name=path.stem,
     )
+    return ProblemFile(problem, table.procedure, {key: value for key, value in options.items() if value is not None})
 
 
 def is_problem(path: Path) -> bool:

@@ -18,9 +18,6 @@ from climbopt.problem.constraints import Constraint, Row, Setting
 from climbopt.problem.constraints.bounds import check_bounds
 from climbopt.problem.objectives import Goal, Objective, Weighted
 
-PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "unimax", "isolated")
-"""Names of the ways from a problem to ratios."""
-
 RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
 """Names of limits that no constraint of the user sets."""
 
@@ -37,12 +34,6 @@ class AllocationProblem(ByFields, Viewed):
         Tokens of the run that is planned: a number, or text such as "1T" or "2.5 M".
     params : float or str, optional
         Model size, for laws that depend on it: 7e9 or "7B".
-    procedure : str
-        One of `PROCEDURE_NAMES`.
-    iterate : bool
-        For two_step: repeat direction and magnitude until the direction is that at the magnitude found.
-    temperature : float, optional
-        T of the baseline p proportional to supply^(1/T).
     weights : mapping of str to float
         By target, 0 or more; a target that is not named has weight 1. Normalised to sum 1.
     supply : mapping of str to float or str
@@ -67,9 +58,6 @@ class AllocationProblem(ByFields, Viewed):
     model: MixtureModel
     budget: Number = Converted(TOKENS.read)
     params: OptionalNumber = Converted(optional(PARAMS.read), None)
-    procedure: str = "joint"
-    iterate: bool = False
-    temperature: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     history: ByName = Converted(TOKENS.by_name, FrozenMap({}))
@@ -79,12 +67,10 @@ class AllocationProblem(ByFields, Viewed):
     name: str = "problem"
 
     def __post_init__(self) -> None:
-        for key in ("budget", "params", "temperature"):
+        for key in ("budget", "params"):
             value = getattr(self, key)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
-        if self.procedure not in PROCEDURE_NAMES:
-            raise unknown_name("procedure", self.procedure, PROCEDURE_NAMES)
         if self.model.templates.uses_model_size and self.params is None:
             raise InputError(
                 f"{self.model.law.name} + {self.model.interaction.name} depends on the model size; give params"

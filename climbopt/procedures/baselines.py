@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,81 +14,136 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Supply
-from climbopt.procedures.joint import joint
-from climbopt.procedures.procedure import Answer, joint_form
+from climbopt.procedures.joint import Joint, joint_form
+from climbopt.procedures.procedure import Answer, Procedure
 
 
-def uniform(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return the same ratio for every source."""
-    n = len(problem.model.sources)
-    return _closed(problem, np.full(n, 1.0 / n))
+class Baseline(Procedure):
+    """A rule of thumb: its certificate asks for feasibility alone."""
+
+    optimises = False
 
 
-def natural(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return ratios in proportion to the supply."""
-    supply = _supply(problem, "natural")
-    return _closed(problem, supply / supply.sum())
+@dataclass(frozen=True)
+class Uniform(Baseline):
+    """The same ratio for every source."""
+
+    name: ClassVar[str] = "uniform"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return the same ratio for every source."""
+        n = len(problem.model.sources)
+        return _closed(problem, np.full(n, 1.0 / n))
 
 
-def temperature(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return ratios in proportion to supply^(1/T), as mT5 and others sample.
+@dataclass(frozen=True)
+class Natural(Baseline):
+    """Ratios in proportion to the supply."""
+
+    name: ClassVar[str] = "natural"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return ratios in proportion to the supply."""
+        supply = _supply(problem, self.name)
+        return _closed(problem, supply / supply.sum())
+
+
+@dataclass(frozen=True)
+class Temperature(Baseline):
+    """Ratios in proportion to supply^(1/T), as mT5 and others sample.
 
     Source: Conneau et al., arXiv 1911.02116, section 3.1, with alpha = 1/T.
+
+    Parameters
+    ----------
+    temperature : float
+        T, above 0: 1 gives the natural ratios, a large T nearly uniform ones.
+
+    Raises
+    ------
+    InputError
+        Where T is not above 0 and finite.
     """
-    if problem.temperature is None:
-        raise InputError(
-            "the baseline 'temperature' needs the problem's key 'temperature'; add for example temperature = 3.3"
-        )
-    supply = _supply(problem, "temperature")
-    flattened = (supply / supply.max()) ** (1.0 / problem.temperature)
-    return _closed(problem, flattened / flattened.sum())
+
+    temperature: float
+    name: ClassVar[str] = "temperature"
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature is {self.temperature:g}; it must be a positive number")
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return ratios in proportion to supply^(1/T)."""
+        supply = _supply(problem, self.name)
+        flattened = (supply / supply.max()) ** (1.0 / self.temperature)
+        return _closed(problem, flattened / flattened.sum())
 
 
-def unimax(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return ratios as equal as an epoch cap allows, the languages with the least data filled first.
+@dataclass(frozen=True)
+class UniMax(Baseline):
+    """Ratios as equal as an epoch cap allows, the languages with the least data filled first.
 
     The cap is that of the problem's supply constraints, or one epoch where it has none.
     Source: UniMax, Chung et al., arXiv 2304.09151, algorithm 1.
     """
-    supply, sources = _supply(problem, "unimax"), problem.model.sources
-    limits = [
-        constraint.epochs_of(problem.setting) for constraint in problem.constraints if isinstance(constraint, Supply)
-    ] or [dict.fromkeys(sources, 1.0)]
-    most = np.min([[epochs.get(name, np.inf) for name in sources] for epochs in limits], axis=0) * supply
-    if most.sum() < problem.budget:
-        raise InputError(
-            f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is "
-            f"{problem.budget:.6g}; raise epochs or lower the budget"
+
+    name: ClassVar[str] = "unimax"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return ratios as equal as the epoch cap allows."""
+        supply, sources = _supply(problem, self.name), problem.model.sources
+        limits = [
+            constraint.epochs_of(problem.setting)
+            for constraint in problem.constraints
+            if isinstance(constraint, Supply)
+        ] or [dict.fromkeys(sources, 1.0)]
+        most = np.min([[epochs.get(name, np.inf) for name in sources] for epochs in limits], axis=0) * supply
+        if most.sum() < problem.budget:
+            raise InputError(
+                f"the epoch cap allows {most.sum():.6g} tokens in all, and the budget is "
+                f"{problem.budget:.6g}; raise epochs or lower the budget"
+            )
+        order = np.argsort(most, kind="stable")
+        left, tokens = problem.budget, np.zeros(len(sources))
+        for position, j in enumerate(order):
+            tokens[j] = min(most[j], left / (len(order) - position))
+            left -= tokens[j]
+        return _closed(problem, tokens / tokens.sum())
+
+
+@dataclass(frozen=True)
+class Isolated(Baseline):
+    """The joint optimum of the same laws without any transfer (interaction none), judged by the full model."""
+
+    name: ClassVar[str] = "isolated"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return the joint optimum of the problem without transfer."""
+        model = problem.model
+        own = [
+            name
+            for name, weight in zip(model.targets, problem.weight_vector, strict=True)
+            if weight > 0 and name in model.sources
+        ]
+        if not own:
+            raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
+        served = model.select(own)
+        law = {p.name: served.parameters[p.name] for p in model.law.parameters}
+        alone = MixtureModel(
+            model.law,
+            INTERACTIONS["none"],
+            model.sources,
+            served.targets,
+            law,
+            model.token_unit,
+            model.params_unit,
         )
-    order = np.argsort(most, kind="stable")
-    left, tokens = problem.budget, np.zeros(len(sources))
-    for position, j in enumerate(order):
-        tokens[j] = min(most[j], left / (len(order) - position))
-        left -= tokens[j]
-    return _closed(problem, tokens / tokens.sum())
-
-
-def isolated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return the joint optimum of the same laws without any transfer (interaction none), judged by the full model."""
-    model = problem.model
-    own = [
-        name
-        for name, weight in zip(model.targets, problem.weight_vector, strict=True)
-        if weight > 0 and name in model.sources
-    ]
-    if not own:
-        raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
-    kept = model.select(own)
-    law = {p.name: kept.parameters[p.name] for p in model.law.parameters}
-    alone = MixtureModel(
-        model.law, INTERACTIONS["none"], model.sources, kept.targets, law, model.token_unit, model.params_unit
-    )
-    weights = {name: weight for name, weight in problem.weights.items() if name in own}
-    answer = joint(replace(problem, model=alone, weights=weights), backend, options)
-    if answer.ratios is None:
-        return answer
-    form = joint_form(problem)
-    return Answer(answer.ratios, form, form.complete(answer.ratios), answer.solution)
+        weights = {name: weight for name, weight in problem.weights.items() if name in own}
+        answer = Joint().answer(replace(problem, model=alone, weights=weights), backend, options)
+        if answer.ratios is None:
+            return answer
+        form = joint_form(problem)
+        return Answer(answer.ratios, form, form.complete(answer.ratios), answer.solution)
 
 
 def _supply(problem: AllocationProblem, baseline: str) -> Array:

@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.sparse import diags_array
+
 from climbopt.backends import Options, choose
+from climbopt.model.expressions import Kind
+from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures.procedure import Answer, joint_form
+from climbopt.procedures.procedure import Answer, Procedure
+from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
+
+LARGEST_ROOM = 1.1
+"""The cold start's t for the largest loss, as a multiple of the least that the starting ratios allow."""
 
 
-def joint(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return a minimum of the problem's objective over its mixtures."""
-    form = joint_form(problem)
-    solution = choose(form, backend).solve(form, options)
-    ratios = None if solution.x is None else solution.x[: form.n_ratios]
-    return Answer(ratios, form, solution.x, solution)
+@dataclass(frozen=True)
+class Joint(Procedure):
+    """The ratios that minimise the problem's objective over its mixtures.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> climbopt.solve("equal_beta", climbopt.Joint()).passed
+    True
+    """
+
+    name: ClassVar[str] = "joint"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return a minimum of the problem's objective over its mixtures."""
+        form = joint_form(problem)
+        solution = choose(form, backend).solve(form, options)
+        ratios = None if solution.x is None else solution.x[: form.n_ratios]
+        return Answer(ratios, form, solution.x, solution)
+
+
+def joint_form(problem: AllocationProblem) -> StandardForm:
+    """Return min f(r) over the problem's mixtures; targets that f does not depend on are left out.
+
+    The largest of several losses is min t with L_i / reference_i <= t.
+    """
+    goal, n = problem.goal, len(problem.model.sources)
+    chosen = [problem.model.targets.index(name) for name in goal.counted]
+    k = len(chosen)
+
+    def part(kind: Kind, indices: Sequence[int] | slice, size: int) -> Array:
+        return goal.linear[kind][indices] if kind in goal.linear else np.zeros(size)
+
+    if goal.references is None:
+        objective = Combination(part("r", slice(None), n), part("z", chosen, k), part("L", chosen, k), goal.constant)
+        return mixture_form(problem, goal.counted, objective, goal.curved)
+    shares = 1.0 / goal.references[chosen]
+
+    def largest(functions: MixtureFunctions, x: Array) -> Array:
+        return np.array([functions.at(x).rows[:k].max()])
+
+    form = mixture_form(
+        problem,
+        goal.counted,
+        Combination(np.append(np.zeros(n), 1.0), np.zeros(k), np.zeros(k)),
+        constraints=Affine.build(
+            n + 1, k, k, x=np.column_stack([np.zeros((k, n)), -np.ones(k)]), loss=diags_array(shares)
+        ),
+        limits=Rows(
+            np.full(k, -np.inf),
+            np.zeros(k),
+            tuple(Label(f"largest[{name}]", unit=goal.unit) for name in goal.counted),
+        ),
+        auxiliaries=("t",),
+        best=largest,
+    )
+    start = form.complete(form.start[:n])
+    return form.from_start(np.append(start[:-1], LARGEST_ROOM * start[-1]))

@@ -15,7 +15,7 @@ from climbopt.certification.local import Certificate, Verdict
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import joint_form
+from climbopt.procedures import Joint, joint_form
 from climbopt.procedures.result import Regret, Result
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import StandardForm
@@ -100,14 +100,14 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
     >>> import climbopt
     >>> problem = climbopt.load_problem("equal_beta")
     >>> best = climbopt.solve(problem).objective
-    >>> uniform = certify_globally(climbopt.solve(problem, procedure="uniform"))
+    >>> uniform = certify_globally(climbopt.solve(problem, "uniform"))
     >>> uniform.regret.least <= uniform.objective - best <= uniform.regret.most
     True
     """
     if result.ratios is None or result.certificate is None:
         return result
     problem, ratios = result.problem, np.array(list(result.ratios.values()))
-    if result.procedure == "joint":
+    if isinstance(result.procedure, Joint):
         return _judged(result, joint_form(problem), ratios, effort, progress)
     if result.two_step is not None:
         result = _judged(result, magnitude_form(problem, result.two_step.direction), ratios, effort, progress)
@@ -134,7 +134,7 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
     return replace(
         result,
         certificate=_bounded(certificate, found, effort, upper),
-        better=_better(form, x, found) if result.procedure == "joint" else None,
+        better=_better(form, x, found) if isinstance(result.procedure, Joint) else None,
     )
 
 

@@ -11,11 +11,12 @@ from climbopt.backends import Options
 from climbopt.certification.elastic import explain
 from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
+from climbopt.files import ProblemLike
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
-from climbopt.procedures import BASELINES, PROCEDURES, Answer, TwoStep, joint_form
+from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, joint_form, resolve
 from climbopt.program import Conflict, expression_rows
 
 
@@ -56,7 +57,7 @@ class Result:
     Parameters
     ----------
     problem : AllocationProblem
-    procedure : str
+    procedure : Procedure
     ratios : mapping of str to float, or None
         By source, feasible for all linear rows; None where the backend gave no point.
     effective_ratios, losses, marginal_benefit : mapping of str to float
@@ -70,7 +71,7 @@ class Result:
         The backend's own answer; None for closed forms.
     certificate : Certificate or None
         None where there are no ratios.
-    two_step : TwoStep or None
+    two_step : Steps or None
         Direction, magnitude and slack rows, for two_step.
     conflict : Conflict or None
         Where the answer is not feasible: constraints that cannot hold together, and what each must give. None where
@@ -82,7 +83,7 @@ class Result:
     """
 
     problem: AllocationProblem
-    procedure: str
+    procedure: Procedure
     ratios: Mapping[str, float] | None
     effective_ratios: Mapping[str, float]
     losses: Mapping[str, float]
@@ -91,7 +92,7 @@ class Result:
     two_step_gap: Gap | None
     solution: Solution | None
     certificate: Certificate | None
-    two_step: TwoStep | None
+    two_step: Steps | None
     conflict: Conflict | None = None
     regret: Regret | None = None
     better: Mapping[str, float] | None = None
@@ -103,9 +104,9 @@ class Result:
 
 
 def solve(
-    problem: AllocationProblem,
+    problem: ProblemLike,
+    procedure: ProcedureLike | None = None,
     *,
-    procedure: str | None = None,
     backend: str | None = None,
     options: Options | None = None,
 ) -> Result:
@@ -113,9 +114,9 @@ def solve(
 
     Parameters
     ----------
-    problem : AllocationProblem
-    procedure : str, optional
-        Instead of the problem's own.
+    problem : AllocationProblem, path or name
+    procedure : Procedure or str, optional
+        Joint() for an AllocationProblem; for a problem file or a shipped problem by name, what it declares.
     backend : str, optional
         A name in `BACKENDS`; the first available one that takes the problem by default.
     options : Options, optional
@@ -131,60 +132,64 @@ def solve(
     >>> result = climbopt.solve(climbopt.load_problem("equal_beta"))
     >>> result.passed
     True
+    >>> climbopt.solve("equal_beta", climbopt.TwoStep(iterate=True)).two_step.magnitude
+    1.0
     """
-    if procedure is not None:
-        problem = replace(problem, procedure=procedure)
+    problem, procedure = resolve(problem, procedure)
     options = options or Options()
-    result = answered(problem, backend, options)
+    result = answered(problem, procedure, backend, options)
     if _breaks_rows(result):
         return replace(result, conflict=explain(problem, options))
     comparable = problem.model.law.effective_ratio and isinstance(problem.objective, Weighted)
-    if problem.procedure not in ("joint", "two_step") or not result.passed or not comparable:
+    if not isinstance(procedure, Joint | TwoStep) or not result.passed or not comparable:
         return result
     others = replace(options, native={})  # a solver's own options are for the backend that was named
-    if problem.procedure == "joint":
-        gap = _gap(result, answered(replace(problem, procedure="two_step"), None, others))
+    if isinstance(procedure, Joint):
+        gap = _gap(result, answered(problem, TwoStep(), None, others))
     else:
-        gap = _gap(answered(replace(problem, procedure="joint"), None, others), result)
+        gap = _gap(answered(problem, Joint(), None, others), result)
     return replace(result, two_step_gap=gap)
 
 
-def answered(problem: AllocationProblem, backend: str | None, options: Options) -> Result:
-    """Return the answer of the problem's own procedure, certified; no gap to another and no explanation."""
-    answer = PROCEDURES[problem.procedure](problem, backend, options)
+def answered(problem: AllocationProblem, procedure: Procedure, backend: str | None, options: Options) -> Result:
+    """Return the answer of a procedure, certified; no gap to another and no explanation."""
+    answer = procedure.answer(problem, backend, options)
     if answer.ratios is None or answer.x is None:
-        return Result(problem, problem.procedure, None, {}, {}, {}, None, None, answer.solution, None, answer.two_step)
-    x = answer.x if answer.two_step is not None or problem.procedure in BASELINES else repair(answer.form, answer.x)
+        return Result(problem, procedure, None, {}, {}, {}, None, None, answer.solution, None, answer.steps)
+    x = answer.x if answer.steps is not None or not procedure.optimises else repair(answer.form, answer.x)
     return described(
         problem,
+        procedure,
         x[: len(problem.model.sources)],
-        _certificate(problem, answer, x, options),
+        _certificate(problem, procedure, answer, x, options),
         answer.solution,
-        answer.two_step,
+        answer.steps,
     )
 
 
 def _breaks_rows(result: Result) -> bool:
     """Whether an optimum was asked for, and the backend came to its own end without a mixture that meets all rows."""
     solution, certificate = result.solution, result.certificate
-    if solution is None or result.procedure in BASELINES or not expression_rows(result.problem):
+    if solution is None or not result.procedure.optimises or not expression_rows(result.problem):
         return False
     if solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
         return False
     return certificate is None or not certificate.residuals["primal"].value <= certificate.tolerance  # NaN too
 
 
-def _certificate(problem: AllocationProblem, answer: Answer, x: Array, options: Options) -> Certificate:
+def _certificate(
+    problem: AllocationProblem, procedure: Procedure, answer: Answer, x: Array, options: Options
+) -> Certificate:
     """Return the certificate that the problem's procedure asks for."""
     ratios = x[: len(problem.model.sources)]
     if not np.isfinite(problem.value(ratios)):
         form = joint_form(problem)
         return certify_feasible(form, form.complete(ratios), tolerance=options.tolerance)
-    if problem.procedure in BASELINES:
+    if not procedure.optimises:
         settled = answer.solution is None or answer.solution.termination.settled
         certificate = certify_feasible(answer.form, x, tolerance=options.tolerance)
         return certificate if settled else replace(certificate, passed=False)
-    extra = None if answer.two_step is None else Residual(answer.two_step.residual, "direction")
+    extra = None if answer.steps is None else Residual(answer.steps.residual, "direction")
     claimed = None if answer.solution is None else answer.solution.multipliers
     return certify(answer.form, x, tolerance=options.tolerance, claimed=claimed, extra=extra)
 
@@ -204,15 +209,16 @@ def certify_ratios(problem: AllocationProblem, ratios: Mapping[str, float], *, t
     x = form.complete(given)
     x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
-    return described(replace(problem, procedure="joint"), x[: form.n_ratios], certificate, None, None)
+    return described(problem, Joint(), x[: form.n_ratios], certificate, None, None)
 
 
 def described(
     problem: AllocationProblem,
+    procedure: Procedure,
     ratios: Array,
     certificate: Certificate,
     solution: Solution | None,
-    two_step: TwoStep | None,
+    two_step: Steps | None,
 ) -> Result:
     """Return the Result of some ratios: z, losses and marginal benefits by name."""
     model = problem.model
@@ -230,7 +236,7 @@ def described(
 
     return Result(
         problem=problem,
-        procedure=problem.procedure,
+        procedure=procedure,
         ratios=dict(zip(model.sources, map(float, ratios), strict=True)),
         effective_ratios=by_target(z),
         losses=by_target(losses),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import brentq, newton
@@ -25,7 +26,8 @@ from climbopt.model.templates import Array
 from climbopt.numerics.quadratic import project
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
-from climbopt.procedures.procedure import Answer, SlackRow, TwoStep, joint_form
+from climbopt.procedures.joint import joint_form
+from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
 from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
 
 START_SHARE = 0.9
@@ -43,31 +45,50 @@ SETTLED = 1e-10
 """`iterate` stops when the magnitude changes by less than this."""
 
 
-def two_step(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return CLIMB's ratios, with the direction, the magnitude and the rows that are slack.
+@dataclass(frozen=True)
+class TwoStep(Procedure):
+    """CLIMB's ratios, with the direction, the magnitude and the rows that are slack.
 
-    Raises
-    ------
-    InputError
-        Where the law's z is no effective ratio, so that no amount of monolingual data is equal to it, or the objective
-        is not the weighted loss.
+    Parameters
+    ----------
+    iterate : bool
+        Repeat direction and magnitude until the direction is that at the magnitude reached.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> climbopt.solve("equal_beta", climbopt.TwoStep()).two_step.slack
+    ()
     """
-    if not isinstance(problem.objective, Weighted):
-        raise InputError(
-            f"two_step serves the weighted loss, and the objective is '{problem.objective.kind}'; use "
-            "the procedure joint"
-        )
-    if not problem.model.law.effective_ratio:
-        raise InputError(
-            f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
-            "is none; use the procedure joint"
-        )
-    if problem.iterate:
-        return _iterated(problem, backend, options)
-    direction = equal_benefit_direction(problem, 1.0)
-    form = magnitude_form(problem, direction)
-    solution = choose(form, backend).solve(form, options)
-    return _answer(problem, form, solution, direction, backend, options, None)
+
+    iterate: bool = False
+    name: ClassVar[str] = "two_step"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return CLIMB's ratios.
+
+        Raises
+        ------
+        InputError
+            Where the law's z is no effective ratio, so that no amount of monolingual data is equal to it, or the
+            objective is not the weighted loss.
+        """
+        if not isinstance(problem.objective, Weighted):
+            raise InputError(
+                f"two_step serves the weighted loss, and the objective is '{problem.objective.kind}'; use "
+                "the procedure joint"
+            )
+        if not problem.model.law.effective_ratio:
+            raise InputError(
+                f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
+                "is none; use the procedure joint"
+            )
+        if self.iterate:
+            return _iterated(problem, backend, options)
+        direction = equal_benefit_direction(problem, 1.0)
+        form = magnitude_form(problem, direction)
+        solution = choose(form, backend).solve(form, options)
+        return _answer(problem, form, solution, direction, backend, options, None)
 
 
 def counted_targets(problem: AllocationProblem) -> tuple[str, ...]:
@@ -181,7 +202,7 @@ def _answer(
     if solution.termination.settled:
         x, unique = _tie_broken(problem, form, x, direction, backend, options)
     multipliers = recover(form, x)
-    details = TwoStep(
+    steps = Steps(
         targets=counted_targets(problem),
         direction=direction,
         magnitude=float(x[-1]),
@@ -190,7 +211,7 @@ def _answer(
         unique=unique,
         iterations=iterations,
     )
-    return Answer(x[: form.n_ratios], form, x, solution, details)
+    return Answer(x[: form.n_ratios], form, x, solution, steps)
 
 
 def _tie_broken(

@@ -170,7 +170,7 @@ def limits_of(rows: Iterable[Row]) -> list[Limit]:
 
 
 def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> AllocationProblem:
-    """Return the problem under some limits alone; its objective and procedure are of no account."""
+    """Return the problem under some limits alone; its objective does not matter."""
     sides: dict[str, dict[bool, Limit]] = {}
     for limit in limits:
         sides.setdefault(limit.name, {})[limit.upper] = limit
@@ -183,7 +183,7 @@ def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> Allocatio
             if isinstance(row, DistanceRow)
             else replace(row, lower=bounds.get(False, -math.inf), upper=upper)
         )
-    return replace(problem, constraints=(_Given(tuple(rows)),), objective=Weighted(), procedure="joint")
+    return replace(problem, constraints=(_Given(tuple(rows)),), objective=Weighted())
 
 
 def minimal_conflict(limits: Sequence[Limit], feasible: Callable[[Sequence[Limit]], bool]) -> list[Limit]:

@@ -39,7 +39,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
 
 def print_certificate(result: Result, certificate: Certificate, console: Console) -> None:
     """Print verdict, residuals and bound."""
-    procedure = result.procedure
+    procedure = result.procedure.name
     unit = " nats" if procedure == "joint" and result.problem.goal.unit == "nats/token" else ""
     words = certificate.verdict.value
     if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:

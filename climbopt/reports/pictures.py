@@ -17,8 +17,7 @@ from climbopt.files.records import load_record
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
-from climbopt.problem.allocation import PROCEDURE_NAMES, AllocationProblem
-from climbopt.procedures import joint_form
+from climbopt.procedures import PROCEDURES, Joint, joint_form, resolve
 from climbopt.procedures.result import Result, solve
 from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
@@ -55,18 +54,27 @@ class Asked:
     draws: Path | None = None
 
     @property
-    def problem(self) -> AllocationProblem | None:
-        """The problem that the file is, at the budget asked for; None where it is JSON."""
-        if self.file.suffix == ".json":
-            return None
+    def is_record(self) -> bool:
+        """Whether the file is what --json wrote."""
+        return self.file.suffix == ".json"
+
+    def solved(self, procedure: str | None = None) -> Result:
+        """Return the answer of the problem that the file is, at the budget asked for, by its own or a procedure."""
         found = find_problem(str(self.file))
         if not is_problem(found):
             raise InputError(
                 f"{self.file} is a model; this kind of picture is drawn from a problem, or from what "
                 "solve --json has written"
             )
-        loaded = load_problem(found)
-        return loaded if self.budget is None else replace(loaded, budget=self.budget)
+        problem, way = resolve(found, procedure)
+        return solve(problem if self.budget is None else replace(problem, budget=self.budget), way)
+
+    def certified(self, procedure: str | None = None) -> Result:
+        """Return the answer as `solved` does; raises InputError where its certificate did not pass."""
+        result = self.solved(procedure)
+        if not result.passed:
+            raise InputError(f"{result.problem.name} has no certified answer to draw; see climbopt solve")
+        return result
 
     def size(self, default: float) -> float:
         """Return the width in inches."""
@@ -124,16 +132,15 @@ def _transfer(asked: Asked) -> Figure:
 
 def _allocation(asked: Asked) -> Figure:
     """Bars of the optimum beside the baselines that its problem allows."""
-    problem = asked.problem
-    if problem is None:
+    if asked.is_record:
         record = _answer(asked.file)
         names = list(record["ratios"])
         series = {record["procedure"]: _array(record["ratios"], names), "uniform": np.full(len(names), 1 / len(names))}
         ends = _ends(record, names) if record.get("ranges") else None
     else:
-        result = _solved(problem)
-        names, ends = list(problem.model.sources), None
-        series = {result.procedure: _array(result.ratios, names)} | _baselines(problem)
+        result = asked.certified()
+        names, ends = list(result.problem.model.sources), None
+        series = {result.procedure.name: _array(result.ratios, names)} | _baselines(asked, result)
     return plots.bars_figure(
         names,
         {name.replace("_", "-"): values for name, values in series.items()},
@@ -144,31 +151,30 @@ def _allocation(asked: Asked) -> Figure:
     )
 
 
-def _baselines(problem: AllocationProblem) -> dict[str, Array]:
-    """Return the ratios of the baselines that need no more than the problem states."""
-    found: dict[str, Array] = {}
-    for name in PROCEDURE_NAMES:
-        if name not in ("joint", "two_step", "isolated", problem.procedure):
+def _baselines(asked: Asked, answer: Result) -> dict[str, Array]:
+    """Return the ratios of the baselines that need no more than the problem's file states."""
+    ratios: dict[str, Array] = {}
+    for name in PROCEDURES:
+        if name not in ("joint", "two_step", "isolated", answer.procedure.name):
             try:
-                result = solve(problem, procedure=name)
-            except InputError:  # it needs a supply or a temperature that the problem does not state
+                result = asked.solved(name)
+            except InputError:  # it needs a supply or a temperature that the file does not state
                 continue
-            found[name] = _array(result.ratios, list(problem.model.sources))
-    return found
+            ratios[name] = _array(result.ratios, list(answer.problem.model.sources))
+    return ratios
 
 
 def _ranges(asked: Asked) -> Figure:
     """Near-optimal range of every ratio, with the optimum."""
-    problem = asked.problem
-    if problem is None:
+    if asked.is_record:
         record = _answer(asked.file)
         if not record.get("ranges"):
             raise InputError(f"{asked.file} holds no ranges; write it with solve --ranges 0.1% --json")
         names = list(record["ratios"])
         ratios, (lower, upper) = _array(record["ratios"], names), _ends(record, names)
     else:
-        result = _solved(replace(problem, procedure="joint"))
-        names, found = list(problem.model.sources), near_optimal(result, NEAR)
+        result = asked.certified("joint")
+        names, found = list(result.problem.model.sources), near_optimal(result, NEAR)
         ratios = _array(result.ratios, names)
         lower, upper = (np.array([getattr(found[name], end) for name in names]) for end in ("lower", "upper"))
     return plots.ranges_figure(names, ratios, lower, upper, asked.size(plots.COLUMN))
@@ -201,38 +207,26 @@ def _sweep(asked: Asked) -> Figure:
 
 
 def _marginal(asked: Asked) -> Figure:
-    """Marginal benefits under uniform ratios and under the optimum.
+    """Benefits of more data under uniform ratios and under the optimum.
 
-    For joint -df/dr_j, transfer included, which is equal where nothing but the sum of ratios holds a language; else
-    -w_i dL_i/dz_i, which step 1 of two_step makes equal.
+    For joint the benefit per ratio -df/dr_j, transfer included, which is equal where nothing but the sum of ratios
+    holds a language; else the marginal benefit -w_i dL_i/dz_i, which step 1 of two_step makes equal.
     """
-    problem = asked.problem
-    if problem is None:
+    if asked.is_record:
         raise InputError(
-            "marginal benefits before and after are drawn from a problem, which says what before is; give "
-            "the problem file"
+            "benefits before and after are drawn from a problem, which says what before is; give the problem file"
         )
-    results = {"uniform": solve(problem, procedure="uniform"), problem.procedure.replace("_", "-"): _solved(problem)}
-    if problem.procedure == "joint" and problem.goal.references is None:
-        names, of = list(problem.model.sources), "ratio"
-        series = {name: -_gradient(problem, _array(one.ratios, names)) for name, one in results.items()}
+    answer = asked.certified()
+    problem = answer.problem
+    results = {"uniform": asked.solved("uniform"), answer.procedure.name.replace("_", "-"): answer}
+    if isinstance(answer.procedure, Joint) and problem.goal.references is None:
+        names, label, unit = list(problem.model.sources), "benefit per ratio", "ratio"
+        series = {name: -joint_form(problem).slopes(_array(one.ratios, names)) for name, one in results.items()}
     else:
-        names, of = list(problem.model.targets), "z"
+        names, label, unit = list(problem.model.targets), "marginal benefit", "z"
         series = {name: _array(one.marginal_benefit, names) for name, one in results.items()}
-    label = f"marginal benefit\n({problem.goal.unit.split('/')[0]} per unit of {of})"
+    label = f"{label}\n({problem.goal.unit.split('/')[0]} per unit of {unit})"
     return plots.bars_figure(names, series, label, width=asked.size(plots.COLUMN))
-
-
-def _gradient(problem: AllocationProblem, ratios: Array) -> Array:
-    """Return df/dr, (S,)."""
-    return joint_form(problem).slopes(ratios)
-
-
-def _solved(problem: AllocationProblem) -> Result:
-    result = solve(problem)
-    if not result.passed:
-        raise InputError(f"{problem.name} has no certified answer to draw; see climbopt solve")
-    return result
 
 
 def _answer(path: Path) -> dict[str, Any]:

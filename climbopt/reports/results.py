@@ -23,7 +23,7 @@ def result_json(result: Result) -> dict[str, Value]:
     solution, certificate, steps = result.solution, result.certificate, result.two_step
     return {
         "problem": result.problem.name,
-        "procedure": result.procedure,
+        "procedure": result.procedure.name,
         "backend": solution.backend if solution else None,
         "backend_version": solution.backend_version if solution else None,
         "budget": result.problem.budget,
@@ -165,7 +165,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios or {}
     table = new_table(
-        f"{problem.name}: {result.procedure} at {tokens(problem.budget)} tokens",
+        f"{problem.name}: {result.procedure.name} at {tokens(problem.budget)} tokens",
         "language",
         "ratio %",
         *(["range %"] if ranges else []),
@@ -225,7 +225,7 @@ def _gap_words(result: Result) -> str:
     if gap is None:
         return ""
     share = "" if gap.share is None else f", {100 * gap.share:.2f} % of the reducible loss"
-    who = "this" if result.procedure == "two_step" else "two-step"
+    who = "this" if result.procedure.name == "two_step" else "two-step"
     return f"; {who} loses {gap.absolute:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
 
 

@@ -30,7 +30,7 @@ def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]
     sources, bands = sweep.problem.model.sources, sweep.bands()
     return {
         "problem": sweep.problem.name,
-        "procedure": sweep.problem.procedure,
+        "procedure": sweep.procedure.name,
         "over": sweep.over,
         "languages": list(sources),
         "draws": None if sweep.draws is None else len(sweep.draws),
@@ -133,7 +133,7 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     chosen = _most_moved(sweep.ratios, MOST_COLUMNS if bands is None else MOST_BANDED)
     blank = [""] * (2 if sweep.over else 1)
     table = new_table(
-        f"{problem.name}: {problem.procedure} over {len(sweep.points)} points",
+        f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
         "budget",
         *([sweep.over] if sweep.over else []),
         problem.goal.label,

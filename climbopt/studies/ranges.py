@@ -15,7 +15,7 @@ from climbopt.certification.local import Verdict, certify, repair
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import joint_form
+from climbopt.procedures import Joint, joint_form
 from climbopt.procedures.result import Result
 from climbopt.program import StandardForm
 from climbopt.program.level_set import extreme
@@ -62,7 +62,7 @@ class Goal(Protocol):
 
 
 @dataclass(frozen=True)
-class Joint:
+class LeastLoss:
     """The objective of a problem."""
 
     problem: AllocationProblem
@@ -115,10 +115,15 @@ def ranges(
     >>> all(one.lower < one.upper and one.proved for one in found.values())
     True
     """
-    if result.procedure != "joint" or not result.passed or result.ratios is None or result.objective is None:
+    if (
+        not isinstance(result.procedure, Joint)
+        or not result.passed
+        or result.ratios is None
+        or result.objective is None
+    ):
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
     return ranges_near(
-        Joint(result.problem),
+        LeastLoss(result.problem),
         result,
         result.objective,
         tolerance,

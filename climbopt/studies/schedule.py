@@ -153,7 +153,7 @@ def schedule(
             f"{expression_rows(problem)[0].name} is not linear in the ratios, and a schedule keeps linear "
             "constraints only; sweep without stages, or leave it out"
         )
-    path = sweep(replace(problem, procedure="joint"), ends, backend=backend, options=options)
+    path = sweep(problem, ends, backend=backend, options=options)
     for point in path.points:
         if not point.passed:
             raise InputError(

@@ -13,6 +13,7 @@ from joblib import Parallel, delayed
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
+from climbopt.files import ProblemLike
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
@@ -20,7 +21,7 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import joint_form
+from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form, resolve
 from climbopt.procedures.result import Result, answered, described
 from climbopt.program import StandardForm
 from climbopt.studies.varied import varied
@@ -92,6 +93,7 @@ class Sweep(Reported):
     ----------
     problem : AllocationProblem
         What was varied.
+    procedure : Procedure
     over : str or None
         The constraint's number that was swept, as ``floor.sw``; None where only the budget was.
     points : tuple of Point
@@ -103,6 +105,7 @@ class Sweep(Reported):
     """
 
     problem: AllocationProblem
+    procedure: Procedure
     over: str | None
     points: tuple[Point, ...]
     draws: Array | None
@@ -168,10 +171,11 @@ class Sweep(Reported):
 
 
 def sweep(
-    problem: AllocationProblem,
+    problem: ProblemLike,
     budgets: Sequence[float] | None = None,
     over: Over | None = None,
     *,
+    procedure: ProcedureLike | None = None,
     draws: Sequence[MixtureModel] = (),
     backend: str | None = None,
     options: Options | None = None,
@@ -187,11 +191,13 @@ def sweep(
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem, path or name
     budgets : sequence of float, optional
         Tokens; the problem's own by default.
     over : (str, sequence of float), optional
         A constraint's number, as :func:`varied` names it, and its values.
+    procedure : Procedure or str, optional
+        As of :func:`climbopt.solve`.
     draws : sequence of MixtureModel
         Of the problem's model: each gives a path of its own, in `Sweep.draws`.
     backend : str, optional
@@ -218,9 +224,10 @@ def sweep(
     ((3, 4), True)
     """
     began = time.perf_counter()
+    problem, procedure = resolve(problem, procedure)
     if draws:
         check_draws(problem.model, draws)
-    along = _along(problem, budgets, over, backend, options or Options())
+    along = _Along(procedure, *_grid(problem, budgets, over), backend, options or Options())
     total = len(along) * (1 + len(draws))
 
     def told(done: int) -> None:
@@ -239,7 +246,7 @@ def sweep(
             kept.append(k, path)
         told(len(along) * (1 + len(found)))
     drawn = np.array([found[k] for k in range(len(draws))]) if draws else None
-    return Sweep(problem, None if over is None else over[0], points, drawn, time.perf_counter() - began)
+    return Sweep(problem, procedure, None if over is None else over[0], points, drawn, time.perf_counter() - began)
 
 
 @dataclass(frozen=True)
@@ -248,6 +255,7 @@ class _Along:
 
     Parameters
     ----------
+    procedure : Procedure
     budgets : tuple of float
     name : str
         Of the constraint's number.
@@ -257,6 +265,7 @@ class _Along:
     options : Options
     """
 
+    procedure: Procedure
     budgets: tuple[float, ...]
     name: str
     bounds: tuple[float | None, ...]
@@ -287,44 +296,40 @@ class _Along:
         try:
             asked = replace(problem, budget=budget)
             asked = asked if bound is None else varied(asked, self.name, bound)
-            return Point(budget, bound, _answer(asked, last, self.backend, self.options))
+            return Point(budget, bound, self._answer(asked, last))
         except InputError as error:
             return Point(budget, bound, None, str(error))
 
+    def _answer(self, problem: AllocationProblem, last: Array | None) -> Result:
+        """Return the better answer of those from the last optimum and, where it may matter, the form's own start."""
+        backend, options = self.backend, self.options
+        if not isinstance(self.procedure, Joint):
+            return answered(problem, self.procedure, backend, options)
+        form = joint_form(problem)
+        warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
+        if warm is not None and warm.certificate is not None and warm.certificate.verdict is Verdict.GLOBAL:
+            return warm
+        if warm is None or not warm.passed or warm.objective is None:
+            return _joint(problem, form, backend, options)
+        cold = choose(form, backend).solve(form, options)
+        value = np.inf if cold.x is None else form.functions.at(repair(form, cold.x)).value
+        return _certified(problem, form, cold, options, warm) if value < warm.objective - BETTER else warm
 
-def _along(
-    problem: AllocationProblem,
-    budgets: Sequence[float] | None,
-    over: Over | None,
-    backend: str | None,
-    options: Options,
-) -> _Along:
-    """Return the path that is asked for; refuse values that no problem can take."""
+
+def _grid(
+    problem: AllocationProblem, budgets: Sequence[float] | None, over: Over | None
+) -> tuple[tuple[float, ...], str, tuple[float | None, ...]]:
+    """Return the budgets, the constraint's number and its values; refuse what no problem can take."""
     budgets = [problem.budget] if budgets is None else [float(budget) for budget in budgets]
     if not budgets or not all(np.isfinite(budget) and budget > 0 for budget in budgets):
         raise InputError(f"the budgets of a sweep are {budgets}; they are positive numbers of tokens")
     if over is None:
-        return _Along(tuple(budgets), "", (None,), backend, options)
+        return tuple(budgets), "", (None,)
     name, values = over[0], [float(value) for value in over[1]]
     varied(problem, name)  # refuses an unknown name; a value is refused at its point
     if not values or not np.isfinite(values).all():
         raise InputError(f"the values of {name} are {values}; give one or more numbers")
-    return _Along(tuple(budgets), name, tuple(values), backend, options)
-
-
-def _answer(problem: AllocationProblem, last: Array | None, backend: str | None, options: Options) -> Result:
-    """Return the better of the answers from the last optimum and, where it may matter, from the form's own start."""
-    if problem.procedure != "joint":
-        return answered(problem, backend, options)
-    form = joint_form(problem)
-    warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
-    if warm is not None and warm.certificate is not None and warm.certificate.verdict is Verdict.GLOBAL:
-        return warm
-    if warm is None or not warm.passed or warm.objective is None:
-        return _joint(problem, form, backend, options)
-    cold = choose(form, backend).solve(form, options)
-    value = np.inf if cold.x is None else form.functions.at(repair(form, cold.x)).value
-    return _certified(problem, form, cold, options, warm) if value < warm.objective - BETTER else warm
+    return tuple(budgets), name, tuple(values)
 
 
 def _warm(form: StandardForm, last: Array) -> StandardForm:
@@ -344,10 +349,10 @@ def _certified(
 ) -> Result:
     """Return a solution with its certificate; `instead` where that does not pass."""
     if solution.x is None:
-        return instead or Result(problem, "joint", None, {}, {}, {}, None, None, solution, None, None)
+        return instead or Result(problem, Joint(), None, {}, {}, {}, None, None, solution, None, None)
     x = repair(form, solution.x)
     certificate = certify(form, x, tolerance=options.tolerance, claimed=solution.multipliers)
-    found = described(problem, x[: form.n_ratios], certificate, solution, None)
+    found = described(problem, Joint(), x[: form.n_ratios], certificate, solution, None)
     return found if instead is None or found.passed else instead
 
 

@@ -16,6 +16,7 @@ from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures import Joint
 from climbopt.procedures.result import Result, described, solve
 from climbopt.program import StandardForm
 from climbopt.studies.ranges import Goal, Range, ranges_near
@@ -191,7 +192,7 @@ def robust(
     began = time.perf_counter()
     measure = Measure.parse(measure) if isinstance(measure, str) else measure
     options = options or Options()
-    plug_in = solve(replace(problem, procedure="joint"), options=replace(options, native={}))
+    plug_in = solve(problem, options=replace(options, native={}))
     if plug_in.ratios is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = np.array(list(plug_in.ratios.values()))
@@ -201,7 +202,7 @@ def robust(
         if measure.kind == "mean"
         else _least_cvar(found, measure, backend, options)
     )
-    result = described(replace(problem, procedure="joint"), ratios, certificate, solution, None)
+    result = described(problem, Joint(), ratios, certificate, solution, None)
     return Robust(
         result,
         measure,
@@ -298,7 +299,7 @@ def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, A
     for name in ("uniform", "natural"):
         if name == "natural" and not found.problem.supply:
             continue
-        other = solve(replace(found.problem, procedure=name), options=replace(options, native={}))
+        other = solve(found.problem, name, options=replace(options, native={}))
         if other.ratios is not None:
             result[name] = compared(found, ratios, np.array(list(other.ratios.values())))
     return result

@@ -14,9 +14,10 @@ from statistics import median
 from typing import Any
 
 from climbopt.backends import BACKENDS, Options
-from climbopt.foundations.errors import BackendError, InputError, unknown_name
+from climbopt.files import ProblemLike
+from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.view import Reported, View
-from climbopt.problem.allocation import PROCEDURE_NAMES, AllocationProblem
+from climbopt.procedures import ProcedureLike, resolve
 from climbopt.studies.comparison.worker import Task
 
 GRACE = 30.0
@@ -135,10 +136,10 @@ class Comparison(Reported):
 
 
 def compare(
-    problems: Sequence[AllocationProblem],
+    problems: Sequence[ProblemLike],
     *,
     backends: Sequence[str] | None = None,
-    procedures: Sequence[str] | None = None,
+    procedures: Sequence[ProcedureLike] | None = None,
     repeat: int = 1,
     time_limit: float = 60.0,
     memory_limit: float = 8e9,
@@ -149,11 +150,11 @@ def compare(
 
     Parameters
     ----------
-    problems : sequence of AllocationProblem
+    problems : sequence of AllocationProblem, path or name
     backends : sequence of str, optional
         Names; every available one by default.
-    procedures : sequence of str, optional
-        Names; each problem's own by default.
+    procedures : sequence of Procedure or str, optional
+        For every problem; by default what its file declares, and joint for an AllocationProblem.
     repeat : int
         Solves to time.
     time_limit : float
@@ -172,22 +173,15 @@ def compare(
     """
     if repeat < 1 or not time_limit > 0 or not memory_limit > 0:
         raise InputError("repeat, time_limit and memory_limit must be positive")
-    for name in procedures or ():
-        if name not in PROCEDURE_NAMES:
-            raise unknown_name("procedure", name, PROCEDURE_NAMES)
     chosen = _available(backends)
-    asked = [
-        replace(problem, procedure=procedure)
-        for problem in problems
-        for procedure in procedures or (problem.procedure,)
-    ]
+    cases = [resolve(problem, procedure) for problem in problems for procedure in procedures or (None,)]
     options = replace(options or Options(), native={}, time_limit=time_limit)
     runs = []
-    for problem in asked:
+    for problem, procedure in cases:
         for backend in chosen:
-            runs.append(_run(Task(problem, backend, options, repeat, int(memory_limit)), time_limit))
+            runs.append(_run(Task(problem, procedure, backend, options, repeat, int(memory_limit)), time_limit))
             if progress is not None:
-                progress(len(runs), len(asked) * len(chosen))
+                progress(len(runs), len(cases) * len(chosen))
     return Comparison(_with_differences(runs), time_limit)
 
 
@@ -203,7 +197,7 @@ def _available(names: Sequence[str] | None) -> list[str]:
 
 def _run(task: Task, time_limit: float) -> Run:
     """Return the outcome of a task in a process of its own."""
-    who = (task.problem.name, task.problem.procedure, task.backend)
+    who = (task.problem.name, task.procedure.name, task.backend)
     try:
         payload = pickle.dumps(task)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -17,6 +17,7 @@ from typing import Any
 from climbopt.backends import Options, load
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures import Procedure
 from climbopt.procedures.result import Result, answered
 
 
@@ -27,7 +28,7 @@ class Task:
     Parameters
     ----------
     problem : AllocationProblem
-        With the procedure to use.
+    procedure : Procedure
     backend : str
     options : Options
     repeat : int
@@ -37,6 +38,7 @@ class Task:
     """
 
     problem: AllocationProblem
+    procedure: Procedure
     backend: str
     options: Options
     repeat: int
@@ -50,7 +52,7 @@ def perform(task: Task) -> dict[str, Any]:
         version = load(task.backend).version
         seconds, result = [], None
         for _ in range(task.repeat):
-            result = answered(task.problem, task.backend, task.options)
+            result = answered(task.problem, task.procedure, task.backend, task.options)
             seconds.append(result.solution.seconds if result.solution is not None else 0.0)
             if time.perf_counter() - began > (task.options.time_limit or float("inf")):
                 break
