@@ -132,8 +132,8 @@ def solve(
     >>> result = climbopt.solve(climbopt.load_problem("equal_beta"))
     >>> result.passed
     True
-    >>> climbopt.solve("equal_beta", climbopt.TwoStep(iterate=True)).two_step.magnitude
-    1.0
+    >>> climbopt.solve("equal_beta", climbopt.TwoStep(iterate=True)).two_step.unique
+    True
     """
     problem, procedure = resolve(problem, procedure)
     options = options or Options()
