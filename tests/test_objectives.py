@@ -35,7 +35,9 @@ OBJECTIVES = {
 
 
 def problem(objective, *constraints, model=CONVEX, budget=1e11):
-    return AllocationProblem(model, budget, constraints=constraints, objective=objective, weights={"de": 3.0})
+    return AllocationProblem(
+        model, budget, constraints=constraints, objective=objective, weights={"de": 3.0, "default": 1.0}
+    )
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -88,7 +90,7 @@ def test_power_means_lie_between_the_mean_and_the_largest():
     assert objectives == sorted(objectives) and objectives[-1] < largest + 1e-9
     assert largest - objectives[-1] < 0.02
     plain = problem(WeightedPowerMean(losses=dict.fromkeys(CONVEX.sources, 1.0), power=1.0))
-    weighted = AllocationProblem(CONVEX, 1e11, weights={"de": 3.0})
+    weighted = AllocationProblem(CONVEX, 1e11, weights={"de": 3.0, "default": 1.0})
     assert solve(plain).objective == pytest.approx(solve(weighted).objective, rel=1e-10)
 
 
@@ -99,7 +101,10 @@ def test_an_objective_that_bends_the_wrong_way_is_not_called_global():
 
 def test_targets_of_weight_zero_do_not_count():
     asked = AllocationProblem(
-        CONVEX, 1e11, objective=Minimax(losses={"en": 2.0, "sv": 3.0}), weights={"de": 0.0, "nl": 0.0, "es": 0.0}
+        CONVEX,
+        1e11,
+        objective=Minimax(losses={"en": 2.0, "sv": 3.0}),
+        weights={"de": 0.0, "nl": 0.0, "es": 0.0, "default": 1.0},
     )
     result = solve(asked)
     assert result.passed and set(joint_form(asked).functions.response.model.targets) == {"en", "sv"}

@@ -145,7 +145,7 @@ def test_among_equal_magnitudes_the_least_loss_is_taken():
 
 
 def test_targets_of_weight_zero_do_not_count():
-    problem = replace(load_problem("libreoffice6"), weights={"ru": 0.0}, constraints=())
+    problem = replace(load_problem("libreoffice6"), weights={"ru": 0.0, "default": 1.0}, constraints=())
     result = solve(problem, procedure="two_step")
     assert "ru" not in result.two_step.targets and result.passed
     assert result.marginal_benefit["ru"] == 0.0

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
-from climbopt.foundations.quantities import PARAMS, TOKENS, ByName, Number, OptionalNumber
+from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
@@ -20,6 +20,9 @@ from climbopt.problem.objectives import Goal, Objective, Weighted
 
 RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
 """Names of limits that no constraint of the user sets."""
+
+OTHERS = "default"
+"""Key of the weight of the targets that are not named."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,7 +38,8 @@ class AllocationProblem(ByFields, Viewed):
     params : float or str, optional
         Model size, for laws that depend on it: 7e9 or "7B".
     weights : mapping of str to float
-        By target, 0 or more; a target that is not named has weight 1. Normalised to sum 1.
+        By target, 0 or more, normalised to sum 1; ``default`` stands for the targets that are not named. Every
+        target counts alike where there are none.
     supply : mapping of str to float or str
         Tokens there are, by source.
     history : mapping of str to float or str
@@ -58,7 +62,7 @@ class AllocationProblem(ByFields, Viewed):
     model: MixtureModel
     budget: Number = Converted(TOKENS.read)
     params: OptionalNumber = Converted(optional(PARAMS.read), None)
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: ByName = Converted(NUMBER.by_name, FrozenMap({}))
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     history: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -77,8 +81,7 @@ class AllocationProblem(ByFields, Viewed):
             )
         self._check_languages()
         object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
-        for key in ("weights", "groups"):
-            object.__setattr__(self, key, FrozenMap(getattr(self, key)))
+        object.__setattr__(self, "groups", FrozenMap(self.groups))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         names = [constraint.name for constraint in self.constraints]
         for name in names:
@@ -95,7 +98,7 @@ class AllocationProblem(ByFields, Viewed):
     def _check_languages(self) -> None:
         """Refuse unknown languages, and numbers that are not 0 or more."""
         for key, known in (
-            ("weights", self.model.targets),
+            ("weights", (*self.model.targets, OTHERS)),
             ("supply", self.model.sources),
             ("history", self.model.sources),
         ):
@@ -110,8 +113,28 @@ class AllocationProblem(ByFields, Viewed):
             for language in members:
                 if language not in self.model.sources:
                     raise unknown_name(f"language of group '{group}'", language, self.model.sources)
+        self._check_unnamed_weights()
         if not self.weight_vector.sum() > 0:
             raise InputError("every target has weight 0; give at least one a positive weight")
+
+    def _check_unnamed_weights(self) -> None:
+        """Refuse weights that leave the weight of some targets to be guessed."""
+        targets = self.model.targets
+        if self.weights and OTHERS in targets:
+            raise InputError(
+                f"a target is called '{OTHERS}', which in [weights] stands for the targets that are not named; "
+                "rename it in the model"
+            )
+        unnamed = [name for name in targets if name not in self.weights]
+        if not self.weights or not unnamed or OTHERS in self.weights:
+            return
+        total = sum(self.weights.values())
+        share = f"{100 * total / (total + len(unnamed)):.3g}"
+        raise InputError(
+            f"[weights] names {listed(list(self.weights), most=4)} and not {listed(unnamed, most=4)}; add "
+            f"{OTHERS} = 0 if only the named targets count, or {OTHERS} = 1 if each of the others has weight 1 "
+            f"(the named ones then have {share} % of the weight together)"
+        )
 
     @property
     def setting(self) -> Setting:
@@ -131,7 +154,8 @@ class AllocationProblem(ByFields, Viewed):
     @cached_property
     def weight_vector(self) -> Array:
         """Weights in the order of the model's targets, summing to 1."""
-        values = np.array([float(self.weights.get(name, 1.0)) for name in self.model.targets])
+        others = self.weights.get(OTHERS, 1.0)
+        values = np.array([self.weights.get(name, others) for name in self.model.targets])
         total = values.sum()
         return values / total if total > 0 else values
 

@@ -138,7 +138,9 @@ class Isolated(Baseline):
             model.token_unit,
             model.params_unit,
         )
-        weights = {name: weight for name, weight in problem.weights.items() if name in own}
+        weights = {
+            name: weight for name, weight in zip(model.targets, problem.weight_vector, strict=True) if name in own
+        }
         answer = Joint().answer(replace(problem, model=alone, weights=weights), backend, options)
         if answer.ratios is None:
             return answer

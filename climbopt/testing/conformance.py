@@ -94,7 +94,7 @@ CASES: tuple[Case, ...] = (
     # weights w = (0.5, 0.5, 0): the target c does not count, so that its source gets nothing; lambda = 0.5 * 4 * 2.25
     Case(
         "weight 0",
-        lambda: _joint(_model(_THREE), weights={"c": 0.0}),
+        lambda: _joint(_model(_THREE), weights={"c": 0.0, "default": 1.0}),
         (2 / 3, 1 / 3, 0.0),
         {"simplex": 4.5, "nonnegative[c]": -4.5},
     ),

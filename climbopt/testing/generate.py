@@ -171,7 +171,7 @@ def degenerate_problems(seed: int = 0) -> tuple[AllocationProblem, ...]:
         AllocationProblem(
             _model("saturating", scales, with_use),
             BUDGET,
-            weights={"d": 0.0},
+            weights={"d": 0.0, "default": 1.0},
             constraints=(Floor({"d": 0.05}),),
             name="useless source at its floor",
         ),
