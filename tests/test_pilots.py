@@ -1,10 +1,14 @@
 """PilotRuns: every kind of bad table gets one message that names what is wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import random_model
 
-from climbopt import InputError, PilotRuns
+from climbopt import InputError, PilotRuns, load_pilots
+from climbopt.fitting.prediction import predict_table
 
 
 def table(**changes):
@@ -60,8 +64,8 @@ def test_rows_in_any_order():
         ({"tokens_1": 5e6}, r"run 'a' has two different tokens"),
         ({"language_1": "en"}, r"language 'en' stands twice in run 'a'"),
         ({"run_3": "c"}, r"language 'de' is missing from run 'b'"),
-        ({"run_0": None}, r"column 'run' is empty in row 2"),
-        ({"run_2": " "}, r"column 'run' is empty in row 4"),
+        ({"run_0": None}, r"column 'run' in row 2 is empty"),
+        ({"run_2": " "}, r"column 'run' in row 4 is empty"),
     ],
 )
 def test_bad_cells(changes, message):
@@ -155,3 +159,70 @@ def test_missing_losses_are_refused_or_left_out():
 def test_a_loss_that_is_none_is_refused_even_so(missing):
     with pytest.raises(InputError, match="loss of language 'en' in run 'b' is -1"):
         PilotRuns.from_frame(table(loss_2=-1.0, loss_3=np.nan), missing=missing)
+
+
+def test_seeds_of_one_run_are_runs():
+    """Rows of one run name with different seeds; a run with one seed keeps its name; seeds are whole numbers."""
+    rows = [
+        (run, seed, language, 1.0 + seed % 7)
+        for run, seeds in (("a", (1, 1000000007, 1000000009)), ("b", (1,)))
+        for seed in seeds
+        for language in ("en", "sw")
+    ]
+    frame = pd.DataFrame(rows, columns=["run", "seed", "language", "loss"]).assign(tokens=1e9, ratio=0.5)
+    runs = PilotRuns.from_frame(frame)
+    assert runs.runs == ("a, seed 1", "a, seed 1000000007", "a, seed 1000000009", "b")
+    assert PilotRuns.from_frame(frame.astype({"seed": float})).runs == runs.runs
+    np.testing.assert_array_equal(runs.losses[:, 0], [2.0, 1.0 + 1000000007 % 7, 1.0 + 1000000009 % 7, 2.0])
+    model = random_model("linear", sources=2)
+    model = replace(model, sources=("en", "sw"), targets=("en", "sw"))
+    predicted = predict_table(model, frame)[0]["predicted"]
+    assert predicted.notna().all() and predicted.groupby(frame["language"]).nunique().eq(1).all()
+    with pytest.raises(InputError, match="by a column 'seed'"):
+        PilotRuns.from_frame(frame.drop(columns="seed"))
+
+
+TIDY = "run,tokens,language,ratio,loss\n" + "".join(
+    f"{run},1e6,{language},0.5,2.5\n" for run in ("a", "b") for language in ("en", "sw")
+)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        TIDY,
+        "\ufeff" + TIDY.replace("\n", "\r\n"),
+        TIDY.replace(",", ";"),
+        TIDY.replace(",", "\t"),
+        TIDY.replace(",", ", "),
+        TIDY.replace("\n", ",\n"),
+        TIDY + ",,,,\n,,,,\n\n",
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path, written):
+    path = tmp_path / "p.csv"
+    path.write_bytes(written.encode())
+    runs = load_pilots(path)
+    assert runs.runs == ("a", "b") and runs.sources == ("en", "sw")
+    assert (runs.losses == 2.5).all() and (runs.tokens == 1e6).all() and (runs.ratios == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (TIDY.replace("run,tokens", "Run,Tokens").encode(), "column 'Run' is to be called 'run'"),
+        (TIDY.replace(",", ";").replace(".", ",").encode(), "ratio '0,5' .* is no number; .* with a point"),
+        (b"PK\x03\x04" + bytes(range(128, 200)), "is a workbook; save the sheet with the runs as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook"),
+        (TIDY.replace("\n", ",9\n").replace("loss,9", "loss,").encode(), "column 6 has no name in the header"),
+        (TIDY.replace("loss", "run").encode(), "two columns are called 'run'"),
+        ((TIDY[:40] + "\n,,,,\n" + TIDY[40:]).encode(), "the header"),
+        (TIDY.replace("a,1e6,sw", ",1e6,sw").encode(), "column 'run' in row 3 is empty"),
+        (TIDY.replace("language", "lang").encode(), "no column 'language'; its columns are run, tokens, lang"),
+    ],
+)
+def test_a_refused_table_says_what_is_wrong_with_it(tmp_path, written, words):
+    path = tmp_path / "p.csv"
+    path.write_bytes(written)
+    with pytest.raises(InputError, match=words):
+        load_pilots(path)

@@ -8,7 +8,7 @@ import pytest
 from conftest import PROBLEMS
 
 from climbopt import InputError, PilotRuns, fit
-from climbopt.files import WideNames, tidy
+from climbopt.files import WideNames, read_table, tidy
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 
@@ -52,8 +52,8 @@ def test_a_map_names_a_column():
             "'train_en' of the mixtures does not match 'mix_\\*'",
         ),
         (MIXTURES, LOSSES, WideNames("id"), "no language stands in both tables"),
-        (MIXTURES.iloc[:1], LOSSES, NAMES, "run '3' is not among the mixtures"),
-        (MIXTURES, LOSSES.iloc[:1], NAMES, "run '7' is not among the losses"),
+        (MIXTURES.iloc[:1], LOSSES, NAMES, "run '3' stands among the losses and not"),
+        (MIXTURES, LOSSES.iloc[:1], NAMES, "run '7' has no losses; add them, or leave"),
         (pd.concat([MIXTURES, MIXTURES]), LOSSES, NAMES, "stands twice in the mixtures"),
         (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"nothing": "en"}), "unknown column 'nothing'"),
         (
@@ -78,6 +78,28 @@ def test_missing_losses_are_refused_or_left_out():
     runs = PilotRuns.from_frame(table, missing="drop")
     assert runs.missing == (("3", "de"),) and runs.runs == ("7", "3") and "sw" not in runs.targets
     np.testing.assert_array_equal(runs.losses[:, runs.targets.index("de")], [2.0, np.nan])
+
+
+def test_runs_that_are_not_finished_are_left_out_where_asked_for():
+    table = tidy(MIXTURES, LOSSES.iloc[:1], NAMES, tokens=1e9, missing="drop")
+    runs = PilotRuns.from_frame(table, missing="drop")
+    assert runs.runs == ("3",) and {run for run, _ in runs.missing} == {"7"}
+    with pytest.raises(InputError, match="give its ratios"):  # whatever becomes of missing losses
+        tidy(MIXTURES.iloc[:1], LOSSES, NAMES, tokens=1e9, missing="drop")
+
+
+def test_an_index_is_compared_as_a_number_in_whatever_way_it_is_written():
+    written = LOSSES.assign(id=LOSSES["id"].astype(float))
+    assert PilotRuns.from_frame(tidy(MIXTURES, written, NAMES, tokens=1e9)).runs == ("7", "3")
+    with pytest.raises(InputError, match="run '3.5' \\(the first of 2 such runs\\) stands"):
+        tidy(MIXTURES, LOSSES.assign(id=[3.5, 7.0]), NAMES, tokens=1e9)
+
+
+def test_empty_cells_of_a_file_are_missing_losses(tmp_path):
+    path = tmp_path / "losses.csv"
+    path.write_text("id,val_de_loss,val_other_loss\n3,,2.5\n7,1.5,3.0\n")
+    runs = PilotRuns.from_frame(tidy(MIXTURES, read_table(path), NAMES, tokens=1e9, missing="drop"), missing="drop")
+    assert runs.missing == (("3", "de"),)
 
 
 def test_a_pattern_has_one_star():

@@ -17,6 +17,7 @@ from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.fit_commands import fit, predict
 from climbopt.cli.solve_commands import certify, compare, solve
 from climbopt.cli.study_commands import plan, plot, sweep
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import ClimboptError
 
 app = typer.Typer(
@@ -69,7 +70,7 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except ClimboptError as error:
-        print(f"climbopt: {error}", file=sys.stderr)
+        print(f"climbopt: {shown(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         place = error.filename or "standard output"

@@ -13,6 +13,7 @@ import typer
 
 from climbopt.cli.arguments import JOBS, JSON, SEED
 from climbopt.cli.streams import check_places, console, progress, report, warn
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,16 +115,16 @@ def fit(
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
-    table = _table(content, pilots, losses, names, tokens, params)
+    table = _table(content, pilots, losses, names, tokens, params, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     known: Fixed = {} if fixed is None else load_fixed(fixed)
     _say_what_changed(runs)
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, fixed=known, progress=count)
-    provenance = {"file": pilots.name, "sha256": sha256(content), "date": date.today().isoformat()}
-    provenance["command"] = shlex.join(["climbopt", *sys.argv[1:]])
+    provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
+    provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
     if draws is not None:
-        provenance["draws"] = draws.name
+        provenance["draws"] = shown(draws.name)
     fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
     if output is not None:
@@ -151,14 +152,22 @@ def _say_what_changed(runs: PilotRuns) -> None:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
     if runs.missing:
         run, language = runs.missing[0]
+        without = len({name for name, _ in runs.missing} - set(runs.runs))
         print(
-            f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'",
+            f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'"
+            + (f"; runs without any loss: {without}" if without else ""),
             file=sys.stderr,
         )
 
 
 def _table(
-    content: bytes, pilots: Path, losses: Path | None, names: WideNames, tokens: float | None, params: float | None
+    content: bytes,
+    pilots: Path,
+    losses: Path | None,
+    names: WideNames,
+    tokens: float | None,
+    params: float | None,
+    missing: Missing,
 ) -> pd.DataFrame:
     """Return a tidy table, or two wide ones as one."""
     from climbopt.files import WideNames, parse_table, read_bytes, tidy
@@ -167,7 +176,9 @@ def _table(
     if losses is not None:
         if tokens is None:
             raise InputError("wide tables do not say how many tokens a run had; add --tokens")
-        return tidy(table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params)
+        return tidy(
+            table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params, missing=missing
+        )
     if tokens is not None or params is not None or names != WideNames():
         raise InputError("--tokens, --params, --index and the names of columns are for wide tables; add --losses")
     return table
@@ -224,7 +235,7 @@ def predict(model: MODEL, mixtures: MIXTURES, output: TABLE_OUTPUT = None) -> No
     from climbopt.fitting.prediction import predict_table
     from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words
     from climbopt.reports.fits import print_prediction
-    from climbopt.runs.pilots import numbers
+    from climbopt.runs.tidy_table import numbers
 
     check_places([*files_of(model), mixtures], None, output)
     loaded = load_model(model)

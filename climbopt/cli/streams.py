@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def console() -> Console:
 def warn(sentences: Iterable[str]) -> None:
     """Print warnings on standard error."""
     for sentence in sentences:
-        print(f"climbopt: warning: {sentence}", file=sys.stderr)
+        print(f"climbopt: warning: {shown(sentence)}", file=sys.stderr)
 
 
 def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console], None]) -> None:

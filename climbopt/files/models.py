@@ -22,7 +22,7 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
 from climbopt.runs.pilot_range import Ends, PilotRange
-from climbopt.runs.pilots import numbers
+from climbopt.runs.tidy_table import numbers
 
 if TYPE_CHECKING:
     import pandas as pd

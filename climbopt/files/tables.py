@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from climbopt.files.text import read_bytes, write_bytes
+from climbopt.foundations.characters import quoted
 from climbopt.foundations.errors import InputError
 from climbopt.runs.pilots import Missing, PilotRuns
 
@@ -20,6 +21,8 @@ NAMES = ("run", "language", "target", "source", "parameter")
 NUMBERS = ("tokens", "ratio", "loss", "seed", "params", "predicted", "value")
 """Columns in which an empty cell is a missing number; elsewhere text is text, also that of a language called na."""
 MISSING = ("", "nan", "NaN", "NA", "null")
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How Excel's and LibreOffice's own files begin."""
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -31,13 +34,13 @@ def parse_table(content: bytes, path: Path) -> pd.DataFrame:
     """Return the table that the bytes of a CSV or Parquet file hold; raises InputError where they hold none."""
     import pandas as pd  # here, so that only reading a table loads pandas
 
+    if content.startswith(WORKBOOKS):
+        raise InputError(f"{path} is a workbook; save the sheet with the runs as CSV (UTF-8)")
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(BytesIO(content))
-        text = content.decode("utf-8-sig")
-        _check_fields(text)
         return pd.read_csv(
-            StringIO(text),
+            StringIO(_plain(content.decode("utf-8-sig"))),
             dtype=dict.fromkeys(NAMES, str),
             keep_default_na=False,
             na_values={column: list(MISSING) for column in NUMBERS},
@@ -45,18 +48,38 @@ def parse_table(content: bytes, path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8 (or as .parquet)") from None
     except (csv.Error, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is no CSV table: {str(error).strip()}; give a header and one row a line") from None
+        raise InputError(f"{path} is no CSV table: {str(error).strip()}; give a header and one line per row") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table: {error}") from None
 
 
-def _check_fields(text: str) -> None:
-    """Raise csv.Error where a row has other than the header's number of fields: pandas would shift or fill them."""
-    rows = csv.reader(StringIO(text, newline=""))
-    header = next(rows, [])
-    for row in rows:
-        if row and len(row) != len(header):
-            raise csv.Error(f"line {rows.line_num} has {len(row)} fields and the header {len(header)}")
+def _plain(text: str) -> str:
+    """Return CSV with commas, without what spreadsheets add: nameless columns and last rows that hold nothing.
+
+    Semicolons or tabs separate columns where the header has no comma; blanks before a field are no part of it. Raises
+    csv.Error where a row has other than the header's number of fields: pandas would shift or fill them.
+    """
+    first = text.split("\n", 1)[0]
+    separator = "," if "," in first else max(",;\t", key=first.count)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    rows: list[list[str]] = []
+    last = 0
+    for row in filter(None, reader):
+        if rows and len(row) != len(rows[0]):
+            raise csv.Error(f"line {reader.line_num} has {len(row)} fields and the header {len(rows[0])}")
+        rows.append(row)
+        last = len(rows) if any(map(str.strip, row)) else last
+    rows = rows[:last]
+    columns = [k for k in range(len(rows[0]) if rows else 0) if any(row[k].strip() for row in rows)]
+    names = [rows[0][k] for k in columns]
+    for k, name in zip(columns, names, strict=True):
+        if not name.strip():
+            raise csv.Error(f"column {k + 1} has no name in the header")
+        if names.count(name) > 1:
+            raise csv.Error(f"two columns are called {quoted(name)}")
+    plain = StringIO()
+    csv.writer(plain).writerows([row[k] for k in columns] for row in rows)
+    return plain.getvalue()
 
 
 def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:

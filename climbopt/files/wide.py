@@ -1,15 +1,25 @@
-"""Wide tables of pilot runs: one row a run, one column a source or a target, joined on a named index column."""
+"""Wide tables of pilot runs: one row per run, one column per source or a target, joined on a named index column."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from climbopt.files.tables import MISSING
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.names import check_name
+from climbopt.runs.pilots import Missing
+from climbopt.runs.tidy_table import HEADER_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_EXACT = 2.0**53
+"""Whole numbers below this are exact in float64."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class WideNames:
         Column that names the run, in both tables.
     ratios, losses : str
         Patterns with one ``*``, which stands for the language: ``train_*``, ``metric/*_loss``.
-    given : mapping of str to str
+    by_column : mapping of str to str
         Language by column, where the pattern is not to be asked.
 
     Raises
@@ -34,7 +44,7 @@ class WideNames:
     index: str = "index"
     ratios: str = "*"
     losses: str = "*"
-    given: Mapping[str, str] = field(default_factory=dict)
+    by_column: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for pattern in (self.ratios, self.losses):
@@ -51,11 +61,12 @@ class WideNames:
             if column == self.index:
                 continue
             fits = column.startswith(before) and column.endswith(after) and len(column) > len(before) + len(after)
-            if column not in self.given and not fits:
+            if column not in self.by_column and not fits:
                 raise InputError(
                     f"column '{column}' of {title} does not match '{pattern}'; drop it, name it, or correct the pattern"
                 )
-            name = self.given.get(column, column[len(before) : len(column) - len(after)])
+            name = self.by_column.get(column, column[len(before) : len(column) - len(after)])
+            check_name(name, f"the language of column '{shown(column)}' of {title}")
             if name in names.values():
                 raise InputError(f"two columns of {title} stand for '{name}'; drop or name one of them")
             names[column] = name
@@ -63,18 +74,26 @@ class WideNames:
 
 
 def tidy(
-    mixtures: pd.DataFrame, losses: pd.DataFrame, names: WideNames, *, tokens: float, params: float | None = None
+    mixtures: pd.DataFrame,
+    losses: pd.DataFrame,
+    names: WideNames,
+    *,
+    tokens: float,
+    params: float | None = None,
+    missing: Missing = "refuse",
 ) -> pd.DataFrame:
     """Return wide tables of ratios and losses as one tidy table, for :meth:`PilotRuns.from_frame`.
 
     Parameters
     ----------
     mixtures, losses : pandas.DataFrame
-        One row a run. A ratio column that is 0 everywhere will be no source, a loss column that is empty everywhere
-        no target.
+        One row per run. A ratio column that is 0 everywhere will be no source, a loss column that is empty everywhere
+        no target. Numbers in the index column are compared as numbers.
     names : WideNames
     tokens, params : float
         Of every run.
+    missing : {"refuse", "drop"}
+        Whether a run without a row of losses is refused, or has none.
 
     Raises
     ------
@@ -87,15 +106,18 @@ def tidy(
         _by_run(table, names, pattern, title)
         for table, pattern, title in ((mixtures, names.ratios, "the mixtures"), (losses, names.losses, "the losses"))
     )
-    for name in names.given:
+    for name in names.by_column:
         if name not in mixtures and name not in losses:
             raise unknown_name("column", name, [*mixtures.columns, *losses.columns])
-    for one, other, title in ((ratios, measured, "losses"), (measured, ratios, "mixtures")):
-        lost = one.index.difference(other.index)
-        if len(lost):
-            raise InputError(
-                f"run '{lost[0]}' is not among the {title} ({len(lost)} such runs); give each run in both tables"
-            )
+    without = measured.index.difference(ratios.index)
+    if len(without):
+        raise InputError(f"{_runs(without)} stands among the losses and not among the mixtures; give its ratios")
+    without = ratios.index.difference(measured.index)
+    if len(without) and missing == "refuse":
+        raise InputError(
+            f"{_runs(without)} has no losses; add them, or leave such runs out (--missing drop, in Python "
+            "missing='drop')"
+        )
     if not set(ratios) & set(measured):
         some = [", ".join(map(str, one.columns[:3])) for one in (ratios, measured)]
         raise InputError(
@@ -112,13 +134,30 @@ def tidy(
     return long.assign(tokens=tokens, **({} if params is None else {"params": params}))
 
 
+def _runs(names: pd.Index[str]) -> str:
+    """Return the words that name the first of some runs, and how many there are."""
+    return f"run '{names[0]}'" + (f" (the first of {len(names)} such runs)" if len(names) > 1 else "")
+
+
 def _by_run(table: pd.DataFrame, names: WideNames, pattern: str, title: str) -> pd.DataFrame:
     """Return a wide table with languages as columns, indexed by run."""
     if names.index not in table:
-        raise InputError(f"there is no column '{names.index}' in {title}; state the column that names the run")
+        raise InputError(
+            f"there is no column '{names.index}' in {title}, whose columns are {', '.join(map(str, table.columns))}; "
+            "state the column that names the run (--index)"
+        )
     columns = names.of(table, pattern, title)
-    by_run = table.set_index(table[names.index].astype(str)).drop(columns=names.index).rename(columns=columns)
+    for row, name in enumerate(runs := _index(table[names.index])):
+        check_name(name, f"column '{names.index}' of {title} in row {row + HEADER_ROWS}")
+    by_run = table.set_axis(runs).drop(columns=names.index).rename(columns=columns)
     twice = by_run.index[by_run.index.duplicated()]
     if len(twice):
-        raise InputError(f"run '{twice[0]}' stands twice in {title}; keep one row a run")
-    return by_run
+        raise InputError(f"run '{twice[0]}' stands twice in {title}; keep one row per run")
+    return by_run.replace(list(MISSING), np.nan)
+
+
+def _index(column: pd.Series[Any]) -> list[str]:
+    """Return the names of runs; 3 and 3.0 are one number, in whatever way either table writes it."""
+    if column.dtype.kind == "f" and (column % 1 == 0).all() and (column.abs() < MOST_EXACT).all():
+        column = column.astype(int)
+    return column.astype(str).tolist()

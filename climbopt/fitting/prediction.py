@@ -10,6 +10,7 @@ from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.mixture import MixtureModel
 from climbopt.runs.pilots import PilotRuns
+from climbopt.runs.tidy_table import run_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,8 @@ def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFram
     response = model.at(runs.tokens, runs.params)
     ratios = runs.ratios_of(model.sources)
     predicted = response.losses(response.z(ratios))
-    of_run = rows["run"].astype(str).map({name: k for k, name in enumerate(runs.runs)}).to_numpy(dtype=int)
+    place = {name: k for k, name in enumerate(runs.runs)}
+    of_run = np.array([place[name] for name in run_names(rows)], dtype=int)
     of_target = rows["language"].astype(str).map({name: i for i, name in enumerate(model.targets)})
     known = of_target.notna().to_numpy()
     values = np.full(len(rows), np.nan)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from climbopt.foundations.characters import look_alike, quoted, shown
+
 MOST_LISTED = 8
 """Names in one message."""
 
@@ -44,10 +46,10 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     >>> print(unknown_name("law", "powr", ["power", "power_nd"]))
     unknown law 'powr'; did you mean 'power'? Known: power, power_nd
     """
-    names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return UnknownNameError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(names) or 'none'}")
+    names, name = list(known), str(name)
+    near = [known for known in names if look_alike(known, name)] or difflib.get_close_matches(name, names, 1, 0.5)
+    hint = f"did you mean {quoted(near[0])}? " if near else ""
+    return UnknownNameError(f"unknown {kind} {quoted(name)}; {hint}Known: {', '.join(map(shown, names)) or 'none'}")
 
 
 def listed(names: Sequence[str], last: str = ", ", most: int = MOST_LISTED) -> str:

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.frozen import ByFields, FrozenMap
+from climbopt.foundations.names import check_name
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
@@ -72,6 +73,8 @@ class MixtureModel(ByFields, Viewed):
             twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if not names or twice:
                 raise InputError(f"{kind} of a model must be one or more different names; {twice or 'none'} given")
+            for number, name in enumerate(names, 1):
+                check_name(name, f"name {number} of the model's {kind}")
         for unit in ("token_unit", "params_unit"):
             if not (np.isfinite(getattr(self, unit)) and getattr(self, unit) > 0):
                 raise InputError(f"{unit} is {getattr(self, unit)}; it must be a positive number")

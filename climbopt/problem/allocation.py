@@ -8,8 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
+from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import MixtureModel
@@ -83,11 +85,15 @@ class AllocationProblem(ByFields, Viewed):
         object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
         object.__setattr__(self, "groups", FrozenMap(self.groups))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+        object.__setattr__(self, "name", shown(self.name))
+        for group in self.groups:
+            check_name(group, "the name of a group")
         names = [constraint.name for constraint in self.constraints]
         for name in names:
+            check_name(name, "the name of a constraint")
             if names.count(name) > 1:
                 raise InputError(f"two constraints are called '{name}'; give each a 'name' of its own")
-            if name in RESERVED_NAMES or "[" in name or not name.strip():
+            if name in RESERVED_NAMES or "[" in name:
                 raise InputError(
                     f"a constraint is called '{name}'; choose a name without brackets that is none of "
                     f"{', '.join(RESERVED_NAMES)}"

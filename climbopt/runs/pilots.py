@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.runs.pilot_range import PilotRange
+from climbopt.runs.tidy_table import TidyTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +21,6 @@ RATIO_SUM_TOLERANCE = 0.005
 """Furthest that a run's ratios may sum from 1; nearer ones are rescaled."""
 EXACT_SUM = 1e-9
 """Sums nearer to 1 than this are not counted as rescaled."""
-LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
-"""Less than this is no run, but a count written in thousands, millions or billions."""
-
-_REQUIRED = ("run", "tokens", "language", "ratio")
-_OPTIONAL = ("loss", "seed", "params")
 
 Array = NDArray[np.float64]
 
@@ -75,7 +71,8 @@ class PilotRuns(Viewed):
         Parameters
         ----------
         frame : pandas.DataFrame
-            Columns run, tokens, language, ratio, loss; optional seed, params. Every language in every run.
+            Columns run, tokens, language, ratio, loss; optional seed, params. Every language in every run. Rows of
+            one run name with different seeds are different runs.
         need_losses : bool
             Whether a table without a single loss is refused.
         missing : {"refuse", "drop"}
@@ -87,11 +84,9 @@ class PilotRuns(Viewed):
         InputError
             Names the run, language and value at fault, what is allowed and what to do.
         """
-        _check_columns(frame, need_losses)
-        languages = list(dict.fromkeys(frame["language"].astype(str)))
-        runs = list(dict.fromkeys(frame["run"].astype(str)))
-        _check_pairs(frame, runs, languages)
-        ratios = _number_table(frame, "ratio", runs, languages)
+        table = TidyTable(frame, need_losses)
+        runs, languages = table.runs, table.languages
+        ratios = table.by_language("ratio")
         totals = ratios.sum(axis=1)
         off = np.abs(totals - 1)
         if off.max() > RATIO_SUM_TOLERANCE:
@@ -100,23 +95,22 @@ class PilotRuns(Viewed):
                 f"the ratios of run '{runs[worst]}' sum to {totals[worst]:.6g}; a run's ratios sum to 1 "
                 f"(within {RATIO_SUM_TOLERANCE}, which is rescaled); correct them"
             )
-        losses = _number_table(frame, "loss", runs, languages) if "loss" in frame else np.full(ratios.shape, np.nan)
+        losses = table.by_language("loss") if "loss" in table else np.full(ratios.shape, np.nan)
         measured = ~np.isnan(losses)
         if need_losses and not measured.any():
             raise InputError("the table holds no loss at all; fill the column 'loss' (nats per token)")
         gaps = _gaps(measured, runs, languages, missing)
-        kept = measured.any(axis=1) | (not need_losses)
-        used, targets = np.any(ratios[kept] > 0, axis=0), measured.any(axis=0)
-        params = _per_run(frame, "params", runs)[kept] if "params" in frame else None
+        usable = measured.any(axis=1) | (not need_losses)
+        used, targets = np.any(ratios[usable] > 0, axis=0), measured.any(axis=0)
         return cls(
-            runs=tuple(runs[k] for k in np.flatnonzero(kept)),
+            runs=tuple(runs[k] for k in np.flatnonzero(usable)),
             sources=tuple(languages[j] for j in np.flatnonzero(used)),
             targets=tuple(languages[j] for j in np.flatnonzero(targets)),
-            ratios=(ratios / totals[:, None])[kept][:, used],
-            tokens=_per_run(frame, "tokens", runs)[kept],
-            losses=losses[kept][:, targets],
-            params=params,
-            n_rescaled=int((off[kept] > EXACT_SUM).sum()),
+            ratios=(ratios / totals[:, None])[usable][:, used],
+            tokens=table.by_run("tokens")[usable],
+            losses=losses[usable][:, targets],
+            params=table.by_run("params")[usable] if "params" in table else None,
+            n_rescaled=int((off[usable] > EXACT_SUM).sum()),
             missing=gaps,
         )
 
@@ -188,119 +182,3 @@ def _gaps(
             "them in, or leave them out (--missing drop, in Python missing='drop')"
         )
     return gaps
-
-
-def _check_columns(frame: pd.DataFrame, need_losses: bool) -> None:
-    """Refuse missing and unknown columns, and a table without rows."""
-    required = (*_REQUIRED, "loss") if need_losses else _REQUIRED
-    missing = [name for name in required if name not in frame]
-    if missing:
-        raise InputError(
-            f"the table has no column {', '.join(map(repr, missing))}; a tidy pilot table has the columns "
-            f"{', '.join(required)}, optionally seed and params, one row a run and language"
-        )
-    known = {*_REQUIRED, *_OPTIONAL}
-    for name in frame:
-        if name not in known:
-            raise unknown_name("column", name, [*_REQUIRED, *_OPTIONAL])
-    if frame.empty:
-        raise InputError("the table has no rows; give one row a run and language")
-    for name in ("run", "language"):
-        empty = (frame[name].isna() | (frame[name].astype(str).str.strip() == "")).to_numpy()
-        if empty.any():
-            raise InputError(f"column '{name}' is empty in row {int(empty.argmax()) + 2}; name every {name}")
-
-
-def _check_pairs(frame: pd.DataFrame, runs: list[str], languages: list[str]) -> None:
-    """Refuse a language that stands twice in a run, or is missing from one."""
-    keys = frame["run"].astype(str) + "\0" + frame["language"].astype(str)
-    if keys.duplicated().any():
-        run, language = keys[keys.duplicated()].iloc[0].split("\0")
-        raise InputError(f"language '{language}' stands twice in run '{run}'; keep one row (or rename one run)")
-    if len(frame) != len(runs) * len(languages):
-        present = set(keys)
-        run, language = next(
-            (run, language) for run in runs for language in languages if f"{run}\0{language}" not in present
-        )
-        raise InputError(
-            f"language '{language}' is missing from run '{run}'; give every language in every run "
-            "(ratio 0 where it was left out)"
-        )
-
-
-def numbers(column: pd.Series[float]) -> Array:
-    """Return a column as floats, (n,); NaN for what is no number: text, times and truth values."""
-    import pandas as pd  # here, so that only reading a table loads pandas
-
-    if column.dtype.kind in "bmM":
-        return np.full(len(column), np.nan)
-    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
-    return values
-
-
-def _numbers(frame: pd.DataFrame, column: str) -> Array:
-    """Return a column as floats; what is no number is refused with its row."""
-    values = numbers(frame[column])
-    text = np.isnan(values) & frame[column].notna().to_numpy()
-    if text.any():
-        row = int(np.argmax(text))
-        raise InputError(
-            f"{column} '{frame[column].iloc[row]}' of {_row_name(frame, row)} is no number; "
-            "write a plain decimal number"
-        )
-    return values
-
-
-def _row_name(frame: pd.DataFrame, row: int) -> str:
-    """Return the words that name one row."""
-    return f"language '{frame['language'].iloc[row]}' in run '{frame['run'].iloc[row]}'"
-
-
-def _number_table(frame: pd.DataFrame, column: str, runs: list[str], languages: list[str]) -> Array:
-    """Return a column as an array (runs, languages); negative values, losses of 0 and missing ratios are refused.
-
-    A missing loss is NaN.
-    """
-    values = _numbers(frame, column)
-    bad = np.isinf(values) | (values <= 0 if column == "loss" else (values < 0) | np.isnan(values))
-    if bad.any():
-        row = int(np.argmax(bad))
-        allowed = "a positive number" if column == "loss" else "a number, 0 or more, and none may be missing"
-        raise InputError(
-            f"{column} of {_row_name(frame, row)} is {values[row]:g}; a {column} is {allowed}; "
-            "correct or drop the whole run"
-        )
-    table = np.full((len(runs), len(languages)), np.nan)
-    of_run, of_language = (
-        frame[key].astype(str).map({name: k for k, name in enumerate(names)}).to_numpy()
-        for key, names in (("run", runs), ("language", languages))
-    )
-    table[of_run, of_language] = values
-    return table
-
-
-def _per_run(frame: pd.DataFrame, column: str, runs: list[str]) -> Array:
-    """Return a column that has one positive value a run, (n,)."""
-    values = _numbers(frame, column)
-    bad = ~(np.isfinite(values) & (values > 0))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise InputError(f"{column} of run '{frame['run'].iloc[row]}' is {values[row]:g}; it must be a positive number")
-    if values.min() < LEAST_COUNT[column]:
-        row = int(np.argmin(values))
-        raise InputError(
-            f"{column} of run '{frame['run'].iloc[row]}' is {values[row]:g}; no run has less than "
-            f"{LEAST_COUNT[column]:.0f}, and {column} are absolute counts: write 5e8, not 0.5 billion"
-        )
-    of_run = frame["run"].astype(str).map({name: k for k, name in enumerate(runs)}).to_numpy()
-    result = np.empty(len(runs))
-    result[of_run] = values
-    differs = result[of_run] != values
-    if differs.any():
-        row = int(np.argmax(differs))
-        name = frame["run"].iloc[row]
-        raise InputError(
-            f"run '{name}' has two different {column}: {values[row]:g} and "
-            f"{result[of_run[row]]:g}; give runs of different {column} different names"
-        )
-    return result

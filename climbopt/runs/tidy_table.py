@@ -1,0 +1,207 @@
+"""TidyTable: a table with one row per run and language, checked, and its columns as arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climbopt.foundations.characters import look_alike, quoted, shown
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.names import check_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REQUIRED = ("run", "tokens", "language", "ratio")
+OPTIONAL = ("loss", "seed", "params")
+LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
+"""Less than this is no run, but a count written in thousands, millions or billions."""
+HEADER_ROWS = 2
+"""Number of the first row below the header, as spreadsheets and editors count."""
+
+Array = NDArray[np.float64]
+
+
+class TidyTable:
+    """Runs by languages.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns run, tokens, language, ratio; optional loss, seed, params. Every language in every run. Rows of one
+        run name with different seeds are different runs.
+    need_losses : bool
+        Whether the column loss is required.
+
+    Raises
+    ------
+    InputError
+        Names the run, language and value at fault, what is allowed and what to do.
+    """
+
+    def __init__(self, frame: pd.DataFrame, need_losses: bool) -> None:
+        _check_columns(frame, (*REQUIRED, "loss") if need_losses else REQUIRED)
+        _check_names(frame)
+        self._frame = frame
+        self._run_of, self._language_of = run_names(frame), frame["language"].astype(str).tolist()
+        self.runs, self.languages = (list(dict.fromkeys(names)) for names in (self._run_of, self._language_of))
+        places = ({name: k for k, name in enumerate(names)} for names in (self.runs, self.languages))
+        self._run, self._language = (
+            np.array([place[name] for name in names], dtype=np.intp)
+            for place, names in zip(places, (self._run_of, self._language_of), strict=True)
+        )
+        self._check_pairs()
+
+    def __contains__(self, column: str) -> bool:
+        """Return whether the table has a column."""
+        return column in self._frame
+
+    def by_language(self, column: str) -> Array:
+        """Return a column, (n_runs, n_languages); negative values, losses of 0 and missing ratios are refused.
+
+        A missing loss is NaN.
+        """
+        values = self._numbers(column)
+        bad = np.isinf(values) | (values <= 0 if column == "loss" else (values < 0) | np.isnan(values))
+        if bad.any():
+            row = int(np.argmax(bad))
+            allowed = "a positive number" if column == "loss" else "a number, 0 or more, and none may be missing"
+            raise InputError(
+                f"{column} of {self._row(row)} is {values[row]:g}; a {column} is {allowed}; "
+                "correct or drop the whole run"
+            )
+        table = np.full((len(self.runs), len(self.languages)), np.nan)
+        table[self._run, self._language] = values
+        return table
+
+    def by_run(self, column: str) -> Array:
+        """Return a column that has one positive value per run, (n_runs,)."""
+        values = self._numbers(column)
+        bad = ~(np.isfinite(values) & (values > 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(f"{column} of run '{self._run_of[row]}' is {values[row]:g}; it must be a positive number")
+        if values.min() < LEAST_COUNT[column]:
+            row = int(np.argmin(values))
+            raise InputError(
+                f"{column} of run '{self._run_of[row]}' is {values[row]:g}; no run has less than "
+                f"{LEAST_COUNT[column]:.0f}, and {column} are absolute counts: write 5e8, not 0.5 billion"
+            )
+        result = np.empty(len(self.runs))
+        result[self._run] = values
+        differs = result[self._run] != values
+        if differs.any():
+            row = int(np.argmax(differs))
+            raise InputError(
+                f"run '{self._run_of[row]}' has two different {column}: {values[row]:g} and "
+                f"{result[self._run[row]]:g}; give runs of different {column} different names"
+            )
+        return result
+
+    def _numbers(self, column: str) -> Array:
+        """Return a column as floats; text is refused with its row."""
+        values = numbers(self._frame[column])
+        text = np.isnan(values) & self._frame[column].notna().to_numpy()
+        if text.any():
+            row = int(np.argmax(text))
+            raise InputError(
+                f"{column} '{shown(str(self._frame[column].iloc[row]))}' of {self._row(row)} is no number; write a "
+                "plain decimal number, with a point"
+            )
+        return values
+
+    def _row(self, row: int) -> str:
+        """Return the words that name one row."""
+        return f"language '{self._language_of[row]}' in run '{self._run_of[row]}'"
+
+    def _check_pairs(self) -> None:
+        """Refuse a language that stands twice in a run, or is missing from one."""
+        rows = np.zeros((len(self.runs), len(self.languages)), dtype=int)
+        np.add.at(rows, (self._run, self._language), 1)
+        for k, j in np.argwhere(rows > 1)[:1]:
+            raise InputError(
+                f"language '{self.languages[j]}' stands twice in run '{self.runs[k]}'; keep one row, rename one run, "
+                "or tell runs of one name apart by a column 'seed'"
+            )
+        present = rows > 0
+        self._check_spellings("run", present.T, self.runs, self._run)
+        self._check_spellings("language", present, self.languages, self._language)
+        for k, j in np.argwhere(~present)[:1]:
+            raise InputError(
+                f"language '{self.languages[j]}' is missing from run '{self.runs[k]}'; give every language in every "
+                "run (ratio 0 where it was left out)"
+            )
+
+    def _check_spellings(
+        self, column: str, present: NDArray[np.bool_], names: list[str], index: NDArray[np.intp]
+    ) -> None:
+        """Refuse two names that look alike where each stands only where the other is missing; present: (n, names)."""
+        partial = sorted(np.flatnonzero(~present.all(axis=0)), key=lambda k: present[:, k].sum())
+        for number, rare in enumerate(partial):
+            for other in partial[number + 1 :]:
+                if look_alike(names[rare], names[other]) and not (present[:, rare] & present[:, other]).any():
+                    row = int(np.argmax(index == rare)) + HEADER_ROWS
+                    raise InputError(
+                        f"column '{column}' has {quoted(names[rare])} in row {row}, and {quoted(names[other])} "
+                        "elsewhere, which looks like it; write one name"
+                    )
+
+
+def run_names(frame: pd.DataFrame) -> list[str]:
+    """Return the name of each row's run; the seed is added where rows of one run name have several."""
+    names = frame["run"].astype(str)
+    if "seed" not in frame:
+        return names.tolist()
+    seeds = frame["seed"].map(_seed_name)
+    several = (seeds.groupby(names).transform("nunique") > 1).to_numpy()
+    return names.where(~several, names + ", seed " + seeds).tolist()
+
+
+def _seed_name(seed: object) -> str:
+    """Return a seed as a whole number where it is one, whatever its column's type."""
+    if isinstance(seed, float):
+        return str(int(seed)) if seed.is_integer() else "none" if np.isnan(seed) else str(seed)
+    return str(seed)
+
+
+def numbers(column: pd.Series[float]) -> Array:
+    """Return a column as floats, (n,); NaN for what is no number: text, times and truth values."""
+    import pandas as pd  # here, so that only reading a table loads pandas
+
+    if column.dtype.kind in "bmM":
+        return np.full(len(column), np.nan)
+    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    return values
+
+
+def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
+    """Refuse missing and unknown columns, and a table without rows."""
+    missing = [name for name in required if name not in frame]
+    for name in missing:
+        for column in map(str, frame.columns):
+            if look_alike(name, column):
+                raise InputError(f"column {quoted(column)} is to be called '{name}'; rename it")
+    if missing:
+        raise InputError(
+            f"the table has no column {', '.join(map(repr, missing))}; its columns are "
+            f"{', '.join(shown(str(column)) for column in frame.columns)}. A tidy pilot table has "
+            f"{', '.join(required)}, optionally seed and params, one row per run and language; wide tables, one row "
+            "per run, are read with --losses"
+        )
+    for name in map(str, frame.columns):
+        if name not in (*REQUIRED, *OPTIONAL):
+            raise unknown_name("column", name, [*REQUIRED, *OPTIONAL])
+    if frame.empty:
+        raise InputError("the table has no rows; give one per run and language")
+
+
+def _check_names(frame: pd.DataFrame) -> None:
+    """Refuse empty names, and those that do not show what they are."""
+    for column in ("run", "language"):
+        checked = set()
+        for row, name in enumerate(frame[column], HEADER_ROWS):
+            if name not in checked:
+                checked.add(name)
+                check_name("" if name is None or name != name else str(name), f"column '{column}' in row {row}")
