@@ -26,7 +26,8 @@ from climbopt.certification.bounds import enclose
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import LossCeiling
 from climbopt.procedures import joint_form
-from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.procedures.direction import equal_benefit_direction
+from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import StandardForm
 from climbopt.testing import family_problem
 

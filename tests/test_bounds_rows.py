@@ -26,7 +26,8 @@ from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, LossCeiling
 from climbopt.problem.objectives import Minimax
 from climbopt.procedures import joint_form
-from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.procedures.direction import equal_benefit_direction
+from climbopt.procedures.two_step import magnitude_form
 from climbopt.testing import family_problem
 
 KINDS = ("ceiling", "second step", "minimax")

@@ -25,7 +25,8 @@ from climbopt.model.convexity import Proofs
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.procedures import joint_form
-from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.procedures.direction import equal_benefit_direction
+from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import ACTIVE
 from climbopt.testing import CASES, family_problem
 

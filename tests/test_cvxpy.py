@@ -16,7 +16,8 @@ from climbopt.certification.local import certify, repair
 from climbopt.problem.constraints import Custom, LossCeiling, StayNear
 from climbopt.problem.objectives import CustomObjective, Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
-from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.procedures.direction import equal_benefit_direction
+from climbopt.procedures.two_step import magnitude_form
 from climbopt.testing import CASES, family_problem
 
 cp = pytest.importorskip("cvxpy", reason="the backends under test need cvxpy")

@@ -232,7 +232,6 @@ def test_ties_of_two_step_where_the_joint_form_keeps_its_kinks():
         "logarithm",
         E + B * sp.log(1 + 1 / (D * z)),
         (Parameter(E, "target"), Parameter(B, "target")),
-        effective_ratio=True,
     )
     of = MixtureModel(
         law,

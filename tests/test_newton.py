@@ -112,7 +112,8 @@ def test_a_saddle_point_is_left():
 
 
 def test_nonlinear_rows_are_refused_with_their_name():
-    from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+    from climbopt.procedures.direction import equal_benefit_direction
+    from climbopt.procedures.two_step import magnitude_form
 
     problem = family_problem(4)
     reason = NEWTON.refusal(magnitude_form(problem, equal_benefit_direction(problem, 1.0)))

@@ -19,7 +19,8 @@ from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.solution import Termination
 from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
-from climbopt.procedures.two_step import equal_benefit_direction, magnitude_form
+from climbopt.procedures.direction import equal_benefit_direction
+from climbopt.procedures.two_step import magnitude_form
 from climbopt.testing import CASES, family_problem
 
 if BACKENDS["pyomo"].missing:

@@ -151,7 +151,6 @@ def own_law():
         "logarithmic",
         C - gamma * sp.log(1 + D * z),
         (Parameter(C, "target", "nats"), Parameter(gamma, "target")),
-        effective_ratio=True,
         source="a test",
     )
 

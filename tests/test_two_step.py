@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sympy as sp
 from conftest import random_model
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 
 from climbopt import (
     AllocationProblem,
     Cap,
     Floor,
     InputError,
-    Law,
+    Interaction,
     MixtureModel,
     Options,
-    Parameter,
     TwoStep,
     load_problem,
     solve,
@@ -23,17 +23,20 @@ from climbopt import (
 from climbopt.backends import load
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.model.symbols import z
+from climbopt.model.symbols import D, r_i, r_j
 from climbopt.procedures import joint_form
-from climbopt.procedures.two_step import benefit_residual, counted_targets, equal_benefit_direction, magnitude_form
+from climbopt.procedures.direction import OwnData, benefit_residual, counted_targets, equal_benefit_direction
+from climbopt.procedures.two_step import magnitude_form
 from climbopt.testing import family_problem
 
 
 def direction_problem(problem):
     """Step 1 as a problem of its own: the same laws on monolingual data, joint."""
     model = problem.model.select(counted_targets(problem))
-    law = {p.name: model.parameters[p.name] for p in model.law.parameters}
-    alone = MixtureModel(model.law, INTERACTIONS["none"], model.targets, model.targets, law, model.token_unit)
+    used = tuple(p for p in model.interaction.parameters if p.symbol in model.interaction.own.free_symbols)
+    own = Interaction("own", model.interaction.own, sp.Integer(0), used)
+    values = {p.name: model.parameters[p.name] for p in (*model.law.parameters, *used)}
+    alone = MixtureModel(model.law, own, model.targets, model.targets, values, model.token_unit)
     return AllocationProblem(
         alone, problem.total_budget, weights={name: problem.weights.get(name, 1.0) for name in model.targets}
     )
@@ -89,12 +92,11 @@ def test_every_target_has_at_least_its_share():
         result = solve(load_problem(name), procedure="two_step")
         steps = result.two_step
         effective = np.array([result.effective_ratios[target] for target in steps.targets])
-        assert (effective >= steps.magnitude * steps.direction - 1e-12).all()
+        shares = OwnData.of(load_problem(name)).own(steps.magnitude * steps.direction)
+        assert (effective >= shares - 1e-12).all()
         slack = {row.target for row in steps.slack}
         assert slack == {
-            target
-            for target, z, p in zip(steps.targets, effective, steps.direction, strict=True)
-            if z > steps.magnitude * p * (1 + 1e-6)
+            target for target, z, share in zip(steps.targets, effective, shares, strict=True) if z > share * (1 + 1e-6)
         }
         assert all(row.reason for row in steps.slack)
 
@@ -176,17 +178,125 @@ def test_iterate_against_a_root_finder_of_its_own():
     assert solve(problem, TwoStep(iterate=True)).two_step.magnitude == pytest.approx(root, abs=1e-4)
 
 
-def test_a_law_without_effective_ratio_is_refused_and_has_no_gap():
-    import sympy as sp
+FORMS = {
+    "power, gated": ("power", "gated"),
+    "bimix, gated": ("bimix", "gated"),
+    "bimix, none": ("bimix", "none"),
+    "msl, overlap": ("msl", "overlap"),
+    "power_nd, saturating": ("power_nd", "saturating"),
+    "additive, additive_power": ("additive", "additive_power"),
+    "power, repetition": ("power", "repetition"),
+}
 
-    E = sp.Symbol("E", positive=True)
-    law = Law("plain", E + 1 / z, (Parameter(E, "target", "nats"),))
-    names = ("a", "b")
-    model = MixtureModel(law, INTERACTIONS["none"], names, names, {"E": [1.0, 1.0]})
+
+def problem_of(form, seed=1, sources=4):
+    """A problem of a law and an interaction whose own term increases, with unequal weights and a floor."""
+    law, interaction = FORMS[form]
+    model = random_model(interaction, law=law, sources=sources, seed=seed)
+    params = 1e9 if model.templates.uses_model_size else None
+    weights = {f"s{j}": 1.0 + j for j in range(sources)}
+    return AllocationProblem(model, 2e9, params, weights=weights, constraints=(Floor({"s0": 0.05}),))
+
+
+def own_alone(problem, data):
+    """own_i(e_i, D) from the declared SymPy expression, value by value."""
+    model = problem.model
+    values = []
+    used = [p for p in model.interaction.parameters if p.per != "pair"]
+    for i in range(len(model.targets)):
+        numbers = {p.symbol: float(model.parameters[p.name][i]) for p in used}
+        expression = model.interaction.own.subs({**numbers, r_i: float(data[i]), D: problem.budget / model.token_unit})
+        values.append(float(expression))
+    return np.array(values)
+
+
+def losses_alone(problem, data):
+    return problem.model.at(problem.budget, problem.params).losses(own_alone(problem, data))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("magnitude", [1.0, 1.6])
+def test_the_direction_is_the_optimum_of_own_data_alone(form, magnitude):
+    """min sum w_i law(own_i(t p_i)) by SLSQP with differences of the SymPy expressions, which read no derivative."""
+    problem = problem_of(form)
+    direction = equal_benefit_direction(problem, magnitude)
+    found = minimize(
+        lambda p: 1e3 * float(problem.weight_vector @ losses_alone(problem, magnitude * p)),
+        np.full(4, 0.25),
+        method="SLSQP",
+        bounds=[(1e-6, 1)] * 4,
+        constraints={"type": "eq", "fun": lambda p: p.sum() - 1},
+        options={"ftol": 1e-13, "maxiter": 300},
+    )
+    np.testing.assert_allclose(found.x, direction, atol=2e-4)
+    assert direction.sum() == pytest.approx(1.0, abs=1e-14)
+    assert benefit_residual(problem, direction, magnitude) < 1e-9
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_magnitude_is_the_largest_at_which_own_data_along_the_direction_are_reached(form):
+    """max t with z_i(r) >= own_i(t p_i), t inside own and not linearised, by SLSQP from several starts."""
+    problem = problem_of(form)
+    result = solve(problem, TwoStep())
+    steps, response = result.two_step, problem.model.at(problem.budget, problem.params)
+    best = 0.0
+    for seed in range(4):
+        start = np.random.default_rng(seed).dirichlet(np.full(4, 4.0))
+        found = minimize(
+            lambda x: -x[-1],
+            np.append(start, 0.5),
+            method="SLSQP",
+            bounds=[(0.05, 1), (1e-9, 1), (1e-9, 1), (1e-9, 1), (1e-3, 20)],
+            constraints=[
+                {"type": "eq", "fun": lambda x: x[:-1].sum() - 1},
+                {"type": "ineq", "fun": lambda x: response.z(x[:-1]) - own_alone(problem, x[-1] * steps.direction)},
+            ],
+            options={"ftol": 1e-12, "maxiter": 300},
+        )
+        best = max(best, found.x[-1]) if found.success else best
+    assert result.passed and best > 0
+    assert steps.magnitude == pytest.approx(best, rel=1e-5)
+    z = np.array(list(result.effective_ratios.values()))
+    assert (z >= own_alone(problem, steps.magnitude * steps.direction) * (1 - 1e-8)).all()
+    assert result.two_step_gap.absolute > -1e-9
+
+
+@pytest.mark.parametrize("form", ["bimix, gated", "additive, additive_power"])
+def test_iterate_takes_the_direction_at_its_own_magnitude(form):
+    problem = problem_of(form)
+    steps = solve(problem, TwoStep(iterate=True)).two_step
+    np.testing.assert_allclose(equal_benefit_direction(problem, steps.magnitude), steps.direction, rtol=1e-6)
+
+
+def test_a_head_start_counts_and_may_leave_a_target_without_a_share():
+    """gated: own = r + h / D, with -w L_z = lambda by hand; s0 has so much already that its benefit is the lowest."""
+    model = random_model("gated", sources=3, seed=4)
+    model = replace(model, parameters={**model.parameters, "h": np.array([3.0, 0.02, 0.01])})
     problem = AllocationProblem(model, 1e9)
-    assert solve(problem).two_step_gap is None
-    with pytest.raises(InputError, match="two_step needs a law whose z is an effective ratio"):
-        solve(problem, procedure="two_step")
+    direction = equal_benefit_direction(problem, 1.0)
+    assert direction[0] == 0.0
+    B, beta, h = (model.parameters[name] for name in ("B", "beta", "h"))
+    benefits = B * beta * (direction + h) ** -(beta + 1)
+    assert benefits[1] == pytest.approx(benefits[2], rel=1e-10) and benefits[0] < benefits[1]
+    result = solve(problem, TwoStep())
+    assert result.passed and result.two_step.magnitude > 0
+
+
+@pytest.mark.parametrize("law, interaction", [("exponential", "mixing")])
+def test_a_form_whose_own_does_not_increase_is_refused_and_has_no_gap(law, interaction):
+    problem = AllocationProblem(random_model(interaction, law=law, sources=3), 1e9)
+    assert solve(problem).passed and solve(problem).two_step_gap is None
+    with pytest.raises(InputError, match="two_step needs a z that increases .* 'mixing' has no own term; use the proc"):
+        solve(problem, TwoStep())
+
+
+def test_own_that_turns_down_is_refused():
+    interaction = Interaction("hump", r_i * (1 - r_i), sp.Integer(0) * r_j)
+    model = MixtureModel(
+        LAWS["power"], interaction, ("a", "b"), ("a", "b"), {"E": [1, 1], "B": [1, 1], "beta": [1, 1]}, 1e9
+    )
+    with pytest.raises(InputError, match="its z increases with its own data, and under power .* does not hold of 'a'"):
+        solve(AllocationProblem(model, 1e9), TwoStep())
 
 
 def test_a_zero_shot_target_counts_too():

@@ -110,7 +110,13 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
     if isinstance(result.procedure, Joint):
         return _judged(result, joint_form(problem), ratios, effort, progress)
     if result.two_step is not None:
-        result = _judged(result, magnitude_form(problem, result.two_step.direction), ratios, effort, progress)
+        result = _judged(
+            result,
+            magnitude_form(problem, result.two_step.direction, result.two_step.magnitude),
+            ratios,
+            effort,
+            progress,
+        )
     return _with_regret(result, problem, ratios, effort, progress)
 
 

@@ -41,7 +41,7 @@ class SlackRow:
     ----------
     target : str
     excess : float
-        e / (t p) - 1, where e is the ratio at which the target alone has the same effective data.
+        z / own(t p) - 1.
     reason : str
         A sentence.
     """
@@ -64,7 +64,7 @@ class Steps:
     residual : float
         Largest relative difference between those marginal benefits.
     magnitude : float
-        t: z >= t p.
+        t: z >= own(t p).
     slack : tuple of SlackRow
     unique : bool
         Whether the ratios that reach t are shown to be the only ones, or to have the least weighted loss among them.

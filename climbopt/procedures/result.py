@@ -12,10 +12,10 @@ from climbopt.certification.elastic import explain
 from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
 from climbopt.files import ProblemLike
+from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.objectives import Weighted
 from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, joint_form, resolve
 from climbopt.program import Conflict, expression_rows
 
@@ -140,12 +140,14 @@ def solve(
     result = answered(problem, procedure, backend, options)
     if _breaks_rows(result):
         return replace(result, conflict=explain(problem, options))
-    comparable = problem.model.law.effective_ratio and isinstance(problem.objective, Weighted)
-    if not isinstance(procedure, Joint | TwoStep) or not result.passed or not comparable:
+    if not isinstance(procedure, Joint | TwoStep) or not result.passed:
         return result
     others = replace(options, native={})  # a solver's own options are for the backend that was named
     if isinstance(procedure, Joint):
-        gap = _gap(result, answered(problem, TwoStep(), None, others))
+        try:
+            gap = _gap(result, answered(problem, TwoStep(), None, others))
+        except InputError:  # two_step does not serve this form
+            gap = None
     else:
         gap = _gap(answered(problem, Joint(), None, others), result)
     return replace(result, two_step_gap=gap)

@@ -1,8 +1,8 @@
 """two_step, CLIMB's procedure: first the direction of equal marginal benefits, then the largest magnitude along it.
 
-Step 1 finds p on the simplex with -w_i law_z(p_i, D) = lambda for every target of positive weight. Step 2 solves
+Step 1 (:mod:`.direction`) finds p on the simplex at which the marginal benefits of own data are equal. Step 2 solves
 
-    max t   s.t.  z(r, D) >= t p  and the constraints.
+    max t   s.t.  z_i(r, D) >= own_i(t p_i)  and the constraints.
 
 Where several r reach that t, the one with the least weighted loss is taken. Source: CLIMB, arXiv 2509.15556.
 """
@@ -10,12 +10,13 @@ Where several r reach that t, the one with the least weighted loss is taken. Sou
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import brentq, newton
+from scipy.optimize import brentq
 from scipy.sparse import csr_array, eye_array, hstack
 
 from climbopt.backends import Options, choose
@@ -26,6 +27,7 @@ from climbopt.model.templates import Array
 from climbopt.numerics.quadratic import project
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
+from climbopt.procedures.direction import OwnData, benefit_residual, counted_targets, equal_benefit_direction
 from climbopt.procedures.joint import joint_form
 from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
 from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
@@ -39,10 +41,13 @@ STRONG = 1e-7
 CURVATURE = 1e-9
 """Least curvature at which step 2's optimum is taken to be the only one."""
 MAX_MAGNITUDES = 60
+"""Solves of step 2 in one search."""
 GIVE = 1e-9
 """Share of the largest t that the choice among its maximisers may give up, so that it has an inside."""
 SETTLED = 1e-10
-"""`iterate` stops when the magnitude changes by less than this."""
+"""A magnitude is settled when it changes by less than this."""
+LEAST_MAGNITUDE = 1 / 16
+"""Where the search for a magnitude starts at the least."""
 
 
 @dataclass(frozen=True)
@@ -70,108 +75,57 @@ class TwoStep(Procedure):
         Raises
         ------
         InputError
-            Where the law's z is no effective ratio, so that no amount of monolingual data is equal to it, or the
-            objective is not the weighted loss.
+            Where z does not increase with a language's own data, its marginal benefit does not fall, or the objective
+            is not the weighted loss.
         """
         if not isinstance(problem.objective, Weighted):
             raise InputError(
                 f"two_step serves the weighted loss, and the objective is '{problem.objective.kind}'; use "
                 "the procedure joint"
             )
-        if not problem.model.law.effective_ratio:
-            raise InputError(
-                f"two_step needs a law whose z is an effective ratio, and that of '{problem.model.law.name}' "
-                "is none; use the procedure joint"
-            )
-        if self.iterate:
-            return _iterated(problem, backend, options)
+        solves = _Solves(problem, backend, options)
         direction = equal_benefit_direction(problem, 1.0)
-        form = magnitude_form(problem, direction)
-        solution = choose(form, backend).solve(form, options)
-        return _answer(problem, form, solution, direction, backend, options, None)
+        if self.iterate:
+            solved = _fixed_point(solves, partial(equal_benefit_direction, problem))
+            return _answer(solves, solved, equal_at=solved.at, iterations=solves.n_solves)
+        if OwnData.of(problem).is_affine:
+            solved = solves.step_two(direction, 1.0)
+        else:
+            solved = _fixed_point(solves, lambda magnitude: direction)
+        return _answer(solves, solved, equal_at=1.0, iterations=None)
 
 
-def counted_targets(problem: AllocationProblem) -> tuple[str, ...]:
-    """Return the targets with a positive weight, which are the ones that two_step serves."""
-    return tuple(name for name, weight in zip(problem.model.targets, problem.weight_vector, strict=True) if weight > 0)
+def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0) -> StandardForm:
+    """Return step 2: min -t over (r, t) with z_i(r, D) >= own_i(t p_i) for every counted target.
 
-
-def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Array:
-    """Return p, summing to 1, at which -w_i law_z(t p_i, D) is the same for every target; (n_targets,).
-
-    One scalar root in lambda: each marginal benefit falls with z, so that lambda determines every z_i, and their
-    sum falls with lambda.
-
-    Parameters
-    ----------
-    problem : AllocationProblem
-    magnitude : float
-        t, the sum of the effective ratios; 1 for the direction alone.
+    Where own is no line, own_i(t p_i) is replaced by its tangent at t = `at`. An optimum at t = `at` is one of step 2
+    itself then: values and gradients agree there.
     """
-    targets, weights = counted_targets(problem), problem.weight_vector[problem.weight_vector > 0]
-    response = problem.model.select(targets).at(problem.total_budget, problem.params)
-
-    def log_benefit(log_z: Array) -> Array:
-        return np.asarray(np.log(-weights * response.losses_and_slopes(np.exp(log_z))[1]))
-
-    def rate(log_z: Array) -> Array:
-        z = np.exp(log_z)
-        return np.asarray(z * response.loss_curvatures(z) / response.losses_and_slopes(z)[1])
-
-    equal = np.full(len(targets), np.log(magnitude / len(targets)))
-    benefits = log_benefit(equal)
-    if not np.isfinite(benefits).all():
-        worst = targets[int(np.argmin(np.isfinite(benefits)))]
-        raise InputError(
-            f"the loss of '{worst}' does not fall with its effective ratio; two_step needs a law whose loss does"
-        )
-
-    def log_z_at(log_lambda: float) -> Array:
-        return np.asarray(newton(lambda s: log_benefit(s) - log_lambda, equal, rate, tol=1e-14, maxiter=100))
-
-    def excess(log_lambda: float) -> float:
-        return float(np.log(np.exp(log_z_at(log_lambda)).sum() / magnitude))
-
-    low, high = float(benefits.min()), float(benefits.max())
-    root = low if high - low < 1e-14 else brentq(excess, low - 1e-9, high + 1e-9, xtol=1e-14)
-    z = np.exp(log_z_at(root))
-    return np.asarray(z / z.sum())
-
-
-def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: float) -> float:
-    """Return the largest relative difference from their mean of the marginal benefits at magnitude times p."""
-    response = problem.model.select(counted_targets(problem)).at(problem.total_budget, problem.params)
-    weights = problem.weight_vector[problem.weight_vector > 0]
-    benefits = -weights * response.losses_and_slopes(magnitude * direction)[1]
-    return float(np.abs(benefits / benefits.mean() - 1).max())
-
-
-def magnitude_form(problem: AllocationProblem, direction: Array) -> StandardForm:
-    """Return step 2: min -t over (r, t) with z_i(r, D) - t p_i >= 0 for every counted target."""
-    targets, n = counted_targets(problem), len(problem.model.sources)
-    k = len(targets)
-    shares = csr_array(hstack([csr_array((k, n)), csr_array(-direction[:, None])]))
+    alone, n = OwnData.of(problem), len(problem.model.sources)
+    shares, k = alone.shares(direction, at), len(direction)
+    table = csr_array(hstack([csr_array((k, n)), csr_array(-shares.slopes[:, None])]))
     objective = Combination(np.append(np.zeros(n), -1.0), np.zeros(k), np.zeros(k))
 
     def reach(functions: MixtureFunctions, x: Array) -> Array:
-        return np.array([(functions.at(x).rows[:k] / direction).min()])
+        reached = (functions.at(x).rows[:k] - shares.least)[direction > 0] / shares.slopes[direction > 0]
+        return np.array([reached.min()])
 
     form = mixture_form(
         problem,
-        targets,
+        alone.targets,
         objective,
-        constraints=Affine.build(n + 1, k, k, x=shares, z=eye_array(k)),
-        limits=_shares(targets, np.zeros(k)),
+        constraints=Affine.build(n + 1, k, k, x=table, z=eye_array(k)),
+        limits=_share_rows(alone.targets, shares.least),
         auxiliaries=("t",),
         best=reach,
     )
     return _inside(form, form.start)
 
 
-def _shares(targets: Sequence[str], lower: Array) -> Rows:
+def _share_rows(targets: Sequence[str], least: Array) -> Rows:
     """Return the rows that give each target its share of effective data."""
     labels = tuple(Label(f"share[{name}]", unit="effective ratio") for name in targets)
-    return Rows(lower, np.full(lower.size, np.inf), labels)
+    return Rows(least, np.full(least.size, np.inf), labels)
 
 
 def _inside(form: StandardForm, start: Array) -> StandardForm:
@@ -181,80 +135,155 @@ def _inside(form: StandardForm, start: Array) -> StandardForm:
 
 
 def _reach(form: StandardForm, ratios: Array) -> float:
-    """Return min_i z_i(r) / p_i: the largest t that some ratios allow."""
+    """Return the largest t that some ratios allow."""
     return float(form.complete(ratios)[-1])
 
 
-def _answer(
-    problem: AllocationProblem,
-    form: StandardForm,
-    solution: Solution,
-    direction: Array,
-    backend: str | None,
-    options: Options,
-    iterations: int | None,
-) -> Answer:
-    """Return the answer of a solved step 2: ratios made feasible, t recomputed, ties broken, slack explained."""
-    if solution.x is None:
-        return Answer(None, form, None, solution)
-    x = form.nearest(solution.x)
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """What a backend gave for step 2.
+
+    Parameters
+    ----------
+    direction : ndarray, (n_targets,)
+    at : float
+        The magnitude at which own terms are replaced by their tangents.
+    form : StandardForm
+    solution : Solution
+    """
+
+    direction: Array
+    at: float
+    form: StandardForm
+    solution: Solution
+
+    @cached_property
+    def x(self) -> Array | None:
+        """The feasible point nearest to the backend's, t recomputed; None without one."""
+        return None if self.solution.x is None else self.form.nearest(self.solution.x)
+
+
+@dataclass(eq=False)
+class _Solves:
+    """Solves of step 2 by one backend, within one time limit for all of them, each started near the one before."""
+
+    problem: AllocationProblem
+    backend: str | None
+    options: Options
+    n_solves: int = 0
+    began: float = field(default_factory=time.perf_counter)
+    last: _Solved | None = None
+
+    def step_two(self, direction: Array, at: float) -> _Solved:
+        """Return step 2 along a direction, own terms replaced by their tangents at a magnitude."""
+        form = magnitude_form(self.problem, direction, at)
+        if self.last is not None and self.last.solution.x is not None:
+            form = _inside(form, project(0.9 * self.last.solution.x + 0.1 * form.start, form.polytope))
+        self.n_solves += 1
+        self.last = _Solved(direction, at, form, choose(form, self.backend).solve(form, self._remaining()))
+        return self.last
+
+    def _remaining(self) -> Options:
+        """Return the options with what is left of the time limit."""
+        if self.options.time_limit is None:
+            return self.options
+        return replace(self.options, time_limit=max(self.options.time_limit - (time.perf_counter() - self.began), 1e-3))
+
+
+def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _Solved:
+    """Return step 2 at the magnitude t that it reaches itself: T(t) = t, with direction and tangents taken at t.
+
+    T(t) > t where more than t can be reached along the direction at t, and T(t) < t where less can, so that the root is
+    bracketed. A search that does not settle is the solution's termination.
+    """
+
+    def excess(t: float) -> float:
+        solved = solves.step_two(direction_at(t), t)
+        if solved.x is None or not solved.solution.termination.settled or solves.n_solves > MAX_MAGNITUDES:
+            raise StopIteration
+        return float(solved.x[-1]) - t
+
+    try:
+        first = max(1.0 + excess(1.0), LEAST_MAGNITUDE)
+        low, high = first / 1.5, first * 1.5
+        while excess(low) < 0:
+            low /= 2
+        while excess(high) > 0:
+            high *= 2
+        excess(float(brentq(excess, low, high, xtol=SETTLED)))
+    except StopIteration:
+        solved = solves.last
+        assert solved is not None  # excess has solved once
+        if not solved.solution.termination.settled:
+            return solved
+        return replace(solved, solution=replace(solved.solution, termination=Termination.ITERATION_LIMIT))
+    assert solves.last is not None
+    return solves.last
+
+
+def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: int | None) -> Answer:
+    """Return the answer of a solved step 2: ties broken, slack explained, benefits compared at a magnitude."""
+    form, x = solved.form, solved.x
+    if x is None:
+        return Answer(None, form, None, solved.solution)
     unique = False
-    if solution.termination.settled:
-        x, unique = _tie_broken(problem, form, x, direction, backend, options)
-    multipliers = recover(form, x)
+    if solved.solution.termination.settled:
+        x, unique = _tie_broken(solves, solved, x)
     steps = Steps(
-        targets=counted_targets(problem),
-        direction=direction,
+        targets=counted_targets(solves.problem),
+        direction=solved.direction,
         magnitude=float(x[-1]),
-        residual=benefit_residual(problem, direction, float(x[-1]) if iterations is not None else 1.0),
-        slack=_slack_rows(problem, form, x, direction, multipliers),
+        residual=benefit_residual(solves.problem, solved.direction, equal_at),
+        slack=_slack_rows(solves.problem, solved, x),
         unique=unique,
         iterations=iterations,
     )
-    return Answer(x[: form.n_ratios], form, x, solution, steps)
+    return Answer(x[: form.n_ratios], form, x, solved.solution, steps)
 
 
-def _tie_broken(
-    problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, backend: str | None, options: Options
-) -> tuple[Array, bool]:
+def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool]:
     """Return, among the points that reach t, the one with the least weighted loss, and whether it was settled.
 
     Where curvature shows that there is one such point only, that is x. Otherwise a second problem is solved, by the
     same backend and, where that fails, by the default one.
     """
-    rows, multipliers = LimitsAt(form, x), recover(form, x)
-    curvature = smallest_curvature(rows, multipliers, np.abs(flat(multipliers)) > STRONG)
+    problem, form = solves.problem, solved.form
+    limits, multipliers = LimitsAt(form, x), recover(form, x)
+    curvature = smallest_curvature(limits, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True
-    joint, k, n = joint_form(problem), len(direction), form.n_ratios
+    joint, k, n = joint_form(problem), len(solved.direction), form.n_ratios
+    shares = OwnData.of(problem).shares(solved.direction, solved.at).at((1 - GIVE) * float(x[-1]))
     second = mixture_form(
         problem,
         counted_targets(problem),
         Combination(np.zeros(n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
         constraints=Affine.build(n, k, k, z=eye_array(k)),
-        limits=_shares(counted_targets(problem), (1 - GIVE) * x[-1] * direction),
+        limits=_share_rows(counted_targets(problem), shares),
     )
     second = second.from_start(second.complete(x[:n]))
-    for name, used in ((backend, options), (None, replace(options, native={}))):
+    for name, used in ((solves.backend, solves.options), (None, replace(solves.options, native={}))):
         solution = choose(second, name).solve(second, used)
         if solution.x is None or not solution.termination.settled:
             continue
         tried = form.complete(project(solution.x, second.polytope)[:n])
         if tried[-1] < (1 - 2 * GIVE) * x[-1]:
             continue
-        found, known = (joint.functions.at(joint.complete(ratios[:n])).value for ratios in (tried, x))
-        return (tried if found < known else x), True
+        other, own = (joint.functions.at(joint.complete(ratios[:n])).value for ratios in (tried, x))
+        return (tried if other < own else x), True
     return x, False
 
 
-def _slack_rows(
-    problem: AllocationProblem, form: StandardForm, x: Array, direction: Array, multipliers: Multipliers
-) -> tuple[SlackRow, ...]:
+def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[SlackRow, ...]:
     """Return the targets whose z is above their share, each with the reason; none where no magnitude was reached."""
     if x[-1] <= 0:
         return ()
-    targets = counted_targets(problem)
-    excess = form.functions.at(x).rows[: len(targets)] / (x[-1] * direction)
+    alone, form = OwnData.of(problem), solved.form
+    targets, multipliers = alone.targets, recover(form, x)
+    shares = alone.shares(solved.direction, solved.at).at(float(x[-1]))
+    z = alone.response.z(problem.cumulative(x[: form.n_ratios]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.where(z > shares, z / shares - 1, 0.0)
     return tuple(
         SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
         for i in np.flatnonzero(excess > SLACK).tolist()
@@ -264,56 +293,18 @@ def _slack_rows(
 def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, multipliers: Multipliers) -> str:
     """Return why target i has more than its share: a bound that holds it there, what it gives, or what it gets."""
     targets, sources = counted_targets(problem), problem.model.sources
-    name = targets[i]
+    name, k = targets[i], len(targets)
     if name not in sources:
         return "it is no source: what it gets is transfer from the others"
     j = sources.index(name)
-    rows = LimitsAt(form, x)
-    if rows.sides[j] in (-1, 2):
+    limits = LimitsAt(form, x)
+    if limits.sides[j] in (-1, 2):
         if form.polytope.bounds.lower[j] <= 0:
             return "it needs no data of its own: what it gets is transfer from the others"
-        return f"{rows.side(j, upper=False).name} holds its ratio up"
-    k = len(targets)
-    given = -multipliers.nonlinear[:k] * form.functions.at(x).jacobian[:k, j]
-    given[i] = 0.0
-    best = [targets[k] for k in np.argsort(-given)[:2] if given[k] > 0]
+        return f"{limits.side(j, upper=False).name} holds its ratio up"
+    gives = -multipliers.nonlinear[:k] * form.functions.at(x).jacobian[:k, j]
+    gives[i] = 0.0
+    best = [targets[other] for other in np.argsort(-gives)[:2] if gives[other] > 0]
     if best:
         return f"over-allocated on purpose: its data raise {' and '.join(best)}"
     return "a constraint on the others leaves ratio over, and it lowers the loss most here"
-
-
-def _iterated(problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-    """Return two_step with the direction taken at the magnitude found: the root of T(p(t)) = t."""
-    last: list[tuple[StandardForm, Solution, Array]] = []
-    began = time.perf_counter()
-
-    def remaining() -> Options:
-        """Return the options with what is left of the time limit, which is for all magnitudes together."""
-        if options.time_limit is None:
-            return options
-        return replace(options, time_limit=max(options.time_limit - (time.perf_counter() - began), 1e-3))
-
-    def excess(t: float) -> float:
-        direction = equal_benefit_direction(problem, t)
-        form = magnitude_form(problem, direction)
-        if last and last[-1][1].x is not None:
-            form = _inside(form, project(0.9 * last[-1][1].x + 0.1 * form.start, form.polytope))
-        solution = choose(form, backend).solve(form, remaining())
-        last.append((form, solution, direction))
-        if solution.x is None or not solution.termination.settled or len(last) > MAX_MAGNITUDES:
-            raise StopIteration
-        return float(form.nearest(solution.x)[-1]) - t
-
-    try:
-        first = 1.0 + excess(1.0)
-        low, high = first / 1.5, first * 1.5
-        while excess(low) < 0:
-            low /= 2
-        while excess(high) > 0:
-            high *= 2
-        excess(float(brentq(excess, low, high, xtol=SETTLED)))
-    except StopIteration:
-        form, solution, direction = last[-1]
-        stopped = Termination.ITERATION_LIMIT if solution.termination.settled else solution.termination
-        return _answer(problem, form, replace(solution, termination=stopped), direction, backend, options, len(last))
-    return _answer(problem, *last[-1], backend, options, len(last))

@@ -59,7 +59,7 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         bound = (
             none
             if lower is None
-            else (f"t is at most {-lower:.10f}" if procedure == "two_step" else f"no mixture is below {lower:.10f}")
+            else (_magnitude_bound(result, -lower) if procedure == "two_step" else f"no mixture is below {lower:.10f}")
         )
         say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
     if certificate.rigor is not None and certificate.relative_gap is not None:
@@ -81,3 +81,9 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         )
     if certificate.weakly_active:
         say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
+
+
+def _magnitude_bound(result: Result, bound: float) -> str:
+    """Return how large the magnitude of two_step can be; step 2 is solved on tangents where own is no line."""
+    line = result.problem.model.templates.own.second[0].is_zero
+    return f"t is at most {bound:.10f}" + ("" if line else ", to first order")

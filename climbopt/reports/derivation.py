@@ -103,17 +103,17 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
             else "sum_i w_i (dL_i/dz_i)(dz_i/dr_j) + lambda + zeta_j   for every source j (joint)"
         ),
         "step1": (
-            "-w_i \\, \\partial L_i / \\partial z_i \\text{ at } z_i = p_i \\quad \\text{for every target (step 1)}"
+            "-w_i \\, \\partial L_i(\\mathrm{own}_i(p_i)) / \\partial p_i \\quad \\text{for every target (step 1)}"
             if latex
-            else "-w_i dL_i/dz_i at z_i = p_i   for every target i (two_step, direction)"
+            else "-w_i dL_i(own_i(p_i))/dp_i   for every target i (two_step, direction)"
         ),
         "step2": (
-            "\\max t : z_i(r) \\ge t p_i \\quad \\text{(step 2)}"
+            "\\max t : z_i(r) \\ge \\mathrm{own}_i(t p_i) \\quad \\text{(step 2)}"
             if latex
-            else "max t with z_i(r) >= t p_i   (two_step, magnitude)"
+            else "max t with z_i(r) >= own_i(t p_i)   (two_step, magnitude)"
         ),
     }
-    kept = [key for key in names if model.law.effective_ratio or not key.startswith("step")]
+    kept = [key for key in names if model.interaction.own.has(r_i) or not key.startswith("step")]
     return [(names[key][latex], "=", rhs[key]) for key in kept]
 
 

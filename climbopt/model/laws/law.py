@@ -26,8 +26,6 @@ class Law(Viewed):
         by z must not jump.
     parameters : tuple of Parameter
         All are indexed by target.
-    effective_ratio : bool
-        Whether D z is the number of monolingual tokens that would give the same loss; `two_step` needs it.
     quantity : {"ratio", "exponent", "reciprocal", "information"}
         What the law takes z for; interactions that give another quantity are refused.
     irreducible : sympy.Symbol, optional
@@ -44,7 +42,6 @@ class Law(Viewed):
     name: str
     expression: sp.Expr
     parameters: tuple[Parameter, ...]
-    effective_ratio: bool = False
     quantity: Quantity = "ratio"
     irreducible: sp.Symbol | None = None
     source: str = ""
@@ -62,8 +59,6 @@ class Law(Viewed):
         if stray:
             names = ", ".join(sorted(map(str, stray)))
             raise InputError(f"law '{self.name}' uses {names}, which it does not declare; add a Parameter for each")
-        if self.effective_ratio and self.quantity != "ratio":
-            raise InputError(f"law '{self.name}' takes z for {self.quantity}, which is no effective ratio")
         if any(parameter.per != "target" for parameter in self.parameters):
             raise InputError(f"law '{self.name}' has a parameter that is not per target; only interactions may")
 

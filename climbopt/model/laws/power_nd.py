@@ -17,7 +17,6 @@ POWER_ND = Law(
         Parameter(B, "target", "nats", Prior(0.5, 1.0), meaning="data coefficient"),
         Parameter(beta, "target", "1", Prior(0.3, 0.5), meaning="data exponent"),
     ),
-    effective_ratio=True,
     irreducible=E,
     source="Hoffmann et al., arXiv 2203.15556, equation 2, on CLIMB's effective ratio",
 )

@@ -1,0 +1,210 @@
+"""Step 1 of two_step: the direction p of equal marginal benefits, each target on its own data alone.
+
+The loss of target i on its own data e alone is law(own_i(e), D), where own is the interaction's own term. The direction
+at a magnitude t is the optimum of
+
+    min sum_i w_i law(own_i(t p_i), D)   s.t.  sum_i p_i = 1, p >= 0,
+
+at which the marginal benefit -w_i law_z own_i' is equal for all targets, and lower for one that gets none. As each
+falls with own data, a common benefit lambda determines all of them, and one scalar root in lambda their sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import brentq
+
+from climbopt.foundations.errors import InputError
+from climbopt.model.mixture import Response
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+
+LEAST = 1e-30
+"""Share of the magnitude below which a target's own data count as none."""
+CHECKED = np.geomspace(1e-9, 1.0, 121)
+"""Shares of the magnitude at which own terms are checked to increase, and marginal benefits to fall."""
+NEWTON_STEPS = 200
+ROUNDING = 4e-16
+"""Relative width at which a bracketed root is settled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """The z that step 2 asks of each target at a magnitude t: least + t slopes.
+
+    Parameters
+    ----------
+    least, slopes : ndarray, (T,)
+    """
+
+    least: Array
+    slopes: Array
+
+    def at(self, magnitude: float) -> Array:
+        """Return them at a magnitude, (T,)."""
+        return self.least + magnitude * self.slopes
+
+
+@dataclass(frozen=True, eq=False)
+class OwnData:
+    """The targets that count, each on its own data alone.
+
+    Parameters
+    ----------
+    targets : tuple of str
+        Those with a positive weight.
+    weights : ndarray, (T,)
+        Theirs.
+    response : Response
+        The model of these targets at the problem's budget.
+    """
+
+    targets: tuple[str, ...]
+    weights: Array
+    response: Response
+
+    @classmethod
+    def of(cls, problem: AllocationProblem) -> OwnData:
+        """Return the counted targets of a problem; raises InputError where own does not depend on own data."""
+        targets, model = counted_targets(problem), problem.model
+        interaction, own = model.interaction, model.templates.own
+        if own.first[0].is_zero:
+            raise InputError(
+                f"two_step needs a z that increases in a language's own data, and that of interaction "
+                f"'{interaction.name}' has no own term; use the procedure joint"
+            )
+        outside = [name for name in targets if name not in model.sources]
+        by_source = [
+            p.name for p in interaction.parameters if p.per == "source" and p.symbol in own.expression.free_symbols
+        ]
+        if outside and by_source:
+            raise InputError(
+                f"two_step needs {', '.join(by_source)} of '{outside[0]}' for its own data, and it is no source; use "
+                "the procedure joint"
+            )
+        weights = problem.weight_vector[problem.weight_vector > 0]
+        return cls(targets, weights, model.select(targets).at(problem.total_budget, problem.params))
+
+    @cached_property
+    def is_affine(self) -> bool:
+        """Whether own is a line in own data, so that one solve of step 2 gives the magnitude."""
+        return bool(self.response.model.templates.own.second[0].is_zero)
+
+    def own(self, data: Array) -> Array:
+        """Return own_i at own data e_i, (..., T)."""
+        return self._evaluated(data)[0]
+
+    def own_slope(self, data: Array) -> Array:
+        """Return own_i' at own data e_i, (..., T)."""
+        return self._evaluated(data)[1]
+
+    def shares(self, direction: Array, at: float) -> Shares:
+        """Return own_i(t p_i) as a line in t: its tangent at a magnitude."""
+        data = at * direction
+        slopes = np.where(direction > 0, direction * self.own_slope(np.where(direction > 0, data, at)), 0.0)
+        return Shares(self.own(data) - at * slopes, slopes)
+
+    def benefit(self, data: Array) -> Array:
+        """Return the marginal benefit -w_i d law(own_i(e_i)) / de_i, (..., T); NaN outside the law's domain."""
+        own, slope = self._evaluated(data)
+        return np.asarray(-self.weights * self.response.losses_and_slopes(own)[1] * slope)
+
+    def rate(self, data: Array) -> Array:
+        """Return d log benefit / d log e, (..., T): -(1 + beta) for a power law of own = e."""
+        own, slope = self._evaluated(data)
+        templates, response = self.response.model.templates, self.response
+        with np.errstate(all="ignore"):
+            (curvature,) = templates.own.curvatures(data, *response.own_arguments)
+            law = response.loss_curvatures(own) / response.losses_and_slopes(own)[1]
+            return np.asarray(data * (law * slope + curvature / slope))
+
+    def _evaluated(self, data: Array) -> tuple[Array, Array]:
+        with np.errstate(all="ignore"):
+            own, slope = self.response.model.templates.own.slopes(data, *self.response.own_arguments)
+        return np.broadcast_to(own, data.shape), np.broadcast_to(slope, data.shape)
+
+    def check(self, magnitude: float) -> None:
+        """Refuse a form whose own term does not increase, or whose marginal benefit does not fall."""
+        data = magnitude * CHECKED[:, None] * np.ones(len(self.targets))
+        increases = (self.own_slope(data) > 0).all(axis=0)
+        benefits = self.benefit(data)
+        falls = (benefits > 0).all(axis=0) & (np.diff(benefits, axis=0) <= 0).all(axis=0)
+        for claim, words in (
+            (increases, "its z increases with its own data"),
+            (falls, "its marginal benefit is positive and falls with its own data"),
+        ):
+            if not claim.all():
+                worst, model = self.targets[int(np.argmin(claim))], self.response.model
+                raise InputError(
+                    f"two_step needs of every language that {words}, and under {model.law.name} + "
+                    f"{model.interaction.name} that does not hold of '{worst}'; use the procedure joint"
+                )
+
+    def with_benefit(self, log_benefit: float, most: float) -> Array:
+        """Return the own data at which the marginal benefit is exp(log_benefit), between 0 and `most`, (T,).
+
+        Newton's method on logarithms, in which a power law is a line, kept inside a bracket.
+        """
+        low, high = np.full(len(self.targets), np.log(LEAST * most)), np.full(len(self.targets), np.log(most))
+        at = high - np.log(len(self.targets))
+        for _ in range(NEWTON_STEPS):
+            data = np.exp(at)
+            excess = np.log(self.benefit(data)) - log_benefit
+            low, high = np.where(excess > 0, at, low), np.where(excess > 0, high, at)
+            with np.errstate(all="ignore"):
+                newton = at - excess / self.rate(data)
+            inside = (newton > low) & (newton < high)
+            following = np.where(inside, newton, 0.5 * (low + high))
+            settled = np.abs(following - at) <= ROUNDING * np.abs(at)
+            at = following
+            if settled.all():
+                break
+        return np.where(at <= np.log(2 * LEAST * most), 0.0, np.exp(at))
+
+
+def counted_targets(problem: AllocationProblem) -> tuple[str, ...]:
+    """Return the targets with a positive weight, which are the ones that two_step serves."""
+    return tuple(name for name, weight in zip(problem.model.targets, problem.weight_vector, strict=True) if weight > 0)
+
+
+def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Array:
+    """Return p, summing to 1, at which -w_i d law(own_i(e), D) / de is equal at e = t p_i; (n_targets,).
+
+    A target whose benefit is lower at e = 0 already has a share of 0.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    magnitude : float
+        t, the sum of own data; 1 for the direction alone.
+
+    Raises
+    ------
+    InputError
+        Where own does not increase, or a marginal benefit does not fall.
+    """
+    alone = OwnData.of(problem)
+    alone.check(magnitude)
+    n = len(alone.targets)
+    equal = np.log(alone.benefit(np.full(n, magnitude / n)))
+    low, high = float(equal.min()), float(equal.max())
+
+    def excess(log_benefit: float) -> float:
+        return float(np.log(alone.with_benefit(log_benefit, magnitude).sum() / magnitude))
+
+    root = low if high - low < 1e-14 else brentq(excess, low - 1e-9, high + 1e-9, xtol=1e-14)
+    data = alone.with_benefit(root, magnitude)
+    return np.asarray(data / data.sum())
+
+
+def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: float) -> float:
+    """Return the largest relative difference from their mean of the marginal benefits at own data t p.
+
+    Of a target without a share it counts how far its benefit is above that mean.
+    """
+    benefits = OwnData.of(problem).benefit(magnitude * direction)
+    mean = benefits[direction > 0].mean()
+    return float(np.where(direction > 0, np.abs(benefits / mean - 1), np.maximum(benefits / mean - 1, 0.0)).max())
