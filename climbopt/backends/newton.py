@@ -32,6 +32,8 @@ ROUNDING = 4 * np.finfo(float).eps
 """Relative change of f that counts as rounding in the line search."""
 FEASIBLE = 1e-9
 """Violation of a row, in its own unit, that counts as none."""
+NEARLY_LINEAR = 1e-8
+"""Least curvature of a shifted model as a share of the largest slope, so that a linear f has a model with a minimum."""
 CURVATURE = 1e-9
 """Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
 
@@ -134,7 +136,7 @@ class _Search:
         The first shift is by the least curvature where the equations hold, the second by the least of all, with
         which the model has a minimum on every face.
         """
-        shift, scale = 0.0, float(np.abs(hessian).max()) or 1.0
+        shift, least = 0.0, max(1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * float(np.abs(gradient).max()))
         for attempt in range(8):
             shifted = hessian + shift * np.eye(x.size) if shift else hessian
             face = quadratic.minimise(shifted, gradient - shifted @ x, self.polytope, x, warm)
@@ -144,7 +146,7 @@ class _Search:
                     return face
             curved = self._tangent(hessian) if attempt == 0 else hessian if attempt == 1 else None
             lowest = 0.0 if curved is None else float(linalg.eigvalsh(curved, subset_by_index=[0, 0])[0])
-            shift = max(10 * shift, 1e-10 * scale, -1.1 * lowest)
+            shift = max(10 * shift, least, -1.1 * lowest)
         return None
 
     def _tangent(self, hessian: Array) -> Array:

@@ -47,7 +47,8 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
     The largest of several losses is min t with L_i / reference_i <= t.
     """
     goal, n = problem.goal, len(problem.model.sources)
-    chosen = [problem.model.targets.index(name) for name in goal.counted]
+    targets = goal.counted or problem.model.targets[:1]  # a model has a target; of ratios alone, f reads nothing of it
+    chosen = [problem.model.targets.index(name) for name in targets]
     k = len(chosen)
 
     def part(kind: Kind, indices: Sequence[int] | slice, size: int) -> Array:
@@ -55,7 +56,7 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
 
     if goal.references is None:
         objective = Combination(part("r", slice(None), n), part("z", chosen, k), part("L", chosen, k), goal.constant)
-        return mixture_form(problem, goal.counted, objective, goal.curved)
+        return mixture_form(problem, targets, objective, goal.curved)
     shares = 1.0 / goal.references[chosen]
 
     def largest(functions: MixtureFunctions, x: Array) -> Array:
@@ -63,7 +64,7 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
 
     form = mixture_form(
         problem,
-        goal.counted,
+        targets,
         Combination(np.append(np.zeros(n), 1.0), np.zeros(k), np.zeros(k)),
         constraints=Affine.build(
             n + 1, k, k, x=np.column_stack([np.zeros((k, n)), -np.ones(k)]), loss=diags_array(shares)
@@ -71,7 +72,7 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
         limits=Rows(
             np.full(k, -np.inf),
             np.zeros(k),
-            tuple(Label(f"largest[{name}]", unit=goal.unit) for name in goal.counted),
+            tuple(Label(f"largest[{name}]", unit=goal.unit) for name in targets),
         ),
         auxiliaries=("t",),
         best=largest,

@@ -54,6 +54,8 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
     if certificate.licq is not None:
         second = certificate.second_order
         curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
+        if certificate.verdict is Verdict.GLOBAL and second is not None and second <= 0:
+            curvature += " (a tie: other mixtures may be as good)"
         lower = certificate.lower_bound
         none = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
         bound = (
