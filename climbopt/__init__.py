@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from climbopt.files import load_pilots as load_pilots
     from climbopt.files import load_problem as load_problem
     from climbopt.files import save_model as save_model
+    from climbopt.files import save_problem as save_problem
     from climbopt.files import shipped_problems as shipped_problems
     from climbopt.fitting.estimate import Fit as Fit
     from climbopt.fitting.fit import fit as fit
@@ -92,7 +93,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "climbopt.backends": "BACKENDS Options",
     "climbopt.certification.local": "Certificate Verdict",
-    "climbopt.files": "load_draws load_model load_pilots load_problem save_model shipped_problems",
+    "climbopt.files": "load_draws load_model load_pilots load_problem save_model save_problem shipped_problems",
     "climbopt.fitting.estimate": "Fit",
     "climbopt.fitting.fit": "fit",
     "climbopt.fitting.select": "cross_validate",

@@ -25,6 +25,7 @@ from climbopt.files.problems import (
     load_problem,
     load_problem_file,
     load_ratios,
+    save_problem,
     shipped_problems,
 )
 from climbopt.files.tables import load_fixed, load_pilots, parse_table, read_table, write_table
@@ -64,6 +65,7 @@ __all__ = [
     "read_bytes",
     "read_table",
     "save_model",
+    "save_problem",
     "sha256",
     "shipped_problems",
     "tidy",

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import sympy as sp
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from climbopt.files.models import load_model
+from climbopt.files.models import load_model, save_model
 from climbopt.files.schema import checked, checked_value, read_toml
-from climbopt.files.text import is_special, read_json
+from climbopt.files.text import check_places, is_special, read_json, write_text
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.frozen import Converted
 from climbopt.foundations.registry import Registry
+from climbopt.model.expressions import parse_expression, parse_relation, text_of
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import CONSTRAINTS
-from climbopt.problem.objectives import OBJECTIVES
+from climbopt.problem.constraints import CONSTRAINTS, Constraint
+from climbopt.problem.objectives import OBJECTIVES, Objective
 from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 
 Kind = TypeVar("Kind")
@@ -145,6 +147,70 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
         name=path.stem,
     )
     return ProblemFile(problem, table.procedure, {key: value for key, value in options.items() if value is not None})
+
+
+def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> None:
+    """Write a problem file and, beside it, the file of its model: for x.toml that is x.model.toml.
+
+    Expressions in SymPy are written as text.
+
+    Raises
+    ------
+    InputError
+        Where a place cannot be written to, or the problem has parts that its file could not name: a constraint or
+        objective that is not registered, or an expression beyond the grammar of problem files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_problem(load_problem("one_source"), f"{folder}/copy.toml")
+    ...     load_problem(f"{folder}/copy.toml").budget == load_problem("one_source").budget
+    True
+    """
+    path = Path(path)
+    if is_special(path):
+        raise InputError(f"cannot write {path}: a problem lies beside its model; name a file")
+    model = path.with_name(f"{path.stem}.model.toml")
+    content = {
+        "model": model.name,
+        "budget": problem.budget,
+        **({} if problem.params is None else {"params": problem.params}),
+        **{key: dict(values) for key in ("weights", "supply", "history") if (values := getattr(problem, key))},
+        **({"groups": {name: list(members) for name, members in problem.groups.items()}} if problem.groups else {}),
+        "constraints": [_entry(constraint, CONSTRAINTS, problem) for constraint in problem.constraints],
+        "objective": _entry(problem.objective, OBJECTIVES, problem),
+    }
+    text = tomli_w.dumps(content)
+    check_places([path, model], [])
+    save_model(problem.model, model)
+    write_text(path, text)
+
+
+def _entry(member: Constraint | Objective, kinds: Registry[Any], problem: AllocationProblem) -> dict[str, Any]:
+    """Return the table of a constraint or objective: its kind, and the fields that are not their defaults."""
+    if kinds.get(member.kind) is not type(member):
+        raise InputError(
+            f"{type(member).__name__} is not the registered kind '{member.kind}', which a file would stand for; "
+            "give it a kind of its own and register that"
+        )
+    fields = {field.name: (getattr(member, field.name), field.default) for field in dataclasses.fields(member)}
+    return {"kind": member.kind} | {
+        key: _plain(value, problem)
+        for key, (value, default) in fields.items()
+        if value is not None and value != default
+    }
+
+
+def _plain(value: Any, problem: AllocationProblem) -> Any:
+    """Return a field's value as TOML holds it."""
+    if isinstance(value, sp.Basic):
+        text = text_of(value)
+        (parse_relation if isinstance(value, sp.Rel) else parse_expression)(text, problem.groups)
+        return text
+    if isinstance(value, Mapping):
+        return {name: _plain(entry, problem) for name, entry in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def is_problem(path: Path) -> bool:

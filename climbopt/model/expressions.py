@@ -136,6 +136,32 @@ def affine_part(expression: sp.Expr) -> tuple[dict[tuple[Kind, str], float], sp.
     return dict(sorted(coefficients.items())), sp.Add(*rest)
 
 
+def text_of(expression: sp.Basic) -> str:
+    """Return the text that a SymPy expression, or relation with <=, >= or Eq, is read from.
+
+    Examples
+    --------
+    >>> text_of(r["sw"] ** 0.5 + r["en"] / 3 >= 0.1)
+    'r[en]/3 + r[sw]**0.5 >= 0.1'
+    """
+    if isinstance(expression, (sp.LessThan, sp.GreaterThan, sp.Equality)):
+        operator = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}[type(expression)]
+        return f"{text_of(expression.lhs)} {operator} {text_of(expression.rhs)}"
+    numbers = {number: sp.Symbol(_number_text(number)) for number in expression.atoms(sp.Float)}
+    exponents = {
+        power: sp.Pow(power.base, sp.Symbol(_number_text(power.exp)))
+        for power in expression.atoms(sp.Pow)
+        if power.exp.is_Rational and not power.exp.is_Integer
+    }
+    return str(expression.xreplace(exponents).xreplace(numbers))
+
+
+def _number_text(number: sp.Number) -> str:
+    """Return all digits of a number in double precision, in parentheses where it has a sign."""
+    text = repr(float(number))
+    return text if float(number) >= 0 else f"({text})"
+
+
 def parse_relation(text: str, groups: Mapping[str, Sequence[str]]) -> Relation:
     """Return the relation that a text states.
 
