@@ -153,7 +153,6 @@ def test_what_a_file_could_not_name_is_refused(tmp_path):
     "expression", [sp.sqrt(r["a"] + 0.1 + 0.2), -0.5 * L["a"] ** -2, (r["a"] - 1e-30) ** 2 * D / 7]
 )
 def test_texts_of_expressions_are_read_back(expression):
-    from climbopt.model.expressions import parse_expression
 
     at = {r["a"]: 0.3, L["a"]: 1.7, D: 1e9}
     assert float(parse_expression(text_of(expression), {}).subs(at)) == pytest.approx(
