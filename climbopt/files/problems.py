@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import sympy as sp
 import tomli_w
@@ -194,12 +194,12 @@ def _entry(member: Constraint | Objective, kinds: Registry[Any], problem: Alloca
             f"{type(member).__name__} is not the registered kind '{member.kind}', which a file would stand for; "
             "give it a kind of its own and register that"
         )
-    fields = {field.name: (getattr(member, field.name), field.default) for field in dataclasses.fields(member)}
-    return {"kind": member.kind} | {
-        key: _plain(value, problem)
-        for key, (value, default) in fields.items()
-        if value is not None and value != default
-    }
+    entry: dict[str, Any] = {"kind": member.kind}
+    for field in dataclasses.fields(cast("Any", member)):
+        value = getattr(member, field.name)
+        if value is not None and value != field.default:
+            entry[field.name] = _plain(value, problem)
+    return entry
 
 
 def _plain(value: Any, problem: AllocationProblem) -> Any:
