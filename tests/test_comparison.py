@@ -2,14 +2,19 @@
 
 import json
 import os
+import resource
 import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, BackendError, InputError, load_problem
-from climbopt.backends import BACKENDS, Entry
+from climbopt.backends import BACKENDS, Entry, load
 from climbopt.reports.comparisons import comparison_html
 from climbopt.studies.comparison.profiles import profiles, shifted_geometric_mean
 from climbopt.studies.comparison.runs import Comparison, Run, compare
@@ -32,8 +37,7 @@ KEYS = {
 def hostile(tmp_path, monkeypatch):
     """Backends that end their process in every way there is, known here and to the processes of the runs."""
     (tmp_path / "hostile.py").write_text(
-        "import os, signal, sys, time\n"
-        "from climbopt.backends import BACKENDS, Entry\n"
+        "import dataclasses, os, signal, sys, time\n"
         "class Base:\n"
         "    version = '1'\n"
         "    def refusal(self, form):\n"
@@ -67,21 +71,11 @@ def hostile(tmp_path, monkeypatch):
         "    def solve(self, form, options):\n"
         "        from climbopt.backends import load\n"
         "        print('noise'); sys.stdout.flush(); os.write(1, b'more noise')\n"
-        "        return load('newton').solve(form, options)\n"
-        "for kind in (Killed, Raises, Exits, Sleeps, Eats, Refuses, Prints):\n"
-        "    BACKENDS._members[kind.name] = Entry(kind.name, f'hostile:{kind.__name__}')\n"
-    )
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys, importlib.abc\n"
-        "class Finder(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'climbopt.studies.comparison.worker':\n"
-        "            import hostile\n"
-        "sys.meta_path.insert(0, Finder())\n"
+        "        return dataclasses.replace(load('newton').solve(form, options), backend=self.name)\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])))
     for name in ("killed", "raises", "exits", "sleeps", "eats", "refuses", "prints"):
-        monkeypatch.setitem(BACKENDS._members, name, Entry(name, "hostile:X"))
+        monkeypatch.setitem(BACKENDS._members, name, Entry(name, f"hostile:{name.capitalize()}"))
 
 
 def test_what_does_not_stop_is_killed(hostile, monkeypatch):
@@ -170,6 +164,77 @@ class Own:
 
     def rows(self, setting):
         return []
+
+
+class Newton:
+    """The backend newton under another name."""
+
+    name, version = "again", "again 1"
+
+    def refusal(self, form):
+        return None
+
+    def solve(self, form, options):
+        return replace(load("newton").solve(form, options), backend=self.name)
+
+
+def test_a_registered_backend_runs_too(monkeypatch):
+    monkeypatch.setattr(BACKENDS, "_members", dict(BACKENDS._members))
+    BACKENDS.register(Newton())
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")])))
+    compared = compare("equal_beta", backends=["again", "newton"])
+    assert [one.passed for one in compared.runs] == [True, True]
+    assert compared.runs[0].backend_version == "again 1" and compared.runs[0].max_ratio_difference < 1e-9
+
+
+def test_one_thing_and_many():
+    problem = load_problem("one_source")
+    runs = {
+        kind: compare(problems, backends=backends, procedures=procedures).runs
+        for kind, problems, backends, procedures in (
+            ("object", problem, "newton", None),
+            ("name", "one_source", ["newton"], "joint"),
+            ("both", [problem, "one_source"], "newton", ["joint"]),
+        )
+    }
+    assert {kind: len(rows) for kind, rows in runs.items()} == {"object": 1, "name": 1, "both": 2}
+    assert all(one.passed and one.ratios == runs["object"][0].ratios for rows in runs.values() for one in rows)
+    with pytest.raises(InputError, match="a int is no problem"):
+        compare(3, backends="newton")
+
+
+def under_limit(gigabytes, *arguments):
+    """Return a finished command under a limit of its address space, and of its children's."""
+    size = int(gigabytes * 1e9)
+    return subprocess.run(
+        [sys.executable, "-m", "climbopt", *arguments],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_limit_below_that_of_the_runs_is_theirs():
+    done = under_limit(4, "compare", "equal_beta", "--backends", "newton", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"][0]["passed"]
+
+
+def test_processes_that_cannot_start_are_named_once(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(InputError, match="could not begin"):
+        compare("equal_beta", backends=["newton", "slsqp"])
+
+
+def test_what_the_other_process_cannot_import_is_named_once(monkeypatch):
+    monkeypatch.setattr(BACKENDS, "_members", dict(BACKENDS._members))
+    BACKENDS.register(Newton())  # of a module that is on this process's path alone
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    with pytest.raises(InputError, match="could not begin: exit code 1: ModuleNotFoundError.*that can be imported"):
+        compare("equal_beta", backends=["again", "newton"])
 
 
 def test_what_cannot_travel_is_said():

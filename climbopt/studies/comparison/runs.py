@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from statistics import median
 from typing import Any
 
-from climbopt.backends import BACKENDS, Options
+from climbopt.backends import BACKENDS, Entry, Options
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.view import Reported, View
-from climbopt.procedures import ProcedureLike, resolve
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures import Procedure, ProcedureLike, resolve
 from climbopt.studies.comparison.worker import Task
 
 GRACE = 30.0
 """Seconds beyond its limits that a process may take to start, to import and to certify before it is killed."""
 AGREES = 1e-6
 """Relative excess over the best certified objective up to which a certified run counts as a success."""
+IMPORTABLE = "define laws, constraints, objectives and backends in a module that can be imported"
 
 Progress = Callable[[int, int], None]
 
@@ -136,10 +140,10 @@ class Comparison(Reported):
 
 
 def compare(
-    problems: Sequence[ProblemLike],
+    problems: ProblemLike | Sequence[ProblemLike],
     *,
-    backends: Sequence[str] | None = None,
-    procedures: Sequence[ProcedureLike] | None = None,
+    backends: str | Sequence[str] | None = None,
+    procedures: ProcedureLike | Sequence[ProcedureLike] | None = None,
     repeat: int = 1,
     time_limit: float = 60.0,
     memory_limit: float = 8e9,
@@ -150,10 +154,10 @@ def compare(
 
     Parameters
     ----------
-    problems : sequence of AllocationProblem, path or name
-    backends : sequence of str, optional
+    problems : AllocationProblem, path or name, or a sequence of these
+    backends : str or sequence of str, optional
         Names; every available one by default.
-    procedures : sequence of Procedure or str, optional
+    procedures : Procedure or str, or a sequence of these, optional
         For every problem; by default what its file declares, and joint for an AllocationProblem.
     repeat : int
         Solves to time.
@@ -169,12 +173,23 @@ def compare(
     Raises
     ------
     InputError, BackendError
-        For an unknown or unavailable name, or a problem that cannot be sent to another process.
+        For an unknown or unavailable name, or where no process of its own can be started or be sent the problem.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> climbopt.compare("equal_beta", backends="newton").certified
+    True
     """
     if repeat < 1 or not time_limit > 0 or not memory_limit > 0:
         raise InputError("repeat, time_limit and memory_limit must be positive")
     chosen = _available(backends)
-    cases = [resolve(problem, procedure) for problem in problems for procedure in procedures or (None,)]
+    asked = _several(procedures, (str, Procedure, type)) or [None]
+    cases = [
+        resolve(problem, procedure)
+        for problem in _several(problems, (str, PathLike, AllocationProblem))
+        for procedure in asked
+    ]
     options = replace(options or Options(), native={}, time_limit=time_limit)
     runs = []
     for problem, procedure in cases:
@@ -185,36 +200,41 @@ def compare(
     return Comparison(_with_differences(runs), time_limit)
 
 
-def _available(names: Sequence[str] | None) -> list[str]:
+def _several(value: Any, single: tuple[type, ...]) -> list[Any]:
+    """Return what may be one thing or a sequence of them as a list; none for None."""
+    return (
+        [] if value is None else [value] if isinstance(value, single) or not isinstance(value, Iterable) else [*value]
+    )
+
+
+def _available(names: str | Sequence[str] | None) -> list[Entry]:
     """Return the backends to run; a name that is unknown or not available is refused."""
     if names is None:
-        return [name for name, entry in BACKENDS.items() if entry.missing is None]
-    for name in names:
-        if BACKENDS[name].missing:
-            raise BackendError(f"backend '{name}' is not available: {BACKENDS[name].missing}")
-    return list(dict.fromkeys(names))
+        return [entry for entry in BACKENDS.values() if entry.missing is None]
+    chosen = [BACKENDS[name] for name in dict.fromkeys(_several(names, (str,)))]
+    for entry in chosen:
+        if entry.missing:
+            raise BackendError(f"backend '{entry.name}' is not available: {entry.missing}")
+    return chosen
 
 
 def _run(task: Task, time_limit: float) -> Run:
     """Return the outcome of a task in a process of its own."""
-    who = (task.problem.name, task.procedure.name, task.backend)
-    try:
-        payload = pickle.dumps(task)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"problem '{task.problem.name}' cannot be sent to another process ({error}); define its laws, "
-            "constraints and objective in a module that can be imported"
-        ) from None
+    who = (task.problem.name, task.procedure.name, task.backend.name)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "climbopt.studies.comparison.worker"],
-            input=payload,
+            input=_pickled(task),
             capture_output=True,
             timeout=time_limit * (task.repeat + 1) + GRACE,
             check=False,
         )
     except subprocess.TimeoutExpired:
         return Run(*who, "time_limit", f"killed: it did not stop within {GRACE:g} s of its time limit")
+    except OSError as error:
+        raise InputError(_cannot_start(str(error))) from error
+    if not done.stdout:
+        raise InputError(_cannot_start(_last_words(done)))
     try:
         outcome: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -226,6 +246,24 @@ def _run(task: Task, time_limit: float) -> Run:
         **{key: _not_nan(value) for key, value in outcome.items()},
         **times,
     )
+
+
+def _pickled(task: Task) -> bytes:
+    """Return a task as bytes for another process."""
+    try:
+        return pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"problem '{task.problem.name}' and backend '{task.backend.name}' cannot be sent to another process "
+            f"({error}); {IMPORTABLE}"
+        ) from None
+
+
+def _cannot_start(words: str) -> str:
+    """Return why the process of a run did not begin."""
+    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    advice = f"raise its limit of {min(limits) / 1e9:.3g} GB of address space (ulimit -v)" if limits else IMPORTABLE
+    return f"compare solves in processes of their own, and the first could not begin: {words}; {advice}"
 
 
 def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -1,6 +1,7 @@
 """The process of one run: reads what to solve from standard input, writes what came of it to standard output.
 
-Whatever a solver prints goes to standard error, so that standard output holds the answer alone, as JSON.
+Whatever a solver prints goes to standard error, so that standard output holds an empty line once the process has
+started, and then the answer as JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from climbopt.backends import Options, load
+from climbopt.backends import BACKENDS, Entry, Options, load
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Procedure
@@ -29,7 +30,7 @@ class Task:
     ----------
     problem : AllocationProblem
     procedure : Procedure
-    backend : str
+    backend : Entry
     options : Options
     repeat : int
         Solves to time.
@@ -39,7 +40,7 @@ class Task:
 
     problem: AllocationProblem
     procedure: Procedure
-    backend: str
+    backend: Entry
     options: Options
     repeat: int
     memory: int
@@ -47,12 +48,14 @@ class Task:
 
 def perform(task: Task) -> dict[str, Any]:
     """Return the outcome of a task as JSON values: refused, or the certified answer and the seconds of each solve."""
-    began = time.perf_counter()
+    began, name = time.perf_counter(), task.backend.name
     try:
-        version = load(task.backend).version
+        if name not in BACKENDS:
+            BACKENDS.register(task.backend)
+        version = load(name).version
         seconds, result = [], None
         for _ in range(task.repeat):
-            result = answered(task.problem, task.procedure, task.backend, task.options)
+            result = answered(task.problem, task.procedure, name, task.options)
             seconds.append(result.solution.seconds if result.solution is not None else 0.0)
             if time.perf_counter() - began > (task.options.time_limit or float("inf")):
                 break
@@ -85,17 +88,26 @@ def _outcome(result: Result) -> dict[str, Any]:
     }
 
 
+def _limited(memory: int) -> int:
+    """Limit the address space of this process, to what its parents left of it where that is less; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = min([memory, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    return limit
+
+
 def main() -> None:
     """Perform the task on standard input."""
     answer = os.dup(1)
     os.dup2(2, 1)
     task: Task = pickle.load(sys.stdin.buffer)  # written by the parent process, never from a file
-    resource.setrlimit(resource.RLIMIT_AS, (task.memory, task.memory))
+    limit = _limited(task.memory)
+    os.write(answer, b"\n")
     try:
         outcome = perform(task)
     except MemoryError:
-        outcome = {"termination": "memory_limit", "raw_status": f"more than {task.memory / 1e9:.3g} GB"}
-    except Exception as error:  # a backend's bug is its row's outcome
+        outcome = {"termination": "memory_limit", "raw_status": f"more than {limit / 1e9:.3g} GB"}
+    except Exception as error:  # a fault of the package or of a plugin's constraint is its row's outcome
         outcome = {"termination": "failed", "raw_status": f"{type(error).__name__}: {error}"}
     with os.fdopen(answer, "w") as stream:
         json.dump(outcome, stream)
