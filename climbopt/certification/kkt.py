@@ -23,8 +23,14 @@ from climbopt.program import ACTIVE, Label, StandardForm
 SIGN_ROUNDING = 1e-12
 """A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
 
+ROUNDING = 4 * np.finfo(float).eps
+"""Relative error of a row's value."""
+
 ACROSS = ACTIVE / 10
 """How far to both sides of a point a kink is looked for, as a ratio."""
+
+NO_FARTHER = 1e-3
+"""The same, as a share of the ratio itself: near 0, gradients change fast without a kink."""
 
 Condition = Literal["stationarity", "primal", "dual", "complementarity"]
 
@@ -71,15 +77,38 @@ class LimitsAt:
         return np.vstack([self.form.polytope.dense, self.form.functions.at(self.x).jacobian])
 
     @cached_property
+    def size(self) -> Array:
+        """Gradient norms, the unit in which a row's own change matters; 1 where there is none that is finite."""
+        norms = np.linalg.norm(self.gradients, axis=1)
+        return np.append(np.ones(self.form.n), np.where(np.isfinite(norms) & (norms > 0), norms, 1.0))
+
+    @cached_property
+    def room(self) -> Array:
+        """Intervals in which the values can lie: between the limits, and no wider than the bounds of x let them."""
+        lower, upper = self.form.polytope.implied_bounds
+        width = np.minimum(1.0, np.maximum(upper - lower, 0.0))
+        reach = np.nan_to_num(np.abs(self.gradients), nan=1.0, posinf=1.0) @ width
+        return np.minimum(np.maximum(self.upper - self.lower, 0.0), np.append(width, reach))
+
+    @cached_property
     def sides(self) -> NDArray[np.int8]:
-        """-1 at the lower limit, 1 at the upper one, 2 at both, 0 at neither."""
-        low, high = self.value - self.lower <= ACTIVE, self.upper - self.value <= ACTIVE
+        """-1 where the lower limit is active, 1 the upper one, 2 both, 0 neither; judged against the interval."""
+        return self._sides(ACTIVE * self.room + ROUNDING * np.abs(self.value))
+
+    @cached_property
+    def near(self) -> NDArray[np.int8]:
+        """As `sides`, within ACTIVE of the row's size: these may have a multiplier, which complementarity judges."""
+        return self._sides(ACTIVE * self.size)
+
+    def _sides(self, distance: Array) -> NDArray[np.int8]:
+        """Return which limits are within some distances."""
+        low, high = self.value - self.lower <= distance, self.upper - self.value <= distance
         return np.where(low & high, 2, np.where(low, -1, np.where(high, 1, 0))).astype(np.int8)
 
     @cached_property
     def violation(self) -> Array:
-        """Amounts by which limits are broken, 0 where they are not."""
-        return np.maximum(np.maximum(self.lower - self.value, self.value - self.upper), 0.0)
+        """Amounts by which limits are broken, in units of `size`; 0 where they are not."""
+        return np.maximum(np.maximum(self.lower - self.value, self.value - self.upper), 0.0) / self.size
 
     def side(self, k: int, *, upper: bool) -> Label:
         """Return the user's name for the lower or upper limit of entry k."""
@@ -139,28 +168,44 @@ def scales(rows: LimitsAt) -> tuple[Array, Array]:
 
 
 def recover(form: StandardForm, x: Array) -> Multipliers:
-    """Return the multipliers of the active rows that leave the least of the gradient, with the right signs.
+    """Return multipliers, of the right signs, that leave the least of the gradient and of complementarity.
+
+    Those of the rows that are active, or, where these leave more, of the rows that are near a limit.
 
     Parameters
     ----------
     form : StandardForm
     x : ndarray, (n,)
-        A feasible point; rows within `ACTIVE` of a limit count as active.
+        A feasible point.
     """
     rows = LimitsAt(form, x)
-    sides, gradient, n = rows.sides, form.functions.at(x).gradient, form.n
+    active = _recovered(rows, rows.sides)
+    if np.array_equal(rows.sides, rows.near):
+        return active
+
+    def left(multipliers: Multipliers) -> float:
+        conditions = residuals(form, x, multipliers)
+        return max(conditions["stationarity"].value, conditions["complementarity"].value)
+
+    return min((active, _recovered(rows, rows.near)), key=left)
+
+
+def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
+    """Return the multipliers of some limits, by least squares with signs, each equation over its own scale."""
+    form = rows.form
+    gradient, n, own = form.functions.at(rows.x).gradient, form.n, scales(rows)[0]
     on_bound, active = sides[:n] != 0, sides[n:] != 0
-    chosen = rows.gradients[active]
+    chosen = rows.gradients[active] / own
     lower = np.where(np.isin(sides, (-1, 2)), -np.inf, 0.0)
     upper = np.where(np.isin(sides, (1, 2)), np.inf, 0.0)
     values = np.zeros(sides.size)
-    values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -gradient[~on_bound], rcond=None)[0]
+    values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -(gradient / own)[~on_bound], rcond=None)[0]
     values[:n] = np.where(on_bound, -(gradient + rows.gradients.T @ values[n:]), 0.0)
     wrong = np.maximum(np.maximum(lower - values, values - upper), 0.0).max()
     if wrong > SIGN_ROUNDING * max(1.0, float(np.abs(gradient).max())):  # signs matter: all at once
         moved = np.flatnonzero(sides)
-        columns = np.hstack([np.eye(n)[:, on_bound], chosen.T])
-        values[moved] = lsq_linear(columns, -gradient, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
+        columns = np.hstack([np.diag(1 / own)[:, on_bound], chosen.T])
+        values[moved] = lsq_linear(columns, -gradient / own, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
     values = np.clip(values, lower, upper)
     k = n + len(form.polytope.rows)
     return Multipliers(values[:n], values[n:k], values[k:])
@@ -169,9 +214,9 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
 def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Condition, Residual]:
     """Return the four optimality conditions at x for some multipliers.
 
-    stationarity = |grad f + A' rows + Jc' nonlinear + bounds|, dual = wrong-signed multipliers and complementarity =
-    |multiplier x slack|, each entry over its own scale (:func:`scales`) and the largest taken; primal = largest
-    violation.
+    stationarity = |grad f + A' rows + Jc' nonlinear + bounds| and dual = wrong-signed multipliers, each entry over its
+    own scale (:func:`scales`), and the largest taken; primal = largest violation over the row's size; complementarity =
+    largest |multiplier x slack|, by which f could still fall, over max(1, |f|).
     """
     rows, values = LimitsAt(form, x), flat(multipliers)
     own, over = scales(rows)
@@ -186,14 +231,15 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
         "stationarity": Residual(float(left[at]), form.variables[at]),
         "primal": rows.worst(rows.violation),
         "dual": rows.worst(wrong / over),
-        "complementarity": rows.worst(product / over),
+        "complementarity": rows.worst(product / max(1.0, abs(form.functions.at(x).value))),
     }
 
 
 def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
     """Return by how much the Lagrangian's gradient changes across a kink at x, scaled as stationarity is.
 
-    One side's gradient shows nothing of the other side, so that this much of it counts as left over.
+    One side's gradient shows nothing of the other side, so that this much of it counts as left over. The change
+    without a kink is proportional to the step; twice the change over half a step leaves none of it.
     """
     own = scales(LimitsAt(form, x))[0]
 
@@ -201,8 +247,12 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
         at = form.functions.at(x + step * np.eye(form.n)[j])
         return at.gradient + at.jacobian.T @ multipliers.nonlinear
 
-    changes = np.array([np.abs((gradient(j, ACROSS) - gradient(j, -ACROSS)) / own).max() for j in range(form.n_ratios)])
-    changes = np.where(np.isnan(changes), 0.0, changes)  # outside the domain on one side
+    def change(j: int) -> float:
+        whole = min(ACROSS, NO_FARTHER * abs(float(x[j])))
+        over, over_half = (gradient(j, step) - gradient(j, -step) for step in (whole, whole / 2))
+        return float((np.abs(2 * over_half - over) / own).max())
+
+    changes = np.nan_to_num([change(j) for j in range(form.n_ratios)])  # outside the domain on one side
     worst = int(np.argmax(changes))
     return Residual(float(changes[worst]), f"kink[{form.variables[worst]}]")
 
@@ -210,10 +260,9 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
 def independent(rows: LimitsAt) -> bool:
     """Return whether the gradients of the active rows are linearly independent (LICQ)."""
     n = rows.form.n
-    twice = (rows.sides[:n] == 2) & (rows.lower[:n] < rows.upper[:n])
     free, active = rows.sides[:n] == 0, rows.sides[n:] != 0
     chosen = rows.gradients[np.ix_(active, free)]
-    return not twice.any() and (not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum()))
+    return not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum())
 
 
 def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:

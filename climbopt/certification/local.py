@@ -209,8 +209,9 @@ def certify(
     second_order = smallest_curvature(rows, multipliers, strong)
     lower = lower_bound(form, x, multipliers) if found["primal"].value <= tolerance else None
     gap = None if lower is None else evaluation.value - lower
-    passed = all(residual.value <= tolerance for residual in found.values())
     scaled_gap = None if gap is None else gap / max(1.0, abs(evaluation.value))
+    met = all(residual.value <= tolerance for residual in found.values())
+    passed = met and (scaled_gap is None or scaled_gap <= tolerance)
     return Certificate(
         verdict=_verdict(found, tolerance, second_order, scaled_gap),
         passed=passed,
