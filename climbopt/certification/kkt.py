@@ -88,7 +88,7 @@ class LimitsAt:
         lower, upper = self.form.polytope.implied_bounds
         width = np.minimum(1.0, np.maximum(upper - lower, 0.0))
         reach = np.nan_to_num(np.abs(self.gradients), nan=1.0, posinf=1.0) @ width
-        return np.minimum(np.maximum(self.upper - self.lower, 0.0), np.append(width, reach))
+        return np.asarray(np.minimum(np.maximum(self.upper - self.lower, 0.0), np.append(width, reach)))
 
     @cached_property
     def sides(self) -> NDArray[np.int8]:
