@@ -18,8 +18,7 @@ from climbopt.model.expressions import entry
 from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.outer import Expression, PowerMean
 from climbopt.model.templates import Array, Template
-from climbopt.program import Affine, MixtureFunctions, StandardForm
-from climbopt.program.parts import Placed
+from climbopt.program import MixtureFunctions, Placed, Rows, StandardForm, Table
 from climbopt.program.written import transferring
 
 
@@ -58,24 +57,25 @@ class Quantities:
             return variable
 
         response, law = functions.response, functions.response.model.templates.loss
-        z_positive = functions.reads_losses and response.model.law.needs_positive_z
+        z_positive = functions.table.reads_losses and response.model.law.needs_positive_z
         ratios = x if x.size == functions.offset.size else x[: functions.offset.size]
         ratios = ratios if functions.scale == 1 else functions.scale * ratios
         ratios = ratios + functions.offset if functions.offset.any() else ratios
         z, losses = define(effective(response, ratios), z_positive), None
-        if functions.reads_losses:
+        if functions.table.reads_losses:
             values = _values(law, (z,), response.loss_arguments, z.shape)
             losses = _vector(translate(law.expression, values), z.shape)
             losses = define(losses, losses.is_nonneg())
         return cls(x, z, losses, z_positive, tuple(equations) if named else None)
 
-    def affine(self, part: Affine, rows: Indices) -> cp.Expression:
-        """Return some of k functions that are affine in x, z and L."""
-        total = part.x_part[rows] @ self.x + part.constant[rows]
-        for coefficients, values in ((part.z_part[rows], self.z), (part.loss_part[rows], self.losses)):
+    def functions(self, table: Table, rows: Indices) -> cp.Expression:
+        """Return some functions of a table, (k,); a curved one must be asked for alone."""
+        on_x, on_z, on_loss = (csr_array(part[rows]) for part in table.parts)
+        total = on_x @ self.x + table.constant[rows]
+        for coefficients, values in ((on_z, self.z), (on_loss, self.losses)):
             if coefficients.nnz:
                 total = total + coefficients @ values
-        return total
+        return total + self.outer(table.curved[int(rows[0])]) if int(rows[0]) in table.curved else total
 
     def outer(self, placed: Placed) -> cp.Expression:
         """Return an outer function of x, z and L."""
@@ -168,46 +168,39 @@ class Limit:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Written:
     """Bounds, rows of A and entries of c put end to end, as functions of the quantities.
 
     Parameters
     ----------
     quantities : Quantities
-    affine : Affine
-    curved : mapping of int to cvxpy.Expression
-        What is added to some of them.
+    table : Table
     """
 
     quantities: Quantities
-    affine: Affine
-    curved: Mapping[int, cp.Expression]
+    table: Table
 
     @classmethod
-    def of(cls, form: StandardForm, functions: MixtureFunctions, quantities: Quantities) -> Rows:
+    def of(cls, form: StandardForm, functions: MixtureFunctions, quantities: Quantities) -> Written:
         """Return the rows of a form."""
         linear = vstack([eye_array(form.n), form.polytope.A])
-        affine = Affine.build(form.n, quantities.z.size, linear.shape[0], x=linear).and_also(functions.constraints)
-        return cls(
-            quantities,
-            affine,
-            {linear.shape[0] + k: quantities.outer(placed) for k, placed in functions.curved_rows.items()},
-        )
+        on_x = Table.build(form.n, functions.table.n_targets, linear.shape[0], x=linear)
+        return cls(quantities, on_x + functions.table[1:])
 
     def value(self, positions: Indices) -> cp.Expression:
         """Return some of the rows; a curved one must be asked for alone."""
-        value = self.quantities.affine(self.affine, positions)
-        return value + self.curved[int(positions[0])] if int(positions[0]) in self.curved else value
+        return self.quantities.functions(self.table, positions)
 
-    def limits(self, lower: Array, upper: Array) -> Iterator[Limit]:
+    def limits(self, rows: Rows) -> Iterator[Limit]:
         """Yield equations, lower and upper limits, all rows of a kind in one constraint but for the curved."""
-        plain = np.setdiff1d(np.arange(lower.size), list(self.curved))
-        for group in (plain, *(np.array([k]) for k in self.curved)):
-            low, high = lower[group], upper[group]
+        curved = sorted(self.table.curved)
+        plain = np.setdiff1d(np.arange(len(rows)), curved)
+        for group in (plain, *(np.array([k]) for k in curved)):
+            low, high = rows.lower[group], rows.upper[group]
             for chosen, relation, limit, sign in (
-                (group[low == high], cp.Expression.__eq__, lower, 1.0),
-                (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, lower, -1.0),
-                (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, upper, 1.0),
+                (group[low == high], cp.Expression.__eq__, rows.lower, 1.0),
+                (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, rows.lower, -1.0),
+                (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, rows.upper, 1.0),
             ):
                 if chosen.size:
                     yield Limit(relation(self.value(chosen), limit[chosen]), chosen, sign)
@@ -218,7 +211,7 @@ class Program:
     """A standard form in CVXPY, and the seconds that it took to write and to check."""
 
     quantities: Quantities
-    rows: Rows
+    rows: Written
     limits: tuple[Limit, ...]
     problem: cp.Problem
     seconds: float = 0.0
@@ -274,25 +267,9 @@ def _program(form: StandardForm, named: bool) -> Program:
     if not isinstance(functions, MixtureFunctions):
         raise UntranslatableError("its functions are code, which CVXPY cannot read")
     quantities = Quantities.of(functions, cp.Variable(form.n), named=named)
-    f = functions.objective
-    parts = Affine.build(
-        form.n,
-        f.z_part.size,
-        1,
-        x=f.x_part[None, :],
-        z=f.z_part[None, :],
-        loss=f.loss_part[None, :],
-        constant=np.array([f.constant]),
-    )
-    objective = cp.sum(quantities.affine(parts, np.zeros(1, dtype=np.intp)))
-    objective = objective if f.curved is None else objective + quantities.outer(f.curved)
-    rows = Rows.of(form, functions, quantities)
-    limits = tuple(
-        rows.limits(
-            form.limits.lower,
-            form.limits.upper,
-        )
-    )
+    objective = cp.sum(quantities.functions(functions.table, np.zeros(1, dtype=np.intp)))
+    rows = Written.of(form, functions, quantities)
+    limits = tuple(rows.limits(form.limits))
     return Program(
         quantities,
         rows,

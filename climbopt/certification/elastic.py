@@ -18,17 +18,17 @@ from scipy.sparse import csr_array
 from climbopt.backends import Options, choose
 from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import lower_bound, repair
-from climbopt.model.expressions import Kind, affine_part
-from climbopt.model.outer import Expression
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import ExpressionRow
 from climbopt.program import (
-    Combination,
+    Auxiliaries,
     Conflict,
+    Layout,
     Member,
     MixtureFunctions,
     StandardForm,
+    Table,
     expression_rows,
     mixture_form,
     targets_read,
@@ -241,7 +241,6 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     at = np.array([position[limit.name] for limit in soft], dtype=np.intp)
     signs, bounds = np.array([limit.sign for limit in soft]), np.array([limit.bound for limit in soft])
     k, n, targets = len(soft), len(problem.model.sources), _targets(problem, rows)
-    zero = np.zeros(len(targets))
 
     def violations(functions: MixtureFunctions, x: Array) -> Array:
         return np.asarray(np.maximum(signs * (functions.at(x).rows[at] - bounds), 0.0))
@@ -249,22 +248,22 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     form = mixture_form(
         chosen,
         targets,
-        Combination(np.append(np.zeros(n), np.ones(k)), zero, zero),
-        auxiliaries=[f"slack[{limit.name}]" for limit in soft],
-        best=violations,
+        Table.build(n + k, len(targets), x=np.append(np.zeros(n), np.ones(k))),
+        auxiliaries=Auxiliaries(tuple(f"slack[{limit.name}]" for limit in soft), violations),
     )
     slack = np.arange(form.n - k, form.n)
     functions = form.functions
     assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
-    on_slack = csr_array((-signs.astype(float), (at, slack)), shape=(functions.n_rows, form.n))
-    x_part = csr_array(functions.constraints.x_part + on_slack)
+    table = functions.table
+    on_slack = csr_array((-signs.astype(float), (1 + at, slack)), shape=table.coefficients.shape)
+    table = replace(table, coefficients=csr_array(table.coefficients + on_slack))
     total = form.complete(form.start[:n])[slack].sum()  # the least sum is no more than that
     lower, upper = form.polytope.bounds.lower.copy(), form.polytope.bounds.upper.copy()
     lower[slack], upper[slack] = 0.0, 2 * total + 1 if np.isfinite(total) else np.inf
     form = replace(
         form,
         polytope=replace(form.polytope, bounds=form.polytope.bounds.within(lower, upper)),
-        functions=replace(functions, constraints=replace(functions.constraints, x_part=x_part)),
+        functions=replace(functions, table=table),
     )
     return _Elastic(form, soft)
 
@@ -287,19 +286,14 @@ def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]
     chosen = restricted(problem, [*others, *kept_open(limit)])
     if isinstance(row, ExpressionRow):
         targets = _targets(problem, [row])
-        coefficients, rest = affine_part(limit.sign * row.expression)
-        names: dict[Kind, tuple[str, ...]] = {"r": sources, "z": targets, "L": targets}
-        parts = {kind: np.array([coefficients.get((kind, name), 0.0) for name in names[kind]]) for kind in names}
-        return mixture_form(
-            chosen, targets, Combination(parts["r"], parts["z"], parts["L"]), None if rest == 0 else Expression(rest)
-        )
+        return mixture_form(chosen, targets, Layout(sources, targets).table([limit.sign * row.expression]))
     targets = _targets(problem, expression_rows(chosen))
-    zero = np.zeros(len(targets))
-    form = mixture_form(chosen, targets, Combination(np.zeros(len(sources)), zero, zero))
+    form = mixture_form(chosen, targets, Table.build(len(sources), len(targets)))
     functions = form.functions
     assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
     slopes = limit.sign * activity(row, sources, form.polytope)
-    return replace(form, functions=replace(functions, objective=replace(functions.objective, x_part=slopes)))
+    objective = Table.build(form.n, functions.table.n_targets, x=slopes)
+    return replace(form, functions=replace(functions, table=objective + functions.table[1:]))
 
 
 def _targets(problem: AllocationProblem, rows: Sequence[ExpressionRow]) -> tuple[str, ...]:

@@ -74,6 +74,10 @@ class Interval(NDArrayOperatorsMixin):
             raise UnsupportedFunctionError(f"no interval form of {function.__name__}")
         return _select(*inputs)  # its default stands where no condition holds, where nothing is claimed
 
+    def __getitem__(self, index: Any) -> Interval:
+        """Return some of the intervals."""
+        return Interval(self.lower[index], self.upper[index])
+
     def sum(self, axis: int) -> Interval:
         """Return the enclosure of the sum along an axis."""
         size = self.lower.shape[axis]

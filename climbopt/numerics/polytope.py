@@ -113,6 +113,10 @@ class Rows:
         """Return rows of the same names with other limits."""
         return replace(self, lower=lower, upper=upper)
 
+    def named(self, multipliers: Array) -> Array:
+        """Return the limits on the sides that the signs of multipliers name, 0 for those of 0; (k,)."""
+        return np.where(multipliers > 0, self.upper, np.where(multipliers < 0, self.lower, 0.0))
+
     @cached_property
     def equation(self) -> Mask:
         """Which rows are equations, (k,)."""

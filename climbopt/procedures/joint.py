@@ -14,7 +14,7 @@ from climbopt.model.expressions import Kind
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures.procedure import Answer, Procedure
-from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
+from climbopt.program import Auxiliaries, Label, Layout, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 LARGEST_ROOM = 1.1
 """The cold start's t for the largest loss, as a multiple of the least that the starting ratios allow."""
@@ -55,27 +55,23 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
         return goal.linear[kind][indices] if kind in goal.linear else np.zeros(size)
 
     if goal.references is None:
-        objective = Combination(part("r", slice(None), n), part("z", chosen, k), part("L", chosen, k), goal.constant)
-        return mixture_form(problem, targets, objective, goal.curved)
-    shares = 1.0 / goal.references[chosen]
+        curved = {} if goal.curved is None else {0: Layout(problem.model.sources, targets).place(goal.curved)}
+        on_x, on_z, on_loss = part("r", slice(None), n), part("z", chosen, k), part("L", chosen, k)
+        table = Table.build(n, k, x=on_x, z=on_z, loss=on_loss, constant=goal.constant, curved=curved)
+        return mixture_form(problem, targets, table)
 
     def largest(functions: MixtureFunctions, x: Array) -> Array:
         return np.array([functions.at(x).rows[:k].max()])
 
+    on_t = np.append(np.zeros(n), 1.0)
+    labels = tuple(Label(f"largest[{name}]", unit=goal.unit) for name in targets)
     form = mixture_form(
         problem,
         targets,
-        Combination(np.append(np.zeros(n), 1.0), np.zeros(k), np.zeros(k)),
-        constraints=Affine.build(
-            n + 1, k, k, x=np.column_stack([np.zeros((k, n)), -np.ones(k)]), loss=diags_array(shares)
-        ),
-        limits=Rows(
-            np.full(k, -np.inf),
-            np.zeros(k),
-            tuple(Label(f"largest[{name}]", unit=goal.unit) for name in targets),
-        ),
-        auxiliaries=("t",),
-        best=largest,
+        Table.build(n + 1, k, x=on_t)
+        + Table.build(n + 1, k, k, x=-np.tile(on_t, (k, 1)), loss=diags_array(1.0 / goal.references[chosen])),
+        Rows(np.full(k, -np.inf), np.zeros(k), labels),
+        Auxiliaries(("t",), largest),
     )
     start = form.complete(form.start[:n])
     return form.from_start(np.append(start[:-1], LARGEST_ROOM * start[-1]))

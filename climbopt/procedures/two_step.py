@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.sparse import csr_array, eye_array, hstack
+from scipy.sparse import eye_array
 
 from climbopt.backends import Options, choose
 from climbopt.certification.kkt import LimitsAt, flat, recover, smallest_curvature
@@ -30,7 +30,7 @@ from climbopt.problem.objectives import Weighted
 from climbopt.procedures.direction import OwnData, benefit_residual, counted_targets, equal_benefit_direction
 from climbopt.procedures.joint import joint_form
 from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
-from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
+from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 START_SHARE = 0.9
 """The cold start's t, as a share of the largest that the starting ratios allow."""
@@ -103,8 +103,7 @@ def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0
     """
     alone, n = OwnData.of(problem), len(problem.model.sources)
     shares, k = alone.shares(direction, at), len(direction)
-    table = csr_array(hstack([csr_array((k, n)), csr_array(-shares.slopes[:, None])]))
-    objective = Combination(np.append(np.zeros(n), -1.0), np.zeros(k), np.zeros(k))
+    on_t = np.append(np.zeros(n), -1.0)
 
     def reach(functions: MixtureFunctions, x: Array) -> Array:
         reached = (functions.at(x).rows[:k] - shares.least)[direction > 0] / shares.slopes[direction > 0]
@@ -113,11 +112,9 @@ def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0
     form = mixture_form(
         problem,
         alone.targets,
-        objective,
-        constraints=Affine.build(n + 1, k, k, x=table, z=eye_array(k)),
-        limits=_share_rows(alone.targets, shares.least),
-        auxiliaries=("t",),
-        best=reach,
+        Table.build(n + 1, k, x=on_t) + Table.build(n + 1, k, k, x=np.outer(shares.slopes, on_t), z=eye_array(k)),
+        _share_rows(alone.targets, shares.least),
+        Auxiliaries(("t",), reach),
     )
     return _inside(form, form.start)
 
@@ -257,9 +254,8 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
     second = mixture_form(
         problem,
         counted_targets(problem),
-        Combination(np.zeros(n), np.zeros(k), problem.weight_vector[problem.weight_vector > 0]),
-        constraints=Affine.build(n, k, k, z=eye_array(k)),
-        limits=_share_rows(counted_targets(problem), shares),
+        Table.build(n, k, loss=problem.weight_vector[problem.weight_vector > 0]) + Table.build(n, k, k, z=eye_array(k)),
+        _share_rows(counted_targets(problem), shares),
     )
     second = second.from_start(second.complete(x[:n]))
     for name, used in ((solves.backend, solves.options), (None, replace(solves.options, native={}))):

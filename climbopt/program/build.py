@@ -12,17 +12,14 @@ from climbopt.foundations.errors import InputError
 from climbopt.model.convexity import Proofs
 from climbopt.model.lifting import Split, split
 from climbopt.model.mixture import Indices, MixtureModel, Response
-from climbopt.model.outer import Outer
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import ExpressionRow
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
-from climbopt.program.layout import Layout, RowFunctions, expression_rows, targets_read
 from climbopt.program.linear import Excess, LinearPart, linear_part
-from climbopt.program.parts import Affine, Combination
 from climbopt.program.standard_form import StandardForm
+from climbopt.program.table import Layout, Table, expression_rows, targets_read
 
 START_ROUNDS = 20
 """Linear programs tried to bring a start into the law's domain."""
@@ -32,15 +29,30 @@ LEAST_EFFECTIVE_TOKENS = 1.0
 """z_lower of a row that keeps z in its law's domain, as D z in tokens."""
 
 
+@dataclass(frozen=True, eq=False)
+class Auxiliaries:
+    """Variables of a procedure, without bounds.
+
+    Parameters
+    ----------
+    names : tuple of str
+    best : callable
+        Returns the best of them, (k,), for functions and an x whose auxiliaries are 0.
+    """
+
+    names: tuple[str, ...]
+    best: Callable[[MixtureFunctions, Array], Array]
+
+
+NO_AUXILIARIES = Auxiliaries((), lambda functions, x: np.zeros(0))
+
+
 def mixture_form(
     problem: AllocationProblem,
     targets: Sequence[str],
-    objective: Combination,
-    curved: Outer | None = None,
-    constraints: Affine | None = None,
+    table: Table,
     limits: Rows | None = None,
-    auxiliaries: Sequence[str] = (),
-    best: Callable[[MixtureFunctions, Array], Array] | None = None,
+    auxiliaries: Auxiliaries = NO_AUXILIARIES,
 ) -> StandardForm:
     """Return a standard form over the ratios of a problem and unbounded auxiliaries, under the problem's constraints.
 
@@ -49,89 +61,86 @@ def mixture_form(
     problem : AllocationProblem
         Gives the model, the constraints, budget and history.
     targets : sequence of str
-        The targets that `objective` and `constraints` are written over, in their order.
-    objective : Combination
-        Over (ratios, auxiliaries), z and L of `targets`; without a curved part.
-    curved : Outer, optional
-        What is added to the objective.
-    constraints : Affine, optional
-        The procedure's own rows, over the same.
+        The targets that `table` is written over, in their order.
+    table : Table
+        The objective, and behind it the procedure's own rows, over (ratios, auxiliaries), z and L of `targets`.
     limits : Rows, optional
-        Limits and names of those.
-    auxiliaries : sequence of str
-        Names of further variables.
-    best : callable, optional
-        Returns the best auxiliaries for x whose auxiliaries are 0.
+        Limits and names of the procedure's own rows.
+    auxiliaries : Auxiliaries
+        Further variables.
 
     Notes
     -----
     Where slopes of z jump, and f and each row is proved convex, the excesses of ratios over the kinks become variables
-    (kinks.py), and the form is smooth.
+    (lifting.py), and the form is smooth.
 
     Raises
     ------
     InputError
         Where no mixture meets the linear constraints: with a minimal set in conflict, and what each must give.
     """
-    written = _Written(problem, tuple(targets), objective, curved, constraints, limits, tuple(auxiliaries), best)
-    direct, kinks = written.form(None), split(problem.model, problem.total_budget, problem.params)
+    own = Layout(problem.model.sources, tuple(targets), auxiliaries.names)
+    formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
+    direct, kinks = formulation.form(None), split(problem.model, problem.total_budget, problem.params)
     if kinks is None or not _convex(direct):
         return direct
-    smooth = written.form(kinks)
+    smooth = formulation.form(kinks)
     return smooth if _convex(smooth) else direct
 
 
 def _convex(form: StandardForm) -> bool:
     """Return whether f and each row is proved convex by itself."""
-    assert isinstance(form.functions, MixtureFunctions)  # _Written gives no others
+    assert isinstance(form.functions, MixtureFunctions)  # a formulation gives no others
     return form.functions.convex_one_by_one(form.polytope, form.nonlinear)
 
 
 @dataclass(frozen=True, eq=False)
-class _Written:
-    """What :func:`mixture_form` was asked for."""
+class _Formulation:
+    """What :func:`mixture_form` was asked for; `own` is the layout of the procedure's table."""
 
     problem: AllocationProblem
-    targets: tuple[str, ...]
-    objective: Combination
-    curved: Outer | None
-    constraints: Affine | None
-    limits: Rows | None
-    auxiliaries: tuple[str, ...]
-    best: Callable[[MixtureFunctions, Array], Array] | None
+    own: Layout
+    table: Table
+    limits: Rows
+    auxiliaries: Auxiliaries
 
     def form(self, kinks: Split | None) -> StandardForm:
         """Return the standard form, with the excesses over some kinks of z as variables of their own."""
         problem, excesses = self.problem, () if kinks is None else _excesses(self.problem, kinks)
         part, start = _linear(problem, excesses)
-        own = expression_rows(problem)
-        known = set(self.targets)
-        layout = Layout(
-            problem.model.sources,
-            part.excess_names,
-            self.auxiliaries,
-            (*self.targets, *dict.fromkeys(name for name in targets_read(own) if name not in known)),
+        users = expression_rows(problem)
+        layout = replace(
+            self.own,
+            targets=tuple(dict.fromkeys([*self.own.targets, *targets_read(users)])),
+            excesses=part.excess_names,
         )
-        functions, rows = self._functions(layout, own, problem.model if kinks is None else kinks.model)
+        table = layout.moved(self.table, self.own) + layout.table([row.expression for row in users])
+        limits = self.limits + Rows(
+            np.array([row.lower for row in users]),
+            np.array([row.upper for row in users]),
+            tuple(Label(row.name, row.per_unit, row.unit) for row in users),
+        )
+        model = problem.model if kinks is None else kinks.model
+        functions = self._functions(layout, model, table)
         domain = np.zeros(0, dtype=np.intp)
-        if functions.reads_losses:  # excesses that are not the least lower z, and solve nothing
+        if table.reads_losses:  # excesses that are not the least lower z, and solve nothing
             domain = np.flatnonzero(~self._proofs(layout, part).z_positive)
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
-        rows = rows.and_also(_domain_rows(layout, domain, problem)) if domain.size else rows
-        functions = replace(functions, constraints=rows.functions)
-        n, extra, best = len(layout.variables), len(self.auxiliaries), self.best
+        if domain.size:
+            functions = replace(functions, table=table + _domain_table(layout, domain))
+            limits = limits + _domain_limits(layout, domain, problem)
+        n, extra = len(layout.variables), len(self.auxiliaries.names)
 
         def complete(ratios: Array) -> Array:
             x = np.concatenate([ratios, part.excesses(ratios), np.zeros(extra)])
-            if best is not None:
-                x[n - extra :] = best(functions, x)
+            x[n - extra :] = self.auxiliaries.best(functions, x)
             return x
 
         return StandardForm(
             variables=layout.variables,
-            polytope=_with_free(part.polytope, self.auxiliaries),
+            polytope=_with_free(part.polytope, self.auxiliaries.names),
             functions=functions,
-            nonlinear=rows.limits,
+            nonlinear=limits,
             n_ratios=len(layout.sources),
             start=np.append(start, np.zeros(extra)),
             complete=complete,
@@ -145,45 +154,24 @@ class _Written:
 
     def _proofs(self, layout: Layout, part: LinearPart) -> Proofs:
         """Return what can be proved of the problem's model over the box of its ratios."""
-        n, box = len(layout.sources), part.polytope
+        n, box = len(layout.sources), part.polytope.bounds
         return Proofs(
             self._response(layout, self.problem.model),
-            self.problem.cumulative(box.bounds.lower[:n]),
-            self.problem.cumulative(box.bounds.upper[:n]),
+            self.problem.cumulative(box.lower[:n]),
+            self.problem.cumulative(box.upper[:n]),
         )
 
-    def _functions(
-        self, layout: Layout, own: Sequence[ExpressionRow], model: MixtureModel
-    ) -> tuple[MixtureFunctions, RowFunctions]:
-        """Return f, and c without the rows that keep z in its domain; and those rows of c with their limits."""
-        problem, objective = self.problem, self.objective
-        n, n_targets = len(layout.variables), len(layout.targets)
-        later, further = n_targets - len(self.targets), len(model.sources) - len(layout.sources)
-
-        def padded(values: Array) -> Array:
-            return np.append(values, np.zeros(later))
-
-        x_part = layout.widened(csr_array(objective.x_part[None, :])).toarray()[0]
-        rows = RowFunctions(Affine.build(n, n_targets, 0), Rows.free(()), {})
-        if self.constraints is not None and self.limits is not None:
-            rows = RowFunctions(layout.wide(self.constraints), self.limits, {})
-        rows = rows.and_also(layout.rows(own)) if own else rows
+    def _functions(self, layout: Layout, model: MixtureModel, table: Table) -> MixtureFunctions:
+        """Return f and c, without the rows that keep z in its domain."""
+        problem, further = self.problem, len(model.sources) - len(layout.sources)
         history = problem.cumulative(np.zeros(len(layout.sources)))
         return MixtureFunctions(
             self._response(layout, model),
             np.append(history, np.zeros(further)),
             problem.budget / problem.total_budget,
-            Combination(
-                x_part,
-                padded(objective.z_part),
-                padded(objective.loss_part),
-                objective.constant,
-                None if self.curved is None else layout.place(self.curved),
-            ),
-            rows.functions,
-            rows.curved,
+            table,
             further,
-        ), rows
+        )
 
 
 def _excesses(problem: AllocationProblem, kinks: Split) -> tuple[Excess, ...]:
@@ -217,19 +205,18 @@ def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
     return Polytope(polytope.bounds + Rows.free([Label(name) for name in names]), A, polytope.rows)
 
 
-def _domain_rows(layout: Layout, domain: Indices, problem: AllocationProblem) -> RowFunctions:
-    """Return rows z_i >= least for the targets in `domain`."""
-    n, n_targets, k = len(layout.variables), len(layout.targets), len(domain)
+def _domain_table(layout: Layout, domain: Indices) -> Table:
+    """Return z of the targets in `domain`."""
+    k, n_targets = len(domain), len(layout.targets)
     unit = csr_array((np.ones(k), (np.arange(k), domain)), shape=(k, n_targets))
-    return RowFunctions(
-        Affine.build(n, n_targets, k, z=unit),
-        Rows(
-            np.full(k, LEAST_EFFECTIVE_TOKENS / problem.total_budget),
-            np.full(k, np.inf),
-            tuple(Label(f"domain[{layout.targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist()),
-        ),
-        {},
-    )
+    return Table.build(len(layout.variables), n_targets, k, z=unit)
+
+
+def _domain_limits(layout: Layout, domain: Indices, problem: AllocationProblem) -> Rows:
+    """Return the rows z_i >= least for the targets in `domain`."""
+    labels = (Label(f"domain[{layout.targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
+    least = np.full(len(domain), LEAST_EFFECTIVE_TOKENS / problem.total_budget)
+    return Rows(least, np.full(len(domain), np.inf), tuple(labels))
 
 
 def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Array) -> Array:

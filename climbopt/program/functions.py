@@ -1,13 +1,13 @@
-"""The functions of a mixture problem: f and c affine in (x, z(r), L(z(r))), some with an outer function added.
+"""The functions of a mixture problem: a table over (x, z(r), L(z(r))), some of its rows with an outer function added.
 
 One Jacobian of z and one weighted sum of Hessians of z give every derivative; algebraic backends read the same
-coefficients.
+table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,14 +19,14 @@ from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope, Rows
-from climbopt.program.parts import Affine, Combination, Placed
 from climbopt.program.standard_form import System
+from climbopt.program.table import Placed, Table
 from climbopt.program.written import written_out
 
 
 @dataclass(frozen=True, eq=False)
 class MixtureFunctions:
-    """f and c of a mixture problem: affine in x, z and L but for outer functions, with z at offset + scale r.
+    """f and c of a mixture problem: a table over x, z and L, with z at the ratios offset + scale r.
 
     Parameters
     ----------
@@ -35,11 +35,8 @@ class MixtureFunctions:
     offset : ndarray, (S,)
     scale : float
         Cumulative ratios are offset + scale r.
-    objective : Combination
-    constraints : Affine
-        Functions of the n variables, of which the first S are r.
-    curved_rows : mapping of int to Placed
-        What is added to some of the constraints.
+    table : Table
+        f, then c, of the n variables, of which the first S are r.
     n_excesses : int
         How many of the S, the last, are excesses of others over a kink.
     """
@@ -47,15 +44,13 @@ class MixtureFunctions:
     response: Response
     offset: Array
     scale: float
-    objective: Combination
-    constraints: Affine
-    curved_rows: Mapping[int, Placed] = field(default_factory=dict)
+    table: Table
     n_excesses: int = 0
 
     @property
     def n_rows(self) -> int:
         """Number of entries of c."""
-        return len(self.constraints.constant)
+        return len(self.table) - 1
 
     def cumulative(self, x: Array) -> Array:
         """Return the ratios of history and run together, (S,), for variables (n,)."""
@@ -71,66 +66,46 @@ class MixtureFunctions:
         most = 1.0 + float(upper[upper.size - self.n_excesses :].sum())
         return Proofs(self.response, self.cumulative(polytope.bounds.lower), upper, most)
 
-    @property
-    def reads_losses(self) -> bool:
-        """Whether f or c depends on a loss."""
-        first_loss = self.objective.x_part.size + len(self.response.model.targets)
-        curved = [*self.curved_rows.values(), *([self.objective.curved] if self.objective.curved else [])]
-        return (
-            bool(self.objective.loss_part.any())
-            or self.constraints.uses_loss
-            or any((placed.positions >= first_loss).any() for placed in curved)
-        )
-
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex: losses and z enter with signs that keep them so."""
-        f, c = self.objective, self.constraints
-        on_loss = f.loss_part + (c.loss_part.T @ multipliers if self.n_rows else 0.0)
-        on_z = f.z_part + (c.z_part.T @ multipliers if self.n_rows else 0.0)
-        proofs = self.proofs(polytope)
-        losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
-        if not (losses and (not on_z.any() or proofs.z_affine or (bool((on_z <= 0).all()) and proofs.z_concave))):
-            return False
-        return all(
-            self._proved_convex(placed, int(np.sign(weight)), polytope, proofs)
-            for placed, weight in self.curved(1.0, multipliers)
-        )
+        return self._convex(np.append(1.0, multipliers), polytope, self.proofs(polytope))
 
     def convex_one_by_one(self, polytope: Polytope, limits: Rows) -> bool:
         """Return whether f is proved convex, and each row on the sides that have a limit.
 
         Where z is not affine, each of them then falls or rises with z as that needs.
         """
-        if not self.convex(polytope, np.zeros(self.n_rows)):
-            return False
-        f = self.objective
-        rows = replace(self, objective=Combination(0 * f.x_part, 0 * f.z_part, 0 * f.loss_part))
-        units = np.eye(self.n_rows)
-        return all(rows.convex(polytope, units[k]) for k in np.flatnonzero(np.isfinite(limits.upper))) and all(
-            rows.convex(polytope, -units[k]) for k in np.flatnonzero(np.isfinite(limits.lower))
-        )
+        proofs, units = self.proofs(polytope), np.eye(len(self.table))
+        upper = [0, *(1 + np.flatnonzero(np.isfinite(limits.upper)))]
+        lower = 1 + np.flatnonzero(np.isfinite(limits.lower))
+        sides = [*(units[k] for k in upper), *(-units[k] for k in lower)]
+        return all(self._convex(weights, polytope, proofs) for weights in sides)
 
-    def curved(self, weight: float, multipliers: Array) -> list[tuple[Placed, float]]:
-        """Return the outer functions in weight * f + multipliers'c, each with its factor, where that is not 0."""
-        parts = [] if self.objective.curved is None else [(self.objective.curved, weight)]
-        parts += [(placed, float(multipliers[row])) for row, placed in self.curved_rows.items()]
-        return [(placed, factor) for placed, factor in parts if factor != 0]
+    def _convex(self, weights: Array, polytope: Polytope, proofs: Proofs) -> bool:
+        """Return whether weights'(f, c) is proved convex."""
+        _, on_z, on_loss = self.table.split(weights @ self.table.dense)
+        losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
+        if not (losses and (not on_z.any() or proofs.z_affine or (bool((on_z <= 0).all()) and proofs.z_concave))):
+            return False
+        return all(
+            self._proved_convex(placed, int(np.sign(weights[k])), polytope, proofs)
+            for k, placed in self.table.curved.items()
+            if weights[k] != 0
+        )
 
     def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: Proofs) -> bool:
         """Whether sign * g(x, z, L) is proved convex: g is, and bends the way of each entry that is not affine."""
-        n, n_targets = self.objective.x_part.size, len(self.response.model.targets)
-        losses = proofs.loss_range
+        n, n_targets, first_loss = self.table.n, self.table.n_targets, self.table.first_loss
+        losses, end = proofs.loss_range, self.response.model.law.end_of_domain
         box = Interval(
-            np.concatenate(
-                [polytope.bounds.lower, np.full(n_targets, self.response.model.law.end_of_domain), losses.lower]
-            ),
+            np.concatenate([polytope.bounds.lower, np.full(n_targets, end), losses.lower]),
             np.concatenate([polytope.bounds.upper, np.full(n_targets, np.inf), losses.upper]),
         )
         at = placed.positions
-        slopes = placed.outer.shape(Interval(box.lower[at], box.upper[at]), sign)
+        slopes = placed.outer.shape(box[at], sign)
         if slopes is None:
             return False
-        on_z, on_loss = (at >= n) & (at < n + n_targets), at >= n + n_targets
+        on_z, on_loss = (at >= n) & (at < first_loss), at >= first_loss
         return bool(
             (not on_loss.any() or (proofs.losses_convex and (slopes.lower[on_loss] >= 0).all()))
             and (not on_z.any() or proofs.z_affine or (proofs.z_concave and (slopes.upper[on_z] <= 0).all()))
@@ -138,7 +113,12 @@ class MixtureFunctions:
 
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return f and c of another system's scalars."""
-        return written_out(self, x, system)
+        cumulative = [
+            float(offset) + self.scale * ratio if offset else (ratio if self.scale == 1 else self.scale * ratio)
+            for offset, ratio in zip(self.offset, x[: self.offset.size], strict=True)
+        ]
+        f, *c = written_out(self.table, self.response, x, cumulative, system)
+        return f, c
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,84 +164,64 @@ class MixtureEvaluation:
         return self.functions.scale * self._z_first_order[1]
 
     @cached_property
+    def _y(self) -> Array:
+        """(x, z, L), (n + 2 T,); L is NaN where no function reads it."""
+        losses = self.losses if self.functions.table.reads_losses else np.full(self.z.size, np.nan)
+        return np.concatenate([self.x, self.z, losses])
+
+    @cached_property
+    def _values(self) -> Array:
+        """f and c, (1 + k,)."""
+        return self.functions.table.values(self._y)
+
+    @property
     def value(self) -> float:
         """f(x); NaN outside the domain."""
-        f = self.functions.objective
-        on_losses = f.loss_part @ self.losses if f.loss_part.any() else 0.0
-        value = float(f.x_part @ self.x + f.z_part @ self.z + on_losses + f.constant)
-        return value if f.curved is None else value + float(f.curved.outer.value(self._entries(f.curved)))
+        return float(self._values[0])
 
-    def _entries(self, placed: Placed) -> Array:
-        """Return the entries of an outer function, (k,)."""
-        return np.concatenate([self.x, self.z, self.losses])[placed.positions]
+    @property
+    def rows(self) -> Array:
+        """c(x), (k,)."""
+        return self._values[1:]
 
-    def _entry_jacobian(self, placed: Placed) -> Array:
-        """Return the derivatives of an outer function's entries by x, (k, n)."""
-        n, n_targets = self.x.size, self.z.size
-        at = placed.positions
-        result = np.zeros((at.size, n))
-        on_x = np.flatnonzero(at < n)
-        result[on_x, at[on_x]] = 1.0
-        for first, factor in ((n, np.ones(n_targets)), (n + n_targets, self.slopes)):
-            here = np.flatnonzero((at >= first) & (at < first + n_targets))
-            if here.size:
-                chosen = at[here] - first
-                result[here, : self.functions.offset.size] = factor[chosen, None] * self.z_jacobian[chosen]
+    def _by_x(self, by_y: Array) -> Array:
+        """Return derivatives by x, (k, n), for those by y, (k, n + 2 T): by_x + (by_z + by_L diag(L_z)) J."""
+        by_x, by_z, by_loss = self.functions.table.split(by_y)
+        result: Array = by_x.copy()
+        by_ratios = result[:, : self.functions.offset.size]
+        with np.errstate(all="ignore"):  # at the edge of the domain slopes are infinite
+            if self.functions.table.reads_losses:
+                by_z = by_z + np.where(by_loss != 0, by_loss * self.slopes, 0.0)
+            few = by_z if len(by_z) == 1 else csr_array(by_z)  # of many rows, each reads few targets
+            by_ratios += few @ self.z_jacobian
         return result
-
-    def _curved_gradient(self, placed: Placed) -> Array:
-        """Return the gradient of an outer function by x, (n,)."""
-        return np.asarray(placed.outer.gradient(self._entries(placed)) @ self._entry_jacobian(placed))
 
     @cached_property
     def gradient(self) -> Array:
         """Gradient of f, (n,)."""
-        f, jacobian = self.functions.objective, self.z_jacobian
-        by_z = f.z_part + f.loss_part * self.slopes if f.loss_part.any() else f.z_part
-        gradient = f.x_part.copy()
-        with np.errstate(all="ignore"):  # at the edge of the domain slopes are infinite
-            gradient[: self.functions.offset.size] += by_z @ jacobian
-            return gradient if f.curved is None else gradient + self._curved_gradient(f.curved)
-
-    @cached_property
-    def rows(self) -> Array:
-        """c(x), (k,)."""
-        c = self.functions.constraints
-        result: Array = c.x_part @ self.x + c.z_part @ self.z + c.constant
-        result = result + c.loss_part @ self.losses if c.uses_loss else result
-        for row, placed in self.functions.curved_rows.items():
-            result[row] += placed.outer.value(self._entries(placed))
-        return result
+        gradient: Array = self._by_x(self.functions.table.slopes(self._y, slice(0, 1)))[0]
+        return gradient
 
     @cached_property
     def jacobian(self) -> Array:
-        """Jacobian of c, (k, n): x_part + (z_part + loss_part diag(L_z)) J."""
-        c = self.functions.constraints
-        by_z = c.z_part + c.loss_part.multiply(self.slopes[None, :]) if c.uses_loss else c.z_part
-        result = np.asarray(c.x_part.toarray(), dtype=float)
-        if by_z.nnz:
-            result[:, : self.functions.offset.size] += csr_array(by_z) @ self.z_jacobian
-        for row, placed in self.functions.curved_rows.items():
-            result[row] += self._curved_gradient(placed)
-        return result
+        """Jacobian of c, (k, n)."""
+        return self._by_x(self.functions.table.slopes(self._y, slice(1, None)))
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight * Hess f + sum_i multipliers_i Hess c_i: J' diag(q) J + sum_i u_i Hess z_i, on r.
 
         q = (weights of the losses) L_zz and u = (weights of z) + (weights of the losses) L_z.
         """
-        functions, f, c = self.functions, self.functions.objective, self.functions.constraints
-        on_loss, u = weight * f.loss_part, weight * f.z_part
-        if functions.n_rows:
-            on_loss, u = on_loss + c.loss_part.T @ multipliers, u + c.z_part.T @ multipliers
-        n, n_targets, ratios = self.x.size, u.size, functions.offset.size
-        hessian = np.zeros((n, n))
-        for placed, factor in functions.curved(weight, multipliers):
-            y, rows = self._entries(placed), self._entry_jacobian(placed)
-            hessian += factor * (rows.T @ placed.outer.hessian(y) @ rows)
-            on_each = np.bincount(placed.positions, factor * placed.outer.gradient(y), n + 2 * n_targets)
-            u, on_loss = u + on_each[n : n + n_targets], on_loss + on_each[n + n_targets :]
-        block = hessian[:ratios, :ratios]
+        functions, table = self.functions, self.functions.table
+        weights = np.append(weight, multipliers)
+        by_y, hessian = weights @ table.dense, np.zeros((self.x.size, self.x.size))
+        for k, placed in table.curved.items():
+            if weights[k] != 0:
+                inner = self._by_x(np.eye(by_y.size)[placed.positions])
+                hessian += weights[k] * (inner.T @ placed.outer.hessian(self._y[placed.positions]) @ inner)
+                by_y = by_y + weights[k] * placed.gradient(self._y)
+        _, u, on_loss = table.split(by_y)
+        block = hessian[: functions.offset.size, : functions.offset.size]
         if on_loss.any():
             u = u + np.where(on_loss != 0, on_loss * self.slopes, 0.0)
             q = np.where(on_loss != 0, on_loss * functions.response.loss_curvatures(self.z), 0.0)

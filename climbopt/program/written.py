@@ -6,52 +6,45 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from itertools import compress, product
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from climbopt.model.mixture import MixtureModel, Response
-from climbopt.model.templates import Array, Template
+from climbopt.model.templates import Template
 from climbopt.program.standard_form import System
-
-if TYPE_CHECKING:
-    from climbopt.program.functions import MixtureFunctions
-    from climbopt.program.parts import Placed
+from climbopt.program.table import Table
 
 Scalar = Any
 """An expression of the other system, or a number."""
 
 
-def written_out(functions: MixtureFunctions, x: Sequence[Scalar], system: System) -> tuple[Scalar, list[Scalar]]:
-    """Return f and c of another system's scalars x."""
-    response, scale = functions.response, functions.scale
+def written_out(
+    table: Table, response: Response, x: Sequence[Scalar], cumulative: Sequence[Scalar], system: System
+) -> list[Scalar]:
+    """Return the functions of a table of another system's scalars x, at cumulative ratios."""
     targets = response.model.targets
-    cumulative = [
-        float(offset) + scale * one if offset else (one if scale == 1 else scale * one)
-        for offset, one in zip(functions.offset, x[: functions.offset.size], strict=True)
-    ]
     z = [
         system.define(value, f"z[{name}]")
         for name, value in zip(targets, effective(response, cumulative, system), strict=True)
     ]
     law = _compiled(response.model.templates.loss, system)
     losses: list[Scalar] = [None] * len(targets)
-    if functions.reads_losses:
+    if table.reads_losses:
         for i, name in enumerate(targets):
             losses[i] = system.define(law(z[i], *_at(response.loss_arguments, i)), f"L[{name}]")
     y = [*x, *z, *losses]
 
-    def total(coefficients: Array, constant: float, curved: Placed | None) -> Scalar:
-        terms = [float(coefficients[k]) * y[k] for k in np.flatnonzero(coefficients).tolist()]
-        if curved is not None:
-            terms.append(curved.outer.build([y[k] for k in curved.positions.tolist()], system.functions))
-        return reduce(add, terms, float(constant))
+    def function(k: int) -> Scalar:
+        row = table.dense[k]
+        terms = [float(row[i]) * y[i] for i in np.flatnonzero(row).tolist()]
+        if k in table.curved:
+            placed = table.curved[k]
+            terms.append(placed.outer.build([y[i] for i in placed.positions.tolist()], system.functions))
+        return reduce(add, terms, float(table.constant[k]))
 
-    f, c = functions.objective, functions.constraints
-    table = np.hstack([part.toarray() for part in (c.x_part, c.z_part, c.loss_part)])
-    rows = [total(table[k], c.constant[k], functions.curved_rows.get(k)) for k in range(functions.n_rows)]
-    return total(np.concatenate([f.x_part, f.z_part, f.loss_part]), f.constant, f.curved), rows
+    return [function(k) for k in range(len(table))]
 
 
 def effective(response: Response, cumulative: Sequence[Scalar], system: System) -> list[Scalar]:

@@ -32,7 +32,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
 from climbopt.procedures import joint_form
-from climbopt.program import Affine, Combination, Label, MixtureFunctions, Rows, StandardForm, mixture_form
+from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 ROOM = 0.05
 """Each draw's solve starts from the fit's own optimum, this share of the way to the form's start."""
@@ -187,13 +187,13 @@ def _optima(
 def mean_form(found: Regrets) -> StandardForm:
     """Return min over r of the mean regret."""
     k, targets = len(found.draws), found.targets
-    objective = Combination(
-        np.zeros(len(found.problem.model.sources)),
-        np.zeros(len(targets)),
-        np.tile(found.weights, k) / k,
-        -float(found.least.mean()),
+    table = Table.build(
+        len(found.problem.model.sources),
+        len(targets),
+        loss=np.tile(found.weights, k) / k,
+        constant=-float(found.least.mean()),
     )
-    return mixture_form(found.stacked, targets, objective)
+    return mixture_form(found.stacked, targets, table)
 
 
 def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array) -> StandardForm:
@@ -217,6 +217,7 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
     losses = csr_array(
         (np.tile(-found.weights, k), (np.repeat(np.arange(k), size), np.arange(k * size))), shape=(k, k * size)
     )
+    excesses = [f"excess[{draw}]" for draw in chosen]
     auxiliaries = np.hstack([np.zeros((k, n)), np.ones((k, 1)), np.eye(k)])
 
     def best(functions: MixtureFunctions, x: Array) -> Array:
@@ -229,11 +230,10 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
     form = mixture_form(
         found.stacked,
         targets,
-        Combination(np.concatenate([np.zeros(n), [1.0], np.full(k, share)]), np.zeros(k * size), np.zeros(k * size)),
-        constraints=Affine.build(n + 1 + k, k * size, k, x=auxiliaries, loss=losses, constant=least),
-        limits=Rows(np.zeros(k), np.full(k, np.inf), tuple(Label(f"excess[{draw}]", internal=True) for draw in chosen)),
-        auxiliaries=("quantile", *(f"excess[{draw}]" for draw in chosen)),
-        best=best,
+        Table.build(n + 1 + k, k * size, x=np.concatenate([np.zeros(n), [1.0], np.full(k, share)]))
+        + Table.build(n + 1 + k, k * size, k, x=auxiliaries, loss=losses, constant=least),
+        Rows(np.zeros(k), np.full(k, np.inf), tuple(Label(name, internal=True) for name in excesses)),
+        Auxiliaries(("quantile", *excesses), best),
     )
     lower = form.polytope.bounds.lower.copy()
     lower[-k:] = 0.0

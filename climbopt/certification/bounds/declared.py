@@ -245,20 +245,12 @@ def declared(problem: Relaxable, mu: Array, weight: float = 1.0) -> Declared:
     NoRelaxationError
         Where a loss has a negative weight.
     """
-    form, f, c, used = problem.form, problem.functions.objective, problem.functions.constraints, np.flatnonzero(mu)
-    parts = []
-    for own, rows in ((f.x_part, c.x_part), (f.z_part, c.z_part), (f.loss_part, c.loss_part)):
-        part, table = exact(own) * weight if weight != 1 else exact(own), rows.toarray()
-        for k in used.tolist():
-            part = part + exact(table[k]) * mu[k]
-        parts.append(part)
-    constant = exact(np.asarray(f.constant)) * weight
-    for k in used.tolist():
-        limit = form.nonlinear.upper[k] if mu[k] > 0 else form.nonlinear.lower[k]
-        constant = constant + (exact(np.asarray(c.constant[k])) - limit) * mu[k]
-    if (parts[2].lower < 0).any():
+    table, limits = problem.functions.table, problem.form.nonlinear.named(mu)
+    total = table.lagrangian(np.append(weight, mu), np.append(0.0, limits), exact)
+    on_x, on_z, on_loss = table.split(total)
+    if (on_loss.lower < 0).any():
         raise NoRelaxationError("a loss has a negative weight, and what bounds it from above does not bound that")
-    return Declared(problem, parts[0], as_column(parts[1]), as_column(parts[2]), constant)
+    return Declared(problem, on_x, as_column(on_z), as_column(on_loss), total[-1])
 
 
 def exact(values: Array) -> Interval:

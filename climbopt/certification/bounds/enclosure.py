@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from flint import arb, fmpq, fmpq_mat
+from numpy.typing import NDArray
 
 from climbopt.certification.bounds.balls import down, in_a_ball, in_balls, named_numbers, rational
 from climbopt.certification.bounds.relaxable import NoRelaxationError
@@ -169,8 +170,9 @@ def _value_and_gradient(
 ) -> tuple[arb, list[arb]]:
     """Return weight f + mu'(c - limit) and its gradient in balls; a limit is the one that its multiplier names."""
     functions = _affine(form, weight, mu)
-    response = functions.response
-    on_x, on_z, on_loss, total = _coefficients(form, functions, weight, mu)
+    response, table = functions.response, functions.table
+    lagrangian = table.lagrangian(np.append(weight, mu), np.append(0.0, form.nonlinear.named(mu)), _balls)
+    (on_x, on_z, on_loss), total = table.split(lagrangian), lagrangian[-1]
     model, templates = response.model, response.model.templates
     scale = arb(float(functions.scale))
     rho = [arb(a) + scale * b for a, b in zip(functions.offset.tolist(), x, strict=False)]
@@ -208,29 +210,15 @@ def _value_and_gradient(
 
 def _affine(form: StandardForm, weight: float, mu: Array) -> MixtureFunctions:
     """Return the functions of a form, where weight f + mu'c is affine in x, z and L; raises NoRelaxationError."""
-    functions = form.functions
-    if not isinstance(functions, MixtureFunctions) or functions.curved(weight, mu):
+    functions, weights = form.functions, np.append(weight, mu)
+    if not isinstance(functions, MixtureFunctions) or any(weights[k] for k in functions.table.curved):
         raise NoRelaxationError("only what is affine in ratios, z and losses is evaluated in ball arithmetic")
     return functions
 
 
-def _coefficients(
-    form: StandardForm, functions: MixtureFunctions, weight: float, mu: Array
-) -> tuple[list[arb], list[arb], list[arb], arb]:
-    """Return the coefficients of x, z and L and the constant of weight f + mu'(c - limit)."""
-    f, c, used = functions.objective, functions.constraints, np.flatnonzero(mu).tolist()
-    parts = []
-    for own, rows in ((f.x_part, c.x_part), (f.z_part, c.z_part), (f.loss_part, c.loss_part)):
-        part, table = [arb(weight) * arb(one) for one in own.tolist()], rows.toarray()
-        for k in used:
-            for j in np.flatnonzero(table[k]).tolist():
-                part[j] += arb(float(mu[k])) * arb(float(table[k, j]))
-        parts.append(part)
-    constant = arb(weight) * arb(float(f.constant))
-    for k in used:
-        limit = float(form.nonlinear.upper[k] if mu[k] > 0 else form.nonlinear.lower[k])
-        constant += arb(float(mu[k])) * (arb(float(c.constant[k])) - arb(limit))
-    return parts[0], parts[1], parts[2], constant
+def _balls(values: Array) -> NDArray[np.object_]:
+    """Return floats as exact balls."""
+    return np.array([arb(value) for value in values.tolist()], dtype=object)
 
 
 def _listed(arguments: Sequence[Any], axes: int) -> Callable[[int, int], list[arb]]:

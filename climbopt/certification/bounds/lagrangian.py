@@ -81,26 +81,20 @@ def lagrangian(problem: Relaxable | StandardForm, multipliers: Array) -> Lagrang
     if isinstance(problem, StandardForm):
         problem = relaxable(problem)
     mu = _usable(problem, multipliers)
-    form, f, c = problem.form, problem.functions.objective, problem.functions.constraints
-    limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
-    return Lagrangian(
-        problem,
-        f.x_part + c.x_part.T @ mu,
-        f.z_part + c.z_part.T @ mu,
-        f.loss_part + c.loss_part.T @ mu,
-        f.constant + float(mu @ (c.constant - limit)),
-        mu,
-    )
+    table, limits = problem.functions.table, problem.form.nonlinear.named(mu)
+    total = table.lagrangian(np.append(1.0, mu), np.append(0.0, limits))
+    return Lagrangian(problem, *table.split(total), float(total[-1]), mu)
 
 
 def _usable(problem: Relaxable, multipliers: Array) -> Array:
     """Return multipliers with those that are of no use set to 0."""
-    f, c, falls = problem.functions.objective, problem.functions.constraints, problem.falls
+    table, falls = problem.functions.table, problem.falls
     mu = np.where(problem.straight, signed(problem.form, multipliers), 0.0)
     while True:
-        wrong_loss = f.loss_part + c.loss_part.T @ mu < 0
-        wrong_z = falls * (f.z_part + c.z_part.T @ mu) > 0
+        _, on_z, on_loss = table.split(np.append(1.0, mu) @ table.dense)
+        wrong_loss, wrong_z = on_loss < 0, falls * on_z > 0
         if not (wrong_loss.any() or wrong_z.any()):
             return mu
-        on_loss, on_z = mu[:, None] * c.loss_part.toarray(), mu[:, None] * c.z_part.toarray() * falls
-        mu = np.where((on_loss[:, wrong_loss] < 0).any(axis=1) | (on_z[:, wrong_z] > 0).any(axis=1), 0.0, mu)
+        _, by_z, by_loss = table.split(mu[:, None] * table.dense[1:])
+        of_rows = (by_loss[:, wrong_loss] < 0).any(axis=1) | ((by_z * falls)[:, wrong_z] > 0).any(axis=1)
+        mu = np.where(of_rows, 0.0, mu)

@@ -105,27 +105,27 @@ class Relaxable:
     def straight(self) -> Mask:
         """Which nonlinear rows are affine in x, z and L, (k,)."""
         straight = np.ones(self.functions.n_rows, dtype=bool)
-        straight[list(self.functions.curved_rows)] = False
+        straight[[k - 1 for k in self.functions.table.curved if k]] = False
         return straight
 
     @cached_property
     def loses(self) -> Mask:
         """Which targets' losses stand in the objective or a row that is affine in them, (T,)."""
-        f, c = self.functions.objective, self.functions.constraints
-        return np.asarray((f.loss_part != 0) | (abs(c.loss_part[self.straight]).sum(axis=0) > 0))
+        affine = np.append(True, self.straight)
+        return np.asarray((self.functions.table.parts.loss[affine] != 0).any(axis=0))
 
     @cached_property
     def falls(self) -> Array:
         """1 for targets whose z is bounded from above, -1 where from below, (T,): where its loss, or it, is wanted."""
-        f, c = self.functions.objective, self.functions.constraints
-        if (f.loss_part < 0).any():
+        parts = self.functions.table.parts
+        if (parts.loss[0] < 0).any():
             raise NoRelaxationError("a loss has a negative weight, and what bounds it from above does not bound that")
         wanted = np.where(np.isfinite(self.form.nonlinear.upper), 1.0, -1.0)  # by a row, to be smaller or larger
-        by_rows = c.z_part.T @ np.where(self.straight, wanted, 0.0)
-        falls = np.where(np.where(f.z_part != 0, f.z_part, by_rows) > 0, -1.0, 1.0)
+        by_rows = parts.z[1:].T @ np.where(self.straight, wanted, 0.0)
+        falls = np.where(np.where(parts.z[0] != 0, parts.z[0], by_rows) > 0, -1.0, 1.0)
         if self.loses.any():
             falls = np.where(self.loses, self._falls_of_law(), falls)
-        if (falls * f.z_part > 0).any():
+        if (falls * parts.z[0] > 0).any():
             raise NoRelaxationError("a z is wanted larger by its loss and smaller by the objective")
         return np.asarray(falls)
 
@@ -267,7 +267,7 @@ def relaxable(form: StandardForm, *, centered: bool = True) -> Relaxable:
     functions = form.functions
     if not isinstance(functions, MixtureFunctions):
         raise NoRelaxationError("only functions made of ratios, z and losses are relaxed; use backend scip")
-    if functions.objective.curved is not None:
+    if 0 in functions.table.curved:
         raise NoRelaxationError(
             "an expression that is not affine in ratios, z and losses stands in the objective; use backend scip"
         )

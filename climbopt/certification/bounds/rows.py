@@ -88,8 +88,8 @@ class Relaxed:
     @cached_property
     def _sides(self) -> tuple[Mask, Mask]:
         """Whether the lower and the upper limit of each row are relaxed, (k,) each."""
-        problem, c = self.problem, self.problem.functions.constraints
-        on_z, on_loss = c.z_part.toarray() * problem.falls, c.loss_part.toarray()
+        problem, parts = self.problem, self.problem.functions.table.parts
+        on_z, on_loss = parts.z[1:] * problem.falls, parts.loss[1:]
         return (
             problem.straight & (on_z >= 0).all(axis=1) & (on_loss <= 0).all(axis=1),
             problem.straight & (on_z <= 0).all(axis=1) & (on_loss >= 0).all(axis=1),

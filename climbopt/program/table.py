@@ -1,0 +1,268 @@
+"""The table of a mixture problem: objective and nonlinear rows over y = (x, z, L) put end to end.
+
+    g(y) = coefficients y + constant + curved(y),   row 0 is the objective
+
+A Lagrangian is (weight, multipliers) @ table, in whatever arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import sympy as sp
+from scipy.sparse import csr_array, hstack, vstack
+
+from climbopt.model.expressions import affine_part, entry
+from climbopt.model.mixture import Indices
+from climbopt.model.outer import Expression, Outer
+from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import ExpressionRow
+
+
+class Sliced(Protocol):
+    """Numbers of some arithmetic along axes."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return some of them."""
+        ...
+
+
+Numbers = TypeVar("Numbers", bound=Sliced)
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """An outer function and where its entries stand in y.
+
+    Parameters
+    ----------
+    outer : Outer
+    positions : ndarray of int
+    """
+
+    outer: Outer
+    positions: Indices
+
+    def gradient(self, y: Array) -> Array:
+        """Return the derivatives by y, (n + 2 T,)."""
+        result = np.zeros(y.size)
+        np.add.at(result, self.positions, self.outer.gradient(y[self.positions]))
+        return result
+
+
+class Parts(NamedTuple, Generic[Numbers]):
+    """Numbers over y, split: those of x, (..., n), of z, (..., T), and of L, (..., T)."""
+
+    x: Numbers
+    z: Numbers
+    loss: Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """k functions of y = (x, z, L): coefficients y + constant + curved(y).
+
+    Parameters
+    ----------
+    n : int
+        Number of variables x.
+    coefficients : scipy.sparse.csr_array, (k, n + 2 T)
+        Without explicit zeros: what has none is not evaluated, be it NaN.
+    constant : ndarray, (k,)
+    curved : mapping of int to Placed
+        Outer functions that are added to some rows.
+    """
+
+    n: int
+    coefficients: csr_array
+    constant: Array
+    curved: Mapping[int, Placed] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        n: int,
+        n_targets: int,
+        k: int = 1,
+        *,
+        x: Any = None,
+        z: Any = None,
+        loss: Any = None,
+        constant: Array | float = 0.0,
+        curved: Mapping[int, Placed] | None = None,
+    ) -> Table:
+        """Return k functions of n variables and n_targets targets; parts left out are 0.
+
+        Parts are (k, n), (k, T) and (k, T), dense or sparse; for one function vectors will do.
+        """
+
+        def part(values: Any, width: int) -> csr_array:
+            if values is None:
+                return csr_array((k, width))
+            return csr_array(values.reshape(1, -1) if values.ndim == 1 else values)
+
+        coefficients = csr_array(hstack([part(x, n), part(z, n_targets), part(loss, n_targets)]), dtype=float)
+        coefficients.eliminate_zeros()
+        return cls(n, coefficients, np.full(k, constant), curved or {})
+
+    def __len__(self) -> int:
+        return self.constant.size
+
+    def __add__(self, other: Table) -> Table:
+        """Return these functions with others behind them."""
+        if not len(other):
+            return self
+        return Table(
+            self.n,
+            csr_array(vstack([self.coefficients, other.coefficients])),
+            np.append(self.constant, other.constant),
+            {**self.curved, **{len(self) + k: placed for k, placed in other.curved.items()}},
+        )
+
+    def __getitem__(self, rows: slice) -> Table:
+        """Return some of the functions."""
+        places = {k: i for i, k in enumerate(range(len(self))[rows])}
+        curved = {places[k]: placed for k, placed in self.curved.items() if k in places}
+        return Table(self.n, self.coefficients[rows], self.constant[rows], curved)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets, T."""
+        return int(self.coefficients.shape[1] - self.n) // 2
+
+    @cached_property
+    def first_loss(self) -> int:
+        """Where the losses begin in y."""
+        return self.n + self.n_targets
+
+    def split(self, over_y: Numbers) -> Parts[Numbers]:
+        """Return numbers over y, (..., n + 2 T), by what they belong to."""
+        n, last = self.n, self.first_loss
+        return Parts(over_y[..., :n], over_y[..., n:last], over_y[..., last : 2 * last - n])
+
+    @cached_property
+    def dense(self) -> Array:
+        """The coefficients as a dense array."""
+        return np.asarray(self.coefficients.toarray())
+
+    @cached_property
+    def parts(self) -> Parts[Array]:
+        """The coefficients of x, z and L: (k, n), (k, T) and (k, T)."""
+        return self.split(self.dense)
+
+    @cached_property
+    def reads_losses(self) -> bool:
+        """Whether any function depends on a loss."""
+        curved = (placed.positions for placed in self.curved.values())
+        return bool(self.parts.loss.any()) or any((at >= self.first_loss).any() for at in curved)
+
+    @cached_property
+    def _row_of(self) -> Indices:
+        """The row of each stored coefficient."""
+        return np.repeat(np.arange(len(self)), np.diff(self.coefficients.indptr))
+
+    def values(self, y: Array) -> Array:
+        """Return the functions at y, (k,)."""
+        terms = self.coefficients.data * y[self.coefficients.indices]
+        result: Array = np.bincount(self._row_of, terms, len(self)) + self.constant
+        for k, placed in self.curved.items():
+            result[k] += placed.outer.value(y[placed.positions])
+        return result
+
+    def slopes(self, y: Array, rows: slice) -> Array:
+        """Return the derivatives by y of some functions, (..., n + 2 T)."""
+        result = self.dense[rows]
+        for i, k in enumerate(range(len(self))[rows] if self.curved else ()):
+            if k in self.curved:
+                result = result.copy() if result.base is not None else result
+                result[i] += self.curved[k].gradient(y)
+        return result
+
+    def lagrangian(self, weights: Array, limits: Array, exact: Callable[[Array], Any] = np.asarray) -> Any:
+        """Return the sum of weight (function - limit), affine parts alone, as coefficients of (y, 1), (n + 2 T + 1,).
+
+        Parameters
+        ----------
+        weights, limits : ndarray, (k,)
+        exact : callable
+            Turns an array of floats into the numbers of the arithmetic that the sum is taken in.
+        """
+        total, limit = exact(np.zeros(self.dense.shape[1] + 1)), np.zeros(self.dense.shape[1] + 1)
+        for k in np.flatnonzero(weights).tolist():
+            limit[-1] = limits[k]
+            function = exact(np.append(self.dense[k], self.constant[k])) - exact(limit)
+            total = total + function * exact(weights[k : k + 1])
+        return total
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which variables and targets a form has, and where they stand in y.
+
+    Parameters
+    ----------
+    sources, targets : tuple of str
+        Ratios of the former are variables; z and losses of the latter are evaluated.
+    auxiliaries : tuple of str
+        Variables of a procedure, the last of x.
+    excesses : tuple of str
+        Variables of the linear part, right behind the ratios.
+    """
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    auxiliaries: tuple[str, ...] = ()
+    excesses: tuple[str, ...] = ()
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """Names of x."""
+        return (*self.sources, *self.excesses, *self.auxiliaries)
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str], int]:
+        names = [("r", name) for name in self.sources]
+        names += [("x", name) for name in (*self.excesses, *self.auxiliaries)]
+        names += [(kind, name) for kind in ("z", "L") for name in self.targets]
+        return {name: k for k, name in enumerate(names)}
+
+    def place(self, outer: Outer) -> Placed:
+        """Return an outer function with the positions of its entries."""
+        return Placed(outer, np.array([self._index[entry(symbol)] for symbol in outer.entries], dtype=np.intp))
+
+    def table(self, expressions: Sequence[sp.Expr]) -> Table:
+        """Return expressions of r, z and L as functions of y: what is affine in them apart from what is not."""
+        n, width = len(self.variables), len(self._index)
+        dense, curved = np.zeros((len(expressions), width)), {}
+        for k, expression in enumerate(expressions):
+            coefficients, rest = affine_part(expression)
+            for name, value in coefficients.items():
+                dense[k, self._index[name]] = value
+            if rest != 0:
+                curved[k] = self.place(Expression(rest))
+        return Table(n, csr_array(dense), np.zeros(len(expressions)), curved)
+
+    def moved(self, table: Table, inner: Layout) -> Table:
+        """Return functions of another layout's y, whose names this one has too, as functions of this one's."""
+        to = np.array([self._index[name] for name in inner._index], dtype=np.intp)
+        part = table.coefficients
+        coefficients = csr_array((part.data, to[part.indices], part.indptr), shape=(len(table), len(self._index)))
+        curved = {k: Placed(placed.outer, to[placed.positions]) for k, placed in table.curved.items()}
+        return Table(len(self.variables), coefficients, table.constant, curved)
+
+
+def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:
+    """Return the rows of a problem that are not linear in the ratios."""
+    return tuple(row for row in problem.rows if isinstance(row, ExpressionRow))
+
+
+def targets_read(rows: Iterable[ExpressionRow]) -> list[str]:
+    """Return the targets whose z or loss some rows depend on."""
+    return [
+        language for row in rows for kind, language in sorted(map(entry, row.expression.free_symbols)) if kind != "r"
+    ]
