@@ -196,16 +196,21 @@ class MixtureEvaluation:
             by_ratios += few @ self.z_jacobian
         return result
 
+    def _derivatives(self, rows: slice) -> Array:
+        """Return the derivatives of some functions by x, (k, n)."""
+        _ = self.z_jacobian, self.functions.table.reads_losses and self.slopes  # the values in y come with these
+        return self._by_x(self.functions.table.slopes(self._y, rows))
+
     @cached_property
     def gradient(self) -> Array:
         """Gradient of f, (n,)."""
-        gradient: Array = self._by_x(self.functions.table.slopes(self._y, slice(0, 1)))[0]
+        gradient: Array = self._derivatives(slice(0, 1))[0]
         return gradient
 
     @cached_property
     def jacobian(self) -> Array:
         """Jacobian of c, (k, n)."""
-        return self._by_x(self.functions.table.slopes(self._y, slice(1, None)))
+        return self._derivatives(slice(1, None))
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight * Hess f + sum_i multipliers_i Hess c_i: J' diag(q) J + sum_i u_i Hess z_i, on r.
