@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, nearest, unknown_name
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
@@ -59,6 +59,17 @@ class Options:
                     f"option {name} of backend '{backend}' is {value!r}; it must be of type {known[name].__name__}"
                 )
         return dict(self.native)
+
+
+def refused_option(name: str, value: OptionValue, solver: str, known: Collection[str]) -> InputError:
+    """Return the error for an option that a solver does not take: an unknown name, or else a wrong value."""
+    if name in known:
+        return InputError(f"option {name} of {solver} cannot be {value!r}; mind its type and its range")
+    near = nearest(name, known)
+    return InputError(
+        f"option {name}={value!r} is not one that {solver} takes; "
+        + (f"did you mean '{near}'?" if near else "see its manual for those that it has")
+    )
 
 
 class Backend(Protocol):
@@ -155,14 +166,21 @@ def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:
 
 
 @contextmanager
-def silenced(descriptor: int) -> Iterator[None]:
-    """Keep what a native library prints out of standard output (1) or standard error (2)."""
+def silenced(descriptor: int, to: int | None = None) -> Iterator[None]:
+    """Keep what a native library prints out of standard output (1) or standard error (2).
+
+    Parameters
+    ----------
+    descriptor : int
+    to : int, optional
+        Descriptor of a file that gets it; by default it is lost.
+    """
     (sys.stdout if descriptor == 1 else sys.stderr).flush()
-    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    before, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, descriptor)
+        os.dup2(nowhere if to is None else to, descriptor)
         yield
     finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)
+        os.dup2(before, descriptor)
+        os.close(before)
         os.close(nowhere)

@@ -116,8 +116,6 @@ class CvxpyConvex:
             x = multipliers = iterations = None
             if answer is not None and not isinstance(program, str):
                 x, iterations = answer.primal_vars.get(program.quantities.x.id), answer.attr.get("num_iters")
-                if x is not None and not np.isfinite(x).all():
-                    x, termination = None, Termination.NOT_A_NUMBER
                 multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
             return Solution(
                 x,
@@ -129,7 +127,7 @@ class CvxpyConvex:
                 iterations,
                 None,
                 time.perf_counter() - began,
-            )
+            ).without_nan()
 
         if reason is not None or isinstance(program, str):
             return solution(Termination.FAILED, str(reason))

@@ -13,7 +13,7 @@ import numpy as np
 
 from climbopt.backends.backend import Options
 from climbopt.backends.cvxpy_model import written
-from climbopt.backends.ipopt import set_option
+from climbopt.backends.ipopt import Unsolved, set_option
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
@@ -67,7 +67,7 @@ class CvxpyDnlp:
         def solution(x: Array | None, termination: Termination, words: str) -> Solution:
             return Solution(
                 x, None, termination, words, self.name, self.version, None, None, time.perf_counter() - began
-            )
+            ).without_nan()
 
         if reason is not None or isinstance(program, str):
             return solution(None, Termination.FAILED, str(reason))
@@ -89,10 +89,7 @@ class CvxpyDnlp:
         used = time.process_time() - processor_time
         if problem.status == "user_limit" and used >= settings.get("max_cpu_time", np.inf):
             status = Termination.TIME_LIMIT
-        point = None if x.value is None else np.array(x.value)
-        if point is not None and not np.isfinite(point).all():
-            point, status = None, Termination.NOT_A_NUMBER
-        return solution(point, status, str(problem.status))
+        return solution(None if x.value is None else np.array(x.value), status, str(problem.status))
 
 
 def _settings(options: Options) -> dict[str, Any]:
@@ -108,17 +105,7 @@ def _settings(options: Options) -> dict[str, Any]:
     }
     if options.max_iterations is not None:
         settings["max_iter"] = options.max_iterations
-    probe = cyipopt.Problem(n=1, m=0, problem_obj=_Probe())
+    probe = cyipopt.Problem(n=1, m=0, problem_obj=Unsolved())
     for name, value in options.native.items():  # refused here by name, in CVXPY without
         set_option(probe, name, value)
     return settings | dict(options.native)
-
-
-class _Probe:
-    """A problem that is never solved: cyipopt checks options against one."""
-
-    def objective(self, x: Array) -> float:
-        return 0.0
-
-    def gradient(self, x: Array) -> Array:
-        return x

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import cyipopt
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, completed, silenced
-from climbopt.foundations.errors import InputError
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, completed, refused_option, silenced
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import Evaluation, StandardForm
@@ -22,6 +24,9 @@ LEAST_NATIVE = 1e-13
 """As far as Ipopt still gets in double precision."""
 INFINITE = 2e19
 """What Ipopt takes as no bound."""
+
+OPTION = re.compile(r"^([a-z]\w+) +\S", re.M)
+"""An option in Ipopt's documentation of itself: at the start of a line, before its default."""
 
 STATUS = {
     0: Termination.SOLVED,
@@ -111,9 +116,40 @@ def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
         with silenced(1):  # Ipopt prints its own words on a refused option
             problem.add_option(name, value)
     except TypeError:
-        raise InputError(
-            f"option {name}={value!r} is not one that Ipopt takes; see its list of options, and mind the type"
-        ) from None
+        raise refused_option(name, value, "Ipopt", option_names()) from None
+
+
+@lru_cache(maxsize=1)
+def option_names() -> frozenset[str]:
+    """Return the names of Ipopt's options, as it documents them itself on standard output."""
+    problem = cyipopt.Problem(n=1, m=0, problem_obj=Unsolved())
+    problem.add_option("print_options_documentation", "yes")
+    problem.add_option("max_iter", 0)
+    with tempfile.TemporaryFile() as file:
+        with silenced(1, file.fileno()):
+            problem.solve(np.zeros(1))
+        file.seek(0)
+        return frozenset(OPTION.findall(file.read().decode(errors="replace")))
+
+
+class Unsolved:
+    """A problem of one variable for cyipopt, which checks and documents options only where it has one."""
+
+    def objective(self, x: Array) -> float:
+        """Return 0."""
+        return 0.0
+
+    def gradient(self, x: Array) -> Array:
+        """Return 0 for each variable."""
+        return np.zeros_like(x)
+
+    def hessianstructure(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return no entries."""
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
+
+    def hessian(self, x: Array, multipliers: Array, weight: float) -> Array:
+        """Return no entries."""
+        return np.zeros(0)
 
 
 def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Multipliers:

@@ -23,7 +23,7 @@ from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.backend import Evaluator, Options, OptionValue, completed
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.solution import Solution, Termination
@@ -39,6 +39,16 @@ ONE_RUN: Mapping[str, Mapping[str, OptionValue]] = {
     "pounce": {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
 }
 """What keeps a solver from running again, as long, once its iteration limit is reached."""
+COMMON = (
+    "max_iter",
+    "max_cpu_time",
+    "mu_strategy",
+    "acceptable_tol",
+    "linear_solver",
+    "print_level",
+    "hessian_constant",
+)
+"""Options that solvers of Ipopt's kind have, beside those that are set here."""
 
 STATUS = {
     TerminationCondition.unknown: Termination.FAILED,
@@ -114,9 +124,7 @@ class Pyomo:
         x, given, termination = None, None, run.termination
         if run.answered:
             x = np.array([pyo.value(variable, exception=False) for variable in variables(model)], dtype=float)
-            given = multipliers(form, model) if name in TIME_OPTION else None
-            if not np.isfinite(x).all():
-                x, given, termination = None, None, Termination.NOT_A_NUMBER
+            given = multipliers(form, model) if name in TIME_OPTION and np.isfinite(x).all() else None
         return Solution(
             x,
             None if x is None or given is None else completed(form, x, given),
@@ -127,7 +135,7 @@ class Pyomo:
             _total(ITERATIONS, run.words),
             _total(EVALUATIONS, run.words),
             evaluator.seconds,
-        )
+        ).without_nan()
 
 
 def _default() -> str:
@@ -210,10 +218,8 @@ def _run(
             said = f"{error} {words.getvalue()}"
             for option, value in own.items():
                 if re.search(rf"\b{re.escape(option)}\b", said):
-                    raise InputError(
-                        f"option {option}={value!r} is not one that Pyomo's solver takes; see its list "
-                        "of options, and mind the type"
-                    ) from None
+                    known = {*settings} - {*own} | {*COMMON}
+                    raise refused_option(option, value, "Pyomo's solver", known) from None
             return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=said)
     condition, message = results.solver.termination_condition, results.solver.message
     status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
@@ -239,6 +245,6 @@ def _captured() -> Iterator[StringIO]:
 
 
 def _total(pattern: re.Pattern[str], words: str) -> int | None:
-    """Return the sum of the numbers after a pattern, which stands once a run; None where it does not stand."""
-    found = [int(number) for number in pattern.findall(words)]
-    return sum(found) if found else None
+    """Return the sum of the numbers after a pattern, which stands once per run; None where it does not stand."""
+    numbers = [int(number) for number in pattern.findall(words)]
+    return sum(numbers) if numbers else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,8 +11,7 @@ import numpy as np
 import pyscipopt
 
 from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.backend import Evaluator, Options, OptionValue, silenced
-from climbopt.foundations.errors import InputError
+from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import Algebraic, StandardForm
 
@@ -123,15 +121,11 @@ def _set_parameters(scip: Any, options: Options) -> None:
     known = scip.getParams()
     for name, value in {**settings, **options.native}.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(
-                f"option {name} of backend 'scip' is no parameter of SCIP"
-                + (f"; did you mean '{near[0]}'?" if near else "")
-            )
+            raise refused_option(name, value, "SCIP", known)
         try:
             scip.setParam(name, value)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"option {name}={value!r} of backend 'scip' is refused: {error}") from None
+        except (TypeError, ValueError):
+            raise refused_option(name, value, "SCIP", known) from None
 
 
 def _written_out(scip: Any, form: StandardForm) -> list[Any]:

@@ -52,6 +52,12 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     return UnknownNameError(f"unknown {kind} {quoted(name)}; {hint}Known: {', '.join(map(shown, names)) or 'none'}")
 
 
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like another one, or None where none is like it."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
 def listed(names: Sequence[str], last: str = ", ", most: int = MOST_LISTED) -> str:
     """Return names as a list to read, with `last` before the last one; of more than `most`, how many there are.
 
