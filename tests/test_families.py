@@ -169,6 +169,6 @@ def test_no_answer_claims_to_be_feasible(name, backend):
         pytest.skip(str(refusal))
     assert not result.passed
     assert result.solution.termination is not Termination.SOLVED
-    if result.certificate is not None:
+    if result.allocation is not None:
         assert result.certificate.verdict.value == "infeasible"
         assert result.certificate.residuals["primal"].value > 1e-3

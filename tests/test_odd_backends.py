@@ -149,7 +149,7 @@ def test_a_registered_backend_fails_by_name(odd, members):
     expected = Termination.MEMORY_LIMIT if "Memory" in words else Termination.FAILED
     assert solution.x is None and solution.termination is expected and solution.backend == "odd"
     assert words in solution.raw_status and solution.raw_status.isprintable()
-    assert result.ratios is None and not result.passed
+    assert result.allocation is None and not result.passed
 
 
 def test_an_own_backend_fails_by_name(odd):
@@ -213,7 +213,7 @@ def test_what_a_backend_does_beside_its_answer_changes_nothing(kind, plugin, run
 def test_a_wrong_point_is_not_certified(members):
     BACKENDS.register(Odd(lambda form: answer(form.start)))  # the start is not the optimum of this problem
     result = climbopt.solve(climbopt.load_problem("libreoffice6"), backend="odd")
-    assert result.ratios is not None and not result.passed
+    assert result.allocation is not None and not result.passed
 
 
 def test_a_backend_that_does_not_stop_is_killed(members, monkeypatch):

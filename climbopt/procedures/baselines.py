@@ -142,10 +142,10 @@ class Isolated(Baseline):
             name: weight for name, weight in zip(model.targets, problem.weight_vector, strict=True) if name in own
         }
         answer = Joint().answer(replace(problem, model=alone, weights=weights), backend, options)
-        if answer.ratios is None:
+        if answer.x is None:
             return answer
         form = joint_form(problem)
-        return Answer(answer.ratios, form, form.complete(answer.ratios), answer.solution)
+        return Answer(form, form.complete(answer.x[: form.n_ratios]), answer.solution)
 
 
 def _supply(problem: AllocationProblem, baseline: str) -> Array:
@@ -155,4 +155,4 @@ def _supply(problem: AllocationProblem, baseline: str) -> Array:
 
 def _closed(problem: AllocationProblem, ratios: Array) -> Answer:
     form = joint_form(problem)
-    return Answer(ratios, form, form.complete(ratios), None)
+    return Answer(form, form.complete(ratios), None)

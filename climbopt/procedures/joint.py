@@ -37,8 +37,7 @@ class Joint(Procedure):
         """Return a minimum of the problem's objective over its mixtures."""
         form = joint_form(problem)
         solution = choose(form, backend).solve(form, options)
-        ratios = None if solution.x is None else solution.x[: form.n_ratios]
-        return Answer(ratios, form, solution.x, solution)
+        return Answer(form, solution.x, solution)
 
 
 def joint_form(problem: AllocationProblem) -> StandardForm:

@@ -104,44 +104,35 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
     >>> uniform.regret.least <= uniform.objective - best <= uniform.regret.most
     True
     """
-    if result.ratios is None or result.certificate is None:
+    if result.allocation is None:
         return result
-    problem, ratios = result.problem, np.array(list(result.ratios.values()))
+    problem, ratios = result.problem, result.allocation.ratios
     if isinstance(result.procedure, Joint):
         return _judged(result, joint_form(problem), ratios, effort, progress)
-    if result.two_step is not None:
-        result = _judged(
-            result,
-            magnitude_form(problem, result.two_step.direction, result.two_step.magnitude),
-            ratios,
-            effort,
-            progress,
-        )
+    if (steps := result.two_step) is not None:
+        second = magnitude_form(problem, steps.direction, steps.magnitude)
+        result = _judged(result, second, ratios, effort, progress)
     return _with_regret(result, problem, ratios, effort, progress)
 
 
 def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: Told | None) -> Result:
     """Return the result with the bound of a form's optimum in its certificate."""
     certificate = result.certificate
-    assert certificate is not None  # callers checked
     known = certificate.relative_gap
     if known is not None and known <= effort.gap and effort.rigor == "float":
-        return replace(result, certificate=replace(certificate, rigor="float", nodes=0, bound_seconds=0.0))
+        return result.certified(replace(certificate, rigor="float", nodes=0, bound_seconds=0.0))
     x = form.complete(ratios)
     try:
         found = _enclosed(form, x, effort, progress)
     except NoRelaxationError as error:
-        return replace(result, certificate=replace(certificate, passed=False, no_bound=str(error)))
+        return result.certified(replace(certificate, passed=False, no_bound=str(error)))
     upper = None
     if effort.rigor == "ball":
         upper = found.upper if found.x is x and np.isfinite(found.upper) else _in_balls(form, x).upper
         found = replace(found, rests_on=found.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
     upper = certificate.upper_bound if upper is None else upper
-    return replace(
-        result,
-        certificate=_bounded(certificate, found, effort, upper),
-        better=_better(form, x, found) if isinstance(result.procedure, Joint) else None,
-    )
+    better = _better(form, x, found) if isinstance(result.procedure, Joint) else None
+    return replace(result.certified(_bounded(certificate, found, effort, upper)), better=better)
 
 
 def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:

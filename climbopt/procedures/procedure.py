@@ -83,23 +83,20 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Ratios, and the problem whose conditions they should meet.
+    """A point, and the problem whose conditions it should meet.
 
     Parameters
     ----------
-    ratios : ndarray, (S,), or None
-        None where the backend gave no point.
     form : StandardForm
         What was solved, or for a baseline the joint problem.
     x : ndarray, (n,), or None
-        The ratios with the form's auxiliaries.
+        The ratios with the form's auxiliaries; None where the backend gave no point.
     solution : Solution or None
         The backend's answer; None for closed forms.
     steps : Steps or None
         Of two_step.
     """
 
-    ratios: Array | None
     form: StandardForm
     x: Array | None
     solution: Solution | None

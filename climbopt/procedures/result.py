@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from climbopt.certification.elastic import explain
 from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
 from climbopt.files import ProblemLike
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.solution import Solution, Termination
+from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, joint_form, resolve
@@ -50,57 +52,178 @@ class Regret:
     most: float
 
 
+class NoAnswerError(ClimboptError):
+    """A number is asked of a result that has none: its backend gave no point, for the reason in `Result.solution`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """The ratios of an answer, what the problem's model says of them, and what is proved of them.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    ratios : ndarray, (S,)
+        Feasible for all linear rows.
+    certificate : Certificate
+    steps : Steps or None
+        Direction, magnitude and slack rows, of two_step alone.
+    """
+
+    problem: AllocationProblem
+    ratios: Array
+    certificate: Certificate
+    steps: Steps | None = None
+
+    @cached_property
+    def z(self) -> Array:
+        """Effective ratio of each target, (T,)."""
+        return self._response.z(self.problem.cumulative(self.ratios))
+
+    @cached_property
+    def losses(self) -> Array:
+        """Loss of each target, in nats per token, (T,)."""
+        return self._response.losses(self.z)
+
+    @cached_property
+    def marginal_benefit(self) -> Array:
+        """-df/dL_i dL_i/dz_i of each target, (T,): -w_i dL_i/dz_i for the weighted loss.
+
+        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t.
+        """
+        goal, names = self.problem.goal, self.problem.model.targets
+        if goal.references is None:
+            weights = goal.by_loss(self.ratios, self.z, self.losses)
+        else:
+            largest = [self.certificate.multipliers.get(f"largest[{name}]") for name in names]
+            weights = np.array([0.0 if one is None else one.multiplier for one in largest]) / goal.references
+        slopes = self._response.losses_and_slopes(self.z)[1]
+        return np.where(weights != 0, -weights * slopes, 0.0)
+
+    @cached_property
+    def objective(self) -> float:
+        """What is minimised, in the unit of the problem's goal."""
+        return float(self.problem.goal.value(self.ratios, self.z, self.losses))
+
+    @property
+    def _response(self) -> Response:
+        return self.problem.model.at(self.problem.total_budget, self.problem.params)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
-    """An answered problem.
+    """An answered problem, or why it has no answer.
+
+    Numbers of the answer raise NoAnswerError where there is none.
 
     Parameters
     ----------
     problem : AllocationProblem
     procedure : Procedure
-    ratios : mapping of str to float, or None
-        By source, feasible for all linear rows; None where the backend gave no point.
-    effective_ratios, losses, marginal_benefit : mapping of str to float
-        By target: z, loss in nats per token, and -df/dL_i dL_i/dz_i, which is -w_i dL_i/dz_i for the weighted loss;
-        for the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t. Empty without ratios.
-    objective : float or None
-        What is minimised, in the unit of the problem's goal; the weighted loss by default.
-    two_step_gap : Gap or None
-        With every joint and two_step answer whose law's z is an effective ratio, where both were certified.
+    allocation : Allocation or None
+        The answer; None where the backend gave no point.
     solution : Solution or None
-        The backend's own answer; None for closed forms.
-    certificate : Certificate or None
-        None where there are no ratios.
-    two_step : Steps or None
-        Direction, magnitude and slack rows, for two_step.
-    conflict : Conflict or None
-        Where the answer is not feasible: constraints that cannot hold together, and what each must give. None where
-        there are none, or none were found.
+        The backend's own answer; None for closed forms and for ratios that were not solved for.
+    options : Options or None
+        How the problem was solved; None for ratios that were not solved for by the procedure: they have neither a gap
+        nor a conflict.
     regret : Regret or None
-        Where a global certificate was asked for, for every procedure but joint.
+        With a global certificate of every procedure but joint.
     better : mapping of str to float, or None
-        Ratios of a better mixture that was found on the way to a global bound.
+        Ratios of a better mixture that the search for a global certificate came upon.
     """
 
     problem: AllocationProblem
     procedure: Procedure
-    ratios: Mapping[str, float] | None
-    effective_ratios: Mapping[str, float]
-    losses: Mapping[str, float]
-    marginal_benefit: Mapping[str, float]
-    objective: float | None
-    two_step_gap: Gap | None
-    solution: Solution | None
-    certificate: Certificate | None
-    two_step: Steps | None
-    conflict: Conflict | None = None
+    allocation: Allocation | None
+    solution: Solution | None = None
+    options: Options | None = None
     regret: Regret | None = None
     better: Mapping[str, float] | None = None
 
     @property
+    def _known(self) -> Allocation:
+        """The answer; raises NoAnswerError where there is none."""
+        if self.allocation is None:
+            assert self.solution is not None  # a closed form has a point
+            raise NoAnswerError(
+                f"{self.problem.name} has no answer: {self.solution.backend} stopped since "
+                f"{self.solution.termination.value} ({self.solution.raw_status})"
+            )
+        return self.allocation
+
+    def certified(self, certificate: Certificate) -> Result:
+        """Return the same answer with another certificate."""
+        return replace(self, allocation=replace(self._known, certificate=certificate))
+
+    @property
     def passed(self) -> bool:
         """Whether there is an answer and its certificate passed."""
-        return self.certificate is not None and self.certificate.passed
+        return self.allocation is not None and self.allocation.certificate.passed
+
+    @property
+    def certificate(self) -> Certificate:
+        """What is proved of the answer."""
+        return self._known.certificate
+
+    @property
+    def two_step(self) -> Steps | None:
+        """Direction, magnitude and slack rows of two_step's answer; None for other procedures."""
+        return self._known.steps
+
+    @property
+    def objective(self) -> float:
+        """What is minimised, in the unit of the problem's goal; the weighted loss by default."""
+        return self._known.objective
+
+    @cached_property
+    def ratios(self) -> Mapping[str, float]:
+        """Ratios by source, feasible for all linear rows."""
+        return _named(self.problem.model.sources, self._known.ratios)
+
+    @cached_property
+    def effective_ratios(self) -> Mapping[str, float]:
+        """z by target."""
+        return _named(self.problem.model.targets, self._known.z)
+
+    @cached_property
+    def losses(self) -> Mapping[str, float]:
+        """Losses by target, in nats per token."""
+        return _named(self.problem.model.targets, self._known.losses)
+
+    @cached_property
+    def marginal_benefit(self) -> Mapping[str, float]:
+        """Marginal benefits by target, per unit of z; see `Allocation.marginal_benefit`."""
+        return _named(self.problem.model.targets, self._known.marginal_benefit)
+
+    @cached_property
+    def two_step_gap(self) -> Gap | None:
+        """What two_step loses against joint, computed when first asked for.
+
+        Known for certified answers of these two, where two_step serves the problem and the other answer is certified.
+        """
+        other = {Joint: TwoStep, TwoStep: Joint}.get(type(self.procedure))
+        if other is None or self.options is None or not self.passed:
+            return None
+        try:  # a solver's own options are for the backend that was named
+            compared = answered(self.problem, other(), None, replace(self.options, native={}))
+        except InputError:  # two_step does not serve this form
+            return None
+        return _gap(*((self, compared) if other is TwoStep else (compared, self)))
+
+    @cached_property
+    def conflict(self) -> Conflict | None:
+        """Constraints that cannot hold together, and what each must give, where the answer is not feasible.
+
+        None where it is, or where no conflict can be shown. Computed when first asked for.
+        """
+        if self.options is None or not _breaks_rows(self):
+            return None
+        return explain(self.problem, self.options)
+
+
+def _named(names: Sequence[str], values: Array) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def solve(
@@ -136,47 +259,29 @@ def solve(
     True
     """
     problem, procedure = resolve(problem, procedure)
-    options = options or Options()
-    result = answered(problem, procedure, backend, options)
-    if _breaks_rows(result):
-        return replace(result, conflict=explain(problem, options))
-    if not isinstance(procedure, Joint | TwoStep) or not result.passed:
-        return result
-    others = replace(options, native={})  # a solver's own options are for the backend that was named
-    if isinstance(procedure, Joint):
-        try:
-            gap = _gap(result, answered(problem, TwoStep(), None, others))
-        except InputError:  # two_step does not serve this form
-            gap = None
-    else:
-        gap = _gap(answered(problem, Joint(), None, others), result)
-    return replace(result, two_step_gap=gap)
+    return answered(problem, procedure, backend, options or Options())
 
 
 def answered(problem: AllocationProblem, procedure: Procedure, backend: str | None, options: Options) -> Result:
-    """Return the answer of a procedure, certified; no gap to another and no explanation."""
+    """Return the answer of a procedure, certified."""
     answer = procedure.answer(problem, backend, options)
-    if answer.ratios is None or answer.x is None:
-        return Result(problem, procedure, None, {}, {}, {}, None, None, answer.solution, None, answer.steps)
+    if answer.x is None:
+        return Result(problem, procedure, None, answer.solution, options)
     x = answer.x if answer.steps is not None or not procedure.optimises else repair(answer.form, answer.x)
-    return described(
-        problem,
-        procedure,
-        x[: len(problem.model.sources)],
-        _certificate(problem, procedure, answer, x, options),
-        answer.solution,
-        answer.steps,
-    )
+    certificate = _certificate(problem, procedure, answer, x, options)
+    allocation = Allocation(problem, x[: answer.form.n_ratios], certificate, answer.steps)
+    return Result(problem, procedure, allocation, answer.solution, options)
 
 
 def _breaks_rows(result: Result) -> bool:
     """Whether an optimum was asked for, and the backend came to its own end without a mixture that meets all rows."""
-    solution, certificate = result.solution, result.certificate
-    if solution is None or not result.procedure.optimises or not expression_rows(result.problem):
+    if result.solution is None or not result.procedure.optimises or not expression_rows(result.problem):
         return False
-    if solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
+    if result.solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
         return False
-    return certificate is None or not certificate.residuals["primal"].value <= certificate.tolerance  # NaN too
+    if result.allocation is None:
+        return True
+    return not result.certificate.residuals["primal"].value <= result.certificate.tolerance  # NaN too
 
 
 def _certificate(
@@ -211,49 +316,12 @@ def certify_ratios(problem: AllocationProblem, ratios: Mapping[str, float], *, t
     x = form.complete(given)
     x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
-    return described(problem, Joint(), x[: form.n_ratios], certificate, None, None)
-
-
-def described(
-    problem: AllocationProblem,
-    procedure: Procedure,
-    ratios: Array,
-    certificate: Certificate,
-    solution: Solution | None,
-    two_step: Steps | None,
-) -> Result:
-    """Return the Result of some ratios: z, losses and marginal benefits by name."""
-    model = problem.model
-    response = model.at(problem.total_budget, problem.params)
-    z = response.z(problem.cumulative(ratios))
-    losses, slopes = response.losses_and_slopes(z)
-    weights = problem.goal.by_loss(ratios, z, losses)
-    if problem.goal.references is not None:
-        held = {name: certificate.multipliers.get(f"largest[{name}]") for name in model.targets}
-        weights = np.array([0.0 if one is None else one.multiplier for one in held.values()]) / problem.goal.references
-    counted = weights != 0
-
-    def by_target(values: Array) -> dict[str, float]:
-        return dict(zip(model.targets, map(float, values), strict=True))
-
-    return Result(
-        problem=problem,
-        procedure=procedure,
-        ratios=dict(zip(model.sources, map(float, ratios), strict=True)),
-        effective_ratios=by_target(z),
-        losses=by_target(losses),
-        marginal_benefit=by_target(np.where(counted, -weights * slopes, 0.0)),
-        objective=float(problem.goal.value(ratios, z, losses)),
-        two_step_gap=None,
-        solution=solution,
-        certificate=certificate,
-        two_step=two_step,
-    )
+    return Result(problem, Joint(), Allocation(problem, x[: form.n_ratios], certificate))
 
 
 def _gap(joint: Result, two_step: Result) -> Gap | None:
     """Return the excess loss of two_step over joint, both on their repaired points."""
-    if not (joint.passed and two_step.passed) or joint.objective is None or two_step.objective is None:
+    if not (joint.passed and two_step.passed):
         return None
     excess = two_step.objective - joint.objective
     model = joint.problem.model

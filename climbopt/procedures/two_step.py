@@ -222,7 +222,7 @@ def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: in
     """Return the answer of a solved step 2: ties broken, slack explained, benefits compared at a magnitude."""
     form, x = solved.form, solved.x
     if x is None:
-        return Answer(None, form, None, solved.solution)
+        return Answer(form, None, solved.solution)
     unique = False
     if solved.solution.termination.settled:
         x, unique = _tie_broken(solves, solved, x)
@@ -235,7 +235,7 @@ def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: in
         unique=unique,
         iterations=iterations,
     )
-    return Answer(x[: form.n_ratios], form, x, solved.solution, steps)
+    return Answer(form, x, solved.solution, steps)
 
 
 def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool]:

@@ -41,7 +41,7 @@ def robust_json(found: Robust, confidence: ConfidenceSet) -> dict[str, Value]:
 def print_robust(found: Robust, confidence: ConfidenceSet, console: Console) -> None:
     """Print the answer beside the optimum's distribution and the confidence set, its regret, and the baselines."""
     measure, n = found.measure, len(found.regrets.draws)
-    joint, ratios = found.plug_in.ratios or {}, found.result.ratios or {}
+    joint, ratios = found.plug_in.ratios, found.result.ratios
     table = new_table(
         f"ratios in % over {n} draws",
         "language",

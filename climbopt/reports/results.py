@@ -20,18 +20,19 @@ from climbopt.studies.ranges import Range
 
 def result_json(result: Result) -> dict[str, Value]:
     """Return a solved problem as JSON values: multipliers by constraint name, null where unknown."""
-    solution, certificate, steps = result.solution, result.certificate, result.two_step
+    solution, answer = result.solution, result.allocation
+    certificate, steps = (None, None) if answer is None else (answer.certificate, answer.steps)
     return {
         "problem": result.problem.name,
         "procedure": result.procedure.name,
         "backend": solution.backend if solution else None,
         "backend_version": solution.backend_version if solution else None,
         "budget": result.problem.budget,
-        "ratios": result.ratios,
-        "effective_ratios": result.effective_ratios,
-        "losses": result.losses,
-        "marginal_benefit": result.marginal_benefit,
-        "objective": result.objective,
+        "ratios": None if answer is None else result.ratios,
+        "effective_ratios": {} if answer is None else result.effective_ratios,
+        "losses": {} if answer is None else result.losses,
+        "marginal_benefit": {} if answer is None else result.marginal_benefit,
+        "objective": None if answer is None else answer.objective,
         "two_step_gap": _gap(result.two_step_gap),
         "two_step": None
         if steps is None
@@ -115,9 +116,8 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     ranges : mapping of str to Range, optional
         Near-optimal ranges, shown beside the ratios.
     """
-    problem = result.problem
-    if result.ratios is None:
-        solution = result.solution
+    problem, solution = result.problem, result.solution
+    if result.allocation is None:
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
         console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
         _print_conflict(result, console)
@@ -131,27 +131,24 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     console.print()
     goal = problem.goal
     say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
-    if result.certificate is not None:
-        whole = [
-            f"{name} ({_price(one)})"
-            for name, one in result.certificate.multipliers.items()
-            if one.active and "[" not in name and name != "simplex"
-        ]
-        if whole:
-            say(console, f"active: {', '.join(whole)}")
+    whole = [
+        f"{name} ({_price(one)})"
+        for name, one in result.certificate.multipliers.items()
+        if one.active and "[" not in name and name != "simplex"
+    ]
+    if whole:
+        say(console, f"active: {', '.join(whole)}")
     if (outside := extrapolation_words(problem.model, *scales(problem))) is not None:
         say(console, outside)
     if result.two_step is not None:
         _print_steps(result, console)
-    if result.solution is not None:
-        solution = result.solution
+    if solution is not None:
         say(
             console,
             f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
             f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s",
         )
-    if result.certificate is not None:
-        print_certificate(result, result.certificate, console)
+    print_certificate(result, result.certificate, console)
     _print_conflict(result, console)
 
 
@@ -163,7 +160,7 @@ def _print_conflict(result: Result, console: Console) -> None:
 
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
     """Return the table of languages."""
-    problem, ratios = result.problem, result.ratios or {}
+    problem, ratios = result.problem, result.ratios
     table = new_table(
         f"{problem.name}: {result.procedure.name} at {tokens(problem.budget)} tokens",
         "language",
@@ -201,10 +198,8 @@ def _range(one: Range | None) -> str:
     return NO_VALUE if one is None else f"{100 * one.lower:.2f}–{100 * one.upper:.2f}"
 
 
-def _held_by(certificate: Certificate | None, language: str) -> str:
+def _held_by(certificate: Certificate, language: str) -> str:
     """Return the active constraints on a language's own ratio, with their shadow prices."""
-    if certificate is None:
-        return ""
     return ", ".join(
         f"{name.split('[')[0]} ({_price(one)})"
         for name, one in certificate.multipliers.items()

@@ -55,7 +55,7 @@ def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...]]:
 
 
 def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
-    result, pilots, trained = point.result, sweep.problem.model.pilots, sweep.problem.trained_tokens
+    result, pilots, trained = point.answer, sweep.problem.model.pilots, sweep.problem.trained_tokens
     certificate = None if result is None else result.certificate
     return {
         "budget": point.budget,
@@ -106,7 +106,8 @@ def sweep_table(sweep: Sweep) -> pd.DataFrame:
 
     rows, bands = [], sweep.bands()
     for k, point in enumerate(sweep.points):
-        ratios = {} if point.result is None or point.result.ratios is None else point.result.ratios
+        answer = point.answer
+        ratios = {} if answer is None else answer.ratios
         for j, name in enumerate(sweep.problem.model.sources):
             ratio = ratios.get(name)
             ends = {} if bands is None else {"lower": bands[0][k, j], "upper": bands[1][k, j]}
@@ -118,8 +119,8 @@ def sweep_table(sweep: Sweep) -> pd.DataFrame:
                     "ratio": ratio,
                     **ends,
                     "tokens": None if ratio is None else ratio * point.budget,
-                    "loss": None if point.result is None else point.result.losses.get(name),
-                    "objective": None if point.result is None else point.result.objective,
+                    "loss": None if answer is None else answer.losses.get(name),
+                    "objective": None if answer is None else answer.objective,
                     "certified": point.passed,
                 }
             )
@@ -143,12 +144,12 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     )
     table.columns[-1].justify = "left"
     for k, (point, ratios) in enumerate(zip(sweep.points, sweep.ratios, strict=True)):
-        result = point.result
+        result = point.answer
         verdict = (
             "refused"
-            if result is None
+            if point.result is None
             else "no answer"
-            if result.certificate is None
+            if result is None
             else (
                 result.certificate.verdict.value
                 if point.passed

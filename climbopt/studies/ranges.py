@@ -115,12 +115,7 @@ def ranges(
     >>> all(one.lower < one.upper and one.proved for one in found.values())
     True
     """
-    if (
-        not isinstance(result.procedure, Joint)
-        or not result.passed
-        or result.ratios is None
-        or result.objective is None
-    ):
+    if not isinstance(result.procedure, Joint) or not result.passed:
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
     return ranges_near(
         LeastLoss(result.problem),
@@ -164,7 +159,6 @@ def ranges_near(
     """
     if not (np.isfinite(tolerance) and tolerance > 0):
         raise InputError(f"the tolerance of ranges is {tolerance:g}; it is relative and above 0, as 0.001 (0.1 %)")
-    assert result.ratios is not None and result.objective is not None  # callers checked
     sources, optimum = result.problem.model.sources, np.array(list(result.ratios.values()))
     level = least + tolerance * abs(result.objective)
     options = replace(options or Options(), native={})

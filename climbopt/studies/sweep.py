@@ -22,7 +22,7 @@ from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form, resolve
-from climbopt.procedures.result import Result, answered, described
+from climbopt.procedures.result import Allocation, Result, answered
 from climbopt.program import StandardForm
 from climbopt.studies.varied import varied
 
@@ -75,13 +75,18 @@ class Point(Viewed):
         """Whether there is a certified answer."""
         return self.result is not None and self.result.passed
 
+    @property
+    def answer(self) -> Result | None:
+        """The result where it has ratios; None where the problem is refused, or its backend gave no point."""
+        return None if self.result is None or self.result.allocation is None else self.result
+
     def view(self) -> View:
         """Return the answer."""
         at = f"{self.budget:.4g} tokens" + ("" if self.bound is None else f", at {self.bound:g}")
-        if self.result is None or self.result.ratios is None:
+        if self.answer is None:
             return View(f"point of {at}: no answer", [self.refusal] if self.refusal else [])
         return View(
-            f"point of {at}: {'certified' if self.passed else 'NOT certified'}", [percentages(self.result.ratios)]
+            f"point of {at}: {'certified' if self.passed else 'NOT certified'}", [percentages(self.answer.ratios)]
         )
 
 
@@ -133,9 +138,9 @@ class Sweep(Reported):
         """Return the ends of the path; the table has a row for each point and source."""
         what = "budgets" if self.over is None else self.over
         facts = [
-            f"{'first' if k == 0 else 'last'}, {point.budget:.4g} tokens: {percentages(point.result.ratios)}"
+            f"{'first' if k == 0 else 'last'}, {point.budget:.4g} tokens: {percentages(point.answer.ratios)}"
             for k, point in ((0, self.points[0]), (-1, self.points[-1]))
-            if point.result is not None and point.result.ratios is not None
+            if point.answer is not None
         ]
         facts.append(f"{sum(point.passed for point in self.points)} of {len(self.points)} points certified")
         facts += [] if self.draws is None else [f"bands of {len(self.draws)} draws"]
@@ -144,7 +149,7 @@ class Sweep(Reported):
     def _columns(self) -> Columns:
         """Return one row per point and source; `lower` and `upper` are the ends of the band where there are draws."""
         sources, bands = self.problem.model.sources, self.bands()
-        n, results = len(sources), [point.result for point in self.points]
+        n, results = len(sources), [point.answer for point in self.points]
         budgets, ratios = np.repeat([point.budget for point in self.points], n), self._all_ratios()
         columns: Columns = {"budget": budgets.tolist()}
         if self.over is not None:
@@ -163,8 +168,8 @@ class Sweep(Reported):
         """Return the ratios of all answers, certified or not, point by point, (n_points * S,)."""
         return np.array(
             [
-                np.nan if point.result is None or point.result.ratios is None else point.result.ratios[name]
-                for point in self.points
+                np.nan if answer is None else answer.ratios[name]
+                for answer in (point.answer for point in self.points)
                 for name in self.problem.model.sources
             ]
         )
@@ -283,8 +288,8 @@ class _Along:
         for i, budget in enumerate(self.budgets):
             for j in range(len(self.bounds)) if i % 2 == 0 else reversed(range(len(self.bounds))):
                 points[i, j] = point = self._point(problem, budget, self.bounds[j], last)
-                if point.passed and point.result is not None and point.result.ratios is not None:
-                    last = np.array(list(point.result.ratios.values()))
+                if point.passed and point.result is not None and point.result.allocation is not None:
+                    last = point.result.allocation.ratios
                 told(len(points))
         return tuple(points[key] for key in sorted(points))
 
@@ -307,9 +312,9 @@ class _Along:
             return answered(problem, self.procedure, backend, options)
         form = joint_form(problem)
         warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
-        if warm is not None and warm.certificate is not None and warm.certificate.verdict is Verdict.GLOBAL:
+        if warm is not None and warm.allocation is not None and warm.certificate.verdict is Verdict.GLOBAL:
             return warm
-        if warm is None or not warm.passed or warm.objective is None:
+        if warm is None or not warm.passed:
             return _joint(problem, form, backend, options)
         cold = choose(form, backend).solve(form, options)
         value = np.inf if cold.x is None else form.functions.at(repair(form, cold.x)).value
@@ -349,17 +354,17 @@ def _certified(
 ) -> Result:
     """Return a solution with its certificate; `instead` where that does not pass."""
     if solution.x is None:
-        return instead or Result(problem, Joint(), None, {}, {}, {}, None, None, solution, None, None)
+        return instead or Result(problem, Joint(), None, solution, options)
     x = repair(form, solution.x)
     certificate = certify(form, x, tolerance=options.tolerance, claimed=solution.multipliers)
-    found = described(problem, Joint(), x[: form.n_ratios], certificate, solution, None)
-    return found if instead is None or found.passed else instead
+    result = Result(problem, Joint(), Allocation(problem, x[: form.n_ratios], certificate), solution, options)
+    return result if instead is None or result.passed else instead
 
 
 def _table(points: Sequence[Point], n_sources: int) -> Array:
     """Return the certified ratios of points, (n_points, S); NaN where there are none."""
     table = np.full((len(points), n_sources), np.nan)
     for k, point in enumerate(points):
-        if point.passed and point.result is not None and point.result.ratios is not None:
+        if point.passed and point.result is not None:
             table[k] = list(point.result.ratios.values())
     return table

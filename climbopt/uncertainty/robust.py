@@ -17,7 +17,7 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint
-from climbopt.procedures.result import Result, described, solve
+from climbopt.procedures.result import Allocation, Result, solve
 from climbopt.program import StandardForm
 from climbopt.studies.ranges import Goal, Range, ranges_near
 from climbopt.uncertainty.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
@@ -122,7 +122,7 @@ class Robust(Reported):
     @property
     def ratios(self) -> Array:
         """The answer, (S,)."""
-        return np.array(list((self.result.ratios or {}).values()))
+        return np.array(list(self.result.ratios.values()))
 
     def optimum_quantiles(self) -> Mapping[str, tuple[float, ...]]:
         """Return the quantiles `QUANTILES` of each source's ratio over the draws' optima."""
@@ -137,7 +137,7 @@ class Robust(Reported):
         measure, passed = self.measure, "certified" if self.result.passed else "NOT certified"
         kind = measure.kind if measure.kind == "mean" else f"cvar:{measure.level:g}"
         facts = [
-            f"ratios: {percentages(self.result.ratios or {})}",
+            f"ratios: {percentages(self.result.ratios)}",
             f"regret {measure.of(self.regret):.3g} nats, of the joint answer {measure.of(self.plug_in_regret):.3g}",
         ]
         facts += [f"better than {name} with probability {a.probability:.3f}" for name, a in self.better_than.items()]
@@ -149,8 +149,8 @@ class Robust(Reported):
         quantiles = self.optimum_quantiles()
         columns: Columns = {
             "language": list(quantiles),
-            "robust": list((self.result.ratios or {}).values()),
-            "joint": list((self.plug_in.ratios or {}).values()),
+            "robust": list(self.result.ratios.values()),
+            "joint": list(self.plug_in.ratios.values()),
         }
         return columns | {f"optimum_{q:g}": [ends[k] for ends in quantiles.values()] for k, q in enumerate(QUANTILES)}
 
@@ -193,16 +193,16 @@ def robust(
     measure = Measure.parse(measure) if isinstance(measure, str) else measure
     options = options or Options()
     plug_in = solve(problem, options=replace(options, native={}))
-    if plug_in.ratios is None:
+    if plug_in.allocation is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
-    optimum = np.array(list(plug_in.ratios.values()))
+    optimum = plug_in.allocation.ratios
     found = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
     ratios, certificate, solution = (
         _least_mean(found, backend, options)
         if measure.kind == "mean"
         else _least_cvar(found, measure, backend, options)
     )
-    result = described(problem, Joint(), ratios, certificate, solution, None)
+    result = Result(problem, Joint(), Allocation(problem, ratios, certificate), solution)
     return Robust(
         result,
         measure,
@@ -300,8 +300,8 @@ def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, A
         if name == "natural" and not found.problem.supply:
             continue
         other = solve(found.problem, name, options=replace(options, native={}))
-        if other.ratios is not None:
-            result[name] = compared(found, ratios, np.array(list(other.ratios.values())))
+        if other.allocation is not None:
+            result[name] = compared(found, ratios, other.allocation.ratios)
     return result
 
 

@@ -67,10 +67,11 @@ def perform(task: Task) -> dict[str, Any]:
 
 def _outcome(result: Result) -> dict[str, Any]:
     """Return what a result says, without its problem."""
-    solution, certificate = result.solution, result.certificate
+    solution, answer = result.solution, result.allocation
+    certificate = None if answer is None else answer.certificate
     return {
-        "objective": result.objective,
-        "ratios": None if result.ratios is None else dict(result.ratios),
+        "objective": None if answer is None else answer.objective,
+        "ratios": None if answer is None else dict(result.ratios),
         "minimised": None if certificate is None else certificate.upper_bound,
         "residuals": {} if certificate is None else {key: one.value for key, one in certificate.residuals.items()},
         "multiplier_disagreement": None if certificate is None else certificate.disagreement,
