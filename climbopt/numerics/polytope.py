@@ -84,6 +84,12 @@ class Rows:
     labels: tuple[Label, ...] = ()
     upper_labels: tuple[Label, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper"):
+            limits = np.array(getattr(self, name), dtype=float)
+            limits.setflags(write=False)
+            object.__setattr__(self, name, limits)
+
     @classmethod
     def free(cls, labels: Sequence[Label]) -> Rows:
         """Return rows without limits."""

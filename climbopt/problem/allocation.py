@@ -14,7 +14,7 @@ from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
 from climbopt.foundations.view import Columns, View, Viewed, named
-from climbopt.model.mixture import MixtureModel
+from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Constraint, Row, Setting
 from climbopt.problem.constraints.bounds import check_bounds
@@ -175,39 +175,27 @@ class AllocationProblem(ByFields, Viewed):
         """Tokens of history and run together, at which the laws are evaluated."""
         return self.trained_tokens + self.budget
 
+    @property
+    def run_share(self) -> float:
+        """Tokens of the run as a share of all, D / (D0 + D)."""
+        return self.budget / self.total_budget
+
     def cumulative(self, ratios: Array) -> Array:
         """Return the ratios of history and run together: (D0 r0 + D r) / (D0 + D); shape (..., S)."""
         tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
-        result: Array = (tokens + self.budget * ratios) / self.total_budget
+        result: Array = tokens / self.total_budget + self.run_share * ratios
         return result
+
+    @property
+    def response(self) -> Response:
+        """The model at the tokens of history and run together."""
+        return self.model.at(self.total_budget, self.params)
 
     def losses(self, ratios: Array) -> Array:
         """Return each target's loss after the run, in nats per token; (..., S) to (..., T); NaN outside the domain."""
-        response = self.model.at(self.total_budget, self.params)
-        return response.losses(response.z(self.cumulative(ratios)))
+        return self.response.losses(self.response.z(self.cumulative(ratios)))
 
     def value(self, ratios: Array) -> Array:
         """Return the objective, in the unit of its goal; (..., S) to (...)."""
-        response = self.model.at(self.total_budget, self.params)
-        z = response.z(self.cumulative(ratios))
-        return self.goal.value(ratios, z, response.losses(z))
-
-    def view(self) -> View:
-        """Return what is minimised under what; the table has a row for each language."""
-        model = self.model
-        facts = [
-            f"model: {model.law.name} + {model.interaction.name}, {len(model.sources)} sources: {named(model.sources)}",
-            f"constraints: {named(constraint.name for constraint in self.constraints) or 'none'}",
-        ]
-        facts += [] if self.params is None else [f"params: {self.params:.4g}"]
-        facts += [f"history: {self.trained_tokens:.4g} tokens"] if self.history else []
-        return View(f"problem {self.name}: least {self.goal.label} at {self.budget:.4g} tokens", facts, self._columns)
-
-    def _columns(self) -> Columns:
-        """Return one row per language."""
-        languages = tuple(dict.fromkeys(self.model.sources + self.model.targets))
-        weights = dict(zip(self.model.targets, self.weight_vector.tolist(), strict=True))
-        by_language = {"weight": weights, "supply": self.supply, "history": self.history}
-        return {"language": list(languages)} | {
-            head: [values.get(name) for name in languages] for head, values in by_language.items() if values
-        }
+        z = self.response.z(self.cumulative(ratios))
+        return self.goal.value(ratios, z, self.response.losses(z))

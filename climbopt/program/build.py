@@ -168,7 +168,7 @@ class _Formulation:
         return MixtureFunctions(
             self._response(layout, model),
             np.append(history, np.zeros(further)),
-            problem.budget / problem.total_budget,
+            problem.run_share,
             table,
             further,
         )
@@ -177,7 +177,7 @@ class _Formulation:
 def _excesses(problem: AllocationProblem, kinks: Split) -> tuple[Excess, ...]:
     """Return the auxiliaries that count what cumulative ratios exceed their kinks by, in ratios of the run."""
     history = problem.cumulative(np.zeros(len(problem.model.sources)))[kinks.excess_of]
-    centers = (kinks.kinks - history) * (problem.total_budget / problem.budget)
+    centers = (kinks.kinks - history) / problem.run_share
     return tuple(
         (f"kink[{problem.model.sources[j]}]", j, center)
         for j, center in zip(kinks.excess_of.tolist(), centers.tolist(), strict=True)
