@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import OptimizeResult
 from scipy.sparse import csr_array
 
 from climbopt.numerics.polytope import EmptyPolytopeError, Polytope, Rows
@@ -187,3 +188,30 @@ def test_unbounded_below():
         Rows(np.ones(1), np.ones(1)),
     )
     assert region.linear_minimum(np.array([0.0, 1.0]))[0] == -np.inf
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("exponent", [-1000, -60, 60, 90, 500, 1000])
+def test_the_linear_minimum_of_slopes_of_any_size(seed, exponent):
+    """Scaling the slopes by a power of two scales the bound, and moves no vertex."""
+    rng = np.random.default_rng(seed)
+    region = polytope(seed, 6, 3)
+    g = rng.normal(size=6)
+    value, vertex = region.linear_minimum(g)
+    scaled, same = region.linear_minimum(np.ldexp(g, exponent))
+    assert scaled == pytest.approx(np.ldexp(value, exponent), rel=1e-12)
+    assert same == pytest.approx(vertex, abs=1e-9)
+
+
+@pytest.mark.parametrize("slopes", [(np.inf, 0.0, 1.0), (np.nan, 0.0, 1.0), (-np.inf, np.inf, 0.0)])
+def test_slopes_that_are_not_numbers_give_no_bound(slopes):
+    region = polytope(0, 3, 2)
+    value, vertex = region.linear_minimum(np.array(slopes))
+    assert value == -np.inf and np.isnan(vertex).all()
+
+
+def test_a_failure_of_highs_gives_no_bound(monkeypatch):
+    region = polytope(0, 3, 2)
+    nothing = OptimizeResult(status=4, x=None, ineqlin=OptimizeResult(marginals=None))
+    monkeypatch.setattr(type(region), "_linear_program", lambda *_: nothing)
+    assert region.linear_minimum(np.ones(3))[0] == -np.inf

@@ -178,15 +178,20 @@ class Polytope:
     def linear_minimum(self, g: Array) -> tuple[float, Array]:
         """Return a lower bound of g'x over the polytope, tight up to rounding, and a point where it is reached.
 
-        -inf (and NaN) where there is none. HiGHS stops within a tolerance, so that its own value is no bound:
-        that of its row multipliers is, min over the box of (g - rows'A)x + rows'(their limits), whatever they are.
+        -inf (and NaN) where there is none, or HiGHS fails. HiGHS stops within a tolerance, so that its own value is no
+        bound: that of its row multipliers is, min over the box of (g - rows'A)x + rows'(their limits), whatever they
+        are.
         """
         if self.simplex is None:
             G, h = self._inequalities
-            result = self._linear_program(g, G, h, self.bounds.lower, self.bounds.upper)
-            if result.status == UNBOUNDED:
+            size = np.abs(g).max(initial=0.0)
+            if not np.isfinite(size):
                 return -np.inf, np.full(g.size, np.nan)
-            on_rows, on_equations = np.minimum(result.ineqlin.marginals, 0.0), result.eqlin.marginals
+            unit = np.ldexp(1.0, int(np.frexp(size)[1]) - 1)  # HiGHS takes costs above 1e20 as infinite
+            result = self._linear_program(g / unit, G, h, self.bounds.lower, self.bounds.upper)
+            if result.status == UNBOUNDED or result.x is None or result.ineqlin.marginals is None:
+                return -np.inf, np.full(g.size, np.nan)
+            on_rows, on_equations = unit * np.minimum(result.ineqlin.marginals, 0.0), unit * result.eqlin.marginals
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
             lower, upper = self.implied_bounds
             ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))

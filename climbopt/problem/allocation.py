@@ -199,3 +199,23 @@ class AllocationProblem(ByFields, Viewed):
         """Return the objective, in the unit of its goal; (..., S) to (...)."""
         z = self.response.z(self.cumulative(ratios))
         return self.goal.value(ratios, z, self.response.losses(z))
+
+    def view(self) -> View:
+        """Return what is minimised under what; the table has a row for each language."""
+        model = self.model
+        facts = [
+            f"model: {model.law.name} + {model.interaction.name}, {len(model.sources)} sources: {named(model.sources)}",
+            f"constraints: {named(constraint.name for constraint in self.constraints) or 'none'}",
+        ]
+        facts += [] if self.params is None else [f"params: {self.params:.4g}"]
+        facts += [f"history: {self.trained_tokens:.4g} tokens"] if self.history else []
+        return View(f"problem {self.name}: least {self.goal.label} at {self.budget:.4g} tokens", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per language."""
+        languages = tuple(dict.fromkeys(self.model.sources + self.model.targets))
+        weights = dict(zip(self.model.targets, self.weight_vector.tolist(), strict=True))
+        by_language = {"weight": weights, "supply": self.supply, "history": self.history}
+        return {"language": list(languages)} | {
+            head: [values.get(name) for name in languages] for head, values in by_language.items() if values
+        }
