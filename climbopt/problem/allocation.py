@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import sympy as sp
 
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed, unknown_name
@@ -16,15 +17,22 @@ from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Numb
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
-from climbopt.problem.constraints import Constraint, Row, Setting
+from climbopt.problem.constraints import Asked, Constraint, Row, Setting, constraints_of
 from climbopt.problem.constraints.bounds import check_bounds
-from climbopt.problem.objectives import Goal, Objective, Weighted
+from climbopt.problem.objectives import Goal, Objective, Weighted, objective_of
 
 RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
 """Names of limits that no constraint of the user sets."""
 
 OTHERS = "default"
 """Key of the weight of the targets that are not named."""
+
+
+def _groups(groups: Mapping[str, Sequence[str]], of: str) -> FrozenMap[tuple[str, ...]]:
+    for name, members in groups.items():
+        if isinstance(members, str):
+            raise InputError(f"group '{name}' is '{members}'; list its languages, such as ['{members}']")
+    return FrozenMap({name: tuple(members) for name, members in groups.items()})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,10 +56,10 @@ class AllocationProblem(ByFields, Viewed):
         Tokens already trained, by source.
     groups : mapping of str to sequence of str
         Named lists of sources.
-    constraints : tuple of Constraint
-        All hold at once.
-    objective : Objective
-        What is minimised; the weighted sum of losses by default.
+    constraints : sequence of Constraint, SymPy relation or str
+        All hold at once: ``[climbopt.Floor(pt=0.15), climbopt.L["de"] <= 2.1, "r[en] <= 0.5"]``.
+    objective : Objective, SymPy expression or str
+        What is minimised: an object, its name, or an expression; the weighted sum of losses by default.
     name : str
         For reports.
 
@@ -67,12 +75,17 @@ class AllocationProblem(ByFields, Viewed):
     weights: ByName = Converted(NUMBER.by_name, FrozenMap({}))
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     history: ByName = Converted(TOKENS.by_name, FrozenMap({}))
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    constraints: tuple[Constraint, ...] = ()
-    objective: Objective = field(default_factory=Weighted)
+    groups: Converted[Mapping[str, Sequence[str]], FrozenMap[tuple[str, ...]]] = Converted(_groups, FrozenMap({}))
+    constraints: Converted[Sequence[Asked], tuple[Constraint, ...]] = Converted(constraints_of, ())
+    objective: Converted[Objective | sp.Basic | str, Objective] = Converted(objective_of, Weighted())
     name: str = "problem"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, MixtureModel):
+            raise InputError(
+                f"model is a {type(self.model).__name__}; give a MixtureModel: the model of a fit, or "
+                "climbopt.load_model(path)"
+            )
         for key in ("budget", "params"):
             value = getattr(self, key)
             if value is not None and not (np.isfinite(value) and value > 0):
@@ -82,9 +95,6 @@ class AllocationProblem(ByFields, Viewed):
                 f"{self.model.law.name} + {self.model.interaction.name} depends on the model size; give params"
             )
         self._check_languages()
-        object.__setattr__(self, "groups", {name: tuple(members) for name, members in self.groups.items()})
-        object.__setattr__(self, "groups", FrozenMap(self.groups))
-        object.__setattr__(self, "constraints", tuple(self.constraints))
         object.__setattr__(self, "name", shown(self.name))
         for group in self.groups:
             check_name(group, "the name of a group")

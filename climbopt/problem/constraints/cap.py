@@ -1,11 +1,8 @@
 """Largest ratio of some languages."""
 
-from dataclasses import dataclass
-
 from climbopt.problem.constraints.constraint import RatioBounds
 
 
-@dataclass(frozen=True)
 class Cap(RatioBounds):
     """r_i <= ratios_i.
 
@@ -13,7 +10,7 @@ class Cap(RatioBounds):
     --------
     >>> from climbopt.problem.constraints import Setting
     >>> setting = Setting(("en", "sw"), 1e9, {}, {})
-    >>> Cap({"en": 0.5}).rows(setting)[0].upper
+    >>> Cap(en="50%").rows(setting)[0].upper
     0.5
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import sympy as sp
@@ -198,16 +198,30 @@ class Constraint(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+Values = TypeVar("Values")
+
+
+def mapping_or_keywords(
+    values: Values | None, keywords: Mapping[str, Amount], of: str
+) -> Values | Mapping[str, Amount]:
+    """Return numbers given as a mapping, or those given as keywords that are languages; not both."""
+    if values is not None and keywords:
+        raise InputError(f"a {of} has its numbers by keyword and in its first argument too; write all of them in one")
+    return keywords if values is None else values
+
+
+@dataclass(frozen=True, init=False)
 class RatioBounds:
     """Bounds on single ratios; `side` says which bound a member kind sets.
 
     Parameters
     ----------
-    ratios : mapping of str to float or str
+    ratios : mapping of str to float or str, optional
         The bound by language, in [0, 1]: 0.2 or "20%".
     name : str
         Name in reports; the kind by default.
+    **languages : float or str
+        Further bounds, by language: ``Floor(pt=0.15)``. One whose name is no keyword goes into `ratios`.
     """
 
     ratios: ByName = Converted(RATIO.by_name)
@@ -215,8 +229,9 @@ class RatioBounds:
     kind: ClassVar[str]
     side: ClassVar[Literal["lower", "upper"]]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or self.kind)
+    def __init__(self, ratios: Mapping[str, Amount] | None = None, name: str = "", **languages: Amount) -> None:
+        object.__setattr__(self, "ratios", mapping_or_keywords(ratios, languages, self.kind))
+        object.__setattr__(self, "name", name or self.kind)
         for language, ratio in self.ratios.items():
             if not 0 <= ratio <= 1:  # NaN too
                 hint = f"; write {ratio / 100:g} for {ratio:g} %" if 1 < ratio <= 100 else ""

@@ -1,11 +1,8 @@
 """Least ratio of some languages."""
 
-from dataclasses import dataclass
-
 from climbopt.problem.constraints.constraint import RatioBounds
 
 
-@dataclass(frozen=True)
 class Floor(RatioBounds):
     """r_i >= ratios_i.
 
@@ -13,7 +10,7 @@ class Floor(RatioBounds):
     --------
     >>> from climbopt.problem.constraints import Setting
     >>> setting = Setting(("en", "sw"), 1e9, {}, {})
-    >>> Floor({"sw": 0.05}).rows(setting)[0].name
+    >>> Floor(sw=0.05).rows(setting)[0].name
     'floor[sw]'
     """
 

@@ -10,10 +10,16 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import Converted, optional
 from climbopt.foundations.quantities import NUMBER, RATIO, Amount, OptionalByName, OptionalNumber
 from climbopt.model.expressions import L
-from climbopt.problem.constraints.constraint import ExpressionRow, Reference, Setting, optional_reference
+from climbopt.problem.constraints.constraint import (
+    ExpressionRow,
+    Reference,
+    Setting,
+    mapping_or_keywords,
+    optional_reference,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class LossCeiling:
     """L_i <= losses_i, or L_i <= (1 + excess) times the loss of i after a run with a reference mixture.
 
@@ -29,6 +35,8 @@ class LossCeiling:
         With `excess`: whom it is for; every target by default.
     name : str
         Name in reports.
+    **languages : float or str
+        Losses by target: ``LossCeiling(de=2.1)``.
 
     Examples
     --------
@@ -44,7 +52,20 @@ class LossCeiling:
     name: str = "loss_ceiling"
     kind: ClassVar[str] = "loss_ceiling"
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        losses: Mapping[str, Amount] | None = None,
+        excess: Amount | None = None,
+        reference: str | Mapping[str, Amount] | None = None,
+        targets: Sequence[str] | None = None,
+        name: str = "loss_ceiling",
+        **languages: Amount,
+    ) -> None:
+        losses = mapping_or_keywords(losses, languages, self.kind) if languages else losses
+        targets = (targets,) if isinstance(targets, str) else targets
+        given = {"losses": losses, "excess": excess, "reference": reference, "targets": targets, "name": name}
+        for field, value in given.items():
+            object.__setattr__(self, field, value)
         absolute = self.losses is not None
         if absolute == (self.excess is not None) or (self.excess is None) != (self.reference is None):
             raise InputError(f"{self.name} has either 'losses' by target, or 'excess' with a 'reference' mixture")

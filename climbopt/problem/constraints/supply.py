@@ -9,14 +9,14 @@ from typing import ClassVar
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import Converted, FrozenMap
 from climbopt.foundations.quantities import NUMBER, Amount
-from climbopt.problem.constraints.constraint import LinearRow, Setting
+from climbopt.problem.constraints.constraint import LinearRow, Setting, mapping_or_keywords
 
 
 def _epochs(epochs: Amount | Mapping[str, Amount], of: str) -> float | FrozenMap[float]:
     return NUMBER.by_name(epochs, of) if isinstance(epochs, Mapping) else NUMBER.read(epochs, of)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Supply:
     """r_i D <= epochs_i supply_i, with the supply in tokens from the problem.
 
@@ -26,6 +26,8 @@ class Supply:
         Passes allowed over every language's data, or over some languages' (the others are not limited).
     name : str
         Name in reports.
+    **languages : float or str
+        Passes by language instead: ``Supply(en=4, sw=8)``.
 
     Notes
     -----
@@ -42,7 +44,13 @@ class Supply:
     name: str = "supply"
     kind: ClassVar[str] = "supply"
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, epochs: Amount | Mapping[str, Amount] | None = None, name: str = "supply", **languages: Amount
+    ) -> None:
+        if epochs is None and not languages:
+            raise InputError(f"{name} has no epochs; write Supply(epochs=4), or Supply(en=4, sw=8) for some languages")
+        object.__setattr__(self, "epochs", mapping_or_keywords(epochs, languages, self.kind))
+        object.__setattr__(self, "name", name)
         by_language = self.epochs if isinstance(self.epochs, Mapping) else {"every language": self.epochs}
         for language, epochs in by_language.items():
             if not epochs > 0:
