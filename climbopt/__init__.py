@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from climbopt.backends import BACKENDS as BACKENDS
     from climbopt.backends import Options as Options
+    from climbopt.certification.elastic import conflict as conflict
     from climbopt.certification.local import Certificate as Certificate
     from climbopt.certification.local import Verdict as Verdict
     from climbopt.files import load_draws as load_draws
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from climbopt.files import save_model as save_model
     from climbopt.files import save_problem as save_problem
     from climbopt.files import shipped_problems as shipped_problems
+    from climbopt.fitting.accuracy import Errors as Errors
+    from climbopt.fitting.accuracy import Score as Score
     from climbopt.fitting.estimate import Fit as Fit
     from climbopt.fitting.fit import fit as fit
+    from climbopt.fitting.prediction import predict as predict
     from climbopt.fitting.select import cross_validate as cross_validate
     from climbopt.foundations.errors import BackendError as BackendError
     from climbopt.foundations.errors import ClimboptError as ClimboptError
@@ -64,9 +68,13 @@ if TYPE_CHECKING:
     from climbopt.procedures import TwoStep as TwoStep
     from climbopt.procedures import Uniform as Uniform
     from climbopt.procedures import UniMax as UniMax
+    from climbopt.procedures.optimum import Effort as Effort
+    from climbopt.procedures.optimum import certify as certify
     from climbopt.procedures.result import Result as Result
     from climbopt.procedures.result import certify_ratios as certify_ratios
     from climbopt.procedures.result import solve as solve
+    from climbopt.program import Conflict as Conflict
+    from climbopt.reports.derivation import derive as derive
     from climbopt.runs.pilots import PilotRuns as PilotRuns
     from climbopt.studies.comparison.runs import Comparison as Comparison
     from climbopt.studies.comparison.runs import compare as compare
@@ -81,21 +89,31 @@ if TYPE_CHECKING:
     from climbopt.studies.sweep import Point as Point
     from climbopt.studies.sweep import Sweep as Sweep
     from climbopt.studies.sweep import sweep as sweep
+    from climbopt.uncertainty.bands import Bands as Bands
+    from climbopt.uncertainty.bands import Prediction as Prediction
     from climbopt.uncertainty.bands import bands as bands
     from climbopt.uncertainty.bootstrap import bootstrap as bootstrap
+    from climbopt.uncertainty.confidence import ConfidenceSet as ConfidenceSet
     from climbopt.uncertainty.confidence import confidence_set as confidence_set
+    from climbopt.uncertainty.covariance import Covariance as Covariance
     from climbopt.uncertainty.covariance import covariance as covariance
+    from climbopt.uncertainty.diagnosis import Diagnosis as Diagnosis
+    from climbopt.uncertainty.diagnosis import diagnose as diagnose
     from climbopt.uncertainty.robust import Robust as Robust
     from climbopt.uncertainty.robust import robust as robust
+    from climbopt.uncertainty.robust import robust_ranges as robust_ranges
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "climbopt.backends": "BACKENDS Options",
+    "climbopt.certification.elastic": "conflict",
     "climbopt.certification.local": "Certificate Verdict",
     "climbopt.files": "load_draws load_model load_pilots load_problem save_model save_problem shipped_problems",
+    "climbopt.fitting.accuracy": "Errors Score",
     "climbopt.fitting.estimate": "Fit",
     "climbopt.fitting.fit": "fit",
+    "climbopt.fitting.prediction": "predict",
     "climbopt.fitting.select": "cross_validate",
     "climbopt.foundations.errors": "BackendError ClimboptError InputError",
     "climbopt.foundations.solution": "Solution Termination",
@@ -108,18 +126,22 @@ _PUBLIC = {
     "climbopt.problem.constraints": "CONSTRAINTS Cap Custom Floor Group Linear LossCeiling StayNear Supply",
     "climbopt.problem.objectives": "CustomObjective Minimax OBJECTIVES Weighted WeightedPowerMean",
     "climbopt.procedures": "Isolated Joint Natural PROCEDURES Procedure Temperature TwoStep UniMax Uniform",
+    "climbopt.procedures.optimum": "Effort certify",
     "climbopt.procedures.result": "Result certify_ratios solve",
+    "climbopt.program": "Conflict",
+    "climbopt.reports.derivation": "derive",
     "climbopt.runs.pilots": "PilotRuns",
     "climbopt.studies.comparison.runs": "Comparison compare",
     "climbopt.studies.design.plan": "Design Plan plan",
     "climbopt.studies.ranges": "Range ranges",
     "climbopt.studies.schedule": "Schedule Stage schedule",
     "climbopt.studies.sweep": "Point Sweep sweep",
-    "climbopt.uncertainty.bands": "bands",
+    "climbopt.uncertainty.bands": "Bands Prediction bands",
     "climbopt.uncertainty.bootstrap": "bootstrap",
-    "climbopt.uncertainty.confidence": "confidence_set",
-    "climbopt.uncertainty.covariance": "covariance",
-    "climbopt.uncertainty.robust": "Robust robust",
+    "climbopt.uncertainty.confidence": "ConfidenceSet confidence_set",
+    "climbopt.uncertainty.covariance": "Covariance covariance",
+    "climbopt.uncertainty.diagnosis": "Diagnosis diagnose",
+    "climbopt.uncertainty.robust": "Robust robust robust_ranges",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 

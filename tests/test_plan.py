@@ -12,10 +12,9 @@ from climbopt import InputError, MixtureModel, PilotRuns, fit, load_model, plan
 from climbopt.fitting.coordinates import fit_form
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.reports.plans import plan_table
+from climbopt.studies.design.candidates import Space
 from climbopt.studies.design.criteria import BELIEVED, Knowledge, Runs
 from climbopt.studies.design.exchange import Search
-from climbopt.studies.design.plan import climb_design
 from climbopt.studies.design.simplex import mixtures
 
 NAMES = ("s0", "s1", "s2")
@@ -94,13 +93,13 @@ def test_no_design_counts_on_derivatives_that_run_off():
 
 
 def test_the_larger_design_is_three_ratios_by_language_by_two_budgets():
-    runs = climb_design(4, [5e8, 1e9, 2e9])
+    runs = Space(4, [5e8, 1e9, 2e9]).climb()
     assert len(runs) == 3 * 4 * 2 + 3 * 4
     np.testing.assert_allclose(runs.ratios.sum(axis=1), 1)
     mixed = runs.ratios.max(axis=1) < 1
     assert set(runs.tokens[mixed]) == {1e9, 2e9}
     assert sorted(set(runs.ratios[mixed].max(axis=1).round(6))) == [0.3, 0.4, 0.7]
-    floored = climb_design(4, [1e9], 0.1)
+    floored = Space(4, [1e9], 0.1).climb()
     assert floored.ratios.min() == pytest.approx(0.1) and len(floored) == 3 * 4 + 4
 
 
@@ -223,8 +222,8 @@ def test_fewer_runs_predict_unseen_mixtures_about_as_well(criterion, n_runs):
     [
         ((["a"], [1e9]), "two or more"),
         ((["a", "a"], [1e9]), "each once"),
-        ((["a", "b"], []), "positive numbers"),
-        ((["a", "b"], [-1.0]), "positive numbers"),
+        ((["a", "b"], []), "no budgets"),
+        ((["a", "b"], [-1.0]), "positive number"),
         ((["a", "b"], [1e9], 0), "1 or more"),
     ],
 )
@@ -270,4 +269,4 @@ def test_command_line(run, tmp_path):  # noqa: F811
 
 def test_the_model_size_stands_in_the_table():
     found = plan(NAMES[:2], [1e9], 4, law=LAWS["power_nd"], params=1e8)
-    assert (plan_table(found)["params"] == 1e8).all()
+    assert (found.to_frame()["params"] == 1e8).all()

@@ -259,7 +259,7 @@ def test_schedules_keep_linear_constraints_only():
     last = schedule(fair, [1e10, 1e12]).stages[-1]
     assert last.objective == pytest.approx(solve(replace(fair, budget=1e12)).objective, rel=1e-9)
     for ends in ([1e10], [1e12, 1e10], [0.0, 1e10]):
-        with pytest.raises(InputError, match="increasing"):
+        with pytest.raises(InputError, match="increasing|positive number"):
             schedule(problem, ends)
     with pytest.raises(InputError, match="no certified optimum for a run of 1e\\+13"):
         schedule(load_problem("synthetic16"), [1e11, 1e13])

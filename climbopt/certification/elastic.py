@@ -11,13 +11,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from climbopt.backends import Options, choose
+from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
 from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import lower_bound, repair
+from climbopt.files import ProblemLike, as_problem
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import ExpressionRow
@@ -39,6 +42,7 @@ from climbopt.program.conflict import (
     conflict_of,
     kept_open,
     limits_of,
+    linear_conflict,
     minimal_conflict,
     restricted,
     value_of,
@@ -94,6 +98,30 @@ class _Nearest:
         """The largest violation, that of rows that keep z in its domain included."""
         rows = LimitsAt(self.elastic.form, self.x)
         return float(max(self.elastic.slack(self.x).max(initial=0.0), rows.violation.max()))
+
+
+def conflict(problem: ProblemLike, *, options: OptionsLike = None, **common: Unpack[CommonOptions]) -> Conflict | None:
+    """Return constraints that cannot hold together, and what each must give; None where no conflict was found.
+
+    Parameters
+    ----------
+    problem : AllocationProblem, path or name
+    options : Options or mapping, optional
+    tolerance, max_iterations, time_limit
+        Keywords for these of :class:`climbopt.Options`; the time limit is for the whole explanation.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> model = climbopt.load_problem("equal_beta").model
+    >>> floors = climbopt.Floor({"en": 0.6, "de": 0.3}), climbopt.LossCeiling({"yo": 1.0})
+    >>> found = climbopt.conflict(climbopt.AllocationProblem(model, "1T", constraints=floors))
+    >>> found.proved
+    True
+    """
+    asked, settings = as_problem(problem), options_of(options, common)
+    linear = linear_conflict(asked)
+    return explain(asked, settings) if linear is None and expression_rows(asked) else linear
 
 
 def explain(problem: AllocationProblem, options: Options) -> Conflict | None:

@@ -16,15 +16,9 @@ LATEX = Annotated[bool, typer.Option("--latex", help="LaTeX instead of text.")]
 
 def derive(path: MODEL_OR_PROBLEM, latex: LATEX = False) -> None:
     """Print the equations a model or problem rests on."""
-    from climbopt.files import find_problem, is_problem, load_model, load_problem
-    from climbopt.reports.derivation import derivation
+    from climbopt.reports.derivation import derive as derive_equations
 
-    file = find_problem(path)
-    if is_problem(file):
-        problem = load_problem(file)
-        print(derivation(problem.model, problem.rows, latex=latex))
-    else:
-        print(derivation(load_model(file), latex=latex))
+    print(derive_equations(path, latex=latex))
 
 
 def backends() -> None:

@@ -143,7 +143,7 @@ def _report(fitted: Fit, diagnosis: Diagnosis | None, json: str | None) -> None:
         if diagnosis is not None:
             print_diagnosis(diagnosis, to)
 
-    report(json, fit_json(fitted) | ({} if diagnosis is None else diagnosis_json(diagnosis)), show)
+    report(json, fit_json(fitted) if diagnosis is None else diagnosis_json(diagnosis), show)
 
 
 def _say_what_changed(runs: PilotRuns) -> None:

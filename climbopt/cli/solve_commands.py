@@ -162,8 +162,7 @@ def _solve_robust(request: _Request, measure: str, draws: Path) -> bool:
     """Answer a problem by its least regret over draws; returns whether it is certified."""
     from climbopt.files import load_draws
     from climbopt.reports.regrets import print_robust, robust_json
-    from climbopt.reports.results import print_result, ranges_json, result_json
-    from climbopt.uncertainty.confidence import confidence_set
+    from climbopt.reports.results import print_result, ranges_json
     from climbopt.uncertainty.robust import robust, robust_ranges
 
     backend, options, jobs = request.backend, request.options, request.jobs
@@ -174,16 +173,15 @@ def _solve_robust(request: _Request, measure: str, draws: Path) -> bool:
             answer = robust(
                 request.problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
             )
-        confidence = confidence_set(answer.regrets, answer.ratios)
         if request.near is not None and answer.result.passed:
             with progress("ranges") as count:
                 near = robust_ranges(answer, request.near, options=options, jobs=jobs, progress=count)
 
     def show(to: Console) -> None:
         print_result(answer.result, to, near)
-        print_robust(answer, confidence, to)
+        print_robust(answer, to)
 
-    report(request.json, result_json(answer.result) | robust_json(answer, confidence) | ranges_json(near), show)
+    report(request.json, robust_json(answer) | ranges_json(near), show)
     return answer.result.passed
 
 

@@ -58,7 +58,7 @@ def sweep(
     from climbopt.backends import BACKENDS, Options
     from climbopt.files import files_of, find_problem, load_draws, write_text
     from climbopt.procedures import resolve
-    from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json, sweep_table
+    from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json
     from climbopt.studies.schedule import schedule
     from climbopt.studies.sweep import sweep as solve_path
 
@@ -93,7 +93,7 @@ def sweep(
         ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
         staged = schedule(loaded, ends, backend=backend, options=options)
     if output is not None:
-        write_text(output, sweep_table(path).to_csv(index=False))
+        write_text(output, path.to_frame().to_csv(index=False))
 
     def show(to: Console) -> None:
         print_sweep(path, to)
@@ -196,7 +196,7 @@ def plan(
     from climbopt.files import load_model, load_pilots, write_text
     from climbopt.model.interactions import INTERACTIONS
     from climbopt.model.laws import LAWS
-    from climbopt.reports.plans import plan_json, plan_table, print_plan
+    from climbopt.reports.plans import plan_json, print_plan
     from climbopt.studies.design.plan import plan as design
 
     check_places([path for path in (model, after) if path is not None], json, output)
@@ -222,7 +222,7 @@ def plan(
             progress=count,
         )
     if output is not None:
-        write_text(output, plan_table(planned).to_csv(index=False))
+        write_text(output, planned.to_frame().to_csv(index=False))
     report(json, plan_json(planned), lambda to: print_plan(planned, to, listed=output is None))
 
 

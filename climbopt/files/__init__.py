@@ -13,6 +13,7 @@ from climbopt.files.named import (
     ProblemLike,
     as_draws,
     as_model,
+    as_model_and_rows,
     as_pilots,
     as_problem,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "WideNames",
     "as_draws",
     "as_model",
+    "as_model_and_rows",
     "as_pilots",
     "as_problem",
     "check_places",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from climbopt.files.draws import load_draws
 from climbopt.files.models import load_model
-from climbopt.files.problems import load_problem
+from climbopt.files.problems import find_problem, is_problem, load_problem
 from climbopt.files.tables import load_pilots
 from climbopt.foundations.errors import InputError
 from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Row
 from climbopt.runs.pilots import PilotRuns
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ def as_model(model: ModelLike) -> MixtureModel:
     """Return a model: itself, or that of its file; raises InputError for anything else."""
     fix = "give a MixtureModel (of a Fit, its attribute model) or the path of a model file"
     return _resolved(model, MixtureModel, load_model, "model", fix)
+
+
+def as_model_and_rows(model: ModelLike | AllocationProblem) -> tuple[MixtureModel, tuple[Row, ...]]:
+    """Return a model and no rows, or a problem's model and the rows of its constraints; each itself, a path or name."""
+    if isinstance(model, str | os.PathLike):
+        file = find_problem(model)
+        model = load_problem(file) if is_problem(file) else load_model(file)
+    return (model.model, model.rows) if isinstance(model, AllocationProblem) else (as_model(model), ())
 
 
 def as_pilots(pilots: PilotsLike) -> PilotRuns:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from climbopt.files import ModelLike, as_model, read_table
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.mixture import MixtureModel
@@ -14,6 +16,31 @@ from climbopt.runs.tidy_table import run_names
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def predict(model: ModelLike, mixtures: pd.DataFrame | str | os.PathLike[str]) -> pd.DataFrame:
+    """Return a tidy table of mixtures with a column `predicted`: the model's losses, in nats per token.
+
+    Parameters
+    ----------
+    model : MixtureModel or path
+    mixtures : pandas.DataFrame or path
+        As pilot runs; losses, or the column loss, may be missing.
+
+    Raises
+    ------
+    InputError
+        As of :func:`predict_table`.
+
+    Examples
+    --------
+    >>> import climbopt, pandas
+    >>> rows = pandas.DataFrame({"run": "mine", "tokens": 4e6, "language": ["en", "pt"], "ratio": [0.4, 0.6]})
+    >>> climbopt.predict("problems/libreoffice6/model.toml", rows)["predicted"].round(3).tolist()
+    [1.225, 1.243]
+    """
+    table = read_table(mixtures) if isinstance(mixtures, str | os.PathLike) else mixtures
+    return predict_table(as_model(model), table)[0]
 
 
 def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFrame, Errors | None]:

@@ -17,6 +17,10 @@ def optional(convert: Callable[[Given, str], Held]) -> Callable[[Given | None, s
     return lambda value, of: None if value is None else convert(value, of)
 
 
+MOST_SHOWN = 8
+"""Entries that a mapping shows of itself."""
+
+
 class FrozenMap(Mapping[str, T]):
     """A read-only copy of a mapping; unlike the standard library's proxy it can be sent to another process.
 
@@ -44,7 +48,9 @@ class FrozenMap(Mapping[str, T]):
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:
-        return f"FrozenMap({self._items!r})"
+        items = [f"{key!r}: {value!r}" for key, value in list(self._items.items())[:MOST_SHOWN]]
+        items += ["..."] if len(self._items) > MOST_SHOWN else []
+        return f"FrozenMap({{{', '.join(items)}}})"
 
 
 class ByFields:

@@ -7,11 +7,12 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.view import View, Viewed, named
 
 T = TypeVar("T")
 
 
-class Registry(Mapping[str, T], Generic[T]):
+class Registry(Viewed, Mapping[str, T], Generic[T]):
     """Mapping from name to member; only `register` adds one.
 
     Parameters
@@ -83,6 +84,10 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+    def view(self) -> View:
+        """Return the names."""
+        return View(f"registry, kind {self._kind}: {named(self, len(self))}", columns=lambda: {"name": list(self)})
 
     def register(self, member: T) -> T:
         """Add `member` under its own name and return it; a name that another member has is refused."""

@@ -11,6 +11,8 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from climbopt.foundations.characters import shown
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ class View:
         """Return at most `LINES` lines of at most `WIDTH` characters."""
         lines = [self.title, *(f"  {fact}" for fact in self.facts)]
         lines = lines if len(lines) <= LINES else [*lines[: LINES - 1], f"  and {len(lines) - LINES + 1} more lines"]
-        return "\n".join(_cut(_shown(line)) for line in lines)
+        return "\n".join(_cut(shown(line)) for line in lines)
 
     def html(self) -> str:
         """Return a heading, the facts and the first rows of the table; names are escaped."""
@@ -138,10 +140,6 @@ def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _cut(line: str) -> str:
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
@@ -154,4 +152,4 @@ def _cell(value: Cell) -> str:
 
 
 def _html(text: str) -> str:
-    return escape(_shown(text))
+    return escape(shown(text))

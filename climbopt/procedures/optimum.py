@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 import numpy as np
 
 from climbopt.certification.bounds import Enclosure, NoRelaxationError, Progress, enclose
-from climbopt.certification.local import Certificate, Verdict
+from climbopt.certification.local import TOLERANCE, Certificate, Verdict
+from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, joint_form
-from climbopt.procedures.result import Regret, Result
+from climbopt.procedures.result import Regret, Result, certify_ratios, solve
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import StandardForm
 
@@ -75,6 +77,56 @@ class Effort:
 
 
 STANDARD = Effort()
+
+
+class EffortKeywords(TypedDict, total=False):
+    """The fields of :class:`Effort`, as keywords."""
+
+    gap: float
+    time_limit: float
+    rigor: Rigor
+    jobs: int
+
+
+def certify(
+    answer: Result | ProblemLike,
+    ratios: Mapping[str, float] | str | os.PathLike[str] | None = None,
+    *,
+    tolerance: float = TOLERANCE,
+    effort: Effort = STANDARD,
+    progress: Told | None = None,
+    **keywords: Unpack[EffortKeywords],
+) -> Result:
+    """Return an answer with all that can be proved of it against every mixture; see :func:`certify_globally`.
+
+    Parameters
+    ----------
+    answer : Result, AllocationProblem, path or name
+        A problem is solved first, unless ratios are given.
+    ratios : mapping of str to float, or path, optional
+        Ratios by source that are judged for the problem, or a JSON file of them.
+    tolerance : float
+        Of the certificate's scaled residuals.
+    effort : Effort
+    gap, time_limit, rigor, jobs
+        Keywords for these of :class:`Effort`.
+    progress : callable, optional
+        Called with where branch and bound has got to.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> result = climbopt.certify("equal_beta", {"en": 0.25, "de": 0.25, "sw": 0.25, "yo": 0.25}, gap=1e-3)
+    >>> result.passed, result.better is not None
+    (False, True)
+    """
+    effort = replace(effort, **keywords)
+    if ratios is not None:
+        by_source = ratios if isinstance(ratios, Mapping) else load_ratios(ratios)
+        problem = answer.problem if isinstance(answer, Result) else answer
+        return certify_globally(certify_ratios(problem, by_source, tolerance=tolerance), effort, progress)
+    result = answer if isinstance(answer, Result) else solve(answer, tolerance=tolerance)
+    return certify_globally(result, effort, progress)
 
 
 def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told | None = None) -> Result:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Unpack
 
 import numpy as np
 
 from climbopt.backends import Options
+from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
 from climbopt.certification.elastic import explain
 from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
-from climbopt.files import ProblemLike
+from climbopt.files import ProblemLike, as_problem
 from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.solution import Solution, Termination
+from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
@@ -110,8 +113,8 @@ class Allocation:
         return self.problem.model.at(self.problem.total_budget, self.problem.params)
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Reported):
     """An answered problem, or why it has no answer.
 
     Numbers of the answer raise NoAnswerError where there is none.
@@ -221,6 +224,32 @@ class Result:
             return None
         return explain(self.problem, self.options)
 
+    def view(self) -> View:
+        """Return the answer and its verdict; the table has a row for each language."""
+        solver = "" if self.solution is None else f" by {self.solution.backend}"
+        title = f"{self.problem.name}, {self.procedure.name}{solver}: "
+        if self.allocation is None:
+            facts = [] if self.solution is None else [self.solution.termination.value, self.solution.raw_status]
+            return View(f"{title}no answer", facts)
+        goal, certificate = self.problem.goal, self.certificate
+        facts = [f"ratios: {percentages(self.ratios)}", f"{goal.label}: {self.objective:.6f} {goal.unit}"]
+        if certificate.gap is not None:
+            facts.append(f"gap to the best of all mixtures: {certificate.gap:.2g}")
+        passed = "" if self.passed else "NOT certified, "
+        return View(f"{title}{passed}{certificate.verdict.value}", facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per language; none without an answer."""
+        languages = tuple(dict.fromkeys(self.problem.model.sources + self.problem.model.targets))
+        values = {
+            "ratio": self.ratios,
+            "effective_ratio": self.effective_ratios,
+            "loss": self.losses,
+            "marginal_benefit": self.marginal_benefit,
+        }
+        columns: Columns = {"language": languages}
+        return columns | {head: [by_name.get(name) for name in languages] for head, by_name in values.items()}
+
 
 def _named(names: Sequence[str], values: Array) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
@@ -231,7 +260,8 @@ def solve(
     procedure: ProcedureLike | None = None,
     *,
     backend: str | None = None,
-    options: Options | None = None,
+    options: OptionsLike = None,
+    **common: Unpack[CommonOptions],
 ) -> Result:
     """Return the problem's answer with its certificate.
 
@@ -242,7 +272,10 @@ def solve(
         Joint() for an AllocationProblem; for a problem file or a shipped problem by name, what it declares.
     backend : str, optional
         A name in `BACKENDS`; the first available one that takes the problem by default.
-    options : Options, optional
+    options : Options or mapping, optional
+        Options, or the solver's own ones by its own names.
+    tolerance, max_iterations, time_limit
+        Keywords for these of :class:`climbopt.Options`.
 
     Raises
     ------
@@ -252,14 +285,13 @@ def solve(
     Examples
     --------
     >>> import climbopt
-    >>> result = climbopt.solve(climbopt.load_problem("equal_beta"))
-    >>> result.passed
+    >>> climbopt.solve("equal_beta", backend="slsqp", tolerance=1e-7).passed
     True
     >>> climbopt.solve("equal_beta", climbopt.TwoStep(iterate=True)).two_step.unique
     True
     """
     problem, procedure = resolve(problem, procedure)
-    return answered(problem, procedure, backend, options or Options())
+    return answered(problem, procedure, backend, options_of(options, common))
 
 
 def answered(problem: AllocationProblem, procedure: Procedure, backend: str | None, options: Options) -> Result:
@@ -271,6 +303,11 @@ def answered(problem: AllocationProblem, procedure: Procedure, backend: str | No
     certificate = _certificate(problem, procedure, answer, x, options)
     allocation = Allocation(problem, x[: answer.form.n_ratios], certificate, answer.steps)
     return Result(problem, procedure, allocation, answer.solution, options)
+
+
+def as_result(answer: Result | ProblemLike) -> Result:
+    """Return an answer: itself, or that of a problem, solved."""
+    return answer if isinstance(answer, Result) else solve(answer)
 
 
 def _breaks_rows(result: Result) -> bool:
@@ -301,7 +338,7 @@ def _certificate(
     return certify(answer.form, x, tolerance=options.tolerance, claimed=claimed, extra=extra)
 
 
-def certify_ratios(problem: AllocationProblem, ratios: Mapping[str, float], *, tolerance: float = 1e-6) -> Result:
+def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, tolerance: float = 1e-6) -> Result:
     """Return what can be proved of given ratios, judged against the joint problem.
 
     Parameters
@@ -311,9 +348,9 @@ def certify_ratios(problem: AllocationProblem, ratios: Mapping[str, float], *, t
         By source. Violations of linear rows within the tolerance are repaired; larger ones are judged as they are.
     tolerance : float
     """
+    problem = as_problem(problem)
     form = joint_form(problem)
-    given = problem.model.vector(ratios)
-    x = form.complete(given)
+    x = form.complete(problem.model.vector(ratios))
     x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
     return Result(problem, Joint(), Allocation(problem, x[: form.n_ratios], certificate))

@@ -42,6 +42,7 @@ STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0,
 def comparison_json(comparison: Comparison) -> dict[str, Value]:
     """Return a comparison as JSON values."""
     return {
+        "format": "climbopt comparison 1",
         "runs": [_run_json(run) for run in comparison.runs],
         "profiles": [
             {

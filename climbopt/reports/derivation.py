@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
+from climbopt.files import ModelLike, as_model_and_rows
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, r_i, r_j
 from climbopt.model.templates import indexed
+from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow, Row
 
 MOST_EXPANDED = 5
@@ -28,6 +30,25 @@ _ESCAPED = str.maketrans(
     }
 )
 """What LaTeX text takes for the signs that it reads as commands."""
+
+
+def derive(of: ModelLike | AllocationProblem, *, latex: bool = False) -> str:
+    """Return the equations that a model or a problem rests on, as text or LaTeX.
+
+    Parameters
+    ----------
+    of : MixtureModel, AllocationProblem, path or name
+        A problem's constraints are derived too.
+    latex : bool
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> print(climbopt.derive("one_source").splitlines()[1].strip())
+    L_i         = B_i/(D*z_i)**beta_i + E_i
+    """
+    model, rows = as_model_and_rows(of)
+    return derivation(model, rows, latex=latex)
 
 
 def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = False) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
+from climbopt.reports.fits import fit_json
 from climbopt.reports.json_values import Value, values_json
 from climbopt.reports.typesetting import new_table, number, say
 from climbopt.uncertainty.covariance import KINDS
@@ -15,9 +16,9 @@ LISTED = 5
 
 
 def diagnosis_json(found: Diagnosis) -> dict[str, Value]:
-    """Return how sure a fit is as JSON values."""
+    """Return a fit and how sure it is as JSON values."""
     bands = found.bands
-    return {
+    return fit_json(bands.uncertainty.fitted) | {
         "draws": len(found.draws),
         "stderr": values_json(bands.uncertainty.fitted.model, found.standard_errors()),
         "stderr_from": "bootstrap",

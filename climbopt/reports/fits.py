@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def fit_json(fitted: Fit) -> dict[str, Value]:
     """Return a fit as JSON values; a standard error is null where the parameter is at a bound."""
     return {
+        "format": "climbopt fit 1",
         "law": fitted.model.law.name,
         "interaction": fitted.model.interaction.name,
         "n_runs": fitted.n_runs,

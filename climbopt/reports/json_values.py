@@ -14,16 +14,17 @@ Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Valu
 
 def dumps(value: Value) -> str:
     """Return JSON text; what is no finite number is null."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Value) -> Value:
+def finite(value: Value) -> Value:
+    """Return a value whose numbers are finite or None, and whose mappings and sequences are dicts and lists."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return value
 
 

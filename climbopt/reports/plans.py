@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 
 from climbopt.reports.json_values import Value
@@ -11,39 +9,12 @@ from climbopt.reports.typesetting import MOST_ROWS, new_table, say
 from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.design.plan import Design, Plan
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-DIGITS = 6
-"""Decimals of a planned ratio."""
-
-
-def plan_table(plan: Plan) -> pd.DataFrame:
-    """Return the planned runs as a tidy table, one row a run and language; the losses are to be filled in."""
-    import pandas as pd  # here, so that only a table loads pandas
-
-    runs = plan.chosen.runs
-    rows = [
-        {
-            "run": f"plan-{k + 1:03d}",
-            "tokens": round(float(runs.tokens[k])),
-            "language": name,
-            "ratio": round(float(runs.ratios[k, j]), DIGITS),
-            "loss": None,
-        }
-        for k in range(len(runs))
-        for j, name in enumerate(plan.languages)
-    ]
-    table = pd.DataFrame(rows)
-    if runs.params is not None:
-        table.insert(2, "params", runs.params)
-    return table
-
 
 def plan_json(plan: Plan) -> dict[str, Value]:
     """Return a plan as JSON values: its runs, and the promises of both designs."""
     runs = plan.chosen.runs
     return {
+        "format": "climbopt plan 1",
         "languages": list(plan.languages),
         "runs": [
             {"tokens": float(tokens), "ratios": dict(zip(plan.languages, ratios.tolist(), strict=True))}

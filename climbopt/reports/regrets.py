@@ -5,15 +5,15 @@ from __future__ import annotations
 from rich.console import Console
 
 from climbopt.reports.json_values import Value
+from climbopt.reports.results import result_json
 from climbopt.reports.typesetting import new_table, say
-from climbopt.uncertainty.confidence import ConfidenceSet
 from climbopt.uncertainty.robust import Robust
 
 
-def robust_json(found: Robust, confidence: ConfidenceSet) -> dict[str, Value]:
-    """Return what a robust allocation adds to a result's JSON."""
-    measure = found.measure
-    return {
+def robust_json(found: Robust) -> dict[str, Value]:
+    """Return a robust allocation as JSON values: those of its result, and more."""
+    measure, confidence = found.measure, found.confidence
+    return result_json(found.result) | {
         "probability_better_than": {
             name: {"probability": one.probability, "gain": one.gain, "lower": one.lower, "upper": one.upper}
             for name, one in found.better_than.items()
@@ -38,9 +38,9 @@ def robust_json(found: Robust, confidence: ConfidenceSet) -> dict[str, Value]:
     }
 
 
-def print_robust(found: Robust, confidence: ConfidenceSet, console: Console) -> None:
+def print_robust(found: Robust, console: Console) -> None:
     """Print the answer beside the optimum's distribution and the confidence set, its regret, and the baselines."""
-    measure, n = found.measure, len(found.regrets.draws)
+    measure, confidence, n = found.measure, found.confidence, len(found.regrets.draws)
     joint, ratios = found.plug_in.ratios, found.result.ratios
     table = new_table(
         f"ratios in % over {n} draws",

@@ -23,6 +23,7 @@ def result_json(result: Result) -> dict[str, Value]:
     solution, answer = result.solution, result.allocation
     certificate, steps = (None, None) if answer is None else (answer.certificate, answer.steps)
     return {
+        "format": "climbopt result 1",
         "problem": result.problem.name,
         "procedure": result.procedure.name,
         "backend": solution.backend if solution else None,

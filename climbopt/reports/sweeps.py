@@ -1,9 +1,8 @@
-"""Sweeps and schedules: as JSON, as a tidy table, and for a person."""
+"""Sweeps and schedules: as JSON, and for a person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -16,9 +15,6 @@ from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import BAND, Point, Sweep
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MOST_COLUMNS, MOST_BANDED = 10, 6
 """Languages shown, without bands and with them; of more, those whose ratios move most."""
 
@@ -29,6 +25,7 @@ def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]
     """Return a sweep as JSON values: points in order, bands where there are draws, stages where asked for."""
     sources, bands = sweep.problem.model.sources, sweep.bands()
     return {
+        "format": "climbopt sweep 1",
         "problem": sweep.problem.name,
         "procedure": sweep.procedure.name,
         "over": sweep.over,
@@ -44,6 +41,11 @@ def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]
         "schedule": None if staged is None else _schedule(staged),
         "seconds": sweep.seconds,
     }
+
+
+def schedule_json(staged: Schedule) -> dict[str, Value]:
+    """Return a schedule as JSON values: the sweep of its stages' ends, and the stages."""
+    return sweep_json(staged.path, staged)
 
 
 def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...]]:
@@ -95,37 +97,6 @@ def _schedule(staged: Schedule) -> Value:
         }
         for stage in staged.stages
     ]
-
-
-def sweep_table(sweep: Sweep) -> pd.DataFrame:
-    """Return a sweep as a tidy table: one row a point and source; points without an answer have empty cells.
-
-    Where there are draws, `lower` and `upper` are the ends of the ratio's band.
-    """
-    import pandas as pd  # here, so that only a table loads pandas
-
-    rows, bands = [], sweep.bands()
-    for k, point in enumerate(sweep.points):
-        answer = point.answer
-        ratios = {} if answer is None else answer.ratios
-        for j, name in enumerate(sweep.problem.model.sources):
-            ratio = ratios.get(name)
-            ends = {} if bands is None else {"lower": bands[0][k, j], "upper": bands[1][k, j]}
-            rows.append(
-                {
-                    "budget": point.budget,
-                    "bound": point.bound,
-                    "language": name,
-                    "ratio": ratio,
-                    **ends,
-                    "tokens": None if ratio is None else ratio * point.budget,
-                    "loss": None if answer is None else answer.losses.get(name),
-                    "objective": None if answer is None else answer.objective,
-                    "certified": point.passed,
-                }
-            )
-    table = pd.DataFrame(rows)
-    return table if sweep.over is not None else table.drop(columns="bound")
 
 
 def print_sweep(sweep: Sweep, console: Console) -> None:

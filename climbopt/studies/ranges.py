@@ -12,11 +12,12 @@ from joblib import Parallel, delayed
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
+from climbopt.files import ProblemLike
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, joint_form
-from climbopt.procedures.result import Result
+from climbopt.procedures.result import Result, as_result
 from climbopt.program import StandardForm
 from climbopt.program.level_set import extreme
 
@@ -76,7 +77,7 @@ class LeastLoss:
 
 
 def ranges(
-    result: Result,
+    result: Result | ProblemLike,
     tolerance: float = 1e-3,
     *,
     backend: str | None = None,
@@ -91,8 +92,8 @@ def ranges(
 
     Parameters
     ----------
-    result : Result
-        A certified answer of the procedure joint.
+    result : Result, AllocationProblem, path or name
+        A certified answer of the procedure joint, or a problem, which is solved.
     tolerance : float
         Relative, above 0.
     backend : str, optional
@@ -111,10 +112,11 @@ def ranges(
     Examples
     --------
     >>> import climbopt
-    >>> found = climbopt.ranges(climbopt.solve(climbopt.load_problem("equal_beta")), 1e-3)
-    >>> all(one.lower < one.upper and one.proved for one in found.values())
+    >>> near = climbopt.ranges("equal_beta", 1e-3)
+    >>> all(ends.lower < ends.upper and ends.proved for ends in near.values())
     True
     """
+    result = as_result(result)
     if not isinstance(result.procedure, Joint) or not result.passed:
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
     return ranges_near(

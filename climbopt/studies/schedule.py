@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import pairwise
 from operator import add
+from typing import Unpack
 
 import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
 
-from climbopt.backends import Options
+from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
+from climbopt.files import ProblemLike, as_problem
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import MOST_NAMED, Columns, Reported, View, Viewed, percentages
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
@@ -105,7 +109,12 @@ class Schedule(Reported):
 
 
 def schedule(
-    problem: AllocationProblem, ends: Sequence[float], *, backend: str | None = None, options: Options | None = None
+    problem: ProblemLike,
+    ends: Sequence[Amount],
+    *,
+    backend: str | None = None,
+    options: OptionsLike = None,
+    **common: Unpack[CommonOptions],
 ) -> Schedule:
     """Return stage ratios whose cumulative mixtures c_k come nearest to the optimal ones at the stages' ends.
 
@@ -120,12 +129,15 @@ def schedule(
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem, path or name
         Its budget is replaced by the last of `ends`.
-    ends : sequence of float
+    ends : sequence of float or str
         Tokens read by the end of each stage, increasing, two or more.
     backend : str, optional
-    options : Options, optional
+    options : Options or mapping, optional
+        Options, or the solver's own ones by its own names.
+    tolerance, max_iterations, time_limit
+        Keywords for these of :class:`climbopt.Options`.
 
     Raises
     ------
@@ -141,46 +153,51 @@ def schedule(
     Examples
     --------
     >>> import climbopt
-    >>> planned = climbopt.schedule(climbopt.load_problem("equal_beta"), [1e10, 1e11, 1e12])
+    >>> planned = climbopt.schedule("equal_beta", ["10B", "100B", "1T"])
     >>> [stage.followed for stage in planned.stages]
     [True, True, True]
     """
-    ends = [float(end) for end in ends]
-    if len(ends) < 2 or not all(0 < a < b < np.inf for a, b in zip([1e-300, *ends], ends, strict=False)):
-        raise InputError(f"the stages of a schedule end at {ends}; give two or more increasing numbers of tokens")
+    problem, options = as_problem(problem), options_of(options, common)
+    tokens = [TOKENS.positive(end, "the end of a stage") for end in ends]
+    if len(tokens) < 2 or not all(a < b for a, b in pairwise(tokens)):
+        raise InputError(f"the stages of a schedule end at {tokens}; give two or more increasing numbers of tokens")
     if expression_rows(problem):
         raise InputError(
             f"{expression_rows(problem)[0].name} is not linear in the ratios, and a schedule keeps linear "
             "constraints only; sweep without stages, or leave it out"
         )
-    path = sweep(problem, ends, backend=backend, options=options)
+    path = sweep(problem, tokens, backend=backend, options=options)
     for point in path.points:
         if not point.passed:
             raise InputError(
                 f"there is no certified optimum for a run of {point.budget:g} tokens"
                 + (f": {point.refusal}" if point.refusal else "")
             )
-    problems = [replace(problem, budget=end) for end in ends]
-    cumulative = _nearest(problems, path.ratios)
+    problems = [replace(problem, budget=end) for end in tokens]
+    return Schedule(problems[-1], path, _stages(problems, _nearest(problems, path.ratios), path.ratios))
+
+
+def _stages(problems: Sequence[AllocationProblem], cumulative: Array, optimal: Array) -> tuple[Stage, ...]:
+    """Return the stages whose cumulative ratios, (n, S), are given, beside the optimal ones."""
     stages = []
-    begin, read = 0.0, np.zeros(len(problem.model.sources))
-    for asked, c, optimal in zip(problems, cumulative, path.ratios, strict=True):
-        tokens = np.maximum(asked.budget * c - read, 0.0)
+    begin, read = 0.0, np.zeros(cumulative.shape[1])
+    for problem, c, best in zip(problems, cumulative, optimal, strict=True):
+        tokens = np.maximum(problem.budget * c - read, 0.0)
         stages.append(
             Stage(
                 begin,
-                asked.budget,
-                tokens / tokens.sum(),
-                c,
-                optimal,
-                bool(np.abs(c - optimal).max() <= FOLLOWED),
-                float(asked.value(c)),
-                float(asked.value(optimal)),
-                float(asked.value(path.ratios[-1])),
+                problem.budget,
+                ratios=tokens / tokens.sum(),
+                cumulative=c,
+                optimal=best,
+                followed=bool(np.abs(c - best).max() <= FOLLOWED),
+                objective=float(problem.value(c)),
+                best=float(problem.value(best)),
+                static=float(problem.value(optimal[-1])),
             )
         )
-        begin, read = asked.budget, read + tokens
-    return Schedule(problems[-1], path, tuple(stages))
+        begin, read = problem.budget, read + tokens
+    return tuple(stages)
 
 
 def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:

@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Unpack
 
 import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt.backends import Options, choose
+from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Verdict, certify, repair
-from climbopt.files import ProblemLike
+from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
-from climbopt.model.mixture import MixtureModel
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
@@ -177,16 +178,17 @@ class Sweep(Reported):
 
 def sweep(
     problem: ProblemLike,
-    budgets: Sequence[float] | None = None,
+    budgets: Sequence[Amount] | None = None,
     over: Over | None = None,
     *,
     procedure: ProcedureLike | None = None,
-    draws: Sequence[MixtureModel] = (),
+    draws: DrawsLike = (),
     backend: str | None = None,
-    options: Options | None = None,
+    options: OptionsLike = None,
     jobs: int = 1,
     kept: Kept | None = None,
     progress: Progress | None = None,
+    **common: Unpack[CommonOptions],
 ) -> Sweep:
     """Return the optimal mixture at every budget, and at every value of a constraint's number.
 
@@ -197,17 +199,20 @@ def sweep(
     Parameters
     ----------
     problem : AllocationProblem, path or name
-    budgets : sequence of float, optional
-        Tokens; the problem's own by default.
+    budgets : sequence of float or str, optional
+        Tokens, as 1e12 or "1T"; the problem's own by default.
     over : (str, sequence of float), optional
         A constraint's number, as :func:`varied` names it, and its values.
     procedure : Procedure or str, optional
         As of :func:`climbopt.solve`.
-    draws : sequence of MixtureModel
+    draws : sequence of MixtureModel or path
         Of the problem's model: each gives a path of its own, in `Sweep.draws`.
     backend : str, optional
         The first available one that takes the problem by default.
-    options : Options, optional
+    options : Options or mapping, optional
+        Options, or the solver's own ones by its own names.
+    tolerance, max_iterations, time_limit
+        Keywords for these of :class:`climbopt.Options`.
     jobs : int
         Processes for the paths of `draws`; no path depends on it.
     kept : Kept, optional
@@ -224,15 +229,16 @@ def sweep(
     Examples
     --------
     >>> import climbopt
-    >>> path = climbopt.sweep(climbopt.load_problem("equal_beta"), budgets=[1e10, 1e11, 1e12])
+    >>> path = climbopt.sweep("equal_beta", budgets=["10B", "100B", "1T"])
     >>> path.ratios.shape, all(point.passed for point in path.points)
     ((3, 4), True)
     """
     began = time.perf_counter()
     problem, procedure = resolve(problem, procedure)
+    draws, options = as_draws(draws), options_of(options, common)
     if draws:
         check_draws(problem.model, draws)
-    along = _Along(procedure, *_grid(problem, budgets, over), backend, options or Options())
+    along = _Along(procedure, *_grid(problem, budgets, over), backend, options)
     total = len(along) * (1 + len(draws))
 
     def told(done: int) -> None:
@@ -322,19 +328,20 @@ class _Along:
 
 
 def _grid(
-    problem: AllocationProblem, budgets: Sequence[float] | None, over: Over | None
+    problem: AllocationProblem, budgets: Sequence[Amount] | None, over: Over | None
 ) -> tuple[tuple[float, ...], str, tuple[float | None, ...]]:
     """Return the budgets, the constraint's number and its values; refuse what no problem can take."""
-    budgets = [problem.budget] if budgets is None else [float(budget) for budget in budgets]
-    if not budgets or not all(np.isfinite(budget) and budget > 0 for budget in budgets):
-        raise InputError(f"the budgets of a sweep are {budgets}; they are positive numbers of tokens")
+    asked = [problem.budget] if budgets is None else budgets
+    tokens = tuple(TOKENS.positive(budget, "a budget of the sweep") for budget in asked)
+    if not tokens:
+        raise InputError("a sweep has no budgets; give one or more numbers of tokens")
     if over is None:
-        return tuple(budgets), "", (None,)
+        return tokens, "", (None,)
     name, values = over[0], [float(value) for value in over[1]]
     varied(problem, name)  # refuses an unknown name; a value is refused at its point
     if not values or not np.isfinite(values).all():
         raise InputError(f"the values of {name} are {values}; give one or more numbers")
-    return tuple(budgets), name, tuple(values)
+    return tokens, name, tuple(values)
 
 
 def _warm(form: StandardForm, last: Array) -> StandardForm:

@@ -72,8 +72,8 @@ class Regrets(Viewed):
 
     @cached_property
     def stacked(self) -> AllocationProblem:
-        """The problem with all draws as one model."""
-        return replace(self.problem, model=Scenarios.of(self.problem.model, self.draws))
+        """The problem with all draws as one model; its objective is not read, and no target has a weight of its own."""
+        return replace(self.problem, model=Scenarios.of(self.problem.model, self.draws), weights={})
 
     @property
     def targets(self) -> tuple[str, ...]:

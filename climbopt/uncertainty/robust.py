@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Unpack
 
 import numpy as np
 
 from climbopt.backends import Options, choose
+from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Certificate, certify, repair
+from climbopt.files import DrawsLike, ProblemLike, as_draws, as_problem
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, percentages
-from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
-from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Allocation, Result, solve
 from climbopt.program import StandardForm
 from climbopt.studies.ranges import Goal, Range, ranges_near
+from climbopt.uncertainty.confidence import ConfidenceSet, confidence_set
 from climbopt.uncertainty.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -124,6 +127,11 @@ class Robust(Reported):
         """The answer, (S,)."""
         return np.array(list(self.result.ratios.values()))
 
+    @cached_property
+    def confidence(self) -> ConfidenceSet:
+        """The mixtures that the draws do not show to be worse than the answer; raises InputError for too few draws."""
+        return confidence_set(self.regrets, self.ratios)
+
     def optimum_quantiles(self) -> Mapping[str, tuple[float, ...]]:
         """Return the quantiles `QUANTILES` of each source's ratio over the draws' optima."""
         table = np.quantile(self.regrets.optima, QUANTILES, axis=0)
@@ -156,28 +164,32 @@ class Robust(Reported):
 
 
 def robust(
-    problem: AllocationProblem,
-    draws: Sequence[MixtureModel],
+    problem: ProblemLike,
+    draws: DrawsLike,
     measure: Measure | str = "mean",
     *,
     backend: str | None = None,
-    options: Options | None = None,
+    options: OptionsLike = None,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    **common: Unpack[CommonOptions],
 ) -> Robust:
     """Return the allocation of least mean regret, or least CVaR of regret, over draws of the problem's model.
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem, path or name
         Of the weighted loss; its constraints on z and losses are held by its own model.
-    draws : sequence of MixtureModel
+    draws : sequence of MixtureModel or path
         Of the same fit.
     measure : Measure or str
         mean, cvar or cvar:LEVEL.
     backend : str, optional
         For the robust problem; the first available one that takes it by default.
-    options : Options, optional
+    options : Options or mapping, optional
+        Options, or the solver's own ones by its own names.
+    tolerance, max_iterations, time_limit
+        Keywords for these of :class:`climbopt.Options`.
     jobs : int
         Processes for the draws' own optima.
     progress : callable, optional
@@ -191,7 +203,7 @@ def robust(
     """
     began = time.perf_counter()
     measure = Measure.parse(measure) if isinstance(measure, str) else measure
-    options = options or Options()
+    problem, draws, options = as_problem(problem), as_draws(draws), options_of(options, common)
     plug_in = solve(problem, options=replace(options, native={}))
     if plug_in.allocation is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")

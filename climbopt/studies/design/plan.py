@@ -5,39 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 
 import numpy as np
 
+from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
+from climbopt.studies.design.candidates import Space
 from climbopt.studies.design.criteria import Knowledge, Runs
 from climbopt.studies.design.exchange import Criterion, Progress, Search, expected_error, information
-from climbopt.studies.design.simplex import mixtures
 
-SHARES = (0.1, 0.4, 0.7)
-"""Ratios that each language takes in turn in CLIMB's design; which three they are is a reconstruction."""
-N_DRAWN = 200
-"""Candidate mixtures drawn from the truncated simplex, by each of the two concentrations."""
-SPARSE = 0.4
-"""Concentration of the draws that favour few languages."""
-LEAST = 0.05
-"""A drawn share of what the floors leave that is smaller than this, or than 0.5 / m, is taken as 0."""
-JUDGED_FLOOR = 0.03
-"""Least ratio of the mixtures over which the prediction variance is averaged, or 0.3 / m where that is less: nearer to
-0 the laws bend too much for a first-order variance."""
-N_JUDGED = 500
-"""Mixtures over which the prediction variance is averaged."""
 DIGITS = 6
 """Decimals of a planned ratio."""
-MOST_PAIRS = 16
-"""Languages up to which every pair on an edge of the simplex is a candidate; of more, a seeded sample of pairs."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,15 +109,15 @@ class Plan(Reported):
 
 def plan(
     languages: Sequence[str],
-    budgets: Sequence[float],
+    budgets: Sequence[Amount],
     n_runs: int | None = None,
     *,
-    floor: float = 0.0,
-    model: MixtureModel | None = None,
-    after: PilotRuns | None = None,
-    law: Law = LAWS["power"],
-    interaction: Interaction = INTERACTIONS["gated"],
-    params: float | None = None,
+    floor: Amount = 0.0,
+    model: ModelLike | None = None,
+    after: PilotsLike | None = None,
+    law: Law | str = "power",
+    interaction: Interaction | str = "gated",
+    params: Amount | None = None,
     seed: int = 0,
     criterion: Criterion = "I",
     progress: Progress | None = None,
@@ -148,17 +135,17 @@ def plan(
     ----------
     languages : sequence of str
         Two or more.
-    budgets : sequence of float
-        Tokens that a run may have.
+    budgets : sequence of float or str
+        Tokens that a run may have, as 5e8 or "500M".
     n_runs : int, optional
         By default as few as promise no larger an error than CLIMB's design; after measured runs, one a language.
     floor : float
         Least ratio of every language in every run.
-    model : MixtureModel, optional
+    model : MixtureModel or path, optional
         Where the derivatives are taken; by default at points drawn from the priors, or at the fit of `after`.
-    after : PilotRuns, optional
+    after : PilotRuns, pandas.DataFrame or path, optional
         Runs already made.
-    law, interaction : Law, Interaction
+    law, interaction : Law, Interaction or str
         What is to be fitted, where there is no model.
     params : float, optional
         Model size of every run, for laws that depend on it.
@@ -167,7 +154,7 @@ def plan(
     criterion : {"I", "D"}
         What is optimal; on synthetic truths plans by I predicted better.
     progress : callable, optional
-        Told how many runs are chosen, of one design and then of the other.
+        Called with the numbers of runs chosen and to choose, of one design and then of the other.
 
     Raises
     ------
@@ -180,80 +167,87 @@ def plan(
 
     Examples
     --------
-    >>> found = plan(["en", "sw"], [1e9, 2e9], 6)
-    >>> len(found.chosen.runs), len(found.climb.runs)
+    >>> planned = plan(["en", "sw"], ["1B", "2B"], 6)
+    >>> len(planned.chosen.runs), len(planned.climb.runs)
     (6, 16)
     """
     began, rng = time.perf_counter(), np.random.default_rng(seed)
-    names = _checked(languages, budgets, n_runs, floor, model, after)
-    law = model.law if model is not None else law
-    if law.uses_model_size and params is None:
-        raise InputError(f"law '{law.name}' depends on the model size; give params")
+    model, after = None if model is None else as_model(model), None if after is None else as_pilots(after)
+    tokens = [TOKENS.positive(budget, "a budget of the plan") for budget in budgets]
+    least = RATIO.read(floor, "the floor")
+    size = None if params is None else PARAMS.positive(params, "the model size")
+    names = _checked(languages, tokens, n_runs, least, model, after)
+    space = Space(len(names), tokens, least, size)
+    form = LAWS.member(law) if model is None else model.law, INTERACTIONS.member(interaction)
+    if form[0].uses_model_size and size is None:
+        raise InputError(f"law '{form[0].name}' depends on the model size; give params")
     if after is not None and model is None:
-        model = fit(after, law, interaction).model
-    smallest = min([*budgets, *([] if after is None else after.tokens.tolist())])
-    unit = float(10.0 ** np.round(np.log10(budgets).mean()))
+        model = fit(after, *form).model
+    smallest = min([*tokens, *([] if after is None else after.tokens.tolist())])
     known = (
         Knowledge.of_model(model, smallest)
         if model is not None
-        else Knowledge.of_prior(law, interaction, names, smallest, unit, rng)
+        else Knowledge.of_prior(*form, names, smallest, float(10.0 ** np.round(np.log10(tokens).mean())), rng)
     )
     start = known.prior
     if after is not None:
-        start = start + information(known.derivatives(Runs(after.ratios_of(names), after.tokens, params)))
-    lower = np.full(len(names), floor)
-    least = np.maximum(lower, min(JUDGED_FLOOR, 0.3 / len(names)))
-    judged = known.derivatives(
-        Runs(mixtures(least, np.ones(len(names)), N_JUDGED, rng), np.full(N_JUDGED, max(budgets)), params), noise=False
-    )
-    larger = climb_design(len(names), budgets, floor, params)
-    climb = _design("CLIMB 3 x m x 2", larger, known, start, judged)
-    enough = climb.error if n_runs is None and after is None else None
+        start = start + information(known.derivatives(Runs(after.ratios_of(names), after.tokens, size)))
+    larger, judged = space.climb(), known.derivatives(space.judged(rng), noise=False)
+    designs = _Designs(known, start, judged, space.candidates(rng), larger)
+    climb = designs.of("CLIMB 3 x m x 2", larger)
     most = n_runs or (len(larger) if after is None else len(names))
-    candidates = _candidates(lower, budgets, rng, params)
-    corners = [] if after is not None else (np.arange(len(names)) * len(set(budgets))).tolist()
-    derivatives, other = known.derivatives(candidates), _OTHER[criterion]
-
-    def found(by: Criterion, most: int, enough: float | None, progress: Progress | None) -> Design:
-        search = Search(derivatives, candidates.tokens, start, judged, climb.tokens / len(larger), len(names), by)
-        picked = search.run(corners[:most], most, enough, progress)
-        runs = Runs(candidates.ratios[picked], candidates.tokens[picked], params)
-        return _design(f"{by}-optimal", runs, known, start, judged)
-
-    chosen = found(criterion, most, enough, progress)
-    return Plan(
-        names,
-        chosen,
-        found(other, len(chosen.runs), None, progress),
-        climb,
-        expected_error(start, judged),
-        0 if after is None else len(after.runs),
-        time.perf_counter() - began,
-    )
+    enough = climb.error if n_runs is None and after is None else None
+    alone = space.alone if after is None else []
+    chosen = designs.optimal(criterion, alone[:most], most, enough, progress)
+    other = designs.optimal(_OTHER[criterion], alone[: len(chosen.runs)], len(chosen.runs), None, progress)
+    n_before = 0 if after is None else len(after.runs)
+    return Plan(names, chosen, other, climb, expected_error(start, judged), n_before, time.perf_counter() - began)
 
 
 _OTHER: Mapping[Criterion, Criterion] = {"D": "I", "I": "D"}
 
 
-def climb_design(n: int, budgets: Sequence[float], floor: float = 0.0, params: float | None = None) -> Runs:
-    """Return CLIMB's design: each language in turn at three ratios, the others sharing the rest, at two budgets.
+@dataclass(frozen=True, eq=False)
+class _Designs:
+    """Designs of candidate runs, each judged alike.
 
-    The count 3 x m x 2 is what we know of it; the three ratios, the even rest and the two largest of the given budgets
-    are a reconstruction, as are the monolingual runs at every budget, which the laws' own parameters need. A floor maps
-    every mixture r to floor + (1 - n floor) r.
+    Parameters
+    ----------
+    known : Knowledge
+    start : ndarray, (B, p, p)
+        Information before the first run.
+    judged : ndarray, (B, n, T, p)
+        Derivatives at the mixtures over which the prediction variance is averaged.
+    candidates, larger : Runs
+        What is chosen from, and the design whose mean budget no other exceeds.
     """
-    ends = sorted(set(map(float, budgets)))
-    rows = [(row, budget) for budget in ends for row in np.eye(n)]
-    rows += [(row, budget) for budget in ends[-2:] for row in _in_turn(n)]
-    ratios = floor + (1 - n * floor) * np.array([row for row, _ in rows])
-    return Runs(ratios, np.array([budget for _, budget in rows]), params)
 
+    known: Knowledge
+    start: Array
+    judged: Array
+    candidates: Runs
+    larger: Runs
 
-def _in_turn(n: int) -> list[Array]:
-    """Return each language at each of `SHARES`, the others sharing the rest."""
-    return [
-        share * np.eye(n)[i] + (1 - share) / max(n - 1, 1) * (1 - np.eye(n)[i]) for share in SHARES for i in range(n)
-    ]
+    @cached_property
+    def derivatives(self) -> Array:
+        """Derivatives of the candidates' losses by the parameters, (B, C, T, p)."""
+        return self.known.derivatives(self.candidates)
+
+    def of(self, name: str, runs: Runs) -> Design:
+        """Return the design of some runs."""
+        learned = self.start + information(self.known.derivatives(runs))
+        return Design(name, runs, float(runs.tokens.sum()), expected_error(learned, self.judged))
+
+    def optimal(
+        self, criterion: Criterion, first: Sequence[int], most: int, enough: float | None, progress: Progress | None
+    ) -> Design:
+        """Return an optimal design of `most` runs that holds the `first`, or of fewer whose error is small enough."""
+        candidates, cost = self.candidates, float(self.larger.tokens.sum()) / len(self.larger)
+        n = candidates.ratios.shape[1]
+        search = Search(self.derivatives, candidates.tokens, self.start, self.judged, cost, n, criterion)
+        chosen = search.run(first, most, enough, progress)
+        runs = Runs(candidates.ratios[chosen], candidates.tokens[chosen], candidates.params)
+        return self.of(f"{criterion}-optimal", runs)
 
 
 def _checked(
@@ -268,8 +262,8 @@ def _checked(
     names = tuple(languages)
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"the languages of a plan are {', '.join(names) or 'none'}; name two or more, each once")
-    if not len(budgets) or not all(np.isfinite(budget) and budget > 0 for budget in budgets):
-        raise InputError(f"the budgets of a plan are {list(budgets)}; give positive numbers of tokens")
+    if not budgets:
+        raise InputError("a plan has no budgets; give one or more numbers of tokens")
     if not 0 <= floor < 1 / len(names):
         raise InputError(
             f"a floor of {floor:g} for each of {len(names)} languages leaves no mixture to choose; it is "
@@ -289,24 +283,3 @@ def _checked(
     if model is not None:
         return model.sources
     return names if after is None else after.sources
-
-
-def _candidates(lower: Array, budgets: Sequence[float], rng: np.random.Generator, params: float | None) -> Runs:
-    """Return candidate runs: vertices, edges, each language in turn, the centre, and draws; at every budget."""
-    n = lower.size
-    spare = 1.0 - float(lower.sum())
-    pairs = list(combinations(range(n), 2))
-    if n > MOST_PAIRS:
-        pairs = [pairs[k] for k in rng.choice(len(pairs), MOST_PAIRS * (MOST_PAIRS - 1) // 2, replace=False)]
-    eye = np.eye(n)
-    edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
-    drawn = np.vstack([mixtures(np.zeros(n), np.ones(n), N_DRAWN, rng, concentration=one) for one in (1.0, SPARSE)])
-    drawn[drawn < min(LEAST, 0.5 / n)] = 0.0
-    inside = np.vstack([eye, *edges, *_in_turn(n), np.full((1, n), 1 / n), drawn / drawn.sum(axis=1, keepdims=True)])
-    tokens = np.array(sorted(set(map(float, budgets))))
-    return Runs(np.repeat(lower + spare * inside, tokens.size, axis=0), np.tile(tokens, len(inside)), params)
-
-
-def _design(name: str, runs: Runs, known: Knowledge, start: Array, judged: Array) -> Design:
-    learned = start + information(known.derivatives(runs))
-    return Design(name, runs, float(runs.tokens.sum()), expected_error(learned, judged))

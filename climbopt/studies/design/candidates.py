@@ -1,0 +1,105 @@
+"""Runs that a plan may hold: CLIMB's design, candidates for others, and the mixtures that designs are judged at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from climbopt.model.templates import Array
+from climbopt.studies.design.criteria import Runs
+from climbopt.studies.design.simplex import mixtures
+
+SHARES = (0.1, 0.4, 0.7)
+"""Ratios that each language takes in turn in CLIMB's design; which three they are is a reconstruction."""
+N_DRAWN = 200
+"""Candidate mixtures drawn from the truncated simplex, by each of the two concentrations."""
+SPARSE = 0.4
+"""Concentration of the draws that favour few languages."""
+LEAST = 0.05
+"""A drawn share of what the floors leave that is smaller than this, or than 0.5 / m, is taken as 0."""
+JUDGED_FLOOR = 0.03
+"""Least ratio of the mixtures over which the prediction variance is averaged, or 0.3 / m where that is less: nearer to
+0 the laws bend too much for a first-order variance."""
+N_JUDGED = 500
+"""Mixtures over which the prediction variance is averaged."""
+MOST_PAIRS = 16
+"""Languages up to which every pair on an edge of the simplex is a candidate; of more, a seeded sample of pairs."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The runs that may be made.
+
+    Parameters
+    ----------
+    n : int
+        Languages.
+    budgets : sequence of float
+        Tokens.
+    floor : float
+        Least ratio of every language in every run.
+    params : float or None
+        Model size of every run.
+    """
+
+    n: int
+    budgets: Sequence[float]
+    floor: float = 0.0
+    params: float | None = None
+
+    @property
+    def _tokens(self) -> list[float]:
+        """The different budgets, in order."""
+        return sorted(set(map(float, self.budgets)))
+
+    @property
+    def alone(self) -> list[int]:
+        """Positions among the candidates of each language alone at the smallest budget."""
+        return [k * len(self._tokens) for k in range(self.n)]
+
+    def climb(self) -> Runs:
+        """Return CLIMB's design: each language in turn at three ratios, the others sharing the rest, at two budgets.
+
+        The count 3 x m x 2 is what we know of it; the three ratios, the even rest and the two largest of the given
+        budgets are a reconstruction, as are the monolingual runs at every budget, which the laws' own parameters need.
+        A floor maps every mixture r to floor + (1 - n floor) r.
+        """
+        mixed = [(row, budget) for budget in self._tokens[-2:] for row in self._in_turn()]
+        rows = [(row, budget) for budget in self._tokens for row in np.eye(self.n)] + mixed
+        ratios = self._above_floor(np.array([row for row, _ in rows]))
+        return Runs(ratios, np.array([budget for _, budget in rows]), self.params)
+
+    def judged(self, rng: np.random.Generator) -> Runs:
+        """Return the mixtures over which the prediction variance is averaged, at the largest budget."""
+        least = np.full(self.n, max(self.floor, min(JUDGED_FLOOR, 0.3 / self.n)))
+        drawn = mixtures(least, np.ones(self.n), N_JUDGED, rng)
+        return Runs(drawn, np.full(N_JUDGED, max(self.budgets)), self.params)
+
+    def candidates(self, rng: np.random.Generator) -> Runs:
+        """Return candidates: vertices, edges, each language in turn, the centre, and draws; at every budget."""
+        n = self.n
+        pairs = list(combinations(range(n), 2))
+        if n > MOST_PAIRS:
+            n_pairs = MOST_PAIRS * (MOST_PAIRS - 1) // 2
+            pairs = [pairs[k] for k in rng.choice(len(pairs), n_pairs, replace=False)]
+        eye = np.eye(n)
+        edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
+        ones, zeros = np.ones(n), np.zeros(n)
+        drawn = np.vstack([mixtures(zeros, ones, N_DRAWN, rng, concentration=shape) for shape in (1.0, SPARSE)])
+        drawn[drawn < min(LEAST, 0.5 / n)] = 0.0
+        drawn /= drawn.sum(axis=1, keepdims=True)
+        inside = np.vstack([eye, *edges, *self._in_turn(), np.full((1, n), 1 / n), drawn])
+        ratios, tokens = self._above_floor(inside), np.array(self._tokens)
+        return Runs(np.repeat(ratios, tokens.size, axis=0), np.tile(tokens, len(inside)), self.params)
+
+    def _above_floor(self, mixtures: Array) -> Array:
+        """Return mixtures mapped into those with every ratio above the floor."""
+        return self.floor + (1 - self.n * self.floor) * mixtures
+
+    def _in_turn(self) -> list[Array]:
+        """Return each language at each of `SHARES`, the others sharing the rest."""
+        eye, others = np.eye(self.n), (1 - np.eye(self.n)) / max(self.n - 1, 1)
+        return [share * eye[i] + (1 - share) * others[i] for share in SHARES for i in range(self.n)]
