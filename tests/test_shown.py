@@ -1,6 +1,7 @@
 """What public objects show: few lines, escaped pages, frames, and the JSON of the command line."""
 
 import json
+from dataclasses import replace
 from enum import Enum
 from html.parser import HTMLParser
 from inspect import isabstract
@@ -15,7 +16,7 @@ from climbopt.foundations.view import LINES, Reported, View, Viewed
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.diagnosis import diagnose
 
-ODD = "<b>x&\x1b[31m"
+ODD = "<b>x&"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,8 @@ def shown(fitted):
         *(fitted, fitted.model, fitted.pilots, covariance, bands, bands.predict([[0.2, 0.3, 0.5]], 1e9)),
         *(problem, result, result.certificate, result.solution, climbopt.ranges(result)[ODD]),
         *(robust, robust.regrets, robust.confidence, diagnose(fitted, draws[:3])),
+        *(fitted.overall, climbopt.cross_validate(fitted.pilots, "power", ["none"], folds=2)[1][0], climbopt.Effort()),
+        climbopt.conflict(replace(problem, constraints=(climbopt.LossCeiling({"b": 0.1}),))),
         *(path, path.points[0], stages, stages.stages[0], plan, plan.chosen),
         *(climbopt.compare([climbopt.load_problem("equal_beta")], backends=["newton"]), climbopt.Options()),
         *(climbopt.LAWS["msl"], climbopt.INTERACTIONS["gated"], climbopt.INTERACTIONS["gated"].coordinates),
@@ -116,6 +119,9 @@ def test_pages_escape_names(shown):
 def test_a_page_shows_some_rows_and_the_frame_all():
     view = View("many", columns=lambda: {"k": list(range(100)), "value": [None] * 100})
     assert view.html().count("<tr>") == 41 and "60 more rows" in view.html()
+    odd = View("\x1b[31m", ["\u202e"], columns=lambda: {"\x9b": ["\x07"]})
+    assert odd.text().isprintable() or odd.text() == "\\x1b[31m\n  \\u202e"
+    assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(odd.html())
     lines = View("many", [f"line {k}" for k in range(30)]).text().splitlines()
     assert len(lines) == LINES and lines[-1] == "  and 22 more lines"
 
