@@ -1,9 +1,11 @@
 """The certificate fails when anything it certifies is broken."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from test_newton import two_basins
 
 from climbopt import (
@@ -18,12 +20,15 @@ from climbopt import (
     solve,
 )
 from climbopt.backends import load
+from climbopt.certification.bounds import oracle
 from climbopt.certification.kkt import recover, residuals
 from climbopt.certification.local import certify, certify_feasible, lower_bound, repair
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.convexity import Proofs
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
+from climbopt.numerics.polytope import Polytope, Rows
+from climbopt.problem.objectives import CustomObjective
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form
@@ -266,3 +271,33 @@ def test_no_gap_is_given_for_an_infeasible_point():
 def test_at_the_edge_of_the_domain():
     problem = AllocationProblem(three((4.0, 1.0, 1.0)), 1e9)
     assert not certify_ratios(problem, {"a": 1e-200, "b": 0.5, "c": 0.5}).passed
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rounding_lifts_no_bound_above_the_optimum(seed):
+    """f = c'r: the least of c is the optimum, exactly; the bound of any mixture is not above it, nor far below."""
+    c = np.random.default_rng(seed).normal(size=3) * 10.0 ** np.random.default_rng(seed).integers(-3, 9)
+    terms = " + ".join(f"{float(value)!r} * r[{name}]" for value, name in zip(c, "abc", strict=True))
+    problem = AllocationProblem(three((4.0, 1.0, 1.0)), 1e9, objective=CustomObjective(terms))
+    form = joint_form(problem)
+    for x in np.random.default_rng(seed).dirichlet(np.ones(3), 10):
+        bound = lower_bound(form, x, Multipliers(np.zeros(3), np.zeros(1), np.zeros(form.functions.n_rows)))
+        assert c.min() - 1e-13 * np.abs(c).max() <= bound <= c.min()
+
+
+def test_a_tangent_bounds_a_convex_function_from_below():
+    """|x - a|^2 is least at a, which is on the simplex: the bound of its tangent there is 0, not more."""
+
+    class Distance(oracle.WithoutRows):
+        def at(self, x):
+            return SimpleNamespace(value=float((x - a) @ (x - a)), gradient=2 * (x - a), slack=0.0)
+
+    a, x = np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.25, 0.25])
+    region = Polytope(Rows(np.zeros(3), np.ones(3)), csr_array(np.ones((1, 3))), Rows(np.ones(1), np.ones(1)))
+    best = oracle.linear_bound(Distance().at(a), a, region, np.zeros(1))
+    assert -1e-12 <= best.lower <= 0.0
+    # elsewhere: f(x) - g'x + the least of g on the simplex, with the multiplier that makes it 0
+    gradient = 2 * (x - a)
+    elsewhere = oracle.linear_bound(Distance().at(x), x, region, np.array([-gradient.min()]))
+    by_hand = float((x - a) @ (x - a) - gradient @ x + gradient.min())
+    assert elsewhere.lower == pytest.approx(by_hand, abs=1e-12) and elsewhere.lower <= by_hand

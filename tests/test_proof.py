@@ -15,6 +15,7 @@ from test_relaxation import USERS, a, signed_model
 from climbopt import Verdict, certify_ratios, load_problem, solve
 from climbopt.certification.bounds.relaxable import Box, relaxable
 from climbopt.certification.bounds.terms import terms
+from climbopt.certification.kkt import recover
 from climbopt.model.laws import LAWS
 from climbopt.model.symbols import Parameter, r_j
 from climbopt.model.templates import Template, derive
@@ -29,7 +30,7 @@ from climbopt.testing import family_problem
 flint = pytest.importorskip("flint", reason="python-flint is not installed (extra rigorous)")
 from test_enclosure import exact_objective, solved  # noqa: E402
 
-from climbopt.certification.bounds import balls, cuts, guide, planes, proof  # noqa: E402
+from climbopt.certification.bounds import balls, cuts, ground, guide, planes, proof  # noqa: E402
 from climbopt.certification.bounds.declared import declared, exact, sums  # noqa: E402
 from climbopt.certification.bounds.enclosure import exactly_feasible, prove  # noqa: E402
 from climbopt.certification.bounds.ground import Curved, Ground  # noqa: E402
@@ -290,13 +291,41 @@ def test_ratios_that_are_not_best_are_judged_by_their_own_value():
 
 
 def test_nonlinear_rows_through_their_multipliers():
+    """A ceiling costs something: half of that is proved, in as many boxes as it takes, however long they take."""
     free = AllocationProblem(signed_model("gated", 3, scale=2.0), 10e9)
     form, x = solved(free)
     ceiling = float(form.functions.at(x).losses[0]) - 0.02
-    problem = replace(free, constraints=(LossCeiling({"s0": ceiling}),))
-    certificate = certify_globally(solve(problem), Effort(gap=1e-4, time_limit=10.0, rigor="ball")).certificate
-    assert "Lagrangian" in certificate.gap_rests_on
-    assert form.functions.at(x).value < certificate.lower_bound <= solve(problem).objective + 1e-9
+    answer = solve(replace(free, constraints=(LossCeiling({"s0": ceiling}),)))
+    held = joint_form(answer.problem)
+    best = held.complete(np.array(list(answer.ratios.values())))
+    target = 0.5 * (form.functions.at(x).value + answer.objective)
+    mu = recover(held, best).nonlinear
+
+    def stop(lower, boxes, waiting):
+        if boxes > 200:
+            raise KeyboardInterrupt
+
+    shown = proof.prove_below(held, mu, best, target, deadline=np.inf, told=stop)
+    assert shown.stopped == "target"
+    assert form.functions.at(x).value < target <= shown.lower <= answer.objective
+
+
+def test_the_least_of_a_plane_on_a_box():
+    """0.5 + x - 2 y on [0.25, 0.5]^2 is -0.25 at (0.25, 0.5)."""
+    plane = planes.Plane(exact(np.array([1.0, -2.0])), exact(np.array(0.5)))
+    least = cuts.least(plane, Box(np.full(2, 0.25), np.full(2, 0.5)))
+    assert -0.25 - 1e-12 <= least <= -0.25
+
+
+def test_squares_of_an_uncertain_jacobian():
+    """J = c + e with abs(e) <= t abs(c): along c, the bound is the least that J'J can be, (1 - t)^2 (c'c)^2."""
+    t, c = 0.25, np.array([1.0, -1.0])
+    radius = t * np.abs(c)
+    jacobian = Interval((c - radius)[None, :], (c + radius)[None, :])
+    below = ground._of_squares(jacobian, np.ones((1, 1)), np.ones(2))
+    exactly = (1 - t) ** 2 * (c @ c) ** 2
+    assert c @ below.lower @ c <= exactly + 1e-12
+    assert c @ below.upper @ c == pytest.approx(exactly, abs=1e-9)
 
 
 def test_auxiliaries_are_bounded_by_planes():
