@@ -4,7 +4,8 @@ import pytest
 
 from climbopt import InputError, Joint, Temperature, TwoStep, Uniform, load_problem, solve
 from climbopt.files.problems import PROCEDURE_NAMES
-from climbopt.procedures import PROCEDURES, as_procedure, resolve
+from climbopt.procedures import PROCEDURES, as_procedure
+from climbopt.procedures.result import resolve
 
 
 @pytest.fixture

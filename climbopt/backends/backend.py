@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -149,9 +149,29 @@ class Evaluator:
         iterations: int | None,
     ) -> Solution:
         """Return the Solution of a finished solve; a point that is not a number is no point."""
-        return Solution(
-            x, multipliers, termination, raw_status, backend.name, backend.version, iterations, self.count, self.seconds
-        ).without_nan()
+        return without_nan(
+            Solution(
+                x,
+                multipliers,
+                termination,
+                raw_status,
+                backend.name,
+                backend.version,
+                iterations,
+                self.count,
+                self.seconds,
+            )
+        )
+
+
+def without_nan(solution: Solution) -> Solution:
+    """Return an answer without its point where that is not a number, and so without multipliers."""
+    if solution.x is not None and not np.isfinite(solution.x).all():
+        return replace(solution, x=None, multipliers=None, termination=Termination.NOT_A_NUMBER)
+    parts = solution.multipliers
+    if parts is not None and not np.isfinite(np.concatenate([parts.bounds, parts.rows, parts.nonlinear])).all():
+        return replace(solution, multipliers=None)
+    return solution
 
 
 def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:

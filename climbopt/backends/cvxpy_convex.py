@@ -12,7 +12,7 @@ import clarabel
 import cvxpy as cp
 import numpy as np
 
-from climbopt.backends.backend import Options, OptionValue
+from climbopt.backends.backend import Options, OptionValue, without_nan
 from climbopt.backends.cvxpy_model import Program, written
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.solution import Solution, Termination
@@ -117,17 +117,19 @@ class CvxpyConvex:
             if answer is not None and not isinstance(program, str):
                 x, iterations = answer.primal_vars.get(program.quantities.x.id), answer.attr.get("num_iters")
                 multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
-            return Solution(
-                x,
-                multipliers,
-                termination,
-                words,
-                self.name,
-                _version(solver),
-                iterations,
-                None,
-                time.perf_counter() - began,
-            ).without_nan()
+            return without_nan(
+                Solution(
+                    x,
+                    multipliers,
+                    termination,
+                    words,
+                    self.name,
+                    _version(solver),
+                    iterations,
+                    None,
+                    time.perf_counter() - began,
+                )
+            )
 
         if reason is not None or isinstance(program, str):
             return solution(Termination.FAILED, str(reason))

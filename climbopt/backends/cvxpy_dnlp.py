@@ -11,7 +11,7 @@ import cvxpy as cp
 import cyipopt
 import numpy as np
 
-from climbopt.backends.backend import Options
+from climbopt.backends.backend import Options, without_nan
 from climbopt.backends.cvxpy_model import written
 from climbopt.backends.ipopt import Unsolved, set_option
 from climbopt.foundations.solution import Solution, Termination
@@ -65,9 +65,9 @@ class CvxpyDnlp:
         began = time.perf_counter() - (0.0 if isinstance(program, str) else program.seconds)
 
         def solution(x: Array | None, termination: Termination, words: str) -> Solution:
-            return Solution(
-                x, None, termination, words, self.name, self.version, None, None, time.perf_counter() - began
-            ).without_nan()
+            return without_nan(
+                Solution(x, None, termination, words, self.name, self.version, None, None, time.perf_counter() - began)
+            )
 
         if reason is not None or isinstance(program, str):
             return solution(None, Termination.FAILED, str(reason))

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from climbopt.backends.apart import FailedError, TimedOutError, apart, described, printable
+from climbopt.backends.apart import MOST_WORDS, FailedError, TimedOutError, apart, described, printable
 from climbopt.backends.backend import Backend, Options
 from climbopt.foundations.errors import BackendError, ClimboptError
 from climbopt.foundations.solution import Multipliers, Solution, Termination
@@ -185,7 +185,7 @@ def _text(value: object, what: str) -> str:
     """Return text in one printable line."""
     if not isinstance(value, str):
         raise FailedError(f"{what} is {_kind(value)}; it must be text")
-    return printable(value)
+    return value if value.isprintable() and len(value) <= MOST_WORDS else printable(value)
 
 
 def _kind(value: object) -> str:

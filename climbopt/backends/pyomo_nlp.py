@@ -23,7 +23,7 @@ from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option, without_nan
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.solution import Solution, Termination
@@ -125,17 +125,19 @@ class Pyomo:
         if run.answered:
             x = np.array([pyo.value(variable, exception=False) for variable in variables(model)], dtype=float)
             given = multipliers(form, model) if name in TIME_OPTION and np.isfinite(x).all() else None
-        return Solution(
-            x,
-            None if x is None or given is None else completed(form, x, given),
-            inside(form, x, termination),
-            run.raw_status,
-            self.name,
-            _version(name, solver),
-            _total(ITERATIONS, run.words),
-            _total(EVALUATIONS, run.words),
-            evaluator.seconds,
-        ).without_nan()
+        return without_nan(
+            Solution(
+                x,
+                None if x is None or given is None else completed(form, x, given),
+                inside(form, x, termination),
+                run.raw_status,
+                self.name,
+                _version(name, solver),
+                _total(ITERATIONS, run.words),
+                _total(EVALUATIONS, run.words),
+                evaluator.seconds,
+            )
+        )
 
 
 def _default() -> str:

@@ -109,7 +109,8 @@ def solve(
     """Solve a problem and certify the answer."""
     from climbopt.backends import BACKENDS
     from climbopt.files import files_of, find_problem
-    from climbopt.procedures import Joint, resolve
+    from climbopt.procedures import Joint
+    from climbopt.procedures.result import resolve
 
     check_places(files_of(find_problem(problem)), json)
     if backend is not None:
@@ -219,9 +220,8 @@ def certify(
     """Say what can be proved of ratios, judged against every mixture."""
     from climbopt.backends import Options
     from climbopt.files import files_of, find_problem, load_ratios
-    from climbopt.procedures import resolve
     from climbopt.procedures.optimum import certify_globally
-    from climbopt.procedures.result import certify_ratios
+    from climbopt.procedures.result import certify_ratios, resolve
     from climbopt.procedures.result import solve as solve_problem
     from climbopt.reports.results import print_result, result_json
 

@@ -57,7 +57,7 @@ def sweep(
     """Solve along a path of budgets, or of one constraint's number."""
     from climbopt.backends import BACKENDS, Options
     from climbopt.files import files_of, find_problem, load_draws, write_text
-    from climbopt.procedures import resolve
+    from climbopt.procedures.result import resolve
     from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json
     from climbopt.studies.schedule import schedule
     from climbopt.studies.sweep import sweep as solve_path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -96,12 +96,3 @@ class Solution(Viewed):
             f"{self.backend} {self.backend_version}: {self.termination.name.lower()}, {point}",
             [self.raw_status, ", ".join([*counts, f"{self.seconds:.3g} s"])],
         )
-
-    def without_nan(self) -> Solution:
-        """Return the answer without its point where that is not a number, and so without multipliers."""
-        if self.x is not None and not np.isfinite(self.x).all():
-            return replace(self, x=None, multipliers=None, termination=Termination.NOT_A_NUMBER)
-        given = self.multipliers
-        if given is not None and not np.isfinite(np.concatenate([given.bounds, given.rows, given.nonlinear])).all():
-            return replace(self, multipliers=None)
-        return self

@@ -8,7 +8,7 @@ domain: a law whose ``z`` is declared positive is evaluated at z > 0 only.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import sympy as sp
@@ -70,6 +70,13 @@ class Parameter:
         others, with spread 1.
     meaning : str
         A few words for reports.
+
+    Attributes
+    ----------
+    name : str
+        The symbol's, as in model files.
+    lower : float
+        Least value allowed: 0 for positive and nonnegative symbols, else minus infinity.
     """
 
     symbol: sp.Symbol
@@ -77,9 +84,13 @@ class Parameter:
     unit: Unit = "1"
     prior: Prior = Prior(math.nan, 1.0)
     meaning: str = ""
+    name: str = field(init=False, compare=False, repr=False)
+    lower: float = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         positive = bool(self.symbol.is_positive)
+        object.__setattr__(self, "name", self.symbol.name)
+        object.__setattr__(self, "lower", 0.0 if self.symbol.is_nonnegative else -math.inf)
         if math.isnan(self.prior.center):
             object.__setattr__(self, "prior", Prior(1.0 if positive else 0.0, self.prior.spread))
         if self.prior.spread <= 0 or (positive and self.prior.center <= 0):
@@ -87,14 +98,3 @@ class Parameter:
                 f"the prior of '{self.name}' is {self.prior}; a spread is positive, and so is the center "
                 "of a positive parameter"
             )
-
-    @property
-    def name(self) -> str:
-        """The parameter's name, as in model files."""
-        name: str = self.symbol.name
-        return name
-
-    @property
-    def lower(self) -> float:
-        """Least value allowed (0 for positive and nonnegative symbols, else minus infinity)."""
-        return 0.0 if self.symbol.is_nonnegative else -float("inf")

@@ -106,7 +106,7 @@ class Template:
     @cached_property
     def whole(self) -> bool:
         """Whether one formula holds for all values of the variables."""
-        return not changes_form(self.expression, self.variables)
+        return not self.expression.has(sp.Piecewise) or not changes_form(self.expression, self.variables)
 
     @cached_property
     def pieces(self) -> Pieces | None:
@@ -194,7 +194,8 @@ class Templates:
     @property
     def uses_model_size(self) -> bool:
         """Whether losses depend on N, through the law or through z."""
-        return self.law.uses_model_size or self.interaction.uses_model_size
+        parts = (self.law.expression, self.interaction.own, self.interaction.pair)
+        return any(N in part.free_symbols for part in parts)
 
     @cached_property
     def kinked(self) -> bool:

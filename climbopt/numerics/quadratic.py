@@ -31,11 +31,6 @@ class Active:
     bounds: Sides
     rows: Sides
 
-    @property
-    def key(self) -> bytes:
-        """A value that two active sets share only if they are the same."""
-        return self.bounds.tobytes() + self.rows.tobytes()
-
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -83,7 +78,7 @@ def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active 
 
 def _exchange_all(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
     """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
-    seen = {active.key}
+    seen = {_key(active)}
     for _ in range(MAX_EXCHANGES):
         face = _minimum_on(H, g, polytope, active)
         if face is None:
@@ -91,9 +86,9 @@ def _exchange_all(H: Array, g: Array, polytope: Polytope, active: Active) -> Fac
         active = _exchanged(face, polytope)
         if active is face.active:
             return face
-        if active.key in seen:
+        if _key(active) in seen:
             return None
-        seen.add(active.key)
+        seen.add(_key(active))
     return None
 
 
@@ -141,6 +136,11 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     if free.any():
         result[free] = x[free] - (x[free].sum() + result[~free].sum() - total) / free.sum()
     return np.asarray(np.clip(result, lower, upper))
+
+
+def _key(active: Active) -> bytes:
+    """Return a value that two active sets share only if they are the same."""
+    return active.bounds.tobytes() + active.rows.tobytes()
 
 
 def _active_at(x: Array, polytope: Polytope) -> Active:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from typing import Unpack
 
 import numpy as np
@@ -14,14 +15,14 @@ from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
 from climbopt.certification.elastic import explain
 from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
-from climbopt.files import ProblemLike, as_problem
+from climbopt.files import ProblemLike, as_problem, load_problem_file
 from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, joint_form, resolve
+from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, as_procedure, joint_form
 from climbopt.program import Conflict, expression_rows
 
 
@@ -253,6 +254,29 @@ class Result(Reported):
 
 def _named(names: Sequence[str], values: Array) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
+
+
+def resolve(problem: ProblemLike, procedure: ProcedureLike | None = None) -> tuple[AllocationProblem, Procedure]:
+    """Return a problem and the procedure that it is to be solved by.
+
+    Parameters
+    ----------
+    problem : AllocationProblem, path or name
+    procedure : Procedure or str, optional
+        By default joint for an AllocationProblem, and for a problem file or a shipped problem what it declares. A
+        procedure of a name has the options that the file holds for it.
+
+    Examples
+    --------
+    >>> resolve("libreoffice6")[1], resolve("libreoffice6", "temperature")[1]
+    (Joint(), Temperature(temperature=3.3))
+    """
+    if isinstance(problem, str | PathLike):
+        file = load_problem_file(problem)
+        return file.problem, as_procedure(file.procedure if procedure is None else procedure, file.options)
+    if not isinstance(problem, AllocationProblem):
+        problem = as_problem(problem)  # says what to give instead
+    return problem, Joint() if procedure is None else as_procedure(procedure)
 
 
 def solve(

@@ -17,7 +17,7 @@ from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
-from climbopt.program.linear import Excess, LinearPart, linear_part
+from climbopt.program.linear import Excess, LinearPart, excesses_of, linear_part
 from climbopt.program.standard_form import StandardForm
 from climbopt.program.table import Layout, Table, expression_rows, targets_read
 
@@ -81,7 +81,9 @@ def mixture_form(
     """
     own = Layout(problem.model.sources, tuple(targets), auxiliaries.names)
     formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
-    direct, kinks = formulation.form(None), split(problem.model, problem.total_budget, problem.params)
+    direct, kinks = formulation.form(None), None
+    if problem.model.templates.kinked:
+        kinks = split(problem.model, problem.total_budget, problem.params)
     if kinks is None or not _convex(direct):
         return direct
     smooth = formulation.form(kinks)
@@ -132,7 +134,7 @@ class _Formulation:
         n, extra = len(layout.variables), len(self.auxiliaries.names)
 
         def complete(ratios: Array) -> Array:
-            x = np.concatenate([ratios, part.excesses(ratios), np.zeros(extra)])
+            x = np.concatenate([ratios, excesses_of(part, ratios), np.zeros(extra)])
             x[n - extra :] = self.auxiliaries.best(functions, x)
             return x
 
@@ -193,7 +195,7 @@ def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[Lin
         conflict = linear_conflict(problem)
         raise InputError("no mixture meets all constraints" if conflict is None else conflict.message) from None
     n, k = len(problem.model.sources), len(excesses)
-    start[n : n + k] = part.excesses(start[:n])[:k] + ABOVE_LEAST * start[part.excess_of[:k]]
+    start[n : n + k] = excesses_of(part, start[:n])[:k] + ABOVE_LEAST * start[part.excess_of[:k]]
     return part, start
 
 

@@ -43,9 +43,10 @@ class LinearPart:
     excess_of: Indices
     centers: Array
 
-    def excesses(self, ratios: Array) -> Array:
-        """Return the least auxiliaries that go with ratios."""
-        return np.asarray(np.maximum(ratios[self.excess_of] - self.centers, 0.0))
+
+def excesses_of(part: LinearPart, ratios: Array) -> Array:
+    """Return the least auxiliaries that go with ratios."""
+    return np.asarray(np.maximum(ratios[part.excess_of] - part.centers, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +58,22 @@ class _Bounds:
     lower_labels: list[Label]
     upper_labels: list[Label]
 
-    def tighten(self, j: int, row: LinearRow) -> None:
-        """Apply a row with the one coefficient of source j."""
-        (coefficient,) = row.coefficients.values()
-        low, high = sorted((row.lower / coefficient, row.upper / coefficient))
-        label = Label(row.name, row.per_unit / coefficient, row.unit)
-        for bound, value, labels, tighter in (
-            (self.lower, low, self.lower_labels, low > self.lower[j]),
-            (self.upper, high, self.upper_labels, high < self.upper[j]),
-        ):
-            if not np.isfinite(value):
-                continue
-            if tighter:
-                bound[j], labels[j] = value, label
-            elif value == bound[j]:
-                labels[j] = replace(labels[j], tied=(*labels[j].tied, label.name))
+
+def _tighten(bounds: _Bounds, j: int, row: LinearRow) -> None:
+    """Apply a row with the one coefficient of source j."""
+    (coefficient,) = row.coefficients.values()
+    low, high = sorted((row.lower / coefficient, row.upper / coefficient))
+    label = Label(row.name, row.per_unit / coefficient, row.unit)
+    for bound, value, labels, tighter in (
+        (bounds.lower, low, bounds.lower_labels, low > bounds.lower[j]),
+        (bounds.upper, high, bounds.upper_labels, high < bounds.upper[j]),
+    ):
+        if not np.isfinite(value):
+            continue
+        if tighter:
+            bound[j], labels[j] = value, label
+        elif value == bound[j]:
+            labels[j] = replace(labels[j], tied=(*labels[j].tied, label.name))
 
 
 def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> LinearPart:
@@ -105,7 +107,7 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
         if not isinstance(row, LinearRow):
             continue
         if len(row.coefficients) == 1:
-            bounds.tighten(index[next(iter(row.coefficients))], row)
+            _tighten(bounds, index[next(iter(row.coefficients))], row)
         else:
             rows.append(row)
     bounds.upper[bounds.upper >= 1] = np.inf

@@ -17,8 +17,8 @@ from climbopt.files.records import load_record
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
-from climbopt.procedures import PROCEDURES, Joint, joint_form, resolve
-from climbopt.procedures.result import Result, solve
+from climbopt.procedures import PROCEDURES, Joint, joint_form
+from climbopt.procedures.result import Result, resolve, solve
 from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
 from climbopt.reports.typesetting import tokens

@@ -22,8 +22,8 @@ from climbopt.foundations.view import Columns, Reported, View, Viewed, percentag
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form, resolve
-from climbopt.procedures.result import Allocation, Result, answered
+from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form
+from climbopt.procedures.result import Allocation, Result, answered, resolve
 from climbopt.program import StandardForm
 from climbopt.studies.varied import varied
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import sympy as sp
@@ -33,6 +34,15 @@ class Law(Viewed):
     source : str
         Paper and equation.
 
+    Attributes
+    ----------
+    z : sympy.Symbol
+        The expression's z.
+    needs_positive_z : bool
+        Whether the law is defined at z > 0 only.
+    end_of_domain : float
+        Least z that the law is defined at, exclusive: 0 or minus infinity.
+
     Raises
     ------
     InputError
@@ -46,6 +56,8 @@ class Law(Viewed):
     irreducible: sp.Symbol | None = None
     source: str = ""
     z: sp.Symbol = field(init=False, compare=False)
+    needs_positive_z: bool = field(init=False, compare=False)
+    end_of_domain: float = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"law '{self.name}'"))
@@ -54,6 +66,8 @@ class Law(Viewed):
         if len(z) != 1:
             raise InputError(f"law '{self.name}' must contain one symbol named z; it has {len(z)}")
         object.__setattr__(self, "z", z[0])
+        object.__setattr__(self, "needs_positive_z", bool(z[0].is_positive))
+        object.__setattr__(self, "end_of_domain", 0.0 if z[0].is_positive else -math.inf)
         declared = {parameter.symbol for parameter in self.parameters}
         stray = free - declared - {z[0], D, N}
         if stray:
@@ -66,16 +80,6 @@ class Law(Viewed):
     def uses_model_size(self) -> bool:
         """Whether the loss depends on N."""
         return N in self.expression.free_symbols
-
-    @property
-    def needs_positive_z(self) -> bool:
-        """Whether the law is defined at z > 0 only."""
-        return bool(self.z.is_positive)
-
-    @property
-    def end_of_domain(self) -> float:
-        """Least z that the law is defined at, exclusive: 0 or minus infinity."""
-        return 0.0 if self.needs_positive_z else float("-inf")
 
     def view(self) -> View:
         """Return the formula and the parameters."""

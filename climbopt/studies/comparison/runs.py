@@ -20,7 +20,8 @@ from climbopt.files import ProblemLike
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.view import Reported, View
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Procedure, ProcedureLike, resolve
+from climbopt.procedures import Procedure, ProcedureLike
+from climbopt.procedures.result import resolve
 from climbopt.studies.comparison.worker import Task
 
 GRACE = 30.0
