@@ -26,9 +26,7 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
         return "its functions are known by their values only, and cannot be written out"
     try:
         form.functions.build([_Term()] * form.n, _Trial(functions))
-    except NameError as error:
-        return f"there is no {error.name} among its functions ({', '.join(functions)})"
-    except TypeError as error:  # a condition, or another thing that is no arithmetic
+    except TypeError as error:  # UntranslatableError among them
         return f"its functions cannot be written out: {error}"
     return None
 

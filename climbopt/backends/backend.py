@@ -64,7 +64,7 @@ class Options:
 def refused_option(name: str, value: OptionValue, solver: str, known: Collection[str]) -> InputError:
     """Return the error for an option that a solver does not take: an unknown name, or else a wrong value."""
     if name in known:
-        return InputError(f"option {name} of {solver} cannot be {value!r}; mind its type and its range")
+        return InputError(f"option {name}={value!r} of {solver} is refused; mind its type and its range")
     near = nearest(name, known)
     return InputError(
         f"option {name}={value!r} is not one that {solver} takes; "

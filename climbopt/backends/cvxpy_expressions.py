@@ -7,18 +7,13 @@ exp(exponent log(base)): CVXPY would replace the exponents of a vector by fracti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import cvxpy as cp
 import numpy as np
 import sympy as sp
 
-Value = Any
-"""A CVXPY expression, or numbers of the same shape."""
-
-
-class UntranslatableError(TypeError):
-    """What CVXPY has no form of."""
+from climbopt.model import translation
+from climbopt.model.translation import Known, Rule, UntranslatableError, Value
 
 
 def translate(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
@@ -29,24 +24,7 @@ def translate(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
     UntranslatableError
         Where it holds a function without a CVXPY form, or a power whose domain CVXPY would narrow.
     """
-    if expression.is_number:
-        return float(expression)
-    if expression.is_Symbol:
-        return values[expression]
-    if expression.is_Pow:
-        return _power(expression, values)
-    if not (expression.is_Add or expression.is_Mul or expression.func in _FUNCTIONS):
-        raise UntranslatableError(f"CVXPY has no form of {expression.func.__name__}")
-    parts = [translate(part, values) for part in expression.args]
-    if expression.is_Add:
-        return _folded(parts, np.add, lambda a, b: a + b)
-    if expression.is_Mul:
-        return _folded(parts, np.multiply, cp.multiply)
-    numeric, symbolic = _FUNCTIONS[expression.func]
-    return (symbolic if varies(parts[0]) else numeric)(parts[0])
-
-
-_FUNCTIONS = {sp.exp: (np.exp, cp.exp), sp.log: (np.log, cp.log)}
+    return translation.translate(expression, values, _FUNCTIONS, _RULES)
 
 
 def varies(value: Value) -> bool:
@@ -66,10 +44,10 @@ def _folded(parts: list[Value], numeric: Callable[..., Value], symbolic: Callabl
     return total
 
 
-def _power(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
+def _power(node: sp.Expr, known: Known) -> Value:
     """Return base**exponent, with the base's positive constant factors apart."""
-    exponent = translate(expression.exp, values)
-    factors = {part: translate(part, values) for part in sp.Mul.make_args(expression.base)}
+    exponent = known[node.exp]
+    factors = {part: known[part] for part in sp.Mul.make_args(node.base)}
     constant = [part for part, value in factors.items() if not varies(value) and np.all(np.asarray(value) > 0)]
     groups = (constant, [part for part in factors if part not in constant])
     powers = [
@@ -92,3 +70,14 @@ def _power_of(base: Value, exponent: Value, inside: sp.Expr) -> Value:
     if not varies(exponent) and np.ndim(exponent) == 0 and exponent > 0:
         return cp.power(base, float(exponent), approx=False)
     return cp.exp(cp.multiply(exponent, cp.log(base) if varies(base) else np.log(base)))
+
+
+_FUNCTIONS: Mapping[str, Callable[[Value], Value]] = {
+    "exp": lambda value: (cp.exp if varies(value) else np.exp)(value),
+    "log": lambda value: (cp.log if varies(value) else np.log)(value),
+}
+_RULES: Mapping[str, Rule] = {
+    "Add": lambda node, known: _folded([known[part] for part in node.args], np.add, lambda a, b: a + b),
+    "Mul": lambda node, known: _folded([known[part] for part in node.args], np.multiply, cp.multiply),
+    "Pow": _power,
+}

@@ -12,12 +12,13 @@ import numpy as np
 import sympy as sp
 from scipy.sparse import csr_array, eye_array, vstack
 
-from climbopt.backends.cvxpy_expressions import UntranslatableError, Value, translate, varies
+from climbopt.backends.cvxpy_expressions import translate, varies
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.expressions import entry
 from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.outer import Expression, PowerMean
 from climbopt.model.templates import Array, Template
+from climbopt.model.translation import UntranslatableError, Value
 from climbopt.program import MixtureFunctions, Placed, Rows, StandardForm, Table
 from climbopt.program.written import transferring
 

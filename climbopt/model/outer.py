@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from climbopt.foundations.errors import InputError
 from climbopt.model.expressions import L, entry
 from climbopt.model.templates import Array
+from climbopt.model.translation import translate
 from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
 
 Indices = NDArray[np.intp]
@@ -153,7 +155,7 @@ class Expression:
 
     def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
         """Return the expression of another system's scalars."""
-        return sp.lambdify(self.entries, self.expression, modules=[dict(functions)])(*y)
+        return translate(self.expression, dict(zip(self.entries, y, strict=True)), functions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +215,4 @@ class PowerMean:
             float(w) * (loss / float(reference)) ** self.power
             for w, reference, loss in zip(self.weights, self.references, y, strict=True)
         ]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total ** (1 / self.power)
+        return reduce(add, terms) ** (1 / self.power)

@@ -13,6 +13,7 @@ import sympy as sp
 
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Template
+from climbopt.model.translation import translate
 from climbopt.program.standard_form import System
 from climbopt.program.table import Table
 
@@ -29,7 +30,7 @@ def written_out(
         system.define(value, f"z[{name}]")
         for name, value in zip(targets, effective(response, cumulative, system), strict=True)
     ]
-    law = _compiled(response.model.templates.loss, system)
+    law = _function(response.model.templates.loss, system)
     losses: list[Scalar] = [None] * len(targets)
     if table.reads_losses:
         for i, name in enumerate(targets):
@@ -50,7 +51,7 @@ def written_out(
 def effective(response: Response, cumulative: Sequence[Scalar], system: System) -> list[Scalar]:
     """Return z of each target for another system's ratios; pairs that give nothing are left out."""
     model = response.model
-    own, pair = _compiled(model.templates.own, system), _compiled(model.templates.pair, system)
+    own, pair = _function(model.templates.own, system), _function(model.templates.pair, system)
     counted = transferring(model)
     result = []
     for i, j in enumerate(model.own_source.tolist()):
@@ -86,12 +87,11 @@ def _vanishes(pair: sp.Expr, gone: frozenset[sp.Symbol]) -> bool:
     return bool(sp.simplify(pair.subs(dict.fromkeys(gone, 0))) == 0)
 
 
-def _compiled(template: Template, system: System) -> Callable[..., Scalar]:
+def _function(template: Template, system: System) -> Callable[..., Scalar]:
     """Return a scalar template as a function of another system's objects."""
-    function: Callable[..., Scalar] = sp.lambdify(
-        template.arguments, template.expression, modules=[dict(system.functions)]
+    return lambda *values: translate(
+        template.expression, dict(zip(template.arguments, values, strict=True)), system.functions
     )
-    return function
 
 
 def _at(arguments: Sequence[Any], i: int, j: int | None = None) -> list[float]:
@@ -101,6 +101,5 @@ def _at(arguments: Sequence[Any], i: int, j: int | None = None) -> list[float]:
     for argument in arguments:
         array = np.asarray(argument)
         last = index[len(index) - array.ndim :]
-        kept = tuple(0 if size == 1 else k for size, k in zip(array.shape, last, strict=True))
-        values.append(float(array[kept]))
+        values.append(float(array[tuple(0 if size == 1 else k for size, k in zip(array.shape, last, strict=True))]))
     return values

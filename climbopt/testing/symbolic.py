@@ -12,6 +12,7 @@ import sympy as sp
 
 from climbopt.foundations.frozen import ByFields
 from climbopt.model.templates import Array
+from climbopt.model.translation import translate
 from climbopt.numerics.polytope import Polytope
 from climbopt.program import System
 
@@ -81,8 +82,10 @@ class SymbolicFunctions(ByFields):
 
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return f and c of another system's scalars."""
-        parts = [sp.N(part, DIGITS) for part in (self.objective, *self.constraints)]
-        f, *c = sp.lambdify(self.variables, parts, modules=[dict(system.functions)])(*x)
+        values = dict(zip(self.variables, x, strict=True))
+        f, *c = (
+            translate(sp.N(part, DIGITS), values, system.functions) for part in (self.objective, *self.constraints)
+        )
         return f, c
 
 

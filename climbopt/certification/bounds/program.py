@@ -8,12 +8,13 @@ import cvxpy as cp
 import numpy as np
 import sympy as sp
 
-from climbopt.backends.cvxpy_expressions import UntranslatableError, Value, translate
+from climbopt.backends.cvxpy_expressions import translate
 from climbopt.certification.bounds.lagrangian import Lagrangian, lagrangian
 from climbopt.certification.bounds.relaxable import Box, NoRelaxationError, relaxable
 from climbopt.certification.bounds.relaxation import Relaxation, relax
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array, Template
+from climbopt.model.translation import UntranslatableError, Value
 from climbopt.program import StandardForm
 
 

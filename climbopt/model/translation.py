@@ -1,0 +1,111 @@
+"""SymPy expressions in another system: one walk over the nodes, with a table of what each kind becomes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, reduce
+from operator import add, mul
+from typing import Any
+
+import sympy as sp
+
+Value = Any
+"""What the other system has for an expression, or a number."""
+Known = Mapping[sp.Expr, Value]
+"""Values of nodes by node; those of a node's parts are among them when it is its turn."""
+Rule = Callable[[sp.Expr, Known], Value]
+"""A node's value from those of its parts."""
+
+
+class UntranslatableError(TypeError):
+    """A kind of node that the other system has no form of; the message names it."""
+
+
+def translate(
+    expression: sp.Expr,
+    values: Mapping[sp.Symbol, Value],
+    functions: Mapping[str, Callable[[Value], Value]],
+    rules: Mapping[str, Rule] | None = None,
+) -> Value:
+    """Return an expression in another system; each of its nodes is translated once.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+    values : mapping of sympy.Symbol to value
+        What its symbols stand for.
+    functions : mapping of str to callable
+        The system's functions of one argument, by SymPy's names: exp, log, tanh, ...
+    rules : mapping of str to Rule, optional
+        By SymPy's kinds of node: Add, Mul and Pow; by default the system's own operators.
+
+    Raises
+    ------
+    UntranslatableError
+        For a kind of node that neither table has.
+
+    Examples
+    --------
+    >>> from math import exp
+    >>> x, y = sp.symbols("x y")
+    >>> translate(sp.exp(x) / y + 1, {x: 0.0, y: 4.0}, {"exp": exp})
+    1.25
+    >>> translate(sp.Max(x, y), {x: 0.0, y: 4.0}, {"exp": exp})
+    Traceback (most recent call last):
+    climbopt.model.translation.UntranslatableError: there is no Max among its functions (exp)
+    """
+    rules = OPERATORS if rules is None else rules
+    numbers, nodes = _ordered(expression)
+    known: dict[sp.Expr, Value] = {**numbers, **values}
+    for node in nodes:
+        kind = node.func.__name__
+        if kind in rules:
+            known[node] = rules[kind](node, known)
+        elif kind in functions and len(node.args) == 1:
+            known[node] = functions[kind](known[node.args[0]])
+        else:
+            raise UntranslatableError(f"there is no {kind} among its functions ({', '.join(functions)})")
+    return known[expression]
+
+
+@lru_cache(maxsize=1024)
+def _ordered(expression: sp.Expr) -> tuple[dict[sp.Expr, float], tuple[sp.Expr, ...]]:
+    """Return the numbers in an expression, and its other different nodes but for symbols, parts before wholes."""
+    numbers: dict[sp.Expr, float] = {}
+    nodes: dict[sp.Expr, None] = {}
+
+    def visit(node: sp.Expr) -> None:
+        if node.is_Symbol or node in numbers or node in nodes:
+            return
+        if node.is_number:
+            numbers[node] = int(node) if node.is_Integer else float(node)
+            return
+        for part in node.args:
+            visit(part)
+        nodes[node] = None
+
+    visit(expression)
+    return numbers, tuple(nodes)
+
+
+def _product(node: sp.Expr, known: Known) -> Value:
+    """Return the product of a node's parts, reciprocals as divisions."""
+    below = [part for part in node.args if part.is_Pow and part.exp == -1]
+    above = [known[part] for part in node.args if part not in below]
+    quotient = reduce(mul, above) if above else 1.0
+    for part in below:
+        quotient = quotient / known[part.base]
+    return quotient
+
+
+def _power(node: sp.Expr, known: Known) -> Value:
+    """Return a power, a reciprocal as a division."""
+    return 1.0 / known[node.base] if node.exp == -1 else known[node.base] ** known[node.exp]
+
+
+OPERATORS: Mapping[str, Rule] = {
+    "Add": lambda node, known: reduce(add, (known[part] for part in node.args)),
+    "Mul": _product,
+    "Pow": _power,
+}
+"""A system whose expressions overload Python's operators."""
