@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from climbopt.backends import BACKENDS as BACKENDS
     from climbopt.backends import Options as Options
     from climbopt.certification.elastic import conflict as conflict
+    from climbopt.certification.examine import Examination as Examination
+    from climbopt.certification.examine import examine as examine
     from climbopt.certification.local import Certificate as Certificate
     from climbopt.certification.local import Verdict as Verdict
     from climbopt.files import load_draws as load_draws
@@ -108,6 +110,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "climbopt.backends": "BACKENDS Options",
     "climbopt.certification.elastic": "conflict",
+    "climbopt.certification.examine": "Examination examine",
     "climbopt.certification.local": "Certificate Verdict",
     "climbopt.files": "load_draws load_model load_pilots load_problem save_model save_problem shipped_problems",
     "climbopt.fitting.accuracy": "Errors Score",
