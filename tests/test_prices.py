@@ -10,7 +10,7 @@ from climbopt.backends import Options
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 
-r, L = climbopt.r, climbopt.L
+r, z, L, D = climbopt.r, climbopt.z, climbopt.L, climbopt.D
 NAMES, BUDGET = ("a", "b", "c"), 1e9
 # L_i = 1 + B_i / z_i, z = (r_a + 0.2 r_b, r_b, r_c): convex, every source counts
 MODEL = climbopt.MixtureModel(
@@ -54,6 +54,9 @@ WRITTEN = [
     ("L[c] <= L[a] - {n}", 6.0, -1),
     ("z[a] <= {n}", 0.4, 1),
     ("{n} >= z[a]", 0.4, 1),
+    ("z[a] * D <= {n}", 0.4e9, 1),
+    ("{n} >= z[a] * D", 0.4e9, 1),
+    ("{n} * D >= z[a] * D", 0.4, BUDGET),
     ("z[a] * z[b] <= {n}", 0.12, 1),
     ("{n} >= z[a] * z[b]", 0.12, 1),
 ]
@@ -72,6 +75,7 @@ KINDS = {
     "excess": (lambda n: LossCeiling(excess=n, reference="uniform", targets=("c",)), 0.2, "loss_ceiling[c]"),
     "distance": (lambda n: StayNear(n, "uniform"), 0.1, "stay_near"),
     "sympy": (lambda n: Custom(n <= r["c"]), 0.2, "custom"),
+    "sympy tokens": (lambda n: Custom(sp.GreaterThan(n, z["a"] * D, evaluate=False)), 0.4e9, "custom"),
     "sympy equation": (lambda n: Custom(sp.Eq(n, L["c"])), 1.3, "custom"),
 }
 SUPPLY = dict.fromkeys(NAMES, 0.2 * BUDGET)
@@ -97,7 +101,7 @@ def test_a_relation_is_priced_per_unit_of_its_number(text, number, factor):
         return Custom(text.format(n=f"{n:.17g}"))
 
     row = answer(written(number)).certificate.multipliers["custom"]
-    assert row.active and abs(row.shadow_price * number) > 1e-4
+    assert row.active and abs(factor * row.shadow_price * number) > 1e-4
     assert factor * row.shadow_price == pytest.approx(slope(written, number), rel=1e-4)
 
 

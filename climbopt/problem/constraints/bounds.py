@@ -9,6 +9,9 @@ from climbopt.foundations.errors import InputError, listed
 from climbopt.numerics.polytope import FEASIBILITY
 from climbopt.problem.constraints.constraint import LinearRow, Row
 
+ROUNDED = 0.005
+"""Bounds that miss a sum by no more were likely rounded; the ratios of runs are rescaled by as much."""
+
 
 @dataclass(frozen=True)
 class _Bound:
@@ -76,8 +79,8 @@ def _check_least(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
         )
         named = listed([part.name for part in parts if part.value > 0])
         raise InputError(
-            f"the lower bounds sum to {total:.6g}, which is {total - most:.3g} more than {of}; "
-            f"lower some of {named}{remedy}"
+            f"the lower bounds sum to {_apart(total, most)}, which is {total - most:.3g} more than {of}; "
+            f"lower some of {named}{remedy}{_rounded(total - most)}"
         )
 
 
@@ -93,6 +96,16 @@ def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
         if any(part.unit.startswith("token") for part in binding):
             remedy += ", or lower the budget"
         raise InputError(
-            f"the upper bounds sum to {total:.6g}, which is {least - total:.3g} less than {of}; "
-            f"widen {' or '.join(named)}{remedy}"
+            f"the upper bounds sum to {_apart(total, least)}, which is {least - total:.3g} less than {of}; "
+            f"widen {' or '.join(named)}{remedy}{_rounded(least - total)}"
         )
+
+
+def _apart(value: float, other: float) -> str:
+    """Return a number with as many digits as show that it is another than the other, six at least."""
+    return next((text for digits in range(6, 17) if float(text := f"{value:.{digits}g}") != other), repr(value))
+
+
+def _rounded(excess: float) -> str:
+    """Return a hint where bounds miss by so little that rounding them is the likely cause."""
+    return "" if excess > ROUNDED else "; if they were rounded, write more digits or leave room"

@@ -91,10 +91,12 @@ class Setting:
         return np.asarray(ratios / ratios.sum())
 
     def supplies(self, of: str) -> Array:
-        """Return the tokens there are of every source, (S,); `of` says who cannot do without."""
-        missing = [name for name in self.sources if not self.supply.get(name)]
+        """Return the tokens there are of every source, (S,), 0 for an empty one; `of` says who cannot do without."""
+        missing = [name for name in self.sources if name not in self.supply]
         if missing:
             raise InputError(f"{of} needs the supply of {', '.join(missing)}; add it to [supply]")
+        if not any(self.supply.values()):
+            raise InputError(f"{of} needs data, and every supply in [supply] is 0; give at least one source tokens")
         return np.array([self.supply[name] for name in self.sources], dtype=float)
 
     def reference_losses(self, reference: Reference, of: str) -> Array:
