@@ -74,12 +74,13 @@ def _check_least(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
     """Refuse lower bounds that sum to more than a limit, which is 1 where there is none."""
     total, most = sum(part.value for part in parts), 1.0 if limit is None else limit.value
     if total > most + FEASIBILITY:
+        shown, most_shown = _apart(total, most)
         of, remedy = (
-            ("1", "") if limit is None else (f"the {most:.6g} that {limit.name} allows", f", or raise {limit.name}")
+            ("1", "") if limit is None else (f"the {most_shown} that {limit.name} allows", f", or raise {limit.name}")
         )
         named = listed([part.name for part in parts if part.value > 0])
         raise InputError(
-            f"the lower bounds sum to {_apart(total, most)}, which is {total - most:.3g} more than {of}; "
+            f"the lower bounds sum to {shown}, which is {total - most:.3g} more than {of}; "
             f"lower some of {named}{remedy}{_rounded(total - most)}"
         )
 
@@ -88,22 +89,26 @@ def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
     """Refuse upper bounds that sum to less than a limit, which is 1 where there is none."""
     total, least = sum(part.value for part in parts), 1.0 if limit is None else limit.value
     if total < least - FEASIBILITY:
+        shown, least_shown = _apart(total, least)
         of, remedy = (
-            ("1", "") if limit is None else (f"the {least:.6g} that {limit.name} asks for", f", or lower {limit.name}")
+            ("1", "")
+            if limit is None
+            else (f"the {least_shown} that {limit.name} asks for", f", or lower {limit.name}")
         )
         binding = [part for part in parts if part.value < 1]
         named = sorted({part.name.split("[")[0] for part in binding})
         if any(part.unit.startswith("token") for part in binding):
             remedy += ", or lower the budget"
         raise InputError(
-            f"the upper bounds sum to {_apart(total, least)}, which is {least - total:.3g} less than {of}; "
+            f"the upper bounds sum to {shown}, which is {least - total:.3g} less than {of}; "
             f"widen {' or '.join(named)}{remedy}{_rounded(least - total)}"
         )
 
 
-def _apart(value: float, other: float) -> str:
-    """Return a number with as many digits as show that it is another than the other, six at least."""
-    return next((text for digits in range(6, 17) if float(text := f"{value:.{digits}g}") != other), repr(value))
+def _apart(value: float, other: float) -> tuple[str, str]:
+    """Return two numbers with as many digits as tell them apart, six at least."""
+    texts = ((f"{value:.{digits}g}", f"{other:.{digits}g}") for digits in range(6, 17))
+    return next((pair for pair in texts if pair[0] != pair[1]), (repr(value), repr(other)))
 
 
 def _rounded(excess: float) -> str:
