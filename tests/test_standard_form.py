@@ -54,13 +54,13 @@ def test_a_group_of_all_languages_is_the_simplex():
     ],
 )
 def test_a_set_that_is_empty_by_little_is_empty(constraints):
-    with pytest.raises(InputError, match="no mixture meets|which is 1e-08 less than the 0.66666667 that group asks for"):
+    with pytest.raises(InputError, match="no mixture meets|1e-08 less than the 0.66666667 that group asks for"):
         joint_form(AllocationProblem(three(FOUR), 1e9, constraints=constraints))
 
 
 def test_names_that_would_hide_each_other_are_refused():
     for name in ("simplex", "share", "floor[a]", " "):
-        with pytest.raises(InputError, match="choose a name without brackets"):
+        with pytest.raises(InputError, match="choose a name without brackets|give a name"):
             AllocationProblem(three(FOUR), 1e9, constraints=(Group(("a", "b"), upper=0.3, name=name),))
 
 
