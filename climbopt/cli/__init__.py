@@ -5,20 +5,18 @@ Exit code 0: answered and certified; 1: answered, not certified; 2: refused inpu
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, NoReturn
 
 import typer
 
 import climbopt
 from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.fit_commands import fit, predict
+from climbopt.cli.process import run
 from climbopt.cli.solve_commands import certify, compare, solve
 from climbopt.cli.study_commands import plan, plot, sweep
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import ClimboptError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,21 +60,6 @@ def options(
     """Take the options that stand before a subcommand."""
 
 
-def main() -> None:
-    """Run the command line; a refused input is one message and exit code 2, never a traceback."""
-    try:
-        try:
-            app(prog_name="climbopt")
-        finally:
-            sys.stdout.flush()
-    except ClimboptError as error:
-        print(f"climbopt: {shown(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        place = error.filename or "standard output"
-        print(f"climbopt: cannot access {place}: {error.strerror or error}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer would fail again at exit
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("climbopt: interrupted", file=sys.stderr)
-        sys.exit(130)
+def main() -> NoReturn:
+    """Run the command line."""
+    run(partial(app, prog_name="climbopt"))

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import MOST_JOBS
 
 if TYPE_CHECKING:
     from climbopt.backends import Options, OptionValue
@@ -27,7 +28,7 @@ DRAWS = Annotated[
     Path | None,
     typer.Option(metavar="FILE.jsonl", help="Draws of the model, which climbopt fit --bootstrap writes."),
 ]
-JOBS = Annotated[int, typer.Option(min=1, help="Processes.")]
+JOBS = Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="Processes.")]
 SEED = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
 
 MOST_VALUES = 100_000

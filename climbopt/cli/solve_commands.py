@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ from climbopt.cli.arguments import (
 )
 from climbopt.cli.streams import bounding, check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import MOST_JOBS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +53,9 @@ RANGES = Annotated[
         "For joint.",
     ),
 ]
-SOLVE_JOBS = Annotated[int | None, typer.Option(min=1, help="Processes for --ranges, --robust and --certify global.")]
+SOLVE_JOBS = Annotated[
+    int | None, typer.Option(min=1, max=MOST_JOBS, help="Processes for --ranges, --robust and --certify global.")
+]
 CERTIFY = Annotated[str, typer.Option(metavar="local|global", help="global: also a bound against every mixture.")]
 ROBUST = Annotated[
     str | None,
@@ -147,9 +151,9 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
 
     near = None
     with solvers_on_standard_error(request.json):
-        result = solve_problem(request.problem, request.procedure, backend=request.backend, options=request.options)
-        if bound is not None:
-            with bounding() as told:
+        with nullcontext() if bound is None else bounding() as told:
+            result = solve_problem(request.problem, request.procedure, backend=request.backend, options=request.options)
+            if bound is not None:
                 result = certify_globally(result, bound, told)
         if request.near is not None and result.passed:
             with progress("ranges") as count:

@@ -15,6 +15,7 @@ from climbopt.certification.bounds import Enclosure, NoRelaxationError, Progress
 from climbopt.certification.local import TOLERANCE, Certificate, Verdict
 from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import checked_jobs
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, joint_form
@@ -43,6 +44,9 @@ PROVABLE = 1e-12
 BETTER = 1e-9
 """A mixture counts as better than the one judged where its objective is lower by more than this share of it."""
 
+INTERRUPTED = "it was interrupted before there was one"
+"""Why there is no bound after Ctrl-C."""
+
 Rigor = Literal["float", "ball"]
 Told = Callable[[Progress], None]
 
@@ -69,9 +73,10 @@ class Effort:
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        for key in ("gap", "time_limit", "jobs"):
+        for key in ("gap", "time_limit"):
             if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
                 raise InputError(f"{key} is {getattr(self, key):g}; it must be a positive number")
+        checked_jobs(self.jobs)
         if self.rigor not in ("float", "ball"):
             raise InputError(f"rigor is '{self.rigor}'; it is float or ball")
 
@@ -145,7 +150,8 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
     Returns
     -------
     Result
-        Passed only where the gap was reached as well; `better` where a better mixture was found on the way.
+        Passed only where the gap was reached as well; `better` where a better mixture was found on the way. An
+        interruption (Ctrl-C) ends the search, and the bound reached by then counts.
 
     Examples
     --------
@@ -159,12 +165,15 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
     if result.allocation is None:
         return result
     problem, ratios = result.problem, result.allocation.ratios
-    if isinstance(result.procedure, Joint):
-        return _judged(result, joint_form(problem), ratios, effort, progress)
-    if (steps := result.two_step) is not None:
-        second = magnitude_form(problem, steps.direction, steps.magnitude)
-        result = _judged(result, second, ratios, effort, progress)
-    return _with_regret(result, problem, ratios, effort, progress)
+    try:
+        if isinstance(result.procedure, Joint):
+            return _judged(result, joint_form(problem), ratios, effort, progress)
+        if (steps := result.two_step) is not None:
+            second = magnitude_form(problem, steps.direction, steps.magnitude)
+            result = _judged(result, second, ratios, effort, progress)
+        return _with_regret(result, problem, ratios, effort, progress)
+    except KeyboardInterrupt:  # before branch and bound, which keeps what it has reached
+        return result.certified(replace(result.certificate, passed=False, no_bound=INTERRUPTED))
 
 
 def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: Told | None) -> Result:

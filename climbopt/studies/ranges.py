@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, joint_form
@@ -168,7 +169,7 @@ def ranges_near(
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
     size = min(CHUNK, -(-n // jobs))
     found: list[Range] = []
-    for part in Parallel(n_jobs=jobs, return_as="generator")(
+    for part in parallel(jobs, return_as="generator")(
         delayed(_ends)(goal, optimum, level, range(first, min(first + size, n)), backend, options)
         for first in range(0, n, size)
     ):

@@ -9,13 +9,14 @@ from functools import cached_property
 from typing import Protocol, Unpack
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from climbopt.backends import Options, choose
 from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import parallel
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
@@ -248,7 +249,7 @@ def sweep(
     points = along.points(problem, told)
     found = {} if kept is None else {k: path for k, path in kept.known.items() if k < len(draws)}
     missing = [k for k in range(len(draws)) if k not in found]
-    paths = Parallel(n_jobs=jobs, return_as="generator")(
+    paths = parallel(jobs, return_as="generator")(
         delayed(along.ratios)(replace(problem, model=draws[k])) for k in missing
     )
     for k, path in zip(missing, paths, strict=True):

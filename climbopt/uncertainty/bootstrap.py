@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.estimate import Fit, Progress, Solved, declared_parameters
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.processes import parallel
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 
@@ -81,9 +82,9 @@ def _refits(
 ) -> Iterator[tuple[int, dict[str, Array]]]:
     """Give each draw and its parameters, in order."""
     chunks = [draws[first : first + CHUNK] for first in range(0, len(draws), CHUNK)]
-    parallel = Parallel(n_jobs=jobs, return_as="generator")
+    workers = parallel(jobs, return_as="generator")
     for chunk, results in zip(
-        chunks, parallel(delayed(_chunk)(solved, n_runs, seed, chunk) for chunk in chunks), strict=True
+        chunks, workers(delayed(_chunk)(solved, n_runs, seed, chunk) for chunk in chunks), strict=True
     ):
         yield from zip(chunk, results, strict=True)
 

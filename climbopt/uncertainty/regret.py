@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy.sparse import csr_array
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import repair
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import parallel
 from climbopt.foundations.view import View, Viewed
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.scenarios import Scenarios
@@ -147,7 +148,7 @@ def regrets(
     Scenarios.of(problem.model, draws)  # refuses draws of another fit
     options = replace(options or Options(), native={})
     solved: list[tuple[Array, float, bool]] = []
-    for part in Parallel(n_jobs=jobs, return_as="generator")(
+    for part in parallel(jobs, return_as="generator")(
         delayed(_optima)(problem, draws[first : first + CHUNK], optimum, options)
         for first in range(0, len(draws), CHUNK)
     ):

@@ -15,6 +15,7 @@ from climbopt.certification.bounds.node import Examination, Node
 from climbopt.certification.bounds.oracle import ROUNDING
 from climbopt.certification.bounds.relaxable import Relaxable, relaxable
 from climbopt.certification.bounds.rows import root_box
+from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
 
@@ -197,7 +198,7 @@ class _Search:
         root = Node(root_box(self.problem, x, best.value), x, -np.inf, multipliers_of(form, best))
         self.open = [(-np.inf, next(self.order), root)]
         try:
-            with Parallel(n_jobs=self.jobs) as workers:
+            with parallel(self.jobs) as workers:
                 self._step(workers, [self.open[0][2]], ROOT_LEVELS)
                 while self.open:
                     if self.lower >= self.best.value - self.tolerance:

@@ -182,8 +182,10 @@ def compare(
     >>> climbopt.compare("equal_beta", backends="newton").certified
     True
     """
-    if repeat < 1 or not time_limit > 0 or not memory_limit > 0:
-        raise InputError("repeat, time_limit and memory_limit must be positive")
+    for name, value in (("repeat", repeat), ("time_limit", time_limit), ("memory_limit", memory_limit)):
+        if not 0 < value < math.inf:
+            raise InputError(f"{name} is {value:g}; it must be a positive number")
+    memory = int(min(memory_limit, sys.maxsize))
     chosen = _available(backends)
     asked = _several(procedures, (str, Procedure, type)) or [None]
     cases = [
@@ -195,7 +197,7 @@ def compare(
     runs = []
     for problem, procedure in cases:
         for backend in chosen:
-            runs.append(_run(Task(problem, procedure, backend, options, repeat, int(memory_limit)), time_limit))
+            runs.append(_run(Task(problem, procedure, backend, options, repeat, memory), time_limit))
             if progress is not None:
                 progress(len(runs), len(cases) * len(chosen))
     return Comparison(_with_differences(runs), time_limit)

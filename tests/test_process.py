@@ -1,0 +1,153 @@
+"""How the process of the command line ends: interrupted, without a reader, with a full disk, with closed streams."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import random_model
+from test_cli import PILOTS, run  # noqa: F401 - a fixture
+
+import climbopt
+from climbopt import AllocationProblem, InputError, bootstrap, cli, fit
+from climbopt.certification.bounds import branch_and_bound
+from climbopt.foundations.processes import MOST_JOBS, checked_jobs
+from climbopt.procedures import optimum
+from climbopt.procedures.optimum import Effort, certify_globally
+
+PROBLEM = AllocationProblem(random_model("gated", sources=3), 2e9)
+
+
+def interrupted(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (optimum, "joint_form"),
+        (optimum, "_enclosed"),
+        (branch_and_bound, "relaxable"),
+        (branch_and_bound, "multistart"),
+        (branch_and_bound, "root_box"),
+        (branch_and_bound, "_examined"),
+        (optimum, "_bounded"),
+    ],
+)
+@pytest.mark.parametrize("procedure", ["joint", "two_step", "uniform"])
+def test_an_interrupted_bound_keeps_the_answer(monkeypatch, module, name, procedure):
+    """Whatever step of the bound it comes in: the answer stands, and is not called certified."""
+    result = climbopt.solve(PROBLEM, procedure)
+    monkeypatch.setattr(module, name, interrupted)
+    bounded = certify_globally(result, Effort(gap=1e-12, time_limit=5.0))
+    assert bounded.ratios == result.ratios and bounded.certificate is not None
+    if procedure == "joint":
+        assert not bounded.passed and bounded.certificate.verdict is result.certificate.verdict
+        if module is optimum or name != "_examined":
+            assert bounded.certificate.no_bound == optimum.INTERRUPTED
+
+
+def test_the_command_line_prints_the_answer_of_an_interrupted_bound(run, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(optimum, "_enclosed", interrupted)
+    code, out, err = run("certify", "libreoffice6")
+    assert code == 1 and f"no global bound: {optimum.INTERRUPTED}" in out and err == ""
+
+
+def test_interrupted_before_any_answer_is_one_line(run, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("climbopt.procedures.result.solve", interrupted)
+    assert run("solve", "equal_beta") == (130, "", "climbopt: interrupted\n")
+
+
+def test_what_an_interrupted_import_raises_is_one_line_too(run, monkeypatch):  # noqa: F811
+    """Code that is interrupted while it is loaded may raise anything."""
+    import signal
+
+    def broken(*arguments, **options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise SystemError("half loaded") from None
+
+    monkeypatch.setattr("climbopt.procedures.result.solve", broken)
+    assert run("solve", "equal_beta") == (130, "", "climbopt: interrupted\n")
+
+
+def test_the_end_of_the_process_puts_the_signal_handler_back(run):  # noqa: F811
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    run("backends")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def ended(command, **streams):
+    """Return exit code and standard error of a command in a shell; {} stands for climbopt."""
+    line = command.format(f"{sys.executable} -m climbopt")
+    done = subprocess.run(["bash", "-c", line], stderr=subprocess.PIPE, text=True, check=False, **streams)
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_has_gone_ends_it_without_a_word():
+    assert ended("set -o pipefail; {} derive libreoffice6 | true")[0] in (0, 141)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert ended("{} backends", stdout=write) == (141, "")
+    finally:
+        os.close(write)
+
+
+def test_closed_streams_are_no_failure():
+    assert ended("{} backends >&- 2>&- <&-")[0] == 0
+
+
+def test_a_full_disk_is_blamed_on_standard_output_alone_where_it_is_full():
+    assert ended("{} backends > /dev/full") == (
+        2,
+        "climbopt: cannot write to standard output: No space left on device\n",
+    )
+    assert ended("{} solve equal_beta --json /dev/full") == (
+        2,
+        "climbopt: cannot write /dev/full: No space left on device; choose another place\n",
+    )
+
+
+def test_characters_that_a_terminal_cannot_show_become_escapes():
+    done = subprocess.run(
+        [sys.executable, "-m", "climbopt", "fit", PILOTS, "--interaction", "none"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout.isascii() and b"\\u2013" in done.stdout
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 10**20, MOST_JOBS + 1, 2.0, True, "2"])
+def test_a_number_of_processes_is_checked_everywhere(jobs):
+    with pytest.raises(InputError, match="a number of processes, 1 to 1024"):
+        checked_jobs(jobs)
+    with pytest.raises(InputError, match="a number of processes"):
+        Effort(jobs=jobs)
+    with pytest.raises(InputError, match="a number of processes"):
+        bootstrap(fit(PILOTS, interaction="none"), 2, jobs=jobs)
+
+
+@pytest.mark.parametrize("jobs", ["1e20", "100000000000000000000", "0", "-1", "abc", "nan"])
+def test_jobs_of_the_command_line(run, jobs):  # noqa: F811
+    code, out, err = run("solve", "equal_beta", "--certify", "global", "--jobs", jobs)
+    assert code == 2 and out == "" and "--jobs" in err
+
+
+@pytest.mark.parametrize("limit", ["inf", "nan", "-1", "0"])
+def test_a_memory_limit_is_a_positive_number(run, limit):  # noqa: F811
+    code, out, err = run("compare", "equal_beta", "--backends", "newton", "--memory-limit", limit)
+    assert code == 2 and out == "" and err.startswith("climbopt: memory_limit is ") and err.count("\n") == 1
+
+
+def test_a_memory_limit_beyond_all_memory_is_none():
+    assert climbopt.compare("equal_beta", backends="newton", memory_limit=1e30).certified
+
+
+def test_numpy_counts_are_numbers_of_processes():
+    assert checked_jobs(np.int64(3)) == 3 and cli.main is not None
