@@ -74,7 +74,7 @@ class _Elastic:
     soft: tuple[Limit, ...]
 
     def slack(self, x: Array) -> Array:
-        """Return by how much a point of the form breaks each nonlinear limit, in the row's unit."""
+        """Return by how much a point of the form breaks each nonlinear limit, in the unit of the form's row."""
         return x[self.form.n - len(self.soft) :]
 
     def inside(self, ratios: Array) -> Array:
@@ -165,8 +165,9 @@ def _held(nearest: _Nearest) -> set[str]:
 
 def _all_that_gives(whole: _Nearest, tolerance: float) -> Conflict:
     """Return what gives in the elastic problem of all limits, all of it at once."""
+    scales = {label.name: label.scale for label in whole.elastic.form.nonlinear.labels}
     given = [
-        (limit, slack / limit.row.per_unit)
+        (limit, slack / (scales[limit.name] * limit.row.per_unit))
         for limit, slack in zip(whole.elastic.soft, whole.elastic.slack(whole.x).tolist(), strict=True)
         if slack > tolerance
     ]
@@ -267,10 +268,11 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     position = {row.name: k for k, row in enumerate(rows)}
     soft = tuple(limit for limit in limits if limit.name in position)
     at = np.array([position[limit.name] for limit in soft], dtype=np.intp)
-    signs, bounds = np.array([limit.sign for limit in soft]), np.array([limit.bound for limit in soft])
+    signs = np.array([limit.sign for limit in soft])
     k, n, targets = len(soft), len(problem.model.sources), _targets(problem, rows)
 
     def violations(functions: MixtureFunctions, x: Array) -> Array:
+        bounds = np.where(signs > 0, form.nonlinear.upper[at], form.nonlinear.lower[at])
         return np.asarray(np.maximum(signs * (functions.at(x).rows[at] - bounds), 0.0))
 
     form = mixture_form(

@@ -303,6 +303,10 @@ def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
         if side.internal:
             continue
         named[side.name] = NamedMultiplier(
-            float(value), -float(value) * side.per_unit, side.unit, bool(rows.sides[k]), side.tied
+            float(value) * side.scale,
+            -float(value) * side.scale * side.per_unit,
+            side.unit,
+            bool(rows.sides[k]),
+            side.tied,
         )
     return named

@@ -37,6 +37,15 @@ class EmptyPolytopeError(Exception):
     """No point meets all bounds and rows; carries no advice, which is the caller's to give."""
 
 
+def balancing(sizes: Array) -> Array:
+    """Return the powers of 16 that bring sizes nearest to 1: multiplying by them is exact; 1 where a size is no number.
+
+    A coarse grid leaves rows of an ordinary size as they are written.
+    """
+    usable = np.isfinite(sizes) & (sizes > 0)
+    return np.exp2(-4 * np.round(np.log2(np.where(usable, sizes, 1.0)) / 4))
+
+
 @dataclass(frozen=True)
 class Label:
     """The name of one limit, and the user's number behind it.
@@ -55,6 +64,8 @@ class Label:
         Whether it only ties an auxiliary to the ratios, and is no limit that a user set.
     domain : bool
         Whether it only keeps z in its law's domain.
+    scale : float
+        What the user's row was multiplied by for the solvers: the row as it was written has this times the multiplier.
     """
 
     name: str
@@ -63,6 +74,7 @@ class Label:
     tied: tuple[str, ...] = ()
     internal: bool = False
     domain: bool = False
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +123,25 @@ class Rows:
             above,
         )
 
+    def __getitem__(self, chosen: Sequence[int]) -> Rows:
+        """Return some of the rows."""
+        at = np.asarray(chosen, dtype=np.intp)
+        above = None if self.upper_labels is None else tuple(self.upper_labels[k] for k in at.tolist())
+        return Rows(
+            self.lower[at], self.upper[at], tuple(self.labels[k] for k in at.tolist()) if self.labels else (), above
+        )
+
     def label(self, k: int, *, upper: bool) -> Label:
         """Return the label of the lower or upper limit of row k."""
         return (self.upper_labels or self.labels)[k] if upper else self.labels[k]
+
+    def scaled(self, factors: Array) -> Rows:
+        """Return the limits of rows multiplied by positive factors, (k,), which the labels record."""
+        labels = tuple(
+            replace(label, scale=label.scale * factor)
+            for label, factor in zip(self.labels, factors.tolist(), strict=True)
+        )
+        return Rows(self.lower * factors, self.upper * factors, labels)
 
     def within(self, lower: Array, upper: Array) -> Rows:
         """Return rows of the same names with other limits."""

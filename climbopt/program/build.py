@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import sympy as sp
 from scipy.sparse import csr_array
 
 from climbopt.foundations.errors import InputError
@@ -13,8 +14,9 @@ from climbopt.model.convexity import Proofs
 from climbopt.model.lifting import Split, split
 from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.templates import Array
-from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows
+from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import ExpressionRow
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
 from climbopt.program.linear import Excess, LinearPart, excesses_of, linear_part
@@ -25,6 +27,8 @@ START_ROUNDS = 20
 """Linear programs tried to bring a start into the law's domain."""
 ABOVE_LEAST = 0.1
 """How far above its least value an excess starts, as a share of its ratio."""
+NOISE = 1e-8
+"""A row's gradient is taken to be no smaller than this share of its value."""
 LEAST_EFFECTIVE_TOKENS = 1.0
 """z_lower of a row that keeps z in its law's domain, as D z in tokens."""
 
@@ -117,21 +121,23 @@ class _Formulation:
             excesses=part.excess_names,
         )
         table = layout.moved(self.table, self.own) + layout.table([row.expression for row in users])
-        limits = self.limits + Rows(
-            np.array([row.lower for row in users]),
-            np.array([row.upper for row in users]),
-            tuple(Label(row.name, row.per_unit, row.unit) for row in users),
-        )
         model = problem.model if kinks is None else kinks.model
         functions = self._functions(layout, model, table)
         domain = np.zeros(0, dtype=np.intp)
         if table.reads_losses:  # excesses that are not the least lower z, and solve nothing
             domain = np.flatnonzero(~self._proofs(layout, part).z_positive)
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
+        n, extra = len(layout.variables), len(self.auxiliaries.names)
+        start = np.append(start, np.zeros(extra))
+        factors = _balancing_rows(functions, start)[len(self.limits) :] if users else np.zeros(0)
+        if (factors != 1).any():
+            scaled = [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
+            table = table[: len(self.table)] + layout.table(scaled)
+            functions = replace(functions, table=table)
+        limits = self.limits + _limits(users).scaled(factors)
         if domain.size:
             functions = replace(functions, table=table + _domain_table(layout, domain))
             limits = limits + _domain_limits(layout, domain, problem)
-        n, extra = len(layout.variables), len(self.auxiliaries.names)
 
         def complete(ratios: Array) -> Array:
             x = np.concatenate([ratios, excesses_of(part, ratios), np.zeros(extra)])
@@ -144,7 +150,7 @@ class _Formulation:
             functions=functions,
             nonlinear=limits,
             n_ratios=len(layout.sources),
-            start=np.append(start, np.zeros(extra)),
+            start=start,
             complete=complete,
             excess_of=tuple(j for _, j, _ in excesses),
             kinked=functions.response.model.templates.kinked,
@@ -205,6 +211,24 @@ def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
         return polytope
     A = csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.rows), len(names)))]))
     return Polytope(polytope.bounds + Rows.free([Label(name) for name in names]), A, polytope.rows)
+
+
+def _limits(rows: Sequence[ExpressionRow]) -> Rows:
+    """Return the limits of the user's rows, as they are written."""
+    return Rows(
+        np.array([row.lower for row in rows]),
+        np.array([row.upper for row in rows]),
+        tuple(Label(row.name, row.per_unit, row.unit) for row in rows),
+    )
+
+
+def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
+    """Return what rows are multiplied by for the solvers, (k,): their gradients at the start are then near 1.
+
+    A gradient below the noise of the row's own value is no measure.
+    """
+    at = functions.at(start)
+    return balancing(np.maximum(np.abs(at.jacobian).max(axis=1, initial=0.0), NOISE * np.abs(at.rows)))
 
 
 def _domain_table(layout: Layout, domain: Indices) -> Table:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
-from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Label, Polytope, Rows
+from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow
 
@@ -114,17 +114,23 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     A: Array = np.zeros((len(rows), n))
     for k, row in enumerate(rows):
         A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
-    kept, implied = _independent_rows(A, rows)
-    A, rows = A[kept], [rows[k] for k in kept]
+    factors = balancing(np.abs(A).max(axis=1, initial=0.0))
+    A = A * factors[:, None]
+    limits = Rows(
+        np.array([row.lower for row in rows]),
+        np.array([row.upper for row in rows]),
+        tuple(Label(row.name, row.per_unit, row.unit) for row in rows),
+    ).scaled(factors)
+    independent, implied = _independent_rows(A, limits)
+    A, limits = A[independent], limits[independent]
     excess = _excess_rows(problem, bounds, excesses)
     extra = len(excess.names)
     blocks = [
-        np.hstack([A, np.zeros((len(rows), extra))]),
+        np.hstack([A, np.zeros((len(limits), extra))]),
         excess.A,
         np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
     ]
     auxiliary = [Label(name, internal=True) for name in excess.names]
-    labels = [Label(row.name, row.per_unit, row.unit) for row in rows]
     polytope = Polytope(
         Rows(
             np.append(bounds.lower, np.zeros(extra)),
@@ -133,11 +139,7 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
             (*bounds.upper_labels, *auxiliary),
         ),
         csr_array(np.vstack(blocks)),
-        Rows(
-            np.array([*(row.lower for row in rows), *np.full(len(excess.upper), -np.inf), 1.0]),
-            np.array([*(row.upper for row in rows), *excess.upper, 1.0]),
-            (*labels, *excess.labels, Label("simplex", tied=implied)),
-        ),
+        limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=implied),)),
     )
     return LinearPart(
         polytope,
@@ -158,6 +160,11 @@ class _ExcessRows:
     upper: list[float]
     labels: list[Label]
     entries: list[tuple[int, int, float]]
+
+    @property
+    def limits(self) -> Rows:
+        """Upper limits and labels of the rows."""
+        return Rows(np.full(len(self.upper), -np.inf), np.array(self.upper, dtype=float), tuple(self.labels))
 
     def add(self, name: str, j: int, center: float, n: int) -> None:
         """Add u >= r_j - center, for n ratios."""
@@ -199,7 +206,7 @@ def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Ex
     return excess
 
 
-def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], tuple[str, ...]]:
+def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...]]:
     """Return the rows to keep, and the names of those that the simplex and other equations imply.
 
     A row with one coefficient for all sources is a constant on the simplex; an equation that is a combination of
@@ -212,21 +219,21 @@ def _independent_rows(A: Array, rows: Sequence[LinearRow]) -> tuple[list[int], t
     """
     n = A.shape[1]
     basis, rights = np.full((1, n), n**-0.5), np.array([n**-0.5])  # orthonormal rows Q, with Q x = rights
-    kept, implied = [], []
-    for k, row in enumerate(rows):
-        equation = row.lower == row.upper
+    independent, implied = [], []
+    for k, (low, high) in enumerate(zip(limits.lower.tolist(), limits.upper.tolist(), strict=True)):
+        equation = low == high
         along = basis @ A[k]
         rest = A[k] - along @ basis
         size = float(np.linalg.norm(rest))
         constant = np.ptp(A[k]) == 0
         if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
             value = float(A[k, 0]) if constant else float(along @ rights)
-            if not row.lower - FEASIBILITY <= value <= row.upper + FEASIBILITY:
+            if not low - FEASIBILITY <= value <= high + FEASIBILITY:
                 raise EmptyPolytopeError
-            implied.append(row.name)
+            implied.append(limits.labels[k].name)
             continue
-        kept.append(k)
+        independent.append(k)
         if equation:
-            rights = np.append(rights, (row.lower - along @ rights) / size)
+            rights = np.append(rights, (low - along @ rights) / size)
             basis = np.vstack([basis, rest / size])
-    return kept, tuple(implied)
+    return independent, tuple(implied)
