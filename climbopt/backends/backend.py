@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -49,16 +49,58 @@ class Options:
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
         object.__setattr__(self, "native", FrozenMap(self.native))
 
-    def checked_native(self, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
-        """Return the native options, each known and of its type; raises InputError."""
-        for name, value in self.native.items():
-            if name not in known:
-                raise unknown_name(f"option of backend '{backend}'", name, known)
-            if not isinstance(value, (int, float) if known[name] is float else known[name]):
-                raise InputError(
-                    f"option {name} of backend '{backend}' is {value!r}; it must be of type {known[name].__name__}"
-                )
-        return dict(self.native)
+
+STANDARD_OPTIONS = Options()
+"""Where nothing else is asked for."""
+OptionsLike: TypeAlias = Options | Mapping[str, OptionValue] | None
+"""Options, or a mapping of a solver's own ones."""
+
+
+class CommonOptions(TypedDict, total=False):
+    """What every backend understands, as of :class:`Options`."""
+
+    tolerance: float
+    max_iterations: int | None
+    time_limit: float | None
+
+
+def options_of(options: OptionsLike, common: CommonOptions) -> Options:
+    """Return options: themselves, or a mapping of a solver's own ones; with those that keywords set.
+
+    Raises
+    ------
+    InputError
+        For what are no options, and for an unknown keyword, with the nearest known one.
+
+    Examples
+    --------
+    >>> options_of({"print_level": 5}, {"tolerance": 1e-8})
+    Options(tolerance=1e-08, max_iterations=None, time_limit=None, native=FrozenMap({'print_level': 5}))
+    """
+    for name in common:
+        if name not in CommonOptions.__annotations__:
+            raise unknown_name("keyword", name, [*CommonOptions.__annotations__, "options"])
+    if options is None and not common:
+        return STANDARD_OPTIONS
+    if options is None or isinstance(options, Mapping):
+        options = Options(native=options or {})
+    if not isinstance(options, Options):
+        raise InputError(
+            f"a {type(options).__name__} is no Options; give those, or a mapping of the solver's own options"
+        )
+    return replace(options, **common)
+
+
+def checked_native(options: Options, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
+    """Return the native options, each known and of its type; raises InputError."""
+    for name, value in options.native.items():
+        if name not in known:
+            raise unknown_name(f"option of backend '{backend}'", name, known)
+        if not isinstance(value, (int, float) if known[name] is float else known[name]):
+            raise InputError(
+                f"option {name} of backend '{backend}' is {value!r}; it must be of type {known[name].__name__}"
+            )
+    return dict(options.native)
 
 
 def refused_option(name: str, value: OptionValue, solver: str, known: Collection[str]) -> InputError:

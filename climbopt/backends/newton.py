@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import linalg
 
-from climbopt.backends.backend import Evaluator, Options, TimeUpError
+from climbopt.backends.backend import Evaluator, Options, TimeUpError, checked_native
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
@@ -64,7 +64,7 @@ class Newton:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        options.checked_native({}, self.name)
+        checked_native(options, {}, self.name)
         evaluator = Evaluator(form, options.time_limit)
         search = _Search(evaluator, form.polytope, options.tolerance * RESIDUAL_SHARE)
         limit = options.max_iterations or DEFAULT_ITERATIONS

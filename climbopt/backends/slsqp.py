@@ -12,7 +12,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import ACTIVE, StandardForm
@@ -60,7 +60,7 @@ class Slsqp:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        native = {**NATIVE, **options.checked_native(KNOWN, self.name)}
+        native = {**NATIVE, **checked_native(options, KNOWN, self.name)}
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
         evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.bounds.lower

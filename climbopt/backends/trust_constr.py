@@ -11,7 +11,7 @@ import scipy
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint, OptimizeResult, minimize
 from scipy.sparse import csr_array
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
@@ -65,7 +65,7 @@ class TrustConstr:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        native = {**NATIVE, **options.checked_native(KNOWN, self.name)}
+        native = {**NATIVE, **checked_native(options, KNOWN, self.name)}
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
         evaluator = Evaluator(form, options.time_limit)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from climbopt.backends import Options, choose
-from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
+from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import lower_bound, repair
 from climbopt.files import ProblemLike, as_problem

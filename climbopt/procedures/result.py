@@ -11,7 +11,7 @@ from typing import Unpack
 import numpy as np
 
 from climbopt.backends import Options
-from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
+from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.elastic import explain
 from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
@@ -350,7 +350,9 @@ def _certificate(
 ) -> Certificate:
     """Return the certificate that the problem's procedure asks for."""
     ratios = x[: len(problem.model.sources)]
-    if not np.isfinite(problem.value(ratios)):
+    # step 2 of two_step minimises -t, which is finite where losses are not
+    objective = answer.form.functions.at(x).value if answer.steps is None else problem.value(ratios)
+    if not np.isfinite(objective):
         form = joint_form(problem)
         return certify_feasible(form, form.complete(ratios), tolerance=options.tolerance)
     if not procedure.optimises:

@@ -12,7 +12,7 @@ from typing import Unpack
 import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
 
-from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
+from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.files import ProblemLike, as_problem
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import TOKENS, Amount

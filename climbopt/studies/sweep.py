@@ -12,7 +12,7 @@ import numpy as np
 from joblib import delayed
 
 from climbopt.backends import Options, choose
-from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
+from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError

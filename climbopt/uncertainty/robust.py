@@ -11,7 +11,7 @@ from typing import Unpack
 import numpy as np
 
 from climbopt.backends import Options, choose
-from climbopt.backends.keywords import CommonOptions, OptionsLike, options_of
+from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Certificate, certify, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws, as_problem
 from climbopt.foundations.errors import InputError

@@ -33,6 +33,11 @@ class Goal:
         Of f, for reports.
     label : str
         What f is, for reports.
+
+    Attributes
+    ----------
+    counted : tuple of str
+        The targets whose z or loss f depends on.
     """
 
     names: Mapping[Kind, tuple[str, ...]]
@@ -42,17 +47,17 @@ class Goal:
     references: Array | None = None
     unit: str = "nats/token"
     label: str = "weighted loss"
+    counted: tuple[str, ...] = field(init=False)
 
-    @property
-    def counted(self) -> tuple[str, ...]:
-        """The targets whose z or loss f depends on."""
+    def __post_init__(self) -> None:
         used = np.zeros(len(self.names["L"]), dtype=bool)
         for kind in ("z", "L"):
             used |= self.linear.get(kind, np.zeros(used.size)) != 0
         if self.references is not None:
             used |= np.isfinite(self.references)
         read = set() if self.curved is None else {name for kind, name in map(entry, self.curved.entries) if kind != "r"}
-        return tuple(name for name, one in zip(self.names["L"], used, strict=True) if one or name in read)
+        counted = tuple(name for name, one in zip(self.names["L"], used, strict=True) if one or name in read)
+        object.__setattr__(self, "counted", counted)
 
     def value(self, ratios: Array, z: Array, losses: Array) -> Array:
         """Return f of mixtures, (..., S), their z and their losses, (..., T) each; (...)."""
