@@ -216,15 +216,15 @@ def without_nan(solution: Solution) -> Solution:
     return solution
 
 
-def completed(form: StandardForm, x: Array, given: Multipliers) -> Multipliers:
-    """Return multipliers with those of variables whose bounds are equal, which interior-point solvers take out.
+def completed(form: StandardForm, x: Array, claimed: Multipliers) -> Multipliers:
+    """Return a solver's multipliers with those of fixed variables, which interior-point solvers take out.
 
-    They are what the others leave of the gradient.
+    These are what the others leave of the gradient: zeta = -(grad f + A' lambda + Jc' mu).
     """
     polytope, evaluation = form.polytope, form.functions.at(x)
-    left = evaluation.gradient + polytope.A.T @ given.rows + evaluation.jacobian.T @ given.nonlinear
-    bounds = np.where(polytope.bounds.lower == polytope.bounds.upper, -left, given.bounds)
-    return Multipliers(bounds, given.rows, given.nonlinear)
+    left = evaluation.gradient + polytope.A.T @ claimed.rows + evaluation.jacobian.T @ claimed.nonlinear
+    bounds = np.where(polytope.bounds.lower == polytope.bounds.upper, -left, claimed.bounds)
+    return Multipliers(bounds, claimed.rows, claimed.nonlinear)
 
 
 @contextmanager

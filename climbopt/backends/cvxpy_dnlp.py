@@ -81,7 +81,7 @@ class CvxpyDnlp:
         processor_time = time.process_time()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # CVXPY's remarks on statuses, which are told apart here
+                warnings.simplefilter("ignore")  # CVXPY's remarks on statuses, which are distinguished here
                 problem.solve(nlp=True, solver=cp.IPOPT, **settings)
         except cp.SolverError as error:
             return solution(None, Termination.FAILED, str(error))

@@ -151,7 +151,7 @@ def _own(model: MixtureModel) -> csr_array:
 
 
 @dataclass(frozen=True, eq=False)
-class Limit:
+class WrittenRows:
     """One CVXPY constraint, and where its dual values go.
 
     Parameters
@@ -192,7 +192,7 @@ class Written:
         """Return some of the rows; a curved one must be asked for alone."""
         return self.quantities.functions(self.table, positions)
 
-    def limits(self, rows: Rows) -> Iterator[Limit]:
+    def limits(self, rows: Rows) -> Iterator[WrittenRows]:
         """Yield equations, lower and upper limits, all rows of a kind in one constraint but for the curved."""
         curved = sorted(self.table.curved)
         plain = np.setdiff1d(np.arange(len(rows)), curved)
@@ -204,7 +204,7 @@ class Written:
                 (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, rows.upper, 1.0),
             ):
                 if chosen.size:
-                    yield Limit(relation(self.value(chosen), limit[chosen]), chosen, sign)
+                    yield WrittenRows(relation(self.value(chosen), limit[chosen]), chosen, sign)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +213,7 @@ class Program:
 
     quantities: Quantities
     rows: Written
-    limits: tuple[Limit, ...]
+    limits: tuple[WrittenRows, ...]
     problem: cp.Problem
     seconds: float = 0.0
 

@@ -177,7 +177,7 @@ class _Callbacks:
         self.out_of_time = False
 
     def _at(self, x: Array) -> Evaluation:
-        """Return the evaluation at x; outside the domain, and past the limit, Ipopt is told that it failed."""
+        """Return the evaluation at x; outside the domain, and past the limit, an error tells Ipopt so."""
         try:
             evaluation = self._evaluator.at(x)
         except TimeUpError:

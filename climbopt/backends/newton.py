@@ -66,7 +66,7 @@ class Newton:
         """Return a local minimum, reached from the form's start."""
         checked_native(options, {}, self.name)
         evaluator = Evaluator(form, options.time_limit)
-        search = _Search(evaluator, form.polytope, options.tolerance * RESIDUAL_SHARE)
+        search = _NewtonSteps(evaluator, form.polytope, options.tolerance * RESIDUAL_SHARE)
         limit = options.max_iterations or DEFAULT_ITERATIONS
         x, face, termination, done = form.start, None, Termination.ITERATION_LIMIT, 0
         try:
@@ -85,13 +85,13 @@ class Newton:
         return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
 
     def _outside(self, form: StandardForm, x: Array) -> bool:
-        """Whether x breaks a row that keeps z in its domain; the search itself minds only that losses are numbers."""
+        """Whether x breaks a row that keeps z in its domain; the search itself only asks that losses are numbers."""
         rows = form.functions.at(x).rows
         return bool(((rows < form.nonlinear.lower - FEASIBLE) | (rows > form.nonlinear.upper + FEASIBLE)).any())
 
 
 @dataclass(eq=False)
-class _Search:
+class _NewtonSteps:
     """One Newton step at a time."""
 
     evaluator: Evaluator

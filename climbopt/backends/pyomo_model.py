@@ -39,7 +39,7 @@ def algebraic_model(form: StandardForm) -> Any:
         variable.setlb(_finite(lower))
         variable.setub(_finite(upper))
         variable.set_value(float(start), skip_validation=True)
-    f, c = form.functions.build(x, _System(model))
+    f, c = form.functions.build(x, _PyomoSystem(model))
     model.objective = pyo.Objective(expr=f)
     linear = [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense]
     model.linear = _constraints(form.polytope.rows, linear)
@@ -50,8 +50,8 @@ def algebraic_model(form: StandardForm) -> Any:
 
 
 @dataclass(frozen=True)
-class _System:
-    """Pyomo as a modelling system: quantities are named expressions of a model, kept once each."""
+class _PyomoSystem:
+    """Pyomo as a modelling system: quantities are named expressions of a model, one for each."""
 
     model: Any
 
@@ -118,8 +118,8 @@ def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
         return None
 
     def of_rows(constraints: Any, sides: Sequence[Label]) -> Array:
-        given = [dual.get(constraints[name], 0.0) if name in constraints else 0.0 for name in _indices(sides)]
-        return -np.array(given, dtype=float)
+        duals = [dual.get(constraints[name], 0.0) if name in constraints else 0.0 for name in _indices(sides)]
+        return -np.array(duals, dtype=float)
 
     bounds = [lower.get(variable, 0.0) + upper.get(variable, 0.0) for variable in variables(model)]
     return Multipliers(

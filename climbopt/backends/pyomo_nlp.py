@@ -121,15 +121,15 @@ class Pyomo:
             run = _run(solver, model, {**settings, **own}, left, own)
         else:
             model, run = None, _Run(Termination.LEFT_DOMAIN, "the start is outside")
-        x, given, termination = None, None, run.termination
+        x, claimed = None, None
         if run.answered:
             x = np.array([pyo.value(variable, exception=False) for variable in variables(model)], dtype=float)
-            given = multipliers(form, model) if name in TIME_OPTION and np.isfinite(x).all() else None
+            claimed = multipliers(form, model) if name in TIME_OPTION and np.isfinite(x).all() else None
         return without_nan(
             Solution(
                 x,
-                None if x is None or given is None else completed(form, x, given),
-                inside(form, x, termination),
+                None if x is None or claimed is None else completed(form, x, claimed),
+                inside(form, x, run.termination),
                 run.raw_status,
                 self.name,
                 _version(name, solver),

@@ -138,7 +138,7 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     ]
     f, c = form.functions.build(
         x,
-        _System(
+        _ScipSystem(
             scip,
             {
                 label.name: low
@@ -170,7 +170,7 @@ def _constraints(body: Any, low: float, high: float) -> Iterator[Any]:
 
 
 @dataclass(frozen=True)
-class _System:
+class _ScipSystem:
     """SCIP as a modelling system.
 
     Parameters

@@ -66,12 +66,12 @@ class Slsqp:
         evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.bounds.lower
         if (fixed == form.polytope.bounds.upper).all():  # scipy then returns no status, nor multipliers
             return evaluator.solution(self, fixed, None, Termination.SOLVED, "the bounds leave one point", 0)
-        rows, progress = _Rows(form, evaluator), _Progress()
+        rows, progress = _ScipyRows(form, evaluator), _Progress()
         try:
             try:
-                result = _run(form, evaluator, rows, form.start, native, progress)
+                result = _run(evaluator, rows, form.start, native, progress)
             except _HangsError:
-                result = _run(form, evaluator, rows, progress.x, {**native, "ftol": max(LOOSE, float(native["ftol"]))})
+                result = _run(evaluator, rows, progress.x, {**native, "ftol": max(LOOSE, float(native["ftol"]))})
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         status = STATUS.get(int(result.status), Termination.FAILED)
@@ -84,15 +84,14 @@ class Slsqp:
 
 
 def _run(
-    form: StandardForm,
     evaluator: Evaluator,
-    rows: _Rows,
+    rows: _ScipyRows,
     start: Array,
     settings: Mapping[str, OptionValue],
     progress: _Progress | None = None,
 ) -> OptimizeResult:
-    """Return scipy's result from a start; raises _HangsError where `progress` is given and there is none."""
-    polytope = form.polytope
+    """Return scipy's result from a start; raises _HangsError where `progress` is not None and there is none."""
+    bounds = evaluator.form.polytope.bounds
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # scipy's remarks on its own steps; the point is judged afterwards
         return minimize(
@@ -100,7 +99,7 @@ def _run(
             start,
             method="SLSQP",
             jac=lambda x: evaluator.at(x).gradient,
-            bounds=Bounds(polytope.bounds.lower, polytope.bounds.upper),
+            bounds=Bounds(bounds.lower, bounds.upper),
             constraints=rows.constraints(),
             options=dict(settings),
             callback=progress,
@@ -129,7 +128,7 @@ class _Progress:
             raise _HangsError
 
 
-class _Rows:
+class _ScipyRows:
     """The rows as SLSQP takes them, equations as g(x) = 0 and one-sided g(x) >= 0, and the way back."""
 
     def __init__(self, form: StandardForm, evaluator: Evaluator) -> None:

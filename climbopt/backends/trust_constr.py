@@ -40,7 +40,7 @@ STATUS = {
     3: Termination.STALLED,
     4: Termination.STALLED,
 }
-"""trust-constr's status by number; 3 is a callback's stop, here for hanging (a time limit is told apart before)."""
+"""trust-constr's status by number; 3 is a callback's stop, here for hanging (a time limit has been handled before)."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Unmoved:
 
 
 def _multipliers(result: OptimizeResult, form: StandardForm) -> Multipliers:
-    """Return scipy's multipliers: one array a constraint object, in the order given, bounds last; same signs."""
+    """Return scipy's multipliers: one array per constraint object, in their order, bounds last; same signs."""
     values = [np.asarray(v, dtype=float) for v in result.v]
     rows: Array = values[0] if form.polytope.rows.labels else np.zeros(0)
     nonlinear: Array = values[-2] if form.functions.n_rows else np.zeros(0)

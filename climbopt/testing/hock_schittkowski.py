@@ -86,7 +86,7 @@ class PublishedProblem(ByFields):
 
     @property
     def minimisers(self) -> Array:
-        """Every published solution, one a row."""
+        """Every published solution, one per row."""
         return np.array([_floats(one) for one in (self.solution, *self.others)])
 
     @cached_property
