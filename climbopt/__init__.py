@@ -77,6 +77,9 @@ if TYPE_CHECKING:
     from climbopt.procedures.result import solve as solve
     from climbopt.program import Conflict as Conflict
     from climbopt.reports.derivation import derive as derive
+    from climbopt.reports.saved import SavedResult as SavedResult
+    from climbopt.reports.saved import load_result as load_result
+    from climbopt.reports.saved import save_result as save_result
     from climbopt.runs.pilots import PilotRuns as PilotRuns
     from climbopt.studies.comparison.runs import Comparison as Comparison
     from climbopt.studies.comparison.runs import compare as compare
@@ -133,6 +136,7 @@ _PUBLIC = {
     "climbopt.procedures.result": "Result certify_ratios solve",
     "climbopt.program": "Conflict",
     "climbopt.reports.derivation": "derive",
+    "climbopt.reports.saved": "SavedResult load_result save_result",
     "climbopt.runs.pilots": "PilotRuns",
     "climbopt.studies.comparison.runs": "Comparison compare",
     "climbopt.studies.design.plan": "Design Plan plan",

@@ -44,6 +44,7 @@ def shown(fitted):
     objects = [
         *(fitted, fitted.model, fitted.pilots, covariance, bands, bands.predict([[0.2, 0.3, 0.5]], 1e9)),
         *(problem, result, result.certificate, result.solution, climbopt.ranges(result)[ODD]),
+        climbopt.SavedResult(result.to_dict()),
         *(robust, robust.regrets, robust.confidence, diagnose(fitted, draws[:3])),
         *(fitted.overall, climbopt.cross_validate(fitted.pilots, "power", ["none"], folds=2)[1][0], climbopt.Effort()),
         climbopt.conflict(replace(problem, constraints=(climbopt.LossCeiling({"b": 0.1}),))),
@@ -179,3 +180,53 @@ def test_dictionaries_equal_the_command_lines_json(command, answer, tmp_path):
     place = tmp_path / "answer.json"
     app([*command, "--json", str(place)], standalone_mode=False)
     assert without_times(json.loads(place.read_text())) == without_times(answer().to_dict())
+
+
+def test_results_are_saved_and_read(shown, tmp_path):
+    result, place = shown["Result"], tmp_path / "result.json"
+    climbopt.save_result(result, place)
+    saved = climbopt.load_result(place)
+    assert saved.ratios == result.ratios and saved.passed and saved.to_dict() == result.to_dict()
+    assert repr(saved).startswith("saved result of problem, joint: ")
+    climbopt.save_result(shown["Robust"], place)
+    assert climbopt.load_result(place).ratios == shown["Robust"].result.ratios
+    with pytest.raises(climbopt.InputError, match="a Fit is no result"):
+        climbopt.save_result(shown["Fit"], place)
+    place.write_text("{}")
+    with pytest.raises(climbopt.InputError, match="holds no result; write it with save_result"):
+        climbopt.load_result(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Result", "allocation"),
+        ("Result", "ranges"),
+        ("Fit", "fit"),
+        ("Fit", "transfer"),
+        ("Sweep", "sweep"),
+        ("Schedule", "sweep"),
+        ("Plan", "errors"),
+        ("Robust", "allocation"),
+    ],
+)
+def test_pictures_are_drawn_into_axes(shown, name, kind):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    axes = figure.subplots(1, 2)
+    assert shown[name].plot(kind, ax=axes[1]) is axes[1]
+    assert axes[1].has_data() and not axes[0].has_data()
+    own = shown[name].plot(kind)
+    assert own.figure is not figure and own.has_data()
+
+
+def test_bars_show_the_ratios(shown):
+    pytest.importorskip("matplotlib")
+    heights = [bar.get_height() or bar.get_width() for bar in shown["Result"].plot().containers[0]]
+    assert heights == pytest.approx([100 * ratio for ratio in shown["Result"].ratios.values()])
+
+
+def test_a_kind_without_a_picture_is_refused(shown):
+    with pytest.raises(climbopt.InputError, match="unknown picture of a Result 'sweep'; .*Known: allocation, ranges"):
+        shown["Result"].plot("sweep")
+    with pytest.raises(climbopt.InputError, match="Known: none"):
+        shown["Diagnosis"].plot()

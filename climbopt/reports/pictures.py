@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climbopt.files import find_problem, is_problem, load_draws, load_model, load_pilots, load_problem, write_bytes
 from climbopt.files.records import load_record
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.mixture import MixtureModel
 from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
 from climbopt.procedures import PROCEDURES, Joint, joint_form
@@ -22,6 +24,7 @@ from climbopt.procedures.result import Result, resolve, solve
 from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
 from climbopt.reports.typesetting import tokens
+from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.ranges import ranges as near_optimal
 from climbopt.uncertainty.evidence import told_from_zero, transfer
 
@@ -85,7 +88,11 @@ def _fit(asked: Asked) -> Figure:
     """Predicted against measured losses, and residuals."""
     if asked.pilots is None:
         raise InputError("a picture of a fit needs the measured runs; add --pilots PILOTS.csv")
-    model, runs = load_model(asked.file), load_pilots(asked.pilots, missing="drop")
+    return predictions(load_model(asked.file), load_pilots(asked.pilots, missing="drop"), asked.size(plots.PAGE))
+
+
+def predictions(model: MixtureModel, runs: PilotRuns, width: float = plots.PAGE, ax: Axes | None = None) -> Figure:
+    """Return the picture of a model's predictions of measured runs."""
     missing = [name for name in runs.sources if name not in model.sources]
     common = [name for name in model.targets if name in runs.targets]
     if missing or not common:
@@ -96,9 +103,8 @@ def _fit(asked: Asked) -> Figure:
     response = model.select(common).at(runs.tokens, runs.params)
     predicted = response.losses(response.z(runs.ratios_of(model.sources)))
     measured = runs.losses[:, [runs.targets.index(name) for name in common]]
-    return plots.fit_figure(
-        plots.Predictions(tuple(common), measured, predicted, runs.ratios_of(common) > 0), asked.size(plots.PAGE)
-    )
+    trained = runs.ratios_of(common) > 0
+    return plots.fit_figure(plots.Predictions(tuple(common), measured, predicted, trained), width, ax)
 
 
 def _transfer(asked: Asked) -> Figure:
@@ -110,12 +116,24 @@ def _transfer(asked: Asked) -> Figure:
     size = None
     if model.templates.uses_model_size:
         size = model.params_unit if problem is None else problem.params
+    draws = None if asked.draws is None else load_draws(asked.draws)
+    return transfer_map(model, budget, size, draws, asked.width)
+
+
+def transfer_map(
+    model: MixtureModel,
+    budget: float,
+    size: float | None = None,
+    draws: Sequence[MixtureModel] | None = None,
+    width: float | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Return the heat map of a model's transfer at a budget and a model size."""
     table = transfer(model, budget, size)
     if not np.isfinite(table).any():
         raise InputError("the model has one language, and no transfer to draw")
     untold, caption = None, "no draws: which of these can be told from 0 is not known"
-    if asked.draws is not None:
-        draws = load_draws(asked.draws)
+    if draws is not None:
         check_draws(model, draws)
         untold = ~told_from_zero(np.array([transfer(draw, budget, size) for draw in draws]))[2]
         caption = f"grey: not told from 0 by 5 to 95 % of {len(draws)} draws"
@@ -126,7 +144,8 @@ def _transfer(asked: Asked) -> Figure:
         f"transfer at {tokens(budget)} tokens",
         caption,
         untold,
-        asked.size(plots.COLUMN if len(model.sources) <= 8 else plots.PAGE),
+        width or (plots.COLUMN if len(model.sources) <= 8 else plots.PAGE),
+        ax,
     )
 
 
@@ -140,24 +159,29 @@ def _allocation(asked: Asked) -> Figure:
     else:
         result = asked.certified()
         names, ends = list(result.problem.model.sources), None
-        series = {result.procedure.name: _array(result.ratios, names)} | _baselines(asked, result)
-    return plots.bars_figure(
-        names,
-        {name.replace("_", "-"): values for name, values in series.items()},
-        "ratio (%)",
-        unit=0.01,
-        ranges=ends,
-        width=asked.size(plots.COLUMN),
-    )
+        series = {result.procedure.name: _array(result.ratios, names)} | baselines(result, asked.solved)
+    return ratio_bars(names, series, ends, asked.size(plots.COLUMN))
 
 
-def _baselines(asked: Asked, answer: Result) -> dict[str, Array]:
-    """Return the ratios of the baselines that need no more than the problem's file states."""
+def ratio_bars(
+    names: Sequence[str],
+    series: Mapping[str, Array],
+    ends: tuple[Array, Array] | None = None,
+    width: float = plots.COLUMN,
+    ax: Axes | None = None,
+) -> Figure:
+    """Return bars of the ratios of several answers, by their names, in per cent."""
+    shown = {name.replace("_", "-"): values for name, values in series.items()}
+    return plots.bars_figure(names, shown, "ratio (%)", unit=0.01, ranges=ends, width=width, ax=ax)
+
+
+def baselines(answer: Result, solved: Callable[[str], Result]) -> dict[str, Array]:
+    """Return the ratios of the baselines that need no more than the problem, or its file, states."""
     ratios: dict[str, Array] = {}
     for name in PROCEDURES:
         if name not in ("joint", "two_step", "isolated", answer.procedure.name):
             try:
-                result = asked.solved(name)
+                result = solved(name)
             except InputError:  # it needs a supply or a temperature that the file does not state
                 continue
             ratios[name] = _array(result.ratios, list(answer.problem.model.sources))
@@ -177,7 +201,7 @@ def _ranges(asked: Asked) -> Figure:
         names, found = list(result.problem.model.sources), near_optimal(result, NEAR)
         ratios = _array(result.ratios, names)
         lower, upper = (np.array([getattr(found[name], end) for name in names]) for end in ("lower", "upper"))
-    return plots.ranges_figure(names, ratios, lower, upper, asked.size(plots.COLUMN))
+    return plots.ranges_figure(names, ratios, (lower, upper), asked.size(plots.COLUMN))
 
 
 def _sweep(asked: Asked) -> Figure:
@@ -185,25 +209,30 @@ def _sweep(asked: Asked) -> Figure:
     record = load_record(asked.file)
     if not isinstance(record.get("points"), list):
         raise InputError(f"{asked.file} holds no sweep; write it with sweep --json")
+    return path_of(record, str(asked.file), asked.size(plots.COLUMN))
+
+
+def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
+    """Return the picture of a sweep's JSON values; messages call it by a name."""
     names, points = list(record["languages"]), record["points"]
     of_budget = record["over"] is None
     if not of_budget and len({point["budget"] for point in points}) > 1:
-        raise InputError(f"{asked.file} sweeps budgets and {record['over']} at once; draw one of them at a time")
+        raise InputError(f"{name} sweeps budgets and {record['over']} at once; draw one of them at a time")
     table = np.array(
         [_array(point["ratios"], names) if point["passed"] else np.full(len(names), np.nan) for point in points]
     )
     bands = None
     if record.get("bands"):
         bands = tuple(
-            np.array([record["bands"][name][end] for name in names], dtype=float).T for end in ("lower", "upper")
+            np.array([record["bands"][source][end] for source in names], dtype=float).T for end in ("lower", "upper")
         )
     at = np.array([point["budget" if of_budget else "bound"] for point in points], dtype=float)
     if np.isnan(table).all():
-        raise InputError(f"{asked.file} holds no certified point, and there is nothing to draw")
+        raise InputError(f"{name} holds no certified point, and there is nothing to draw")
     label = "budget (tokens)" if of_budget else f"{record['over']} at {tokens(points[0]['budget'])} tokens"
     caption = f"bands: {BAND_NAME} of {record.get('draws') or 'the'} draws"
     path = plots.Path(names, at, table, label, of_budget, bands, caption)  # type: ignore[arg-type]
-    return plots.sweep_figure(path, asked.size(plots.COLUMN))
+    return plots.sweep_figure(path, width, ax)
 
 
 def _marginal(asked: Asked) -> Figure:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -51,6 +52,30 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return the axes to draw into and their figure: those that are given, or those of a new figure."""
+    if ax is not None:
+        return cast("Figure", ax.figure), ax
+    figure = _figure(width, height)
+    return figure, figure.subplots()
+
+
+def _legend(figure: Figure, ax: Axes | None, place: Any, columns: int, **look: Any) -> None:
+    """Draw a legend at its place in a new figure, or inside axes that are given."""
+    if ax is None:
+        figure.legend(loc=place, ncols=columns, frameon=False, **look)
+    else:
+        ax.legend(frameon=False, **look)
+
+
+def _caption(figure: Figure, ax: Axes | None, text: str) -> None:
+    """Write a caption below a new figure, or above axes that are given."""
+    if ax is None:
+        figure.supxlabel(text, fontsize=6)
+    else:
+        ax.set_title(text, fontsize=6)
+
+
 def _style(k: int) -> dict[str, Any]:
     """Return colour, marker and dash of the k-th line."""
     n = len(COLORS)
@@ -77,24 +102,34 @@ class Predictions:
 
 
 @rc_context(STYLE)
-def fit_figure(data: Predictions, width: float = PAGE) -> Figure:
-    """Return predicted against measured losses, and the relative residuals; zero-shot losses are hollow."""
-    figure = _figure(width, 0.43 * width if width > 5 else 1.7 * width)
-    left, right = figure.subplots(1, 2) if width > 5 else figure.subplots(2, 1)
+def fit_figure(data: Predictions, width: float = PAGE, ax: Axes | None = None) -> Figure:
+    """Return predicted against measured losses, and the relative residuals; zero-shot losses are hollow.
+
+    Axes that are given hold the first of the two pictures alone.
+    """
+    if ax is None:
+        figure = _figure(width, 0.43 * width if width > 5 else 1.7 * width)
+        left, right = figure.subplots(1, 2) if width > 5 else figure.subplots(2, 1)
+    else:
+        figure, left, right = cast("Figure", ax.figure), ax, None
     known = np.isfinite(data.predicted) & np.isfinite(data.measured)
     ends = (float(data.measured[known].min()), float(data.measured[known].max()))
     left.plot(ends, ends, color="0.4", linewidth=0.8, zorder=1)
-    right.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
+    pictures = [(left, False)]
+    if right is not None:
+        right.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
+        right.set(xlabel="measured loss (nats per token)", ylabel="residual (% of measured)")
+        pictures.append((right, True))
     for i, name in enumerate(data.languages):
         style = _style(i)
         for trained in (True, False):
             on = known[:, i] & (data.trained[:, i] == trained)
             x, y = data.measured[on, i], data.predicted[on, i]
             face = style["color"] if trained else "none"
-            for axes, values in ((left, y), (right, 100 * (y / x - 1))):
+            for axes, relative in pictures:
                 axes.plot(
                     x,
-                    values,
+                    100 * (y / x - 1) if relative else y,
                     linestyle="none",
                     marker=style["marker"],
                     markeredgecolor=style["color"],
@@ -115,8 +150,7 @@ def fit_figure(data: Predictions, width: float = PAGE) -> Figure:
             label="ratio of 0",
         )
     left.set(xlabel="measured loss (nats per token)", ylabel="predicted loss (nats per token)")
-    right.set(xlabel="measured loss (nats per token)", ylabel="residual (% of measured)")
-    figure.legend(loc="outside lower center", ncols=min(len(data.languages) + 1, 7 if width > 5 else 4), frameon=False)
+    _legend(figure, ax, "outside lower center", min(len(data.languages) + 1, 7 if width > 5 else 4))
     return figure
 
 
@@ -129,14 +163,14 @@ def transfer_figure(
     caption: str,
     untold: NDArray[np.bool_] | None = None,
     width: float = COLUMN,
+    ax: Axes | None = None,
 ) -> Figure:
     """Return a heat map of transfer, (T, S), from sources to targets.
 
     Violet and dark is help, orange and hatched is harm; NaN cells (a language itself) are empty, and `untold` cells,
     (T, S), which cannot be told from 0, are grey, with their numbers in brackets or dotted. `caption` stands below.
     """
-    figure = _figure(width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
-    axes = figure.subplots()
+    figure, axes = _canvas(ax, width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
     most = float(np.nanmax(np.abs(values))) or 1.0
     norm = TwoSlopeNorm(0.0, -most, most)
     numbered = len(sources) <= MOST_NUMBERS
@@ -177,7 +211,7 @@ def transfer_figure(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label=label, shrink=0.9)
-    figure.supxlabel(caption, fontsize=6)
+    _caption(figure, ax, caption)
     return figure
 
 
@@ -190,6 +224,7 @@ def bars_figure(
     unit: float = 1.0,
     ranges: tuple[Array, Array] | None = None,
     width: float = COLUMN,
+    ax: Axes | None = None,
 ) -> Figure:
     """Return grouped bars, one group a language and one bar a series.
 
@@ -207,8 +242,7 @@ def bars_figure(
     """
     n, k = len(languages), len(series)
     lying = n * k > 14 * width
-    figure = _figure(width, 0.13 * n * k + 0.9 if lying else 0.72 * width if width < 5 else 0.4 * width)
-    axes = figure.subplots()
+    figure, axes = _canvas(ax, width, 0.13 * n * k + 0.9 if lying else 0.72 * width if width < 5 else 0.4 * width)
     thick, places = 0.84 / k, np.arange(n)
     for s, (name, values) in enumerate(series.items()):
         at = places + (s - (k - 1) / 2) * thick
@@ -236,19 +270,25 @@ def bars_figure(
         axes.set_xticks(places, languages, rotation=90 if sum(map(len, languages)) > 12 * width else 0)
         axes.set_ylabel(label)
     if k > 1:
-        figure.legend(loc="outside upper center", ncols=min(k, 3 if width < 5 else 6), frameon=False)
+        _legend(figure, ax, "outside upper center", min(k, 3 if width < 5 else 6))
     return figure
 
 
 @rc_context(STYLE)
-def ranges_figure(languages: Sequence[str], ratios: Array, lower: Array, upper: Array, width: float = COLUMN) -> Figure:
+def ranges_figure(
+    languages: Sequence[str],
+    ratios: Array,
+    ends: tuple[Array, Array],
+    width: float = COLUMN,
+    ax: Axes | None = None,
+) -> Figure:
     """Return each language's range as a line with the optimum on it, in per cent."""
-    figure = _figure(width, 0.2 * len(languages) + 0.75)
-    axes = figure.subplots()
+    lower, upper = ends
+    figure, axes = _canvas(ax, width, 0.2 * len(languages) + 0.75)
     places = np.arange(len(languages))
     axes.hlines(places, 100 * lower, 100 * upper, color="0.55", linewidth=3, label="near-optimal range")
-    for ends in (lower, upper):
-        axes.plot(100 * ends, places, linestyle="none", marker="|", color="black", markersize=7)
+    for end in ends:
+        axes.plot(100 * end, places, linestyle="none", marker="|", color="black", markersize=7)
     axes.plot(
         100 * ratios,
         places,
@@ -265,7 +305,7 @@ def ranges_figure(languages: Sequence[str], ratios: Array, lower: Array, upper: 
     axes.set_xlabel("ratio (%)")
     axes.grid(axis="x", color="0.88", linewidth=0.6)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    _legend(figure, ax, "outside upper center", 2)
     return figure
 
 
@@ -297,10 +337,9 @@ class Path:
 
 
 @rc_context(STYLE)
-def sweep_figure(path: Path, width: float = COLUMN) -> Figure:
+def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> Figure:
     """Return ratios along a path; of many languages, those that move most are named and the rest are thin grey."""
-    figure = _figure(width, 0.78 * width if width < 5 else 0.45 * width)
-    axes = figure.subplots()
+    figure, axes = _canvas(ax, width, 0.78 * width if width < 5 else 0.45 * width)
     moved = np.nanmax(path.ratios, axis=0) - np.nanmin(path.ratios, axis=0)
     named = sorted(
         np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(), key=lambda j: -np.nan_to_num(path.ratios[-1, j])
@@ -336,6 +375,6 @@ def sweep_figure(path: Path, width: float = COLUMN) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set(xlabel=path.label, ylabel="ratio (%)")
     if path.bands is not None:
-        figure.supxlabel(path.caption, fontsize=6)
-    figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
+        _caption(figure, ax, path.caption)
+    _legend(figure, ax, "outside right center", 1, handlelength=3.2)
     return figure

@@ -1,12 +1,17 @@
-"""What writes each type as JSON values: behind `to_dict` of public objects, and the command line's ``--json``."""
+"""What writes and draws each type: behind `to_dict` and `plot` of public objects."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, cast
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
 
+from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Reported
 from climbopt.reports.json_values import finite
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WRITERS = {
     "Comparison": ("comparisons", "comparison_json"),
@@ -26,3 +31,11 @@ def to_dict(reported: Reported) -> dict[str, Any]:
     module, function = WRITERS[type(reported).__name__]
     written = getattr(import_module(f"climbopt.reports.{module}"), function)(reported)
     return cast("dict[str, Any]", finite(written))
+
+
+def plot(reported: Reported, kind: str | None, ax: Axes | None) -> Axes:
+    """Return axes with a picture of an object; raises InputError without matplotlib, which only pictures need."""
+    if find_spec("matplotlib") is None:
+        raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
+    axes: Axes = import_module("climbopt.reports.drawings").drawn(reported, kind, ax)
+    return axes

@@ -1,0 +1,81 @@
+"""Pictures of objects, drawn into axes: behind `plot` of public objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from climbopt.fitting.estimate import Fit
+from climbopt.foundations.errors import unknown_name
+from climbopt.foundations.view import Reported
+from climbopt.procedures.result import Result, solve
+from climbopt.reports import plots
+from climbopt.reports.pictures import NEAR, baselines, path_of, predictions, ratio_bars, transfer_map
+from climbopt.studies.design.plan import Plan
+from climbopt.studies.ranges import ranges
+from climbopt.studies.schedule import Schedule
+from climbopt.studies.sweep import Sweep
+from climbopt.uncertainty.robust import Robust
+
+
+def _fit(fitted: Fit, ax: Axes | None) -> Figure:
+    """Predicted against measured losses of the runs that were fitted."""
+    return predictions(fitted.model, fitted.pilots, ax=ax)
+
+
+def _transfer(fitted: Fit, ax: Axes | None) -> Figure:
+    """Transfer at the largest budget, and the largest model, that was fitted."""
+    runs = fitted.pilots
+    size = None if runs.params is None else float(runs.params.max())
+    return transfer_map(fitted.model, float(runs.tokens.max()), size, ax=ax)
+
+
+def _allocation(result: Result, ax: Axes | None) -> Figure:
+    """Ratios beside those of the baselines that need no more than the problem states."""
+    ratios = np.array(list(result.ratios.values()))
+    series = {result.procedure.name: ratios} | baselines(result, lambda name: solve(result.problem, name))
+    return ratio_bars(result.problem.model.sources, series, ax=ax)
+
+
+def _ranges(result: Result, ax: Axes | None) -> Figure:
+    """Near-optimal range of every ratio."""
+    near, ratios = ranges(result, NEAR).values(), np.array(list(result.ratios.values()))
+    ends = np.array([one.lower for one in near]), np.array([one.upper for one in near])
+    return plots.ranges_figure(result.problem.model.sources, ratios, ends, ax=ax)
+
+
+def _sweep(path: Sweep, ax: Axes | None) -> Figure:
+    """Ratios along a path."""
+    return path_of(path.to_dict(), f"the sweep of {path.problem.name}", ax=ax)
+
+
+def _plan(plan: Plan, ax: Axes | None) -> Figure:
+    """Bars of the designs' expected errors, in per cent."""
+    designs = (plan.chosen, plan.other, plan.climb)
+    errors = {"expected error": np.array([design.error for design in designs])}
+    names = [f"{design.name}, {len(design.runs)} runs" for design in designs]
+    return plots.bars_figure(names, errors, "expected error (%)", unit=0.01, ax=ax)
+
+
+DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
+    Fit: {"fit": _fit, "transfer": _transfer},
+    Plan: {"errors": _plan},
+    Result: {"allocation": _allocation, "ranges": _ranges},
+    Robust: {"allocation": lambda answer, ax: _allocation(answer.result, ax)},
+    Schedule: {"sweep": lambda staged, ax: _sweep(staged.path, ax)},
+    Sweep: {"sweep": _sweep},
+}
+"""By type, what can be drawn of it, the first by default."""
+
+
+def drawn(reported: Reported, kind: str | None, ax: Axes | None) -> Axes:
+    """Return axes with a picture of an object."""
+    kinds = DRAWINGS.get(type(reported), {})
+    chosen = next(iter(kinds), "") if kind is None else kind
+    if chosen not in kinds:
+        raise unknown_name(f"picture of a {type(reported).__name__}", chosen, kinds)
+    figure = kinds[chosen](reported, ax)
+    return figure.axes[0] if ax is None else ax
