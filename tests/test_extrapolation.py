@@ -8,9 +8,9 @@ import pytest
 from conftest import PROBLEMS, random_model
 from test_cli import MODEL, PILOTS, run  # noqa: F401
 
-from climbopt import AllocationProblem, InputError, fit, load_model, save_model, solve
+from climbopt import AllocationProblem, InputError, Linear, fit, load_model, save_model, solve
 from climbopt.model.scenarios import Scenarios
-from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
+from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.results import result_json
 from climbopt.runs.pilot_range import PilotRange
 
@@ -19,8 +19,10 @@ LARGEST, SMALLEST = 1998848.0, 249856.0
 
 def test_the_fitted_model_states_its_runs(pilots):
     fitted = fit(pilots.select(pilots.tokens > 1e6), n_starts=1)
-    assert fitted.model.pilots == PilotRange((LARGEST, LARGEST))
-    assert load_model(MODEL).pilots == pilots.range == PilotRange((SMALLEST, LARGEST))
+    whole = dict.fromkeys(pilots.sources, (0.0, 1.0))
+    assert fitted.model.pilots == PilotRange((LARGEST, LARGEST), None, whole)
+    assert pilots.range == PilotRange((SMALLEST, LARGEST), None, whole)
+    assert load_model(MODEL).pilots == PilotRange((SMALLEST, LARGEST))  # a file of before ratios were stated
     sized = replace(pilots, params=pilots.tokens * 2)
     assert sized.range.params == (2 * SMALLEST, 2 * LARGEST)
 
@@ -110,3 +112,50 @@ def test_files(tmp_path):
         (tmp_path / "bad.toml").write_text(text.replace(old, new))
         with pytest.raises(InputError, match=words):
             load_model(tmp_path / "bad.toml")
+
+
+NARROW = {"s0": (0.1, 0.35), "s1": (0.6, 0.9)}
+
+
+def narrow():
+    """A model whose pilots had 10 to 35 % of s0, at the budget asked for."""
+    return replace(random_model("linear", sources=2), pilots=PilotRange((1e9, 1e9), None, NARROW))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "outside", "warned"),
+    [
+        (0.2, set(), False),
+        (0.35, set(), False),
+        (0.355, {"s0"}, False),
+        (0.994, {"s0", "s1"}, True),
+        (0.0, {"s0", "s1"}, True),
+    ],
+)
+def test_ratios_outside_the_pilots_are_named(ratio, outside, warned):
+    problem = AllocationProblem(narrow(), 1e9, constraints=[Linear({"s0": 1.0}, ratio, ratio)])
+    found = result_json(solve(problem))
+    assert set(found["ratio_extrapolation"]) == outside and found["extrapolation"] == 1.0
+    assert bool(found["warnings"]) is warned
+    words = extrapolation_words(problem.model, *scales(problem), mixture(problem, found["ratios"]))
+    assert ("outside the pilots' mixtures" in words) is bool(outside)
+    if ratio == 0.994:
+        assert found["ratio_extrapolation"]["s0"]["pilots"] == [0.1, 0.35]
+        assert found["ratio_extrapolation"]["s0"]["ratio"] == pytest.approx(0.994)
+        assert "s0 is 99.4 % and 10 to 35 % in the pilots" in found["warnings"][0] and "s0 is 99.4 %" in words
+
+
+def test_ratios_of_history_and_run_together_count():
+    problem = AllocationProblem(narrow(), 1e9, history={"s0": 1e9})
+    (both,) = mixture(problem, {"s0": 0.2, "s1": 0.8})
+    assert both == pytest.approx({"s0": 0.6, "s1": 0.4})
+    assert narrow().pilots.outside(both) == pytest.approx({"s0": 0.25, "s1": -0.2})
+
+
+def test_model_files_state_the_ratios(tmp_path):
+    path = tmp_path / "m.toml"
+    save_model(narrow(), path)
+    assert "[pilots.ratios]" in path.read_text() and load_model(path).pilots == narrow().pilots
+    path.write_text(path.read_text().replace("0.35", "1.35"))
+    with pytest.raises(InputError, match=r"the ratios of 's0' in the pilots are \[0.1, 1.35\]"):
+        load_model(path)

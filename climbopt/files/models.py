@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -38,6 +37,7 @@ class _Pilots(BaseModel):
 
     tokens: list[float]
     params: list[float] | None = None
+    ratios: dict[str, list[float]] | None = None
 
 
 class _ModelFile(BaseModel):
@@ -100,9 +100,22 @@ def _pilot_range(pilots: _Pilots | None) -> PilotRange | None:
     """Return the range that a file states; PilotRange checks that it is one."""
     if pilots is None:
         return None
-    return PilotRange(
-        cast("Ends", tuple(pilots.tokens)), None if pilots.params is None else cast("Ends", tuple(pilots.params))
-    )
+    ratios = None if pilots.ratios is None else {name: _ends(ends) for name, ends in pilots.ratios.items()}
+    return PilotRange(_ends(pilots.tokens), None if pilots.params is None else _ends(pilots.params), ratios)
+
+
+def _ends(values: list[float]) -> Ends:
+    return cast("Ends", tuple(values))
+
+
+def _pilot_table(pilots: PilotRange) -> dict[str, object]:
+    """Return the table that states a range; what is not known has no key."""
+    table: dict[str, object] = {"tokens": list(pilots.tokens)}
+    if pilots.params is not None:
+        table["params"] = list(pilots.params)
+    if pilots.ratios is not None:
+        table["ratios"] = {name: list(ends) for name, ends in pilots.ratios.items()}
+    return table
 
 
 def pairs_beside(path: Path) -> Path:
@@ -140,11 +153,7 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
         "targets": list(model.targets),
         **({"pairs": table.name} if beside else {}),
         "provenance": dict(model.provenance),
-        **(
-            {}
-            if model.pilots is None
-            else {"pilots": {key: list(ends) for key, ends in asdict(model.pilots).items() if ends is not None}}
-        ),
+        **({} if model.pilots is None else {"pilots": _pilot_table(model.pilots)}),
         "parameters": {p.name: _table(model, p) for p in model.templates.parameters if p.per != "pair" or not beside},
     }
     text = tomli_w.dumps(content)

@@ -1,15 +1,22 @@
-"""How far answers lie outside the budgets and model sizes of the pilots: as JSON values and in words."""
+"""How far answers lie outside the budgets, model sizes and ratios of the pilots: as JSON values and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from climbopt.foundations.errors import listed
 from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
+from climbopt.reports.json_values import Value
 from climbopt.runs.pilot_range import Ends
 
 WARNED = 10.0
 """Past this many times outside the pilots a warning says that nothing was measured there."""
+WARNED_RATIO = 0.01
+"""The same for a ratio, in ratio units."""
+
+Mixtures = Sequence[Mapping[str, float]]
+"""Ratios by source, history included."""
 
 
 def scales(problem: AllocationProblem) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -17,38 +24,82 @@ def scales(problem: AllocationProblem) -> tuple[tuple[float, ...], tuple[float, 
     return (problem.total_budget,), () if problem.params is None else (problem.params,)
 
 
+def mixture(problem: AllocationProblem, ratios: Mapping[str, float] | None) -> Mixtures:
+    """Return the mixture of history and run together, by source; none where there are no ratios."""
+    if ratios is None:
+        return ()
+    cumulative = problem.cumulative(problem.model.vector(ratios)).tolist()
+    return (dict(zip(problem.model.sources, cumulative, strict=True)),)
+
+
 def extrapolation_json(
-    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()
-) -> dict[str, None | float | list[str]]:
+    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
+) -> dict[str, Value]:
     """Return the largest factors and the warnings of answers at some budgets (tokens) and model sizes.
 
     A factor is null where the model does not say what it was fitted to, or no size is given.
     """
     if model.pilots is None:
-        return {"extrapolation": None, "size_extrapolation": None, "warnings": []}
+        return {"extrapolation": None, "size_extrapolation": None, "ratio_extrapolation": None, "warnings": []}
     by_size = [factor for factor in map(model.pilots.size_extrapolation, sizes) if factor is not None]
     return {
         "extrapolation": max(map(model.pilots.extrapolation, budgets), default=None),
         "size_extrapolation": max(by_size, default=None),
-        "warnings": extrapolation_warnings(model, budgets, sizes),
+        "ratio_extrapolation": None
+        if model.pilots.ratios is None
+        else {
+            name: {"ratio": ratio, "pilots": list(model.pilots.ratios[name])}
+            for name, ratio, _ in _ratios_outside(model, mixtures)
+        },
+        "warnings": extrapolation_warnings(model, budgets, sizes, mixtures),
     }
 
 
-def extrapolation_warnings(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()) -> list[str]:
-    """Return a sentence for each end of the pilots that answers lie past by more than `WARNED` times."""
-    return [
-        f"{words}: nothing was measured there; plan pilots nearer to it"
-        for factor, words in _sides(model, budgets, sizes)
-        if factor > WARNED
-    ]
+def extrapolation_warnings(
+    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
+) -> list[str]:
+    """Return a sentence for each end of the pilots that answers lie far past: `WARNED` times, or `WARNED_RATIO`."""
+    far = [words for factor, words in _sides(model, budgets, sizes) if factor > WARNED]
+    outside = _ratios_outside(model, mixtures)
+    if any(abs(beyond) > WARNED_RATIO for _, _, beyond in outside):
+        far.append(_ratio_words(model, outside))
+    return [f"{words}: nothing was measured there; plan pilots nearer to it" for words in far]
 
 
-def extrapolation_words(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = ()) -> str | None:
-    """Return one line on where budgets and sizes lie beside the pilots'; None where the model names no pilots."""
+def extrapolation_words(
+    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
+) -> str | None:
+    """Return one line on where budgets, sizes and ratios lie beside the pilots'; None where the model has no pilots."""
     if model.pilots is None:
         return None
     sides = [words for factor, words in _sides(model, budgets, sizes) if factor > 1]
+    outside = _ratios_outside(model, mixtures)
+    sides += [_ratio_words(model, outside)] if outside else []
     return f"extrapolation: {'; '.join(sides)}" if sides else "extrapolation: none, it is within the pilots' budgets"
+
+
+def _ratios_outside(model: MixtureModel, mixtures: Mixtures) -> list[tuple[str, float, float]]:
+    """Return the sources whose ratio lies outside the pilots', that ratio and how far, at the farthest mixture."""
+    if model.pilots is None:
+        return []
+    farthest: dict[str, tuple[float, float]] = {}
+    for ratios in mixtures:
+        for name, beyond in model.pilots.outside(ratios).items():
+            if abs(beyond) > abs(farthest.get(name, (0.0, 0.0))[1]):
+                farthest[name] = (ratios[name], beyond)
+    return sorted(((name, *far) for name, far in farthest.items()), key=lambda one: -abs(one[2]))
+
+
+def _ratio_words(model: MixtureModel, outside: Sequence[tuple[str, float, float]]) -> str:
+    """Return which ratios lie outside the pilots' mixtures, the farthest first."""
+    assert model.pilots is not None and model.pilots.ratios is not None  # else nothing lies outside
+    named = [
+        "{} is {:.3g} % and {:.3g} to {:.3g} % in the pilots".format(
+            name, 100 * ratio, *(100 * end for end in model.pilots.ratios[name])
+        )
+        for name, ratio, _ in outside
+    ]
+    return f"outside the pilots' mixtures: {listed(named, most=4)}"
 
 
 def _sides(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float]) -> list[tuple[float, str]]:

@@ -12,7 +12,7 @@ from climbopt.certification.local import Certificate, NamedMultiplier
 from climbopt.procedures.result import Gap, Result
 from climbopt.program import Conflict
 from climbopt.reports.certificates import certificate_json, print_certificate
-from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
+from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, new_table, number, say, tokens
 from climbopt.studies.ranges import Range
@@ -66,7 +66,7 @@ def result_json(result: Result) -> dict[str, Value]:
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
-        **extrapolation_json(result.problem.model, *scales(result.problem)),
+        **extrapolation_json(result.problem.model, *scales(result.problem), mixture(result.problem, result.ratios)),
     }
 
 
@@ -139,7 +139,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     ]
     if whole:
         say(console, f"active: {', '.join(whole)}")
-    if (outside := extrapolation_words(problem.model, *scales(problem))) is not None:
+    if (outside := extrapolation_words(problem.model, *scales(problem), mixture(problem, result.ratios))) is not None:
         say(console, outside)
     if result.two_step is not None:
         _print_steps(result, console)

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from climbopt.model.templates import Array
-from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, scales
+from climbopt.reports.extrapolation import Mixtures, extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import NO_VALUE, new_table, number, say
 from climbopt.reports.typesetting import tokens as token_words
@@ -48,11 +48,13 @@ def schedule_json(staged: Schedule) -> dict[str, Value]:
     return sweep_json(staged.path, staged)
 
 
-def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...]]:
-    """Return the budgets of a sweep's answers, history included, and the model size, if it has one."""
+def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...], Mixtures]:
+    """Return the budgets of a sweep's answers, history included, the model size, if it has one, and the mixtures."""
+    results = [(point, point.result) for point in sweep.points if point.result is not None]
     return (
-        [sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None],
+        [sweep.problem.trained_tokens + point.budget for point, _ in results],
         scales(sweep.problem)[1],
+        [one for _, result in results for one in mixture(result.problem, result.ratios)],
     )
 
 

@@ -1,19 +1,24 @@
-"""PilotRange: the budgets and model sizes that a model's parameters were measured at."""
+"""PilotRange: the budgets, model sizes and ratios that a model's parameters were measured at."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import FrozenMap
 
 Ends = tuple[float, float]
 """Least and largest."""
 
+EXACT_RATIO = 1e-6
+"""A ratio that lies past the pilots' by no more lies on their end."""
+
 
 @dataclass(frozen=True)
 class PilotRange:
-    """The budgets, and the model sizes, of the runs that a model was fitted to.
+    """The budgets, the model sizes and the ratios of the runs that a model was fitted to.
 
     Parameters
     ----------
@@ -21,11 +26,13 @@ class PilotRange:
         Least and largest budget, in tokens.
     params : (float, float), optional
         Least and largest model size, where the runs state it.
+    ratios : mapping of str to (float, float), optional
+        Least and largest ratio in any run, by source; None in models that do not state it.
 
     Raises
     ------
     InputError
-        Where they are no two positive numbers in this order.
+        Where they are no two positive numbers in this order, or no two ratios in this order.
 
     Examples
     --------
@@ -36,6 +43,7 @@ class PilotRange:
 
     tokens: Ends
     params: Ends | None = None
+    ratios: Mapping[str, Ends] | None = None
 
     def __post_init__(self) -> None:
         for name, ends in (("tokens", self.tokens), ("params", self.params)):
@@ -44,6 +52,14 @@ class PilotRange:
                     f"{name} of the pilots are {list(ends)}; give the least and the largest, two positive "
                     "numbers in this order"
                 )
+        for source, ends in (self.ratios or {}).items():
+            if not (len(ends) == 2 and 0 <= ends[0] <= ends[1] <= 1):
+                raise InputError(
+                    f"the ratios of '{source}' in the pilots are {list(ends)}; give the least and the largest, two "
+                    "ratios in this order"
+                )
+        if self.ratios is not None:
+            object.__setattr__(self, "ratios", FrozenMap({name: (*ends,) for name, ends in self.ratios.items()}))
 
     def extrapolation(self, tokens: float) -> float:
         """Return the budget over the largest pilot's, or the smallest pilot's over the budget; 1 between them."""
@@ -52,6 +68,16 @@ class PilotRange:
     def size_extrapolation(self, params: float | None) -> float | None:
         """Return the same of a model size; None where it, or the pilots' own, is not known."""
         return None if params is None or self.params is None else _outside(self.params, params)
+
+    def outside(self, ratios: Mapping[str, float]) -> dict[str, float]:
+        """Return how far ratios lie below the least (negative) or above the largest of the pilots, where they do."""
+        known = self.ratios or {}
+        beyond = {
+            name: ratio - min(max(ratio, known[name][0]), known[name][1])
+            for name, ratio in ratios.items()
+            if name in known
+        }
+        return {name: far for name, far in beyond.items() if abs(far) > EXACT_RATIO}
 
 
 def _outside(ends: Ends, value: float) -> float:

@@ -116,9 +116,11 @@ class PilotRuns(Viewed):
 
     @property
     def range(self) -> PilotRange:
-        """The least and the largest budget, and model size where the runs state it."""
+        """The least and the largest budget, model size where the runs state it, and ratio of each source."""
         params = None if self.params is None else (float(self.params.min()), float(self.params.max()))
-        return PilotRange((float(self.tokens.min()), float(self.tokens.max())), params)
+        ends = zip(self.ratios.min(axis=0).tolist(), self.ratios.max(axis=0).tolist(), strict=True)
+        ratios = {name: (max(low, 0.0), min(high, 1.0)) for name, (low, high) in zip(self.sources, ends, strict=True)}
+        return PilotRange((float(self.tokens.min()), float(self.tokens.max())), params, ratios)
 
     def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> PilotRuns:
         """Return the runs at `rows` (indices, repeats allowed, or a mask), with the same sources and targets."""
