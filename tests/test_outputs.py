@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -184,3 +185,31 @@ def test_a_full_device_is_one_message():
         )
     assert done.returncode == 2
     assert done.stderr == "climbopt: cannot access standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_json_without_numbers_is_refused(run, tmp_path, number):  # noqa: F811
+    path = tmp_path / "r.json"
+    path.write_text(f'{{"en": {number}}}')
+    code, out, err = run("certify", "one_source", "--ratios", path)
+    assert code == 2 and out == "" and f"{number} is no number in JSON" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("solve", "equal_beta"),
+        ("solve", "libreoffice6", "--procedure", "uniform"),
+        ("certify", "one_source"),
+        ("fit", PILOTS, "--interaction", "none"),
+        ("sweep", "equal_beta", "--budgets", "1e9:2e9:2"),
+        ("plan", "--languages", "en,sw", "--budgets", "1e9", "--runs", "8"),
+        ("compare", "equal_beta", "--backends", "newton"),
+    ],
+)
+def test_json_is_strict_and_alone_on_standard_output(run, arguments):  # noqa: F811
+    def refuse(name):
+        raise AssertionError(name)
+
+    code, out, _ = run(*arguments, "--json", "-")
+    assert code in (0, 1) and isinstance(json.loads(out, parse_constant=refuse), dict)

@@ -226,3 +226,22 @@ def test_a_refused_table_says_what_is_wrong_with_it(tmp_path, written, words):
     path.write_bytes(written)
     with pytest.raises(InputError, match=words):
         load_pilots(path)
+
+
+def test_numbers_of_tables_are_read_as_they_are_printed(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text(
+        "run,tokens,params,language,ratio,loss\n"
+        "a,5B,350 M,en,20%,2\na,5e9,3.5e8,de,0.8,2\nb,1T,7B,en,0.5,2\nb,1T,7B,de,50%,2\n"
+    )
+    runs = load_pilots(path)
+    np.testing.assert_array_equal(runs.tokens, [5e9, 1e12])
+    np.testing.assert_array_equal(runs.params, [350e6, 7e9])
+    np.testing.assert_array_equal(runs.ratios, [[0.2, 0.8], [0.5, 0.5]])
+    for bad, words in (("5X", "tokens '5X' of language 'en' in run 'a'"), ("20%", "tokens '20%'")):
+        path.write_text(f"run,tokens,language,ratio,loss\na,{bad},en,1,2\n")
+        with pytest.raises(InputError, match=words):
+            load_pilots(path)
+    path.write_text("run,tokens,language,ratio,loss\na,5B,en,1,2%\n")  # a loss has no unit
+    with pytest.raises(InputError, match="loss '2%'"):
+        load_pilots(path)

@@ -124,11 +124,16 @@ def read_bytes(path: Path) -> bytes:
 def read_json(path: Path, remedy: str) -> Any:
     """Return what a JSON file holds, or say why there is none and what to give."""
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return json.loads(read_text(path), parse_constant=_refuse_constant)
+    except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}; {remedy}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply to be read; {remedy}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python's reader takes."""
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def read_text(path: Path) -> str:

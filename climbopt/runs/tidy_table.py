@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from climbopt.foundations.characters import look_alike, quoted, shown
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.names import check_name
+from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +20,8 @@ REQUIRED = ("run", "tokens", "language", "ratio")
 OPTIONAL = ("loss", "seed", "params")
 LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
 """Less than this is no run, but a count written in thousands, millions or billions."""
+UNITS = {"tokens": TOKENS, "params": PARAMS, "ratio": RATIO}
+"""Columns whose numbers may be written with a suffix: 5B, 20%."""
 HEADER_ROWS = 2
 """Number of the first row below the header, as spreadsheets and editors count."""
 
@@ -167,12 +171,17 @@ def _seed_name(seed: object) -> str:
 
 
 def numbers(column: pd.Series[float]) -> Array:
-    """Return a column as floats, (n,); NaN for what is no number: text, times and truth values."""
+    """Return a column as floats, (n,), by its name with units (5B, 20%); NaN for text, times and truth values."""
     import pandas as pd  # here, so that only reading a table loads pandas
 
     if column.dtype.kind in "bmM":
         return np.full(len(column), np.nan)
-    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float).copy()
+    unit = UNITS.get(str(column.name))
+    if unit is not None:
+        for row in np.flatnonzero(np.isnan(values) & column.notna().to_numpy()):
+            with suppress(InputError):  # it stays NaN
+                values[row] = unit.read(column.iloc[row], "it")
     return values
 
 
