@@ -16,10 +16,9 @@ from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import ExpressionRow
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
-from climbopt.program.linear import Excess, LinearPart, excesses_of, linear_part
+from climbopt.program.linear import Excess, LinearPart, excesses_of, linear_part, row_limits
 from climbopt.program.standard_form import StandardForm
 from climbopt.program.table import Layout, Table, expression_rows, targets_read
 
@@ -134,7 +133,7 @@ class _Formulation:
             scaled = [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
             table = table[: len(self.table)] + layout.table(scaled)
             functions = replace(functions, table=table)
-        limits = self.limits + _limits(users).scaled(factors)
+        limits = self.limits + row_limits(users).scaled(factors)
         if domain.size:
             functions = replace(functions, table=table + _domain_table(layout, domain))
             limits = limits + _domain_limits(layout, domain, problem)
@@ -211,15 +210,6 @@ def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
         return polytope
     A = csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.rows), len(names)))]))
     return Polytope(polytope.bounds + Rows.free([Label(name) for name in names]), A, polytope.rows)
-
-
-def _limits(rows: Sequence[ExpressionRow]) -> Rows:
-    """Return the limits of the user's rows, as they are written."""
-    return Rows(
-        np.array([row.lower for row in rows]),
-        np.array([row.upper for row in rows]),
-        tuple(Label(row.name, row.per_unit, row.unit) for row in rows),
-    )
 
 
 def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:

@@ -12,7 +12,7 @@ from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import DistanceRow, LinearRow
+from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow
 
 DEPENDENT = 1e-10
 """A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
@@ -93,40 +93,11 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     EmptyPolytopeError
         Where equations contradict each other; other sets may be empty too.
     """
-    sources = problem.model.sources
-    index = {name: j for j, name in enumerate(sources)}
-    n = len(sources)
-    bounds = _Bounds(
-        np.zeros(n),
-        np.full(n, np.inf),
-        [Label(f"nonnegative[{name}]") for name in sources],
-        [Label(f"simplex[{name}]") for name in sources],
-    )
-    rows: list[LinearRow] = []
-    for row in problem.rows:
-        if not isinstance(row, LinearRow):
-            continue
-        if len(row.coefficients) == 1:
-            _tighten(bounds, index[next(iter(row.coefficients))], row)
-        else:
-            rows.append(row)
-    bounds.upper[bounds.upper >= 1] = np.inf
-    A: Array = np.zeros((len(rows), n))
-    for k, row in enumerate(rows):
-        A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
-    factors = balancing(np.abs(A).max(axis=1, initial=0.0))
-    A = A * factors[:, None]
-    limits = Rows(
-        np.array([row.lower for row in rows]),
-        np.array([row.upper for row in rows]),
-        tuple(Label(row.name, row.per_unit, row.unit) for row in rows),
-    ).scaled(factors)
-    independent, implied = _independent_rows(A, limits)
-    A, limits = A[independent], limits[independent]
+    bounds, rows, n = _bounds(problem), _rows(problem), len(problem.model.sources)
     excess = _excess_rows(problem, bounds, excesses)
     extra = len(excess.names)
     blocks = [
-        np.hstack([A, np.zeros((len(limits), extra))]),
+        np.hstack([rows.A, np.zeros((len(rows.limits), extra))]),
         excess.A,
         np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
     ]
@@ -139,13 +110,61 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
             (*bounds.upper_labels, *auxiliary),
         ),
         csr_array(np.vstack(blocks)),
-        limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=implied),)),
+        rows.limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
     )
     return LinearPart(
         polytope,
         tuple(excess.names),
         np.array(excess.sources, dtype=np.intp),
         np.array(excess.centers, dtype=float),
+    )
+
+
+def _bounds(problem: AllocationProblem) -> _Bounds:
+    """Return the bounds of the ratios, from rows with one coefficient."""
+    sources = problem.model.sources
+    n = len(sources)
+    bounds = _Bounds(
+        np.zeros(n),
+        np.full(n, np.inf),
+        [Label(f"nonnegative[{name}]") for name in sources],
+        [Label(f"simplex[{name}]") for name in sources],
+    )
+    for row in problem.rows:
+        if isinstance(row, LinearRow) and len(row.coefficients) == 1:
+            _tighten(bounds, sources.index(next(iter(row.coefficients))), row)
+    bounds.upper[bounds.upper >= 1] = np.inf
+    return bounds
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearRows:
+    """Rows of several ratios, scaled for the solvers, and the names of those that the others imply."""
+
+    A: Array
+    limits: Rows
+    implied: tuple[str, ...]
+
+
+def _rows(problem: AllocationProblem) -> _LinearRows:
+    """Return the rows of several ratios."""
+    rows = [row for row in problem.rows if isinstance(row, LinearRow) and len(row.coefficients) > 1]
+    index = {name: j for j, name in enumerate(problem.model.sources)}
+    A: Array = np.zeros((len(rows), len(index)))
+    for k, row in enumerate(rows):
+        A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
+    factors = balancing(np.abs(A).max(axis=1, initial=0.0))
+    A, limits = A * factors[:, None], row_limits(rows).scaled(factors)
+    independent, implied = _independent_rows(A, limits)
+    return _LinearRows(A[independent], limits[independent], implied)
+
+
+def row_limits(rows: Sequence[LinearRow | ExpressionRow]) -> Rows:
+    """Return the limits of the user's rows, as they are written."""
+    return Rows(
+        np.array([row.lower for row in rows]),
+        np.array([row.upper for row in rows]),
+        tuple(Label(row.name, row.per_unit, row.unit) for row in rows),
     )
 
 
