@@ -142,16 +142,23 @@ def unbounded(form: StandardForm) -> NDArray[np.bool_]:
 def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     """Return multipliers of c of allowed signs, whose Lagrangian is flat where x is unbounded; None where none is.
 
-    An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers makes its slope 0.
+    An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers of the rows that
+    push it one way makes its slope 0; of the two ways the one that changes them less.
     """
     mu, free = signed(form, mu), np.flatnonzero(unbounded(form))
     if not free.size:
         return mu
-    at = form.functions.at(x)
-    wanted, given = -at.gradient[free], at.jacobian[:, free].T @ mu
-    if free.size > 1 or given[0] == 0 or wanted[0] / given[0] < 0:
+    if free.size > 1:
         return None
-    return np.asarray(mu * (wanted[0] / given[0]))
+    at = form.functions.at(x)
+    slopes = np.asarray(at.jacobian[:, free[0]]).ravel() * mu
+    left = float(at.gradient[free[0]] + slopes.sum())  # slope of the Lagrangian, to be 0
+    ways = [(1.0 - left / float(slopes[rows].sum()), rows) for rows in (slopes > 0, slopes < 0) if rows.any()]
+    allowed = [way for way in ways if way[0] >= 0]
+    if not allowed:
+        return None
+    scale, rows = min(allowed, key=lambda way: abs(way[0] - 1.0))
+    return np.where(rows, scale * mu, mu)
 
 
 def scales(rows: LimitsAt) -> tuple[Array, Array]:
