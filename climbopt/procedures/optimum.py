@@ -48,7 +48,7 @@ INTERRUPTED = "it was interrupted before there was one"
 """Why there is no bound after Ctrl-C."""
 
 Rigor = Literal["float", "ball"]
-Told = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def certify(
     *,
     tolerance: float = TOLERANCE,
     effort: Effort = STANDARD,
-    progress: Told | None = None,
+    progress: OnProgress | None = None,
     **keywords: Unpack[EffortKeywords],
 ) -> Result:
     """Return an answer with all that can be proved of it against every mixture; see :func:`certify_globally`.
@@ -134,7 +134,7 @@ def certify(
     return certify_globally(result, effort, progress)
 
 
-def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told | None = None) -> Result:
+def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProgress | None = None) -> Result:
     """Return a result whose certificate holds a global bound of what its procedure asks for.
 
     A joint answer is bounded against every mixture. That of two_step is bounded in its second step, and gets its
@@ -145,7 +145,7 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
     result : Result
     effort : Effort
     progress : callable, optional
-        Told where branch and bound has got to.
+        Called with how far branch and bound has come.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: Told |
         return result.certified(replace(result.certificate, passed=False, no_bound=INTERRUPTED))
 
 
-def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: Told | None) -> Result:
+def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: OnProgress | None) -> Result:
     """Return the result with the bound of a form's optimum in its certificate."""
     certificate = result.certificate
     known = certificate.relative_gap
@@ -184,19 +184,19 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
         return result.certified(replace(certificate, rigor="float", nodes=0, bound_seconds=0.0))
     x = form.complete(ratios)
     try:
-        found = _enclosed(form, x, effort, progress)
+        enclosure = _enclosed(form, x, effort, progress)
     except NoRelaxationError as error:
         return result.certified(replace(certificate, passed=False, no_bound=str(error)))
     upper = None
     if effort.rigor == "ball":
-        upper = found.upper if found.x is x and np.isfinite(found.upper) else _in_balls(form, x).upper
-        found = replace(found, rests_on=found.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
+        upper = enclosure.upper if enclosure.x is x and np.isfinite(enclosure.upper) else _in_balls(form, x).upper
+        enclosure = replace(enclosure, rests_on=enclosure.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
     upper = certificate.upper_bound if upper is None else upper
-    better = _better(form, x, found) if isinstance(result.procedure, Joint) else None
-    return replace(result.certified(_bounded(certificate, found, effort, upper)), better=better)
+    better = _better(form, x, enclosure) if isinstance(result.procedure, Joint) else None
+    return replace(result.certified(_bounded(certificate, enclosure, effort, upper)), better=better)
 
 
-def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | None) -> Enclosure:
+def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress | None) -> Enclosure:
     """Return the enclosure of a form's optimum."""
     began, proved = time.perf_counter(), None
     if effort.rigor == "ball":
@@ -207,12 +207,12 @@ def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: Told | Non
             return proved
     limit = effort.time_limit if effort.rigor == "float" else SEARCH * effort.time_limit
     try:
-        found = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
+        enclosure = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
     except NoRelaxationError:
         if proved is None:
             raise
         return proved
-    return found if effort.rigor == "float" else _proved(form, found, effort, progress, began)
+    return enclosure if effort.rigor == "float" else _proved(form, enclosure, effort, progress, began)
 
 
 def _in_balls(form: StandardForm, x: Array, multipliers: Array | None = None) -> Proof:
@@ -232,25 +232,29 @@ def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> E
     )
 
 
-def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told | None, began: float) -> Enclosure:
+def _proved(
+    form: StandardForm, enclosure: Enclosure, effort: Effort, progress: OnProgress | None, began: float
+) -> Enclosure:
     """Return what can be proved of an enclosure in floating point, in the time that is left."""
     from climbopt.certification.bounds.proof import prove_below
 
-    x = form.start if found.x is None else found.x
-    proof = _in_balls(form, x, found.multipliers)
+    x = form.start if enclosure.x is None else enclosure.x
+    proof = _in_balls(form, x, enclosure.multipliers)
     convex, upper = _by_convexity(form, x, proof, began), proof.upper
-    value = found.upper if upper is None else upper
+    value = enclosure.upper if upper is None else upper
     if convex is not None and value - convex.lower <= effort.gap * abs(value):
         return convex
-    wanted = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
+    target = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
 
-    def told(lower: float, boxes: int, waiting: int) -> None:
+    def report(lower: float, boxes: int, waiting: int) -> None:
         if progress is not None:
             progress(Progress(lower, value, boxes, waiting, time.perf_counter() - began))
 
-    deadline = -np.inf if found.stopped == "interrupted" else began + effort.time_limit
+    deadline = -np.inf if enclosure.stopped == "interrupted" else began + effort.time_limit
     try:
-        proved = prove_below(form, found.multipliers, x, min(wanted, found.lower), deadline=deadline, told=told)
+        proved = prove_below(
+            form, enclosure.multipliers, x, min(target, enclosure.lower), deadline=deadline, told=report
+        )
     except NoRelaxationError:
         if convex is None:
             raise
@@ -266,21 +270,21 @@ def _proved(form: StandardForm, found: Enclosure, effort: Effort, progress: Told
         proved.boxes,
         time.perf_counter() - began,
         proved.stopped,
-        found.multipliers,
+        enclosure.multipliers,
     )
 
 
-def _better(form: StandardForm, x: Array, found: Enclosure) -> dict[str, float] | None:
+def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, float] | None:
     """Return the ratios, by source, of a better feasible mixture, if one was found."""
     value = form.functions.at(x).value
-    if found.x is None or not found.upper < value - BETTER * max(1.0, abs(value)):
+    if enclosure.x is None or not enclosure.upper < value - BETTER * max(1.0, abs(value)):
         return None
-    return dict(zip(form.variables, found.x[: form.n_ratios].tolist(), strict=False))  # ratios come first
+    return dict(zip(form.variables, enclosure.x[: form.n_ratios].tolist(), strict=False))  # ratios come first
 
 
-def _bounded(certificate: Certificate, found: Enclosure, effort: Effort, upper: float) -> Certificate:
+def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upper: float) -> Certificate:
     """Return the certificate with an enclosure's lower bound and the upper bound of the point that is judged."""
-    lower = found.lower
+    lower = enclosure.lower
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)
     gap = upper - lower if np.isfinite(upper - lower) else None
@@ -295,24 +299,26 @@ def _bounded(certificate: Certificate, found: Enclosure, effort: Effort, upper: 
         lower_bound=lower if np.isfinite(lower) else None,
         gap=gap,
         relative_gap=relative,
-        gap_rests_on=found.rests_on if np.isfinite(lower) else None,
+        gap_rests_on=enclosure.rests_on if np.isfinite(lower) else None,
         rigor=effort.rigor,
-        nodes=found.nodes,
-        bound_seconds=found.seconds,
+        nodes=enclosure.nodes,
+        bound_seconds=enclosure.seconds,
     )
 
 
 def _with_regret(
-    result: Result, problem: AllocationProblem, ratios: Array, effort: Effort, progress: Told | None
+    result: Result, problem: AllocationProblem, ratios: Array, effort: Effort, progress: OnProgress | None
 ) -> Result:
     """Return the result with its excess over the joint optimum, enclosed."""
     form = joint_form(problem)
     x = form.complete(ratios)
     try:
-        found = _enclosed(form, x, effort, progress)
+        enclosure = _enclosed(form, x, effort, progress)
     except NoRelaxationError:
         return result
     value = form.functions.at(x).value
     return replace(
-        result, regret=Regret(max(0.0, value - found.upper), value - found.lower), better=_better(form, x, found)
+        result,
+        regret=Regret(max(0.0, value - enclosure.upper), value - enclosure.lower),
+        better=_better(form, x, enclosure),
     )
