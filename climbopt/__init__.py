@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from climbopt.procedures import UniMax as UniMax
     from climbopt.procedures.optimum import Effort as Effort
     from climbopt.procedures.optimum import certify as certify
+    from climbopt.procedures.result import NoAnswerError as NoAnswerError
     from climbopt.procedures.result import Result as Result
     from climbopt.procedures.result import certify_ratios as certify_ratios
     from climbopt.procedures.result import solve as solve
@@ -133,7 +134,7 @@ _PUBLIC = {
     "climbopt.problem.objectives": "CustomObjective Minimax OBJECTIVES Weighted WeightedPowerMean",
     "climbopt.procedures": "Isolated Joint Natural PROCEDURES Procedure Temperature TwoStep UniMax Uniform",
     "climbopt.procedures.optimum": "Effort certify",
-    "climbopt.procedures.result": "Result certify_ratios solve",
+    "climbopt.procedures.result": "certify_ratios NoAnswerError Result solve",
     "climbopt.program": "Conflict",
     "climbopt.reports.derivation": "derive",
     "climbopt.reports.saved": "SavedResult load_result save_result",

@@ -1,11 +1,26 @@
 """Procedures as arguments: names, options, what a problem's file declares, and what is refused."""
 
+import numpy as np
 import pytest
 
-from climbopt import InputError, Joint, Temperature, TwoStep, Uniform, load_problem, solve
+from climbopt import (
+    InputError,
+    Joint,
+    NoAnswerError,
+    Options,
+    Solution,
+    Temperature,
+    Termination,
+    TwoStep,
+    Uniform,
+    certify_ratios,
+    load_problem,
+    solve,
+)
 from climbopt.files.problems import PROCEDURE_NAMES
 from climbopt.procedures import PROCEDURES, as_procedure
-from climbopt.procedures.result import resolve
+from climbopt.procedures.result import Result, resolve
+from climbopt.reports.results import result_json
 
 
 @pytest.fixture
@@ -50,3 +65,32 @@ def test_a_name_takes_its_options_from_the_file_and_an_object_keeps_its_own(two_
 def test_what_is_no_procedure_is_refused(procedure, message):
     with pytest.raises(InputError, match=message):
         as_procedure(procedure)
+
+
+def test_a_result_without_a_point_says_why_and_has_no_numbers():
+    solution = Solution(None, None, Termination.FAILED, "out of licences", "odd", "1", None, None, 0.1)
+    result = Result(load_problem("equal_beta"), Joint(), None, solution, Options())
+    assert not result.passed and result.two_step_gap is None and result.conflict is None
+    for name in ("ratios", "losses", "objective", "certificate", "effective_ratios", "marginal_benefit", "two_step"):
+        with pytest.raises(NoAnswerError, match="equal_beta has no answer: odd .*out of licences"):
+            getattr(result, name)
+    record = result_json(result)
+    assert record["ratios"] is None and record["certificate"] is None and record["losses"] == {}
+    assert record["raw_status"] == "out of licences" and record["two_step_gap"] is None
+
+
+def test_ratios_that_were_not_solved_for_have_no_gap():
+    problem = load_problem("equal_beta")
+    judged = certify_ratios(problem, solve(problem).ratios)
+    assert judged.passed and judged.two_step_gap is None
+    assert solve(problem).two_step_gap is not None
+
+
+def test_the_marginal_benefit_is_per_unit_of_z():
+    """-w_i dL_i/dz_i by differences of the declared law."""
+    problem = load_problem("libreoffice6")
+    result, step = solve(problem), 1e-6
+    z = np.array(list(result.effective_ratios.values()))
+    response = problem.model.at(problem.total_budget, problem.params)
+    slopes = (response.losses(z + step) - response.losses(z - step)) / (2 * step)
+    np.testing.assert_allclose(list(result.marginal_benefit.values()), -problem.weight_vector * slopes, rtol=1e-6)
