@@ -66,7 +66,11 @@ def result_json(result: Result) -> dict[str, Value]:
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
-        **extrapolation_json(result.problem.model, *scales(result.problem), mixture(result.problem, result.ratios)),
+        **extrapolation_json(
+            result.problem.model,
+            *scales(result.problem),
+            () if answer is None else mixture(result.problem, result.ratios),
+        ),
     }
 
 

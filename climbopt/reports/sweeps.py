@@ -50,11 +50,12 @@ def schedule_json(staged: Schedule) -> dict[str, Value]:
 
 def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...], Mixtures]:
     """Return the budgets of a sweep's answers, history included, the model size, if it has one, and the mixtures."""
-    results = [(point, point.result) for point in sweep.points if point.result is not None]
+    budgets = [sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None]
+    answers = [point.answer for point in sweep.points if point.answer is not None]
     return (
-        [sweep.problem.trained_tokens + point.budget for point, _ in results],
+        budgets,
         scales(sweep.problem)[1],
-        [one for _, result in results for one in mixture(result.problem, result.ratios)],
+        [one for answer in answers for one in mixture(answer.problem, answer.ratios)],
     )
 
 
