@@ -2,13 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
 from test_cli import run  # noqa: F401 - a fixture
 
-from climbopt import load_problem, save_model, sweep
+from climbopt import AllocationProblem, Floor, load_problem, save_model, save_problem, sweep
 from climbopt.files import DrawFile
 from climbopt.reports.json_values import dumps
 from climbopt.reports.sweeps import sweep_json
@@ -187,3 +188,20 @@ def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr("climbopt.cli.study_commands.find_spec", lambda name: None)
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png")
     assert code == 2 and "pip install 'climbopt[plots]'" in err
+
+
+@pytest.mark.parametrize("kind", ["allocation", "marginal", "transfer"])
+def test_names_are_drawn_as_they_are(run, tmp_path, kind):  # noqa: F811
+    """What mathematics, markup, emoji codes or XML would make of them."""
+    names = ("[red]x[/]", ":smile:", "$x_{$", "<b>&amp;")
+    model = replace(random_model("linear", sources=4), sources=names, targets=names)
+    save_problem(AllocationProblem(model, 2e9, constraints=(Floor({names[0]: 0.1}),)), tmp_path / "p.toml")
+    assert run("plot", tmp_path / "p.toml", "--kind", kind, "-o", tmp_path / "p.svg")[0] == 0
+    code, out, _ = run("solve", tmp_path / "p.toml")
+    assert code == 0 and all(name in out for name in names)
+
+
+def test_ticks_of_budgets_are_plain(run, tmp_path):  # noqa: F811
+    run("sweep", "equal_beta", "--budgets", "1e9:1e12:4", "--json", tmp_path / "s.json")
+    assert run("plot", tmp_path / "s.json", "--kind", "sweep", "-o", tmp_path / "s.svg")[0] == 0
+    assert "mathdefault" not in (tmp_path / "s.svg").read_text()

@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from climbopt.model.templates import Array
@@ -41,6 +42,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "svg.hashsalt": "climbopt",
+    "text.parse_math": False,  # names of languages may hold a $
 }
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#E08214", "#FFFFFF", "#5E4FA2"])
 """Orange below 0, violet above; the violet is the darker, so that grey still tells which is which."""
@@ -372,6 +374,8 @@ def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> F
         axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(path.languages) - len(named)} others")
     if path.logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(LogFormatter())  # the default ones write mathematics, which is switched off
+        axes.xaxis.set_minor_formatter(LogFormatter())
     axes.set_ylim(bottom=0)
     axes.set(xlabel=path.label, ylabel="ratio (%)")
     if path.bands is not None:
