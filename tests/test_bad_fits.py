@@ -18,7 +18,7 @@ RUNS = TABLE["run"].unique()
     [
         (
             TABLE[TABLE["run"].isin(RUNS[:2])],
-            "2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters a target",
+            "2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters per target",
         ),
         (TABLE.rename(columns={"ratio": "share"}), "the table has no column 'ratio'"),
         (TABLE.assign(weight=1.0), "unknown column 'weight'"),

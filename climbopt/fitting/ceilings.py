@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from climbopt.fitting.least_squares import Block, Rows
+from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minimum
 from climbopt.model.templates import Array
 
@@ -87,7 +87,7 @@ def with_ceilings(block: Block, mixtures: Mixtures) -> Block:
     added = np.ones((len(ratios), 1))
     return replace(
         block,
-        rows=Rows(
+        rows=Observations(
             np.vstack([rows.ratios, ratios]),
             np.append(rows.D, D),
             np.append(rows.N, N),

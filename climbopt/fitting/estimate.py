@@ -11,7 +11,7 @@ import numpy as np
 from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
 from climbopt.fitting.ceilings import under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.least_squares import Block, Rows
+from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, Reported, View, named
@@ -179,7 +179,7 @@ def estimate(
         Parameters of a target or a source that are known, by language, and are not fitted, as
         ``{"U": {"en": 5e9}}``; counts of tokens and params as they are.
     progress : callable, optional
-        Told how many blocks are done.
+        Called with the numbers of blocks done and to do.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def _params_unit(pilots: PilotRuns) -> float:
     return 1.0 if pilots.params is None else float(10.0 ** np.round(np.log10(pilots.params).mean()))
 
 
-def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, str | None]:
+def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observations, str | None]:
     """Return the rows of all targets, and a sentence on what was left out."""
     zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
     with_data = measured & ~zero
@@ -257,11 +257,11 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Rows, 
         target = pilots.targets[int(n_used.argmin())]
         raise InputError(
             f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{target}'; law '{law.name}' "
-            f"has {needed} parameters a target and needs as many runs at the least; add runs"
+            f"has {needed} parameters per target and needs as many runs at the least; add runs"
         )
     unit, params = token_unit(pilots), pilots.params
     model_size = np.full(len(pilots.runs), np.nan) if params is None else params / _params_unit(pilots)
-    rows = Rows(
+    rows = Observations(
         pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale, np.zeros(len(pilots.runs), dtype=bool)
     )
     return rows, left_out
@@ -296,8 +296,10 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
     return held
 
 
-def _blocks(pilots: PilotRuns, form: FitForm, rows: Rows, held: Mapping[str, Array] | None = None) -> list[Block]:
-    """Return one block a target, or one of all where sources have parameters of their own."""
+def _blocks(
+    pilots: PilotRuns, form: FitForm, rows: Observations, held: Mapping[str, Array] | None = None
+) -> list[Block]:
+    """Return one block per target, or one of all where sources have parameters of their own."""
     smallest = float(pilots.tokens.min() / token_unit(pilots))
     if any(p.per == "source" for p in form.coordinates):
         return [Block(form, pilots.sources, pilots.targets, rows, smallest, held=held or {})]
@@ -363,7 +365,7 @@ def _monolingual(block: Block, default: Array) -> Array:
         alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
-        rows = Rows(
+        rows = Observations(
             np.ones((int(alone.sum()), 1)),
             block.rows.D[alone],
             block.rows.N[alone],
@@ -386,7 +388,7 @@ def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     return values
 
 
-def _errors(pilots: PilotRuns, model: MixtureModel, rows: Rows) -> tuple[dict[str, Errors], Errors]:
+def _errors(pilots: PilotRuns, model: MixtureModel, rows: Observations) -> tuple[dict[str, Errors], Errors]:
     """Return the errors of each target, and of all of them together."""
     response = Response(model, rows.D, rows.N)
     predicted = response.losses(response.z(rows.ratios))

@@ -18,7 +18,7 @@ from climbopt.model.templates import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Observations:
     """What a block is fitted to: mixtures with measured losses, and mixtures with a ceiling.
 
     Parameters
@@ -31,7 +31,7 @@ class Rows:
     scale : ndarray, (n, T)
         Standard deviation of each entry; infinite where it is left out or missing.
     ceiling : ndarray of bool, (n,)
-        Rows that only count where the predicted loss is above the given one.
+        Observations that only count where the predicted loss is above the given one.
     """
 
     ratios: Array
@@ -52,7 +52,7 @@ class Block(ByFields):
         Law and interaction in coordinates.
     sources, targets : tuple of str
         Of this block.
-    rows : Rows
+    rows : Observations
         The data.
     smallest : float
         Smallest pilot budget, in token units.
@@ -65,7 +65,7 @@ class Block(ByFields):
     form: FitForm
     sources: tuple[str, ...]
     targets: tuple[str, ...]
-    rows: Rows
+    rows: Observations
     smallest: float
     prior_means: Array | None = None
     held: Mapping[str, Array] = field(default_factory=dict)
@@ -206,7 +206,7 @@ class Block(ByFields):
         return np.vstack([full[self._used], np.diag(1.0 / self.spread)])
 
 
-def _median(rows: Rows, target: int) -> float:
+def _median(rows: Observations, target: int) -> float:
     """Return the median measured loss of a target over rows that are used and hold data of its own."""
     used = np.isfinite(rows.scale[:, target]) & ~rows.ceiling
     return float(np.median(rows.losses[used, target]))

@@ -112,7 +112,7 @@ def choose_form(
     fixed : mapping, optional
         Known parameters, as of :func:`fit`; each form takes those that it has.
     progress : callable, optional
-        Told how many fits are done.
+        Called with the numbers of fits done and to do.
 
     Raises
     ------

@@ -103,7 +103,7 @@ def ranges(
     jobs : int, optional
         Processes; by default one for few sources, else one a core. No range depends on it.
     progress : callable, optional
-        Told how many sources are done.
+        Called with the numbers of sources done and to do.
 
     Raises
     ------

@@ -219,7 +219,7 @@ def sweep(
     kept : Kept, optional
         Holds paths of draws that were solved before, which are not solved again, and is given each new one.
     progress : callable, optional
-        Told how many points are solved, those of the draws included.
+        Called with the numbers of points solved and to solve, those of the draws included.
 
     Raises
     ------

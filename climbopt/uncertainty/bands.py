@@ -127,7 +127,7 @@ def bands(
     seed : int
         Of the permutation that deals runs into folds.
     progress : callable, optional
-        Told how many folds are done.
+        Called with the numbers of folds done and to do.
 
     Raises
     ------

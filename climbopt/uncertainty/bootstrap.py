@@ -57,7 +57,7 @@ def bootstrap(
     keep : callable, optional
         Told each new draw and its parameters as soon as they are there, in the order of the draws.
     progress : callable, optional
-        Told how many draws are done.
+        Called with the numbers of draws done and to do.
 
     Raises
     ------

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.fitting.estimate import AT_BOUND, Fit, Solved, declared_parameters, label
-from climbopt.fitting.least_squares import Block, Rows
+from climbopt.fitting.least_squares import Block, Observations
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
@@ -92,7 +92,7 @@ class Spread(Viewed):
         shape = (len(ratios), len(self.solved.block.targets))
         probe = replace(
             self.solved.block,
-            rows=Rows(ratios, D, N, np.zeros(shape), np.ones(shape), np.zeros(len(ratios), dtype=bool)),
+            rows=Observations(ratios, D, N, np.zeros(shape), np.ones(shape), np.zeros(len(ratios), dtype=bool)),
         )
         x = self.solved.x
         return probe.jacobian(x)[: shape[0] * shape[1]].reshape(*shape, x.size)

@@ -65,7 +65,7 @@ def diagnose(fitted: Fit, draws: Sequence[MixtureModel], *, progress: Progress |
     draws : sequence of MixtureModel
         Of its bootstrap, or of its covariance.
     progress : callable, optional
-        Told how many folds of the bands are done.
+        Called with the numbers of folds of the bands done and to do.
     """
     pilots, found = fitted.pilots, covariance(fitted)
     largest = int(pilots.tokens.argmax())

@@ -1,4 +1,4 @@
-"""What the runs show and do not: transfer that can be told from 0, and the missing run that would help most."""
+"""What the runs show and do not: transfer distinguishable from 0, and the missing run that would help most."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def transfers(
         Where there are no draws.
     """
     if not draws:
-        raise InputError("transfer is told from 0 over draws; give one or more")
+        raise InputError("transfer is distinguishable from 0 over draws alone; give one or more")
     low, high, told = told_from_zero(np.array([transfer(one, tokens, params) for one in draws]), level)
     estimate = transfer(model, tokens, params)
     return tuple(

@@ -132,7 +132,7 @@ def regrets(
     jobs : int
         Processes.
     progress : callable, optional
-        Told how many draws are solved.
+        Called with the numbers of draws solved and to solve.
 
     Raises
     ------

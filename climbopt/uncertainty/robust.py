@@ -193,7 +193,7 @@ def robust(
     jobs : int
         Processes for the draws' own optima.
     progress : callable, optional
-        Told how many draws are solved.
+        Called with the numbers of draws solved and to solve.
 
     Raises
     ------

@@ -14,7 +14,7 @@ import sympy as sp
 
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.estimate import INTERIOR, NOISE, ZERO_SHOT_NOISE
-from climbopt.fitting.least_squares import Block, Rows
+from climbopt.fitting.least_squares import Block, Observations
 from climbopt.model.interactions import Interaction, smallest_budget
 from climbopt.model.laws import Law
 from climbopt.model.mixture import MixtureModel
@@ -149,11 +149,11 @@ class Knowledge:
 
 
 def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], smallest: float) -> list[Block]:
-    """Return one block a target, or one of all where sources have parameters of their own; median losses of 1."""
+    """Return one block per target, or one of all where sources have parameters of their own; median losses of 1."""
     together = any(p.per == "source" for p in form.coordinates)
     groups = [targets] if together else [(target,) for target in targets]
     nothing = np.zeros((0, 0))
-    empty = Rows(nothing, np.zeros(0), np.zeros(0), nothing, nothing, np.zeros(0, dtype=bool))
+    empty = Observations(nothing, np.zeros(0), np.zeros(0), nothing, nothing, np.zeros(0, dtype=bool))
     blocks = [Block(form, sources, group, empty, smallest) for group in groups]
     return [
         replace(
@@ -163,7 +163,7 @@ def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], sm
     ]
 
 
-def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Rows:
+def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Observations:
     """Return rows with the noise that `fit` takes losses to have, and the median loss in each loss's place."""
     own = np.column_stack(
         [ratios[:, block.sources.index(name)] if name in block.sources else np.zeros(len(D)) for name in block.targets]
@@ -171,7 +171,7 @@ def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Ro
     scale = np.where(own == 0, ZERO_SHOT_NOISE, NOISE) * medians
     if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
         scale[own == 0] = np.inf
-    return Rows(ratios, D, N, np.tile(medians, (len(D), 1)), scale, np.zeros(len(D), dtype=bool))
+    return Observations(ratios, D, N, np.tile(medians, (len(D), 1)), scale, np.zeros(len(D), dtype=bool))
 
 
 def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[str, Array]:
