@@ -1,5 +1,5 @@
 # make demo: the main job on measured runs. make test: every check. Both set up all that they need.
-.PHONY: demo test setup lint types layers house coverage slow benchmarks profile clean
+.PHONY: demo test setup lint types layers house coverage mutants slow benchmarks profile clean
 
 python := .venv/bin/python
 
@@ -27,6 +27,9 @@ house: setup # layers, sizes, cycles, names, and what one solve runs through
 
 coverage: setup # the suite again, with the lines that no test runs; minutes
 	@OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -q --cov=climbopt --cov-report=term-missing:skip-covered
+
+mutants: setup # one changed operator or number at a time, and the tests of its module; hours for all, resumable
+	@OMP_NUM_THREADS=1 $(python) .ci/mutants.py
 
 slow: setup # minutes; run by hand
 	@$(python) -m pytest -m slow
