@@ -70,7 +70,7 @@ def changed(node: ast.AST) -> Iterator[tuple[str, Any]]:
         yield "ops", [SWAPS[type(node.ops[0])]()]
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         yield "op", ast.UAdd()
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         yield "value", 0.0 if node.value == 1.0 else 2 * node.value or 1
     elif isinstance(node, ast.Attribute) and node.attr in NAMES:
         yield "attr", NAMES[node.attr]
