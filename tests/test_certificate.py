@@ -159,7 +159,7 @@ def test_the_lower_bound_holds_for_any_multipliers_and_any_point():
 def test_no_bound_is_claimed_where_convexity_is_not_proved():
     certificate = solve(load_problem("libreoffice6")).certificate
     assert certificate.verdict is Verdict.STRICT_LOCAL_MINIMUM
-    assert (certificate.lower_bound, certificate.gap, certificate.relative_gap, certificate.gap_rests_on) == (None,) * 4
+    assert (certificate.lower_bound, certificate.gap, certificate.relative_gap, certificate.bound) == (None,) * 4
 
 
 def test_a_lie_about_convexity_would_give_a_bound_above_a_better_point(monkeypatch):
@@ -249,7 +249,7 @@ def test_a_convex_problem_at_many_languages():
     form = joint_form(family_problem(100))
     certificate = certify(form, load("newton").solve(form, Options()).x)
     assert certificate.verdict is Verdict.GLOBAL and certificate.gap < 1e-10
-    assert "proved" in certificate.gap_rests_on
+    assert "proved" in certificate.bound.rests_on
 
 
 def test_the_gradient_of_one_language_excuses_no_other():

@@ -34,12 +34,16 @@ def test_no_mixture_of_a_grid_is_below_the_bound(interaction, negative):
     best = np.nanmin(problem.value(simplex_grid(4, 60)))
     assert certificate.lower_bound <= best
     assert certificate.upper_bound <= best + 1e-12
-    assert certificate.rigor == "float" and certificate.nodes >= 0 and "branch and bound" in certificate.gap_rests_on
+    assert (
+        certificate.bound.search.rigor == "float"
+        and certificate.bound.search.nodes >= 0
+        and "branch and bound" in certificate.bound.rests_on
+    )
 
 
 def test_what_is_convex_needs_no_branching():
     certificate = certify_globally(solve(load_problem("synthetic16"))).certificate
-    assert certificate.nodes == 0 and "convexity" in certificate.gap_rests_on
+    assert certificate.bound.search.nodes == 0 and "convexity" in certificate.bound.rests_on
 
 
 def test_a_local_answer_is_told_from_the_global_one():

@@ -201,7 +201,7 @@ def test_no_mixture_of_a_grid_is_below_a_proved_bound(interaction, seed):
     problem = replace(problem, constraints=(Floor({problem.model.sources[0]: 0.1}),))
     result = certify_globally(solve(problem), Effort(gap=1e-4, rigor="ball"))
     certificate, grid = result.certificate, simplex_grid(3, 100)
-    assert result.passed and certificate.verdict is Verdict.GLOBAL and certificate.rigor == "ball"
+    assert result.passed and certificate.verdict is Verdict.GLOBAL and certificate.bound.search.rigor == "ball"
     best = np.nanmin(problem.value(grid[grid[:, 0] >= 0.1]))
     assert certificate.lower_bound <= best and certificate.upper_bound <= best + 1e-12
 
@@ -209,7 +209,7 @@ def test_no_mixture_of_a_grid_is_below_a_proved_bound(interaction, seed):
 def test_the_bound_is_below_exactly_evaluated_objectives():
     problem = AllocationProblem(signed_model("gated", 3, scale=2.0), 10e9)
     result = certify_globally(solve(problem), Effort(gap=1e-4, rigor="ball"))
-    assert "planes below the objective" in result.certificate.gap_rests_on
+    assert "planes below the objective" in result.certificate.bound.rests_on
     form, rng = joint_form(problem), np.random.default_rng(1)
     best = form.complete(np.array(list(result.ratios.values())))
     for x in (best, *rng.dirichlet(np.ones(3), 4)):
@@ -258,7 +258,7 @@ def test_planes_prove_what_multipliers_of_a_convex_problem_do_not():
     uniform = {f"s{j}": 0.25 for j in range(4)}  # one mixture alone keeps all losses there: multipliers are not unique
     problem = AllocationProblem(random_model("linear"), 10e9, constraints=(LossCeiling(excess=0.0, reference=uniform),))
     result = certify_globally(solve(problem), Effort(rigor="ball"))
-    assert result.certificate.passed and "planes below" in result.certificate.gap_rests_on
+    assert result.certificate.passed and "planes below" in result.certificate.bound.rests_on
     assert result.certificate.lower_bound <= joint_form(problem).functions.at(np.full(4, 0.25)).value
 
 
@@ -332,7 +332,7 @@ def test_auxiliaries_are_bounded_by_planes():
     problem = family_problem(3, interaction="gated", negative=0.3, seed=5)
     largest = replace(problem, objective=Minimax(losses=dict.fromkeys(problem.model.targets, 2.0)))
     result, grid = certify_globally(solve(largest), Effort(gap=1e-4, rigor="ball")), simplex_grid(3, 100)
-    assert result.passed and result.certificate.rigor == "ball"
+    assert result.passed and result.certificate.bound.search.rigor == "ball"
     assert result.certificate.lower_bound <= np.nanmin(largest.value(grid))
     second = certify_globally(solve(problem, procedure="two_step"), Effort(gap=1e-4, rigor="ball"))
     z = problem.model.at(problem.total_budget).z(grid)

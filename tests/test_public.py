@@ -106,7 +106,10 @@ def test_an_unknown_name_offers_the_nearest():
 def test_certify_takes_a_problem_an_answer_or_ratios():
     uniform = {name: 0.25 for name in ("en", "de", "sw", "yo")}
     answer = climbopt.solve("equal_beta")
-    assert climbopt.certify("equal_beta").passed and climbopt.certify(answer, gap=1e-4).certificate.rigor == "float"
+    assert (
+        climbopt.certify("equal_beta").passed
+        and climbopt.certify(answer, gap=1e-4).certificate.bound.search.rigor == "float"
+    )
     worse = climbopt.certify("equal_beta", uniform, gap=1e-3)
     assert not worse.passed and worse.certificate.lower_bound <= answer.objective < worse.objective
     assert climbopt.certify(answer, uniform, gap=1e-3).objective == worse.objective

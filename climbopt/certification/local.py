@@ -76,6 +76,58 @@ class NamedMultiplier:
     tied: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a search for a global bound took.
+
+    Parameters
+    ----------
+    rigor : str
+        Arithmetic of the bound: float or ball.
+    nodes : int
+        Boxes that were examined.
+    seconds : float
+        Wall time.
+    """
+
+    rigor: str
+    nodes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Between which numbers the least objective lies.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Of the objective; -inf where nothing is proved, and the objective at the point that is judged.
+    allowed : float
+        The gap up to which the point counts as global, in the objective's unit.
+    rests_on : str
+        What the lower bound assumes.
+    search : Search or None
+        None for the bound that comes with every convex problem.
+    """
+
+    lower: float
+    upper: float
+    allowed: float
+    rests_on: str
+    search: Search | None = None
+
+    @property
+    def gap(self) -> float:
+        """Upper less lower."""
+        return self.upper - self.lower
+
+    @property
+    def reached(self) -> bool:
+        """Whether the gap is no larger than is allowed; False for NaN."""
+        return self.gap <= self.allowed
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Certificate(Viewed):
     """The optimality conditions at a repaired point.
@@ -101,17 +153,9 @@ class Certificate(Viewed):
     weakly_active : tuple of str
         Active rows whose multiplier is 0 within the tolerance.
     upper_bound : float
-        Objective at the repaired point.
-    lower_bound, gap, relative_gap : float or None
-        None where nothing is proved.
-    gap_rests_on : str or None
-        What the lower bound assumes.
-    rigor : str or None
-        Arithmetic of the bound, where a global one was asked for: float or ball.
-    nodes : int or None
-        Boxes that branch and bound examined for it.
-    bound_seconds : float or None
-        Wall time of that.
+        Objective at the repaired point, or what is proved of it from above.
+    bound : Bound or None
+        None where nothing is proved, or nothing was asked for.
     no_bound : str or None
         Why a global bound that was asked for cannot be had.
     """
@@ -126,14 +170,35 @@ class Certificate(Viewed):
     second_order: float | None
     weakly_active: tuple[str, ...]
     upper_bound: float
-    lower_bound: float | None
-    gap: float | None
-    relative_gap: float | None
-    gap_rests_on: str | None
-    rigor: str | None = None
-    nodes: int | None = None
-    bound_seconds: float | None = None
+    bound: Bound | None = None
     no_bound: str | None = None
+
+    @property
+    def lower_bound(self) -> float | None:
+        """What no feasible point is below; None where nothing is proved."""
+        return None if self.bound is None or not np.isfinite(self.bound.lower) else self.bound.lower
+
+    @property
+    def gap(self) -> float | None:
+        """Upper less lower bound; None where nothing is proved."""
+        return None if self.bound is None or not np.isfinite(self.bound.gap) else self.bound.gap
+
+    @property
+    def relative_gap(self) -> float | None:
+        """The gap as a share of the upper bound's size; None where nothing is proved, or that is 0."""
+        return None if self.gap is None or not self.upper_bound else self.gap / abs(self.upper_bound)
+
+    def bounded(self, bound: Bound) -> Certificate:
+        """Return the certificate with a bound, which has the last word: nothing passes whose gap is not closed."""
+        met = all(residual.value <= self.tolerance for residual in self.residuals.values())
+        known = bound.reached and self.verdict is not Verdict.INFEASIBLE
+        return replace(
+            self,
+            verdict=Verdict.GLOBAL if known else self.verdict,
+            passed=met and bound.reached,
+            upper_bound=bound.upper,
+            bound=bound,
+        )
 
     def view(self) -> View:
         """Return the verdict and the residuals; the table has a row for each multiplier."""
@@ -208,13 +273,9 @@ def certify(
     weak = (np.abs(rows.sides) == 1) & ~strong
     second_order = smallest_curvature(rows, multipliers, strong)
     lower = lower_bound(form, x, multipliers) if found["primal"].value <= tolerance else None
-    gap = None if lower is None else evaluation.value - lower
-    scaled_gap = None if gap is None else gap / max(1.0, abs(evaluation.value))
-    met = all(residual.value <= tolerance for residual in found.values())
-    passed = met and (scaled_gap is None or scaled_gap <= tolerance)
-    return Certificate(
-        verdict=_verdict(found, tolerance, second_order, scaled_gap),
-        passed=passed,
+    certificate = Certificate(
+        verdict=_verdict(found, tolerance, second_order),
+        passed=all(residual.value <= tolerance for residual in found.values()),
         tolerance=tolerance,
         residuals=found,
         multipliers=_named(rows, values),
@@ -227,11 +288,10 @@ def certify(
             if not (side := rows.side(k, upper=bool(rows.sides[k] == 1))).internal
         ),
         upper_bound=evaluation.value,
-        lower_bound=lower,
-        gap=gap,
-        relative_gap=gap / abs(evaluation.value) if gap is not None and evaluation.value else None,
-        gap_rests_on=None if lower is None else RESTS_ON,
     )
+    if lower is None:
+        return certificate
+    return certificate.bounded(Bound(lower, evaluation.value, tolerance * max(1.0, abs(evaluation.value)), RESTS_ON))
 
 
 def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE) -> Certificate:
@@ -250,10 +310,6 @@ def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERAN
         None,
         (),
         value,
-        None,
-        None,
-        None,
-        None,
     )
 
 
@@ -279,14 +335,10 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
     return float(evaluation.value + slack.sum() + (least - gradient @ x) - ROUNDING * terms)
 
 
-def _verdict(
-    found: Mapping[Condition, Residual], tolerance: float, second_order: float | None, gap: float | None
-) -> Verdict:
-    """Return the strongest verdict that holds."""
+def _verdict(found: Mapping[Condition, Residual], tolerance: float, second_order: float | None) -> Verdict:
+    """Return the strongest verdict that the conditions alone show."""
     if found["primal"].value > tolerance:
         return Verdict.INFEASIBLE
-    if gap is not None and gap <= tolerance:
-        return Verdict.GLOBAL
     if any(residual.value > tolerance for residual in found.values()):
         return Verdict.FEASIBLE
     return Verdict.STRICT_LOCAL_MINIMUM if second_order is None or second_order > CURVATURE else Verdict.KKT_POINT

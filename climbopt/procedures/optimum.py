@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 import numpy as np
 
 from climbopt.certification.bounds import Enclosure, NoRelaxationError, Progress, enclose
-from climbopt.certification.local import TOLERANCE, Certificate, Verdict
+from climbopt.certification.local import TOLERANCE, Bound, Certificate, Search
 from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import checked_jobs
@@ -181,7 +181,9 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
     certificate = result.certificate
     known = certificate.relative_gap
     if known is not None and known <= effort.gap and effort.rigor == "float":
-        return result.certified(replace(certificate, rigor="float", nodes=0, bound_seconds=0.0))
+        assert certificate.bound is not None  # there is a gap
+        bound = replace(certificate.bound, allowed=effort.gap * abs(certificate.upper_bound), search=Search("float"))
+        return result.certified(certificate.bounded(bound))
     x = form.complete(ratios)
     try:
         enclosure = _enclosed(form, x, effort, progress)
@@ -287,23 +289,8 @@ def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upp
     lower = enclosure.lower
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)
-    gap = upper - lower if np.isfinite(upper - lower) else None
-    relative = gap / abs(upper) if gap is not None and upper else None
-    reached = relative is not None and relative <= effort.gap
-    verdict = Verdict.GLOBAL if reached and certificate.verdict is not Verdict.INFEASIBLE else certificate.verdict
-    return replace(
-        certificate,
-        verdict=verdict,
-        passed=certificate.passed and reached,
-        upper_bound=upper,
-        lower_bound=lower if np.isfinite(lower) else None,
-        gap=gap,
-        relative_gap=relative,
-        gap_rests_on=enclosure.rests_on if np.isfinite(lower) else None,
-        rigor=effort.rigor,
-        nodes=enclosure.nodes,
-        bound_seconds=enclosure.seconds,
-    )
+    search = Search(effort.rigor, enclosure.nodes, enclosure.seconds)
+    return certificate.bounded(Bound(lower, upper, effort.gap * abs(upper), enclosure.rests_on, search))
 
 
 def _with_regret(

@@ -15,6 +15,8 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
     """Return a certificate as JSON values; conditions that were not asked for are null."""
     conditions: dict[str, Value] = {name: None for name in ("stationarity", "primal", "dual", "complementarity")}
     conditions |= {name: residual.value for name, residual in certificate.residuals.items()}
+    bound = certificate.bound if certificate.lower_bound is not None else None
+    search = None if certificate.bound is None else certificate.bound.search
     return {
         "verdict": certificate.verdict.value,
         "passed": certificate.passed,
@@ -29,10 +31,10 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
         "lower_bound": certificate.lower_bound,
         "gap": certificate.gap,
         "relative_gap": certificate.relative_gap,
-        "gap_rests_on": certificate.gap_rests_on,
-        "rigor": certificate.rigor,
-        "nodes": certificate.nodes,
-        "seconds": certificate.bound_seconds,
+        "gap_rests_on": None if bound is None else bound.rests_on,
+        "rigor": None if search is None else search.rigor,
+        "nodes": None if search is None else search.nodes,
+        "seconds": None if search is None else search.seconds,
         "no_bound": certificate.no_bound,
     }
 
@@ -64,11 +66,12 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
             else (_magnitude_bound(result, -lower) if procedure == "two_step" else f"no mixture is below {lower:.10f}")
         )
         say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
-    if certificate.rigor is not None and certificate.relative_gap is not None:
+    search = None if certificate.bound is None else certificate.bound.search
+    if certificate.bound is not None and search is not None and certificate.relative_gap is not None:
         say(
             console,
-            f"  relative gap {certificate.relative_gap:.1e} after {certificate.nodes} boxes and "
-            f"{certificate.bound_seconds or 0.0:.2f} s; it rests on {certificate.gap_rests_on}",
+            f"  relative gap {certificate.relative_gap:.1e} after {search.nodes} boxes and "
+            f"{search.seconds:.2f} s; it rests on {certificate.bound.rests_on}",
         )
     if result.regret is not None:
         say(
