@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
-    "climbopt/certification/kkt.py": ["certificate", "tiny_intervals", "examine"],
+    "climbopt/certification/kkt.py": ["certificate", "tiny_intervals", "examine", "kinks"],
     "climbopt/certification/local.py": ["certificate", "tiny_intervals"],
     "climbopt/certification/examine.py": ["examine"],
     "climbopt/certification/elastic.py": ["conflict"],

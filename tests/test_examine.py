@@ -5,7 +5,9 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint, minimize
 
 import climbopt
-from climbopt import InputError, Verdict, examine
+from climbopt import AllocationProblem, Cap, Floor, InputError, Verdict, examine, load_problem
+from climbopt.certification.local import certify
+from climbopt.procedures import joint_form
 
 
 def quadratic(rows, x, multipliers=None):
@@ -21,6 +23,7 @@ def quadratic(rows, x, multipliers=None):
     )
 
 
+FLOOR, CAP = Floor({"a": 0.2}), Cap({"a": 0.4})
 ROWS = (
     Bounds([0.0, 0.0], [1.0, np.inf]),
     LinearConstraint([[1.0, 1.0]], -np.inf, 1.5),
@@ -128,3 +131,18 @@ def test_a_function_that_is_not_a_number_never_passes():
 
 def test_it_is_public():
     assert climbopt.examine is examine and "examine" in dir(climbopt)
+
+
+@pytest.mark.parametrize("x, name", [([1.1, 0.3], "rows[0][0]"), ([-0.9, 0.3], "rows[0][0]"), ([0.5, -0.2], "floor")])
+def test_the_worst_row_is_named(x, name):
+    rows = (LinearConstraint([[1.0, 0.0]], -0.5, 0.9), Bounds([-np.inf, 0.0], [np.inf, 1.0]))
+    residual = quadratic(rows, x).certificate.residuals["primal"]
+    assert residual.worst == ("bound[1]" if name == "floor" else name)
+
+
+def test_the_nearer_limit_is_named():
+    """Below both limits of a row with two names, the lower one is the nearer."""
+    form = joint_form(AllocationProblem(load_problem("known_floor").model, 1e9, constraints=(FLOOR, CAP)))
+    below, above = np.array([0.05, 0.6, 0.35]), np.array([0.5, 0.3, 0.2])
+    assert certify(form, below).residuals["primal"].worst == "floor[a]"
+    assert certify(form, above).residuals["primal"].worst == "cap[a]"
