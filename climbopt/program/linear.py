@@ -110,7 +110,7 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
             (*bounds.upper_labels, *auxiliary),
         ),
         csr_array(np.vstack(blocks)),
-        rows.limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
+        rows.limits + _limits(excess) + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
     )
     return LinearPart(
         polytope,
@@ -180,11 +180,6 @@ class _ExcessRows:
     labels: list[Label]
     entries: list[tuple[int, int, float]]
 
-    @property
-    def limits(self) -> Rows:
-        """Upper limits and labels of the rows."""
-        return Rows(np.full(len(self.upper), -np.inf), np.array(self.upper, dtype=float), tuple(self.labels))
-
     def add(self, name: str, j: int, center: float, n: int) -> None:
         """Add u >= r_j - center, for n ratios."""
         self.entries += [(len(self.upper), j, 1.0), (len(self.upper), n + len(self.names), -1.0)]
@@ -193,6 +188,11 @@ class _ExcessRows:
         self.centers.append(center)
         self.upper.append(center)
         self.labels.append(Label(name, internal=True))
+
+
+def _limits(rows: _ExcessRows) -> Rows:
+    """Return the upper limits and labels of rows of excesses."""
+    return Rows(np.full(len(rows.upper), -np.inf), np.array(rows.upper, dtype=float), tuple(rows.labels))
 
 
 def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Excess]) -> _ExcessRows:
