@@ -5,6 +5,7 @@ import shlex
 import sys
 
 import pytest
+import typer
 from conftest import PROBLEMS
 
 from climbopt import CONSTRAINTS, INTERACTIONS, LAWS, cli
@@ -78,3 +79,23 @@ def test_no_machine_of_ours_is_named():
     """Nothing that is committed holds a path or a host of the place where it was written."""
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "Makefile"]:
         assert not re.search(r"/(root|home|work)/", page.read_text()), page.name
+
+
+def commands_in(text):
+    """Return the commands of a page that stand in its lines or between backticks, each as its words."""
+    text = text.replace("\\\n", " ")
+    inline = re.findall(r"`climbopt ([a-z][^`]*)`", text)
+    lines = re.findall(r"(?m)^(?:\$ | {4})?climbopt ([a-z]+ [\w.-].*)$", text)
+    return [re.split(" {3}", command)[0].split() for command in (*inline, *lines)]  # three blanks begin a comment
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_what_exists(page):
+    """Every subcommand and every option that a page names is there."""
+    subcommands = typer.main.get_command(cli.app).commands
+    for name, *words in commands_in(page.read_text()):
+        assert name in subcommands, f"{page.name} names {name}"
+        known = {flag for parameter in subcommands[name].params for flag in parameter.opts} | {"-h", "--help"}
+        for word in words:
+            flag = re.match(r"\[?(--?[a-z][a-z-]*)", word)
+            assert flag is None or flag[1] in known, f"{page.name}: climbopt {name} has no {flag[1]}"

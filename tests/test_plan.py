@@ -259,7 +259,7 @@ def test_command_line(run, tmp_path):  # noqa: F811
     assert code == 0 and content["n_before"] == 9 and len(content["runs"]) == 3
     assert [one["name"] for one in content["designs"]] == ["I-optimal", "D-optimal", "CLIMB 3 x m x 2"]
     for arguments, words in (
-        (("--budgets", "many"), "are no numbers"),
+        (("--budgets", "many"), "write a number of tokens"),
         (("--budgets", "1e9", "--criterion", "A"), "it is D or I"),
         (("--budgets", "1e9", "--after", PROBLEMS / "libreoffice6" / "pilots.csv"), "the same languages"),
     ):

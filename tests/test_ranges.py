@@ -76,7 +76,7 @@ def test_command_line(run):  # noqa: F811
     code, out, _ = run("solve", "equal_beta", "--ranges", "0.001")
     assert "range %" in out and code == 0
     for arguments, words in (
-        (("--ranges", "much"), "is no share"),
+        (("--ranges", "much"), "write a ratio such as 0.2 or 20%"),
         (("--ranges", "-1"), "above 0"),
         (("--ranges", "1%", "--procedure", "two_step"), "for the procedure joint"),
     ):

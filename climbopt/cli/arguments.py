@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
 
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.processes import MOST_JOBS
+from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
 
 if TYPE_CHECKING:
     from climbopt.backends import Options, OptionValue
     from climbopt.procedures.optimum import Effort, Rigor
 
+
+def quantity(option: str, unit: Unit) -> Callable[[str], float]:
+    """Return what reads the text of an option as a number of some unit, such as 5B or 20%."""
+
+    def read(text: str) -> float:
+        try:
+            return unit.read(text, option)
+        except InputError as error:  # a ValueError, which the parser of options would word anew
+            raise ClimboptError(str(error)) from None
+
+    return read
+
+
 PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
 JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
 BACKEND = Annotated[str | None, typer.Option(metavar="NAME", help="Solver backend; see climbopt backends.")]
-TOLERANCE = Annotated[float, typer.Option(help="Of the certificate's scaled residuals.")]
-TIME_LIMIT = Annotated[float, typer.Option(help="Seconds for one solve.")]
-GAP = Annotated[float, typer.Option(help="Relative gap to the best of all mixtures that the global bound is to reach.")]
+TOLERANCE = Annotated[
+    float,
+    typer.Option(
+        parser=quantity("--tolerance", NUMBER), metavar="NUMBER", help="Of the certificate's scaled residuals."
+    ),
+]
+TIME_LIMIT = Annotated[
+    float,
+    typer.Option(parser=quantity("--time-limit", NUMBER), metavar="SECONDS", help="Seconds for one solve."),
+]
+GAP = Annotated[
+    float,
+    typer.Option(
+        parser=quantity("--gap", NUMBER),
+        metavar="NUMBER",
+        help="Relative gap to the best of all mixtures that the global bound is to reach.",
+    ),
+]
 RIGOR = Annotated[
     str, typer.Option(metavar="float|ball", help="Arithmetic of the global bound; ball proves it, rounding included.")
 ]
@@ -31,6 +62,8 @@ DRAWS = Annotated[
 JOBS = Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="Processes.")]
 SEED = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
 
+BOUND = Unit({**TOKENS.suffixes, **RATIO.suffixes}, "write a number such as 0.1, 10% or 5B")
+"""Numbers of constraints, which are ratios, tokens or losses."""
 MOST_VALUES = 100_000
 """Of FROM:TO:COUNT."""
 
@@ -48,14 +81,6 @@ def effort(gap: float, time_limit: float, rigor: str, jobs: int) -> Effort:
     from climbopt.procedures.optimum import Effort
 
     return Effort(gap, time_limit, cast("Rigor", rigor), jobs)
-
-
-def share(option: str, text: str) -> float:
-    """Return the share that a number or a percentage stands for."""
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise InputError(f"{option} {text!r} is no share; write 0.1% or 0.001") from None
 
 
 def native_options(
@@ -86,19 +111,14 @@ def _option_value(text: str) -> OptionValue:
 
 
 def spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
-    """Return the numbers that FROM:TO:COUNT stands for."""
-    try:
-        begin, end, count = text.split(":")
-        ends, n = (float(begin), float(end)), int(count)
-    except ValueError:
-        raise InputError(
-            f"{option} has the values {text!r}; write FROM:TO:COUNT, for example "
-            f"{'1e9:1e13:20' if logarithmic else '0:0.1:11'}"
-        ) from None
-    if not 1 <= n <= MOST_VALUES or not np.isfinite(ends).all() or (logarithmic and min(ends) <= 0):
-        raise InputError(
-            f"{option} has the values {text!r}; COUNT is 1 to {MOST_VALUES}, and the ends are finite"
-            + (" and above 0" if logarithmic else "")
-        )
-    values: list[float] = (np.geomspace if logarithmic else np.linspace)(*ends, n).tolist()
+    """Return the numbers that FROM:TO:COUNT stands for; on a logarithmic scale they are tokens."""
+    unit, example = (TOKENS, "1B:10T:20") if logarithmic else (BOUND, "0:10%:11")
+    parts = text.split(":")
+    if len(parts) != 3 or not re.fullmatch("[0-9]{1,18}", parts[2]):
+        raise InputError(f"{option} has the values {text!r}; write FROM:TO:COUNT, for example {example}")
+    ends, n = [unit.read(part, f"an end of {option}") for part in parts[:2]], int(parts[2])
+    if not 1 <= n <= MOST_VALUES or (logarithmic and min(ends) <= 0):
+        above = " and the ends are above 0" if logarithmic else ""
+        raise InputError(f"{option} has the values {text!r}; COUNT is 1 to {MOST_VALUES}{above}")
+    values: list[float] = (np.geomspace if logarithmic else np.linspace)(ends[0], ends[1], n).tolist()
     return values

@@ -18,7 +18,7 @@ def derive(path: MODEL_OR_PROBLEM, latex: LATEX = False) -> None:
     """Print the equations a model or problem rests on."""
     from climbopt.reports.derivation import derive as derive_equations
 
-    print(derive_equations(path, latex=latex))
+    print(derive_equations(path, latex=latex, columns=console().width))
 
 
 def backends() -> None:

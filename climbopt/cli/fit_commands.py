@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from climbopt.cli.arguments import JOBS, JSON, SEED
+from climbopt.cli.arguments import JOBS, JSON, SEED, quantity
 from climbopt.cli.streams import check_places, console, progress, report, warn
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import PARAMS, TOKENS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 PILOTS = Annotated[
     Path,
     typer.Argument(
-        metavar="PILOTS", help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params."
+        metavar="PILOTS",
+        help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params. Or the name of a shipped "
+        "problem, for its runs.",
     ),
 ]
 LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, or auto to choose by cross-validation.")]
@@ -42,8 +45,14 @@ LOSSES = Annotated[
     Path | None,
     typer.Option(metavar="LOSSES", help="Wide tables: PILOTS has one column per source, this one a column per target."),
 ]
-TOKENS = Annotated[float | None, typer.Option(help="Of every run of wide tables.")]
-PARAMS = Annotated[float | None, typer.Option(help="Model size of every run of wide tables.")]
+RUN_TOKENS = Annotated[
+    float | None,
+    typer.Option(parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run of wide tables."),
+]
+RUN_PARAMS = Annotated[
+    float | None,
+    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run of wide tables."),
+]
 INDEX = Annotated[str, typer.Option(metavar="COLUMN", help="Column of wide tables that names the run.")]
 RATIO_COLUMNS = Annotated[str, typer.Option(metavar="PATTERN", help="Names of ratio columns; * is the language.")]
 LOSS_COLUMNS = Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns; * is the language.")]
@@ -87,8 +96,8 @@ def fit(
     law: LAW = "power",
     interaction: INTERACTION = None,
     losses: LOSSES = None,
-    tokens: TOKENS = None,
-    params: PARAMS = None,
+    tokens: RUN_TOKENS = None,
+    params: RUN_PARAMS = None,
     index: INDEX = "index",
     ratio_columns: RATIO_COLUMNS = "*",
     loss_columns: LOSS_COLUMNS = "*",
@@ -103,7 +112,16 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs."""
-    from climbopt.files import WideNames, draws_beside, load_fixed, pairs_beside, read_bytes, save_model, sha256
+    from climbopt.files import (
+        WideNames,
+        draws_beside,
+        find_pilots,
+        load_fixed,
+        pairs_beside,
+        read_bytes,
+        save_model,
+        sha256,
+    )
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns
 
@@ -111,6 +129,7 @@ def fit(
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
     if bootstrap is not None and output is not None:
         draws = draws or draws_beside(output)
+    pilots = find_pilots(pilots)
     inputs = [path for path in (pilots, losses, fixed) if path is not None]
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from climbopt.foundations.characters import shown
+from climbopt.cli.streams import complain
 from climbopt.foundations.errors import ClimboptError
 
 INTERRUPTED = 128 + 2
@@ -90,7 +90,7 @@ def run(application: Callable[[], object]) -> NoReturn:
 
 
 def _end(code: int, message: str) -> NoReturn:
-    print(f"climbopt: {shown(message)}", file=sys.stderr)
+    complain(message)
     sys.exit(code)
 
 

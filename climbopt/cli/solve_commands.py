@@ -22,11 +22,12 @@ from climbopt.cli.arguments import (
     effort,
     names,
     native_options,
-    share,
+    quantity,
 )
 from climbopt.cli.streams import bounding, check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import MOST_JOBS
+from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,15 +40,28 @@ if TYPE_CHECKING:
 PROCEDURE = Annotated[
     str | None, typer.Option(metavar="NAME", help="Instead of the problem's own: joint, two_step, or a baseline.")
 ]
-BUDGET = Annotated[float | None, typer.Option(help="Tokens, instead of the problem's own.")]
+BUDGET = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Instead of the problem's own, such as 1e12 or 1T."
+    ),
+]
 MAX_ITERATIONS = Annotated[int | None, typer.Option(help="Of the solver.")]
-SOLVE_TIME_LIMIT = Annotated[float | None, typer.Option(help="Seconds for one solve, and for the global bound.")]
+SOLVE_TIME_LIMIT = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--time-limit", NUMBER),
+        metavar="SECONDS",
+        help="Seconds for one solve, and for the global bound.",
+    ),
+]
 OPTION = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="The solver's own option; may be repeated.")
 ]
 RANGES = Annotated[
-    str | None,
+    float | None,
     typer.Option(
+        parser=quantity("--ranges", RATIO),
         metavar="SHARE",
         help="Also how far each ratio can go while the objective stays within a share of the optimum: 0.1% or 0.001. "
         "For joint.",
@@ -123,7 +137,6 @@ def solve(
     loaded, way = resolve(problem, procedure)
     if budget is not None:
         loaded = replace(loaded, budget=budget)
-    near = None if ranges is None else share("--ranges", ranges)
     joint = isinstance(way, Joint)
     if ranges is not None and not joint:
         raise InputError("--ranges is for the procedure joint; add --procedure joint")
@@ -134,7 +147,7 @@ def solve(
     if draws is not None and robust is None:
         raise InputError("--draws is for --robust; add --robust mean")
     bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
-    request = _Request(loaded, way, backend, options, near, jobs, json)
+    request = _Request(loaded, way, backend, options, ranges, jobs, json)
     if robust is not None:
         passed = _solve_robust(request, robust, draws or _draws_of(problem))
     else:
@@ -151,10 +164,10 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
 
     near = None
     with solvers_on_standard_error(request.json):
-        with nullcontext() if bound is None else bounding() as told:
+        with nullcontext() if bound is None else bounding() as follow:
             result = solve_problem(request.problem, request.procedure, backend=request.backend, options=request.options)
             if bound is not None:
-                result = certify_globally(result, bound, told)
+                result = certify_globally(result, bound, follow)
         if request.near is not None and result.passed:
             with progress("ranges") as count:
                 near = near_optimal(result, request.near, options=request.options, jobs=request.jobs, progress=count)
@@ -206,9 +219,16 @@ def _draws_of(problem: str) -> Path:
 
 RATIOS = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="JSON object, language to ratio; the problem is solved where there is none."),
+    typer.Option(
+        metavar="FILE",
+        help="JSON from language to ratio, or that of solve --json, or CSV of language, ratio; without it the problem "
+        "is solved.",
+    ),
 ]
-BOUND_TIME_LIMIT = Annotated[float, typer.Option(help="Seconds for the global bound.")]
+BOUND_TIME_LIMIT = Annotated[
+    float,
+    typer.Option(parser=quantity("--time-limit", NUMBER), metavar="SECONDS", help="Seconds for the global bound."),
+]
 
 
 def certify(
@@ -231,13 +251,13 @@ def certify(
 
     check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
     bound, (loaded, procedure) = effort(gap, time_limit, rigor, jobs), resolve(problem)
-    with solvers_on_standard_error(json), bounding() as told:
+    with solvers_on_standard_error(json), bounding() as follow:
         result = (
             solve_problem(loaded, procedure, options=Options(tolerance))
             if ratios is None
             else certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
         )
-        result = certify_globally(result, bound, told)
+        result = certify_globally(result, bound, follow)
         record = result_json(result)
     report(json, record, lambda to: print_result(result, to))
     raise typer.Exit(0 if result.passed else 1)
@@ -251,7 +271,10 @@ PROCEDURES_NAMED = Annotated[
     str | None, typer.Option(metavar="NAMES", help="Names with commas between them; each problem's own by default.")
 ]
 REPEAT = Annotated[int, typer.Option(help="Solves to time.")]
-MEMORY_LIMIT = Annotated[float, typer.Option(help="GB of address space for one run.")]
+MEMORY_LIMIT = Annotated[
+    float,
+    typer.Option(parser=quantity("--memory-limit", NUMBER), metavar="GB", help="GB of address space for one run."),
+]
 HTML = Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")]
 
 

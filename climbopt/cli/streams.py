@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from climbopt.reports.json_values import Value
 
 
+NARROWEST = 40
+"""Columns below which text is not set; a narrower terminal breaks the lines itself."""
+
+
 def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:
     """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
     from climbopt.files import check_places
@@ -32,16 +37,30 @@ def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None
 
 
 def console() -> Console:
-    """Return the console for standard output; a pipe gets wide lines without colour."""
+    """Return the console for standard output, as wide as the terminal; a pipe gets 80 columns (or COLUMNS)."""
     from rich.console import Console
 
-    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
+    return Console(width=_width())
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns, NARROWEST)
+
+
+def complain(message: str) -> None:
+    """Print a message on standard error; it wraps on a terminal, and is one line where programs read it."""
+    lines = [shown(line) for line in f"climbopt: {message}".split("\n")]
+    if sys.stderr.isatty():
+        from climbopt.reports.typesetting import wrapped
+
+        lines = [part for line in lines for part in wrapped(line, _width(), hanging=2)]
+    print("\n".join(lines), file=sys.stderr)
 
 
 def warn(sentences: Iterable[str]) -> None:
     """Print warnings on standard error."""
     for sentence in sentences:
-        print(f"climbopt: warning: {shown(sentence)}", file=sys.stderr)
+        complain(f"warning: {sentence}")
 
 
 def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console], None]) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
-from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, spaced
+from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, quantity, spaced
 from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ BUDGETS = Annotated[
 ]
 OVER = Annotated[
     str | None,
-    typer.Option(metavar="NUMBER=FROM:TO:COUNT", help="A number of a constraint, evenly spaced: floor.sw=0:0.1:11."),
+    typer.Option(metavar="NUMBER=FROM:TO:COUNT", help="A number of a constraint, evenly spaced: floor.sw=0:10%:11."),
 ]
 STAGES = Annotated[int | None, typer.Option(help="Also a schedule of so many stages over the budgets.")]
 POINTS_OUTPUT = Annotated[
@@ -117,7 +118,7 @@ def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
         return tokens, None
     name, equals, values = over.partition("=")
     if not equals:
-        raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:0.1:11")
+        raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:10%:11")
     return tokens, (name, spaced("--over", values))
 
 
@@ -154,14 +155,22 @@ PILOT_BUDGETS = Annotated[
     str, typer.Option(metavar="TOKENS", help="Tokens that a run may have, with commas between them.")
 ]
 RUNS = Annotated[int | None, typer.Option(help="As few as promise no larger an error than CLIMB's design, by default.")]
-FLOOR = Annotated[float, typer.Option(help="Least ratio of every language in every run.")]
+FLOOR = Annotated[
+    float,
+    typer.Option(
+        parser=quantity("--floor", RATIO), metavar="RATIO", help="Least ratio of every language in every run."
+    ),
+]
 PLAN_MODEL = Annotated[
     Path | None, typer.Option(metavar="MODEL.toml", help="Plan for the parameters of a model, instead of the priors.")
 ]
 AFTER = Annotated[Path | None, typer.Option(metavar="PILOTS", help="Runs already made.")]
 PLAN_LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, where no model is given.")]
 PLAN_INTERACTION = Annotated[str, typer.Option(metavar="NAME", help="Interaction, where no model is given.")]
-PLAN_PARAMS = Annotated[float | None, typer.Option(help="Model size, for laws that depend on it.")]
+PLAN_PARAMS = Annotated[
+    float | None,
+    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size, for laws that depend on it."),
+]
 CRITERION = Annotated[
     str,
     typer.Option(metavar="I|D", help="I: the mean variance of predictions; D: the parameters' joint uncertainty."),
@@ -202,10 +211,7 @@ def plan(
     check_places([path for path in (model, after) if path is not None], json, output)
     if criterion not in ("D", "I"):
         raise InputError(f"--criterion is '{criterion}'; it is D or I")
-    try:
-        tokens = [float(part) for part in budgets.split(",")]
-    except ValueError:
-        raise InputError(f"--budgets {budgets!r} are no numbers; write for example 0.5e9,1e9,2e9") from None
+    tokens = [TOKENS.read(part, "--budgets") for part in budgets.split(",")]
     with progress("plan") as count:
         planned = design(
             names("--languages", languages),
@@ -230,13 +236,19 @@ PICTURED = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="A model (fit, transfer), a problem (transfer, allocation, ranges, marginal), or JSON of solve or sweep.",
+        help="A model (fit, transfer), a problem (transfer, allocation, ranges, marginal), JSON of solve or sweep, or "
+        "ratios as JSON or CSV (allocation).",
     ),
 ]
 KIND = Annotated[str, typer.Option(metavar="KIND", help="fit, transfer, allocation, ranges, sweep or marginal.")]
 PICTURE = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")]
 MEASURED = Annotated[Path | None, typer.Option(metavar="PILOTS", help="Measured runs, for fit.")]
-PICTURE_BUDGET = Annotated[float | None, typer.Option(help="Tokens, for transfer and for problems.")]
+PICTURE_BUDGET = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--budget", TOKENS), metavar="TOKENS", help="For transfer and for problems, such as 1T."
+    ),
+]
 PICTURE_DRAWS = Annotated[
     Path | None,
     typer.Option(
@@ -244,7 +256,12 @@ PICTURE_DRAWS = Annotated[
         help="Draws of the model, for transfer: greys what is not distinguishable from 0.",
     ),
 ]
-WIDTH = Annotated[float | None, typer.Option(help="Inches: 3.4 for one column of a paper, 7 for two.")]
+WIDTH = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--width", NUMBER), metavar="INCHES", help="3.4 for one column of a paper, 7 for two."
+    ),
+]
 
 
 def plot(

@@ -21,14 +21,13 @@ from climbopt.files.paths import PathFile, paths_beside
 from climbopt.files.problems import (
     ProblemFile,
     files_of,
-    find_problem,
     is_problem,
     load_problem,
     load_problem_file,
-    load_ratios,
     save_problem,
-    shipped_problems,
 )
+from climbopt.files.ratios import load_ratios
+from climbopt.files.shipped import find_pilots, find_problem, shipped_problems
 from climbopt.files.tables import load_fixed, load_pilots, parse_table, read_table, write_table
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
 from climbopt.files.wide import WideNames, tidy
@@ -51,6 +50,7 @@ __all__ = [
     "check_places",
     "draws_beside",
     "files_of",
+    "find_pilots",
     "find_problem",
     "is_problem",
     "is_special",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from climbopt.files.draws import load_draws
 from climbopt.files.models import load_model
-from climbopt.files.problems import find_problem, is_problem, load_problem
+from climbopt.files.problems import is_problem, load_problem
+from climbopt.files.shipped import find_problem
 from climbopt.files.tables import load_pilots
 from climbopt.foundations.errors import InputError
 from climbopt.model.mixture import MixtureModel

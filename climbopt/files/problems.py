@@ -1,8 +1,9 @@
-"""Problem files (TOML), shipped problems, and ratios (JSON)."""
+"""Problem files (TOML)."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from climbopt.files.models import load_model, save_model
 from climbopt.files.schema import checked, checked_value, read_toml
-from climbopt.files.text import check_places, is_special, read_json, write_text
+from climbopt.files.shipped import find_problem
+from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.frozen import Converted
 from climbopt.foundations.registry import Registry
@@ -23,7 +25,6 @@ from climbopt.model.expressions import parse_expression, parse_relation, text_of
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import CONSTRAINTS, Constraint
 from climbopt.problem.objectives import OBJECTIVES, Objective
-from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 
 Kind = TypeVar("Kind")
 
@@ -68,28 +69,6 @@ class ProblemFile:
     options: Mapping[str, bool | float]
 
 
-def shipped_problems() -> tuple[str, ...]:
-    """Return the names of the problems that come with the package."""
-    return tuple(sorted(path.stem for path in _shipped_folder().glob("*.toml")))
-
-
-def _shipped_folder() -> Path:
-    """Return where the shipped problems are: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "problems"
-    return inside if inside.is_dir() else package.parent / "problems"
-
-
-def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the path of a problem or model file, or of a shipped problem by its name alone (no folder hides it)."""
-    path, shipped = Path(name_or_path), shipped_problems()
-    if str(path) in shipped and not path.is_file():
-        return _shipped_folder() / f"{path}.toml"
-    if path.exists() or path.suffix or len(path.parts) > 1:
-        return path
-    raise unknown_name("problem", path, shipped)
-
-
 def files_of(path: Path) -> tuple[Path, ...]:
     """Return a problem or model file and those that it names; a pipe, which can be read but once, alone."""
     if is_special(path):
@@ -123,6 +102,7 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
 def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
     """Return the problem of a TOML file, or a shipped one by name, with its procedure; raises as load_problem does."""
     path = find_problem(name_or_path)
+    _refuse_model(path)
     table = checked(_ProblemFile, read_toml(path), path)
     constraints = tuple(
         _built(CONSTRAINTS, entry, f"constraint {number} of {path.name}")
@@ -213,26 +193,21 @@ def _plain(value: Any, problem: AllocationProblem) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _refuse_model(path: Path) -> None:
+    """Raise InputError for a model, which answers no question by itself, with a problem that asks one of it."""
+    table = read_toml(path)
+    if "law" in table and not table.keys() & {"model", "budget"}:
+        raise InputError(
+            f"{path} is a model, and a problem is to be solved; write problem.toml beside it:\n"
+            f"  model = {json.dumps(path.name, ensure_ascii=False)}\n"
+            '  budget = "1T"  # tokens of the run that is planned\n'
+            f"and run: climbopt solve {path.parent / 'problem.toml'}"
+        )
+
+
 def is_problem(path: Path) -> bool:
     """Return whether a TOML file is a problem (it names a model) and not a model."""
     return "model" in read_toml(path)
-
-
-def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Return ratios by language from a JSON object; their sum may be off by what rounding to a few digits does."""
-    path = Path(path)
-    content = read_json(path, "write an object from language to ratio")
-    ratios = checked_value(dict[str, float], content, f"the content of {path.name}")
-    bad = [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]
-    if bad:
-        raise InputError(f"the ratio of '{bad[0]}' in {path.name} is {ratios[bad[0]]:g}; a ratio lies in [0, 1]")
-    total = sum(ratios.values())
-    if abs(total - 1) > RATIO_SUM_TOLERANCE:
-        raise InputError(
-            f"the ratios in {path.name} sum to {total:.6g}; they must sum to 1 (within "
-            f"{RATIO_SUM_TOLERANCE}, which is rescaled)"
-        )
-    return {name: ratio / total for name, ratio in ratios.items()}
 
 
 def _built(kinds: Registry[type[Kind]], entry: dict[str, Any], where: str) -> Kind:

@@ -8,6 +8,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from climbopt.files.shipped import find_pilots
 from climbopt.files.text import read_bytes, write_bytes
 from climbopt.foundations.characters import quoted
 from climbopt.foundations.errors import InputError
@@ -89,14 +90,16 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
 
 
 def load_pilots(path: str | os.PathLike[str], *, missing: Missing = "refuse") -> PilotRuns:
-    """Return the pilot runs of a tidy CSV or Parquet file; `missing` losses as in :meth:`PilotRuns.from_frame`.
+    """Return the pilot runs of a tidy CSV or Parquet file, or those of a shipped problem by its name.
+
+    `missing` losses are treated as in :meth:`PilotRuns.from_frame`.
 
     Raises
     ------
     InputError
         Where the file is none, or holds no runs.
     """
-    return PilotRuns.from_frame(read_table(path), missing=missing)
+    return PilotRuns.from_frame(read_table(find_pilots(path)), missing=missing)
 
 
 def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.text import Text
 
 from climbopt.certification.local import Certificate, Verdict
 from climbopt.procedures.result import Result
@@ -47,7 +46,7 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
     if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:
         words = f"global within {certificate.gap:.1e}{unit}"
     style = "bold green" if certificate.passed else "bold red"
-    console.print(Text(f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style=style))
+    say(console, f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style)
     residuals = ", ".join(
         f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
         for name, residual in certificate.residuals.items()

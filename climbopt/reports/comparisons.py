@@ -31,8 +31,6 @@ COLUMNS = (
     "verdict",
     "the solver's own words",
 )
-MOST_WORDS = 30
-"""Characters of a solver's own words below the table; the page and the JSON have all."""
 FACTORS = (1, 2, 5, 10, 100)
 PROFILE_END = 1000.0
 """Largest factor drawn."""
@@ -108,11 +106,6 @@ def cells(run: Run, best: float | None) -> list[str]:
     ]
 
 
-def _shortened(words: str) -> str:
-    """Return words that fit a line."""
-    return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…"
-
-
 def _size(value: float | None) -> str:
     """Return the size of a difference that should be 0."""
     return "0" if value == 0 else number(value, ".0e")
@@ -132,13 +125,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             if run not in refused:
                 rows.add_row(*cells(run, _best(runs))[:-1])
         console.print(rows)
-        say(
-            console,
-            "in their own words: "
-            + "; ".join(f"{run.backend}: {_shortened(run.raw_status)}" for run in runs if run not in refused),
-        )
-        for run in refused:
-            say(console, f"{run.backend} refused: {run.raw_status}")
+        say(console, "the solvers' own words:")
+        for run in runs:
+            say(console, f"  {run.backend}{' refused' if run in refused else ''}: {run.raw_status}")
         console.print()
     if len(groups) > 1:
         console.print(_profile_table(profiles(comparison), len(groups), comparison.time_limit))

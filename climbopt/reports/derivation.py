@@ -12,9 +12,13 @@ from climbopt.model.symbols import Parameter, r_i, r_j
 from climbopt.model.templates import indexed
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow, Row
+from climbopt.reports.typesetting import wrapped
 
 MOST_EXPANDED = 5
 """Languages up to which the equations are also written out."""
+
+MOST_NARROW = 30
+"""Columns that the right side of an equation has at least."""
 
 Printer = Callable[[sp.Expr], str]
 Line = tuple[str, str, str]
@@ -32,7 +36,7 @@ _ESCAPED = str.maketrans(
 """What LaTeX text takes for the signs that it reads as commands."""
 
 
-def derive(of: ModelLike | AllocationProblem, *, latex: bool = False) -> str:
+def derive(of: ModelLike | AllocationProblem, *, latex: bool = False, columns: int = 0) -> str:
     """Return the equations that a model or a problem rests on, as text or LaTeX.
 
     Parameters
@@ -40,6 +44,8 @@ def derive(of: ModelLike | AllocationProblem, *, latex: bool = False) -> str:
     of : MixtureModel, AllocationProblem, path or name
         A problem's constraints are derived too.
     latex : bool
+    columns : int
+        Of plain text: lines wrap at so many; 0 leaves them whole.
 
     Examples
     --------
@@ -48,10 +54,10 @@ def derive(of: ModelLike | AllocationProblem, *, latex: bool = False) -> str:
     L_i         = B_i/(D*z_i)**beta_i + E_i
     """
     model, rows = as_model_and_rows(of)
-    return derivation(model, rows, latex=latex)
+    return derivation(model, rows, latex=latex, columns=columns)
 
 
-def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = False) -> str:
+def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = False, columns: int = 0) -> str:
     """Return law, effective ratio, marginal benefit, dz/dr, the stationarity conditions and the constraints.
 
     Parameters
@@ -60,7 +66,9 @@ def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = F
     rows : sequence of Row
         Rows of a problem's constraints, where there is one.
     latex : bool
-        LaTeX instead of plain text; one align* environment a section.
+        LaTeX instead of plain text; one align* environment per section.
+    columns : int
+        Of plain text: lines wrap at so many; 0 leaves them whole.
     """
     sections = [("with indices", _general(model, latex))]
     if max(len(model.sources), len(model.targets)) <= MOST_EXPANDED:
@@ -77,10 +85,12 @@ def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = F
     blocks = []
     for title, lines in sections:
         width = max(len(left) for left, _, _ in lines)
-        blocks.append(
-            f"{model.law.name} + {model.interaction.name}, {title}\n"
-            + "\n".join(f"  {left:<{width}} {relation} {right}" for left, relation, right in lines)
-        )
+        texts = [f"{model.law.name} + {model.interaction.name}, {title}"]
+        for left, relation, right in lines:
+            begin = f"  {left:<{width}} {relation} "
+            parts = wrapped(right, max(columns - len(begin), MOST_NARROW)) if columns else [right]
+            texts += [begin + parts[0], *(" " * len(begin) + part for part in parts[1:])]
+        blocks.append("\n".join(texts))
     return "\n\n".join(blocks)
 
 

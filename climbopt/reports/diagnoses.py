@@ -55,7 +55,7 @@ def diagnosis_json(found: Diagnosis) -> dict[str, Value]:
 
 
 def print_diagnosis(found: Diagnosis, console: Console) -> None:
-    """Print noise and bands, the pairs whose transfer can be told from 0, and the most useful missing runs."""
+    """Print noise and bands, the pairs whose transfer is distinguishable from 0, and the most useful missing runs."""
     bands = found.bands
     console.print()
     table = new_table(
@@ -70,13 +70,14 @@ def print_diagnosis(found: Diagnosis, console: Console) -> None:
         if np.isfinite(coverage):
             table.add_row(name, number(float(np.nanmedian(noise)), ".5f"), f"{width:.3f}", f"{100 * coverage:.1f}")
     console.print(table)
-    told = [one for one in found.transfers if one.told_from_zero]
+    distinguishable = [one for one in found.transfers if one.told_from_zero]
     say(
         console,
-        f"transfer told from 0 over {len(found.draws)} draws: {len(told)} of {len(found.transfers)} pairs"
+        f"transfer distinguishable from 0 over {len(found.draws)} draws: {len(distinguishable)} of "
+        f"{len(found.transfers)} pairs"
         + "".join(
             f"\n  {one.target} from {one.source}: {one.estimate:.3f} ({one.lower:.3f} to {one.upper:.3f})"
-            for one in told
+            for one in distinguishable
         ),
     )
     if found.missing_runs:

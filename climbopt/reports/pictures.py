@@ -13,7 +13,16 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climbopt.files import find_problem, is_problem, load_draws, load_model, load_pilots, load_problem, write_bytes
+from climbopt.files import (
+    find_problem,
+    is_problem,
+    load_draws,
+    load_model,
+    load_pilots,
+    load_problem,
+    load_ratios,
+    write_bytes,
+)
 from climbopt.files.records import load_record
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.mixture import MixtureModel
@@ -58,8 +67,8 @@ class Asked:
 
     @property
     def is_record(self) -> bool:
-        """Whether the file is what --json wrote."""
-        return self.file.suffix == ".json"
+        """Whether the file is what --json wrote, or ratios."""
+        return self.file.suffix in (".json", ".csv", ".parquet")
 
     def solved(self, procedure: str | None = None) -> Result:
         """Return the answer of the problem that the file is, at the budget asked for, by its own or a procedure."""
@@ -132,18 +141,18 @@ def transfer_map(
     table = transfer(model, budget, size)
     if not np.isfinite(table).any():
         raise InputError("the model has one language, and no transfer to draw")
-    untold, caption = None, "no draws: which of these can be told from 0 is not known"
+    indistinct, caption = None, "no draws: which of these are distinguishable from 0 is not known"
     if draws is not None:
         check_draws(model, draws)
-        untold = ~told_from_zero(np.array([transfer(draw, budget, size) for draw in draws]))[2]
-        caption = f"grey: not told from 0 by 5 to 95 % of {len(draws)} draws"
+        indistinct = ~told_from_zero(np.array([transfer(draw, budget, size) for draw in draws]))[2]
+        caption = f"grey: not distinguishable from 0 by 5 to 95 % of {len(draws)} draws"
     return plots.transfer_figure(
         table,
         model.sources,
         model.targets,
         f"transfer at {tokens(budget)} tokens",
         caption,
-        untold,
+        indistinct,
         width or (plots.COLUMN if len(model.sources) <= 8 else plots.PAGE),
         ax,
     )
@@ -259,11 +268,11 @@ def _marginal(asked: Asked) -> Figure:
 
 
 def _answer(path: Path) -> dict[str, Any]:
-    """Return what solve --json wrote, with ratios in it."""
-    record = load_record(path)
-    if not isinstance(record.get("ratios"), dict):
-        raise InputError(f"{path} holds no ratios; write it with solve --json")
-    return record
+    """Return what solve --json wrote, or ratios alone with the file's name for their procedure."""
+    record = load_record(path) if path.suffix == ".json" else {}
+    if isinstance(record.get("ratios"), dict) and "procedure" in record:
+        return record
+    return {"procedure": path.stem, "ratios": load_ratios(path)}
 
 
 def _array(values: Any, names: list[str]) -> Array:

@@ -1,11 +1,11 @@
-"""Plans of pilot runs: as the table that `fit` reads, as JSON, and for a person."""
+"""Plans of pilot runs: as the table that `fit` reads, as JSON, and as text."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, new_table, say
+from climbopt.reports.typesetting import MOST_ROWS, Grid, new_table, say
 from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.design.plan import Design, Plan
 
@@ -41,15 +41,16 @@ def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
     console.print(table)
     say(console, "expected error: of a predicted loss, by the fit's noise and priors, to first order")
     if listed:
-        rows = new_table("runs", "run", "tokens", *(f"{name} %" for name in plan.languages))
-        for k in range(min(len(plan.chosen.runs), MOST_ROWS)):
-            rows.add_row(
-                f"plan-{k + 1:03d}",
-                token_words(float(plan.chosen.runs.tokens[k])),
-                *(f"{100 * ratio:.1f}" for ratio in plan.chosen.runs.ratios[k]),
-            )
+        runs = plan.chosen.runs
+        shown = range(min(len(runs), MOST_ROWS))
         console.print()
-        console.print(rows)
-        if len(plan.chosen.runs) > MOST_ROWS:
-            say(console, f"and {len(plan.chosen.runs) - MOST_ROWS} more runs; write them all with -o plan.csv")
+        Grid(
+            "runs",
+            ["run", "tokens"],
+            [[f"plan-{k + 1:03d}", token_words(float(runs.tokens[k]))] for k in shown],
+            plan.languages,
+            [[f"{100 * ratio:.1f}" for ratio in runs.ratios[k]] for k in shown],
+        ).show(console)
+        if len(runs) > MOST_ROWS:
+            say(console, f"and {len(runs) - MOST_ROWS} more runs; write them all with -o plan.csv")
     say(console, f"{plan.seconds:.2f} s")

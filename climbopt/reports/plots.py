@@ -47,7 +47,7 @@ STYLE: dict[Any, Any] = {
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#E08214", "#FFFFFF", "#5E4FA2"])
 """Orange below 0, violet above; the violet is the darker, so that grey still tells which is which."""
 MOST_NUMBERS, MOST_LINES = 12, 8
-UNTOLD = "#CFCFCF"
+GREY = "#CFCFCF"
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -163,14 +163,14 @@ def transfer_figure(
     targets: Sequence[str],
     label: str,
     caption: str,
-    untold: NDArray[np.bool_] | None = None,
+    indistinct: NDArray[np.bool_] | None = None,
     width: float = COLUMN,
     ax: Axes | None = None,
 ) -> Figure:
     """Return a heat map of transfer, (T, S), from sources to targets.
 
-    Violet and dark is help, orange and hatched is harm; NaN cells (a language itself) are empty, and `untold` cells,
-    (T, S), which cannot be told from 0, are grey, with their numbers in brackets or dotted. `caption` stands below.
+    Violet and dark is help, orange and hatched is harm; NaN cells (a language itself) are empty. `indistinct` cells,
+    (T, S), not distinguishable from 0, are grey, with their numbers in brackets or dotted. `caption` stands below.
     """
     figure, axes = _canvas(ax, width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
     most = float(np.nanmax(np.abs(values))) or 1.0
@@ -178,13 +178,13 @@ def transfer_figure(
     numbered = len(sources) <= MOST_NUMBERS
     image = axes.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")
     for i, j in np.argwhere(np.isfinite(values)):
-        grey = untold is not None and bool(untold[i, j])
+        grey = indistinct is not None and bool(indistinct[i, j])
         if grey:
             axes.fill_between(
                 [j - 0.5, j + 0.5],
                 i - 0.5,
                 i + 0.5,
-                facecolor=UNTOLD,
+                facecolor=GREY,
                 edgecolor="0.5",
                 hatch="" if numbered else "....",
                 linewidth=0,
@@ -228,7 +228,7 @@ def bars_figure(
     width: float = COLUMN,
     ax: Axes | None = None,
 ) -> Figure:
-    """Return grouped bars, one group a language and one bar a series.
+    """Return grouped bars, one group per language and one bar per series.
 
     Parameters
     ----------

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from climbopt.certification.local import Certificate, NamedMultiplier
 from climbopt.procedures.result import Gap, Result
@@ -14,7 +12,7 @@ from climbopt.program import Conflict
 from climbopt.reports.certificates import certificate_json, print_certificate
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, new_table, number, say, tokens
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Table, new_table, number, say, tokens
 from climbopt.studies.ranges import Range
 
 
@@ -124,7 +122,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     problem, solution = result.problem, result.solution
     if result.allocation is None:
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
-        console.print(Text(f"{problem.name}: {words} ({solution.raw_status if solution else ''})", style="bold red"))
+        say(console, f"{problem.name}: {words} ({solution.raw_status if solution else ''})", "bold red")
         _print_conflict(result, console)
         return
     console.print(_allocation(result, ranges))
@@ -160,7 +158,7 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
 def _print_conflict(result: Result, console: Console) -> None:
     """Print which constraints cannot hold together, and what each must give."""
     if result.conflict is not None:
-        console.print(Text(result.conflict.message, style="bold red"))
+        say(console, result.conflict.message, "bold red")
 
 
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
@@ -194,7 +192,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
             _held_by(result.certificate, name),
         )
     if len(shown) < len(names):
-        table.add_row(f"and {len(names) - len(shown)} more", *[""] * (len(table.columns) - 1))
+        table.add_row(f"and {len(names) - len(shown)} more", *[""] * (len(table.heads) - 1))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Sweeps and schedules: as JSON, and for a person."""
+"""Sweeps and schedules: as JSON, and as text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from rich.console import Console
 from climbopt.model.templates import Array
 from climbopt.reports.extrapolation import Mixtures, extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import NO_VALUE, new_table, number, say
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Grid, number, say
 from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import BAND, Point, Sweep
-
-MOST_COLUMNS, MOST_BANDED = 10, 6
-"""Languages shown, without bands and with them; of more, those whose ratios move most."""
 
 BAND_NAME = f"{50 * (1 - BAND):.0f} to {50 * (1 + BAND):.0f} %"
 
@@ -105,64 +102,55 @@ def _schedule(staged: Schedule) -> Value:
 def print_sweep(sweep: Sweep, console: Console) -> None:
     """Print the ratios in per cent along the path, with their bands, the objective and the verdict."""
     problem, bands = sweep.problem, sweep.bands()
-    chosen = _most_moved(sweep.ratios, MOST_COLUMNS if bands is None else MOST_BANDED)
-    blank = [""] * (2 if sweep.over else 1)
-    table = new_table(
-        f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
-        "budget",
-        *([sweep.over] if sweep.over else []),
-        problem.goal.label,
-        *(f"{problem.model.sources[j]} %" for j in chosen),
-        "verdict",
-        left=0,
-    )
-    table.columns[-1].justify = "left"
-    for k, (point, ratios) in enumerate(zip(sweep.points, sweep.ratios, strict=True)):
-        result = point.answer
-        verdict = (
-            "refused"
-            if point.result is None
-            else "no answer"
-            if result is None
-            else (
-                result.certificate.verdict.value
-                if point.passed
-                else f"NOT certified ({result.certificate.verdict.value})"
-            )
-        )
-        table.add_row(
+    chosen = _most_moved(sweep.ratios, MOST_ROWS)
+    points = [
+        [
             token_words(point.budget),
             *([number(point.bound, ".4g")] if sweep.over else []),
-            number(None if result is None else result.objective, ".6f"),
-            *(number(100 * float(ratios[j]), ".2f") for j in chosen),
-            verdict,
-        )
-        if bands is not None:
-            low, high = 100 * bands[0][k], 100 * bands[1][k]
-            table.add_row(
-                BAND_NAME,
-                *blank,
-                *(NO_VALUE if np.isnan(low[j]) else f"{low[j]:.2f} to {high[j]:.2f}" for j in chosen),
-                "",
-            )
-    console.print(table)
+            number(None if point.answer is None else point.answer.objective, ".6f"),
+        ]
+        for point in sweep.points
+    ]
+    Grid(
+        f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
+        ["budget", *([sweep.over] if sweep.over else []), problem.goal.label],
+        points,
+        [problem.model.sources[j] for j in chosen],
+        [[number(100 * float(ratios[j]), ".2f") for j in chosen] for ratios in sweep.ratios],
+        [_verdict(point) for point in sweep.points],
+        () if bands is None else [_band_cells(low, high, chosen) for low, high in zip(*bands, strict=True)],
+        BAND_NAME,
+    ).show(console)
+    _print_notes(sweep, len(chosen), console)
+
+
+def _verdict(point: Point) -> str:
+    """Return what is said of a point's answer."""
+    if point.result is None:
+        return "refused"
+    if point.answer is None:
+        return "no answer"
+    certificate = point.answer.certificate
+    return certificate.verdict.value if point.passed else f"NOT certified ({certificate.verdict.value})"
+
+
+def _band_cells(low: Array, high: Array, chosen: Sequence[int]) -> list[str]:
+    """Return the bands of some languages at a point, in per cent."""
+    return [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
+
+
+def _print_notes(sweep: Sweep, shown: int, console: Console) -> None:
+    """Print what the table leaves out, what was refused, and how far the points lie outside the pilots."""
     if sweep.draws is not None:
         n, missing = len(sweep.draws), int(np.isnan(sweep.draws[:, :, 0]).sum())
-        say(
-            console,
-            f"{BAND_NAME} of {n} draws"
-            + (
-                f"; {missing} of their {n * len(sweep.points)} points have no certified answer and are left out"
-                if missing
-                else ""
-            ),
-        )
-    if len(chosen) < len(problem.model.sources):
-        say(console, f"the {len(chosen)} languages whose ratios move most; all of them with --json or -o")
+        left_out = f"; {missing} of their {n * len(sweep.points)} points have no certified answer and are left out"
+        say(console, f"{BAND_NAME} of {n} draws" + (left_out if missing else ""))
+    if shown < len(sweep.problem.model.sources):
+        say(console, f"the {shown} languages whose ratios change most; all of them with --json or -o")
     refused = [point for point in sweep.points if point.refusal]
     if refused:
         say(console, f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}")
-    if (outside := extrapolation_words(problem.model, *_scales(sweep))) is not None:
+    if (outside := extrapolation_words(sweep.problem.model, *_scales(sweep))) is not None:
         say(console, outside)
     say(console, f"{sweep.seconds:.2f} s")
 
@@ -170,31 +158,26 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
 def print_schedule(staged: Schedule, console: Console) -> None:
     """Print each stage's ratios in per cent, and what the schedule gains at its end over the static optimum."""
     problem = staged.problem
-    chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]), MOST_COLUMNS)
-    table = new_table(
-        f"{problem.name}: a run in {len(staged.stages)} stages",
-        "tokens",
-        "to",
-        *(f"{problem.model.sources[j]} %" for j in chosen),
-        problem.goal.label,
-        "gain over static",
-        "off the optimum",
-        "path",
-        left=0,
-    )
-    table.columns[-1].justify = "left"
-    for stage in staged.stages:
-        table.add_row(
+    chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]), MOST_ROWS)
+    points = [
+        [
             token_words(stage.begin),
             token_words(stage.end),
-            *(f"{100 * stage.ratios[j]:.2f}" for j in chosen),
             f"{stage.objective:.6f}",
             f"{stage.gain:.2g}",
             f"{stage.objective - stage.best:.2g}",
             "followed" if stage.followed else "nearest",
-        )
+        ]
+        for stage in staged.stages
+    ]
     console.print()
-    console.print(table)
+    Grid(
+        f"{problem.name}: a run in {len(staged.stages)} stages",
+        ["tokens", "to", problem.goal.label, "gain over static", "off the optimum", "path"],
+        points,
+        [problem.model.sources[j] for j in chosen],
+        [[f"{100 * stage.ratios[j]:.2f}" for j in chosen] for stage in staged.stages],
+    ).show(console)
 
 
 def _most_moved(ratios: Array, most: int) -> Sequence[int]:

@@ -1,46 +1,292 @@
-"""Tables and lines of text as a terminal shows them."""
+"""Tables and lines of text that fit the width of a terminal.
+
+Numbers are never cut, no column is dropped, and words wrap whole: what is wider than the terminal goes on below.
+"""
 
 from __future__ import annotations
 
-from rich.console import Console, RenderableType
-from rich.style import StyleType
-from rich.table import Table
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
+
+from climbopt.foundations.characters import shown
 
 MOST_ROWS = 40
 """Languages shown; of more, those with the largest ratios."""
-
-
 NO_VALUE = "–"
+GAP = "  "
+"""Between columns."""
+LONG_HEAD = 3
+"""Cells that a head must save to be wrapped before texts are."""
+LONGEST_WORD = 24
+"""Cells up to which a word in a table may claim its column's width; a longer one is folded if it must be."""
 
 
-class _PlainTable(Table):
-    """A table whose cells are shown as they are: names hold square brackets and colons, which rich would read."""
+@dataclass
+class Table:
+    """A table of texts, laid out as it is printed.
 
-    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
-        plain = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
-        super().add_row(*plain, style=style, end_section=end_section)
+    Parameters
+    ----------
+    title : str
+    heads : tuple of str
+    left, right : int
+        How many of the first and of the last columns are text, which wraps at words; the others are numbers, which
+        are set flush right and stay whole.
+    rows : list of list of str
+        One text per column.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    left: int = 1
+    right: int = 0
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row, one text per column; characters that do not print are shown escaped."""
+        self.rows.append([shown(cell) for cell in cells])
+
+    def fits(self, width: int) -> bool:
+        """Return whether the table fits a width with every head and every cell on one line."""
+        return _total(self._widest(k) for k in range(len(self.heads))) <= width
+
+    def lines(self, width: int) -> Iterator[tuple[str, bool]]:
+        """Yield the lines within a width, and whether each is bold; where it is too narrow, parts below one another."""
+        yield from ((line, True) for line in wrapped(shown(self.title), width))
+        for k, columns in enumerate(self._parts(width)):
+            if k:
+                yield "", False
+            widths = self._widths(columns, width)
+            heads = self._laid_out([shown(self.heads[c]) for c in columns], columns, widths, bottom=True)
+            yield from ((line, True) for line in heads)
+            for row in self.rows:
+                yield from ((line, False) for line in self._laid_out([row[c] for c in columns], columns, widths))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines for rich."""
+        for line, bold in self.lines(options.max_width):
+            yield Text(line, style="bold" if bold else "", no_wrap=True, overflow="ignore")
+
+    def _is_text(self, column: int) -> bool:
+        return column < self.left or column >= len(self.heads) - self.right
+
+    def _widest(self, column: int) -> int:
+        """Return the cells of the longest text of a column, head included."""
+        return max(cell_len(text) for text in (shown(self.heads[column]), *(row[column] for row in self.rows)))
+
+    def _least(self, column: int, width: int) -> int:
+        """Return the cells without which a column would cut a number or break a word."""
+        words = max(map(cell_len, shown(self.heads[column]).split()), default=0)
+        texts = [row[column] for row in self.rows]
+        if self._is_text(column):
+            longest = max((cell_len(word) for text in texts for word in words_of(text)), default=0)
+            return max(words, min(longest, LONGEST_WORD, width // 2))
+        return max(words, max(map(cell_len, texts), default=0))
+
+    def _parts(self, width: int) -> list[list[int]]:
+        """Return the columns of each part; every part begins with the first text columns."""
+        first = list(range(self.left))
+        parts, part = [], list(first)
+        for column in range(self.left, len(self.heads)):
+            if len(part) > len(first) and _total(self._least(c, width) for c in [*part, column]) > width:
+                parts.append(part)
+                part = list(first)
+            part.append(column)
+        return [*parts, part]
+
+    def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
+        """Return the width of each column: as wide as its texts, less what the widest must give to fit."""
+        widths = {c: self._widest(c) for c in columns}
+        least = {c: self._least(c, width) for c in columns}
+        while _total(widths.values()) > width:
+            spare = {c: widths[c] - least[c] for c in columns}
+            widest = max(columns, key=lambda c: self._readiness(c, spare[c]))
+            if spare[widest] <= 0:
+                break
+            widths[widest] -= 1
+            if not self._is_text(widest):  # as narrow as the lines of its head allow
+                head = max(map(cell_len, _balanced(shown(self.heads[widest]), widths[widest])))
+                widths[widest] = max(head, *(cell_len(row[widest]) for row in self.rows), 1)
+        return widths
+
+    def _readiness(self, column: int, spare: int) -> tuple[bool, bool, bool, int]:
+        """Return how ready a column is to be narrowed: long heads before texts, and short heads last."""
+        text = self._is_text(column)
+        return spare > 0, not text and spare >= LONG_HEAD, text, spare
+
+    def _laid_out(
+        self, texts: Sequence[str], columns: Sequence[int], widths: dict[int, int], *, bottom: bool = False
+    ) -> Iterator[str]:
+        """Yield the lines of one row; heads stand at its bottom, cells at its top."""
+        wrap = _balanced if bottom else wrapped
+        cells = [wrap(text, widths[c]) for text, c in zip(texts, columns, strict=True)]
+        height = max(map(len, cells))
+        blank = [[""] * (height - len(cell)) for cell in cells]
+        cells = [pad + cell if bottom else cell + pad for pad, cell in zip(blank, cells, strict=True)]
+        for k in range(height):
+            line = GAP.join(
+                _padded(cell[k], widths[c], flush_right=not self._is_text(c))
+                for cell, c in zip(cells, columns, strict=True)
+            )
+            yield line.rstrip()
 
 
 def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> Table:
-    """Return an empty table whose first `left` and last `right` columns are text, which may be folded.
+    """Return an empty table whose first `left` and last `right` columns are text."""
+    return Table(title, columns, left, right)
 
-    The other columns are numbers, which are never cut.
-    """
-    table = _PlainTable(
-        title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for position, column in enumerate(columns):
-        if left <= position < len(columns) - right:
-            table.add_column(column, justify="right", no_wrap=True)
+
+def _total(widths: Iterable[int]) -> int:
+    """Return the cells of columns beside one another."""
+    widths = list(widths)
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _padded(text: str, width: int, *, flush_right: bool) -> str:
+    """Return a text with blanks up to a width in cells; some characters take two."""
+    blank = " " * (width - cell_len(text))
+    return blank + text if flush_right else text + blank
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text; what stands in square brackets, such as b[en, de], is part of its word."""
+    words = [""]
+    for part in re.split(r"(\[[^\[\]]*\]| )", text):
+        if part == " ":
+            words.append("")
         else:
-            table.add_column(column, overflow="fold", min_width=len(column))
-    return table
+            words[-1] += part
+    return [word for word in words if word]
 
 
-def say(console: Console, line: str) -> None:
-    """Print a line as it is: names hold square brackets and colons, which rich would read."""
-    console.print(line, highlight=False, markup=False, emoji=False)
+def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
+    """Return the lines of one line of text, broken between words; a word longer than a line is folded.
+
+    Parameters
+    ----------
+    text : str
+        What it is indented by stays.
+    width : int
+        Cells of a line.
+    hanging : int
+        Cells by which further lines are indented beyond the first.
+
+    Examples
+    --------
+    >>> wrapped("  stationarity 3e-12 (b[en, de])", 20, hanging=2)
+    ['  stationarity 3e-12', '    (b[en, de])']
+    """
+    if cell_len(text) <= width:
+        return [text]
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    further = indent + " " * hanging
+    lines, line = [], indent
+    for word in words_of(text):
+        begun = bool(line.strip())
+        if begun and cell_len(line) + 1 + cell_len(word) > width:
+            lines.append(line)
+            line, begun = further, False
+        while cell_len(line) + begun + cell_len(word) > width and len(word) > 1:
+            room = max(width - cell_len(line) - begun, 1)
+            head = _head(word, room)
+            lines.append(line + " " * begun + head)
+            line, begun, word = further, False, word[len(head) :]
+        line += " " * begun + word
+    return [*lines, line] if line.strip() else lines
+
+
+def _balanced(text: str, width: int) -> list[str]:
+    """Return the lines of a text within a width, as narrow as their number allows."""
+    lines, least = wrapped(text, width), max(map(cell_len, words_of(text)), default=1)
+    while width > least and len(narrower := wrapped(text, width - 1)) == len(lines):
+        width, lines = width - 1, narrower
+    return lines
+
+
+def _head(word: str, width: int) -> str:
+    """Return the first characters of a word that fit a width; at least one."""
+    end = 1
+    while end < len(word) and cell_len(word[: end + 1]) <= width:
+        end += 1
+    return word[:end]
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print lines of text as they are but for what wraps: names hold square brackets, which rich would read."""
+    for line in text.split("\n"):
+        for part in wrapped(shown(line), console.width, hanging=2):
+            console.print(Text(part, style=style, no_wrap=True, overflow="ignore"), crop=False)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Ratios of languages at points: points go down where all languages fit beside one another, else languages do.
+
+    Parameters
+    ----------
+    title : str
+    heads : sequence of str
+        What is stated of a point besides its ratios, such as its budget.
+    points : sequence of sequence of str
+        One text per head of each point.
+    languages : sequence of str
+    cells : sequence of sequence of str
+        One text per language of each point.
+    verdicts : sequence of str
+        What is said of each point; empty where nothing is.
+    bands : sequence of sequence of str
+        One text per language of each point, shown below its ratios; empty without bands.
+    band_name : str
+    """
+
+    title: str
+    heads: Sequence[str]
+    points: Sequence[Sequence[str]]
+    languages: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    verdicts: Sequence[str] = ()
+    bands: Sequence[Sequence[str]] = ()
+    band_name: str = ""
+
+    def table(self, width: int) -> Table:
+        """Return the table that fits a width."""
+        down = self._points_down()
+        return down if down.fits(width) else self._languages_down()
+
+    def _points_down(self) -> Table:
+        heads = *self.heads, *(f"{name} %" for name in self.languages), *(["verdict"] if self.verdicts else [])
+        table = Table(self.title, heads, left=0, right=1 if self.verdicts else 0)
+        for k, point in enumerate(self.points):
+            table.add_row(*point, *self.cells[k], *self.verdicts[k : k + 1])
+            if self.bands:
+                blank = [""] * (len(self.heads) - 1)
+                table.add_row(self.band_name, *blank, *self.bands[k], *([""] if self.verdicts else []))
+        return table
+
+    def _languages_down(self) -> Table:
+        names = *self.heads, *(f"{name} %" for name in self.languages)
+        table = Table(self.title, (names[0], *(point[0] for point in self.points)))
+        for row, head in enumerate(self.heads[1:], 1):
+            table.add_row(head, *(point[row] for point in self.points))
+        for j, name in enumerate(self.languages):
+            table.add_row(f"{name} %", *(cells[j] for cells in self.cells))
+            if self.bands:
+                table.add_row(f"  {self.band_name}", *(bands[j] for bands in self.bands))
+        return table
+
+    def show(self, console: Console) -> None:
+        """Print the table, and below it the verdicts where they are no column of it."""
+        table = self.table(console.width)
+        console.print(table)
+        if table.heads[-1] != "verdict":
+            for verdict in dict.fromkeys(self.verdicts):
+                at = [point[0] for point, words in zip(self.points, self.verdicts, strict=True) if words == verdict]
+                say(console, f"{verdict}: " + ("every point" if len(at) == len(self.points) else ", ".join(at)))
 
 
 def number(value: float | None, form: str) -> str:

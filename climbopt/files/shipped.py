@@ -1,0 +1,37 @@
+"""The problems that come with the package, and files that are found by their names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from climbopt.foundations.errors import unknown_name
+
+
+def shipped_problems() -> tuple[str, ...]:
+    """Return the names of the problems that come with the package."""
+    return tuple(sorted(path.stem for path in shipped_folder().glob("*.toml")))
+
+
+def shipped_folder() -> Path:
+    """Return where the shipped problems are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "problems"
+    return inside if inside.is_dir() else package.parent / "problems"
+
+
+def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the path of a problem or model file, or of a shipped problem by its name alone (no folder hides it)."""
+    path, shipped = Path(name_or_path), shipped_problems()
+    if str(path) in shipped and not path.is_file():
+        return shipped_folder() / f"{path}.toml"
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    raise unknown_name("problem", path, shipped)
+
+
+def find_pilots(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the path of a table of runs, or of those that a shipped problem was fitted to by its name alone."""
+    path = Path(name_or_path)
+    beside = shipped_folder() / path / "pilots.csv"
+    return beside if str(path) in shipped_problems() and beside.is_file() and not path.is_file() else path
