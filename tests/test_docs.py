@@ -84,7 +84,7 @@ def test_no_machine_of_ours_is_named():
 def commands_in(text):
     """Return the commands of a page that stand in its lines or between backticks, each as its words."""
     text = text.replace("\\\n", " ")
-    inline = re.findall(r"`climbopt ([a-z][^`]*)`", text)
+    inline = re.findall(r"`climbopt ([a-z][^`]*)`", re.sub(r"`climbopt [a-z]+ \d+`", "", text))  # but names of formats
     lines = re.findall(r"(?m)^(?:\$ | {4})?climbopt ([a-z]+ [\w.-].*)$", text)
     return [re.split(" {3}", command)[0].split() for command in (*inline, *lines)]  # three blanks begin a comment
 
