@@ -184,7 +184,7 @@ def test_a_full_device_is_one_message():
             [sys.executable, "-m", "climbopt", "backends"], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 2
-    assert done.stderr == "climbopt: cannot access standard output: No space left on device\n"
+    assert done.stderr == "climbopt: cannot write to standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
