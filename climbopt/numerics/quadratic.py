@@ -181,7 +181,7 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of those equations."""
     if not right.size:
         return right, np.zeros(len(A))
-    weight = 10.0 * (max(float(np.abs(H).max()), float(np.abs(right).max())) or 1.0) if len(A) else 0.0
+    weight = 10.0 * max(1.0, float(np.abs(H).max())) if len(A) else 0.0
     factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
     if failed:
         return None
