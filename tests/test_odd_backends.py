@@ -14,6 +14,7 @@ import climbopt
 from climbopt import BACKENDS, BackendError, InputError, Options, Solution, Termination
 from climbopt.backends import load
 from climbopt.backends.apart import FailedError, apart, described
+from climbopt.backends.backend import checked_native
 from climbopt.backends.entry import Plugin
 from climbopt.backends.guarded import Guarded, checked
 from climbopt.foundations.solution import Multipliers
@@ -224,7 +225,7 @@ def test_a_backend_that_does_not_stop_is_killed(members, monkeypatch):
 
 
 def test_refused_options_are_refused(members):
-    BACKENDS.register(Odd(lambda form: Options(native={"stepp": 1}).checked_native({"step": float}, "odd")))
+    BACKENDS.register(Odd(lambda form: checked_native(Options(native={"stepp": 1}), {"step": float}, "odd")))
     with pytest.raises(InputError, match="did you mean 'step'"):
         climbopt.solve(climbopt.load_problem(PROBLEM), backend="odd")
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import brentq
 
-from climbopt.backends.backend import Evaluator, Options, TimeUpError
+from climbopt.backends.backend import Evaluator, Options, TimeUpError, checked_native
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
@@ -46,7 +46,7 @@ class FrankWolfe:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a point whose gap is small, reached from the form's start."""
-        options.checked_native({}, self.name)
+        checked_native(options, {}, self.name)
         evaluator, x, done = Evaluator(form, options.time_limit), form.start, 0
         try:
             if not np.isfinite(evaluator.at(x).value):
