@@ -16,7 +16,7 @@ from statistics import median
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS
-from climbopt.studies.comparison.runs import compare
+from climbopt.studies.comparison.backend_runs import compare
 
 
 def main() -> None:

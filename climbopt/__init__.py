@@ -82,8 +82,8 @@ if TYPE_CHECKING:
     from climbopt.reports.saved import load_result as load_result
     from climbopt.reports.saved import save_result as save_result
     from climbopt.runs.pilots import PilotRuns as PilotRuns
-    from climbopt.studies.comparison.runs import Comparison as Comparison
-    from climbopt.studies.comparison.runs import compare as compare
+    from climbopt.studies.comparison.backend_runs import Comparison as Comparison
+    from climbopt.studies.comparison.backend_runs import compare as compare
     from climbopt.studies.design.plan import Design as Design
     from climbopt.studies.design.plan import Plan as Plan
     from climbopt.studies.design.plan import plan as plan
@@ -139,7 +139,7 @@ _PUBLIC = {
     "climbopt.reports.derivation": "derive",
     "climbopt.reports.saved": "SavedResult load_result save_result",
     "climbopt.runs.pilots": "PilotRuns",
-    "climbopt.studies.comparison.runs": "Comparison compare",
+    "climbopt.studies.comparison.backend_runs": "Comparison compare",
     "climbopt.studies.design.plan": "Design Plan plan",
     "climbopt.studies.ranges": "Range ranges",
     "climbopt.studies.schedule": "Schedule Stage schedule",

@@ -17,7 +17,7 @@ from climbopt.certification.bounds import Box, Enclosure, NoRelaxationError, bra
 from climbopt.certification.bounds.branch_and_bound import RESTS_ON, RESTS_ON_ROWS
 from climbopt.certification.bounds.incumbents import Incumbent, balanced_or_signed, judged, multistart
 from climbopt.certification.bounds.lagrangian import lagrangian
-from climbopt.certification.bounds.node import Examination, Node
+from climbopt.certification.bounds.node import BoxExamination, Node
 from climbopt.certification.bounds.relaxable import relaxable
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, LossCeiling
@@ -202,7 +202,7 @@ def test_an_interrupted_local_solve_loses_no_box(monkeypatch):
         if len(calls) > 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(branch_and_bound._Search, "_offer", interrupted)
+    monkeypatch.setattr(branch_and_bound._BoxSearch, "_offer", interrupted)
     found = enclose(made, gap=1e-9)
     assert found.stopped == "interrupted" and found.nodes == 2
     assert found.lower < found.upper * (1 - 1e-6)  # the boxes that were not filed yet are open
@@ -243,7 +243,7 @@ def test_a_node_with_the_optimum_is_never_lost():
         box = Box(np.maximum(best.x - rng.uniform(0, 0.4, 4), 0.0), np.minimum(best.x + rng.uniform(0, 0.4, 4), 1.0))
         node = Node(box, best.x, -np.inf, none)
         worse = Incumbent(best.x, best.upper + 1e-3, none)  # as if only a worse value were known
-        left = Examination(problem, worse, 0.0, time.perf_counter() + 20).run(node, 2)
+        left = BoxExamination(problem, worse, 0.0, time.perf_counter() + 20).run(node, 2)
         assert left is not None
         assert (best.x >= left.box.lower - 1e-9).all() and (best.x <= left.box.upper + 1e-9).all()
         assert left.lower <= best.upper
@@ -278,7 +278,7 @@ def test_a_bound_that_is_too_high_is_caught(monkeypatch):
     best = choose(made).solve(made, Options()).x
     box = Box(np.maximum(best - 1e-4, 0.0), best + 1e-4)
     node = Node(box, best, -np.inf, np.zeros(made.functions.n_rows))
-    left = Examination(relaxable(made), Incumbent(), 0.0, time.perf_counter() + 20).run(node, 0)
+    left = BoxExamination(relaxable(made), Incumbent(), 0.0, time.perf_counter() + 20).run(node, 0)
     assert left.lower > value(form, best)
 
 

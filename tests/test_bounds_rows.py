@@ -17,7 +17,7 @@ from climbopt.certification.bounds.branch_and_bound import RESTS_ON_ROWS
 from climbopt.certification.bounds.envelopes import envelopes
 from climbopt.certification.bounds.incumbents import Incumbent, judged, multistart
 from climbopt.certification.bounds.lagrangian import lagrangian
-from climbopt.certification.bounds.node import Examination, Node
+from climbopt.certification.bounds.node import BoxExamination, Node
 from climbopt.certification.bounds.oracle import boxed
 from climbopt.certification.bounds.relaxable import relaxable
 from climbopt.certification.bounds.rows import Relaxed, root_box
@@ -96,7 +96,7 @@ def test_a_box_of_one_point_is_bounded_by_its_value(kind):
     form = form_of(kind, signed_model("gated", 3))
     problem, best = relaxable(form), multistart(form, lambda: False)
     node = Node(Box(best.x, best.x), best.x, -np.inf, np.zeros(form.functions.n_rows))
-    left = Examination(problem, best.with_multipliers(form), 1e-9, np.inf).run(node, 1)
+    left = BoxExamination(problem, best.with_multipliers(form), 1e-9, np.inf).run(node, 1)
     assert left is None or left.lower <= best.value
 
 
@@ -186,7 +186,7 @@ def test_a_raised_bound_is_caught(monkeypatch, kind):
     def bound():
         node = Node(by_rows(box, form.polytope), best.x, -np.inf, best.multipliers)
         unknown = Incumbent(best.x, np.inf, best.multipliers)
-        return Examination(relaxable(form), unknown, 0.0, time.perf_counter() + 20).run(node, 0).lower
+        return BoxExamination(relaxable(form), unknown, 0.0, time.perf_counter() + 20).run(node, 0).lower
 
     assert best.upper - 1e-4 <= bound() <= best.upper
     exact = oracle.linear_bound

@@ -16,8 +16,8 @@ from test_cli import run  # noqa: F401 - a fixture
 from climbopt import AllocationProblem, BackendError, InputError, load_problem
 from climbopt.backends import BACKENDS, Entry, load
 from climbopt.reports.comparisons import comparison_html
+from climbopt.studies.comparison.backend_runs import Comparison, Run, compare
 from climbopt.studies.comparison.profiles import profiles, shifted_geometric_mean
-from climbopt.studies.comparison.runs import Comparison, Run, compare
 from climbopt.testing import family_model
 
 KEYS = {
@@ -79,7 +79,7 @@ def hostile(tmp_path, monkeypatch):
 
 
 def test_what_does_not_stop_is_killed(hostile, monkeypatch):
-    monkeypatch.setattr("climbopt.studies.comparison.runs.GRACE", 2.0)
+    monkeypatch.setattr("climbopt.studies.comparison.backend_runs.GRACE", 2.0)
     (only,) = compare([load_problem("equal_beta")], backends=["sleeps"], time_limit=0.5).runs
     assert only.termination == "time_limit" and "killed" in only.raw_status and not only.passed
 

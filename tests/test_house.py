@@ -37,3 +37,11 @@ def test_the_layers_are_those_of_the_page(house):
     table = page.split("## The house")[1].split("## Adding")[0]
     rows = [row[4:].split("  ")[0] for row in table.splitlines() if row.startswith("    ")]
     assert [layer for layer in house.layers if layer != "__main__"] == rows
+
+
+def test_no_name_stands_for_two_things(house):
+    assert house.shared_names == {}
+
+
+def test_no_import_cycle(house):
+    assert house.cycles == []

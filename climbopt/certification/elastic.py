@@ -134,7 +134,7 @@ def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
     options : Options
         The tolerance is the violation that counts as none; the time limit is for the whole explanation.
     """
-    search, limits = _Search(problem, options), limits_of(problem.rows)
+    search, limits = _ElasticSearch(problem, options), limits_of(problem.rows)
     try:
         whole = search.nearest(limits)
     except _StoppedError:
@@ -177,7 +177,7 @@ def _all_that_gives(whole: _Nearest, tolerance: float) -> Conflict:
 
 
 @dataclass(eq=False)
-class _Search:
+class _ElasticSearch:
     """Solves the problems of one explanation, and counts them."""
 
     problem: AllocationProblem

@@ -209,9 +209,9 @@ class _Program:
         """Number of entries of c."""
         return sum(map(self._size, self._of(NonlinearConstraint)))
 
-    def at(self, x: Array) -> _At:
+    def at(self, x: Array) -> _FunctionsAt:
         """Return the functions at x."""
-        return _At(self, [self.constraints[k] for k in self._of(NonlinearConstraint)], x)
+        return _FunctionsAt(self, [self.constraints[k] for k in self._of(NonlinearConstraint)], x)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return False: nothing is known of functions that are code."""
@@ -219,7 +219,7 @@ class _Program:
 
 
 @dataclass(frozen=True, eq=False)
-class _At:
+class _FunctionsAt:
     """The functions of a program at one x."""
 
     program: _Program

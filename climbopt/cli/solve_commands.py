@@ -296,7 +296,7 @@ def compare(
     from climbopt.backends import Options
     from climbopt.files import files_of, find_problem, write_text
     from climbopt.reports.comparisons import comparison_html, comparison_json, print_comparison
-    from climbopt.studies.comparison.runs import compare as compare_backends
+    from climbopt.studies.comparison.backend_runs import compare as compare_backends
 
     check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
     with progress("compare") as count:

@@ -93,7 +93,7 @@ class Reported(Viewed):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object as JSON values, as the command line writes them; `format` names their version."""
-        result: dict[str, Any] = import_module("climbopt.reports.registry").to_dict(self)
+        result: dict[str, Any] = import_module("climbopt.reports.writers").to_dict(self)
         return result
 
     def plot(self, kind: str | None = None, *, ax: Axes | None = None) -> Axes:
@@ -111,7 +111,7 @@ class Reported(Viewed):
         InputError
             For a kind that the object has no picture of, or without matplotlib.
         """
-        axes: Axes = import_module("climbopt.reports.registry").plot(self, kind, ax)
+        axes: Axes = import_module("climbopt.reports.writers").plot(self, kind, ax)
         return axes
 
 

@@ -18,7 +18,7 @@ from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Asked, Constraint, Row, Setting, constraints_of
-from climbopt.problem.constraints.bounds import check_bounds
+from climbopt.problem.constraints.ratio_bounds import check_bounds
 from climbopt.problem.objectives import Goal, Objective, Weighted, objective_of
 
 RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")

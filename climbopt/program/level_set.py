@@ -46,9 +46,9 @@ class LevelSet:
         """Number of rows."""
         return self.inner.n_rows + 1
 
-    def at(self, x: Array) -> _At:
+    def at(self, x: Array) -> _LevelSetAt:
         """Return the evaluation at x."""
-        return _At(self.inner.at(x), np.asarray(x, dtype=float), self.direction)
+        return _LevelSetAt(self.inner.at(x), np.asarray(x, dtype=float), self.direction)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether multipliers'c is proved convex, by what is proved of the objective and its own rows."""
@@ -67,7 +67,7 @@ class LevelSet:
 
 
 @dataclass(frozen=True, eq=False)
-class _At:
+class _LevelSetAt:
     """The evaluation of a level set at x."""
 
     inner: Evaluation

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import new_table, number, say
+from climbopt.studies.comparison.backend_runs import Comparison, Run
 from climbopt.studies.comparison.profiles import Profile, profiles
-from climbopt.studies.comparison.runs import Comparison, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -51,14 +51,14 @@ class Range:
     proved: bool
 
 
-class Goal(Protocol):
+class RangedObjective(Protocol):
     """What is to stay near its least value."""
 
     def form(self) -> StandardForm:
         """Return its standard form, whose objective it is."""
         ...
 
-    def grown(self, x: Array) -> Goal | None:
+    def grown(self, x: Array) -> RangedObjective | None:
         """Return a goal whose form also holds what this one left out and x shows to count; None where that is all."""
         ...
 
@@ -133,7 +133,7 @@ def ranges(
 
 
 def ranges_near(
-    goal: Goal,
+    goal: RangedObjective,
     result: Result,
     least: float,
     tolerance: float,
@@ -147,7 +147,7 @@ def ranges_near(
 
     Parameters
     ----------
-    goal : Goal
+    goal : RangedObjective
     result : Result
         With the ratios that are best for the goal, and the loss that the tolerance is a share of.
     least : float
@@ -180,7 +180,7 @@ def ranges_near(
 
 
 def _ends(
-    goal: Goal, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
+    goal: RangedObjective, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
 ) -> list[Range]:
     """Return the ranges of some sources."""
     form, result = _near(goal, optimum, level), []
@@ -211,7 +211,7 @@ def _extreme(
     return (x, certificate.verdict is Verdict.GLOBAL) if certificate.passed else (None, False)
 
 
-def _near(goal: Goal, optimum: Array, level: float) -> StandardForm:
+def _near(goal: RangedObjective, optimum: Array, level: float) -> StandardForm:
     """Return a goal's form, started on the way from the optimum to its own start where it is below the level."""
     form = goal.form()
     best = form.complete(optimum)

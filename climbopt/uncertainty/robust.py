@@ -21,7 +21,7 @@ from climbopt.model.templates import Array
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Allocation, Result, solve
 from climbopt.program import StandardForm
-from climbopt.studies.ranges import Goal, Range, ranges_near
+from climbopt.studies.ranges import Range, RangedObjective, ranges_near
 from climbopt.uncertainty.confidence import ConfidenceSet, confidence_set
 from climbopt.uncertainty.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
 
@@ -290,7 +290,7 @@ def robust_ranges(
     if not found.result.passed:
         raise InputError("ranges need a certified answer, which they are measured from")
     measure, ratios = found.measure, found.ratios
-    goal: Goal = (
+    goal: RangedObjective = (
         MeanRegret(found.regrets) if measure.kind == "mean" else CvarRegret.near(found.regrets, measure.level, ratios)
     )
     return ranges_near(

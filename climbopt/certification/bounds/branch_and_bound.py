@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt.certification.bounds.incumbents import Incumbent, judged, local, multipliers_of, multistart
-from climbopt.certification.bounds.node import Examination, Node
+from climbopt.certification.bounds.node import BoxExamination, Node
 from climbopt.certification.bounds.oracle import ROUNDING
 from climbopt.certification.bounds.relaxable import Relaxable, relaxable
 from climbopt.certification.bounds.rows import root_box
@@ -142,7 +142,7 @@ def enclose(
     if incumbent is not None:
         given = judged(form, incumbent)
         best = given if given.value < best.value else best
-    search = _Search(problem, best.with_multipliers(form), gap, began + time_limit, jobs, progress, began)
+    search = _BoxSearch(problem, best.with_multipliers(form), gap, began + time_limit, jobs, progress, began)
     stopped = search.run()
     leaves = (*search.closed, *(node for _, _, node in search.open))
     return Enclosure(
@@ -160,11 +160,11 @@ def enclose(
 
 def _examined(problem: Relaxable, node: Node, best: Incumbent, gap: float, deadline: float, levels: int) -> Node | None:
     """Return what is left of a node."""
-    return Examination(problem, best, gap, deadline).run(node, levels)
+    return BoxExamination(problem, best, gap, deadline).run(node, levels)
 
 
 @dataclass(eq=False)
-class _Search:
+class _BoxSearch:
     """The state of one branch and bound."""
 
     problem: Relaxable

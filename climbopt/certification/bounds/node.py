@@ -86,7 +86,7 @@ class _Bounded:
 
 
 @dataclass(frozen=True, eq=False)
-class Examination:
+class BoxExamination:
     """Bounds a node and tightens it, round by round.
 
     Parameters

@@ -86,13 +86,13 @@ def prove_below(
         Where the problem has no relaxation here, or nothing bounds an auxiliary.
     """
     with in_balls():
-        search = _Search(relaxable(form), x, mu, target, deadline, told)
+        search = _ProofSearch(relaxable(form), x, mu, target, deadline, told)
         stopped = search.run()
     return Proved(search.lower, search.boxes, stopped)
 
 
 @dataclass(eq=False)
-class _Search:
+class _ProofSearch:
     """The boxes of a proof."""
 
     problem: Relaxable

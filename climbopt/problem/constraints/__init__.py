@@ -24,7 +24,7 @@ from climbopt.problem.constraints.constraint import (
 from climbopt.problem.constraints.custom import Custom
 from climbopt.problem.constraints.floor import Floor
 from climbopt.problem.constraints.group import Group
-from climbopt.problem.constraints.linear import Linear
+from climbopt.problem.constraints.linear_constraint import Linear
 from climbopt.problem.constraints.loss_ceiling import LossCeiling
 from climbopt.problem.constraints.stay_near import StayNear
 from climbopt.problem.constraints.supply import Supply

@@ -6,7 +6,7 @@ import sympy as sp
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.registry import Registry
-from climbopt.problem.objectives.custom import CustomObjective
+from climbopt.problem.objectives.custom_objective import CustomObjective
 from climbopt.problem.objectives.minimax import Minimax
 from climbopt.problem.objectives.objective import Goal, Objective
 from climbopt.problem.objectives.power_mean import WeightedPowerMean

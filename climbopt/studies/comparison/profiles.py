@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.studies.comparison.runs import Comparison, Run
+from climbopt.studies.comparison.backend_runs import Comparison, Run
 
 SHIFT = 0.01
 """Seconds added before the geometric mean and taken off after it, so that the shortest times do not rule it."""
