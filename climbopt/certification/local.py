@@ -77,7 +77,7 @@ class NamedMultiplier:
 
 
 @dataclass(frozen=True)
-class Search:
+class BoundSearch:
     """What a search for a global bound took.
 
     Parameters
@@ -107,7 +107,7 @@ class Bound:
         The gap up to which the point counts as global, in the objective's unit.
     rests_on : str
         What the lower bound assumes.
-    search : Search or None
+    search : BoundSearch or None
         None for the bound that comes with every convex problem.
     """
 
@@ -115,7 +115,7 @@ class Bound:
     upper: float
     allowed: float
     rests_on: str
-    search: Search | None = None
+    search: BoundSearch | None = None
 
     @property
     def gap(self) -> float:

@@ -24,6 +24,8 @@ from climbopt.problem.allocation import AllocationProblem
 
 LEAST = 1e-30
 """Share of the magnitude below which a target's own data count as none."""
+BESIDE = 1e-9
+"""Relative distance to both sides of own data at which marginal benefits are compared."""
 CHECKED = np.geomspace(1e-9, 1.0, 121)
 """Shares of the magnitude at which own terms are checked to increase, and marginal benefits to fall."""
 NEWTON_STEPS = 200
@@ -201,10 +203,13 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
 
 
 def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: float) -> float:
-    """Return the largest relative difference from their mean of the marginal benefits at own data t p.
+    """Return by how much the marginal benefits at own data t p miss a common value, as a share of it.
 
-    Of a target without a share it counts how far its benefit is above that mean.
+    A benefit counts as the range from just beyond the own data to just below, since it jumps down at a kink of own; that
+    of a target without a share has no upper end. Ranges that overlap miss by 0.
     """
-    benefits = OwnData.of(problem).benefit(magnitude * direction)
-    mean = benefits[direction > 0].mean()
-    return float(np.where(direction > 0, np.abs(benefits / mean - 1), np.maximum(benefits / mean - 1, 0.0)).max())
+    alone, data = OwnData.of(problem), magnitude * direction
+    beyond = alone.benefit(data * (1 + BESIDE))
+    below = np.where(direction > 0, alone.benefit(data * (1 - BESIDE)), np.inf)
+    least, most = float(beyond.max()), float(below.min())
+    return float(np.maximum(least - most, 0.0) / (least + most))  # NaN stays, and fails the certificate

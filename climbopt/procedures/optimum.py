@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 import numpy as np
 
 from climbopt.certification.bounds import Enclosure, NoRelaxationError, Progress, enclose
-from climbopt.certification.local import TOLERANCE, Bound, Certificate, Search
+from climbopt.certification.local import TOLERANCE, Bound, BoundSearch, Certificate
 from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import checked_jobs
@@ -182,7 +182,9 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
     known = certificate.relative_gap
     if known is not None and known <= effort.gap and effort.rigor == "float":
         assert certificate.bound is not None  # there is a gap
-        bound = replace(certificate.bound, allowed=effort.gap * abs(certificate.upper_bound), search=Search("float"))
+        bound = replace(
+            certificate.bound, allowed=effort.gap * abs(certificate.upper_bound), search=BoundSearch("float")
+        )
         return result.certified(certificate.bounded(bound))
     x = form.complete(ratios)
     try:
@@ -289,7 +291,7 @@ def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upp
     lower = enclosure.lower
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)
-    search = Search(effort.rigor, enclosure.nodes, enclosure.seconds)
+    search = BoundSearch(effort.rigor, enclosure.nodes, enclosure.seconds)
     return certificate.bounded(Bound(lower, upper, effort.gap * abs(upper), enclosure.rests_on, search))
 
 
