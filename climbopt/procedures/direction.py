@@ -205,8 +205,8 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
 def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: float) -> float:
     """Return by how much the marginal benefits at own data t p miss a common value, as a share of it.
 
-    A benefit counts as the range from just beyond the own data to just below, since it jumps down at a kink of own; that
-    of a target without a share has no upper end. Ranges that overlap miss by 0.
+    A benefit counts as the range from just beyond the own data to just below, since it jumps down at a kink of own;
+    that of a target without a share has no upper end. Ranges that overlap miss by 0.
     """
     alone, data = OwnData.of(problem), magnitude * direction
     beyond = alone.benefit(data * (1 + BESIDE))
