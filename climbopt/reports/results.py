@@ -12,7 +12,7 @@ from climbopt.program import Conflict
 from climbopt.reports.certificates import certificate_json, print_certificate
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Table, new_table, number, say, tokens
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_table, number, say, tokens
 from climbopt.studies.ranges import Range
 
 
@@ -161,7 +161,7 @@ def _print_conflict(result: Result, console: Console) -> None:
         say(console, result.conflict.message, "bold red")
 
 
-def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> Table:
+def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios
     table = new_table(

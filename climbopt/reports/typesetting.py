@@ -27,7 +27,7 @@ LONGEST_WORD = 24
 
 
 @dataclass
-class Table:
+class TextTable:
     """A table of texts, laid out as it is printed.
 
     Parameters
@@ -136,9 +136,9 @@ class Table:
             yield line.rstrip()
 
 
-def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> Table:
+def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> TextTable:
     """Return an empty table whose first `left` and last `right` columns are text."""
-    return Table(title, columns, left, right)
+    return TextTable(title, columns, left, right)
 
 
 def _total(widths: Iterable[int]) -> int:
@@ -253,14 +253,14 @@ class Grid:
     bands: Sequence[Sequence[str]] = ()
     band_name: str = ""
 
-    def table(self, width: int) -> Table:
+    def table(self, width: int) -> TextTable:
         """Return the table that fits a width."""
         down = self._points_down()
         return down if down.fits(width) else self._languages_down()
 
-    def _points_down(self) -> Table:
+    def _points_down(self) -> TextTable:
         heads = *self.heads, *(f"{name} %" for name in self.languages), *(["verdict"] if self.verdicts else [])
-        table = Table(self.title, heads, left=0, right=1 if self.verdicts else 0)
+        table = TextTable(self.title, heads, left=0, right=1 if self.verdicts else 0)
         for k, point in enumerate(self.points):
             table.add_row(*point, *self.cells[k], *self.verdicts[k : k + 1])
             if self.bands:
@@ -268,9 +268,9 @@ class Grid:
                 table.add_row(self.band_name, *blank, *self.bands[k], *([""] if self.verdicts else []))
         return table
 
-    def _languages_down(self) -> Table:
+    def _languages_down(self) -> TextTable:
         names = *self.heads, *(f"{name} %" for name in self.languages)
-        table = Table(self.title, (names[0], *(point[0] for point in self.points)))
+        table = TextTable(self.title, (names[0], *(point[0] for point in self.points)))
         for row, head in enumerate(self.heads[1:], 1):
             table.add_row(head, *(point[row] for point in self.points))
         for j, name in enumerate(self.languages):
