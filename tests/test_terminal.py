@@ -117,7 +117,7 @@ def test_no_number_and_no_column_is_lost(terminal):
         assert number in solved, number
     compared = shown["compare", "known_floor", "equal_beta", "--backends", "newton,slsqp,cvxpy"]
     for head in ("objective", "off by", "stationarity", "multipliers", "seconds", "evaluations", "verdict"):
-        assert compared.count(head) == 2, head
+        assert compared.count(head) >= 2, head
     planned = shown[
         "plan", "--languages", "en,de,nl,es,pt,ru,sw,ar,zh,ja,ko,hi", "--budgets", "0.5B,1B", "--runs", "40"
     ]

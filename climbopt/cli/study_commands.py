@@ -18,9 +18,11 @@ from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from climbopt.backends import Options
     from climbopt.files import PathFile
     from climbopt.problem.allocation import AllocationProblem
     from climbopt.studies.design.exchange import Criterion
+    from climbopt.studies.schedule import Schedule
     from climbopt.studies.sweep import Sweep
 
 BUDGETS = Annotated[
@@ -60,7 +62,6 @@ def sweep(
     from climbopt.files import files_of, find_problem, load_draws, write_text
     from climbopt.procedures.result import resolve
     from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json
-    from climbopt.studies.schedule import schedule
     from climbopt.studies.sweep import sweep as solve_path
 
     inputs = [*files_of(find_problem(problem)), *([] if draws is None else [draws])]
@@ -89,10 +90,7 @@ def sweep(
                 progress=count,
             ),
         )
-    staged = None
-    if stages is not None and tokens is not None:
-        ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
-        staged = schedule(loaded, ends, backend=backend, options=options)
+    staged = None if stages is None or tokens is None else _staged(loaded, tokens, stages, backend, options)
     if output is not None:
         write_text(output, path.to_frame().to_csv(index=False))
 
@@ -105,6 +103,16 @@ def sweep(
     if file is not None:
         file.remove()
     raise typer.Exit(0 if all(point.passed for point in path.points if point.result is not None) else 1)
+
+
+def _staged(
+    problem: AllocationProblem, tokens: list[float], stages: int, backend: str | None, options: Options
+) -> Schedule:
+    """Return the schedule whose stages end between the first and the last budget."""
+    from climbopt.studies.schedule import schedule
+
+    ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
+    return schedule(problem, ends, backend=backend, options=options)
 
 
 def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
