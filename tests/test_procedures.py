@@ -1,5 +1,7 @@
 """Procedures as arguments: names, options, what a problem's file declares, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,20 @@ def test_the_marginal_benefit_is_per_unit_of_z():
     response = problem.model.at(problem.total_budget, problem.params)
     slopes = (response.losses(z + step) - response.losses(z - step)) / (2 * step)
     np.testing.assert_allclose(list(result.marginal_benefit.values()), -problem.weight_vector * slopes, rtol=1e-6)
+
+
+class Other(Joint):
+    """Solves for another budget than the problem's."""
+
+    name = "other"
+
+    def answer(self, problem, backend, options):
+        return Joint().answer(replace(problem, budget=2 * problem.budget), backend, options)
+
+
+def test_what_was_solved_must_be_what_was_declared():
+    problem = load_problem("equal_beta")
+    result = solve(problem, Other())
+    assert not result.passed
+    assert result.certificate.residuals["stationarity"].worst == "declared objective"
+    assert solve(problem, Joint()).passed

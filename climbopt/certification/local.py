@@ -264,7 +264,7 @@ def certify(
         return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
     multipliers, rows = recover(form, x), LimitsAt(form, x)
     found = residuals(form, x, multipliers)
-    if extra is not None and extra.value > found["stationarity"].value:
+    if extra is not None and not extra.value <= found["stationarity"].value:  # NaN too
         found["stationarity"] = extra
     if form.kinked and (change := jump(form, x, multipliers)).value > found["stationarity"].value:
         found["stationarity"] = change

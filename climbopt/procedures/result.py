@@ -56,6 +56,10 @@ class Regret:
     most: float
 
 
+AGREEING = 1e-9
+"""Relative difference of two evaluations of one objective that counts as rounding."""
+
+
 class NoAnswerError(ClimboptError):
     """A number is asked of a result that has none: its backend gave no point, for the reason in `Result.solution`."""
 
@@ -349,17 +353,22 @@ def _certificate(
     problem: AllocationProblem, procedure: Procedure, answer: Answer, x: Array, options: Options
 ) -> Certificate:
     """Return the certificate that the problem's procedure asks for."""
-    ratios = x[: len(problem.model.sources)]
+    declared = float(problem.value(x[: len(problem.model.sources)]))
+    solved = answer.form.functions.at(x).value
     # step 2 of two_step minimises -t, which is finite where losses are not
-    objective = answer.form.functions.at(x).value if answer.steps is None else problem.value(ratios)
-    if not np.isfinite(objective):
+    if not np.isfinite(solved if answer.steps is None else declared):
         form = joint_form(problem)
-        return certify_feasible(form, form.complete(ratios), tolerance=options.tolerance)
+        return certify_feasible(form, form.complete(x[: form.n_ratios]), tolerance=options.tolerance)
     if not procedure.optimises:
         settled = answer.solution is None or answer.solution.termination.settled
         certificate = certify_feasible(answer.form, x, tolerance=options.tolerance)
         return certificate if settled else replace(certificate, passed=False)
-    extra = None if answer.steps is None else Residual(answer.steps.residual, "direction")
+    if answer.steps is None:
+        # what was solved must be the problem's own declaration, whose objective is evaluated anew
+        difference = abs(solved - declared) / max(1.0, abs(declared))
+        extra = Residual(difference, "declared objective") if not difference <= AGREEING else None
+    else:
+        extra = Residual(answer.steps.residual, "direction")
     claimed = None if answer.solution is None else answer.solution.multipliers
     return certify(answer.form, x, tolerance=options.tolerance, claimed=claimed, extra=extra)
 
