@@ -1,7 +1,7 @@
 """What can be proved of a model over a box of mixtures, by the signs of its templates' derivatives.
 
 Every answer rests on interval evaluations of the compiled derivatives at the model's own parameters, so that
-"proved" means for every mixture of the box; nothing is sampled. A False means only that no proof was found.
+"proved" means for every mixture of the box; nothing is sampled. False means only that there is no proof.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from climbopt.model.templates import Array, Compiled
 from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
 
 CELLS = (2, 16)
-"""Pieces that a target's own ratio is cut into to show that z is positive: first coarse, then fine if need be."""
+"""Numbers of subintervals of a target's own ratio in the proof that z is positive: coarse first, then fine."""
 
 AT_ONCE = 2**18
-"""Numbers in an array over pieces, targets and sources, at most where there is more than one piece."""
+"""Largest size of an array over subintervals, targets and sources, unless there is only one subinterval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,8 @@ class Proofs:
     lower, upper : ndarray, (S,)
         Bounds of the (cumulative) ratios.
     most : float
-        The ratios' sum is from 1 to this: above 1 where some of them count what others exceed a kink by.
+        Upper bound of the sum of the ratios, whose lower bound is 1: above 1 where further ratios are excesses over
+        a kink.
     """
 
     response: Response
@@ -79,6 +80,7 @@ class Proofs:
     @cached_property
     def losses_convex(self) -> bool:
         """Whether every loss is convex in the ratios: law convex, and z affine or (z concave and law decreasing)."""
+        # Composition rules: (law o z)'' = law''(z) z'^2 + law'(z) z''.
         return self.loss_convex and (self.z_affine or (self.z_concave and self.loss_decreasing))
 
     @cached_property
@@ -104,8 +106,8 @@ class Proofs:
         model = self.response.model
         z = Interval.of(np.full(len(model.targets), model.law.end_of_domain), np.inf)
         try:
-            found = function(z, *_exact(self.response.loss_arguments))[which]
-            return Interval.enclosing(found).broadcast_to(z.lower.shape)
+            enclosure = function(z, *_exact(self.response.loss_arguments))[which]
+            return Interval.enclosing(enclosure).broadcast_to(z.lower.shape)
         except UnsupportedFunctionError:
             return None
 
@@ -123,7 +125,7 @@ class Proofs:
         model = self.response.model
         shape = (*low.shape, len(model.sources))
         t = Interval.of(low[..., None], high[..., None])
-        s = Interval.of(0.0, np.minimum(self.upper, 1.0))  # from 0: slopes are wanted on the way to r_j
+        s = Interval.of(0.0, np.minimum(self.upper, 1.0))  # from 0: the mean value theorem needs pair_s on [0, r_j]
         results = []
         for value in function(t, s, *_exact(self.response.pair_arguments)):
             wide = Interval.enclosing(value).broadcast_to(shape)
@@ -149,6 +151,7 @@ class Proofs:
             pair_tt, pair_ts, pair_ss = self._pair(templates.pair.curvatures, *self._own_range)
         except UnsupportedFunctionError:
             return None
+        # The Hessian of z_i: d2z/dr_i2, d2z/dr_i dr_j and d2z/dr_j2.
         return own_tt + pair_tt.sum(1), pair_ts, pair_ss
 
     def _curvature(self, most: int) -> bool:
@@ -156,6 +159,7 @@ class Proofs:
         if self._second is None:
             return False
         on_own, pair_ts, pair_ss = self._second
+        # With no cross term the Hessian of z is diagonal, so that its signs decide its curvature.
         zero = [pair_ts] if most else [pair_ts, pair_ss, on_own]
         signed = [pair_ss, on_own] if most else []
         return all(bool(((part.lower == 0) & (part.upper == 0)).all()) for part in zero) and all(
@@ -185,6 +189,7 @@ class Proofs:
         pieces of the range of t, the fine ones also by the derivative from their left end.
         """
         model, (low, high) = self.response.model, self._own_range
+        # pair(t, s) = integral of pair_s over [0, s] only where pair(t, 0) = 0.
         if not model.templates.pair.expression.subs(r_j, 0).is_zero:
             return np.full(low.size, -np.inf)
         least = np.full(low.size, -np.inf)
@@ -192,10 +197,12 @@ class Proofs:
         for cells in CELLS:
             edges, pieces = np.linspace(low, high, cells + 1), []
             for k in range(0, cells, together):
-                some = edges[:-1][k : k + together], edges[1:][k : k + together]
-                pieces.append(self._least_on(*some))
+                cells_low, cells_high = edges[:-1][k : k + together], edges[1:][k : k + together]
+                pieces.append(self._least_on(cells_low, cells_high))
                 if cells == CELLS[-1]:
-                    pieces[-1] = np.maximum(pieces[-1], self._least_by_slope(*some))
+                    pieces[-1] = np.maximum(pieces[-1], self._least_by_slope(cells_low, cells_high))
+            # Each subdivision gives a valid bound; the largest is kept. A finer one cannot help where the bound at the
+            # least own ratio is not above 0 either.
             least = np.maximum(least, np.concatenate(pieces).min(axis=0))
             if (least > 0).all() or ((least > 0) | (self._least_on(low, low) <= 0)).all():
                 break
@@ -207,10 +214,11 @@ class Proofs:
         return Interval.of(1.0, self.most)
 
     def _least_on(self, low: Array, high: Array) -> Array:
-        """Bound each z from below for own ratios in [low, high], (..., T), all terms apart."""
+        """Bound each z from below for own ratios in [low, high], (..., T), each term on its own."""
         templates = self.response.model.templates
         own, _ = self._own(templates.own.slopes, low, high)
         rest = self._total - Interval.of(low, high)
+        # The other ratios are nonnegative and sum to the rest, so their weighted slopes are at least rest * min slope.
         least: Interval = own + rest * self._least_slope(low, high)
         return least.lower
 
@@ -219,6 +227,7 @@ class Proofs:
         model = self.response.model
         slopes = np.array(self._pair(model.templates.pair.slopes, low, high)[2].lower)
         slopes[..., model.own_targets, model.own_sources] = np.inf
+        # Own pairs are infinite here, and do not count in the minimum.
         least = slopes.min(axis=-1)
         return Interval.enclosing(np.where(np.isfinite(least), least, 0.0))
 
@@ -238,10 +247,11 @@ class Proofs:
         column = Interval(rest.lower[..., None], rest.upper[..., None])
         rise = Interval(own_t.lower[..., None], own_t.upper[..., None]) - slope + column * cross
         rises = np.array(rise.lower >= 0)
+        # Where z rises with t its minimum over [low, high] is at low.
         rises[..., model.own_targets, model.own_sources] = True
         return np.where(rises.all(axis=-1), self._least_on(low, low), -np.inf)
 
 
 def _exact(arguments: Sequence[Array]) -> list[Interval]:
-    """Return numbers as intervals, so that what is made of them alone is rounded outwards too."""
+    """Return numbers as intervals, so that operations on them alone are rounded outwards too."""
     return [Interval.enclosing(argument) for argument in arguments]

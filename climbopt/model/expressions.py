@@ -19,11 +19,11 @@ from climbopt.model.symbols import D
 
 INFINITY = math.inf
 LONGEST = 2000
-"""Characters of a text."""
+"""Largest number of characters of a text."""
 DEEPEST = 30
-"""Levels of nesting."""
+"""Largest depth of brackets."""
 MOST_TERMS = 20_000
-"""Terms that the sums of a text may come to."""
+"""Largest number of terms of all sums in a text."""
 LARGEST_EXPONENT = 4
 GRAMMAR = (
     "numbers, r[language], z[language], L[language], D, + - * /, ** with a number from "
@@ -59,7 +59,7 @@ _QUANTITIES: Mapping[str, Quantity] = {"r": r, "z": z, "L": L}
 
 
 def entry(symbol: sp.Symbol) -> tuple[Kind, str]:
-    """Return the quantity and the language of a symbol; raises InputError where it is none of them.
+    """Return the quantity and the language of a symbol; raises InputError for any other symbol.
 
     Examples
     --------
@@ -90,6 +90,7 @@ class Relation:
         Numbers are collected on the side opposite the variables, so that a limit rises with the number that the user
         wrote; with variables on both sides the limit is the number of the right side less that of the left.
         """
+        # Swap the sides of "number <= expression", so that the variables are on the left.
         if not left.free_symbols - {D}:
             left, right, operator = right, left, {"<=": ">=", ">=": "<="}.get(operator, operator)
         lower, upper = -INFINITY if operator == "<=" else 0.0, INFINITY if operator == ">=" else 0.0
@@ -107,7 +108,7 @@ class Relation:
 
     @classmethod
     def of_sympy(cls, relation: sp.Basic) -> Relation:
-        """Return the relation of a SymPy one (<=, >= or Eq)."""
+        """Return the relation that a SymPy relation (<=, >= or Eq) states."""
         operators = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}
         if type(relation) not in operators:
             raise InputError(
@@ -118,7 +119,7 @@ class Relation:
 
 
 def affine_part(expression: sp.Expr) -> tuple[dict[tuple[Kind, str], float], sp.Expr]:
-    """Return the coefficients of the terms that are a number times one quantity, and the rest.
+    """Return the coefficients of the linear terms, each a number times a quantity, and the remaining terms.
 
     Examples
     --------
@@ -147,6 +148,7 @@ def text_of(expression: sp.Basic) -> str:
     if isinstance(expression, (sp.LessThan, sp.GreaterThan, sp.Equality)):
         operator = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}[type(expression)]
         return f"{text_of(expression.lhs)} {operator} {text_of(expression.rhs)}"
+    # SymPy prints 15 digits of a Float; symbols named by repr keep all 17.
     numbers = {number: sp.Symbol(_number_text(number)) for number in expression.atoms(sp.Float)}
     exponents = {
         power: sp.Pow(power.base, sp.Symbol(_number_text(power.exp)))
@@ -217,7 +219,7 @@ def parse_expression(text: str, groups: Mapping[str, Sequence[str]]) -> sp.Expr:
 
 
 def _finite(number: sp.Expr) -> float:
-    """Return a SymPy number as a float; raises InputError where it is none."""
+    """Return a SymPy number as a float; raises InputError where it is not finite."""
     try:
         value = float(number)
     except (TypeError, OverflowError):
@@ -229,7 +231,7 @@ def _finite(number: sp.Expr) -> float:
 
 @dataclass
 class _Reader:
-    """Reads one text; languages in brackets are quoted before Python's parser sees them ("is" is Icelandic)."""
+    """Parser of one text; languages in brackets are quoted before Python's parser sees them ("is" is Icelandic)."""
 
     text: str
     groups: Mapping[str, Sequence[str]]
@@ -259,15 +261,16 @@ class _Reader:
     def _quoted(self) -> str:
         """Return the text with names in brackets quoted; remembers where characters were added."""
         result, last = "", 0
-        for found in re.finditer(r"\[([^\[\]\"'\\]*)\]", self.text):
-            result += self.text[last : found.start()] + '["' + found[1].strip() + '"]'
-            inner = len(found[1].strip()) + 2 - len(found[1])
+        for match in re.finditer(r"\[([^\[\]\"'\\]*)\]", self.text):
+            result += self.text[last : match.start()] + '["' + match[1].strip() + '"]'
+            # Two quotes are added, and blanks inside the brackets removed.
+            inner = len(match[1].strip()) + 2 - len(match[1])
             self._added += [len(result) - 1] * max(inner, 0)
-            last = found.end()
+            last = match.end()
         return result + self.text[last:]
 
     def _original(self, position: int) -> int:
-        """Return the position in the user's text of one in the quoted text."""
+        """Return the position in the user's text that corresponds to a position in the quoted text."""
         return max(0, position - sum(added <= position for added in self._added))
 
     def refuse(self, node: ast.AST, why: str) -> NoReturn:
@@ -288,7 +291,7 @@ class _Reader:
         return signs[type(operator)]
 
     def value(self, node: ast.expr, depth: int = 0) -> sp.Expr:
-        """Return a part of the text as SymPy, built by hand from what is allowed."""
+        """Return a node of the syntax tree as SymPy, built from the allowed kinds of node only."""
         if depth > DEEPEST * 4:
             self.refuse(node, "this is nested too deeply")
         match node:
@@ -314,7 +317,7 @@ class _Reader:
             case ast.Name(id=name):
                 self.refuse(node, f"'{name}' is none of r, z, L and D")
             case ast.Compare():
-                self.refuse(node, "a comparison stands here, where a value is wanted")
+                self.refuse(node, "a comparison stands here; write a value")
         words = {ast.Call: "a call", ast.Attribute: "an attribute", ast.Subscript: "this index"}
         self.refuse(node, f"{words.get(type(node), 'this')} is not allowed")
 
@@ -342,6 +345,7 @@ class _Reader:
                 self.refuse(exponent, "an exponent is a number")
         if not abs(value) <= LARGEST_EXPONENT:
             self.refuse(exponent, f"an exponent is between -{LARGEST_EXPONENT} and {LARGEST_EXPONENT}")
+        # A Float, since the digits of nested exact powers grow exponentially.
         base = sp.Float(base) if base.is_number else base
         result = base ** (sp.Integer(int(value)) if value.is_integer() else sp.Float(value))
         if result.has(sp.I, sp.zoo, sp.nan, sp.oo):

@@ -4,8 +4,8 @@ Where a template is `below` up to r_j = kink_j and `beyond` from there on,
 
     template(r_j) = below(r_j) + gain(max(0, r_j - kink_j)),    gain(e) = (beyond - below)(kink_j + e)
 
-and where the gain falls with e and z is wanted large, max(0, r_j - kink_j) is the least e with e >= 0 and
-e >= r_j - kink_j. With e as a ratio of its own, r_j is below and e beyond, and nothing jumps.
+and where the gain decreases with e and the loss decreases with z, max(0, r_j - kink_j) is the least e with e >= 0
+and e >= r_j - kink_j. With e as a further ratio, `below` is taken at r_j and `gain` at e, and no slope jumps.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Split:
     Parameters
     ----------
     model : MixtureModel
-        Its first sources are the given model's, the others their excesses.
+        Its first sources are those of the original model, the others their excesses.
     kinks : ndarray, (K,)
         Cumulative ratios beyond which an excess counts.
     excess_of : ndarray of int, (K,)
-        The source of each.
+        The index of the source of each excess.
     """
 
     model: MixtureModel
@@ -46,7 +46,7 @@ class Split:
 
 
 def split(model: MixtureModel, budget: float, params: float | None) -> Split | None:
-    """Return a model with kinks as one without; None where it has none, or none that depend on one source alone.
+    """Return a model without kinks equal to a model with them; None where no kink depends on one source alone.
 
     Sources that have their kink at a ratio of 1 or more are not split.
     """
@@ -63,7 +63,7 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
         value = model.parameters[p.name]
         if p.per == "source":
             value = np.append(value, value[chosen])
-        elif p.per == "pair":  # own pairs have no value; of their excesses only what is multiplied by 0
+        elif p.per == "pair":  # own pairs have no value; any positive number serves, its term has factor 0
             further = value[:, chosen].copy()
             further[itself == 1] = 1.0
             value = np.hstack([value, further])
@@ -82,16 +82,17 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
 
 
 def _kink(templates: Templates) -> sp.Expr | None:
-    """Return the ratio of source j at which both templates change their form; None where there is none such."""
+    """Return the ratio of source j at which both templates change their form; None where there is no such ratio."""
     kinks = set()
     for template in (templates.own, templates.pair):
         if not template.whole:
-            found = template.pieces
-            if found is None or _gain(found).has(r_i):
+            parts = template.pieces
+            if parts is None or _gain(parts).has(r_i):
                 return None
-            kinks.add(found.kink.subs(r_i, r_j))
+            kinks.add(parts.kink.subs(r_i, r_j))
     of_source = {p.symbol for p in templates.interaction.parameters if p.per == "source"}
     kink = kinks.pop()
+    # Several kinks, or a kink that depends on the target, cannot be one excess per source.
     return None if kinks or kink.free_symbols - of_source - {D, N} else kink
 
 
@@ -118,6 +119,7 @@ def _smooth(interaction: Interaction, templates: Templates) -> Interaction:
     return Interaction(
         name=interaction.name,
         own=interaction.own if own is None else own.below,
+        # An ordinary source contributes `below`, an excess its gain: that of own to the source's own target.
         pair=(1 - _EXCESS) * below + _EXCESS * ((1 - _ITSELF) * of_pair + _ITSELF * of_own),
         parameters=(*interaction.parameters, Parameter(_EXCESS, "source"), Parameter(_ITSELF, "pair")),
         quantity=interaction.quantity,

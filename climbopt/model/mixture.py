@@ -42,7 +42,7 @@ class MixtureModel(ByFields, Viewed):
         Languages that are mixed, and languages whose loss is modelled; they may differ.
     parameters : mapping of str to array
         Values by parameter name, shaped (T,), (S,) or (T, S) as the parameter is per target, source or pair;
-        tokens in `token_unit`. Pair values where the source is the target itself are ignored (kept as 0).
+        tokens in `token_unit`. Pair values where the source is the target itself are ignored (stored as 0).
     token_unit, params_unit : float
         Number of tokens, and of model parameters, that count as 1 inside D, N and the parameters.
     provenance : mapping of str to str
@@ -78,6 +78,7 @@ class MixtureModel(ByFields, Viewed):
         for unit in ("token_unit", "params_unit"):
             if not (np.isfinite(getattr(self, unit)) and getattr(self, unit) > 0):
                 raise InputError(f"{unit} is {getattr(self, unit)}; it must be a positive number")
+        # A law in z > 0 has no value where z is 0 on every mixture.
         strangers = [name for name, j in zip(self.targets, self.own_source, strict=True) if j < 0]
         if strangers and self.law.needs_positive_z and self.interaction.vanishes_without_own_data:
             raise InputError(
@@ -101,7 +102,7 @@ class MixtureModel(ByFields, Viewed):
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
 
     def _checked(self, parameter: Parameter) -> Array:
-        """Return the read-only array of one parameter, or say what is wrong with it."""
+        """Return the read-only array of one parameter, or raise InputError that names the faulty value."""
         name = parameter.name
         if name not in self.parameters:
             raise InputError(f"the model has no values for parameter '{name}' ({parameter.meaning}); add them")
@@ -113,6 +114,7 @@ class MixtureModel(ByFields, Viewed):
                 f"sources need {shape}"
             )
         if parameter.per == "pair":
+            # Own pairs are in no formula; 0 keeps the arrays finite.
             value[self.own_targets, self.own_sources] = 0.0
         positive = bool(parameter.symbol.is_positive)
         bad = ~np.isfinite(value) | (value < parameter.lower)
@@ -162,7 +164,7 @@ class MixtureModel(ByFields, Viewed):
 
     @cached_property
     def own_sources(self) -> Indices:
-        """Indices of those sources, in the same order."""
+        """Indices of the sources of these targets, in the same order."""
         return self.own_source[self.own_targets]
 
     @cached_property
@@ -172,7 +174,7 @@ class MixtureModel(ByFields, Viewed):
         return csr_array((np.ones(i.size), (j, i)), shape=(len(self.sources), len(self.targets)))
 
     def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Response:
-        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one a mixture."""
+        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
         if params is None:
             if self.templates.uses_model_size:
                 raise InputError(f"{self.law.name} + {self.interaction.name} depends on the model size; give params")
@@ -180,7 +182,7 @@ class MixtureModel(ByFields, Viewed):
         return Response(self, np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit)
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
-        """Return ratios by language as an array in the order of `sources`; every source must be there, once."""
+        """Return ratios by language as an array in the order of `sources`; every source is required."""
         for name in ratios:
             if name not in self.sources:
                 raise unknown_name("language", name, self.sources)
@@ -190,7 +192,7 @@ class MixtureModel(ByFields, Viewed):
         return np.array([float(ratios[name]) for name in self.sources])
 
     def select(self, targets: Sequence[str]) -> MixtureModel:
-        """Return the same model with only some of its targets, in the order given."""
+        """Return the same model with a subset of its targets, in the order of `targets`."""
         rows = [self.targets.index(name) for name in targets]
         values = {
             p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
@@ -236,7 +238,7 @@ class MixtureModel(ByFields, Viewed):
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """A model at one budget and size (or at one of each a mixture): z, losses and their derivatives.
+    """A model at one budget and size (or at one of each per mixture): z, losses and their derivatives.
 
     Parameters
     ----------

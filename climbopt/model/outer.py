@@ -1,6 +1,6 @@
-"""Outer functions: what objectives and constraints make of ratios, z and losses, where that is not affine.
+"""Outer functions: the parts of objectives and constraints that are not affine in ratios, z and losses.
 
-A function of the problem is affine in y = (r, z, L) plus, at most, one outer function g(y) of some entries of y,
+A function of the problem is affine in y = (r, z, L) plus, at most, one outer function g of a few entries of y,
 whose derivatives by those entries are exact; the chain rule through z(r) and L(z) is the standard form's.
 """
 
@@ -29,7 +29,7 @@ MOST_SECOND_DERIVATIVES = 20_000
 
 
 class Outer(Protocol):
-    """A twice differentiable function g of some quantities."""
+    """A twice differentiable function g of ratios, z and losses."""
 
     @property
     def entries(self) -> tuple[sp.Symbol, ...]:
@@ -64,7 +64,7 @@ class Expression:
     Raises
     ------
     InputError
-        Where it holds anything but quantities and numbers, or has too many second derivatives.
+        Where it contains anything but quantities and numbers, or has too many second derivatives.
     """
 
     expression: sp.Expr
@@ -109,8 +109,8 @@ class Expression:
         """Value, first and second derivatives as NumPy functions of the entries."""
         first, second = self._derivatives
         value, slopes, curvatures = (
-            sp.lambdify(self.entries, what, modules="numpy", cse=True)
-            for what in (self.expression, first, list(second.values()))
+            sp.lambdify(self.entries, formula, modules="numpy", cse=True)
+            for formula in (self.expression, first, list(second.values()))
         )
         return value, slopes, curvatures
 
@@ -142,6 +142,7 @@ class Expression:
             curvatures = [Interval.enclosing(sign * value) for value in self._compiled[2](*entries)]
         except UnsupportedFunctionError:
             return None
+        # Gershgorin: a symmetric matrix with H_ii >= sum_j |H_ij| is positive semidefinite. Sums are rounded upwards.
         diagonal, around = np.zeros(len(entries)), np.zeros(len(entries))
         for i, j, curvature in zip(*self._places, curvatures, strict=True):
             size = max(abs(float(curvature.lower)), abs(float(curvature.upper)))
@@ -182,6 +183,7 @@ class PowerMean:
 
     def value(self, y: Array) -> Array:
         """Return g, (..., k) to (...); NaN where a loss is below 0."""
+        # Scaled by the largest share, so that no power overflows.
         share = np.where(y > 0, y, np.nan) / self.references
         largest = share.max(axis=-1)
         total = (self.weights * (share / largest[..., None]) ** self.power).sum(axis=-1)
@@ -191,6 +193,7 @@ class PowerMean:
         """Return the slopes by each loss, each loss's share of the mean, and the mean."""
         mean = float(self.value(y))
         share = y / self.references / mean
+        # dM/dL_i = w_i (L_i / (reference_i M))^(p - 1) / reference_i.
         return self.weights * share ** (self.power - 1) / self.references, share, mean
 
     def gradient(self, y: Array) -> Array:
@@ -200,8 +203,9 @@ class PowerMean:
     def hessian(self, y: Array) -> Array:
         """Return the second derivatives, (k, k)."""
         slopes, share, mean = self._slopes(y)
-        bent = np.diag(slopes / (share * self.references)) - np.outer(slopes, slopes)
-        return np.asarray((self.power - 1) / mean * bent)
+        curvature = np.diag(slopes / (share * self.references)) - np.outer(slopes, slopes)
+        # d2M = (p - 1) / M (diag(M slope_i / L_i) - slope slope').
+        return np.asarray((self.power - 1) / mean * curvature)
 
     def shape(self, y: Interval, sign: int) -> Interval | None:
         """Return [0, inf] for every slope: a norm of losses above 0 is convex and rises with each of them."""

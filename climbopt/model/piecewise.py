@@ -1,4 +1,4 @@
-"""Pieces: expressions that change their form, and a template taken apart where it does so at one value of a ratio."""
+"""Pieces: expressions that change their form, and the two pieces of a template that does so at one value of a ratio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sympy as sp
 from climbopt.foundations.errors import InputError
 
 BENT = (sp.Min, sp.Max, sp.Abs)
-"""Functions with kinks, which pieces say as well."""
+"""Functions with kinks, which Piecewise can state."""
 STEPS = (sp.Heaviside, sp.DiracDelta, sp.sign, sp.floor, sp.ceiling, sp.frac, sp.Mod)
 
 
@@ -35,17 +35,17 @@ class Pieces:
 
     @cached_property
     def gain(self) -> sp.Expr:
-        """What the second piece adds to the first at `variable` beyond the kink."""
+        """The second piece less the first, at `variable` beyond the kink."""
         return (self.beyond - self.below).subs(self.variable, self.kink + self.variable)
 
     @cached_property
     def continuous(self) -> bool:
-        """Whether the pieces are shown to meet."""
+        """Whether the pieces are proved equal at the kink."""
         return _is_zero((self.beyond - self.below).subs(self.variable, self.kink))
 
     @cached_property
     def jump(self) -> sp.Expr:
-        """By how much the slope changes at the kink; 0 where the first derivative is shown to be continuous."""
+        """Change of the slope at the kink; 0 where the first derivative is proved continuous."""
         change = sp.diff(self.beyond - self.below, self.variable).subs(self.variable, self.kink)
         return sp.S.Zero if _is_zero(change) else change
 
@@ -56,7 +56,7 @@ def in_pieces(expression: sp.Expr, of: str) -> sp.Expr:
     Raises
     ------
     InputError
-        Where it has steps; `of` says whose it is.
+        Where it has steps; `of` names its owner in the message.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def in_pieces(expression: sp.Expr, of: str) -> sp.Expr:
 def _unbent(part: sp.Expr) -> sp.Expr:
     """Return Min, Max or Abs of smooth or piecewise arguments as Piecewise, two arguments at a time.
 
-    Conditions are single relations: arrays of different shapes meet in one, and not in an And of several.
+    Conditions are single relations: arrays of different shapes broadcast in one relation, but not in an And.
     """
     if part.has(sp.Piecewise):
         return sp.piecewise_fold(part)
@@ -89,7 +89,7 @@ def _unbent(part: sp.Expr) -> sp.Expr:
 
 
 def changes_form(expression: sp.Expr, variables: Iterable[sp.Symbol]) -> bool:
-    """Return whether an expression is piecewise in any of some variables."""
+    """Return whether an expression is piecewise in any of the variables."""
     return any(condition.has(*variables) for condition in _conditions(expression))
 
 
@@ -99,28 +99,30 @@ def pieces(expression: sp.Expr, variable: sp.Symbol) -> Pieces | None:
     Examples
     --------
     >>> x, U = sp.symbols("x U", positive=True)
-    >>> found = pieces(sp.Piecewise((2 * x, 3 * x <= U), (x + U / 3, True)), x)
-    >>> found.kink, found.jump, found.continuous
+    >>> parts = pieces(sp.Piecewise((2 * x, 3 * x <= U), (x + U / 3, True)), x)
+    >>> parts.kink, parts.jump, parts.continuous
     (U/3, -1, True)
     """
     (condition, *others) = _conditions(expression) or (None,)
     if others or not isinstance(condition, sp.Le | sp.Lt | sp.Ge | sp.Gt):
         return None
+    # The condition is excess <= 0, with excess linear in the variable: kink = -excess(0) / slope.
     excess = condition.lts - condition.gts
     slope = sp.diff(excess, variable)
     if slope.has(variable) or not (slope.is_positive or slope.is_negative):
         return None
+    # With a rising excess the condition holds below the kink, so that the first branch is `below`.
     order = (0, -1) if slope.is_positive else (-1, 0)
     below, beyond = (expression.replace(sp.Piecewise, lambda *branches, k=k: branches[k][0]) for k in order)
     return Pieces(variable, -excess.subs(variable, 0) / slope, below, beyond)
 
 
 def _conditions(expression: sp.Expr) -> list[sp.Basic]:
-    """Return the different conditions in an expression, but for "else"."""
-    found = {condition for part in expression.atoms(sp.Piecewise) for _, condition in part.args}
-    return sorted(found - {sp.true}, key=sp.default_sort_key)
+    """Return the distinct conditions in an expression, without "else"."""
+    conditions = {condition for part in expression.atoms(sp.Piecewise) for _, condition in part.args}
+    return sorted(conditions - {sp.true}, key=sp.default_sort_key)
 
 
 def _is_zero(expression: sp.Expr) -> bool:
-    """Return whether an expression is shown to be 0."""
+    """Return whether SymPy proves an expression to be 0."""
     return expression.equals(0) is True

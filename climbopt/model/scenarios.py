@@ -1,4 +1,4 @@
-"""Scenarios: several models of the same languages as one model, whose targets are each model's own.
+"""Scenarios: several models of the same languages as one model, with separate targets for each model.
 
 Whatever is written over targets (sums of losses, rows, derivatives, proofs) then holds for all of them at once.
 """
@@ -16,7 +16,7 @@ from climbopt.model.mixture import Indices, MixtureModel
 
 
 def check_draws(model: MixtureModel, draws: Sequence[MixtureModel]) -> None:
-    """Refuse no draws at all, and one of another form, other languages or other units than the model."""
+    """Refuse an empty list, and a draw whose form, languages or units differ from those of the model."""
     if not draws:
         raise InputError("there are no draws; climbopt fit --bootstrap makes them")
     for k, draw in enumerate(draws):
@@ -27,7 +27,7 @@ def check_draws(model: MixtureModel, draws: Sequence[MixtureModel]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Scenarios(MixtureModel):
-    """A model whose targets are those of another, as they are and then once a draw, as ``en#0``.
+    """A model whose targets are those of another, first unchanged, then once per draw, as ``en#0``.
 
     Build it by :meth:`of`.
     """
@@ -36,21 +36,22 @@ class Scenarios(MixtureModel):
 
     @classmethod
     def of(cls, model: MixtureModel, draws: Sequence[MixtureModel]) -> Scenarios:
-        """Return a model and its draws as one.
+        """Return a model and its draws as one model.
 
         Raises
         ------
         InputError
-            Where there are no draws, one is of another form, other languages or other units, or draws differ in a
-            parameter of a source, which all scenarios share.
+            Where there are no draws, the form, languages or units of a draw differ, or draws differ in a parameter
+            of a source, which all scenarios share.
         """
         check_draws(model, draws)
         every = (model, *draws)
         values = {}
         for p in model.templates.parameters:
-            arrays = [one.parameters[p.name] for one in every]
+            arrays = [member.parameters[p.name] for member in every]
             if p.per == "source" and any(not np.array_equal(array, arrays[0]) for array in arrays):
                 raise InputError(f"draws differ in '{p.name}', a parameter of each source, which scenarios share")
+            # Sources are shared by all scenarios, targets are not.
             values[p.name] = arrays[0] if p.per == "source" else np.concatenate(arrays)
         names = (*model.targets, *(f"{name}#{k}" for k in range(len(draws)) for name in model.targets))
         return cls(
@@ -81,12 +82,13 @@ class Scenarios(MixtureModel):
             if name in position:
                 rows.append(position[name])
             else:
+                # Draw k is block k + 1 of the targets; block 0 is the model itself.
                 stem, _, draw = name.rpartition("#")
                 rows.append(position[stem] + (int(draw) + 1) * len(self.base))
         return np.array(rows, dtype=np.intp)
 
     def select(self, targets: Sequence[str]) -> Scenarios:
-        """Return the same scenarios with only some of the targets, in the order given."""
+        """Return the same scenarios with a subset of the targets, in the order of `targets`."""
         position = {name: i for i, name in enumerate(self.targets)}
         rows = [position[name] for name in targets]
         values = {

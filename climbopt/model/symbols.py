@@ -1,7 +1,7 @@
 """The variables that every template is written in, and the parameters it declares.
 
 A law is an expression in ``z``, ``D`` and ``N``; an interaction has one expression in ``r_i`` (a target's own
-ratio) and one in ``r_i`` and ``r_j`` (that of another source). The assumptions carried by a symbol are its
+ratio) and one in ``r_i`` and ``r_j`` (the ratio of another source). The assumptions carried by a symbol are its
 domain: a law whose ``z`` is declared positive is evaluated at z > 0 only.
 """
 
@@ -21,7 +21,7 @@ Quantity = Literal["ratio", "exponent", "reciprocal", "information"]
 """What z is: a ratio of data, an exponent, the reciprocal of a part of the loss, or an amount of information."""
 
 z = sp.Symbol("z", positive=True)
-"""What an interaction hands to a law; what it is, both declare as a `Quantity`."""
+"""The value of an interaction, which the law takes; both declare its meaning as a `Quantity`."""
 D = sp.Symbol("D", positive=True)
 """Token budget, in token units."""
 N = sp.Symbol("N", positive=True)
@@ -66,7 +66,7 @@ class Parameter:
     unit : {"1", "nats", "1/nats", "tokens", "params"}
         Tokens and params count in the model's units.
     prior : Prior, optional
-        What `fit` assumes before it has seen a run; by default around 1 for a positive symbol, around 0 for
+        Prior distribution in `fit`; by default around 1 for a positive symbol, around 0 for
         others, with spread 1.
     meaning : str
         A few words for reports.

@@ -1,6 +1,6 @@
 """Derivation: a law and an interaction differentiated once as scalars, and compiled to broadcasting functions.
 
-Nothing here depends on how many languages there are. `model.py` assembles the arrays that these functions
+Nothing here depends on the number of languages. `mixture.py` assembles the arrays that these functions
 return into Jacobians and Hessians; `Templates.expand` writes the same model out for named languages, for
 reading and as the independent oracle of the tests.
 """
@@ -34,7 +34,7 @@ _ARTICLE = {
 
 
 def _compile(arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]) -> Compiled:
-    """Return a NumPy function of `arguments` that gives the list of `expressions`, common parts computed once."""
+    """Return a NumPy function from `arguments` to the list of `expressions`, common subexpressions computed once."""
     function: Compiled = sp.lambdify(list(arguments), list(expressions), modules="numpy", cse=True)
     return function
 
@@ -64,7 +64,7 @@ class Template:
 
     @cached_property
     def first(self) -> tuple[sp.Expr, ...]:
-        """First derivatives, one a variable."""
+        """First derivatives, one per variable."""
         return tuple(_collected(sp.diff(self.expression, variable), self.variables) for variable in self.variables)
 
     @cached_property
@@ -77,7 +77,7 @@ class Template:
 
     @cached_property
     def exact(self) -> Template:
-        """The same with its decimal numbers as the fractions that they are, so that SymPy rounds no product of them."""
+        """The same with each decimal number as its exact fraction, so that SymPy rounds no product of them."""
         numbers = {number: sp.Rational(float(number)) for number in self.expression.atoms(sp.Float)}
         return replace(self, expression=self.expression.xreplace(numbers)) if numbers else self
 
@@ -111,8 +111,8 @@ class Template:
     @cached_property
     def pieces(self) -> Pieces | None:
         """Its two pieces by the last variable, where it has two that meet; else None."""
-        found = None if self.whole else pieces(self.expression, self.variables[-1])
-        return found if found is not None and found.continuous else None
+        parts = None if self.whole else pieces(self.expression, self.variables[-1])
+        return parts if parts is not None and parts.continuous else None
 
     @cached_property
     def kinked(self) -> bool:
@@ -127,7 +127,7 @@ class Template:
 
 
 def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
-    """Return a derivative with x^g / x as x^(g - 1): not 0/0 at x = 0, and of one sign where that is.
+    """Return a derivative with x^g / x as x^(g - 1): not 0/0 at x = 0, and of one sign where x^(g - 1) is.
 
     SymPy writes the power rule as g x^g / x.
     """
@@ -231,6 +231,7 @@ class Templates:
         """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
         ratio = indexed(r_i, target, stem="r") if target in sources else sp.Integer(0)
         own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
+        # z_i = own(r_i, D) + sum over j != i of pair(r_i, r_j, D).
         z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
         for source in sources:
             if source == target:
@@ -243,13 +244,13 @@ class Templates:
 
 
 def indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:
-    """Return `symbol` renamed for `languages`, as in b[en, de], its assumptions kept."""
+    """Return `symbol` renamed for `languages`, as in b[en, de], with its assumptions."""
     return sp.Symbol(f"{stem or symbol}[{', '.join(languages)}]", **symbol.assumptions0)
 
 
 @lru_cache(maxsize=64)
 def derive(law: Law, interaction: Interaction) -> Templates:
-    """Return the templates of `law` with `interaction`, differentiated and compiled at most once a process.
+    """Return the templates of `law` with `interaction`, differentiated and compiled at most once per process.
 
     Examples
     --------
@@ -264,7 +265,7 @@ def derive(law: Law, interaction: Interaction) -> Templates:
 def agreeing_pairs(
     laws: Iterable[Law] | None = None, interactions: Iterable[Interaction] | None = None
 ) -> tuple[tuple[Law, Interaction], ...]:
-    """Return every law with every interaction whose z it takes; of all registered ones by default.
+    """Return all pairs of a law and an interaction that agree in the quantity z; of all registered by default.
 
     Examples
     --------

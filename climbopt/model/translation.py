@@ -1,4 +1,4 @@
-"""SymPy expressions in another system: one walk over the nodes, with a table of what each kind becomes there."""
+"""SymPy expressions in another system: one walk over the nodes, with a table of rules by kind of node."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import sympy as sp
 
 Value = Any
-"""What the other system has for an expression, or a number."""
+"""An expression of the other system, or a number."""
 Known = Mapping[sp.Expr, Value]
-"""Values of nodes by node; those of a node's parts are among them when it is its turn."""
+"""Values of nodes by node; arguments come before the nodes that contain them."""
 Rule = Callable[[sp.Expr, Known], Value]
-"""A node's value from those of its parts."""
+"""Returns the value of a node from the values of its arguments."""
 
 
 class UntranslatableError(TypeError):
-    """A kind of node that the other system has no form of; the message names it."""
+    """A kind of node that the other system cannot represent; the message names it."""
 
 
 def translate(
@@ -33,7 +33,7 @@ def translate(
     ----------
     expression : sympy.Expr
     values : mapping of sympy.Symbol to value
-        What its symbols stand for.
+        Values of its symbols.
     functions : mapping of str to callable
         The system's functions of one argument, by SymPy's names: exp, log, tanh, ...
     rules : mapping of str to Rule, optional
@@ -70,7 +70,7 @@ def translate(
 
 @lru_cache(maxsize=1024)
 def _ordered(expression: sp.Expr) -> tuple[dict[sp.Expr, float], tuple[sp.Expr, ...]]:
-    """Return the numbers in an expression, and its other different nodes but for symbols, parts before wholes."""
+    """Return the numbers in an expression, and its other distinct nodes except symbols, arguments first."""
     numbers: dict[sp.Expr, float] = {}
     nodes: dict[sp.Expr, None] = {}
 
@@ -90,6 +90,7 @@ def _ordered(expression: sp.Expr) -> tuple[dict[sp.Expr, float], tuple[sp.Expr, 
 
 def _product(node: sp.Expr, known: Known) -> Value:
     """Return the product of a node's parts, reciprocals as divisions."""
+    # SymPy writes a / b as a * b^-1; a division rounds once, a product by a reciprocal twice.
     below = [part for part in node.args if part.is_Pow and part.exp == -1]
     above = [known[part] for part in node.args if part not in below]
     quotient = reduce(mul, above) if above else 1.0
@@ -108,4 +109,4 @@ OPERATORS: Mapping[str, Rule] = {
     "Mul": _product,
     "Pow": _power,
 }
-"""A system whose expressions overload Python's operators."""
+"""Rules for a system whose expressions overload Python's operators."""

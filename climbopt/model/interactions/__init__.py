@@ -1,4 +1,4 @@
-"""Cross-lingual interactions: one file each, listed in INTERACTIONS."""
+"""Cross-lingual interactions: a file for each, listed in INTERACTIONS."""
 
 from climbopt.foundations.registry import Registry
 from climbopt.model.interactions.additive_power import ADDITIVE_POWER

@@ -1,4 +1,4 @@
-"""Transfer that reaches a language only as far as it has data of its own; the default."""
+"""Transfer through a gate that opens with the target's own data; the default."""
 
 import sympy as sp
 

@@ -19,7 +19,7 @@ smallest_budget = sp.Symbol("D_min", positive=True)
 
 @dataclass(frozen=True, repr=False)
 class Coordinates(Viewed):
-    """What `fit` moves in place of some parameters, so that plain bounds on it keep z positive.
+    """Variables that `fit` uses in place of parameters, so that plain bounds on them keep z positive.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Interaction(Viewed):
         Key in model files and on the command line.
     own, pair : sympy.Expr
         In `r_i`, `r_j` (pair only), `D`, `N` of :mod:`climbopt.model.symbols` and the parameters' symbols. Min, Max and
-        Abs are kept as Piecewise.
+        Abs are stored as Piecewise.
     parameters : tuple of Parameter
         Indexed by target, source or pair. In `own` a source parameter is the target's own.
     quantity : {"ratio", "exponent", "reciprocal", "information"}
@@ -111,7 +111,7 @@ class Interaction(Viewed):
 
 
 def transfer_coordinates(b: sp.Symbol, k: sp.Symbol) -> Coordinates:
-    """Return coordinates that keep the transfer b + k / D at 0 or more at every budget from the smallest pilot's up.
+    """Return coordinates with transfer b + k / D >= 0 at every budget from the smallest pilot budget upwards.
 
     A form whose z has no other term at r_i = 0 is positive on every mixture only with transfer of that sign.
     """

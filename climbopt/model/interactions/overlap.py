@@ -1,4 +1,4 @@
-"""`gated`, and beside it text of one language that stands in another's data."""
+"""`gated` plus a share of each source that is text of the target's language."""
 
 from dataclasses import replace
 

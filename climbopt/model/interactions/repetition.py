@@ -1,4 +1,4 @@
-"""Transfer in proportion to what each source's data is worth once it is repeated."""
+"""Transfer in proportion to the effective data of each source, repetition included."""
 
 import sympy as sp
 

@@ -1,4 +1,4 @@
-"""Loss laws: one file each, listed in LAWS."""
+"""Loss laws: a file for each, listed in LAWS."""
 
 from climbopt.foundations.registry import Registry
 from climbopt.model.laws.additive import ADDITIVE
