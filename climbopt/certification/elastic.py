@@ -1,4 +1,4 @@
-"""Why no mixture meets a problem's nonlinear rows: elastic problems, and the least that each limit must give.
+"""Why no mixture meets a problem's nonlinear rows: elastic problems, and the least relaxation of each limit.
 
     min sum s   s.t.  the linear rows,  lower - s <= c(x) <= upper + s,  s >= 0
 
@@ -49,36 +49,36 @@ from climbopt.program.conflict import (
 )
 
 MOST_SOLVES = 100
-"""Solves for one explanation; past them it says what has to give together, instead of a minimal set."""
+"""Limit on the solves of one explanation; beyond it, all limits to relax together are reported, not a minimal set."""
 MOST_ITERATIONS = 300
-"""Of one of those; interior-point methods settle in some tens, or wander."""
+"""Iteration limit of each solve; interior-point methods converge within some tens or not at all."""
 OTHER_STARTS = 2
 """Starts beside the cold one, where a local minimum proves nothing."""
 TOWARDS_VERTEX = 0.9
-"""How far those lie towards a vertex of the polytope."""
+"""Position of those between the cold start (0) and a vertex of the polytope (1)."""
 ROOM = 0.1
-"""Slack of a start beyond what it needs, in the row's unit."""
+"""Slack of a start beyond its violation, in the row's unit."""
 HELD = 1e-7
 """A multiplier above this shows that a limit takes part in the conflict."""
 
 
 class _StoppedError(Exception):
-    """The solves or the time allowed are used up, or no solve gave a point."""
+    """The limit on solves or time is reached, or no solve returned a point."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Elastic:
-    """The elastic problem of some limits, with one slack for each nonlinear one; these are its last variables."""
+    """The elastic problem of a set of limits; its last variables are one slack per nonlinear limit."""
 
     form: StandardForm
     soft: tuple[Limit, ...]
 
     def slack(self, x: Array) -> Array:
-        """Return by how much a point of the form breaks each nonlinear limit, in the unit of the form's row."""
+        """Return the violation of each nonlinear limit at a point of the form, in the unit of the form's row."""
         return x[self.form.n - len(self.soft) :]
 
     def inside(self, ratios: Array) -> Array:
-        """Return the point of some ratios with more slack than they need."""
+        """Return the point with the given ratios and slacks strictly above their violations."""
         x = self.form.complete(ratios)
         x[self.form.n - len(self.soft) :] += ROOM
         return np.minimum(x, self.form.polytope.bounds.upper)
@@ -86,22 +86,22 @@ class _Elastic:
 
 @dataclass(frozen=True, eq=False)
 class _Nearest:
-    """The point of an elastic problem that breaks its limits least, as far as it was found."""
+    """The point of an elastic problem with the least known sum of violations."""
 
     elastic: _Elastic
     x: Array
     proved: bool
-    """Whether every mixture breaks one of the limits."""
+    """Whether it is proved that every mixture violates one of the limits."""
 
     @property
     def broken(self) -> float:
-        """The largest violation, that of rows that keep z in its domain included."""
+        """The largest violation, including that of the rows which restrict z to its domain."""
         rows = LimitsAt(self.elastic.form, self.x)
         return float(max(self.elastic.slack(self.x).max(initial=0.0), rows.violation.max()))
 
 
 def conflict(problem: ProblemLike, *, options: OptionsLike = None, **common: Unpack[CommonOptions]) -> Conflict | None:
-    """Return constraints that cannot hold together, and what each must give; None where no conflict was found.
+    """Return a set of incompatible constraints, and the relaxation that each needs; None where no conflict is known.
 
     Parameters
     ----------
@@ -115,24 +115,24 @@ def conflict(problem: ProblemLike, *, options: OptionsLike = None, **common: Unp
     >>> import climbopt
     >>> model = climbopt.load_problem("equal_beta").model
     >>> floors = climbopt.Floor({"en": 0.6, "de": 0.3}), climbopt.LossCeiling({"yo": 1.0})
-    >>> found = climbopt.conflict(climbopt.AllocationProblem(model, "1T", constraints=floors))
-    >>> found.proved
+    >>> conflict = climbopt.conflict(climbopt.AllocationProblem(model, "1T", constraints=floors))
+    >>> conflict.proved
     True
     """
-    asked, settings = as_problem(problem), options_of(options, common)
-    linear = linear_conflict(asked)
-    return explain(asked, settings) if linear is None and expression_rows(asked) else linear
+    declared, settings = as_problem(problem), options_of(options, common)
+    linear = linear_conflict(declared)
+    return explain(declared, settings) if linear is None and expression_rows(declared) else linear
 
 
 def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
-    """Return why no mixture meets a problem's constraints; None where one does, or where no answer was reached.
+    """Return why no mixture meets a problem's constraints; None where one does, or where neither could be shown.
 
     Parameters
     ----------
     problem : AllocationProblem
-        Its linear constraints alone can be met.
+        Its linear constraints alone are feasible.
     options : Options
-        The tolerance is the violation that counts as none; the time limit is for the whole explanation.
+        A violation within the tolerance counts as 0; the time limit is for the whole explanation.
     """
     search, limits = _ElasticSearch(problem, options), limits_of(problem.rows)
     try:
@@ -142,43 +142,48 @@ def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
     if whole.broken <= options.tolerance:
         return None
     try:
-        held = _held(whole)
-        candidates = [limit for limit in limits if limit.name in held]
-        if search.feasible(candidates):
+        # By Farkas' lemma the limits with a multiplier are in conflict by themselves where all is convex.
+        names = _with_multiplier(whole)
+        candidates = [limit for limit in limits if limit.name in names]
+        if search.feasible(candidates):  # not convex: no such claim
             candidates = limits
-        found = minimal_conflict(candidates, search.feasible)
-        amounts = [(limit, search.least_amount(limit, [one for one in found if one != limit])) for limit in found]
+        members = minimal_conflict(candidates, search.feasible)
+        amounts = [
+            (limit, search.least_amount(limit, [other for other in members if other != limit])) for limit in members
+        ]
         if any(amount is not None and amount <= 0 for _, amount in amounts):
-            return None  # a mixture was found after all
-        proved = search.nearest(found).proved
+            return None  # a mixture meets all limits, although the elastic problem's minimum did not
+        proved = search.nearest(members).proved
     except _StoppedError:
         return _all_that_gives(whole, options.tolerance)
     return conflict_of(limits, amounts, proved, search.shown_feasible)
 
 
-def _held(nearest: _Nearest) -> set[str]:
-    """Return the names of the limits with a multiplier: where all is convex, these are in conflict."""
+def _with_multiplier(nearest: _Nearest) -> set[str]:
+    """Return the names of the limits with a nonzero multiplier, which are in conflict where all is convex."""
     form = nearest.elastic.form
     rows, values = LimitsAt(form, nearest.x), flat(recover(form, nearest.x))
     return {rows.side(k, upper=bool(values[k] > 0)).name for k in np.flatnonzero(np.abs(values) > HELD).tolist()}
 
 
 def _all_that_gives(whole: _Nearest, tolerance: float) -> Conflict:
-    """Return what gives in the elastic problem of all limits, all of it at once."""
+    """Return the limits violated at the elastic problem's minimum, all of which have to be relaxed together."""
     scales = {label.name: label.scale for label in whole.elastic.form.nonlinear.labels}
-    given = [
+    amounts = [
         (limit, slack / (scales[limit.name] * limit.row.per_unit))
         for limit, slack in zip(whole.elastic.soft, whole.elastic.slack(whole.x).tolist(), strict=True)
         if slack > tolerance
     ]
     return Conflict(
-        tuple(Member.of(limit, amount, alone=len(given) == 1) for limit, amount in given), whole.proved, minimal=False
+        tuple(Member.of(limit, amount, alone=len(amounts) == 1) for limit, amount in amounts),
+        whole.proved,
+        minimal=False,
     )
 
 
 @dataclass(eq=False)
 class _ElasticSearch:
-    """Solves the problems of one explanation, and counts them."""
+    """The solves of one explanation, counted and cached."""
 
     problem: AllocationProblem
     options: Options
@@ -187,44 +192,44 @@ class _ElasticSearch:
     _began: float = field(default_factory=time.perf_counter)
 
     def feasible(self, limits: Sequence[Limit]) -> bool:
-        """Return whether a mixture is found that meets some limits; linear ones alone are known to have one."""
+        """Return whether a mixture that meets the limits is known; linear limits alone are known to have one."""
         return not _nonlinear(limits) or self.nearest(limits).broken <= self.options.tolerance
 
     def shown_feasible(self, limits: Sequence[Limit]) -> bool:
-        """Return whether a mixture is found that meets some limits; False where the solves are used up."""
+        """Return whether a mixture that meets the limits is known; False once the limit on solves is reached."""
         try:
             return self.feasible(limits)
         except _StoppedError:
             return False
 
     def nearest(self, limits: Sequence[Limit]) -> _Nearest:
-        """Return the mixture found that breaks some limits least; the same limits are solved for once."""
+        """Return the best known mixture of the elastic problem of the limits; equal sets of limits are solved once."""
         key = frozenset((limit.name, limit.upper, limit.bound) for limit in limits)
         if key not in self._known:
             self._known[key] = self._nearest(limits)
         return self._known[key]
 
     def _nearest(self, limits: Sequence[Limit]) -> _Nearest:
-        """Solve an elastic problem from several starts, until its limits are met or it is proved that none can be."""
+        """Solve an elastic problem from several starts, until its limits are met or proved to be in conflict."""
         elastic = elastic_form(self.problem, limits)
         form = elastic.form
-        found = [_Nearest(elastic, form.complete(form.start[: form.n_ratios]), False)]
-        if found[0].broken == 0:
-            return found[0]
+        points = [_Nearest(elastic, form.complete(form.start[: form.n_ratios]), False)]
+        if points[0].broken == 0:
+            return points[0]
         for start in _starts(elastic):
             x = self._solved(form.from_start(start))
             if x is None:
                 continue
-            bound = lower_bound(form, x, recover(form, x))
-            found.append(_Nearest(elastic, x, bound is not None and bound > 0))
-            if found[-1].proved or found[-1].broken <= self.options.tolerance:
-                return found[-1]
-        if len(found) == 1:
+            bound = lower_bound(form, x, recover(form, x))  # of the sum of violations: above 0 proves a conflict
+            points.append(_Nearest(elastic, x, bound is not None and bound > 0))
+            if points[-1].proved or points[-1].broken <= self.options.tolerance:
+                return points[-1]
+        if len(points) == 1:
             raise _StoppedError
-        return min(found[1:], key=lambda one: form.functions.at(one.x).value)
+        return min(points[1:], key=lambda point: form.functions.at(point.x).value)
 
     def least_amount(self, limit: Limit, others: Sequence[Limit]) -> float | None:
-        """Return the least amount found by which a limit must give to hold with others; None where these do not."""
+        """Return the least known relaxation with which a limit holds beside others; None where these do not hold."""
         form = value_form(self.problem, limit, others)
         points, starts = [], [form.start]
         if _nonlinear(others):
@@ -245,14 +250,14 @@ class _ElasticSearch:
         return min((amount for amount in amounts if np.isfinite(amount)), default=None)
 
     def _solved(self, form: StandardForm) -> Array | None:
-        """Return the repaired point that the first backend which takes a form reaches; None where it reaches none."""
-        limit, left = self.options.time_limit, None
+        """Return the repaired point of the first backend that accepts a form; None where it returns none."""
+        limit, remaining = self.options.time_limit, None
         if limit is not None:
-            left = limit - (time.perf_counter() - self._began)
-        if self._solves >= MOST_SOLVES or (left is not None and left <= 0):
+            remaining = limit - (time.perf_counter() - self._began)
+        if self._solves >= MOST_SOLVES or (remaining is not None and remaining <= 0):
             raise _StoppedError
         self._solves += 1
-        solution = choose(form).solve(form, Options(self.options.tolerance, MOST_ITERATIONS, left))
+        solution = choose(form).solve(form, Options(self.options.tolerance, MOST_ITERATIONS, remaining))
         if solution.x is None:
             return None
         x = repair(form, solution.x)
@@ -262,7 +267,7 @@ class _ElasticSearch:
 
 
 def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elastic:
-    """Return the problem of the least sum of violations of some limits' nonlinear rows, under the linear ones."""
+    """Return the problem of the least sum of violations of the nonlinear limits, subject to the linear ones."""
     chosen = restricted(problem, limits)
     rows = expression_rows(chosen)
     position = {row.name: k for k, row in enumerate(rows)}
@@ -285,9 +290,10 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     functions = form.functions
     assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
     table = functions.table
+    # c(x) - s <= upper, or c(x) + s >= lower: every nonlinear row with a slack of its own
     on_slack = csr_array((-signs.astype(float), (1 + at, slack)), shape=table.coefficients.shape)
     table = replace(table, coefficients=csr_array(table.coefficients + on_slack))
-    total = form.complete(form.start[:n])[slack].sum()  # the least sum is no more than that
+    total = form.complete(form.start[:n])[slack].sum()  # an upper bound of the minimum
     lower, upper = form.polytope.bounds.lower.copy(), form.polytope.bounds.upper.copy()
     lower[slack], upper[slack] = 0.0, 2 * total + 1 if np.isfinite(total) else np.inf
     form = replace(
@@ -299,7 +305,7 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
 
 
 def _starts(elastic: _Elastic) -> Iterator[Array]:
-    """Give the cold start, and some near vertices of the polytope; those outside the law's domain are left out."""
+    """Yield the cold start, and starts near vertices of the polytope; those outside the law's domain are left out."""
     form, rng = elastic.form, np.random.default_rng(0)
     middle, n = form.start[: form.n_ratios], form.n_ratios
     shares = [0.0, *[TOWARDS_VERTEX] * OTHER_STARTS]
@@ -311,7 +317,7 @@ def _starts(elastic: _Elastic) -> Iterator[Array]:
 
 
 def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]) -> StandardForm:
-    """Return the problem of the least value of a limit's row under other limits; the largest, for a lower limit."""
+    """Return the problem of the least value of a limit's row under other limits (the largest, for a lower limit)."""
     row, sources = limit.row, problem.model.sources
     chosen = restricted(problem, [*others, *kept_open(limit)])
     if isinstance(row, ExpressionRow):
@@ -327,7 +333,7 @@ def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]
 
 
 def _targets(problem: AllocationProblem, rows: Sequence[ExpressionRow]) -> tuple[str, ...]:
-    """Return the targets that rows read; any one where they read none, since a model has some."""
+    """Return the targets that rows depend on; the first target of the model where they depend on none."""
     return tuple(dict.fromkeys(targets_read(rows))) or problem.model.targets[:1]
 
 

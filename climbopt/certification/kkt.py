@@ -27,7 +27,7 @@ ROUNDING = 4 * np.finfo(float).eps
 """Relative error of a row's value."""
 
 ACROSS = ACTIVE / 10
-"""How far to both sides of a point a kink is looked for, as a ratio."""
+"""Distance on either side of a point within which a kink is detected, in ratio units."""
 
 NO_FARTHER = 1e-3
 """The same, as a share of the ratio itself: near 0, gradients change fast without a kink."""
@@ -45,7 +45,7 @@ class Residual:
 
 @dataclass(frozen=True, eq=False)
 class LimitsAt:
-    """The limits of a form at a point, put end to end: bounds, then rows of A, then entries of c.
+    """The limits of a form at a point, concatenated: bounds, then rows of A, then entries of c.
 
     Parameters
     ----------
@@ -78,30 +78,31 @@ class LimitsAt:
 
     @cached_property
     def size(self) -> Array:
-        """Gradient norms, the unit in which a row's own change matters; 1 where there is none that is finite."""
+        """Gradient norms, the unit in which a row's own change matters; 1 where the norm is 0 or not finite."""
         norms = np.linalg.norm(self.gradients, axis=1)
         return np.append(np.ones(self.form.n), np.where(np.isfinite(norms) & (norms > 0), norms, 1.0))
 
     @cached_property
     def room(self) -> Array:
-        """Intervals in which the values can lie: between the limits, and no wider than the bounds of x let them."""
+        """Widths of the intervals of the values: at most that between the limits and what the bounds of x imply."""
         lower, upper = self.form.polytope.implied_bounds
+        # To first order a row changes by at most |gradient|' width over the box; no ratio changes by more than 1.
         width = np.minimum(1.0, np.maximum(upper - lower, 0.0))
         reach = np.nan_to_num(np.abs(self.gradients), nan=1.0, posinf=1.0) @ width
         return np.asarray(np.minimum(np.maximum(self.upper - self.lower, 0.0), np.append(width, reach)))
 
     @cached_property
     def sides(self) -> NDArray[np.int8]:
-        """-1 where the lower limit is active, 1 the upper one, 2 both, 0 neither; judged against the interval."""
+        """-1 where the lower limit is active, 1 the upper one, 2 both, 0 neither; relative to the interval `room`."""
         return self._sides(ACTIVE * self.room + ROUNDING * np.abs(self.value))
 
     @cached_property
     def near(self) -> NDArray[np.int8]:
-        """As `sides`, within ACTIVE of the row's size: these may have a multiplier, which complementarity judges."""
+        """As `sides`, within ACTIVE times `size`; such a limit may have a multiplier, which complementarity judges."""
         return self._sides(ACTIVE * self.size)
 
     def _sides(self, distance: Array) -> NDArray[np.int8]:
-        """Return which limits are within some distances."""
+        """Return which limits are within a distance of the values, coded as in `sides`."""
         low, high = self.value - self.lower <= distance, self.upper - self.value <= distance
         return np.where(low & high, 2, np.where(low, -1, np.where(high, 1, 0))).astype(np.int8)
 
@@ -115,8 +116,8 @@ class LimitsAt:
         return self.form.limits.label(k, upper=upper)
 
     def worst(self, amounts: Array) -> Residual:
-        """Return the largest of some amounts, one an entry, with the name of its nearer limit."""
-        k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))
+        """Return the largest of the amounts, one per entry, with the name of the nearer limit of that entry."""
+        k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))  # NaN counts as the worst
         nearer_upper = bool(self.upper[k] - self.value[k] < self.value[k] - self.lower[k])
         return Residual(float(amounts[k]), self.side(k, upper=nearer_upper).name)
 
@@ -127,23 +128,23 @@ def flat(multipliers: Multipliers) -> Array:
 
 
 def signed(form: StandardForm, mu: Array) -> Array:
-    """Return multipliers of c with those of limits that do not exist set to 0."""
+    """Return multipliers of c, set to 0 where their sign belongs to a limit that is infinite."""
     return np.where(
         mu > 0, np.where(np.isinf(form.nonlinear.upper), 0.0, mu), np.where(np.isinf(form.nonlinear.lower), 0.0, mu)
     )
 
 
 def unbounded(form: StandardForm) -> NDArray[np.bool_]:
-    """Return which variables have no bound and stand in no linear row, (n,)."""
+    """Return which variables have no bound and no coefficient in a linear row, (n,)."""
     polytope = form.polytope
     return np.isinf(polytope.bounds.lower) & np.isinf(polytope.bounds.upper) & ~polytope.dense.any(axis=0)
 
 
 def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
-    """Return multipliers of c of allowed signs, whose Lagrangian is flat where x is unbounded; None where none is.
+    """Return multipliers of c of allowed signs whose Lagrangian has slope 0 in every unbounded variable, or None.
 
-    An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers of the rows that
-    push it one way makes its slope 0; of the two ways the one that changes them less.
+    An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers of all rows with
+    slopes of one sign makes its slope 0; of the two signs, the one whose scale is nearer to 1 is taken.
     """
     mu, free = signed(form, mu), np.flatnonzero(unbounded(form))
     if not free.size:
@@ -152,20 +153,21 @@ def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
         return None
     at = form.functions.at(x)
     slopes = np.asarray(at.jacobian[:, free[0]]).ravel() * mu
-    left = float(at.gradient[free[0]] + slopes.sum())  # slope of the Lagrangian, to be 0
-    ways = [(1.0 - left / float(slopes[rows].sum()), rows) for rows in (slopes > 0, slopes < 0) if rows.any()]
-    allowed = [way for way in ways if way[0] >= 0]
+    residual = float(at.gradient[free[0]] + slopes.sum())  # dL/dt of the Lagrangian, to be made 0
+    # residual + (scale - 1) * slopes[rows].sum() = 0; a negative scale would flip the signs of the multipliers
+    scalings = [(1.0 - residual / float(slopes[rows].sum()), rows) for rows in (slopes > 0, slopes < 0) if rows.any()]
+    allowed = [scaling for scaling in scalings if scaling[0] >= 0]
     if not allowed:
         return None
-    scale, rows = min(allowed, key=lambda way: abs(way[0] - 1.0))
+    scale, rows = min(allowed, key=lambda scaling: abs(scaling[0] - 1.0))
     return np.where(rows, scale * mu, mu)
 
 
 def scales(rows: LimitsAt) -> tuple[Array, Array]:
-    """Return what residuals are divided by: one number a variable, (n,), and one a limit, in the order of LimitsAt.
+    """Return the scales of residuals: one per variable, (n,), and one per limit, in the order of LimitsAt.
 
-    A variable's is max(1, |df/dx_i|), so that one variable's large gradient excuses no other; a row's is the largest
-    of its variables that are at no bound.
+    That of a variable is max(1, |df/dx_i|), so that the large gradient of one variable does not hide the residual of
+    another; that of a row is the largest scale of its variables that are at no bound.
     """
     n = rows.form.n
     own = np.maximum(1.0, np.abs(rows.form.functions.at(rows.x).gradient))
@@ -175,9 +177,9 @@ def scales(rows: LimitsAt) -> tuple[Array, Array]:
 
 
 def recover(form: StandardForm, x: Array) -> Multipliers:
-    """Return multipliers, of the right signs, that leave the least of the gradient and of complementarity.
+    """Return multipliers of the right signs with the least residual of stationarity and complementarity.
 
-    Those of the rows that are active, or, where these leave more, of the rows that are near a limit.
+    The rows that are active have one, or the rows that are near a limit where that gives a smaller residual.
 
     Parameters
     ----------
@@ -190,15 +192,15 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
     if np.array_equal(rows.sides, rows.near):
         return active
 
-    def left(multipliers: Multipliers) -> float:
+    def largest_residual(multipliers: Multipliers) -> float:
         conditions = residuals(form, x, multipliers)
         return max(conditions["stationarity"].value, conditions["complementarity"].value)
 
-    return min((active, _recovered(rows, rows.near)), key=left)
+    return min((active, _recovered(rows, rows.near)), key=largest_residual)
 
 
 def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
-    """Return the multipliers of some limits, by least squares with signs, each equation over its own scale."""
+    """Return the multipliers of the limits coded in `sides`, by least squares with signs, equations scaled."""
     form = rows.form
     gradient, n, own = form.functions.at(rows.x).gradient, form.n, scales(rows)[0]
     on_bound, active = sides[:n] != 0, sides[n:] != 0
@@ -206,36 +208,39 @@ def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
     lower = np.where(np.isin(sides, (-1, 2)), -np.inf, 0.0)
     upper = np.where(np.isin(sides, (1, 2)), np.inf, 0.0)
     values = np.zeros(sides.size)
+    # Rows first, from the variables at no bound, whose equations have no bound multiplier; bounds then take the rest.
     values[n:][active] = np.linalg.lstsq(chosen[:, ~on_bound].T, -(gradient / own)[~on_bound], rcond=None)[0]
     values[:n] = np.where(on_bound, -(gradient + rows.gradients.T @ values[n:]), 0.0)
     wrong = np.maximum(np.maximum(lower - values, values - upper), 0.0).max()
-    if wrong > SIGN_ROUNDING * max(1.0, float(np.abs(gradient).max())):  # signs matter: all at once
-        moved = np.flatnonzero(sides)
+    if wrong > SIGN_ROUNDING * max(1.0, float(np.abs(gradient).max())):  # a sign is wrong: bounded least squares
+        sided = np.flatnonzero(sides)
         columns = np.hstack([np.diag(1 / own)[:, on_bound], chosen.T])
-        values[moved] = lsq_linear(columns, -gradient / own, (lower[moved], upper[moved]), method="bvls", tol=1e-14).x
+        values[sided] = lsq_linear(columns, -gradient / own, (lower[sided], upper[sided]), method="bvls", tol=1e-14).x
     values = np.clip(values, lower, upper)
     k = n + len(form.polytope.rows)
     return Multipliers(values[:n], values[n:k], values[k:])
 
 
 def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Condition, Residual]:
-    """Return the four optimality conditions at x for some multipliers.
+    """Return the residuals of the four optimality conditions at x for given multipliers.
 
-    stationarity = |grad f + A' rows + Jc' nonlinear + bounds| and dual = wrong-signed multipliers, each entry over its
-    own scale (:func:`scales`), and the largest taken; primal = largest violation over the row's size; complementarity =
-    largest |multiplier x slack|, by which f could still fall, over max(1, |f|).
+    stationarity = the largest |grad f + A' rows + Jc' nonlinear + bounds| and dual = the largest wrong-signed
+    multiplier, each entry divided by its own scale (:func:`scales`); primal = the largest violation over the row's
+    size; complementarity = the largest |multiplier x slack|, by which f could still fall, over max(1, |f|).
     """
     rows, values = LimitsAt(form, x), flat(multipliers)
     own, over = scales(rows)
-    left = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
-    at = int(np.argmax(np.where(np.isnan(left), np.inf, left)))
+    # grad f + A' lambda + Jc' mu + zeta
+    gradient = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
+    at = int(np.argmax(np.where(np.isnan(gradient), np.inf, gradient)))
+    # A multiplier > 0 needs an upper limit, one < 0 a lower limit.
     wrong = np.where(
         values > 0, np.where(np.isinf(rows.upper), values, 0.0), np.where(np.isinf(rows.lower), -values, 0.0)
     )
     slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
     product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
     return {
-        "stationarity": Residual(float(left[at]), form.variables[at]),
+        "stationarity": Residual(float(gradient[at]), form.variables[at]),
         "primal": rows.worst(rows.violation),
         "dual": rows.worst(wrong / over),
         "complementarity": rows.worst(product / max(1.0, abs(form.functions.at(x).value))),
@@ -243,10 +248,10 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
 
 
 def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
-    """Return by how much the Lagrangian's gradient changes across a kink at x, scaled as stationarity is.
+    """Return the jump of the Lagrangian's gradient across a kink at x, scaled as stationarity is.
 
-    One side's gradient shows nothing of the other side, so that this much of it counts as left over. The change
-    without a kink is proportional to the step; twice the change over half a step leaves none of it.
+    The gradient of one side says nothing about the other side, so that the jump counts as a stationarity residual.
+    Without a kink the change is proportional to the step h, so that 2 change(h / 2) - change(h) is the jump alone.
     """
     own = scales(LimitsAt(form, x))[0]
 
@@ -275,8 +280,8 @@ def independent(rows: LimitsAt) -> bool:
 def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:
     """Return the smallest eigenvalue of the Lagrangian's Hessian where the strongly active rows do not change.
 
-    Directions count by what they do to the ratios and to auxiliaries in which the Lagrangian is curved; others enter
-    linearly.
+    Directions are measured in the ratios and in the auxiliaries in which the Lagrangian is curved; other variables
+    enter linearly.
 
     Parameters
     ----------
@@ -288,18 +293,19 @@ def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray
     Returns
     -------
     float or None
-        None where the strongly active rows leave no direction at all.
+        None where the null space of the strongly active rows is empty.
     """
     n, form = rows.form.n, rows.form
     strong = strong & (rows.sides != 0) | (rows.lower == rows.upper)
     free = ~strong[:n]
-    held = rows.gradients[np.ix_(strong[n:], free)]
-    basis = linalg.null_space(held) if len(held) else np.eye(int(free.sum()))
+    tight = rows.gradients[np.ix_(strong[n:], free)]
+    basis = linalg.null_space(tight) if len(tight) else np.eye(int(free.sum()))  # Z, with tight Z = 0
     hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)
     counted = ((np.arange(n) < form.n_ratios) | hessian.any(axis=1))[free]
-    if not counted.all():
+    if not counted.all():  # unit length in the counted variables alone
         basis = linalg.orth(basis[counted])
     if not basis.shape[1]:
         return None
     chosen = np.flatnonzero(free)[counted]
+    # Least eigenvalue of the reduced Hessian Z' (Hess L) Z.
     return float(linalg.eigvalsh(basis.T @ hessian[np.ix_(chosen, chosen)] @ basis, subset_by_index=[0, 0])[0])

@@ -1,4 +1,4 @@
-"""Certificate: what is true of a point, computed from the problem and the point alone.
+"""Certificate: the optimality conditions and bounds of a point, computed from the problem and the point alone.
 
     grad f + A' rows + Jc' nonlinear + bounds = 0
 
@@ -42,7 +42,7 @@ ROUNDING = 8 * np.finfo(float).eps
 
 
 class Verdict(Enum):
-    """What was shown of a point, from the weakest to the strongest."""
+    """What is proved of a point, from the weakest claim to the strongest."""
 
     INFEASIBLE = "infeasible"
     FEASIBLE = "feasible"
@@ -78,14 +78,14 @@ class NamedMultiplier:
 
 @dataclass(frozen=True)
 class BoundSearch:
-    """What a search for a global bound took.
+    """The cost of a search for a global bound.
 
     Parameters
     ----------
     rigor : str
         Arithmetic of the bound: float or ball.
     nodes : int
-        Boxes that were examined.
+        Number of boxes examined.
     seconds : float
         Wall time.
     """
@@ -97,7 +97,7 @@ class BoundSearch:
 
 @dataclass(frozen=True)
 class Bound:
-    """Between which numbers the least objective lies.
+    """Lower and upper bound of the minimum.
 
     Parameters
     ----------
@@ -119,12 +119,12 @@ class Bound:
 
     @property
     def gap(self) -> float:
-        """Upper less lower."""
+        """Upper minus lower bound."""
         return self.upper - self.lower
 
     @property
     def reached(self) -> bool:
-        """Whether the gap is no larger than is allowed; False for NaN."""
+        """Whether the gap is at most `allowed`; False for NaN."""
         return self.gap <= self.allowed
 
 
@@ -136,11 +136,11 @@ class Certificate(Viewed):
     ----------
     verdict : Verdict
     passed : bool
-        Whether every condition that the procedure asks for is below the tolerance.
+        Whether every condition that the procedure requires is within the tolerance.
     tolerance : float
     residuals : mapping of condition to Residual
-        stationarity, primal, dual, complementarity; only primal where nothing else was asked for. primal is in ratio
-        units, the others are scaled by the gradient, entry by entry.
+        stationarity, primal, dual, complementarity; primal alone where only feasibility is required. primal is in
+        ratio units, the others are scaled by the gradient, entry by entry.
     multipliers : mapping of str to NamedMultiplier
         Recovered by sign-constrained least squares on the active rows.
     disagreement : float or None
@@ -149,15 +149,15 @@ class Certificate(Viewed):
         Whether the active rows' gradients are linearly independent.
     second_order : float or None
         Smallest eigenvalue of the Lagrangian's Hessian on the null space of the strongly active rows; None where
-        that space is empty (a vertex) or was not looked at.
+        that space is empty (a vertex) or was not examined.
     weakly_active : tuple of str
         Active rows whose multiplier is 0 within the tolerance.
     upper_bound : float
-        Objective at the repaired point, or what is proved of it from above.
+        Objective at the repaired point, or a proved upper bound of it.
     bound : Bound or None
-        None where nothing is proved, or nothing was asked for.
+        None where no bound is proved or requested.
     no_bound : str or None
-        Why a global bound that was asked for cannot be had.
+        Why a requested global bound is not available.
     """
 
     verdict: Verdict
@@ -175,21 +175,21 @@ class Certificate(Viewed):
 
     @property
     def lower_bound(self) -> float | None:
-        """What no feasible point is below; None where nothing is proved."""
+        """Proved lower bound of the objective over all feasible points; None where there is none."""
         return None if self.bound is None or not np.isfinite(self.bound.lower) else self.bound.lower
 
     @property
     def gap(self) -> float | None:
-        """Upper less lower bound; None where nothing is proved."""
+        """Upper minus lower bound; None where no bound is proved."""
         return None if self.bound is None or not np.isfinite(self.bound.gap) else self.bound.gap
 
     @property
     def relative_gap(self) -> float | None:
-        """The gap as a share of the upper bound's size; None where nothing is proved, or that is 0."""
+        """The gap over the absolute upper bound; None where no bound is proved or the upper bound is 0."""
         return None if self.gap is None or not self.upper_bound else self.gap / abs(self.upper_bound)
 
     def bounded(self, bound: Bound) -> Certificate:
-        """Return the certificate with a bound, which has the last word: nothing passes whose gap is not closed."""
+        """Return the certificate with a bound, which decides: a certificate passes only where its gap is closed."""
         met = all(residual.value <= self.tolerance for residual in self.residuals.values())
         known = bound.reached and self.verdict is not Verdict.INFEASIBLE
         return replace(
@@ -207,7 +207,7 @@ class Certificate(Viewed):
             facts.append(f"gap {self.gap:.3g} to the lower bound {self.lower_bound:.10g}")
         facts += [] if self.no_bound is None else [f"no global bound: {self.no_bound}"]
         facts.append(
-            f"tolerance {self.tolerance:g}; {sum(one.active for one in self.multipliers.values())} limits active"
+            f"tolerance {self.tolerance:g}; {sum(limit.active for limit in self.multipliers.values())} limits active"
         )
         return View(
             f"certificate, {'passed' if self.passed else 'NOT passed'}: {self.verdict.value}", facts, self._columns
@@ -226,13 +226,13 @@ class Certificate(Viewed):
 
 
 def repair(form: StandardForm, x: Array) -> Array:
-    """Return x with its ratios projected onto all linear rows and bounds, and the auxiliaries that are best for them.
+    """Return x with its ratios projected onto all linear rows and bounds, and the best auxiliaries for them.
 
-    Where there is no such point, x itself.
+    x itself is returned where no such point exists.
     """
     try:
         return form.nearest(x)
-    except (EmptyPolytopeError, ArithmeticError):  # what is left of a violation is then reported as primal
+    except (EmptyPolytopeError, ArithmeticError):  # the violation of x is then the primal residual
         return x
 
 
@@ -255,29 +255,30 @@ def certify(
     tolerance : float
         For the scaled residuals.
     claimed : Multipliers, optional
-        The backend's own, to be compared with the recovered ones.
+        Those of the backend, compared with the recovered ones.
     extra : Residual, optional
-        A further stationarity that has to hold (two_step's direction).
+        A further stationarity condition (the direction of two_step).
     """
     evaluation = form.functions.at(x)
     if not (np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all()):
         return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
     multipliers, rows = recover(form, x), LimitsAt(form, x)
-    found = residuals(form, x, multipliers)
-    if extra is not None and not extra.value <= found["stationarity"].value:  # NaN too
-        found["stationarity"] = extra
-    if form.kinked and (change := jump(form, x, multipliers)).value > found["stationarity"].value:
-        found["stationarity"] = change
+    conditions = residuals(form, x, multipliers)
+    # The largest of all that stationarity requires is the one reported.
+    if extra is not None and not extra.value <= conditions["stationarity"].value:  # NaN too
+        conditions["stationarity"] = extra
+    if form.kinked and (change := jump(form, x, multipliers)).value > conditions["stationarity"].value:
+        conditions["stationarity"] = change
     values, over = flat(multipliers), scales(rows)[1]
     strong = np.abs(values) > tolerance * over
     weak = (np.abs(rows.sides) == 1) & ~strong
     second_order = smallest_curvature(rows, multipliers, strong)
-    lower = lower_bound(form, x, multipliers) if found["primal"].value <= tolerance else None
+    lower = lower_bound(form, x, multipliers) if conditions["primal"].value <= tolerance else None
     certificate = Certificate(
-        verdict=_verdict(found, tolerance, second_order),
-        passed=all(residual.value <= tolerance for residual in found.values()),
+        verdict=_verdict(conditions, tolerance, second_order),
+        passed=all(residual.value <= tolerance for residual in conditions.values()),
         tolerance=tolerance,
-        residuals=found,
+        residuals=conditions,
         multipliers=_named(rows, values),
         disagreement=None if claimed is None else float((np.abs(flat(claimed) - values) / over).max()),
         licq=independent(rows),
@@ -295,15 +296,15 @@ def certify(
 
 
 def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE) -> Certificate:
-    """Return the certificate of a baseline: it claims no more than that x is feasible and its losses are numbers."""
+    """Return the certificate of a baseline, which claims only that x is feasible and its objective is finite."""
     rows, value = LimitsAt(form, x), form.functions.at(x).value
-    found = rows.worst(rows.violation)
-    passed = found.value <= tolerance and bool(np.isfinite(value))
+    primal = rows.worst(rows.violation)
+    passed = primal.value <= tolerance and bool(np.isfinite(value))
     return Certificate(
         Verdict.FEASIBLE if passed else Verdict.INFEASIBLE,
         passed,
         tolerance,
-        {"primal": found},
+        {"primal": primal},
         {},
         None,
         None,
@@ -314,7 +315,7 @@ def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERAN
 
 
 def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float | None:
-    """Return a number that f is proved not to go below, or None where the problem is not proved convex.
+    """Return a proved lower bound of f, or None where the problem is not proved convex.
 
     With Lf = f + nonlinear' (c - limit) proved convex, f* >= Lf(x) + min over y in the polytope of
     grad Lf(x)'(y - x): the Frank-Wolfe bound, in its Lagrangian form where c has active rows. Holds for any
@@ -327,27 +328,29 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
     limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
     slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
     gradient = evaluation.gradient + (evaluation.jacobian.T @ mu if mu.size else 0.0)
-    gradient = np.where(unbounded(form), 0.0, gradient)
-    least, y = form.polytope.linear_minimum(gradient)
+    gradient = np.where(unbounded(form), 0.0, gradient)  # 0 but for rounding, by `balanced`
+    least, y = form.polytope.linear_minimum(gradient)  # min over y in the polytope of grad Lf(x)'y
     if not np.isfinite(least):
         return None
+    # The rounding error of a sum is at most a multiple of the sum of its absolute terms; the bound is lowered by it.
     terms = np.abs(gradient) @ (np.abs(x) + np.abs(y)) + np.abs(slack).sum() + abs(evaluation.value)
     return float(evaluation.value + slack.sum() + (least - gradient @ x) - ROUNDING * terms)
 
 
-def _verdict(found: Mapping[Condition, Residual], tolerance: float, second_order: float | None) -> Verdict:
-    """Return the strongest verdict that the conditions alone show."""
-    if found["primal"].value > tolerance:
+def _verdict(conditions: Mapping[Condition, Residual], tolerance: float, second_order: float | None) -> Verdict:
+    """Return the strongest verdict that the local conditions alone prove."""
+    if conditions["primal"].value > tolerance:
         return Verdict.INFEASIBLE
-    if any(residual.value > tolerance for residual in found.values()):
+    if any(residual.value > tolerance for residual in conditions.values()):
         return Verdict.FEASIBLE
     return Verdict.STRICT_LOCAL_MINIMUM if second_order is None or second_order > CURVATURE else Verdict.KKT_POINT
 
 
 def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
-    """Return the multipliers by the user's names; limits that do not exist are left out."""
+    """Return the multipliers by the user's names; infinite and internal limits are left out."""
     named = {}
     for k, value in enumerate(values):
+        # The side that the multiplier belongs to; where it is 0, the active side.
         upper = bool(value > 0 or (value == 0 and rows.sides[k] == 1) or np.isinf(rows.lower[k]))
         if np.isinf(rows.upper[k] if upper else rows.lower[k]):
             continue
@@ -355,7 +358,7 @@ def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
         if side.internal:
             continue
         named[side.name] = NamedMultiplier(
-            float(value) * side.scale,
+            float(value) * side.scale,  # undoes the scaling of the row
             -float(value) * side.scale * side.per_unit,
             side.unit,
             bool(rows.sides[k]),
