@@ -1,7 +1,7 @@
-"""Procedures: ways from a problem to ratios, one file each (the baselines share one).
+"""Procedures, each of which computes ratios for a problem: one file each (the baselines share one).
 
-A problem says what is asked; a procedure is an argument of `solve`. A problem file also names the procedure that it is
-solved by from the command line, and by its name or path from Python.
+A problem states objective and constraints; a procedure is an argument of `solve`. A problem file also names the default
+procedure, used on the command line and where Python solves a problem by its name or path.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ NO_OPTIONS: Mapping[str, bool | float] = MappingProxyType({})
 
 
 def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] = NO_OPTIONS) -> Procedure:
-    """Return a procedure: itself, or that of a name.
+    """Return a procedure itself, or the one with a given name.
 
     Parameters
     ----------
     procedure : Procedure or str
     options : mapping of str to bool or float
-        By the name of a procedure's field, for a name; those of other procedures are passed over.
+        By the name of a procedure's field, used where the procedure is a name; those of other procedures are ignored.
 
     Raises
     ------
     InputError
-        For an unknown name, one that needs an option which is not there, and anything else.
+        For an unknown name, a missing option without a default, or an object that is no procedure.
 
     Examples
     --------
@@ -65,8 +65,8 @@ def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] =
                 f"the procedure '{procedure}' needs the number '{field.name}'; write {field.name} = 3.3 in the problem "
                 f"file, or from Python climbopt.{kind.__name__}(3.3)"
             )
-    made: Procedure = kind(**known)
-    return made
+    result: Procedure = kind(**known)
+    return result
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Baselines: rules of thumb that the optimum is held against; they read no loss but `isolated`."""
+"""Baselines: rules of thumb that the optimum is compared with; only `isolated` uses the losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from climbopt.procedures.procedure import Answer, Procedure
 
 
 class Baseline(Procedure):
-    """A rule of thumb: its certificate asks for feasibility alone."""
+    """A rule of thumb, whose certificate requires feasibility only."""
 
     optimises = False
 
@@ -104,16 +104,17 @@ class UniMax(Baseline):
                 f"{problem.budget:.6g}; raise epochs or lower the budget"
             )
         order = np.argsort(most, kind="stable")
-        left, tokens = problem.budget, np.zeros(len(sources))
+        # Water-filling: in order of supply, each source takes an equal part of the remaining budget, up to its cap.
+        remaining, tokens = problem.budget, np.zeros(len(sources))
         for position, j in enumerate(order):
-            tokens[j] = min(most[j], left / (len(order) - position))
-            left -= tokens[j]
+            tokens[j] = min(most[j], remaining / (len(order) - position))
+            remaining -= tokens[j]
         return _closed(problem, tokens / tokens.sum())
 
 
 @dataclass(frozen=True)
 class Isolated(Baseline):
-    """The joint optimum of the same laws without any transfer (interaction none), judged by the full model."""
+    """The joint optimum of the same laws without transfer (interaction none), evaluated with the full model."""
 
     name: ClassVar[str] = "isolated"
 
@@ -149,10 +150,11 @@ class Isolated(Baseline):
 
 
 def _supply(problem: AllocationProblem, baseline: str) -> Array:
-    """Return the supply of every source; a baseline cannot do without."""
+    """Return the supply of every source, which the baseline requires."""
     return problem.setting.supplies(f"the baseline '{baseline}'")
 
 
 def _closed(problem: AllocationProblem, ratios: Array) -> Answer:
+    """Return the answer with ratios in closed form."""
     form = joint_form(problem)
     return Answer(form, form.complete(ratios), None)

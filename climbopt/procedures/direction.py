@@ -5,8 +5,9 @@ at a magnitude t is the optimum of
 
     min sum_i w_i law(own_i(t p_i), D)   s.t.  sum_i p_i = 1, p >= 0,
 
-at which the marginal benefit -w_i law_z own_i' is equal for all targets, and lower for one that gets none. As each
-falls with own data, a common benefit lambda determines all of them, and one scalar root in lambda their sum.
+at which the marginal benefit -w_i law_z own_i' equals a common lambda for all targets with p_i > 0, and is at most
+lambda where p_i = 0 (KKT). Each benefit falls with own data, so that lambda determines all p_i, and the condition that
+they sum to 1 is one scalar equation in lambda.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 
 LEAST = 1e-30
-"""Share of the magnitude below which a target's own data count as none."""
+"""Share of the magnitude below which a target's own data count as 0."""
 BESIDE = 1e-9
-"""Relative distance to both sides of own data at which marginal benefits are compared."""
+"""Relative distance on both sides of own data at which marginal benefits are compared."""
 CHECKED = np.geomspace(1e-9, 1.0, 121)
 """Shares of the magnitude at which own terms are checked to increase, and marginal benefits to fall."""
 NEWTON_STEPS = 200
 ROUNDING = 4e-16
-"""Relative width at which a bracketed root is settled."""
+"""Relative change below which a bracketed root has converged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """The z that step 2 asks of each target at a magnitude t: least + t slopes.
+    """The z that step 2 requires of each target at a magnitude t: least + t slopes.
 
     Parameters
     ----------
@@ -46,20 +47,19 @@ class Shares:
     slopes: Array
 
     def at(self, magnitude: float) -> Array:
-        """Return them at a magnitude, (T,)."""
+        """Return the required z at a magnitude, (T,)."""
         return self.least + magnitude * self.slopes
 
 
 @dataclass(frozen=True, eq=False)
 class OwnData:
-    """The targets that count, each on its own data alone.
+    """The targets with a positive weight, each on its own data alone.
 
     Parameters
     ----------
     targets : tuple of str
         Those with a positive weight.
     weights : ndarray, (T,)
-        Theirs.
     response : Response
         The model of these targets at the problem's budget.
     """
@@ -92,7 +92,7 @@ class OwnData:
 
     @cached_property
     def is_affine(self) -> bool:
-        """Whether own is a line in own data, so that one solve of step 2 gives the magnitude."""
+        """Whether own is affine in own data, so that one solve of step 2 gives the magnitude."""
         return bool(self.response.model.templates.own.second[0].is_zero)
 
     def own(self, data: Array) -> Array:
@@ -104,7 +104,8 @@ class OwnData:
         return self._evaluated(data)[1]
 
     def shares(self, direction: Array, at: float) -> Shares:
-        """Return own_i(t p_i) as a line in t: its tangent at a magnitude."""
+        """Return own_i(t p_i) linearised in t at a magnitude."""
+        # d own_i(t p_i) / dt = p_i own_i'(t p_i); own_i'(0) may be infinite, and is not evaluated where p_i = 0.
         data = at * direction
         slopes = np.where(direction > 0, direction * self.own_slope(np.where(direction > 0, data, at)), 0.0)
         return Shares(self.own(data) - at * slopes, slopes)
@@ -120,6 +121,7 @@ class OwnData:
         templates, response = self.response.model.templates, self.response
         with np.errstate(all="ignore"):
             (curvature,) = templates.own.curvatures(data, *response.own_arguments)
+            # benefit = -w law_z(own) own', so that d log benefit / de = law_zz own' / law_z + own'' / own'
             law = response.loss_curvatures(own) / response.losses_and_slopes(own)[1]
             return np.asarray(data * (law * slope + curvature / slope))
 
@@ -148,18 +150,18 @@ class OwnData:
     def with_benefit(self, log_benefit: float, most: float) -> Array:
         """Return the own data at which the marginal benefit is exp(log_benefit), between 0 and `most`, (T,).
 
-        Newton's method on logarithms, in which a power law is a line, kept inside a bracket.
+        Newton's method in log-log coordinates, in which a power law is affine, safeguarded by bisection.
         """
         low, high = np.full(len(self.targets), np.log(LEAST * most)), np.full(len(self.targets), np.log(most))
         at = high - np.log(len(self.targets))
         for _ in range(NEWTON_STEPS):
             data = np.exp(at)
-            excess = np.log(self.benefit(data)) - log_benefit
+            excess = np.log(self.benefit(data)) - log_benefit  # falls with data: above 0 the root lies above
             low, high = np.where(excess > 0, at, low), np.where(excess > 0, high, at)
             with np.errstate(all="ignore"):
                 newton = at - excess / self.rate(data)
             inside = (newton > low) & (newton < high)
-            following = np.where(inside, newton, 0.5 * (low + high))
+            following = np.where(inside, newton, 0.5 * (low + high))  # bisection where Newton leaves the bracket
             settled = np.abs(following - at) <= ROUNDING * np.abs(at)
             at = following
             if settled.all():
@@ -168,20 +170,20 @@ class OwnData:
 
 
 def counted_targets(problem: AllocationProblem) -> tuple[str, ...]:
-    """Return the targets with a positive weight, which are the ones that two_step serves."""
+    """Return the targets with a positive weight, the only ones that two_step considers."""
     return tuple(name for name, weight in zip(problem.model.targets, problem.weight_vector, strict=True) if weight > 0)
 
 
 def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Array:
     """Return p, summing to 1, at which -w_i d law(own_i(e), D) / de is equal at e = t p_i; (n_targets,).
 
-    A target whose benefit is lower at e = 0 already has a share of 0.
+    A target whose benefit is lower even at e = 0 has a share of 0.
 
     Parameters
     ----------
     problem : AllocationProblem
     magnitude : float
-        t, the sum of own data; 1 for the direction alone.
+        t, the sum of own data; 1 where only the direction is needed.
 
     Raises
     ------
@@ -191,6 +193,7 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
     alone = OwnData.of(problem)
     alone.check(magnitude)
     n = len(alone.targets)
+    # lambda lies between the least and the largest benefit at equal own data: there the own data sum to at least, and at most, t.
     equal = np.log(alone.benefit(np.full(n, magnitude / n)))
     low, high = float(equal.min()), float(equal.max())
 
@@ -203,10 +206,10 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
 
 
 def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: float) -> float:
-    """Return by how much the marginal benefits at own data t p miss a common value, as a share of it.
+    """Return the relative deviation of the marginal benefits at own data t p from a common value.
 
-    A benefit counts as the range from just beyond the own data to just below, since it jumps down at a kink of own;
-    that of a target without a share has no upper end. Ranges that overlap miss by 0.
+    At a kink of own a benefit jumps down, so that it is the interval between its values on both sides of the own data;
+    the interval of a target with share 0 is unbounded above. The deviation is 0 where all intervals overlap.
     """
     alone, data = OwnData.of(problem), magnitude * direction
     beyond = alone.benefit(data * (1 + BESIDE))

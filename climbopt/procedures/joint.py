@@ -17,7 +17,7 @@ from climbopt.procedures.procedure import Answer, Procedure
 from climbopt.program import Auxiliaries, Label, Layout, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 LARGEST_ROOM = 1.1
-"""The cold start's t for the largest loss, as a multiple of the least that the starting ratios allow."""
+"""The cold start's t for the largest loss, as a multiple of the least t that is feasible at the starting ratios."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Joint(Procedure):
 
 
 def joint_form(problem: AllocationProblem) -> StandardForm:
-    """Return min f(r) over the problem's mixtures; targets that f does not depend on are left out.
+    """Return min f(r) over the problem's mixtures; targets that f does not depend on are omitted.
 
     The largest of several losses is min t with L_i / reference_i <= t.
     """
     goal, n = problem.goal, len(problem.model.sources)
-    targets = goal.counted or problem.model.targets[:1]  # a model has a target; of ratios alone, f reads nothing of it
+    targets = goal.counted or problem.model.targets[:1]  # an f of ratios alone has a form with one unused target
     chosen = [problem.model.targets.index(name) for name in targets]
     k = len(chosen)
 
@@ -62,7 +62,7 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
     def largest(functions: MixtureFunctions, x: Array) -> Array:
         return np.array([functions.at(x).rows[:k].max()])
 
-    on_t = np.append(np.zeros(n), 1.0)
+    on_t = np.append(np.zeros(n), 1.0)  # epigraph form over x = (r, t): f = t, rows L_i / reference_i - t <= 0
     labels = tuple(Label(f"largest[{name}]", unit=goal.unit) for name in targets)
     form = mixture_form(
         problem,

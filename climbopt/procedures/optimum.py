@@ -1,4 +1,4 @@
-"""Global certificates: how far an answer can be from the best that any mixture reaches."""
+"""Global certificates: bounds on the distance of an answer's objective from the global optimum."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ AT_RATIONALS = "the objective at an exactly feasible rational point, in ball ari
 AT_FLOATS = "the objective in float64 at a point whose constraints hold within their tolerance"
 WITH_ROWS = "the functions of nonlinear rows, and Lagrangians with each box's own multipliers,"
 SEARCH = 0.5
-"""Share of the time that a proof leaves to the search in floating point that it follows."""
+"""Share of the time limit for the search in floating point that precedes a proof."""
 PROVABLE = 1e-12
-"""Least relative gap that a proof of planes is tried for."""
+"""Least relative gap for which a proof by planes is attempted."""
 BETTER = 1e-9
-"""A mixture counts as better than the one judged where its objective is lower by more than this share of it."""
+"""A mixture counts as better than the answer where its objective is lower by more than this share of it."""
 
 INTERRUPTED = "it was interrupted before there was one"
-"""Why there is no bound after Ctrl-C."""
+"""Reason for a missing bound after Ctrl-C."""
 
 Rigor = Literal["float", "ball"]
 OnProgress = Callable[[Progress], None]
@@ -53,7 +53,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How far to go for a global bound.
+    """Limits on the search for a global bound.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Effort:
     time_limit : float
         Seconds for one enclosure; the bound reached by then counts.
     rigor : {"float", "ball"}
-        What the bound's arithmetic is.
+        Arithmetic of the bound.
     jobs : int
-        Processes.
+        Number of processes.
     """
 
     gap: float = 1e-6
@@ -102,21 +102,21 @@ def certify(
     progress: OnProgress | None = None,
     **keywords: Unpack[EffortKeywords],
 ) -> Result:
-    """Return an answer with all that can be proved of it against every mixture; see :func:`certify_globally`.
+    """Return an answer with its global certificate; see :func:`certify_globally`.
 
     Parameters
     ----------
     answer : Result, AllocationProblem, path or name
-        A problem is solved first, unless ratios are given.
+        A problem is solved first, unless `ratios` is set.
     ratios : mapping of str to float, or path, optional
-        Ratios by source that are judged for the problem, or a JSON file of them.
+        Ratios by source to certify for the problem, or a JSON file of them.
     tolerance : float
-        Of the certificate's scaled residuals.
+        Tolerance of the certificate's scaled residuals.
     effort : Effort
     gap, time_limit, rigor, jobs
         Keywords for these of :class:`Effort`.
     progress : callable, optional
-        Called with where branch and bound has got to.
+        Called with the progress of branch and bound.
 
     Examples
     --------
@@ -135,23 +135,23 @@ def certify(
 
 
 def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProgress | None = None) -> Result:
-    """Return a result whose certificate holds a global bound of what its procedure asks for.
+    """Return a result whose certificate includes a global bound of the problem that its procedure solves.
 
-    A joint answer is bounded against every mixture. That of two_step is bounded in its second step, and gets its
-    regret against the joint optimum, as every baseline does.
+    The bound of a joint answer holds over all mixtures. That of two_step is of its second step; two_step and the
+    baselines also get their regret relative to the joint optimum.
 
     Parameters
     ----------
     result : Result
     effort : Effort
     progress : callable, optional
-        Called with how far branch and bound has come.
+        Called with the progress of branch and bound.
 
     Returns
     -------
     Result
-        Passed only where the gap was reached as well; `better` where a better mixture was found on the way. An
-        interruption (Ctrl-C) ends the search, and the bound reached by then counts.
+        Passed only where the gap is reached too; `better` where the search met a better mixture. An interruption
+        (Ctrl-C) ends the search, and the bound reached by then counts.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProg
             second = magnitude_form(problem, steps.direction, steps.magnitude)
             result = _judged(result, second, ratios, effort, progress)
         return _with_regret(result, problem, ratios, effort, progress)
-    except KeyboardInterrupt:  # before branch and bound, which keeps what it has reached
+    except KeyboardInterrupt:  # before branch and bound, which returns its bound when interrupted
         return result.certified(replace(result.certificate, passed=False, no_bound=INTERRUPTED))
 
 
@@ -220,14 +220,14 @@ def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress
 
 
 def _in_balls(form: StandardForm, x: Array, multipliers: Array | None = None) -> Proof:
-    """Return what ball arithmetic proves from a point: a lower bound where the problem is convex, and an upper one."""
+    """Return the bounds that ball arithmetic proves from a point: a lower one if it is convex, and an upper one."""
     from climbopt.certification.bounds.enclosure import prove  # so that only proofs load python-flint
 
     return prove(form, x, multipliers)
 
 
 def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> Enclosure | None:
-    """Return what was proved from a point as an enclosure; None where the problem is not proved convex."""
+    """Return the bounds proved from a point as an enclosure; None where the problem is not proved convex."""
     if proof.lower is None:
         return None
     upper = np.inf if proof.upper is None else proof.upper
@@ -239,7 +239,7 @@ def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> E
 def _proved(
     form: StandardForm, enclosure: Enclosure, effort: Effort, progress: OnProgress | None, began: float
 ) -> Enclosure:
-    """Return what can be proved of an enclosure in floating point, in the time that is left."""
+    """Return the provable part of an enclosure in floating point, within the remaining time."""
     from climbopt.certification.bounds.proof import prove_below
 
     x = form.start if enclosure.x is None else enclosure.x
@@ -248,6 +248,7 @@ def _proved(
     value = enclosure.upper if upper is None else upper
     if convex is not None and value - convex.lower <= effort.gap * abs(value):
         return convex
+    # A lower bound that is slightly closer than the requested gap.
     target = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
 
     def report(lower: float, boxes: int, waiting: int) -> None:
@@ -279,7 +280,7 @@ def _proved(
 
 
 def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, float] | None:
-    """Return the ratios, by source, of a better feasible mixture, if one was found."""
+    """Return the ratios, by source, of the enclosure's feasible mixture where it is better than x; else None."""
     value = form.functions.at(x).value
     if enclosure.x is None or not enclosure.upper < value - BETTER * max(1.0, abs(value)):
         return None
@@ -287,7 +288,7 @@ def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, flo
 
 
 def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upper: float) -> Certificate:
-    """Return the certificate with an enclosure's lower bound and the upper bound of the point that is judged."""
+    """Return the certificate with an enclosure's lower bound and the upper bound of the certified point."""
     lower = enclosure.lower
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)
@@ -298,7 +299,7 @@ def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upp
 def _with_regret(
     result: Result, problem: AllocationProblem, ratios: Array, effort: Effort, progress: OnProgress | None
 ) -> Result:
-    """Return the result with its excess over the joint optimum, enclosed."""
+    """Return the result with an enclosure of its excess over the joint optimum."""
     form = joint_form(problem)
     x = form.complete(ratios)
     try:
@@ -306,6 +307,7 @@ def _with_regret(
     except NoRelaxationError:
         return result
     value = form.functions.at(x).value
+    # enclosure.lower <= f* <= enclosure.upper, and the excess is value - f*
     return replace(
         result,
         regret=Regret(max(0.0, value - enclosure.upper), value - enclosure.lower),

@@ -1,4 +1,4 @@
-"""What a procedure is, and what it returns."""
+"""The contract of a procedure, and what it returns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from climbopt.program import StandardForm
 
 
 class Procedure(ABC):
-    """A way from a problem to ratios; its options are the fields of a frozen dataclass.
+    """A method that computes ratios for a problem; its options are the fields of a frozen dataclass.
 
     Attributes
     ----------
     name : str
         As in problem files and on the command line.
     optimises : bool
-        Whether the ratios are the optimum of a standard form, so that a certificate asks for optimality, and not for
-        feasibility alone.
+        Whether the ratios are the optimum of a standard form, so that a certificate requires optimality and not only
+        feasibility.
     """
 
     name: ClassVar[str]
@@ -30,12 +30,12 @@ class Procedure(ABC):
 
     @abstractmethod
     def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
-        """Return ratios for a problem; without a backend the first available one that takes the form is chosen."""
+        """Return ratios for a problem; by default the backend is the first available one that accepts the form."""
 
 
 @dataclass(frozen=True)
 class SlackRow:
-    """A target that gets more effective data than its share of the direction, and why.
+    """A target with more effective data than its share of the direction, and the reason.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class SlackRow:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """What two_step computes beside the ratios.
+    """The intermediate results of two_step.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Steps:
         t: z >= own(t p).
     slack : tuple of SlackRow
     unique : bool
-        Whether the ratios that reach t are shown to be the only ones, or to have the least weighted loss among them.
+        Whether the ratios are proved to be the only ones that reach t, or to have the least weighted loss among these.
     iterations : int or None
         Magnitudes tried by `iterate`; None without it.
     """
@@ -83,12 +83,12 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A point, and the problem whose conditions it should meet.
+    """A point, and the problem whose optimality conditions apply to it.
 
     Parameters
     ----------
     form : StandardForm
-        What was solved, or for a baseline the joint problem.
+        The problem solved; for a baseline, the joint problem.
     x : ndarray, (n,), or None
         The ratios with the form's auxiliaries; None where the backend gave no point.
     solution : Solution or None

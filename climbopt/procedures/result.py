@@ -28,7 +28,7 @@ from climbopt.program import Conflict, expression_rows
 
 @dataclass(frozen=True)
 class Gap:
-    """What two_step loses against joint.
+    """The excess loss of two_step over joint.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Regret:
-    """Between which numbers the excess of an answer's objective over the joint optimum lies.
+    """Lower and upper bound of the excess of an answer's objective over the joint optimum.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ AGREEING = 1e-9
 
 
 class NoAnswerError(ClimboptError):
-    """A number is asked of a result that has none: its backend gave no point, for the reason in `Result.solution`."""
+    """A result without an answer has no such number: its backend returned no point; `Result.solution` says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """The ratios of an answer, what the problem's model says of them, and what is proved of them.
+    """The ratios of an answer, the model's predictions at them, and their certificate.
 
     Parameters
     ----------
@@ -97,20 +97,20 @@ class Allocation:
     def marginal_benefit(self) -> Array:
         """-df/dL_i dL_i/dz_i of each target, (T,): -w_i dL_i/dz_i for the weighted loss.
 
-        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t.
+        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t, over reference_i.
         """
         goal, names = self.problem.goal, self.problem.model.targets
         if goal.references is None:
             weights = goal.by_loss(self.ratios, self.z, self.losses)
         else:
             largest = [self.certificate.multipliers.get(f"largest[{name}]") for name in names]
-            weights = np.array([0.0 if one is None else one.multiplier for one in largest]) / goal.references
+            weights = np.array([0.0 if row is None else row.multiplier for row in largest]) / goal.references
         slopes = self._response.losses_and_slopes(self.z)[1]
         return np.where(weights != 0, -weights * slopes, 0.0)
 
     @cached_property
     def objective(self) -> float:
-        """What is minimised, in the unit of the problem's goal."""
+        """Value of the objective, in the unit of the problem's goal."""
         return float(self.problem.goal.value(self.ratios, self.z, self.losses))
 
     @property
@@ -120,7 +120,7 @@ class Allocation:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result(Reported):
-    """An answered problem, or why it has no answer.
+    """The answer to a problem, or the reason why there is none.
 
     Numbers of the answer raise NoAnswerError where there is none.
 
@@ -129,16 +129,15 @@ class Result(Reported):
     problem : AllocationProblem
     procedure : Procedure
     allocation : Allocation or None
-        The answer; None where the backend gave no point.
+        The answer; None where the backend returned no point.
     solution : Solution or None
-        The backend's own answer; None for closed forms and for ratios that were not solved for.
+        The backend's own answer; None for closed forms and for ratios from the user.
     options : Options or None
-        How the problem was solved; None for ratios that were not solved for by the procedure: they have neither a gap
-        nor a conflict.
+        Options of the solve; None for ratios from the user, which have neither a gap nor a conflict.
     regret : Regret or None
         With a global certificate of every procedure but joint.
     better : mapping of str to float, or None
-        Ratios of a better mixture that the search for a global certificate came upon.
+        Ratios of a better mixture from the search for a global certificate.
     """
 
     problem: AllocationProblem
@@ -161,17 +160,17 @@ class Result(Reported):
         return self.allocation
 
     def certified(self, certificate: Certificate) -> Result:
-        """Return the same answer with another certificate."""
+        """Return the same answer with a different certificate."""
         return replace(self, allocation=replace(self._known, certificate=certificate))
 
     @property
     def passed(self) -> bool:
-        """Whether there is an answer and its certificate passed."""
+        """Whether there is an answer whose certificate passed."""
         return self.allocation is not None and self.allocation.certificate.passed
 
     @property
     def certificate(self) -> Certificate:
-        """What is proved of the answer."""
+        """The certificate of the answer."""
         return self._known.certificate
 
     @property
@@ -181,7 +180,7 @@ class Result(Reported):
 
     @property
     def objective(self) -> float:
-        """What is minimised, in the unit of the problem's goal; the weighted loss by default."""
+        """Value of the objective, in the unit of the problem's goal; the weighted loss by default."""
         return self._known.objective
 
     @cached_property
@@ -206,31 +205,31 @@ class Result(Reported):
 
     @cached_property
     def two_step_gap(self) -> Gap | None:
-        """What two_step loses against joint, computed when first asked for.
+        """The excess loss of two_step over joint, computed at the first access.
 
-        Known for certified answers of these two, where two_step serves the problem and the other answer is certified.
+        None unless the answer is that of joint or two_step, both are certified, and two_step supports the problem.
         """
         other = {Joint: TwoStep, TwoStep: Joint}.get(type(self.procedure))
         if other is None or self.options is None or not self.passed:
             return None
-        try:  # a solver's own options are for the backend that was named
+        try:  # native options belong to the backend of this answer, not to the default one
             compared = answered(self.problem, other(), None, replace(self.options, native={}))
-        except InputError:  # two_step does not serve this form
+        except InputError:  # two_step does not support this form
             return None
         return _gap(*((self, compared) if other is TwoStep else (compared, self)))
 
     @cached_property
     def conflict(self) -> Conflict | None:
-        """Constraints that cannot hold together, and what each must give, where the answer is not feasible.
+        """Incompatible constraints, and the relaxation that each needs, where the answer is not feasible.
 
-        None where it is, or where no conflict can be shown. Computed when first asked for.
+        None where it is feasible, or where no conflict is known. Computed at the first access.
         """
         if self.options is None or not _breaks_rows(self):
             return None
         return explain(self.problem, self.options)
 
     def view(self) -> View:
-        """Return the answer and its verdict; the table has a row for each language."""
+        """Return the answer and its verdict; the table has one row per language."""
         solver = "" if self.solution is None else f" by {self.solution.backend}"
         title = f"{self.problem.name}, {self.procedure.name}{solver}: "
         if self.allocation is None:
@@ -244,7 +243,7 @@ class Result(Reported):
         return View(f"{title}{passed}{certificate.verdict.value}", facts, self._columns)
 
     def _columns(self) -> Columns:
-        """Return one row per language; none without an answer."""
+        """Return one row per language."""
         languages = tuple(dict.fromkeys(self.problem.model.sources + self.problem.model.targets))
         values = {
             "ratio": self.ratios,
@@ -261,14 +260,14 @@ def _named(names: Sequence[str], values: Array) -> dict[str, float]:
 
 
 def resolve(problem: ProblemLike, procedure: ProcedureLike | None = None) -> tuple[AllocationProblem, Procedure]:
-    """Return a problem and the procedure that it is to be solved by.
+    """Return a problem and the procedure for solving it.
 
     Parameters
     ----------
     problem : AllocationProblem, path or name
     procedure : Procedure or str, optional
-        By default joint for an AllocationProblem, and for a problem file or a shipped problem what it declares. A
-        procedure of a name has the options that the file holds for it.
+        By default joint for an AllocationProblem, and the declared one for a problem file or a shipped problem. A
+        procedure requested by name has the options in the file.
 
     Examples
     --------
@@ -279,7 +278,7 @@ def resolve(problem: ProblemLike, procedure: ProcedureLike | None = None) -> tup
         file = load_problem_file(problem)
         return file.problem, as_procedure(file.procedure if procedure is None else procedure, file.options)
     if not isinstance(problem, AllocationProblem):
-        problem = as_problem(problem)  # says what to give instead
+        problem = as_problem(problem)  # raises an InputError that names the accepted types
     return problem, Joint() if procedure is None else as_procedure(procedure)
 
 
@@ -297,18 +296,18 @@ def solve(
     ----------
     problem : AllocationProblem, path or name
     procedure : Procedure or str, optional
-        Joint() for an AllocationProblem; for a problem file or a shipped problem by name, what it declares.
+        By default Joint() for an AllocationProblem, and the declared one for a problem file or a shipped problem.
     backend : str, optional
-        A name in `BACKENDS`; the first available one that takes the problem by default.
+        A name in `BACKENDS`; by default the first available one that accepts the problem.
     options : Options or mapping, optional
-        Options, or the solver's own ones by its own names.
+        Options, or a mapping of the solver's native options.
     tolerance, max_iterations, time_limit
         Keywords for these of :class:`climbopt.Options`.
 
     Raises
     ------
     InputError, BackendError
-        Where the input is refused, or the backend is missing or cannot take the problem.
+        Where the input is invalid, or the backend is missing or does not accept the problem.
 
     Examples
     --------
@@ -323,10 +322,11 @@ def solve(
 
 
 def answered(problem: AllocationProblem, procedure: Procedure, backend: str | None, options: Options) -> Result:
-    """Return the answer of a procedure, certified."""
+    """Return the answer of a procedure with its certificate."""
     answer = procedure.answer(problem, backend, options)
     if answer.x is None:
         return Result(problem, procedure, None, answer.solution, options)
+    # A baseline is judged as it is; two_step has repaired its point, and chosen among ties, itself.
     x = answer.x if answer.steps is not None or not procedure.optimises else repair(answer.form, answer.x)
     certificate = _certificate(problem, procedure, answer, x, options)
     allocation = Allocation(problem, x[: answer.form.n_ratios], certificate, answer.steps)
@@ -334,12 +334,12 @@ def answered(problem: AllocationProblem, procedure: Procedure, backend: str | No
 
 
 def as_result(answer: Result | ProblemLike) -> Result:
-    """Return an answer: itself, or that of a problem, solved."""
+    """Return a result itself, or the result of solving a problem."""
     return answer if isinstance(answer, Result) else solve(answer)
 
 
 def _breaks_rows(result: Result) -> bool:
-    """Whether an optimum was asked for, and the backend came to its own end without a mixture that meets all rows."""
+    """Whether the procedure optimises, and its backend stopped by itself at a point that violates a nonlinear row."""
     if result.solution is None or not result.procedure.optimises or not expression_rows(result.problem):
         return False
     if result.solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
@@ -352,10 +352,10 @@ def _breaks_rows(result: Result) -> bool:
 def _certificate(
     problem: AllocationProblem, procedure: Procedure, answer: Answer, x: Array, options: Options
 ) -> Certificate:
-    """Return the certificate that the problem's procedure asks for."""
+    """Return the certificate that the procedure requires."""
     declared = float(problem.value(x[: len(problem.model.sources)]))
     solved = answer.form.functions.at(x).value
-    # step 2 of two_step minimises -t, which is finite where losses are not
+    # Step 2 of two_step minimises -t, which is finite even where losses are not.
     if not np.isfinite(solved if answer.steps is None else declared):
         form = joint_form(problem)
         return certify_feasible(form, form.complete(x[: form.n_ratios]), tolerance=options.tolerance)
@@ -374,13 +374,13 @@ def _certificate(
 
 
 def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, tolerance: float = 1e-6) -> Result:
-    """Return what can be proved of given ratios, judged against the joint problem.
+    """Return the result of given ratios, certified as an answer to the joint problem.
 
     Parameters
     ----------
     problem : AllocationProblem
     ratios : mapping of str to float
-        By source. Violations of linear rows within the tolerance are repaired; larger ones are judged as they are.
+        By source. Violations of linear rows within the tolerance are repaired; larger ones remain.
     tolerance : float
     """
     problem = as_problem(problem)
@@ -392,7 +392,7 @@ def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, toleran
 
 
 def _gap(joint: Result, two_step: Result) -> Gap | None:
-    """Return the excess loss of two_step over joint, both on their repaired points."""
+    """Return the excess loss of two_step over joint, both at their repaired points."""
     if not (joint.passed and two_step.passed):
         return None
     excess = two_step.objective - joint.objective

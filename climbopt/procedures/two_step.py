@@ -4,7 +4,7 @@ Step 1 (:mod:`.direction`) finds p on the simplex at which the marginal benefits
 
     max t   s.t.  z_i(r, D) >= own_i(t p_i)  and the constraints.
 
-Where several r reach that t, the one with the least weighted loss is taken. Source: CLIMB, arXiv 2509.15556.
+Where several r reach that t, the one with the least weighted loss is chosen. Source: CLIMB, arXiv 2509.15556.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
 from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 START_SHARE = 0.9
-"""The cold start's t, as a share of the largest that the starting ratios allow."""
+"""The cold start's t, as a share of the largest feasible one at the starting ratios."""
 SLACK = 1e-6
-"""A target whose z is above t p by more than this share of it is reported as slack."""
+"""A target whose z exceeds own(t p) by more than this share of it is reported as slack."""
 STRONG = 1e-7
-"""Multipliers above this keep their row tight in every optimum of step 2."""
+"""A row whose multiplier is above this is tight in every optimum of step 2."""
 CURVATURE = 1e-9
-"""Least curvature at which step 2's optimum is taken to be the only one."""
+"""Least curvature above which the optimum of step 2 counts as unique."""
 MAX_MAGNITUDES = 60
-"""Solves of step 2 in one search."""
+"""Limit on the solves of step 2 in one search."""
 GIVE = 1e-9
-"""Share of the largest t that the choice among its maximisers may give up, so that it has an inside."""
+"""Share of the largest t that may be given up in choosing among its maximisers, so that the set has an interior."""
 SETTLED = 1e-10
-"""A magnitude is settled when it changes by less than this."""
+"""A magnitude has converged when it changes by less than this."""
 LEAST_MAGNITUDE = 1 / 16
-"""Where the search for a magnitude starts at the least."""
+"""Lower bound of the magnitude at which the search starts."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TwoStep(Procedure):
     Parameters
     ----------
     iterate : bool
-        Repeat direction and magnitude until the direction is that at the magnitude reached.
+        Repeat both steps until the direction is the one at the magnitude of step 2.
 
     Examples
     --------
@@ -98,12 +98,12 @@ class TwoStep(Procedure):
 def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0) -> StandardForm:
     """Return step 2: min -t over (r, t) with z_i(r, D) >= own_i(t p_i) for every counted target.
 
-    Where own is no line, own_i(t p_i) is replaced by its tangent at t = `at`. An optimum at t = `at` is one of step 2
-    itself then: values and gradients agree there.
+    Where own is not affine, own_i(t p_i) is replaced by its tangent at t = `at`. An optimum with t = `at` is then a
+    KKT point of step 2 itself, since values and gradients agree there.
     """
     alone, n = OwnData.of(problem), len(problem.model.sources)
     shares, k = alone.shares(direction, at), len(direction)
-    on_t = np.append(np.zeros(n), -1.0)
+    on_t = np.append(np.zeros(n), -1.0)  # over x = (r, t): f = -t, rows z_i(r) - t slope_i >= least_i
 
     def reach(functions: MixtureFunctions, x: Array) -> Array:
         reached = (functions.at(x).rows[:k] - shares.least)[direction > 0] / shares.slopes[direction > 0]
@@ -126,19 +126,19 @@ def _share_rows(targets: Sequence[str], least: Array) -> Rows:
 
 
 def _inside(form: StandardForm, start: Array) -> StandardForm:
-    """Return the form started at the ratios of a point, with a t below the largest that they allow."""
+    """Return the form started at the ratios of a point, with a t below the largest feasible one."""
     t = _reach(form, start[: form.n_ratios])
     return form.from_start(np.append(start[:-1], START_SHARE * t if t > 0 else t - 1.0))
 
 
 def _reach(form: StandardForm, ratios: Array) -> float:
-    """Return the largest t that some ratios allow."""
+    """Return the largest t that is feasible at given ratios."""
     return float(form.complete(ratios)[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """What a backend gave for step 2.
+    """Step 2 and a backend's answer to it.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class _Solved:
 
 @dataclass(eq=False)
 class _Solves:
-    """Solves of step 2 by one backend, within one time limit for all of them, each started near the one before."""
+    """Solves of step 2 by one backend under one common time limit, each started near the previous solution."""
 
     problem: AllocationProblem
     backend: str | None
@@ -181,17 +181,17 @@ class _Solves:
         return self.last
 
     def _remaining(self) -> Options:
-        """Return the options with what is left of the time limit."""
+        """Return the options with the remaining time."""
         if self.options.time_limit is None:
             return self.options
         return replace(self.options, time_limit=max(self.options.time_limit - (time.perf_counter() - self.began), 1e-3))
 
 
 def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _Solved:
-    """Return step 2 at the magnitude t that it reaches itself: T(t) = t, with direction and tangents taken at t.
+    """Return step 2 at the fixed point T(t) = t, where T(t) is its optimum with direction and tangents at t.
 
-    T(t) > t where more than t can be reached along the direction at t, and T(t) < t where less can, so that the root is
-    bracketed. A search that does not settle is the solution's termination.
+    T(t) > t where more than t is feasible along the direction at t, and T(t) < t where only less is, so that the root
+    can be bracketed. Failure to converge becomes the solution's termination.
     """
 
     def excess(t: float) -> float:
@@ -201,7 +201,7 @@ def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _So
         return float(solved.x[-1]) - t
 
     try:
-        first = max(1.0 + excess(1.0), LEAST_MAGNITUDE)
+        first = max(1.0 + excess(1.0), LEAST_MAGNITUDE)  # T(1)
         low, high = first / 1.5, first * 1.5
         while excess(low) < 0:
             low /= 2
@@ -219,7 +219,7 @@ def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _So
 
 
 def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: int | None) -> Answer:
-    """Return the answer of a solved step 2: ties broken, slack explained, benefits compared at a magnitude."""
+    """Return the answer of a solved step 2, with ties broken, slack rows explained and benefits compared."""
     form, x = solved.form, solved.x
     if x is None:
         return Answer(form, None, solved.solution)
@@ -239,10 +239,10 @@ def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: in
 
 
 def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool]:
-    """Return, among the points that reach t, the one with the least weighted loss, and whether it was settled.
+    """Return the point with the least weighted loss among those that reach t, and whether that is established.
 
-    Where curvature shows that there is one such point only, that is x. Otherwise a second problem is solved, by the
-    same backend and, where that fails, by the default one.
+    Where curvature proves the maximiser of t unique, the point is x. Otherwise a second problem is solved, by the same
+    backend and, where that fails, by the default one.
     """
     problem, form = solves.problem, solved.form
     limits, multipliers = LimitsAt(form, x), recover(form, x)
@@ -263,7 +263,7 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
         if solution.x is None or not solution.termination.settled:
             continue
         tried = form.complete(project(solution.x, second.polytope)[:n])
-        if tried[-1] < (1 - 2 * GIVE) * x[-1]:
+        if tried[-1] < (1 - 2 * GIVE) * x[-1]:  # the projection lost more of t than the tie may cost
             continue
         other, own = (joint.functions.at(joint.complete(ratios[:n])).value for ratios in (tried, x))
         return (tried if other < own else x), True
@@ -271,7 +271,7 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
 
 
 def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[SlackRow, ...]:
-    """Return the targets whose z is above their share, each with the reason; none where no magnitude was reached."""
+    """Return the targets whose z exceeds their share, each with the reason; none where t is not positive."""
     if x[-1] <= 0:
         return ()
     alone, form = OwnData.of(problem), solved.form
@@ -287,7 +287,7 @@ def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[
 
 
 def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, multipliers: Multipliers) -> str:
-    """Return why target i has more than its share: a bound that holds it there, what it gives, or what it gets."""
+    """Return why target i exceeds its share: transfer to it, a lower bound of its ratio, or transfer to others."""
     targets, sources = counted_targets(problem), problem.model.sources
     name, k = targets[i], len(targets)
     if name not in sources:
@@ -298,9 +298,10 @@ def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, mu
         if form.polytope.bounds.lower[j] <= 0:
             return "it needs no data of its own: what it gets is transfer from the others"
         return f"{limits.side(j, upper=False).name} holds its ratio up"
-    gives = -multipliers.nonlinear[:k] * form.functions.at(x).jacobian[:k, j]
-    gives[i] = 0.0
-    best = [targets[other] for other in np.argsort(-gives)[:2] if gives[other] > 0]
+    # Value of r_j to each row i: (-mu_i) dz_i/dr_j, as mu_i <= 0 where the lower limit z_i >= own_i(t p_i) is active.
+    value = -multipliers.nonlinear[:k] * form.functions.at(x).jacobian[:k, j]
+    value[i] = 0.0
+    best = [targets[other] for other in np.argsort(-value)[:2] if value[other] > 0]
     if best:
         return f"over-allocated on purpose: its data raise {' and '.join(best)}"
     return "a constraint on the others leaves ratio over, and it lowers the loss most here"
