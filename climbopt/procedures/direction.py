@@ -193,7 +193,7 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
     alone = OwnData.of(problem)
     alone.check(magnitude)
     n = len(alone.targets)
-    # lambda lies between the least and the largest benefit at equal own data: there the own data sum to at least, and at most, t.
+    # lambda lies between the least and the largest benefit at equal own data, which bracket the root.
     equal = np.log(alone.benefit(np.full(n, magnitude / n)))
     low, high = float(equal.min()), float(equal.max())
 
