@@ -36,7 +36,7 @@ TESTS = {
     "climbopt/program/conflict.py": ["conflict"],
     "climbopt/program/functions.py": ["standard_form", "history", "objectives"],
     "climbopt/program/level_set.py": ["ranges"],
-    "climbopt/program/linear_part.py": ["constraints", "fixed"],
+    "climbopt/program/linear_rows.py": ["constraints", "fixed"],
     "climbopt/program/standard_form.py": ["standard_form", "certificate"],
     "climbopt/program/table.py": ["standard_form", "history", "objectives", "scale"],
     "climbopt/program/written.py": ["cvxpy", "pyomo"],

@@ -141,8 +141,8 @@ def test_command_line(run, tmp_path):  # noqa: F811
     [
         (("--backends", "newtn"), "did you mean 'newton'"),
         (("--procedures", "joynt"), "did you mean 'joint'"),
-        (("--repeat", "0"), "must be positive"),
-        (("--time-limit", "-1"), "must be positive"),
+        (("--repeat", "0"), "must be a positive number"),
+        (("--time-limit", "-1"), "must be a positive number"),
         (("--html", "/no/such/place/c.html"), "there is no folder"),
     ],
 )

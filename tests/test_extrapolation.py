@@ -83,7 +83,7 @@ def test_sweep(run, tmp_path):  # noqa: F811
     each = [point["extrapolation"] for point in found["points"]]
     assert code == 0 and each == pytest.approx([SMALLEST / 1e4, 1e7 / LARGEST])
     assert found["extrapolation"] == max(each) and len(found["warnings"]) == 1
-    assert "5 times the largest pilot's; the budget is 1/25 of the smallest" in out
+    assert "5 times the largest pilot's; the budget is 1/25 of the smallest" in " ".join(out.split())
     assert found["warnings"][0] in err and "1/25 of the smallest" in err
 
 

@@ -327,11 +327,11 @@ def test_ratios(tmp_path):
     assert sum(ratios.values()) == pytest.approx(1.0, abs=1e-15)
     for content, message in (
         ("[0.5, 0.5]", "valid dictionary"),
-        ('{"en": "half"}', "'en' in the content of r.json is 'half'"),
+        ('{"en": "half"}', "the ratio of 'en' in r.json is 'half'"),
         ('{"en": 0.5}', "sum to 0.5; they must sum to 1"),
         ('{"en": -0.5, "sw": 1.5}', "the ratio of 'en' in r.json is -0.5"),
         ("{", "is no JSON"),
-        ('{"en": NaN, "sw": 1.0}', "the ratio of 'en' in r.json is nan"),
+        ('{"en": NaN, "sw": 1.0}', "NaN is no number in JSON"),
     ):
         path.write_text(content)
         with pytest.raises(InputError, match=message):

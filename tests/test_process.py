@@ -1,6 +1,7 @@
 """How the process of the command line ends: interrupted, without a reader, with a full disk, with closed streams."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -51,7 +52,7 @@ def test_an_interrupted_bound_keeps_the_answer(monkeypatch, module, name, proced
 def test_the_command_line_prints_the_answer_of_an_interrupted_bound(run, monkeypatch):  # noqa: F811
     monkeypatch.setattr(optimum, "_enclosed", interrupted)
     code, out, err = run("certify", "libreoffice6")
-    assert code == 1 and f"no global bound: {optimum.INTERRUPTED}" in out and err == ""
+    assert code == 1 and f"no global bound: {optimum.INTERRUPTED}" in " ".join(out.split()) and err == ""
 
 
 def test_interrupted_before_any_answer_is_one_line(run, monkeypatch):  # noqa: F811
@@ -142,7 +143,12 @@ def test_jobs_of_the_command_line(run, jobs):  # noqa: F811
 @pytest.mark.parametrize("limit", ["inf", "nan", "-1", "0"])
 def test_a_memory_limit_is_a_positive_number(run, limit):  # noqa: F811
     code, out, err = run("compare", "equal_beta", "--backends", "newton", "--memory-limit", limit)
-    assert code == 2 and out == "" and err.startswith("climbopt: memory_limit is ") and err.count("\n") == 1
+    assert (
+        code == 2
+        and out == ""
+        and re.match("climbopt: (--memory-limit|memory_limit) is ", err)
+        and err.count("\n") == 1
+    )
 
 
 def test_a_memory_limit_beyond_all_memory_is_none():

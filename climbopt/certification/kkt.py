@@ -94,7 +94,7 @@ class LimitsAt:
     @cached_property
     def sides(self) -> NDArray[np.int8]:
         """-1 where the lower limit is active, 1 the upper one, 2 both, 0 neither; relative to the interval `room`."""
-        return self._sides(ACTIVE * self.room + ROUNDING * np.abs(self.value))
+        return self._sides(ACTIVE * self.room + ROUNDING * np.maximum(np.abs(self.value), self.size))
 
     @cached_property
     def near(self) -> NDArray[np.int8]:

@@ -49,6 +49,8 @@ def ratios_of_object(content: object, path: Path) -> dict[str, float]:
         content = content["ratios"]
         if content is None:
             raise InputError(f"{path} holds no ratios: it is a result without an answer")
+    elif isinstance(content, Mapping) and any(isinstance(value, Mapping | list) for value in content.values()):
+        raise InputError(f"{path.name} holds no ratios; give what solve --json writes, or ratios by language")
     amounts = checked_value(dict[str, float | str], content, f"the content of {path.name}")
     return {name: RATIO.read(amount, f"the ratio of '{name}' in {path.name}") for name, amount in amounts.items()}
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 
 
@@ -56,7 +57,7 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+        raise InputError(f"cannot write {shown(str(path))}: {error.strerror or error}; choose another place") from None
 
 
 def _real(path: Path) -> Path:
@@ -78,16 +79,16 @@ def check_place(path: str | os.PathLike[str]) -> None:
     """Refuse a place that a file cannot be written to, before the work whose result it is to hold."""
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder; name a file in it")
+        raise InputError(f"cannot write {shown(str(path))}: it is a folder; name a file in it")
     if is_special(path):
         if not (path.is_char_device() or _is_open_pipe(path)):
-            raise InputError(f"cannot write {path}: it is a named pipe or a device; name a file")
+            raise InputError(f"cannot write {shown(str(path))}: it is a named pipe or a device; name a file")
         return
     folder = _real(path).parent
     if not folder.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {folder}; make it first")
+        raise InputError(f"cannot write {shown(str(path))}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write {path}: the folder {folder} is not writable; choose another place")
+        raise InputError(f"cannot write {shown(str(path))}: the folder {folder} is not writable; choose another place")
 
 
 def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
@@ -98,18 +99,18 @@ def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str
         if is_special(path):
             continue
         if _real(path) in taken:
-            raise InputError(f"cannot write {path}: it {taken[_real(path)]}; choose another place")
+            raise InputError(f"cannot write {shown(str(path))}: it {taken[_real(path)]}; choose another place")
         taken[_real(path)] = "is another output too"
 
 
 def check_file(path: Path) -> None:
     """Refuse a path that is not a file; reading a device or a named pipe may never end."""
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file in it")
+        raise InputError(f"{shown(str(path))} is a folder; name a file in it")
     if not path.exists():
-        raise InputError(f"there is no file {path}; check the name")
+        raise InputError(f"there is no file {shown(str(path))}; check the name")
     if is_special(path) and not _is_open_pipe(path):
-        raise InputError(f"{path} is a named pipe or a device; name a file")
+        raise InputError(f"{shown(str(path))} is a named pipe or a device; name a file")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -118,7 +119,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InputError(f"cannot read {shown(str(path))}: {error.strerror}") from None
 
 
 def read_json(path: Path, remedy: str) -> Any:
@@ -126,9 +127,9 @@ def read_json(path: Path, remedy: str) -> Any:
     try:
         return json.loads(read_text(path), parse_constant=_refuse_constant)
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}; {remedy}") from None
+        raise InputError(f"{shown(str(path))} is no JSON: {error}; {remedy}") from None
     except RecursionError:
-        raise InputError(f"{path} is nested too deeply to be read; {remedy}") from None
+        raise InputError(f"{shown(str(path))} is nested too deeply to be read; {remedy}") from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -141,7 +142,7 @@ def read_text(path: Path) -> str:
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        raise InputError(f"{shown(str(path))} is not UTF-8 text; save it as UTF-8") from None
     if not text.strip():
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{shown(str(path))} is empty")
     return text

@@ -109,7 +109,7 @@ class Expression:
         """Value, first and second derivatives as NumPy functions of the entries."""
         first, second = self._derivatives
         value, slopes, curvatures = (
-            sp.lambdify(self.entries, formula, modules="numpy", cse=True)
+            sp.lambdify(self.entries, formula, modules=["numpy", "scipy"], cse=True)
             for formula in (self.expression, first, list(second.values()))
         )
         return value, slopes, curvatures

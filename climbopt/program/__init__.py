@@ -4,7 +4,7 @@ from climbopt.numerics.polytope import Label, Rows
 from climbopt.program.build import Auxiliaries, mixture_form
 from climbopt.program.conflict import Conflict, Member, linear_conflict
 from climbopt.program.functions import MixtureEvaluation, MixtureFunctions
-from climbopt.program.linear_part import LinearPart, linear_part
+from climbopt.program.linear_rows import LinearPart, linear_part
 from climbopt.program.standard_form import ACTIVE, Algebraic, Evaluation, Functions, StandardForm, System
 from climbopt.program.table import Layout, Parts, Placed, Table, expression_rows, targets_read
 

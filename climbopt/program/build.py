@@ -18,7 +18,7 @@ from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
-from climbopt.program.linear_part import Excess, LinearPart, excesses_of, linear_part, row_limits
+from climbopt.program.linear_rows import Excess, LinearPart, excesses_of, linear_part, row_limits
 from climbopt.program.standard_form import StandardForm
 from climbopt.program.table import Layout, Table, expression_rows, targets_read
 

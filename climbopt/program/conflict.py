@@ -18,7 +18,7 @@ from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Polytope
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow, Row, Setting
 from climbopt.problem.objectives import Weighted
-from climbopt.program.linear_part import linear_part
+from climbopt.program.linear_rows import linear_part
 
 DIGITS = 3
 """Digits of an amount in a message; it is rounded up to them, so that giving what is printed is enough."""

@@ -11,7 +11,7 @@ from climbopt.certification.bounds.branch_and_bound import Enclosure, Progress, 
 from climbopt.certification.bounds.relaxable import Box, NoRelaxationError
 
 if TYPE_CHECKING:
-    from climbopt.certification.bounds.relaxation_program import relaxation_program
+    from climbopt.certification.bounds.cvxpy_relaxation import relaxation_program
 
 __all__ = ["Box", "Enclosure", "NoRelaxationError", "Progress", "enclose", "relaxation_program"]
 
@@ -19,6 +19,6 @@ __all__ = ["Box", "Enclosure", "NoRelaxationError", "Progress", "enclose", "rela
 def __getattr__(name: str) -> object:
     if name != "relaxation_program":
         raise AttributeError(f"module 'climbopt.certification.bounds' has no attribute '{name}'")
-    from climbopt.certification.bounds.relaxation_program import relaxation_program  # CVXPY takes a second to load
+    from climbopt.certification.bounds.cvxpy_relaxation import relaxation_program  # CVXPY takes a second to load
 
     return relaxation_program
