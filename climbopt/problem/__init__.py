@@ -1,1 +1,1 @@
-"""The allocation problem: what is minimised and what must hold; it knows no solver."""
+"""The allocation problem: objective and constraints, independent of any solver."""

@@ -1,4 +1,4 @@
-"""AllocationProblem: everything that is asked, and nothing about how it is solved."""
+"""AllocationProblem: model, budget, objective and constraints, independent of any solver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from climbopt.problem.constraints.ratio_bounds import check_bounds
 from climbopt.problem.objectives import Goal, Objective, Weighted, objective_of
 
 RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
-"""Names of limits that no constraint of the user sets."""
+"""Names of limits that climbopt sets itself, which no constraint may have."""
 
 OTHERS = "default"
 """Key of the weight of the targets that are not named."""
@@ -44,7 +44,7 @@ class AllocationProblem(ByFields, Viewed):
     model : MixtureModel
         How losses depend on ratios and budget.
     budget : float or str
-        Tokens of the run that is planned: a number, or text such as "1T" or "2.5 M".
+        Tokens of the planned run: a number, or text such as "1T" or "2.5 M".
     params : float or str, optional
         Model size, for laws that depend on it: 7e9 or "7B".
     weights : mapping of str to float
@@ -108,8 +108,9 @@ class AllocationProblem(ByFields, Viewed):
                     f"a constraint is called '{name}'; choose a name without brackets that is none of "
                     f"{', '.join(RESERVED_NAMES)}"
                 )
+        # Evaluated here, so that a faulty constraint or objective is refused when the problem is built.
         check_bounds(self.model.sources, self.rows)
-        _ = self.goal  # refuses what does not fit
+        _ = self.goal  # raises InputError for an objective that does not fit the model
 
     def _check_languages(self) -> None:
         """Refuse unknown languages, and numbers that are not 0 or more."""
@@ -134,7 +135,7 @@ class AllocationProblem(ByFields, Viewed):
             raise InputError("every target has weight 0; give at least one a positive weight")
 
     def _check_unnamed_weights(self) -> None:
-        """Refuse weights that leave the weight of some targets to be guessed."""
+        """Refuse weights that leave the weight of any target ambiguous."""
         targets = self.model.targets
         if self.weights and OTHERS in targets:
             raise InputError(
@@ -154,7 +155,7 @@ class AllocationProblem(ByFields, Viewed):
 
     @property
     def setting(self) -> Setting:
-        """What constraints may read."""
+        """The part of the problem that constraints read."""
         return Setting(self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses)
 
     @cached_property
@@ -193,6 +194,7 @@ class AllocationProblem(ByFields, Viewed):
     def cumulative(self, ratios: Array) -> Array:
         """Return the ratios of history and run together: (D0 r0 + D r) / (D0 + D); shape (..., S)."""
         tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
+        # Cumulative ratios: (D0 r0 + D r) / (D0 + D), with D0 r0 the tokens of the history.
         result: Array = tokens / self.total_budget + self.run_share * ratios
         return result
 
@@ -211,7 +213,7 @@ class AllocationProblem(ByFields, Viewed):
         return self.goal.value(ratios, z, self.response.losses(z))
 
     def view(self) -> View:
-        """Return what is minimised under what; the table has a row for each language."""
+        """Return objective, model and constraints; the table has a row for each language."""
         model = self.model
         facts = [
             f"model: {model.law.name} + {model.interaction.name}, {len(model.sources)} sources: {named(model.sources)}",

@@ -1,4 +1,4 @@
-"""Constraint kinds: one file each, listed in CONSTRAINTS."""
+"""Constraint kinds: a file for each, listed in CONSTRAINTS."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
@@ -37,40 +37,45 @@ Asked: TypeAlias = Constraint | sp.Basic | str
 """A constraint, or a relation of `climbopt.r`, `climbopt.z`, `climbopt.L` and `climbopt.D`, or its text."""
 
 
-def constraints_of(given: Sequence[Asked], of: str) -> tuple[Constraint, ...]:
+def constraints_of(constraints: Sequence[Asked], of: str) -> tuple[Constraint, ...]:
     """Return constraints; relations become the kind custom, named in their order.
 
     Examples
     --------
-    >>> [one.name for one in constraints_of([Floor(pt=0.15), "r[en] <= 0.5", "r[de] >= r[nl]"], "constraints")]
+    >>> [
+    ...     constraint.name
+    ...     for constraint in constraints_of([Floor(pt=0.15), "r[en] <= 0.5", "r[de] >= r[nl]"], "constraints")
+    ... ]
     ['floor', 'custom', 'custom 2']
     """
-    if isinstance(given, str | sp.Basic | Mapping) or not isinstance(given, Iterable):
-        raise InputError(f"{of} is a {type(given).__name__}; give a list, such as {of}=[climbopt.Floor(pt=0.15)]")
-    given = tuple(given)
-    taken = {one.name for one in given if _is_constraint(one)}
+    if isinstance(constraints, str | sp.Basic | Mapping) or not isinstance(constraints, Iterable):
+        raise InputError(f"{of} is a {type(constraints).__name__}; give a list, such as {of}=[climbopt.Floor(pt=0.15)]")
+    items = tuple(constraints)
+    taken = {item.name for item in items if _is_constraint(item)}
     names = chain([Custom.kind], (f"{Custom.kind} {n}" for n in count(2)))
     free = (name for name in names if name not in taken)
-    return tuple(_constraint(one, number, free) for number, one in enumerate(given, 1))
+    return tuple(_constraint(item, number, free) for number, item in enumerate(items, 1))
 
 
-def _is_constraint(one: object) -> TypeGuard[Constraint]:
-    return not isinstance(one, type) and all(hasattr(one, part) for part in ("kind", "name", "rows"))
+def _is_constraint(item: object) -> TypeGuard[Constraint]:
+    # A protocol: any object with these attributes, but not a class that has them.
+    return not isinstance(item, type) and all(hasattr(item, part) for part in ("kind", "name", "rows"))
 
 
-def _constraint(one: object, number: int, names: Iterator[str]) -> Constraint:
-    """Return a constraint, made of a relation or its text under the next name."""
-    if _is_constraint(one):
-        return one
-    if isinstance(one, str | sp.Basic):
-        return Custom(one, next(names))
-    what = f"the class {one.__name__}" if isinstance(one, type) else repr(one)[:80]
+def _constraint(item: object, number: int, names: Iterator[str]) -> Constraint:
+    """Return a constraint as it is, and a relation or its text as the kind custom under the next name."""
+    if _is_constraint(item):
+        return item
+    if isinstance(item, str | sp.Basic):
+        return Custom(item, next(names))
+    value = f"the class {item.__name__}" if isinstance(item, type) else repr(item)[:80]
     hint = (
         'write an equation as sympy.Eq(climbopt.r["pt"], 0.15), or as text, "r[pt] == 0.15"'
-        if isinstance(one, bool)
+        # r == 0.15 is structural equality in SymPy, and False.
+        if isinstance(item, bool)
         else 'give for example climbopt.Floor(pt=0.15), climbopt.r["pt"] >= 0.15 or "r[pt] >= 0.15"'
     )
-    raise InputError(f"constraint {number} is {what}; {hint}")
+    raise InputError(f"constraint {number} is {value}; {hint}")
 
 
 __all__ = [

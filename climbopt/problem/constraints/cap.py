@@ -1,4 +1,4 @@
-"""Largest ratio of some languages."""
+"""Upper bounds of single ratios."""
 
 from climbopt.problem.constraints.constraint import RatioBounds
 

@@ -1,4 +1,4 @@
-"""What a constraint kind is, what it may read, and the rows it gives."""
+"""The protocol of constraints, the data that they read, and the rows that they return."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def optional_reference(reference: str | Mapping[str, Amount] | None, of: str) ->
 
 @dataclass(frozen=True)
 class Setting:
-    """What a constraint may read of its problem.
+    """The part of a problem that a constraint reads.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class Setting:
     budget : float
         Tokens of the run.
     supply : mapping of str to float
-        Tokens there are, by language.
+        Available tokens, by language.
     groups : mapping of str to tuple of str
         Named lists of languages.
     targets : tuple of str
         Languages whose loss is modelled.
     losses : callable
-        Losses (T,) that a mixture (S,) gives.
+        Returns the losses (T,) of a mixture (S,).
     """
 
     sources: tuple[str, ...]
@@ -60,19 +60,19 @@ class Setting:
     losses: Callable[[Array], Array] = lambda ratios: np.zeros(0)
 
     def check_sources(self, names: Iterable[str], of: str) -> None:
-        """Refuse a name that is no source; `of` says whose name it is."""
+        """Refuse a name that is no source; `of` names its owner in the message."""
         for name in names:
             if name not in self.sources:
                 raise unknown_name(f"language of {of}", name, self.sources)
 
     def check_targets(self, names: Iterable[str], of: str) -> None:
-        """Refuse a name that is no target; `of` says whose name it is."""
+        """Refuse a name that is no target; `of` names its owner in the message."""
         for name in names:
             if name not in self.targets:
                 raise unknown_name(f"language of {of}", name, self.targets)
 
     def mixture(self, reference: Reference, of: str) -> Array:
-        """Return the ratios of a reference mixture, (S,); `of` says whose it is."""
+        """Return the ratios of a reference mixture, (S,); `of` names its owner in messages."""
         if isinstance(reference, str):
             if reference == "uniform":
                 return np.full(len(self.sources), 1.0 / len(self.sources))
@@ -84,14 +84,14 @@ class Setting:
             total = sum(reference.values())
             if not all(0 <= ratio <= 1 for ratio in reference.values()) or abs(total - 1) > RATIO_SUM_TOLERANCE:
                 raise InputError(
-                    f"the reference of {of} sums to {total:.6g}; ratios in [0, 1] that sum to 1 are "
-                    "wanted (a language left out has 0)"
+                    f"the reference of {of} sums to {total:.6g}; write ratios in [0, 1] that "
+                    "sum to 1 (a language left out has 0)"
                 )
             ratios = np.array([float(reference.get(name, 0.0)) for name in self.sources])
         return np.asarray(ratios / ratios.sum())
 
     def supplies(self, of: str) -> Array:
-        """Return the tokens there are of every source, (S,), 0 for an empty one; `of` says who cannot do without."""
+        """Return the available tokens of every source, (S,), 0 for an empty source; `of` names who requires them."""
         missing = [name for name in self.sources if name not in self.supply]
         if missing:
             raise InputError(f"{of} needs the supply of {', '.join(missing)}; add it to [supply]")
@@ -100,7 +100,7 @@ class Setting:
         return np.array([self.supply[name] for name in self.sources], dtype=float)
 
     def reference_losses(self, reference: Reference, of: str) -> Array:
-        """Return the losses of a reference mixture, (T,); refuses one outside the law's domain."""
+        """Return the losses of a reference mixture, (T,); refuses a mixture outside the law's domain."""
         losses = self.losses(self.mixture(reference, of))
         outside = [name for name, loss in zip(self.targets, losses, strict=True) if not loss > 0]
         if outside:
@@ -122,13 +122,13 @@ class LinearRow:
     coefficients : mapping of str to float
         By source.
     lower, upper : float
-        Infinite where there is no such side.
+        Infinite where there is no limit.
     per_unit : float
         d bound / d (the number that the user wrote), for shadow prices in the user's unit.
     unit : str
         That unit.
     at_zero : float or None
-        The bound at which that number is 0; None where the user wrote no such number.
+        The bound that corresponds to 0 of that number; None where there is no such number.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Constraint(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in reports; the kind where the user gave none."""
+        """Name in reports; the kind by default."""
         ...
 
     def rows(self, setting: Setting) -> Sequence[Row]:
@@ -206,7 +206,7 @@ Values = TypeVar("Values")
 def mapping_or_keywords(
     values: Values | None, keywords: Mapping[str, Amount], of: str
 ) -> Values | Mapping[str, Amount]:
-    """Return numbers given as a mapping, or those given as keywords that are languages; not both."""
+    """Return the numbers by language, from a mapping or from keywords; both at once are refused."""
     if values is not None and keywords:
         raise InputError(f"a {of} has its numbers by keyword and in its first argument too; write all of them in one")
     return keywords if values is None else values
@@ -214,7 +214,7 @@ def mapping_or_keywords(
 
 @dataclass(frozen=True, init=False)
 class RatioBounds:
-    """Bounds on single ratios; `side` says which bound a member kind sets.
+    """Bounds on single ratios; `side` is the bound that a kind sets.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ class RatioBounds:
     name : str
         Name in reports; the kind by default.
     **languages : float or str
-        Further bounds, by language: ``Floor(pt=0.15)``. One whose name is no keyword goes into `ratios`.
+        Further bounds, by language: ``Floor(pt=0.15)``. Names that cannot be keywords go into `ratios`.
     """
 
     ratios: ByName = Converted(RATIO.by_name)
@@ -240,7 +240,7 @@ class RatioBounds:
                 raise InputError(f"{self.name} of '{language}' is {ratio:g}; a {self.kind} is a ratio in [0, 1]{hint}")
 
     def rows(self, setting: Setting) -> list[LinearRow]:
-        """Return one row a language."""
+        """Return one row per language."""
         setting.check_sources(self.ratios, self.name)
         return [
             LinearRow(

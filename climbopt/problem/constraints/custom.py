@@ -39,7 +39,7 @@ class Custom:
     kind: ClassVar[str] = "custom"
 
     def rows(self, setting: Setting) -> list[LinearRow | ExpressionRow]:
-        """Return the one row: linear where the relation is."""
+        """Return the row, a LinearRow where the relation is affine in the ratios alone."""
         try:
             relation = (
                 parse_relation(self.expression, setting.groups)
@@ -53,6 +53,7 @@ class Custom:
         by_source = {language: value for (kind, language), value in coefficients.items() if kind == "r"}
         if rest != 0 or len(by_source) < len(coefficients):
             return [ExpressionRow(self.name, relation.expression, relation.lower, relation.upper, at_zero=None)]
+        # Normalised to a largest coefficient of 1; per_unit restores prices per unit of the user's bound.
         scale = max(map(abs, by_source.values()))
         return [
             LinearRow(
@@ -68,7 +69,7 @@ class Custom:
 
 
 def checked(expression: sp.Expr, setting: Setting, of: str) -> sp.Expr:
-    """Return a smooth expression with the budget put in; every other symbol must be a quantity of a known language."""
+    """Return a smooth expression at the budget; every other symbol must be a quantity of a known language."""
     expression = in_pieces(expression.subs(D, setting.budget), of)
     if changes_form(expression, expression.free_symbols):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Least ratio of some languages."""
+"""Lower bounds of single ratios."""
 
 from climbopt.problem.constraints.constraint import RatioBounds
 

@@ -1,4 +1,4 @@
-"""Bounds on the sum of some languages' ratios."""
+"""Bounds on a sum of ratios."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Group:
     members : sequence of str, or str
         Languages, or the name of a group of the problem.
     lower, upper : float or str, optional
-        In [0, 1], 0.2 or "20%"; at least one of them.
+        In [0, 1], 0.2 or "20%"; at least one is required.
     name : str
         Name in reports.
 
@@ -55,7 +55,7 @@ class Group:
             raise InputError(f"{self.name} has lower {self.lower:g} above upper {self.upper:g}; swap or widen them")
 
     def rows(self, setting: Setting) -> list[LinearRow]:
-        """Return the one row."""
+        """Return the row."""
         if isinstance(self.members, str):
             if self.members not in setting.groups:
                 raise unknown_name(f"group of {self.name}", self.members, setting.groups)

@@ -20,7 +20,7 @@ class Linear:
     coefficients : mapping of str to float
         By source.
     lower, upper : float, optional
-        At least one of them.
+        At least one is required.
     name : str
         Name in reports.
 
@@ -48,8 +48,9 @@ class Linear:
             raise InputError(f"{self.name} asks for {self.lower:g} to {self.upper:g}; lower must not be above upper")
 
     def rows(self, setting: Setting) -> list[LinearRow]:
-        """Return the one row."""
+        """Return the row."""
         setting.check_sources(self.coefficients, self.name)
+        # Normalised to a largest coefficient of 1; per_unit restores prices per unit of the user's bound.
         scale = max(map(abs, self.coefficients.values()))
         return [
             LinearRow(

@@ -1,4 +1,4 @@
-"""Largest losses that some languages may have."""
+"""Upper bounds of losses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LossCeiling:
     reference : str or mapping of str to float, optional
         With `excess`: "uniform", "natural" (by supply), or ratios by source that sum to 1; at the same budget.
     targets : sequence of str, optional
-        With `excess`: whom it is for; every target by default.
+        With `excess`: the targets that have a ceiling; every target by default.
     name : str
         Name in reports.
     **languages : float or str
@@ -63,8 +63,8 @@ class LossCeiling:
     ) -> None:
         losses = mapping_or_keywords(losses, languages, self.kind) if languages else losses
         targets = (targets,) if isinstance(targets, str) else targets
-        given = {"losses": losses, "excess": excess, "reference": reference, "targets": targets, "name": name}
-        for field, value in given.items():
+        values = {"losses": losses, "excess": excess, "reference": reference, "targets": targets, "name": name}
+        for field, value in values.items():
             object.__setattr__(self, field, value)
         absolute = self.losses is not None
         if absolute == (self.excess is not None) or (self.excess is None) != (self.reference is None):
@@ -78,7 +78,7 @@ class LossCeiling:
             raise InputError(f"the excess of {self.name} is {self.excess:g}; 0.02 allows 2 % above the reference")
 
     def rows(self, setting: Setting) -> list[ExpressionRow]:
-        """Return one row a target."""
+        """Return one row per target."""
         if self.losses is not None:
             setting.check_targets(self.losses, self.name)
             return [
@@ -87,7 +87,7 @@ class LossCeiling:
             ]
         chosen = setting.targets if self.targets is None else self.targets
         setting.check_targets(chosen, self.name)
-        assert self.excess is not None and self.reference is not None  # __post_init__ saw to it
+        assert self.excess is not None and self.reference is not None  # checked in __init__
         references = dict(
             zip(setting.targets, setting.reference_losses(self.reference, self.name).tolist(), strict=True)
         )
@@ -96,6 +96,7 @@ class LossCeiling:
                 f"{self.name}[{target}]",
                 L[target],
                 upper=(1 + self.excess) * references[target],
+                # d upper / d excess = reference; at an excess of 0 the bound is the reference itself.
                 per_unit=references[target],
                 unit="unit of excess",
                 at_zero=references[target],

@@ -1,4 +1,4 @@
-"""Closed forms for constraints that no mixture meets: bounds on single ratios, and on sums of them."""
+"""Closed-form checks for contradictory bounds on single ratios and on sums of ratios."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from climbopt.numerics.polytope import FEASIBILITY
 from climbopt.problem.constraints.constraint import LinearRow, Row
 
 ROUNDED = 0.005
-"""Bounds that miss a sum by no more were likely rounded; the ratios of runs are rescaled by as much."""
+"""Bounds that miss a sum by at most this were likely rounded; the ratios of runs are rescaled within the same."""
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """One end of a ratio or of a sum of ratios, and whose it is."""
+    """A bound of a ratio or of a sum of ratios, and the name of its constraint."""
 
     name: str
     value: float
@@ -23,7 +23,7 @@ class _Bound:
 
 
 def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
-    """Refuse bounds that no mixture meets, and say by how much they contradict each other.
+    """Refuse bounds that no mixture satisfies; the message states by how much they contradict each other.
 
     Compared are the two bounds of each ratio; the sums of lower and of upper bounds with 1; those over the members
     of a sum (a group) with its own limits; and its limits with 1, beside the bounds of the other ratios.
@@ -45,23 +45,26 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
     _check_least(list(lower.values()))
     _check_most(list(upper.values()))
     for row in linear:
+        # Only sums of ratios have these closed forms; other rows are left to the linear program.
         if len(row.coefficients) == 1 or set(row.coefficients.values()) != {1.0}:
             continue
         others = [name for name in sources if name not in row.coefficients]
         least, most = (_Bound(row.name, value, row.unit) for value in (row.lower, row.upper))
         _check_least([lower[name] for name in row.coefficients], most)
         _check_most([upper[name] for name in row.coefficients], least)
+        # The ratios outside the sum share what it leaves of 1.
         _check_least([least, *(lower[name] for name in others)])
         _check_most([most, *(upper[name] for name in others)])
 
 
 def _tightest(sources: Sequence[str], rows: Iterable[LinearRow]) -> tuple[dict[str, _Bound], dict[str, _Bound]]:
-    """Return the largest lower and the least upper bound of each ratio; the first at a tie."""
+    """Return the largest lower and the least upper bound of each ratio; the first of equal ones."""
     lower, upper = dict.fromkeys(sources, _Bound("0", 0.0)), dict.fromkeys(sources, _Bound("1", 1.0))
     for row in rows:
         if len(row.coefficients) > 1:
             continue
         ((language, coefficient),) = row.coefficients.items()
+        # A negative coefficient exchanges the sides.
         low, high = sorted((row.lower / coefficient, row.upper / coefficient))
         if low > lower[language].value:
             lower[language] = _Bound(row.name, low, row.unit)
@@ -106,7 +109,7 @@ def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
 
 
 def _apart(value: float, other: float) -> tuple[str, str]:
-    """Return two numbers with as many digits as tell them apart, six at least."""
+    """Return two numbers with the fewest digits, at least six, in which they differ."""
     texts = ((f"{value:.{digits}g}", f"{other:.{digits}g}") for digits in range(6, 17))
     return next((pair for pair in texts if pair[0] != pair[1]), (repr(value), repr(other)))
 

@@ -1,4 +1,4 @@
-"""A largest distance from a mixture that is already trusted."""
+"""An upper bound of the distance from a reference mixture."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ class StayNear:
             )
 
     def rows(self, setting: Setting) -> list[DistanceRow]:
-        """Return the one row."""
+        """Return the row."""
         center = setting.mixture(self.reference, self.name)
         return [DistanceRow(self.name, dict(zip(setting.sources, center.tolist(), strict=True)), float(self.distance))]

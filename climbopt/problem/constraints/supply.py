@@ -23,7 +23,7 @@ class Supply:
     Parameters
     ----------
     epochs : float, or mapping of str to float
-        Passes allowed over every language's data, or over some languages' (the others are not limited).
+        Largest number of passes over the data, for every language or by language (the others are not limited).
     name : str
         Name in reports.
     **languages : float or str
@@ -64,7 +64,7 @@ class Supply:
         return dict.fromkeys(setting.sources, float(self.epochs))
 
     def rows(self, setting: Setting) -> list[LinearRow]:
-        """Return one row a limited language."""
+        """Return one row per limited language."""
         epochs = self.epochs_of(setting)
         missing = [language for language in epochs if language not in setting.supply]
         if missing:
@@ -76,6 +76,7 @@ class Supply:
             LinearRow(
                 f"{self.name}[{language}]",
                 {language: 1.0},
+                # r_j D <= epochs_j supply_j.
                 upper=passes * setting.supply[language] / setting.budget,
                 per_unit=passes / setting.budget,
                 unit="token of supply",

@@ -1,4 +1,4 @@
-"""What is minimised: one file a kind, listed in OBJECTIVES."""
+"""Objective kinds: a file for each, listed in OBJECTIVES."""
 
 from operator import attrgetter
 
@@ -17,24 +17,24 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
 )
 
 
-def objective_of(given: Objective | sp.Basic | str, of: str) -> Objective:
-    """Return an objective: itself, the one of a name, or the kind custom of an expression or its text.
+def objective_of(objective: Objective | sp.Basic | str, of: str) -> Objective:
+    """Return an objective from an object, the name of a kind, or an expression or its text (the kind custom).
 
     Examples
     --------
     >>> objective_of("minimax", "objective"), objective_of("L[en] + r[sw]", "objective")
     (Minimax(losses=None, reference=None), CustomObjective(expression='L[en] + r[sw]'))
     """
-    if isinstance(given, str) and given in OBJECTIVES and given != CustomObjective.kind:
-        return OBJECTIVES[given]()
-    if isinstance(given, str | sp.Basic):
-        return CustomObjective(given)
-    if isinstance(given, type) or not hasattr(given, "goal"):
+    if isinstance(objective, str) and objective in OBJECTIVES and objective != CustomObjective.kind:
+        return OBJECTIVES[objective]()
+    if isinstance(objective, str | sp.Basic):
+        return CustomObjective(objective)
+    if isinstance(objective, type) or not hasattr(objective, "goal"):
         raise InputError(
-            f"{of} is {given!r}; give an objective such as climbopt.Minimax(), its name ({', '.join(OBJECTIVES)}), or "
-            "an expression such as climbopt.L['en'] + 2 * climbopt.L['sw']"
+            f"{of} is {objective!r}; give an objective such as climbopt.Minimax(), its name ({', '.join(OBJECTIVES)}), "
+            "or an expression such as climbopt.L['en'] + 2 * climbopt.L['sw']"
         )
-    return given
+    return objective
 
 
 __all__ = [

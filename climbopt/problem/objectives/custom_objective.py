@@ -33,16 +33,17 @@ class CustomObjective:
     def goal(self, setting: Setting, weights: Array) -> Goal:
         """Return the goal."""
         try:
-            given = (
+            stated = (
                 parse_expression(self.expression, setting.groups)
                 if isinstance(self.expression, str)
                 else sp.sympify(self.expression, strict=True)
             )
-            expression = checked(given, setting, "the objective")
+            expression = checked(stated, setting, "the objective")
         except InputError as error:
             raise InputError(f"the objective: {error}") from None
         if not expression.free_symbols:
             raise InputError("the objective holds no ratio, z or loss; write for example L[en] + 2 * L[sw]")
+        # f = number + linear part + curved part, as Goal stores it.
         number, rest = expression.as_coeff_Add()
         coefficients, curved = affine_part(rest)
         names = names_of(setting)

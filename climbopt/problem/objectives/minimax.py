@@ -1,4 +1,4 @@
-"""The largest loss, each against a reference."""
+"""The largest ratio of a loss to its reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from climbopt.problem.objectives.references import References
 
 @dataclass(frozen=True)
 class Minimax(References):
-    """f = max over the targets with a weight of L_i / reference_i: no language is left far behind.
+    """f = max over the targets with a weight of L_i / reference_i.
 
     Solved as min t with L_i <= t reference_i. Parameters are those of References.
     """

@@ -1,4 +1,4 @@
-"""What an objective kind is, and the goal it gives: a function of ratios and losses, ready for numbers."""
+"""The protocol of objectives, and Goal: an objective as a numeric function of ratios, z and losses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Goal:
     names : mapping of kind to tuple of str
         Sources for r, targets for z and L.
     linear : mapping of kind to ndarray
-        Coefficients, one a name; a kind left out has none.
+        Coefficients, one per name; 0 for a kind that is left out.
     constant : float
     curved : Outer, optional
     references : ndarray, (T,), optional
@@ -56,36 +56,39 @@ class Goal:
         if self.references is not None:
             used |= np.isfinite(self.references)
         read = set() if self.curved is None else {name for kind, name in map(entry, self.curved.entries) if kind != "r"}
-        counted = tuple(name for name, one in zip(self.names["L"], used, strict=True) if one or name in read)
+        counted = tuple(name for name, has in zip(self.names["L"], used, strict=True) if has or name in read)
         object.__setattr__(self, "counted", counted)
 
     def value(self, ratios: Array, z: Array, losses: Array) -> Array:
         """Return f of mixtures, (..., S), their z and their losses, (..., T) each; (...)."""
         if self.references is not None:
             finite = np.isfinite(self.references)
+            # max over the targets with a finite reference of L_i / reference_i.
             return np.asarray((losses[..., finite] / self.references[finite]).max(axis=-1))
-        given: dict[Kind, Array] = {"r": ratios, "z": z, "L": losses}
+        quantities: dict[Kind, Array] = {"r": ratios, "z": z, "L": losses}
         total = np.full(ratios.shape[:-1], self.constant)
         for kind, coefficients in self.linear.items():
-            used = coefficients != 0  # what does not count may be NaN
-            total = total + given[kind][..., used] @ coefficients[used]
-        return total if self.curved is None else total + self.curved.value(self._read(given))
+            used = coefficients != 0  # losses with coefficient 0 may be NaN
+            total = total + quantities[kind][..., used] @ coefficients[used]
+        return total if self.curved is None else total + self.curved.value(self._read(quantities))
 
     def by_loss(self, ratios: Array, z: Array, losses: Array) -> Array:
         """Return df/dL at one mixture, (T,); 0 for the largest of several losses, which has no derivative."""
         slopes = np.array(self.linear.get("L", np.zeros(losses.size)))
         if self.curved is not None:
+            # df/dL_i = linear coefficient + dg/dL_i of the curved part.
             gradient = self.curved.gradient(self._read({"r": ratios, "z": z, "L": losses}))
             for (kind, name), slope in zip(map(entry, self.curved.entries), gradient, strict=True):
                 if kind == "L":
                     slopes[self.names["L"].index(name)] += slope
         return slopes
 
-    def _read(self, given: Mapping[Kind, Array]) -> Array:
+    def _read(self, quantities: Mapping[Kind, Array]) -> Array:
         """Return the entries that the curved part reads, (..., k)."""
         assert self.curved is not None  # callers checked
         return np.stack(
-            [given[kind][..., self.names[kind].index(name)] for kind, name in map(entry, self.curved.entries)], axis=-1
+            [quantities[kind][..., self.names[kind].index(name)] for kind, name in map(entry, self.curved.entries)],
+            axis=-1,
         )
 
 
@@ -95,7 +98,7 @@ def names_of(setting: Setting) -> dict[Kind, tuple[str, ...]]:
 
 
 class Objective(Protocol):
-    """What is minimised: a frozen dataclass whose fields are the keys of [objective] in a problem file."""
+    """An objective: a frozen dataclass whose fields are the keys of [objective] in a problem file."""
 
     kind: ClassVar[str]
 
@@ -105,7 +108,7 @@ class Objective(Protocol):
 
 
 def by_target(values: Mapping[str, float] | None, setting: Setting, weights: Array, of: str) -> Array:
-    """Return references (T,): given for every target with a weight; infinite where the weight is 0."""
+    """Return references, (T,): required for every target with a weight, infinite where the weight is 0."""
     setting.check_targets(values or {}, of)
     result = np.full(len(setting.targets), np.inf)
     for i, target in enumerate(setting.targets):

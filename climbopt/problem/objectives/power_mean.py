@@ -1,4 +1,4 @@
-"""A weighted power mean of losses against references: between the weighted sum and the largest."""
+"""A weighted power mean of losses divided by references: between the weighted sum and the largest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses that others are held against."""
+"""Reference losses, by which losses are divided."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from climbopt.problem.objectives.objective import by_target
 
 @dataclass(frozen=True)
 class References:
-    """Reference losses, given or those of a reference mixture.
+    """Reference losses, stated by target or computed from a reference mixture.
 
     Parameters
     ----------
     losses : mapping of str to float, optional
         Nats per token, for every target with a weight.
     reference : str or mapping of str to float, optional
-        Instead: "uniform" (where neither is given), "natural" (by supply), or ratios by source that sum to 1.
+        Instead: "uniform" (the default), "natural" (by supply), or ratios by source that sum to 1.
     """
 
     losses: OptionalByName = Converted(optional(NUMBER.by_name), None)
