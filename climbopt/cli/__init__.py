@@ -45,8 +45,8 @@ for command, examples in EXAMPLES.items():
     app.command(epilog="\b\nExamples:\n" + "\n".join(f"  climbopt {line}" for line in examples))(command)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"climbopt {climbopt.__version__}")
         raise typer.Exit
 

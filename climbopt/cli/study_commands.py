@@ -293,6 +293,6 @@ def plot(
         raise InputError(f"--width is {width:g}; it is 2 to 20 inches")
     if find_spec("matplotlib") is None:
         raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
-    from climbopt.reports.pictures import Asked, draw, save
+    from climbopt.reports.pictures import Request, draw, save
 
-    save(draw(kind, Asked(file, pilots, budget, width, draws)), output)
+    save(draw(kind, Request(file, pilots, budget, width, draws)), output)

@@ -73,10 +73,10 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel:
             raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
     declared = {p.name: p for p in law.parameters + interaction.parameters}
     values = {}
-    for name, given in table.parameters.items():
+    for name, entries in table.parameters.items():
         if name not in declared:
             raise unknown_name(f"parameter in {path.name}", name, declared)
-        values[name] = _values(declared[name], given, table, path)
+        values[name] = _values(declared[name], entries, table, path)
     if table.pairs is not None:
         pairs = _read_pairs(path.parent / table.pairs, table, declared)
         twice = [name for name in pairs if name in values]
@@ -189,12 +189,12 @@ def _values(
     return result
 
 
-def _check_names(given: list[str], wanted: list[str], where: str) -> None:
+def _check_names(names: list[str], languages: list[str], where: str) -> None:
     """Refuse a name too many or too few."""
-    for language in given:
-        if language not in wanted:
-            raise unknown_name(f"language of {where}", language, wanted)
-    missing = [language for language in wanted if language not in given]
+    for language in names:
+        if language not in languages:
+            raise unknown_name(f"language of {where}", language, languages)
+    missing = [language for language in languages if language not in names]
     if missing:
         raise InputError(f"{where} has no value for {', '.join(missing[:5])}; give one for every language")
 
@@ -212,7 +212,7 @@ def _table(model: MixtureModel, parameter: Parameter) -> dict[str, object]:
 
 
 def _pair_frame(model: MixtureModel, names: list[str]) -> pd.DataFrame:
-    """Return pair parameters as a tidy table: target, source, and one column a parameter."""
+    """Return pair parameters as a tidy table: target, source, and one column per parameter."""
     import pandas as pd  # here, so that only writing a table loads pandas
 
     grid = [(target, source) for target in model.targets for source in model.sources]
@@ -227,7 +227,7 @@ def _read_pairs(path: Path, file: _ModelFile, declared: Mapping[str, Parameter])
     frame = read_table(path)
     missing = [name for name in ("target", "source") if name not in frame]
     if missing:
-        raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one a parameter")
+        raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one per parameter")
     frame = frame.astype({"target": str, "source": str})
     for key, names in (("target", file.targets), ("source", file.sources)):
         strangers = frame[key][~frame[key].isin(names)]
@@ -250,7 +250,7 @@ def _read_pairs(path: Path, file: _ModelFile, declared: Mapping[str, Parameter])
             if file.targets[i] != file.sources[j]:
                 raise InputError(
                     f"{path.name} has no number as '{name}' of '{file.targets[i]}' from "
-                    f"'{file.sources[j]}'; give every pair one"
+                    f"'{file.sources[j]}'; give one for every pair"
                 )
         result[str(name)] = np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)
     return result

@@ -75,7 +75,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
         return (path,)
     table = read_toml(path)
     named = [path.parent / table[key] for key in ("model", "pairs") if isinstance(table.get(key), str)]
-    return (path, *named, *(part for one in named if one.suffix == ".toml" for part in files_of(one)))
+    return (path, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
 
 
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:

@@ -106,16 +106,16 @@ def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """Return known parameters by name and language, from a table of parameter, language and value."""
     import pandas as pd
 
-    table, wanted = read_table(path), ["parameter", "language", "value"]
-    if sorted(table.columns) != sorted(wanted):
+    table, columns = read_table(path), ["parameter", "language", "value"]
+    if sorted(table.columns) != sorted(columns):
         raise InputError(
             f"{path} has the columns {', '.join(map(str, table.columns))}; known parameters are a table "
-            f"of {', '.join(wanted)}"
+            f"of {', '.join(columns)}"
         )
     if table.empty:
-        raise InputError(f"{path} has no rows; give one a known parameter and language, or leave it out")
+        raise InputError(f"{path} has no rows; write one row per known parameter and language, or leave the file out")
     fixed: dict[str, dict[str, float]] = {}
-    for name, language, value in table[wanted].itertuples(index=False):
+    for name, language, value in table[columns].itertuples(index=False):
         number = pd.to_numeric(value, errors="coerce")
         if pd.isna(number):
             raise InputError(f"'{name}' of '{language}' in {path} is {value!r}; write a number, or leave the row out")

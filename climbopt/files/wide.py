@@ -1,4 +1,4 @@
-"""Wide tables of pilot runs: one row per run, one column per source or a target, joined on a named index column."""
+"""Wide tables of pilot runs: one row per run, one column per source or target, joined on a named index column."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WideNames:
     ratios, losses : str
         Patterns with one ``*``, which stands for the language: ``train_*``, ``metric/*_loss``.
     by_column : mapping of str to str
-        Language by column, where the pattern is not to be asked.
+        Language by column, which takes precedence over the pattern.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def tidy(
     Raises
     ------
     InputError
-        For columns without a name, runs that stand twice or in one table only, and tables that share no language.
+        For columns without a name, duplicate runs or runs in one table only, and tables that share no language.
     """
     import pandas as pd  # here, so that only reading a table loads pandas
 
@@ -119,9 +119,9 @@ def tidy(
             "missing='drop')"
         )
     if not set(ratios) & set(measured):
-        some = [", ".join(map(str, one.columns[:3])) for one in (ratios, measured)]
+        examples = [", ".join(map(str, table.columns[:3])) for table in (ratios, measured)]
         raise InputError(
-            f"no language stands in both tables: the mixtures have {some[0]}, the losses {some[1]}; "
+            f"no language stands in both tables: the mixtures have {examples[0]}, the losses {examples[1]}; "
             "state how columns are named"
         )
     languages = list(dict.fromkeys([*ratios, *measured]))
@@ -135,7 +135,7 @@ def tidy(
 
 
 def _runs(names: pd.Index[str]) -> str:
-    """Return the words that name the first of some runs, and how many there are."""
+    """Return a phrase that names the first of several runs, and their number."""
     return f"run '{names[0]}'" + (f" (the first of {len(names)} such runs)" if len(names) > 1 else "")
 
 
@@ -157,7 +157,7 @@ def _by_run(table: pd.DataFrame, names: WideNames, pattern: str, title: str) -> 
 
 
 def _index(column: pd.Series[Any]) -> list[str]:
-    """Return the names of runs; 3 and 3.0 are one number, in whatever way either table writes it."""
+    """Return the names of runs; 3 and 3.0 are one number, however either table writes them."""
     if column.dtype.kind == "f" and (column % 1 == 0).all() and (column.abs() < MOST_EXACT).all():
         column = column.astype(int)
     return column.astype(str).tolist()

@@ -44,13 +44,13 @@ def comparison_json(comparison: Comparison) -> dict[str, Value]:
         "runs": [_run_json(run) for run in comparison.runs],
         "profiles": [
             {
-                "backend": one.backend,
-                "successes": one.successes,
-                "attempts": one.attempts,
-                "mean_seconds": one.mean_seconds,
-                "share_within": {str(factor): one.share_within(factor) for factor in FACTORS},
+                "backend": profile.backend,
+                "successes": profile.successes,
+                "attempts": profile.attempts,
+                "mean_seconds": profile.mean_seconds,
+                "share_within": {str(factor): profile.share_within(factor) for factor in FACTORS},
             }
-            for one in profiles(comparison)
+            for profile in profiles(comparison)
         ],
         "time_limit": comparison.time_limit,
     }
@@ -85,7 +85,7 @@ def _run_json(run: Run) -> dict[str, Value]:
 
 
 def cells(run: Run, best: float | None) -> list[str]:
-    """Return a run's row, one text a column."""
+    """Return a run's row, one text per column."""
     if run.verdict is None:
         return [run.backend, *[""] * (len(COLUMNS) - 3), run.termination, run.raw_status]
     excess = None if best is None or run.objective is None else run.objective - best
@@ -133,7 +133,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(_profile_table(profiles(comparison), len(groups), comparison.time_limit))
 
 
-def _profile_table(found: Sequence[Profile], n_problems: int, time_limit: float) -> object:
+def _profile_table(measured: Sequence[Profile], n_problems: int, time_limit: float) -> object:
     """Return the table of success rates, mean times and shares within factors of the fastest."""
     rows = new_table(
         f"{n_problems} problems; failures charged {time_limit:g} s",
@@ -143,29 +143,29 @@ def _profile_table(found: Sequence[Profile], n_problems: int, time_limit: float)
         "mean seconds",
         *(f"within {factor}x" for factor in FACTORS),
     )
-    for one in found:
+    for profile in measured:
         rows.add_row(
-            one.backend,
-            str(one.successes),
-            str(one.attempts),
-            number(one.mean_seconds, ".4f"),
-            *(f"{100 * one.share_within(factor):.0f} %" for factor in FACTORS),
+            profile.backend,
+            str(profile.successes),
+            str(profile.attempts),
+            number(profile.mean_seconds, ".4f"),
+            *(f"{100 * profile.share_within(factor):.0f} %" for factor in FACTORS),
         )
     return rows
 
 
-def profile_figure(found: Sequence[Profile]) -> Figure:
+def profile_figure(measured: Sequence[Profile]) -> Figure:
     """Return the performance profiles as a figure, readable in grey; needs matplotlib (extra plots)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    for position, one in enumerate(found):
-        solved = one.factors[np.isfinite(one.factors)]
-        heights = np.arange(1, solved.size + 1) / max(one.factors.size, 1)
+    for position, profile in enumerate(measured):
+        solved = profile.factors[np.isfinite(profile.factors)]
+        heights = np.arange(1, solved.size + 1) / max(profile.factors.size, 1)
         x = np.concatenate([[1.0], solved, [PROFILE_END]])
         y = np.concatenate([[0.0], heights, [heights[-1] if solved.size else 0.0]])
-        axes.step(x, y, where="post", linestyle=STYLES[position % len(STYLES)], linewidth=1.8, label=one.backend)
+        axes.step(x, y, where="post", linestyle=STYLES[position % len(STYLES)], linewidth=1.8, label=profile.backend)
     axes.set_xscale("log")
     axes.set(
         xlim=(1, PROFILE_END),
@@ -203,7 +203,7 @@ def comparison_html(comparison: Comparison) -> str:
             for run in runs
             if run.verdict is None
         ]
-    found = profiles(comparison)
+    measured = profiles(comparison)
     if len(comparison.groups) > 1:
         parts.append("<h2>Performance profiles</h2>")
         parts.append(
@@ -211,18 +211,18 @@ def comparison_html(comparison: Comparison) -> str:
                 ("backend", "solved", "taken", "mean seconds", *(f"within {factor}x" for factor in FACTORS)),
                 [
                     [
-                        one.backend,
-                        str(one.successes),
-                        str(one.attempts),
-                        number(one.mean_seconds, ".4f"),
-                        *(f"{100 * one.share_within(factor):.0f} %" for factor in FACTORS),
+                        profile.backend,
+                        str(profile.successes),
+                        str(profile.attempts),
+                        number(profile.mean_seconds, ".4f"),
+                        *(f"{100 * profile.share_within(factor):.0f} %" for factor in FACTORS),
                     ]
-                    for one in found
+                    for profile in measured
                 ],
-                [False] * len(found),
+                [False] * len(measured),
             )
         )
-        parts.append(_drawn(found))
+        parts.append(_drawn(measured))
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
@@ -236,10 +236,10 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequenc
     return "\n".join([*lines, "</table>"])
 
 
-def _drawn(found: Sequence[Profile]) -> str:
+def _drawn(measured: Sequence[Profile]) -> str:
     """Return the profiles as SVG, or a word on why they are not drawn."""
     try:
-        figure = profile_figure(found)
+        figure = profile_figure(measured)
     except ImportError:
         return "<p class='quiet'>Not drawn: matplotlib is not installed (pip install 'climbopt[plots]').</p>"
     stream = StringIO()

@@ -15,12 +15,12 @@ LISTED = 5
 """Missing runs that the text shows."""
 
 
-def diagnosis_json(found: Diagnosis) -> dict[str, Value]:
+def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Value]:
     """Return a fit and how sure it is as JSON values."""
-    bands = found.bands
+    bands = diagnosis.bands
     return fit_json(bands.uncertainty.fitted) | {
-        "draws": len(found.draws),
-        "stderr": values_json(bands.uncertainty.fitted.model, found.standard_errors()),
+        "draws": len(diagnosis.draws),
+        "stderr": values_json(bands.uncertainty.fitted.model, diagnosis.standard_errors()),
         "stderr_from": "bootstrap",
         "noise": {
             name: dict(zip(KINDS, row, strict=True))
@@ -33,30 +33,30 @@ def diagnosis_json(found: Diagnosis) -> dict[str, Value]:
         },
         "transfer": [
             {
-                "target": one.target,
-                "source": one.source,
-                "estimate": one.estimate,
-                "lower": one.lower,
-                "upper": one.upper,
-                "told_from_zero": one.told_from_zero,
+                "target": pair.target,
+                "source": pair.source,
+                "estimate": pair.estimate,
+                "lower": pair.lower,
+                "upper": pair.upper,
+                "told_from_zero": pair.told_from_zero,
             }
-            for one in found.transfers
+            for pair in diagnosis.transfers
         ],
         "missing_runs": [
             {
-                "languages": list(one.languages),
-                "tokens": one.tokens,
-                "reduction": one.reduction,
-                "identifies": one.identifies,
+                "languages": list(run.languages),
+                "tokens": run.tokens,
+                "reduction": run.reduction,
+                "identifies": run.identifies,
             }
-            for one in found.missing_runs
+            for run in diagnosis.missing_runs
         ],
     }
 
 
-def print_diagnosis(found: Diagnosis, console: Console) -> None:
+def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """Print noise and bands, the pairs whose transfer is distinguishable from 0, and the most useful missing runs."""
-    bands = found.bands
+    bands = diagnosis.bands
     console.print()
     table = new_table(
         f"noise about the model (nats) and {100 * bands.level:.0f} % bands",
@@ -70,22 +70,22 @@ def print_diagnosis(found: Diagnosis, console: Console) -> None:
         if np.isfinite(coverage):
             table.add_row(name, number(float(np.nanmedian(noise)), ".5f"), f"{width:.3f}", f"{100 * coverage:.1f}")
     console.print(table)
-    distinguishable = [one for one in found.transfers if one.told_from_zero]
+    distinguishable = [pair for pair in diagnosis.transfers if pair.told_from_zero]
     say(
         console,
-        f"transfer distinguishable from 0 over {len(found.draws)} draws: {len(distinguishable)} of "
-        f"{len(found.transfers)} pairs"
+        f"transfer distinguishable from 0 over {len(diagnosis.draws)} draws: {len(distinguishable)} of "
+        f"{len(diagnosis.transfers)} pairs"
         + "".join(
-            f"\n  {one.target} from {one.source}: {one.estimate:.3f} ({one.lower:.3f} to {one.upper:.3f})"
-            for one in distinguishable
+            f"\n  {pair.target} from {pair.source}: {pair.estimate:.3f} ({pair.lower:.3f} to {pair.upper:.3f})"
+            for pair in distinguishable
         ),
     )
-    if found.missing_runs:
+    if diagnosis.missing_runs:
         say(
             console,
             "missing runs that would help most (fall of the predictions' mean variance):"
             + "".join(
-                f"\n  {' + '.join(one.languages)} at {one.tokens:.4g} tokens: {100 * one.reduction:.1f} %"
-                for one in found.missing_runs[:LISTED]
+                f"\n  {' + '.join(run.languages)} at {run.tokens:.4g} tokens: {100 * run.reduction:.1f} %"
+                for run in diagnosis.missing_runs[:LISTED]
             ),
         )

@@ -43,7 +43,7 @@ def _allocation(result: Result, ax: Axes | None) -> Figure:
 def _ranges(result: Result, ax: Axes | None) -> Figure:
     """Near-optimal range of every ratio."""
     near, ratios = ranges(result, NEAR).values(), np.array(list(result.ratios.values()))
-    ends = np.array([one.lower for one in near]), np.array([one.upper for one in near])
+    ends = np.array([interval.lower for interval in near]), np.array([interval.upper for interval in near])
     return plots.ranges_figure(result.problem.model.sources, ratios, ends, ax=ax)
 
 

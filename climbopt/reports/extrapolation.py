@@ -87,7 +87,7 @@ def _ratios_outside(model: MixtureModel, mixtures: Mixtures) -> list[tuple[str, 
         for name, beyond in model.pilots.outside(ratios).items():
             if abs(beyond) > abs(farthest.get(name, (0.0, 0.0))[1]):
                 farthest[name] = (ratios[name], beyond)
-    return sorted(((name, *far) for name, far in farthest.items()), key=lambda one: -abs(one[2]))
+    return sorted(((name, *far) for name, far in farthest.items()), key=lambda source: -abs(source[2]))
 
 
 def _ratio_words(model: MixtureModel, outside: Sequence[tuple[str, float, float]]) -> str:

@@ -34,8 +34,8 @@ def fit_json(fitted: Fit) -> dict[str, Value]:
         "r2": fitted.overall.r2,
         "zero_shot_mae": fitted.overall.zero_shot_mae,
         "by_language": {
-            name: {"mae": one.mae, "mre": one.mre, "r2": one.r2, "zero_shot_mae": one.zero_shot_mae}
-            for name, one in fitted.errors.items()
+            name: {"mae": errors.mae, "mre": errors.mre, "r2": errors.r2, "zero_shot_mae": errors.zero_shot_mae}
+            for name, errors in fitted.errors.items()
         },
         "cross_validation": [
             {
@@ -101,13 +101,13 @@ def print_fit(fitted: Fit, console: Console) -> None:
         "R2",
         "zero-shot mae",
     )
-    for name, one in (*fitted.errors.items(), ("all", fitted.overall)):
+    for name, errors in (*fitted.errors.items(), ("all", fitted.overall)):
         table.add_row(
             name,
-            number(one.mae, ".5f"),
-            number(100 * one.mre, ".3f"),
-            number(one.r2, ".5f"),
-            number(one.zero_shot_mae, ".4f"),
+            number(errors.mae, ".5f"),
+            number(100 * errors.mre, ".3f"),
+            number(errors.r2, ".5f"),
+            number(errors.zero_shot_mae, ".4f"),
         )
     console.print(table)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
@@ -122,7 +122,7 @@ def print_fit(fitted: Fit, console: Console) -> None:
 def print_prediction(
     table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool, outside: str | None = None
 ) -> None:
-    """Print predictions, and how far they are from losses that were given.
+    """Print predictions, and how far they are from measured losses.
 
     Parameters
     ----------

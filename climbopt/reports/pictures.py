@@ -42,7 +42,7 @@ NEAR = 1e-3
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What a picture is drawn from.
 
     Parameters
@@ -72,13 +72,13 @@ class Asked:
 
     def solved(self, procedure: str | None = None) -> Result:
         """Return the answer of the problem that the file is, at the budget asked for, by its own or a procedure."""
-        found = find_problem(str(self.file))
-        if not is_problem(found):
+        path = find_problem(str(self.file))
+        if not is_problem(path):
             raise InputError(
                 f"{self.file} is a model; this kind of picture is drawn from a problem, or from what "
                 "solve --json has written"
             )
-        problem, way = resolve(found, procedure)
+        problem, way = resolve(path, procedure)
         return solve(problem if self.budget is None else replace(problem, budget=self.budget), way)
 
     def certified(self, procedure: str | None = None) -> Result:
@@ -93,11 +93,11 @@ class Asked:
         return default if self.width is None else self.width
 
 
-def _fit(asked: Asked) -> Figure:
+def _fit(request: Request) -> Figure:
     """Predicted against measured losses, and residuals."""
-    if asked.pilots is None:
+    if request.pilots is None:
         raise InputError("a picture of a fit needs the measured runs; add --pilots PILOTS.csv")
-    return predictions(load_model(asked.file), load_pilots(asked.pilots, missing="drop"), asked.size(plots.PAGE))
+    return predictions(load_model(request.file), load_pilots(request.pilots, missing="drop"), request.size(plots.PAGE))
 
 
 def predictions(model: MixtureModel, runs: PilotRuns, width: float = plots.PAGE, ax: Axes | None = None) -> Figure:
@@ -116,17 +116,17 @@ def predictions(model: MixtureModel, runs: PilotRuns, width: float = plots.PAGE,
     return plots.fit_figure(plots.Predictions(tuple(common), measured, predicted, trained), width, ax)
 
 
-def _transfer(asked: Asked) -> Figure:
+def _transfer(request: Request) -> Figure:
     """Heat map of the transfer between languages at a budget."""
-    found = find_problem(str(asked.file))
-    problem = load_problem(found) if is_problem(found) else None
-    model = load_model(found) if problem is None else problem.model
-    budget = asked.budget or (model.token_unit if problem is None else problem.total_budget)
+    path = find_problem(str(request.file))
+    problem = load_problem(path) if is_problem(path) else None
+    model = load_model(path) if problem is None else problem.model
+    budget = request.budget or (model.token_unit if problem is None else problem.total_budget)
     size = None
     if model.templates.uses_model_size:
         size = model.params_unit if problem is None else problem.params
-    draws = None if asked.draws is None else load_draws(asked.draws)
-    return transfer_map(model, budget, size, draws, asked.width)
+    draws = None if request.draws is None else load_draws(request.draws)
+    return transfer_map(model, budget, size, draws, request.width)
 
 
 def transfer_map(
@@ -158,18 +158,18 @@ def transfer_map(
     )
 
 
-def _allocation(asked: Asked) -> Figure:
+def _allocation(request: Request) -> Figure:
     """Bars of the optimum beside the baselines that its problem allows."""
-    if asked.is_record:
-        record = _answer(asked.file)
+    if request.is_record:
+        record = _answer(request.file)
         names = list(record["ratios"])
         series = {record["procedure"]: _array(record["ratios"], names), "uniform": np.full(len(names), 1 / len(names))}
         ends = _ends(record, names) if record.get("ranges") else None
     else:
-        result = asked.certified()
+        result = request.certified()
         names, ends = list(result.problem.model.sources), None
-        series = {result.procedure.name: _array(result.ratios, names)} | baselines(result, asked.solved)
-    return ratio_bars(names, series, ends, asked.size(plots.COLUMN))
+        series = {result.procedure.name: _array(result.ratios, names)} | baselines(result, request.solved)
+    return ratio_bars(names, series, ends, request.size(plots.COLUMN))
 
 
 def ratio_bars(
@@ -197,28 +197,28 @@ def baselines(answer: Result, solved: Callable[[str], Result]) -> dict[str, Arra
     return ratios
 
 
-def _ranges(asked: Asked) -> Figure:
+def _ranges(request: Request) -> Figure:
     """Near-optimal range of every ratio, with the optimum."""
-    if asked.is_record:
-        record = _answer(asked.file)
+    if request.is_record:
+        record = _answer(request.file)
         if not record.get("ranges"):
-            raise InputError(f"{asked.file} holds no ranges; write it with solve --ranges 0.1% --json")
+            raise InputError(f"{request.file} holds no ranges; write it with solve --ranges 0.1% --json")
         names = list(record["ratios"])
         ratios, (lower, upper) = _array(record["ratios"], names), _ends(record, names)
     else:
-        result = asked.certified("joint")
-        names, found = list(result.problem.model.sources), near_optimal(result, NEAR)
+        result = request.certified("joint")
+        names, near = list(result.problem.model.sources), near_optimal(result, NEAR)
         ratios = _array(result.ratios, names)
-        lower, upper = (np.array([getattr(found[name], end) for name in names]) for end in ("lower", "upper"))
-    return plots.ranges_figure(names, ratios, (lower, upper), asked.size(plots.COLUMN))
+        lower, upper = (np.array([getattr(near[name], end) for name in names]) for end in ("lower", "upper"))
+    return plots.ranges_figure(names, ratios, (lower, upper), request.size(plots.COLUMN))
 
 
-def _sweep(asked: Asked) -> Figure:
+def _sweep(request: Request) -> Figure:
     """Ratios along a path of budgets or bounds, with bands where models were drawn."""
-    record = load_record(asked.file)
+    record = load_record(request.file)
     if not isinstance(record.get("points"), list):
-        raise InputError(f"{asked.file} holds no sweep; write it with sweep --json")
-    return path_of(record, str(asked.file), asked.size(plots.COLUMN))
+        raise InputError(f"{request.file} holds no sweep; write it with sweep --json")
+    return path_of(record, str(request.file), request.size(plots.COLUMN))
 
 
 def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
@@ -244,27 +244,27 @@ def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, a
     return plots.sweep_figure(path, width, ax)
 
 
-def _marginal(asked: Asked) -> Figure:
+def _marginal(request: Request) -> Figure:
     """Benefits of more data under uniform ratios and under the optimum.
 
     For joint the benefit per ratio -df/dr_j, transfer included, which is equal where nothing but the sum of ratios
     holds a language; else the marginal benefit -w_i dL_i/dz_i, which step 1 of two_step makes equal.
     """
-    if asked.is_record:
+    if request.is_record:
         raise InputError(
             "benefits before and after are drawn from a problem, which says what before is; give the problem file"
         )
-    answer = asked.certified()
+    answer = request.certified()
     problem = answer.problem
-    results = {"uniform": asked.solved("uniform"), answer.procedure.name.replace("_", "-"): answer}
+    results = {"uniform": request.solved("uniform"), answer.procedure.name.replace("_", "-"): answer}
     if isinstance(answer.procedure, Joint) and problem.goal.references is None:
         names, label, unit = list(problem.model.sources), "benefit per ratio", "ratio"
-        series = {name: -joint_form(problem).slopes(_array(one.ratios, names)) for name, one in results.items()}
+        series = {name: -joint_form(problem).slopes(_array(result.ratios, names)) for name, result in results.items()}
     else:
         names, label, unit = list(problem.model.targets), "marginal benefit", "z"
-        series = {name: _array(one.marginal_benefit, names) for name, one in results.items()}
+        series = {name: _array(result.marginal_benefit, names) for name, result in results.items()}
     label = f"{label}\n({problem.goal.unit.split('/')[0]} per unit of {unit})"
-    return plots.bars_figure(names, series, label, width=asked.size(plots.COLUMN))
+    return plots.bars_figure(names, series, label, width=request.size(plots.COLUMN))
 
 
 def _answer(path: Path) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def _ends(record: dict[str, Any], names: list[str]) -> tuple[Array, Array]:
     )
 
 
-KINDS: Mapping[str, Callable[[Asked], Figure]] = {
+KINDS: Mapping[str, Callable[[Request], Figure]] = {
     "fit": _fit,
     "transfer": _transfer,
     "allocation": _allocation,
@@ -297,19 +297,19 @@ KINDS: Mapping[str, Callable[[Asked], Figure]] = {
 """What can be drawn, by the name of its kind."""
 
 
-def draw(kind: str, asked: Asked) -> Figure:
+def draw(kind: str, request: Request) -> Figure:
     """Return the figure of a kind; raises InputError where the file is none that the kind is drawn from."""
     if kind not in KINDS:
         raise unknown_name("kind of picture", kind, KINDS)
     try:
-        return KINDS[kind](asked)
+        return KINDS[kind](request)
     except InputError:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        if asked.file.suffix != ".json":
+        if request.file.suffix != ".json":
             raise
         raise InputError(
-            f"{asked.file} is not as climbopt writes it ({type(error).__name__}: {error}); write it anew with --json"
+            f"{request.file} is not as climbopt writes it ({type(error).__name__}: {error}); write it anew with --json"
         ) from None
 
 

@@ -10,38 +10,38 @@ from climbopt.reports.typesetting import new_table, say
 from climbopt.uncertainty.robust import Robust
 
 
-def robust_json(found: Robust) -> dict[str, Value]:
+def robust_json(robust: Robust) -> dict[str, Value]:
     """Return a robust allocation as JSON values: those of its result, and more."""
-    measure, confidence = found.measure, found.confidence
-    return result_json(found.result) | {
+    measure, confidence = robust.measure, robust.confidence
+    return result_json(robust.result) | {
         "probability_better_than": {
-            name: {"probability": one.probability, "gain": one.gain, "lower": one.lower, "upper": one.upper}
-            for name, one in found.better_than.items()
+            name: {"probability": chance.probability, "gain": chance.gain, "lower": chance.lower, "upper": chance.upper}
+            for name, chance in robust.better_than.items()
         },
         "robust": {
             "measure": measure.kind,
             "level": measure.level if measure.kind == "cvar" else None,
-            "draws": len(found.regrets.draws),
-            "unsettled": list(found.regrets.unsettled),
-            "regret": measure.of(found.regret),
-            "regret_of_joint": measure.of(found.plug_in_regret),
-            "joint_ratios": found.plug_in.ratios,
-            "optimum_quantiles": {name: list(values) for name, values in found.optimum_quantiles().items()},
+            "draws": len(robust.regrets.draws),
+            "unsettled": list(robust.regrets.unsettled),
+            "regret": measure.of(robust.regret),
+            "regret_of_joint": measure.of(robust.plug_in_regret),
+            "joint_ratios": robust.plug_in.ratios,
+            "optimum_quantiles": {name: list(values) for name, values in robust.optimum_quantiles().items()},
             "confidence_set": {
                 "level": confidence.level,
                 "ranges": {name: list(ends) for name, ends in confidence.ranges.items()},
                 "share_of_optima": confidence.share_of_optima,
                 "sample": [dict(zip(confidence.ranges, row, strict=True)) for row in confidence.sample.tolist()],
             },
-            "seconds": found.seconds,
+            "seconds": robust.seconds,
         },
     }
 
 
-def print_robust(found: Robust, console: Console) -> None:
+def print_robust(robust: Robust, console: Console) -> None:
     """Print the answer beside the optimum's distribution and the confidence set, its regret, and the baselines."""
-    measure, confidence, n = found.measure, found.confidence, len(found.regrets.draws)
-    joint, ratios = found.plug_in.ratios, found.result.ratios
+    measure, confidence, n = robust.measure, robust.confidence, len(robust.regrets.draws)
+    joint, ratios = robust.plug_in.ratios, robust.result.ratios
     table = new_table(
         f"ratios in % over {n} draws",
         "language",
@@ -50,7 +50,7 @@ def print_robust(found: Robust, console: Console) -> None:
         "optimum 5 to 95 %",
         f"not worse at {100 * confidence.level:.0f} %",
     )
-    for name, (low, _, high) in found.optimum_quantiles().items():
+    for name, (low, _, high) in robust.optimum_quantiles().items():
         ends = confidence.ranges[name]
         table.add_row(
             name,
@@ -64,15 +64,15 @@ def print_robust(found: Robust, console: Console) -> None:
     kind = "mean" if measure.kind == "mean" else f"mean of the worst {100 * (1 - measure.level):.3g} %"
     say(
         console,
-        f"regret, {kind}: {measure.of(found.regret):.6f} nats; of the joint answer "
-        f"{measure.of(found.plug_in_regret):.6f}",
+        f"regret, {kind}: {measure.of(robust.regret):.6f} nats; of the joint answer "
+        f"{measure.of(robust.plug_in_regret):.6f}",
     )
-    for name, one in found.better_than.items():
+    for name, chance in robust.better_than.items():
         say(
             console,
-            f"better than {name} with probability {one.probability:.3f}, by {one.gain:.5f} nats "
-            f"({one.lower:.5f} to {one.upper:.5f})",
+            f"better than {name} with probability {chance.probability:.3f}, by {chance.gain:.5f} nats "
+            f"({chance.lower:.5f} to {chance.upper:.5f})",
         )
-    if found.regrets.unsettled:
-        say(console, f"WARNING: {len(found.regrets.unsettled)} draws were not solved to the end")
-    say(console, f"{found.seconds:.2f} s")
+    if robust.regrets.unsettled:
+        say(console, f"WARNING: {len(robust.regrets.unsettled)} draws were not solved to the end")
+    say(console, f"{robust.seconds:.2f} s")

@@ -46,13 +46,13 @@ def result_json(result: Result) -> dict[str, Value]:
         if certificate is None
         else {
             name: {
-                "multiplier": one.multiplier,
-                "shadow_price": one.shadow_price,
-                "unit": one.unit,
-                "active": one.active,
-                "tied": list(one.tied),
+                "multiplier": entry.multiplier,
+                "shadow_price": entry.shadow_price,
+                "unit": entry.unit,
+                "active": entry.active,
+                "tied": list(entry.tied),
             }
-            for name, one in certificate.multipliers.items()
+            for name, entry in certificate.multipliers.items()
         },
         "termination": solution.termination.name.lower() if solution else None,
         "raw_status": solution.raw_status if solution else None,
@@ -77,14 +77,14 @@ def conflict_json(conflict: Conflict) -> dict[str, Value]:
     return {
         "members": [
             {
-                "name": one.name,
-                "side": one.side,
-                "amount": one.amount,
-                "unit": one.unit,
-                "alone_suffices": one.alone_suffices,
-                "change": one.change,
+                "name": member.name,
+                "side": member.side,
+                "amount": member.amount,
+                "unit": member.unit,
+                "alone_suffices": member.alone_suffices,
+                "change": member.change,
             }
-            for one in conflict.members
+            for member in conflict.members
         ],
         "proved": conflict.proved,
         "minimal": conflict.minimal,
@@ -93,14 +93,19 @@ def conflict_json(conflict: Conflict) -> dict[str, Value]:
     }
 
 
-def ranges_json(found: Mapping[str, Range] | None) -> dict[str, Value]:
+def ranges_json(ranges: Mapping[str, Range] | None) -> dict[str, Value]:
     """Return near-optimal ranges by language, or nothing where none were asked for."""
-    if found is None:
+    if ranges is None:
         return {}
     return {
         "ranges": {
-            name: {"lower": one.lower, "upper": one.upper, "certified": one.certified, "proved": one.proved}
-            for name, one in found.items()
+            name: {
+                "lower": interval.lower,
+                "upper": interval.upper,
+                "certified": interval.certified,
+                "proved": interval.proved,
+            }
+            for name, interval in ranges.items()
         }
     }
 
@@ -126,18 +131,18 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
         _print_conflict(result, console)
         return
     console.print(_allocation(result, ranges))
-    open_ends = [name for name, one in (ranges or {}).items() if not one.certified]
+    open_ends = [name for name, interval in (ranges or {}).items() if not interval.certified]
     if open_ends:
         say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there")
-    elif ranges and not all(one.proved for one in ranges.values()):
+    elif ranges and not all(interval.proved for interval in ranges.values()):
         say(console, "ranges are those that a local search from the optimum reaches")
     console.print()
     goal = problem.goal
     say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
     whole = [
-        f"{name} ({_price(one)})"
-        for name, one in result.certificate.multipliers.items()
-        if one.active and "[" not in name and name != "simplex"
+        f"{name} ({_price(entry)})"
+        for name, entry in result.certificate.multipliers.items()
+        if entry.active and "[" not in name and name != "simplex"
     ]
     if whole:
         say(console, f"active: {', '.join(whole)}")
@@ -196,25 +201,25 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable
     return table
 
 
-def _range(one: Range | None) -> str:
+def _range(interval: Range | None) -> str:
     """Return a range in per cent."""
-    return NO_VALUE if one is None else f"{100 * one.lower:.2f}–{100 * one.upper:.2f}"
+    return NO_VALUE if interval is None else f"{100 * interval.lower:.2f}–{100 * interval.upper:.2f}"
 
 
 def _held_by(certificate: Certificate, language: str) -> str:
     """Return the active constraints on a language's own ratio, with their shadow prices."""
     return ", ".join(
-        f"{name.split('[')[0]} ({_price(one)})"
-        for name, one in certificate.multipliers.items()
-        if one.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[", "largest["))
+        f"{name.split('[')[0]} ({_price(entry)})"
+        for name, entry in certificate.multipliers.items()
+        if entry.active and name.endswith(f"[{language}]") and not name.startswith(("share[", "domain[", "largest["))
     )
 
 
-def _price(one: NamedMultiplier) -> str:
+def _price(entry: NamedMultiplier) -> str:
     """Return a shadow price in nats; per billion where it is per token."""
-    if one.unit.startswith("token"):
-        return f"{1e9 * one.shadow_price:+.2g} per B {one.unit.replace('token', 'tokens', 1)}"
-    return f"{one.shadow_price:+.2g} per {one.unit}"
+    if entry.unit.startswith("token"):
+        return f"{1e9 * entry.shadow_price:+.2g} per B {entry.unit.replace('token', 'tokens', 1)}"
+    return f"{entry.shadow_price:+.2g} per {entry.unit}"
 
 
 def _gap_words(result: Result) -> str:

@@ -52,7 +52,7 @@ def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...], Mixtures]:
     return (
         budgets,
         scales(sweep.problem)[1],
-        [one for answer in answers for one in mixture(answer.problem, answer.ratios)],
+        [row for answer in answers for row in mixture(answer.problem, answer.ratios)],
     )
 
 
@@ -71,7 +71,7 @@ def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
         "gap": None if certificate is None else certificate.gap,
         "active": []
         if certificate is None
-        else [name for name, one in certificate.multipliers.items() if one.active and name != "simplex"],
+        else [name for name, entry in certificate.multipliers.items() if entry.active and name != "simplex"],
         "refusal": point.refusal,
     }
 
