@@ -70,14 +70,14 @@ def test_every_kind_is_written(run, files, tmp_path, kind, file, more, width):  
 def test_nothing_is_cut_off_or_hidden(files):
     """Every text lies inside its figure, and tick labels do not run into each other."""
     asked = [
-        ("fit", pictures.Asked(MODEL, PILOTS)),
-        ("transfer", pictures.Asked(MODEL)),
-        ("allocation", pictures.Asked(files / "answer.json")),
-        ("sweep", pictures.Asked(files / "sweep.json")),
+        ("fit", pictures.Request(MODEL, PILOTS)),
+        ("transfer", pictures.Request(MODEL)),
+        ("allocation", pictures.Request(files / "answer.json")),
+        ("sweep", pictures.Request(files / "sweep.json")),
     ]
     for kind, one in asked:
         for width in (3.4, 7.0):
-            figure = pictures.draw(kind, pictures.Asked(one.file, one.pilots, width=width))
+            figure = pictures.draw(kind, pictures.Request(one.file, one.pilots, width=width))
             figure.draw_without_rendering()
             tight, page = figure.get_tightbbox(), figure.bbox_inches
             assert tight.x0 >= -0.02 and tight.y0 >= -0.02 and tight.x1 <= page.x1 + 0.02 and tight.y1 <= page.y1 + 0.02
@@ -87,7 +87,7 @@ def test_nothing_is_cut_off_or_hidden(files):
 
 def test_the_sweep_draws_the_certified_ratios(files):
     record = json.loads((files / "sweep.json").read_text())
-    axes = pictures.draw("sweep", pictures.Asked(files / "sweep.json")).axes[0]
+    axes = pictures.draw("sweep", pictures.Request(files / "sweep.json")).axes[0]
     drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
     for name in record["languages"]:
         np.testing.assert_allclose(drawn[name], [100 * point["ratios"][name] for point in record["points"]])
@@ -119,7 +119,7 @@ def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F8
     for k in range(4):
         turned = {name: np.where(swinging & (k % 2 == 1), -1, 1) * model.parameters[name] for name in "bk"}
         file.append(k, {**model.parameters, **turned})
-    figure = pictures.draw("transfer", pictures.Asked(tmp_path / "m.toml", draws=tmp_path / "d.jsonl"))
+    figure = pictures.draw("transfer", pictures.Request(tmp_path / "m.toml", draws=tmp_path / "d.jsonl"))
     axes = figure.axes[0]
     hatched = [patch for patch in axes.collections if patch.get_hatch()]
     assert len(hatched) == ((values < 0) & ~swinging).sum() and len(axes.collections) == len(hatched) + 2
@@ -127,7 +127,7 @@ def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F8
         f"({value:.2f})" for value in values[swinging]
     }
     assert "5 to 95 % of 4 draws" in figure.get_supxlabel()
-    figure = pictures.draw("transfer", pictures.Asked(tmp_path / "m.toml"))
+    figure = pictures.draw("transfer", pictures.Request(tmp_path / "m.toml"))
     assert len(figure.axes[0].collections) == (values < 0).sum() and "not known" in figure.get_supxlabel()
     code, _, err = run("plot", MODEL, "--kind", "transfer", "--draws", tmp_path / "d.jsonl", "-o", tmp_path / "x.png")
     assert code == 2 and "draw 0 has another" in err
@@ -136,13 +136,13 @@ def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F8
 
 
 def test_marginal_benefits_of_the_optimum_are_equal():
-    axes = pictures.draw("marginal", pictures.Asked(PROBLEMS / "equal_beta.toml")).axes[0]
+    axes = pictures.draw("marginal", pictures.Request(PROBLEMS / "equal_beta.toml")).axes[0]
     before, after = ([bar.get_height() for bar in bars] for bars in axes.containers)
     assert np.ptp(after) < 1e-6 < np.ptp(before)
 
 
 def test_bars_lie_where_there_are_many():
-    axes = pictures.draw("allocation", pictures.Asked(PROBLEMS / "synthetic16.toml")).axes[0]
+    axes = pictures.draw("allocation", pictures.Request(PROBLEMS / "synthetic16.toml")).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == list(load_problem("synthetic16").model.sources)
 
 
