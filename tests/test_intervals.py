@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
+from climbopt.numerics.intervals import Interval, UnsupportedFunctionError, _select
 
 FUNCTIONS = {
     "sum": lambda x, y: x + y - 0.5,
@@ -95,3 +95,28 @@ def test_sum_along_an_axis():
 def test_at_the_edge_of_a_domain_everything_is_possible(function, box, value):
     enclosure = function(Interval.of(*box))
     assert enclosure.lower <= value <= enclosure.upper
+
+
+def test_ends_of_sums_are_the_nearest_outward():
+    """Intervals whose two ends round differently: an end that is exact stays, another moves by one step outwards."""
+    rng = np.random.default_rng(7)
+    low = rng.normal(size=(2, 400)) * 2.0 ** rng.integers(-40, 40, (2, 400))
+    high = low + rng.random((2, 400)) * 2.0 ** rng.integers(-40, 40, (2, 400))
+    total = Interval(low[0], high[0]) + Interval(low[1], high[1])
+    for k in range(400):
+        below, above = (Fraction(end[0, k]) + Fraction(end[1, k]) for end in (low, high))
+        assert Fraction(total.lower[k]) <= below < Fraction(np.nextafter(total.lower[k], np.inf))
+        assert Fraction(np.nextafter(total.upper[k], -np.inf)) < above <= Fraction(total.upper[k])
+
+
+def test_a_choice_that_cannot_be_the_first_true_one_is_left_out():
+    one, two, three = (Interval.of(value, value) for value in (1.0, 2.0, 3.0))
+    true, maybe, false = Interval.of(1.0, 1.0), Interval.of(0.0, 1.0), Interval.of(0.0, 0.0)
+    for conditions, ends in (
+        ([true, maybe, true], (1.0, 1.0)),
+        ([maybe, true, true], (1.0, 2.0)),
+        ([false, maybe, true], (2.0, 3.0)),
+        ([maybe, false, true], (1.0, 3.0)),
+    ):
+        chosen = _select(conditions, [one, two, three])
+        assert (float(chosen.lower), float(chosen.upper)) == ends
