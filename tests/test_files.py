@@ -331,6 +331,7 @@ def test_ratios(tmp_path):
         ('{"en": 0.5}', "sum to 0.5; they must sum to 1"),
         ('{"en": -0.5, "sw": 1.5}', "the ratio of 'en' in r.json is -0.5"),
         ("{", "is no JSON"),
+        ('{"en": 0.9, "sw": 0.75, "en": 0.25}', "it has the key 'en' more than once"),
         ('{"en": NaN, "sw": 1.0}', "NaN is no number in JSON"),
     ):
         path.write_text(content)
