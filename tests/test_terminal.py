@@ -13,7 +13,7 @@ import termios
 import pytest
 from conftest import PROBLEMS
 
-from climbopt.reports.typesetting import Grid, Table, new_table, wrapped
+from climbopt.reports.typesetting import Grid, TextTable, new_table, wrapped
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
@@ -166,7 +166,7 @@ def test_wrapped_keeps_indents_and_brackets():
 def test_grid_turns_round():
     grid = Grid("t", ["budget"], [["1 M"], ["2 M"]], ["en", "de"], [["1", "2"], ["3", "4"]], ["good", "bad"])
     wide, narrow = grid.table(80), grid.table(20)
-    assert isinstance(wide, Table) and wide.heads == ("budget", "en %", "de %", "verdict")
+    assert isinstance(wide, TextTable) and wide.heads == ("budget", "en %", "de %", "verdict")
     assert narrow.heads == ("budget", "1 M", "2 M") and list(map(list, narrow.rows)) == [
         ["en %", "1", "3"],
         ["de %", "2", "4"],
