@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import BackendError, InputError, UnknownNameError
 
 T = TypeVar("T")
@@ -52,8 +53,7 @@ def described(error: BaseException) -> str:
 
 def printable(text: str) -> str:
     """Return text as one line of at most `MOST_WORDS` characters, its control characters escaped."""
-    line = " ".join(text.split())
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    line = shown(" ".join(text.split()))
     return line if len(line) <= MOST_WORDS else line[: MOST_WORDS - 3] + "..."
 
 

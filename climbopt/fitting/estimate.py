@@ -161,30 +161,9 @@ def estimate(
     fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> Fit:
-    """Return the model that fits the runs best under the priors, with what the runs do and do not show.
+    """Return the fit of one form to runs; :func:`climbopt.fit` describes the method, the parameters and the errors.
 
-    All parameters are fitted to all losses at once; targets that share no parameter are solved one by one,
-    which is the same problem. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a ratio of 0) times the
-    target's median loss. z stays positive by bounds on the coordinates of the fit, never by clipping.
-
-    Parameters
-    ----------
-    pilots : PilotRuns
-        Measured runs.
-    law, interaction : Law, Interaction
-        The form.
-    n_starts : int
-        Starts tried for each block (1 to 3); the least cost wins.
-    fixed : mapping of str to mapping of str to float, optional
-        Parameters of a target or a source that are known, by language, and are not fitted, as
-        ``{"U": {"en": 5e9}}``; counts of tokens and params as they are.
-    progress : callable, optional
-        Called with the numbers of blocks done and to do.
-
-    Raises
-    ------
-    InputError
-        When the runs are too few, or lack what the law needs.
+    `progress` is called with the numbers of blocks done and to do.
     """
     began = time.perf_counter()
     if derive(law, interaction).uses_model_size and pilots.params is None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -191,24 +192,15 @@ class MixtureModel(ByFields, Viewed):
             raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
         return np.array([float(ratios[name]) for name in self.sources])
 
-    def select(self, targets: Sequence[str]) -> MixtureModel:
+    def select(self, targets: Sequence[str]) -> Self:
         """Return the same model with a subset of its targets, in the order of `targets`."""
-        rows = [self.targets.index(name) for name in targets]
+        position = {name: i for i, name in enumerate(self.targets)}
+        rows = [position[name] for name in targets]
         values = {
             p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
             for p in self.templates.parameters
         }
-        return MixtureModel(
-            self.law,
-            self.interaction,
-            self.sources,
-            tuple(targets),
-            values,
-            self.token_unit,
-            self.params_unit,
-            self.provenance,
-            self.pilots,
-        )
+        return replace(self, targets=tuple(targets), parameters=values)
 
     def view(self) -> View:
         """Return the form and its languages; the table has a row for each value of a parameter."""

@@ -86,24 +86,3 @@ class Scenarios(MixtureModel):
                 stem, _, draw = name.rpartition("#")
                 rows.append(position[stem] + (int(draw) + 1) * len(self.base))
         return np.array(rows, dtype=np.intp)
-
-    def select(self, targets: Sequence[str]) -> Scenarios:
-        """Return the same scenarios with a subset of the targets, in the order of `targets`."""
-        position = {name: i for i, name in enumerate(self.targets)}
-        rows = [position[name] for name in targets]
-        values = {
-            p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
-            for p in self.templates.parameters
-        }
-        return Scenarios(
-            self.law,
-            self.interaction,
-            self.sources,
-            tuple(targets),
-            values,
-            self.token_unit,
-            self.params_unit,
-            self.provenance,
-            self.pilots,
-            self.base,
-        )
