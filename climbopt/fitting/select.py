@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,34 +121,83 @@ def choose_form(
         Where there are fewer than two different runs, or no candidate can be fitted.
     """
     _check_known(pilots, forms, fixed or {})
-    group, fold = _replicates(pilots), folds_of(pilots, folds, seed)
-    folds = int(fold.max()) + 1
-    largest = _largest_scale(pilots)
-    masks = [fold == k for k in range(folds)] + ([largest] if largest is not None else [])
+    split = _Split.of(pilots, folds, seed)
     errors: dict[tuple[str, str], Array] = {}
     scores: list[Score] = []
-    for number, (law, interaction) in enumerate(forms):
-        predicted, at_scale = np.full((2, *pilots.losses.shape), np.nan)
-        known = known_to((law, interaction), fixed or {})
-        refused = None
-        for k, held_out in enumerate(masks):
-            try:
-                (predicted if k < folds else at_scale)[held_out] = _predicted(
-                    pilots, (law, interaction), held_out, known
-                )
-            except InputError as error:
-                refused = refused or (str(error) if k < folds else None)
-            if refused:
-                break
-            if progress:
-                progress(number * len(masks) + k + 1, len(forms) * len(masks))
-        errors[law.name, interaction.name] = np.abs(predicted - pilots.losses)
-        score = _score(pilots, law, interaction, predicted, refused)
-        score = replace(score, n_parameters=score.n_parameters - sum(map(len, known.values())))
-        scores.append(replace(score, by_scale=_by_scale(pilots, at_scale, largest)))
-    chosen = _chosen(pilots, scores, errors, group)
+    for number, form in enumerate(forms):
+        advance = _counted(progress, number * len(split), len(forms) * len(split))
+        predictions = split.predicted(form, known_to(form, fixed or {}), advance)
+        errors[form[0].name, form[1].name] = np.abs(predictions.held_out - pilots.losses)
+        scores.append(_score(split, form, predictions, known_to(form, fixed or {})))
+    chosen = _chosen(pilots, scores, errors, _replicates(pilots))
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
     return next(form for form in forms if (form[0].name, form[1].name) == chosen), ranked
+
+
+@dataclass(frozen=True, eq=False)
+class _Predictions:
+    """Losses of one form at runs that its fit has not seen, both (n, T), NaN where nothing is predicted.
+
+    Parameters
+    ----------
+    held_out : ndarray
+        Each fold, by a fit to the other folds.
+    at_scale : ndarray
+        The runs of the largest scale, by a fit to the smaller ones.
+    refused : str or None
+        Why the form could not be fitted without one of the folds.
+    """
+
+    held_out: Array
+    at_scale: Array
+    refused: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """Runs and the parts of them that are predicted by fits to the rest: the folds, and the largest scale.
+
+    Parameters
+    ----------
+    pilots : PilotRuns
+    folds : tuple of ndarray of bool, (n,)
+    largest : ndarray of bool, (n,), or None
+        None where all runs have one scale.
+    """
+
+    pilots: PilotRuns
+    folds: tuple[Mask, ...]
+    largest: Mask | None
+
+    @classmethod
+    def of(cls, pilots: PilotRuns, folds: int, seed: int) -> _Split:
+        """Return the seeded split of some runs."""
+        fold = folds_of(pilots, folds, seed)
+        return cls(pilots, tuple(fold == k for k in range(int(fold.max()) + 1)), _largest_scale(pilots))
+
+    def __len__(self) -> int:
+        """Return the number of fits per form."""
+        return len(self.folds) + (self.largest is not None)
+
+    def predicted(self, form: Form, known: Fixed, advance: Callable[[int], None]) -> _Predictions:
+        """Return the predictions of one form; the first fold that it cannot be fitted without ends them."""
+        held_out, at_scale = np.full((2, *self.pilots.losses.shape), np.nan)
+        for k, fold in enumerate(self.folds):
+            try:
+                held_out[fold] = _predicted(self.pilots, form, fold, known)
+            except InputError as error:
+                return _Predictions(held_out, at_scale, str(error))
+            advance(k + 1)
+        if self.largest is not None:
+            with suppress(InputError):  # too few smaller runs: no error at scale
+                at_scale[self.largest] = _predicted(self.pilots, form, self.largest, known)
+            advance(len(self))
+        return _Predictions(held_out, at_scale, None)
+
+
+def _counted(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
+    """Return what reports the fits of one form, after those `done` for the forms before it."""
+    return (lambda n: None) if progress is None else (lambda n: progress(done + n, total))
 
 
 def _check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
@@ -219,11 +269,12 @@ def _replicates(pilots: PilotRuns) -> NDArray[np.intp]:
     return numbers
 
 
-def _score(pilots: PilotRuns, law: Law, interaction: Interaction, predicted: Array, refused: str | None) -> Score:
+def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -> Score:
     """Return the score of held-out predictions; one outside the law's domain counts as infinitely wrong."""
+    pilots, (law, interaction) = split.pilots, form
     judged = trained(pilots, pilots.targets, pilots.sources)
-    inside = ~np.isnan(predicted)
-    errors = prediction_errors(np.where(inside, predicted, np.inf), pilots.losses, judged, inside)
+    inside = ~np.isnan(predictions.held_out)
+    errors = prediction_errors(np.where(inside, predictions.held_out, np.inf), pilots.losses, judged, inside)
     shapes = {
         "target": len(pilots.targets),
         "source": len(pilots.sources),
@@ -234,10 +285,11 @@ def _score(pilots: PilotRuns, law: Law, interaction: Interaction, predicted: Arr
         interaction.name,
         errors.mae,
         errors.mre,
-        _spearman(pilots, predicted, judged & inside),
+        _spearman(pilots, predictions.held_out, judged & inside),
         errors.zero_shot_mae,
-        sum(shapes[p.per] for p in law.parameters + interaction.parameters),
-        refused,
+        sum(shapes[p.per] for p in law.parameters + interaction.parameters) - sum(map(len, known.values())),
+        predictions.refused,
+        _by_scale(pilots, predictions.at_scale, split.largest),
     )
 
 

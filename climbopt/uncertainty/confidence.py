@@ -98,27 +98,24 @@ def confidence_set(
         return bool(better >= 1 - level) and _feasible(form, mixture)
 
     optima = np.array([inside(mixture) for mixture in found.optima])
-    generator = np.random.default_rng(seed)
-    at, walk = ratios, [ratios]
-    for _ in range(size):
-        first, second = found.optima[generator.integers(len(found.draws), size=2)]
-        at = _moved(at, first - second, inside, generator)
-        walk.append(at)
-    sample = np.vstack([walk, found.optima[optima]])
-    ends = np.vstack(
-        [
-            sample,
-            *(
-                _pushed(ratios, sample[k], inside)
-                for k in {*sample.argmin(axis=0).tolist(), *sample.argmax(axis=0).tolist()}
-            ),
-        ]
-    )
+    sample = np.vstack([_walk(ratios, found.optima, inside, size, seed), found.optima[optima]])
+    outermost = {*sample.argmin(axis=0).tolist(), *sample.argmax(axis=0).tolist()}
+    ends = np.vstack([sample, *(_pushed(ratios, sample[k], inside) for k in outermost)])
     ranges = {
         name: (float(low), float(high))
         for name, low, high in zip(found.problem.model.sources, ends.min(axis=0), ends.max(axis=0), strict=True)
     }
     return ConfidenceSet(level, sample, ranges, float(optima.mean()))
+
+
+def _walk(start: Array, optima: Array, inside: Callable[[Array], bool], size: int, seed: int) -> Array:
+    """Return the points of a random walk in the set, (size + 1, S), along differences of the draws' optima."""
+    generator = np.random.default_rng(seed)
+    points = [start]
+    for _ in range(size):
+        first, second = optima[generator.integers(len(optima), size=2)]
+        points.append(_moved(points[-1], first - second, inside, generator))
+    return np.array(points)
 
 
 def _feasible(form: StandardForm, ratios: Array) -> bool:

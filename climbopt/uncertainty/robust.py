@@ -209,14 +209,9 @@ def robust(
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = plug_in.allocation.ratios
     found = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
-    ratios, certificate, solution = (
-        _least_mean(found, backend, options)
-        if measure.kind == "mean"
-        else _least_cvar(found, measure, backend, options)
-    )
-    result = Result(problem, Joint(), Allocation(problem, ratios, certificate), solution)
+    ratios, certificate, solution = _least(found, measure, backend, options)
     return Robust(
-        result,
+        Result(problem, Joint(), Allocation(problem, ratios, certificate), solution),
         measure,
         found,
         found.of(ratios),
@@ -225,6 +220,15 @@ def robust(
         _better_than(found, ratios, options),
         time.perf_counter() - began,
     )
+
+
+def _least(
+    found: Regrets, measure: Measure, backend: str | None, options: Options
+) -> tuple[Array, Certificate, Solution]:
+    """Return the ratios at which a measure of the regrets is least, their certificate and the backend's answer."""
+    if measure.kind == "mean":
+        return _least_mean(found, backend, options)
+    return _least_cvar(found, measure, backend, options)
 
 
 def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
