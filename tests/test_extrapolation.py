@@ -9,7 +9,7 @@ from conftest import PROBLEMS, random_model
 from test_cli import MODEL, PILOTS, run  # noqa: F401
 
 from climbopt import AllocationProblem, InputError, Linear, fit, load_model, save_model, solve
-from climbopt.model.scenarios import Scenarios
+from climbopt.model.ensemble import Stacked
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.results import result_json
 from climbopt.runs.pilot_range import PilotRange
@@ -53,7 +53,7 @@ def test_a_model_that_names_no_runs_says_nothing():
 
 def test_scenarios_and_parts_of_a_model_keep_the_range():
     model = load_model(MODEL)
-    both = Scenarios.of(model, [replace(model, pilots=None)])
+    both = Stacked.scenarios(model, [replace(model, pilots=None)])
     assert model.select(["en"]).pilots == both.pilots == both.select(["ru"]).pilots == model.pilots
 
 

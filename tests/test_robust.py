@@ -12,7 +12,7 @@ from climbopt import Floor, LossCeiling, Minimax, solve
 from climbopt.backends import BACKENDS
 from climbopt.certification.local import certify
 from climbopt.foundations.errors import InputError
-from climbopt.model.scenarios import Scenarios
+from climbopt.model.ensemble import Stack
 from climbopt.studies.ranges import ranges_near
 from climbopt.testing import family_problem
 from climbopt.uncertainty.confidence import confidence_set
@@ -49,12 +49,13 @@ def test_scenarios_are_the_draws(found):
     stacked = found.stacked.model
     assert stacked.targets[:4] == found.problem.model.targets and stacked.targets[4] == "en#0"
     part = stacked.select(["de#3", "en"])
-    assert part.own_source.tolist() == [1, 0]
+    assert [part.parts[0].targets[k] for k in part.mean.indices] == ["de#4", "en#0"] and part.targets == ("de#3", "en")
+    assert sorted(part.parts[0].own_source) == [0, 1]
 
 
 def test_scenarios_of_targets_that_are_no_sources():
     model = random_model("gated", sources=3, targets=("s1", "x"))
-    stacked = Scenarios.of(model, drawn(model, 2))
+    stacked = Stack.of([model, *drawn(model, 2)])
     assert stacked.own_source.tolist() == [1, -1] * 3
 
 

@@ -186,7 +186,7 @@ def test_draws_do_not_depend_on_processes_or_on_what_is_known(known):
     alone = bootstrap(fitted, 12, seed=4, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (12, 12)
     assert same(alone, bootstrap(fitted, 12, seed=4, jobs=2))
-    assert same(alone, bootstrap(fitted, 12, seed=4, known={k: alone[k].parameters for k in (0, 1, 7)}))
+    assert same(alone, bootstrap(fitted, 12, seed=4, known={k: (alone[k].parameters,) for k in (0, 1, 7)}))
     assert same(alone[:5], bootstrap(fitted, 5, seed=4))
     assert not same(alone, bootstrap(fitted, 12, seed=5))
 

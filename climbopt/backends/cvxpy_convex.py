@@ -16,6 +16,7 @@ from climbopt.backends.backend import Options, OptionValue, without_nan
 from climbopt.backends.cvxpy_model import Program, written
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.solution import Solution, Termination
+from climbopt.model.mixture import Response
 from climbopt.program import MixtureFunctions, StandardForm
 
 NATIVE_SHARE = 1e-6
@@ -216,9 +217,14 @@ def _obstacle(form: StandardForm, program: Program) -> str:
     assert isinstance(functions, MixtureFunctions)  # or it would not have been written
     what = "the objective is not" if not program.problem.objective.is_dcp() else _bent_row(form, program)
     if not quantities.z.is_concave():
-        return f"{what}: {_bent_z(functions)}"
+        first = 0
+        for part in functions.responses.parts:
+            if not quantities.z[first : first + len(part.model.targets)].is_concave():
+                return f"{what}: {_bent_z(part)}"
+            first += len(part.model.targets)
     if quantities.losses is not None and not quantities.losses.is_convex():
-        return f"{what}: nor are the losses of law '{functions.response.model.law.name}'"
+        laws = dict.fromkeys(f"'{part.model.law.name}'" for part in functions.responses.parts)
+        return f"{what}: nor are the losses of law {' and '.join(laws)}"
     return what
 
 
@@ -235,9 +241,9 @@ def _bent_row(form: StandardForm, program: Program) -> str:
     return "the constraints are not"
 
 
-def _bent_z(functions: MixtureFunctions) -> str:
+def _bent_z(response: Response) -> str:
     """Return why z is not concave."""
-    response, model = functions.response, functions.response.model
+    model = response.model
     name, middle = model.interaction.name, np.full(len(model.sources), 1 / len(model.sources))
     if not model.templates.pair.second[1].is_zero:
         return f"z of interaction '{name}' is not concave, since it multiplies ratios"

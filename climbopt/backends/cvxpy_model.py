@@ -57,17 +57,17 @@ class Quantities:
             equations.append(variable == value)
             return variable
 
-        response, law = functions.response, functions.response.model.templates.loss
-        z_positive = functions.table.reads_losses and response.model.law.needs_positive_z
+        parts = functions.responses.parts
+        z_positive = functions.table.reads_losses and all(part.model.law.needs_positive_z for part in parts)
         ratios = x if x.size == functions.offset.size else x[: functions.offset.size]
         ratios = ratios if functions.scale == 1 else functions.scale * ratios
         ratios = ratios + functions.offset if functions.offset.any() else ratios
-        z, losses = define(effective(response, ratios), z_positive), None
+        each = [define(effective(part, ratios), z_positive) for part in parts]
+        losses = None
         if functions.table.reads_losses:
-            values = _values(law, (z,), response.loss_arguments, z.shape)
-            losses = _vector(translate(law.expression, values), z.shape)
-            losses = define(losses, losses.is_nonneg())
-        return cls(x, z, losses, z_positive, tuple(equations) if named else None)
+            values = _joined([_losses(part, z) for part, z in zip(parts, each, strict=True)])
+            losses = define(values, values.is_nonneg())
+        return cls(x, _joined(each), losses, z_positive, tuple(equations) if named else None)
 
     def functions(self, table: Table, rows: Indices) -> cp.Expression:
         """Return some functions of a table, (k,); a curved one must be asked for alone."""
@@ -82,17 +82,24 @@ class Quantities:
         """Return an outer function of x, z and L."""
         n, n_targets = self.x.size, self.z.size
         if isinstance(placed.outer, PowerMean):
-            return self._power_mean(placed.outer, self.losses[placed.positions - n - n_targets])
-        entries = [
-            self.x[k] if k < n else self.z[k - n] if k < n + n_targets else self.losses[k - n - n_targets]
-            for k in placed.positions.tolist()
-        ]
+            if placed.mean is None:
+                return self._power_mean(placed.outer, self.losses[placed.positions - n - n_targets])
+            return self._power_mean(placed.outer, csr_array(placed.mean[:, n + n_targets :]) @ self.losses)
+        entries = [self._entry(int(k)) for k in placed.positions]
+        if placed.mean is not None:
+            means = [csr_array(placed.mean[[k]]) for k in range(len(entries))]
+            entries = [_sum(row.data, [self._entry(int(k)) for k in row.indices]) for row in means]
         if not isinstance(placed.outer, Expression):
             return placed.outer.build(entries, {"exp": cp.exp, "log": cp.log, "sqrt": cp.sqrt})
         signed = {
             symbol: self._signed(symbol, value) for symbol, value in zip(placed.outer.entries, entries, strict=True)
         }
         return translate(placed.outer.expression.subs(signed), dict(zip(signed.values(), entries, strict=True)))
+
+    def _entry(self, k: int) -> cp.Expression:
+        """Return one entry of y = (x, z, L)."""
+        n, n_targets = self.x.size, self.z.size
+        return self.x[k] if k < n else self.z[k - n] if k < n + n_targets else self.losses[k - n - n_targets]
 
     def _signed(self, symbol: sp.Symbol, value: cp.Expression) -> sp.Symbol:
         """Return a symbol that says whether its quantity is never negative: ratios are not."""
@@ -120,6 +127,22 @@ def _values(
     """Return what the symbols of a template stand for; arguments broadcast to `shape`, at some indices of it."""
     arrays = [np.broadcast_to(argument, shape) for argument in arguments]
     return dict(zip(template.arguments, [*variables, *(a if at is None else a[at] for a in arrays)], strict=True))
+
+
+def _joined(values: list[cp.Expression]) -> cp.Expression:
+    """Return vectors end to end."""
+    return values[0] if len(values) == 1 else cp.hstack(values)
+
+
+def _sum(weights: Array, values: list[cp.Expression]) -> cp.Expression:
+    """Return a weighted sum of scalars."""
+    return values[0] if weights.tolist() == [1.0] else weights @ cp.hstack(values)
+
+
+def _losses(response: Response, z: cp.Expression) -> cp.Expression:
+    """Return the loss of each target of a response, (T,), at its z."""
+    law = response.model.templates.loss
+    return _vector(translate(law.expression, _values(law, (z,), response.loss_arguments, z.shape)), z.shape)
 
 
 def _vector(value: Value, shape: tuple[int, ...]) -> cp.Expression:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from climbopt.files.journal import Journal, read_journal
+from climbopt.files.models import ENSEMBLE
 from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import Ensemble, Model, blocks_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
@@ -30,7 +33,7 @@ class DrawFile:
     Parameters
     ----------
     path : path
-    model : MixtureModel
+    model : MixtureModel or Ensemble
         The full fit, whose names and units the draws have.
     origin : mapping of str to value
         What else makes draws the same: the runs' digest, the seed.
@@ -41,24 +44,26 @@ class DrawFile:
         Where another process writes to the file, or it holds draws of something else, or something that is not a draw.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: MixtureModel, origin: Mapping[str, object]) -> None:
+    def __init__(self, path: str | os.PathLike[str], model: Model, origin: Mapping[str, object]) -> None:
         self._model = model
         self._journal = Journal(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
-        self.known = {k: _checked(model, entry, k, self._journal.path) for k, entry in enumerate(self._journal.entries)}
+        blocks, place = blocks_of(model)[0], self._journal.path
+        self.known = {
+            k: tuple(block.parameters for block in _drawn(blocks, entry, k, place))
+            for k, entry in enumerate(self._journal.entries)
+        }
 
-    def append(self, k: int, parameters: Mapping[str, Array]) -> None:
-        """Write draw k, which follows the last one."""
-        self._journal.append(
-            k,
-            {"parameters": {p.name: np.asarray(parameters[p.name]).tolist() for p in self._model.templates.parameters}},
-        )
+    def append(self, k: int, *parameters: Mapping[str, Array]) -> None:
+        """Write draw k, which follows the last one: the parameters of the model, or of each block of an ensemble."""
+        each = [{"parameters": {name: np.asarray(value).tolist() for name, value in of.items()}} for of in parameters]
+        self._journal.append(k, {"forms": each} if isinstance(self._model, Ensemble) else each[0])
 
     def close(self) -> None:
         """Let other processes write to the file."""
         self._journal.close()
 
 
-def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
+def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, ...]:
     """Return the models of a file of draws, without a last line that was cut off.
 
     Raises
@@ -73,46 +78,71 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel, ...]:
     if not entries:
         raise InputError(f"{path} holds no draws yet; climbopt fit --bootstrap makes them")
     try:
-        sources, targets = (tuple(map(str, header[key])) for key in ("sources", "targets"))
-        law, interaction = LAWS[str(header["law"])], INTERACTIONS[str(header["interaction"])]
-        units = float(header["token_unit"]), float(header["params_unit"])
-    except (KeyError, TypeError, ValueError) as error:
+        languages = tuple(map(str, header["sources"])), tuple(map(str, header["targets"]))
+        forms = [_Form.read(form) for form in header.get("forms", [header])]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the first line of {path} is not as climbopt writes it: {error}") from None
-    return tuple(
-        MixtureModel(law, interaction, sources, targets, _values(entry, k, path), *units)
-        for k, entry in enumerate(entries)
-    )
+    models: list[MixtureModel | Ensemble] = []
+    for k, entry in enumerate(entries):
+        values = _values(entry, k, path, len(forms))
+        blocks = [form.model(*languages, of) for form, of in zip(forms, values, strict=True)]
+        models.append(Ensemble(blocks, [form.weight for form in forms]) if "forms" in header else blocks[0])
+    return tuple(models)
 
 
-def _header(model: MixtureModel) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Form:
+    """What the draws of one form share, beside the languages."""
+
+    law: str
+    interaction: str
+    token_unit: float
+    params_unit: float
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, model: MixtureModel, weight: float) -> _Form:
+        return cls(model.law.name, model.interaction.name, model.token_unit, model.params_unit, weight)
+
+    @classmethod
+    def read(cls, table: Mapping[str, Any]) -> _Form:
+        """Return the form that a header states."""
+        tokens, params = float(table["token_unit"]), float(table["params_unit"])
+        return cls(str(table["law"]), str(table["interaction"]), tokens, params, float(table.get("weight", 1.0)))
+
+    def model(self, sources: tuple[str, ...], targets: tuple[str, ...], values: Mapping[str, Array]) -> MixtureModel:
+        """Return the model of this form with some parameters."""
+        law, interaction = LAWS[self.law], INTERACTIONS[self.interaction]
+        return MixtureModel(law, interaction, sources, targets, values, self.token_unit, self.params_unit)
+
+
+def _header(model: Model) -> dict[str, Any]:
     """Return what every draw of a model shares."""
-    return {
-        "format": FORMAT,
-        "law": model.law.name,
-        "interaction": model.interaction.name,
-        "sources": list(model.sources),
-        "targets": list(model.targets),
-        "token_unit": model.token_unit,
-        "params_unit": model.params_unit,
-    }
+    blocks, weights = blocks_of(model)
+    forms = [asdict(_Form.of(block, weight)) for block, weight in zip(blocks, weights, strict=True)]
+    names = {"sources": list(model.sources), "targets": list(model.targets)}
+    if isinstance(model, Ensemble):
+        return {"format": FORMAT, "law": ENSEMBLE, "interaction": ENSEMBLE, **names, "forms": forms}
+    only = forms[0]
+    form = {key: only[key] for key in ("law", "interaction")}
+    return {"format": FORMAT, **form, **names, **{key: only[key] for key in ("token_unit", "params_unit")}}
 
 
-def _values(entry: Mapping[str, Any], k: int, path: Path) -> dict[str, Array]:
-    """Return the parameters of draw k."""
+def _values(entry: Mapping[str, Any], k: int, path: Path, n_forms: int) -> list[dict[str, Array]]:
+    """Return the parameters of draw k, those of each form."""
     try:
-        return {name: np.array(values, dtype=float) for name, values in entry["parameters"].items()}
+        forms = entry.get("forms", [entry])
+        if len(forms) != n_forms:
+            raise InputError(f"draw {k} of {path} has {len(forms)} forms instead of {n_forms}; remove the file")
+        return [{name: np.array(values, dtype=float) for name, values in form["parameters"].items()} for form in forms]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"draw {k} of {path} holds something that is not a number; remove the file") from None
 
 
-def _checked(model: MixtureModel, entry: Mapping[str, Any], k: int, path: Path) -> Mapping[str, Array]:
-    """Return the parameters of draw k, checked against the model."""
-    return MixtureModel(
-        model.law,
-        model.interaction,
-        model.sources,
-        model.targets,
-        _values(entry, k, path),
-        model.token_unit,
-        model.params_unit,
-    ).parameters
+def _drawn(blocks: Sequence[MixtureModel], entry: Mapping[str, Any], k: int, path: Path) -> list[MixtureModel]:
+    """Return the models of draw k, checked against those of the fit."""
+    values = _values(entry, k, path, len(blocks))
+    return [
+        MixtureModel(b.law, b.interaction, b.sources, b.targets, of, b.token_unit, b.params_unit)
+        for b, of in zip(blocks, values, strict=True)
+    ]

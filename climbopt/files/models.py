@@ -15,6 +15,7 @@ from climbopt.files.schema import checked, read_toml
 from climbopt.files.tables import read_table, write_table
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
@@ -26,6 +27,8 @@ from climbopt.runs.tidy_table import numbers
 if TYPE_CHECKING:
     import pandas as pd
 
+ENSEMBLE = "ensemble"
+"""Law and interaction of a file whose model is an ensemble; its blocks stand in `forms`."""
 PAIRS_INSIDE = 16
 """Models of up to this many languages keep their pair parameters inside the model file; larger ones beside it."""
 
@@ -40,8 +43,8 @@ class _Pilots(BaseModel):
     ratios: dict[str, list[float]] | None = None
 
 
-class _ModelFile(BaseModel):
-    """A model file."""
+class _FormFile(BaseModel):
+    """A model of one form, as a file or as a block of an ensemble's file."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -57,8 +60,20 @@ class _ModelFile(BaseModel):
     pilots: _Pilots | None = None
 
 
-def load_model(path: str | os.PathLike[str]) -> MixtureModel:
-    """Return the model of a TOML file and the pair table beside it.
+class _Block(_FormFile):
+    """A block of an ensemble."""
+
+    weight: float
+
+
+class _ModelFile(_FormFile):
+    """A model file."""
+
+    forms: list[_Block] = Field(default_factory=list)
+
+
+def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
+    """Return the model of a TOML file and the pair tables beside it; an Ensemble where the file lists several forms.
 
     Raises
     ------
@@ -67,10 +82,34 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel:
     """
     path = Path(path)
     table = checked(_ModelFile, read_toml(path), path)
-    law, interaction = LAWS[table.law], INTERACTIONS[table.interaction]
+    if (table.law == ENSEMBLE) != bool(table.forms) or (table.interaction == ENSEMBLE) != bool(table.forms):
+        raise InputError(
+            f"law and interaction in {path.name} are both '{ENSEMBLE}' where [[forms]] lists the blocks of an "
+            "ensemble, and there alone; write the form's own names, or list its blocks"
+        )
+    if not table.forms:
+        return _form_model(table, path)
+    _check_languages(table, path)
+    if table.parameters or table.pairs is not None:
+        raise InputError(f"{path.name} has parameters beside [[forms]]; write them in the forms")
+    for k, block in enumerate(table.forms):
+        if (block.sources, block.targets) != (table.sources, table.targets):
+            raise InputError(f"form {k + 1} in {path.name} has other sources or targets than the ensemble")
+    blocks = [_form_model(block, path) for block in table.forms]
+    return Ensemble(blocks, [block.weight for block in table.forms], table.provenance)
+
+
+def _check_languages(table: _FormFile, path: Path) -> None:
+    """Refuse a file without languages, or with one twice."""
     for key, names in (("sources", table.sources), ("targets", table.targets)):
         if not names or len(set(names)) < len(names):
             raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
+
+
+def _form_model(table: _FormFile, path: Path) -> MixtureModel:
+    """Return a model of one form."""
+    law, interaction = LAWS[table.law], INTERACTIONS[table.interaction]
+    _check_languages(table, path)
     declared = {p.name: p for p in law.parameters + interaction.parameters}
     values = {}
     for name, entries in table.parameters.items():
@@ -118,13 +157,13 @@ def _pilot_table(pilots: PilotRange) -> dict[str, object]:
     return table
 
 
-def pairs_beside(path: Path) -> Path:
-    """Return the place of the pair table of a model file."""
-    return path.parent / f"{path.stem}.pairs.parquet"
+def pairs_beside(path: Path, block: int | None = None) -> Path:
+    """Return the place of the pair table of a model file, or of a block of an ensemble's, numbered from 1."""
+    return path.parent / (f"{path.stem}.pairs.parquet" if block is None else f"{path.stem}.{block}.pairs.parquet")
 
 
-def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
-    """Write a model file; with many languages its pair parameters go to a Parquet file beside it.
+def save_model(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model file; with many languages its pair parameters go to Parquet files beside it.
 
     Raises
     ------
@@ -132,6 +171,39 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
         Where a place cannot be written to, or the model's law or interaction is not what its name stands for.
     """
     path = Path(path)
+    if isinstance(model, Stacked):
+        raise InputError("scenarios have no file; save the model and its draws")
+    if isinstance(model, MixtureModel):
+        content, tables = _form_content(model, path, pairs_beside(path))
+    else:
+        content, tables = _ensemble_content(model, path)
+    text = tomli_w.dumps(content)
+    check_places([path, *tables], [])
+    for place, of in tables.items():
+        write_table(place, _pair_frame(of))
+    write_text(path, text)
+
+
+def _ensemble_content(model: Ensemble, path: Path) -> tuple[dict[str, object], dict[Path, MixtureModel]]:
+    """Return what the file of an ensemble holds, and the models whose pairs go to a table beside it."""
+    forms, tables = [], dict[Path, MixtureModel]()
+    for k, (block, weight) in enumerate(zip(model.blocks, model.weights, strict=True), 1):
+        content, beside = _form_content(block, path, pairs_beside(path, k))
+        forms.append({"weight": weight, **content})
+        tables |= beside
+    content = {
+        "law": ENSEMBLE,
+        "interaction": ENSEMBLE,
+        "sources": list(model.sources),
+        "targets": list(model.targets),
+        "provenance": dict(model.provenance),
+        "forms": forms,
+    }
+    return content, tables
+
+
+def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[str, object], dict[Path, MixtureModel]]:
+    """Return what the file of a form holds, and the model by the place of its pair table, where it has one."""
     for kind, form, known in (
         ("law", model.law, LAWS.get(model.law.name)),
         ("interaction", model.interaction, INTERACTIONS.get(model.interaction.name)),
@@ -141,9 +213,7 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
                 f"{kind} '{form.name}' of this model is not the registered one, which its file would "
                 "stand for; give it a name of its own and register that"
             )
-    table = pairs_beside(path)
-    pairs = [p.name for p in model.templates.parameters if p.per == "pair"]
-    beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(pairs) and not is_special(path)
+    beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(_pairs(model)) and not is_special(path)
     content = {
         "law": model.law.name,
         "interaction": model.interaction.name,
@@ -156,15 +226,16 @@ def save_model(model: MixtureModel, path: str | os.PathLike[str]) -> None:
         **({} if model.pilots is None else {"pilots": _pilot_table(model.pilots)}),
         "parameters": {p.name: _table(model, p) for p in model.templates.parameters if p.per != "pair" or not beside},
     }
-    text = tomli_w.dumps(content)
-    check_places([path, table] if beside else [path], [])
-    if beside:
-        write_table(table, _pair_frame(model, pairs))
-    write_text(path, text)
+    return content, ({table: model} if beside else {})
+
+
+def _pairs(model: MixtureModel) -> list[str]:
+    """Return the names of the pair parameters."""
+    return [p.name for p in model.templates.parameters if p.per == "pair"]
 
 
 def _values(
-    parameter: Parameter, table: Mapping[str, float | Mapping[str, float]], file: _ModelFile, path: Path
+    parameter: Parameter, table: Mapping[str, float | Mapping[str, float]], file: _FormFile, path: Path
 ) -> Array:
     """Return one parameter's table as an array; every language, and every pair, must be there."""
     name = parameter.name
@@ -211,18 +282,18 @@ def _table(model: MixtureModel, parameter: Parameter) -> dict[str, object]:
     return dict(zip(names, map(float, value), strict=True))
 
 
-def _pair_frame(model: MixtureModel, names: list[str]) -> pd.DataFrame:
+def _pair_frame(model: MixtureModel) -> pd.DataFrame:
     """Return pair parameters as a tidy table: target, source, and one column per parameter."""
     import pandas as pd  # here, so that only writing a table loads pandas
 
     grid = [(target, source) for target in model.targets for source in model.sources]
     frame = pd.DataFrame(grid, columns=["target", "source"])
-    for name in names:
+    for name in _pairs(model):
         frame[name] = model.parameters[name].ravel()
     return frame[frame["target"] != frame["source"]]
 
 
-def _read_pairs(path: Path, file: _ModelFile, declared: Mapping[str, Parameter]) -> dict[str, Array]:
+def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) -> dict[str, Array]:
     """Return the pair parameters of a tidy table as arrays, (T, S); every pair once."""
     frame = read_table(path)
     missing = [name for name in ("target", "source") if name not in frame]

@@ -13,6 +13,7 @@ from climbopt.files.problems import is_problem, load_problem
 from climbopt.files.shipped import find_problem
 from climbopt.files.tables import load_pilots
 from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Row
@@ -26,9 +27,9 @@ T = TypeVar("T")
 FilePath = str | os.PathLike[str]
 ProblemLike = AllocationProblem | FilePath
 """A problem, the path of its file, or the name of a shipped one."""
-ModelLike = MixtureModel | FilePath
+ModelLike = Model | FilePath
 """A model, or the path of its file."""
-DrawsLike = Sequence[MixtureModel] | FilePath
+DrawsLike = Sequence[Model] | FilePath
 """Draws of a model, or the path of their file."""
 PilotsLike: TypeAlias = "PilotRuns | pd.DataFrame | FilePath"
 """Pilot runs, a tidy table of them, or the path of one."""
@@ -52,19 +53,25 @@ def as_problem(problem: ProblemLike) -> AllocationProblem:
     """
     fix = (
         "write AllocationProblem(model, budget=1e10)"
-        if isinstance(problem, MixtureModel)
+        if isinstance(problem, MixtureModel | Ensemble)
         else "give an AllocationProblem, the path of a problem file or the name of a shipped problem"
     )
     return _resolved(problem, AllocationProblem, load_problem, "problem", fix)
 
 
-def as_model(model: ModelLike) -> MixtureModel:
+def as_model(model: ModelLike) -> Model:
     """Return a model: itself, or that of its file; raises InputError for anything else."""
-    fix = "give a MixtureModel (of a Fit, its attribute model) or the path of a model file"
-    return _resolved(model, MixtureModel, load_model, "model", fix)
+    if isinstance(model, str | os.PathLike):
+        return load_model(model)
+    if not isinstance(model, MixtureModel | Ensemble):
+        raise InputError(
+            f"a {type(model).__name__} is no model; give a MixtureModel or an Ensemble (of a Fit, its attribute "
+            "model) or the path of a model file"
+        )
+    return model
 
 
-def as_model_and_rows(model: ModelLike | AllocationProblem) -> tuple[MixtureModel, tuple[Row, ...]]:
+def as_model_and_rows(model: ModelLike | AllocationProblem) -> tuple[Model, tuple[Row, ...]]:
     """Return a model and no rows, or a problem's model and the rows of its constraints; each itself, a path or name."""
     if isinstance(model, str | os.PathLike):
         file = find_problem(model)
@@ -81,11 +88,11 @@ def as_pilots(pilots: PilotsLike) -> PilotRuns:
     return _resolved(pilots, PilotRuns, load_pilots, "table of pilot runs", fix)
 
 
-def as_draws(draws: DrawsLike) -> tuple[MixtureModel, ...]:
+def as_draws(draws: DrawsLike) -> tuple[Model, ...]:
     """Return draws of a model: themselves, or those of a file; raises InputError for anything else."""
     fix = "give the models that bootstrap returns, or the path of a file of draws"
     models = _resolved(draws, tuple, load_draws, "sequence of draws", fix) if not isinstance(draws, list) else draws
-    return tuple(_resolved(model, MixtureModel, load_model, "draw", fix) for model in models)
+    return tuple(as_model(model) for model in models)
 
 
 def _resolved(value: object, kind: type[T], load: Callable[[FilePath], T], what: str, fix: str) -> T:

@@ -74,7 +74,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
     if is_special(path):
         return (path,)
     table = read_toml(path)
-    named = [path.parent / table[key] for key in ("model", "pairs") if isinstance(table.get(key), str)]
+    forms = table.get("forms")
+    parts = [table, *(form for form in forms if isinstance(form, dict))] if isinstance(forms, list) else [table]
+    named = [path.parent / part[key] for part in parts for key in ("model", "pairs") if isinstance(part.get(key), str)]
     return (path, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from climbopt.files import ModelLike, as_model, read_table
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, unknown_name
-from climbopt.model.mixture import MixtureModel
+from climbopt.model.ensemble import Model
 from climbopt.runs.pilots import PilotRuns
 from climbopt.runs.tidy_table import run_names
 
@@ -23,7 +23,7 @@ def predict(model: ModelLike, mixtures: pd.DataFrame | str | os.PathLike[str]) -
 
     Parameters
     ----------
-    model : MixtureModel or path
+    model : MixtureModel, Ensemble or path
     mixtures : pandas.DataFrame or path
         As pilot runs; losses, or the column loss, may be missing.
 
@@ -43,12 +43,12 @@ def predict(model: ModelLike, mixtures: pd.DataFrame | str | os.PathLike[str]) -
     return predict_table(as_model(model), table)[0]
 
 
-def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFrame, Errors | None]:
+def predict_table(model: Model, table: pd.DataFrame) -> tuple[pd.DataFrame, Errors | None]:
     """Return the rows of a tidy table with a column `predicted`, and the errors where losses are given.
 
     Parameters
     ----------
-    model : MixtureModel
+    model : MixtureModel or Ensemble
     table : pandas.DataFrame
         As pilot runs; losses, or the column loss, may be missing. A column `predicted` is replaced.
 
@@ -70,13 +70,11 @@ def predict_table(model: MixtureModel, table: pd.DataFrame) -> tuple[pd.DataFram
     for name in runs.sources:
         if name not in model.sources:
             raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)
-    if model.templates.uses_model_size and runs.params is None:
-        raise InputError(
-            f"{model.law.name} + {model.interaction.name} depends on the model size; add a column 'params'"
-        )
+    if model.uses_model_size and runs.params is None:
+        raise InputError(f"{model.label} depends on the model size; add a column 'params'")
     response = model.at(runs.tokens, runs.params)
     ratios = runs.ratios_of(model.sources)
-    predicted = response.losses(response.z(ratios))
+    predicted = response.predicted(ratios)
     place = {name: k for k, name in enumerate(runs.runs)}
     of_run = np.array([place[name] for name in run_names(rows)], dtype=int)
     of_target = rows["language"].astype(str).map({name: i for i, name in enumerate(model.targets)})

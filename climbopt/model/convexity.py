@@ -252,6 +252,70 @@ class Proofs:
         return np.where(rises.all(axis=-1), self._least_on(low, low), -np.inf)
 
 
+@dataclass(frozen=True, eq=False)
+class JointProofs:
+    """Proofs about responses side by side: what holds of all of them; arrays over all their targets, end to end.
+
+    Parameters
+    ----------
+    each : tuple of Proofs
+    """
+
+    each: tuple[Proofs, ...]
+
+    @classmethod
+    def of(cls, responses: Sequence[Response], lower: Array, upper: Array, most: float = 1.0) -> JointProofs:
+        """Return the proofs about some responses over one box; see :class:`Proofs`."""
+        return cls(tuple(Proofs(response, lower, upper, most) for response in responses))
+
+    @property
+    def z_concave(self) -> bool:
+        """Whether every z is concave in the ratios."""
+        return all(proofs.z_concave for proofs in self.each)
+
+    @property
+    def z_affine(self) -> bool:
+        """Whether every z is affine in the ratios."""
+        return all(proofs.z_affine for proofs in self.each)
+
+    @property
+    def loss_convex(self) -> bool:
+        """Whether every law is convex in z where it is defined."""
+        return all(proofs.loss_convex for proofs in self.each)
+
+    @property
+    def loss_decreasing(self) -> bool:
+        """Whether every law falls with z where it is defined."""
+        return all(proofs.loss_decreasing for proofs in self.each)
+
+    @property
+    def loss_increasing(self) -> bool:
+        """Whether every law rises with z where it is defined."""
+        return all(proofs.loss_increasing for proofs in self.each)
+
+    @property
+    def losses_convex(self) -> bool:
+        """Whether every loss is convex in the ratios."""
+        return all(proofs.losses_convex for proofs in self.each)
+
+    @property
+    def z_positive(self) -> NDArray[np.bool_]:
+        """For each target, whether z is above 0 on the box, where its law needs that."""
+        return np.concatenate([proofs.z_positive for proofs in self.each])
+
+    @property
+    def loss_range(self) -> Interval:
+        """Enclosure of each loss where it is defined."""
+        ranges = [proofs.loss_range for proofs in self.each]
+        return Interval(*(np.concatenate(ends) for ends in zip(*((r.lower, r.upper) for r in ranges), strict=True)))
+
+    @property
+    def end_of_domain(self) -> Array:
+        """The least z at which the law of each target is defined."""
+        models = [proofs.response.model for proofs in self.each]
+        return np.concatenate([np.full(len(model.targets), model.law.end_of_domain) for model in models])
+
+
 def _exact(arguments: Sequence[Array]) -> list[Interval]:
     """Return numbers as intervals, so that operations on them alone are rounded outwards too."""
     return [Interval.enclosing(argument) for argument in arguments]

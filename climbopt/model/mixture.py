@@ -152,6 +152,26 @@ class MixtureModel(ByFields, Viewed):
         """The derived templates."""
         return derive(self.law, self.interaction)
 
+    @property
+    def label(self) -> str:
+        """Names of the form's parts, as reports write them."""
+        return f"{self.law.name} + {self.interaction.name}"
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether losses depend on the model size."""
+        return self.templates.uses_model_size
+
+    @property
+    def kinked(self) -> bool:
+        """Whether slopes of z may jump."""
+        return self.templates.kinked
+
+    @property
+    def mean(self) -> None:
+        """None: its losses are those of its own targets, unlike those of an ensemble."""
+        return None
+
     @cached_property
     def own_source(self) -> Indices:
         """For each target, the index of the source of the same name, or -1. Shape (T,)."""
@@ -184,23 +204,23 @@ class MixtureModel(ByFields, Viewed):
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
         """Return ratios by language as an array in the order of `sources`; every source is required."""
-        for name in ratios:
-            if name not in self.sources:
-                raise unknown_name("language", name, self.sources)
-        missing = [name for name in self.sources if name not in ratios]
-        if missing:
-            raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
-        return np.array([float(ratios[name]) for name in self.sources])
+        return checked_vector(ratios, self.sources)
 
     def select(self, targets: Sequence[str]) -> Self:
         """Return the same model with a subset of its targets, in the order of `targets`."""
+        return replace(self, targets=tuple(targets), parameters=self._values_of(self._rows(targets)))
+
+    def _rows(self, targets: Sequence[str]) -> list[int]:
+        """Return the positions of some targets."""
         position = {name: i for i, name in enumerate(self.targets)}
-        rows = [position[name] for name in targets]
-        values = {
+        return [position[name] for name in targets]
+
+    def _values_of(self, rows: Sequence[int]) -> dict[str, Array]:
+        """Return the parameters of some targets."""
+        return {
             p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
             for p in self.templates.parameters
         }
-        return replace(self, targets=tuple(targets), parameters=values)
 
     def view(self) -> View:
         """Return the form and its languages; the table has a row for each value of a parameter."""
@@ -286,6 +306,15 @@ class Response:
         diagonal += model.owning @ (weights * (own_tt + pair_tt.sum(axis=-1)))
         hessian.flat[:: len(model.sources) + 1] += diagonal
         return hessian
+
+    @property
+    def parts(self) -> tuple[Response, ...]:
+        """The responses that this one consists of: itself."""
+        return (self,)
+
+    def predicted(self, ratios: Array) -> Array:
+        """Return the loss of each target at its ratios, shape (..., T); NaN where z leaves the law's domain."""
+        return self.losses(self.z(ratios))
 
     def losses(self, z: Array) -> Array:
         """Return the loss of each target at its z, shape (..., T); NaN where z leaves the law's domain."""
@@ -394,3 +423,14 @@ def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:
     filled = np.empty(shape, dtype=getattr(result, "dtype", float))
     filled[...] = result
     return filled
+
+
+def checked_vector(ratios: Mapping[str, float], sources: Sequence[str]) -> Array:
+    """Return ratios by language as an array in the order of `sources`, (S,); every source is required."""
+    for name in ratios:
+        if name not in sources:
+            raise unknown_name("language", name, sources)
+    missing = [name for name in sources if name not in ratios]
+    if missing:
+        raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
+    return np.array([float(ratios[name]) for name in sources])

@@ -15,6 +15,7 @@ from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
 from climbopt.foundations.view import Columns, View, Viewed, named
+from climbopt.model.ensemble import Ensemble, Model, Responses, Stacked
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Asked, Constraint, Row, Setting, constraints_of
@@ -41,7 +42,7 @@ class AllocationProblem(ByFields, Viewed):
 
     Parameters
     ----------
-    model : MixtureModel
+    model : MixtureModel or Ensemble
         How losses depend on ratios and budget.
     budget : float or str
         Tokens of the planned run: a number, or text such as "1T" or "2.5 M".
@@ -69,7 +70,7 @@ class AllocationProblem(ByFields, Viewed):
         For values out of range, unknown languages, and bounds that contradict each other.
     """
 
-    model: MixtureModel
+    model: Model
     budget: Number = Converted(TOKENS.read)
     params: OptionalNumber = Converted(optional(PARAMS.read), None)
     weights: ByName = Converted(NUMBER.by_name, FrozenMap({}))
@@ -81,19 +82,17 @@ class AllocationProblem(ByFields, Viewed):
     name: str = "problem"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, MixtureModel):
+        if not isinstance(self.model, MixtureModel | Ensemble | Stacked):
             raise InputError(
-                f"model is a {type(self.model).__name__}; give a MixtureModel: the model of a fit, or "
+                f"model is a {type(self.model).__name__}; give a MixtureModel or an Ensemble: the model of a fit, or "
                 "climbopt.load_model(path)"
             )
         for key in ("budget", "params"):
             value = getattr(self, key)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
-        if self.model.templates.uses_model_size and self.params is None:
-            raise InputError(
-                f"{self.model.law.name} + {self.model.interaction.name} depends on the model size; give params"
-            )
+        if self.model.uses_model_size and self.params is None:
+            raise InputError(f"{self.model.label} depends on the model size; give params")
         self._check_languages()
         object.__setattr__(self, "name", shown(self.name))
         for group in self.groups:
@@ -156,7 +155,10 @@ class AllocationProblem(ByFields, Viewed):
     @property
     def setting(self) -> Setting:
         """The part of the problem that constraints read."""
-        return Setting(self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses)
+        has_z = isinstance(self.model, MixtureModel)
+        return Setting(
+            self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses, has_z
+        )
 
     @cached_property
     def goal(self) -> Goal:
@@ -199,24 +201,32 @@ class AllocationProblem(ByFields, Viewed):
         return result
 
     @property
-    def response(self) -> Response:
+    def response(self) -> Response | Responses:
         """The model at the tokens of history and run together."""
         return self.model.at(self.total_budget, self.params)
 
     def losses(self, ratios: Array) -> Array:
         """Return each target's loss after the run, in nats per token; (..., S) to (..., T); NaN outside the domain."""
-        return self.response.losses(self.response.z(self.cumulative(ratios)))
+        return self.response.predicted(self.cumulative(ratios))
 
     def value(self, ratios: Array) -> Array:
         """Return the objective, in the unit of its goal; (..., S) to (...)."""
-        z = self.response.z(self.cumulative(ratios))
-        return self.goal.value(ratios, z, self.response.losses(z))
+        return self.goal.value(ratios, *self.effective_and_losses(ratios))
+
+    def effective_and_losses(self, ratios: Array) -> tuple[Array, Array]:
+        """Return z and loss of each target after the run, (..., T); z of an ensemble is NaN, as it has none."""
+        response, cumulative = self.response, self.cumulative(ratios)
+        if isinstance(response, Responses):
+            losses = response.predicted(cumulative)
+            return np.full(losses.shape, np.nan), losses
+        z = response.z(cumulative)
+        return z, response.losses(z)
 
     def view(self) -> View:
         """Return objective, model and constraints; the table has a row for each language."""
         model = self.model
         facts = [
-            f"model: {model.law.name} + {model.interaction.name}, {len(model.sources)} sources: {named(model.sources)}",
+            f"model: {model.label}, {len(model.sources)} sources: {named(model.sources)}",
             f"constraints: {named(constraint.name for constraint in self.constraints) or 'none'}",
         ]
         facts += [] if self.params is None else [f"params: {self.params:.4g}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
@@ -128,16 +130,12 @@ class Isolated(Baseline):
         ]
         if not own:
             raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
-        served = model.select(own)
-        law = {p.name: served.parameters[p.name] for p in model.law.parameters}
-        alone = MixtureModel(
-            model.law,
-            INTERACTIONS["none"],
-            model.sources,
-            served.targets,
-            law,
-            model.token_unit,
-            model.params_unit,
+        if isinstance(model, Stacked):
+            raise InputError("scenarios have no baseline 'isolated'; give the model itself")
+        alone: Model = (
+            Ensemble([_without_transfer(block, own) for block in model.blocks], model.weights)
+            if isinstance(model, Ensemble)
+            else _without_transfer(model, own)
         )
         weights = {
             name: weight for name, weight in zip(model.targets, problem.weight_vector, strict=True) if name in own
@@ -147,6 +145,20 @@ class Isolated(Baseline):
             return answer
         form = joint_form(problem)
         return Answer(form, form.complete(answer.x[: form.n_ratios]), answer.solution)
+
+
+def _without_transfer(model: MixtureModel, targets: Sequence[str]) -> MixtureModel:
+    """Return the law of a model with the interaction none, for targets that are sources."""
+    served = model.select(targets)
+    return MixtureModel(
+        model.law,
+        INTERACTIONS["none"],
+        model.sources,
+        served.targets,
+        {p.name: served.parameters[p.name] for p in model.law.parameters},
+        model.token_unit,
+        model.params_unit,
+    )
 
 
 def _supply(problem: AllocationProblem, baseline: str) -> Array:

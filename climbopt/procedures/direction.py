@@ -19,6 +19,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import one_form
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
@@ -71,7 +72,7 @@ class OwnData:
     @classmethod
     def of(cls, problem: AllocationProblem) -> OwnData:
         """Return the counted targets of a problem; raises InputError where own does not depend on own data."""
-        targets, model = counted_targets(problem), problem.model
+        targets, model = counted_targets(problem), one_form(problem.model, "two_step")
         interaction, own = model.interaction, model.templates.own
         if own.first[0].is_zero:
             raise InputError(
@@ -143,8 +144,8 @@ class OwnData:
             if not claim.all():
                 worst, model = self.targets[int(np.argmin(claim))], self.response.model
                 raise InputError(
-                    f"two_step needs of every language that {words}, and under {model.law.name} + "
-                    f"{model.interaction.name} that does not hold of '{worst}'; use the procedure joint"
+                    f"two_step needs of every language that {words}, and under {model.label} "
+                    f"that does not hold of '{worst}'; use the procedure joint"
                 )
 
     def with_benefit(self, log_benefit: float, most: float) -> Array:

@@ -19,7 +19,7 @@ from climbopt.files import ProblemLike, as_problem, load_problem_file
 from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.foundations.view import Columns, Reported, View, percentages
-from climbopt.model.mixture import Response
+from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, as_procedure, joint_form
@@ -84,38 +84,42 @@ class Allocation:
     steps: Steps | None = None
 
     @cached_property
-    def z(self) -> Array:
-        """Effective ratio of each target, (T,)."""
-        return self._response.z(self.problem.cumulative(self.ratios))
+    def _effective_and_losses(self) -> tuple[Array, Array]:
+        return self.problem.effective_and_losses(self.ratios)
 
-    @cached_property
+    @property
+    def z(self) -> Array:
+        """Effective ratio of each target, (T,); NaN in an ensemble, which has none of its own."""
+        return self._effective_and_losses[0]
+
+    @property
     def losses(self) -> Array:
         """Loss of each target, in nats per token, (T,)."""
-        return self._response.losses(self.z)
+        return self._effective_and_losses[1]
 
     @cached_property
     def marginal_benefit(self) -> Array:
         """-df/dL_i dL_i/dz_i of each target, (T,): -w_i dL_i/dz_i for the weighted loss.
 
-        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t, over reference_i.
+        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t, over reference_i. NaN in
+        an ensemble, which has no z.
         """
+        response = self.problem.response
+        if not isinstance(response, Response):
+            return np.full(self.z.shape, np.nan)
         goal, names = self.problem.goal, self.problem.model.targets
         if goal.references is None:
             weights = goal.by_loss(self.ratios, self.z, self.losses)
         else:
             largest = [self.certificate.multipliers.get(f"largest[{name}]") for name in names]
             weights = np.array([0.0 if row is None else row.multiplier for row in largest]) / goal.references
-        slopes = self._response.losses_and_slopes(self.z)[1]
+        slopes = response.losses_and_slopes(self.z)[1]
         return np.where(weights != 0, -weights * slopes, 0.0)
 
     @cached_property
     def objective(self) -> float:
         """Value of the objective, in the unit of the problem's goal."""
         return float(self.problem.goal.value(self.ratios, self.z, self.losses))
-
-    @property
-    def _response(self) -> Response:
-        return self.problem.model.at(self.problem.total_budget, self.problem.params)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,8 +194,8 @@ class Result(Reported):
 
     @cached_property
     def effective_ratios(self) -> Mapping[str, float]:
-        """z by target."""
-        return _named(self.problem.model.targets, self._known.z)
+        """z by target; empty for an ensemble, which has none."""
+        return self._by_target(self._known.z)
 
     @cached_property
     def losses(self) -> Mapping[str, float]:
@@ -200,8 +204,13 @@ class Result(Reported):
 
     @cached_property
     def marginal_benefit(self) -> Mapping[str, float]:
-        """Marginal benefits by target, per unit of z; see `Allocation.marginal_benefit`."""
-        return _named(self.problem.model.targets, self._known.marginal_benefit)
+        """Marginal benefits by target, per unit of z; see `Allocation.marginal_benefit`; empty for an ensemble."""
+        return self._by_target(self._known.marginal_benefit)
+
+    def _by_target(self, values: Array) -> Mapping[str, float]:
+        """Return values that belong to z by target; none where the model has no z."""
+        model = self.problem.model
+        return _named(model.targets, values) if isinstance(model, MixtureModel) else {}
 
     @cached_property
     def two_step_gap(self) -> Gap | None:
@@ -397,7 +406,7 @@ def _gap(joint: Result, two_step: Result) -> Gap | None:
         return None
     excess = two_step.objective - joint.objective
     model = joint.problem.model
-    if model.law.irreducible is None:
+    if not isinstance(model, MixtureModel) or model.law.irreducible is None:
         return Gap(excess, None)
     reducible = joint.objective - float(joint.problem.weight_vector @ model.parameters[model.law.irreducible.name])
     return Gap(excess, excess / reducible)

@@ -10,7 +10,8 @@ import sympy as sp
 from scipy.sparse import csr_array
 
 from climbopt.foundations.errors import InputError
-from climbopt.model.convexity import Proofs
+from climbopt.model.convexity import JointProofs
+from climbopt.model.ensemble import Model, Responses
 from climbopt.model.lifting import Split, split
 from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.templates import Array
@@ -85,7 +86,7 @@ def mixture_form(
     own = Layout(problem.model.sources, tuple(targets), auxiliaries.names)
     formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
     direct, kinks = formulation.form(None), None
-    if problem.model.templates.kinked:
+    if isinstance(problem.model, MixtureModel) and problem.model.kinked:
         kinks = split(problem.model, problem.total_budget, problem.params)
     if kinks is None or not _convex(direct):
         return direct
@@ -132,11 +133,11 @@ class _Formulation:
         if (factors != 1).any():
             scaled = [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
             table = table[: len(self.table)] + layout.table(scaled)
-            functions = replace(functions, table=table)
+            functions = self._functions(layout, model, table)
         limits = self.limits + row_limits(users).scaled(factors)
         if domain.size:
-            functions = replace(functions, table=table + _domain_table(layout, domain))
-            limits = limits + _domain_limits(layout, domain, problem)
+            functions = replace(functions, table=functions.table + _domain_table(functions, domain))
+            limits = limits + _domain_limits(functions, domain, problem)
 
         def complete(ratios: Array) -> Array:
             x = np.concatenate([ratios, excesses_of(part, ratios), np.zeros(extra)])
@@ -152,31 +153,32 @@ class _Formulation:
             start=start,
             complete=complete,
             excess_of=tuple(j for _, j, _ in excesses),
-            kinked=functions.response.model.templates.kinked,
+            kinked=model.kinked,
         )
 
-    def _response(self, layout: Layout, model: MixtureModel) -> Response:
+    def _responses(self, layout: Layout, model: Model) -> Response | Responses:
         """Return a model at the problem's budget, with the targets that count."""
         return model.select(layout.targets).at(self.problem.total_budget, self.problem.params)
 
-    def _proofs(self, layout: Layout, part: LinearPart) -> Proofs:
+    def _proofs(self, layout: Layout, part: LinearPart) -> JointProofs:
         """Return what can be proved of the problem's model over the box of its ratios."""
         n, box = len(layout.sources), part.polytope.bounds
-        return Proofs(
-            self._response(layout, self.problem.model),
+        return JointProofs.of(
+            self._responses(layout, self.problem.model).parts,
             self.problem.cumulative(box.lower[:n]),
             self.problem.cumulative(box.upper[:n]),
         )
 
-    def _functions(self, layout: Layout, model: MixtureModel, table: Table) -> MixtureFunctions:
+    def _functions(self, layout: Layout, model: Model, table: Table) -> MixtureFunctions:
         """Return f and c, without the rows that keep z in its domain."""
         problem, further = self.problem, len(model.sources) - len(layout.sources)
         history = problem.cumulative(np.zeros(len(layout.sources)))
+        responses = self._responses(layout, model)
         return MixtureFunctions(
-            self._response(layout, model),
+            responses,
             np.append(history, np.zeros(further)),
             problem.run_share,
-            table,
+            table.over(responses.model.mean),
             further,
         )
 
@@ -221,16 +223,17 @@ def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
     return balancing(np.maximum(np.abs(at.jacobian).max(axis=1, initial=0.0), NOISE * np.abs(at.rows)))
 
 
-def _domain_table(layout: Layout, domain: Indices) -> Table:
+def _domain_table(functions: MixtureFunctions, domain: Indices) -> Table:
     """Return z of the targets in `domain`."""
-    k, n_targets = len(domain), len(layout.targets)
+    k, n_targets = len(domain), functions.table.n_targets
     unit = csr_array((np.ones(k), (np.arange(k), domain)), shape=(k, n_targets))
-    return Table.build(len(layout.variables), n_targets, k, z=unit)
+    return Table.build(functions.table.n, n_targets, k, z=unit)
 
 
-def _domain_limits(layout: Layout, domain: Indices, problem: AllocationProblem) -> Rows:
+def _domain_limits(functions: MixtureFunctions, domain: Indices, problem: AllocationProblem) -> Rows:
     """Return the rows z_i >= least for the targets in `domain`."""
-    labels = (Label(f"domain[{layout.targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
+    targets = functions.names
+    labels = (Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
     least = np.full(len(domain), LEAST_EFFECTIVE_TOKENS / problem.total_budget)
     return Rows(least, np.full(len(domain), np.inf), tuple(labels))
 
@@ -244,13 +247,13 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
     n = functions.offset.size
 
     def least(x: Array) -> float:
-        return float(functions.response.z(functions.cumulative(x)).min())
+        return float(functions.responses.z(functions.cumulative(x)).min())
 
     x, best = start, least(start)
     for _ in range(START_ROUNDS):
         if best > 0:
             return x
-        z, jacobian = functions.response.z_and_jacobian(functions.cumulative(x))
+        z, jacobian = functions.responses.z_and_jacobian(functions.cumulative(x))
         slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x
         for length in (0.999, 0.5, 0.25, 0.1):  # short of the vertex itself, which lies on bounds

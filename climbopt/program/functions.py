@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from climbopt.model.convexity import Proofs
+from climbopt.model.convexity import JointProofs
+from climbopt.model.ensemble import Responses
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.program.standard_form import System
 from climbopt.program.table import Placed, Table
-from climbopt.program.written import written_out
+from climbopt.program.written import Part, written_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,22 +31,40 @@ class MixtureFunctions:
 
     Parameters
     ----------
-    response : Response
-        The model at the cumulative budget, with the targets that f and c depend on.
+    responses : Response or Responses
+        The model, or the blocks of an ensemble, at the cumulative budget, with the targets that f and c depend on.
     offset : ndarray, (S,)
     scale : float
         Cumulative ratios are offset + scale r.
     table : Table
-        f, then c, of the n variables, of which the first S are r.
+        f, then c, of the n variables, of which the first S are r, over z and L of every block's targets.
     n_excesses : int
         How many of the S, the last, are excesses of others over a kink.
     """
 
-    response: Response
+    responses: Response | Responses
     offset: Array
     scale: float
     table: Table
     n_excesses: int = 0
+
+    @property
+    def response(self) -> Response:
+        """The model at the cumulative budget, where there is one form; raises ValueError for an ensemble of several."""
+        (only,) = self.responses.parts
+        return only
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the targets whose z and L are in the table, end to end."""
+        return [name for names, _ in self.named_parts for name in names]
+
+    @property
+    def named_parts(self) -> list[Part]:
+        """The responses with names of their targets; of an ensemble of several forms, with the form's number before."""
+        parts = self.responses.parts
+        prefix = [""] if len(parts) == 1 else [f"{k}:" for k in range(len(parts))]
+        return [([f"{p}{name}" for name in part.model.targets], part) for p, part in zip(prefix, parts, strict=True)]
 
     @property
     def n_rows(self) -> int:
@@ -60,11 +79,11 @@ class MixtureFunctions:
         """Return the evaluation at x."""
         return MixtureEvaluation(self, np.asarray(x, dtype=float))
 
-    def proofs(self, polytope: Polytope) -> Proofs:
+    def proofs(self, polytope: Polytope) -> JointProofs:
         """Return what can be proved of the model over the box of a polytope."""
         upper = self.cumulative(polytope.bounds.upper)
         most = 1.0 + float(upper[upper.size - self.n_excesses :].sum())
-        return Proofs(self.response, self.cumulative(polytope.bounds.lower), upper, most)
+        return JointProofs.of(self.responses.parts, self.cumulative(polytope.bounds.lower), upper, most)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex: losses and z enter with signs that keep them so."""
@@ -81,7 +100,7 @@ class MixtureFunctions:
         sides = [*(units[k] for k in upper), *(-units[k] for k in lower)]
         return all(self._convex(weights, polytope, proofs) for weights in sides)
 
-    def _convex(self, weights: Array, polytope: Polytope, proofs: Proofs) -> bool:
+    def _convex(self, weights: Array, polytope: Polytope, proofs: JointProofs) -> bool:
         """Return whether weights'(f, c) is proved convex."""
         _, on_z, on_loss = self.table.split(weights @ self.table.dense)
         losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
@@ -93,16 +112,16 @@ class MixtureFunctions:
             if weights[k] != 0
         )
 
-    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: Proofs) -> bool:
+    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: JointProofs) -> bool:
         """Whether sign * g(x, z, L) is proved convex: g is, and bends the way of each entry that is not affine."""
         n, n_targets, first_loss = self.table.n, self.table.n_targets, self.table.first_loss
-        losses, end = proofs.loss_range, self.response.model.law.end_of_domain
+        losses = proofs.loss_range
         box = Interval(
-            np.concatenate([polytope.bounds.lower, np.full(n_targets, end), losses.lower]),
+            np.concatenate([polytope.bounds.lower, proofs.end_of_domain, losses.lower]),
             np.concatenate([polytope.bounds.upper, np.full(n_targets, np.inf), losses.upper]),
         )
         at = placed.positions
-        slopes = placed.outer.shape(box[at], sign)
+        slopes = placed.outer.shape(_entries(placed, box), sign)
         if slopes is None:
             return False
         on_z, on_loss = (at >= n) & (at < first_loss), at >= first_loss
@@ -117,8 +136,18 @@ class MixtureFunctions:
             float(offset) + self.scale * ratio if offset else (ratio if self.scale == 1 else self.scale * ratio)
             for offset, ratio in zip(self.offset, x[: self.offset.size], strict=True)
         ]
-        f, *c = written_out(self.table, self.response, x, cumulative, system)
+        f, *c = written_out(self.table, self.named_parts, x, cumulative, system)
         return f, c
+
+
+def _entries(placed: Placed, box: Interval) -> Interval:
+    """Return the enclosures of the entries of an outer function, for those of y; means have positive weights."""
+    if placed.mean is None:
+        return box[placed.positions]
+    lower, upper = (placed.mean @ end for end in (box.lower, box.upper))
+    # The products are rounded to nearest; a relative width of 1e-12 covers their error.
+    wide = 1e-12 * np.maximum(np.abs(lower), np.abs(upper))
+    return Interval(lower - wide, upper + wide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,21 +166,21 @@ class MixtureEvaluation:
     def z(self) -> Array:
         """z of each target, (T,)."""
         known = self.__dict__.get("_z_first_order")
-        return self.functions.response.z(self.cumulative) if known is None else known[0]
+        return self.functions.responses.z(self.cumulative) if known is None else known[0]
 
     @cached_property
     def losses(self) -> Array:
         """Loss of each target, (T,)."""
         known = self.__dict__.get("_loss_first_order")
-        return self.functions.response.losses(self.z) if known is None else known[0]
+        return self.functions.responses.losses(self.z) if known is None else known[0]
 
     @cached_property
     def _z_first_order(self) -> tuple[Array, Array]:
-        return self.functions.response.z_and_jacobian(self.cumulative)
+        return self.functions.responses.z_and_jacobian(self.cumulative)
 
     @cached_property
     def _loss_first_order(self) -> tuple[Array, Array]:
-        return self.functions.response.losses_and_slopes(self.z)
+        return self.functions.responses.losses_and_slopes(self.z)
 
     @property
     def slopes(self) -> Array:
@@ -222,15 +251,15 @@ class MixtureEvaluation:
         by_y, hessian = weights @ table.dense, np.zeros((self.x.size, self.x.size))
         for k, placed in table.curved.items():
             if weights[k] != 0:
-                inner = self._by_x(np.eye(by_y.size)[placed.positions])
-                hessian += weights[k] * (inner.T @ placed.outer.hessian(self._y[placed.positions]) @ inner)
+                inner = self._by_x(placed.by_y(by_y.size))
+                hessian += weights[k] * (inner.T @ placed.outer.hessian(placed.read(self._y)) @ inner)
                 by_y = by_y + weights[k] * placed.gradient(self._y)
         _, u, on_loss = table.split(by_y)
         block = hessian[: functions.offset.size, : functions.offset.size]
         if on_loss.any():
             u = u + np.where(on_loss != 0, on_loss * self.slopes, 0.0)
-            q = np.where(on_loss != 0, on_loss * functions.response.loss_curvatures(self.z), 0.0)
+            q = np.where(on_loss != 0, on_loss * functions.responses.loss_curvatures(self.z), 0.0)
             block += (self.z_jacobian.T * q) @ self.z_jacobian
         if u.any():
-            block += functions.scale**2 * functions.response.hessian(self.cumulative, u)
+            block += functions.scale**2 * functions.responses.hessian(self.cumulative, u)
         return hessian

@@ -14,8 +14,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import sympy as sp
-from scipy.sparse import csr_array, hstack, vstack
+from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
 
+from climbopt.foundations.errors import InputError
 from climbopt.model.expressions import affine_part, entry
 from climbopt.model.mixture import Indices
 from climbopt.model.outer import Expression, Outer
@@ -43,15 +44,31 @@ class Placed:
     ----------
     outer : Outer
     positions : ndarray of int
+        Where in y each entry stands.
+    mean : csr_array, optional
+        Instead, in an ensemble: entries are weighted sums of y, (k, n + 2 T); positions are then those of the first
+        terms.
     """
 
     outer: Outer
     positions: Indices
+    mean: csr_array | None = None
+
+    def read(self, y: Array) -> Array:
+        """Return the entries at y, (k,)."""
+        return np.asarray(y[self.positions] if self.mean is None else self.mean @ y)
+
+    def by_y(self, size: int) -> Array:
+        """Return the derivatives of the entries by y of a size, (k, size)."""
+        return np.asarray(np.eye(size)[self.positions] if self.mean is None else self.mean.toarray())
 
     def gradient(self, y: Array) -> Array:
         """Return the derivatives by y, (n + 2 T,)."""
+        slopes = self.outer.gradient(self.read(y))
+        if self.mean is not None:
+            return np.asarray(self.mean.T @ slopes)
         result = np.zeros(y.size)
-        np.add.at(result, self.positions, self.outer.gradient(y[self.positions]))
+        np.add.at(result, self.positions, slopes)
         return result
 
 
@@ -145,6 +162,30 @@ class Table:
         n, last = self.n, self.first_loss
         return Parts(over_y[..., :n], over_y[..., n:last], over_y[..., last : 2 * last - n])
 
+    def over(self, mean: csr_array | None) -> Table:
+        """Return the functions over (x, z, L) of all blocks of an ensemble, where this table's losses are `mean` @ L.
+
+        Parameters
+        ----------
+        mean : csr_array, (T, n_L), or None
+            None for a model of its own losses, whose table this is.
+        """
+        if mean is None:
+            return self
+        n, k = self.n, mean.shape[1]
+        if self.parts.z.any():
+            raise InputError(
+                "an ensemble has no effective ratio of its own; write the row or objective in losses, L[...]"
+            )
+        losses = self.coefficients[:, self.first_loss :] @ mean
+        coefficients = hstack([self.coefficients[:, :n], csr_array((len(self), k)), losses])
+        into = block_diag([eye_array(n), csr_array((self.n_targets, k)), mean], format="csr")
+        curved = {}
+        for row, placed in self.curved.items():
+            entries = csr_array(into[placed.positions])
+            curved[row] = Placed(placed.outer, entries.indices[entries.indptr[:-1]], entries)
+        return Table(n, csr_array(coefficients), self.constant, curved)
+
     @cached_property
     def dense(self) -> Array:
         """The coefficients as a dense array."""
@@ -171,7 +212,7 @@ class Table:
         terms = self.coefficients.data * y[self.coefficients.indices]
         result: Array = np.bincount(self._row_of, terms, len(self)) + self.constant
         for k, placed in self.curved.items():
-            result[k] += placed.outer.value(y[placed.positions])
+            result[k] += placed.outer.value(placed.read(y))
         return result
 
     def slopes(self, y: Array, rows: slice) -> Array:

@@ -15,34 +15,47 @@ from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Template
 from climbopt.model.translation import translate
 from climbopt.program.standard_form import System
-from climbopt.program.table import Table
+from climbopt.program.table import Placed, Table
 
 Scalar = Any
 """An expression of the other system, or a number."""
+Part = tuple[Sequence[str], Response]
+"""A response, and names of its targets that no other part has."""
 
 
 def written_out(
-    table: Table, response: Response, x: Sequence[Scalar], cumulative: Sequence[Scalar], system: System
+    table: Table, parts: Sequence[Part], x: Sequence[Scalar], cumulative: Sequence[Scalar], system: System
 ) -> list[Scalar]:
     """Return the functions of a table of another system's scalars x, at cumulative ratios."""
-    targets = response.model.targets
-    z = [
-        system.define(value, f"z[{name}]")
-        for name, value in zip(targets, effective(response, cumulative, system), strict=True)
-    ]
-    law = _function(response.model.templates.loss, system)
-    losses: list[Scalar] = [None] * len(targets)
-    if table.reads_losses:
-        for i, name in enumerate(targets):
-            losses[i] = system.define(law(z[i], *_at(response.loss_arguments, i)), f"L[{name}]")
-    y = [*x, *z, *losses]
+    all_z: list[Scalar] = []
+    all_losses: list[Scalar] = []
+    for names, response in parts:
+        z = [
+            system.define(value, f"z[{name}]")
+            for name, value in zip(names, effective(response, cumulative, system), strict=True)
+        ]
+        law = _function(response.model.templates.loss, system)
+        losses: list[Scalar] = [None] * len(names)
+        if table.reads_losses:
+            for i, name in enumerate(names):
+                losses[i] = system.define(law(z[i], *_at(response.loss_arguments, i)), f"L[{name}]")
+        all_z += z
+        all_losses += losses
+    y = [*x, *all_z, *all_losses]
+
+    def entries(placed: Placed) -> list[Scalar]:
+        if placed.mean is None:
+            return [y[i] for i in placed.positions.tolist()]
+        rows = [placed.mean[[k]] for k in range(len(placed.positions))]
+        terms = [[float(w) * y[i] for w, i in zip(row.data, row.indices.tolist(), strict=True)] for row in rows]
+        return [reduce(add, of_entry) for of_entry in terms]
 
     def function(k: int) -> Scalar:
         row = table.dense[k]
         terms = [float(row[i]) * y[i] for i in np.flatnonzero(row).tolist()]
         if k in table.curved:
             placed = table.curved[k]
-            terms.append(placed.outer.build([y[i] for i in placed.positions.tolist()], system.functions))
+            terms.append(placed.outer.build(entries(placed), system.functions))
         return reduce(add, terms, float(table.constant[k]))
 
     return [function(k) for k in range(len(table))]

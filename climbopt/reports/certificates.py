@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from climbopt.certification.local import Certificate, Verdict
+from climbopt.model.ensemble import one_form
 from climbopt.procedures.result import Result
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, say
@@ -89,5 +90,5 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
 
 def _magnitude_bound(result: Result, bound: float) -> str:
     """Return how large the magnitude of two_step can be; step 2 is solved on tangents where own is no line."""
-    line = result.problem.model.templates.own.second[0].is_zero
+    line = one_form(result.problem.model, "two_step").templates.own.second[0].is_zero
     return f"t is at most {bound:.10f}" + ("" if line else ", to first order")

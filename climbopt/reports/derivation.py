@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import sympy as sp
 
 from climbopt.files import ModelLike, as_model_and_rows
+from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, r_i, r_j
 from climbopt.model.templates import indexed
@@ -57,12 +58,13 @@ def derive(of: ModelLike | AllocationProblem, *, latex: bool = False, columns: i
     return derivation(model, rows, latex=latex, columns=columns)
 
 
-def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = False, columns: int = 0) -> str:
+def derivation(model: Model, rows: Sequence[Row] = (), *, latex: bool = False, columns: int = 0) -> str:
     """Return law, effective ratio, marginal benefit, dz/dr, the stationarity conditions and the constraints.
 
     Parameters
     ----------
-    model : MixtureModel
+    model : MixtureModel or Ensemble
+        Of an ensemble each form is derived; its losses are their weighted means.
     rows : sequence of Row
         Rows of a problem's constraints, where there is one.
     latex : bool
@@ -70,14 +72,16 @@ def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = F
     columns : int
         Of plain text: lines wrap at so many; 0 leaves them whole.
     """
-    sections = [("with indices", _general(model, latex))]
-    if max(len(model.sources), len(model.targets)) <= MOST_EXPANDED:
-        sections.append(("written out", _expanded(model, latex)))
+    sections = []
+    for form in {block.label: block for block in blocks_of(model)[0]}.values():
+        sections.append((f"{form.label}, with indices", _general(form, latex)))
+        if max(len(form.sources), len(form.targets)) <= MOST_EXPANDED:
+            sections.append((f"{form.label}, written out", _expanded(form, latex)))
     if rows:
-        sections.append(("constraints", _constraints(rows, latex)))
+        sections.append((f"{model.label}, constraints", _constraints(rows, latex)))
     if latex:
         return "\n\n".join(
-            f"% {title}\n\\begin{{align*}}\n"
+            f"% {title.split(', ')[-1] if isinstance(model, MixtureModel) else title}\n\\begin{{align*}}\n"
             + " \\\\\n".join(f"  {left} &{relation} {right}" for left, relation, right in lines)
             + "\n\\end{align*}"
             for title, lines in sections
@@ -85,7 +89,7 @@ def derivation(model: MixtureModel, rows: Sequence[Row] = (), *, latex: bool = F
     blocks = []
     for title, lines in sections:
         width = max(len(left) for left, _, _ in lines)
-        texts = [f"{model.law.name} + {model.interaction.name}, {title}"]
+        texts = [title]
         for left, relation, right in lines:
             begin = f"  {left:<{width}} {relation} "
             parts = wrapped(right, max(columns - len(begin), MOST_NARROW)) if columns else [right]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from climbopt.foundations.errors import listed
-from climbopt.model.mixture import MixtureModel
+from climbopt.model.ensemble import Model
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.reports.json_values import Value
 from climbopt.runs.pilot_range import Ends
@@ -33,7 +33,7 @@ def mixture(problem: AllocationProblem, ratios: Mapping[str, float] | None) -> M
 
 
 def extrapolation_json(
-    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
+    model: Model, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
 ) -> dict[str, Value]:
     """Return the largest factors and the warnings of answers at some budgets (tokens) and model sizes.
 
@@ -56,7 +56,7 @@ def extrapolation_json(
 
 
 def extrapolation_warnings(
-    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
+    model: Model, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
 ) -> list[str]:
     """Return a sentence for each end of the pilots that answers lie far past: `WARNED` times, or `WARNED_RATIO`."""
     far = [words for factor, words in _sides(model, budgets, sizes) if factor > WARNED]
@@ -67,7 +67,7 @@ def extrapolation_warnings(
 
 
 def extrapolation_words(
-    model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
+    model: Model, budgets: Sequence[float], sizes: Sequence[float] = (), mixtures: Mixtures = ()
 ) -> str | None:
     """Return one line on where budgets, sizes and ratios lie beside the pilots'; None where the model has no pilots."""
     if model.pilots is None:
@@ -78,7 +78,7 @@ def extrapolation_words(
     return f"extrapolation: {'; '.join(sides)}" if sides else "extrapolation: none, it is within the pilots' budgets"
 
 
-def _ratios_outside(model: MixtureModel, mixtures: Mixtures) -> list[tuple[str, float, float]]:
+def _ratios_outside(model: Model, mixtures: Mixtures) -> list[tuple[str, float, float]]:
     """Return the sources whose ratio lies outside the pilots', that ratio and how far, at the farthest mixture."""
     if model.pilots is None:
         return []
@@ -90,7 +90,7 @@ def _ratios_outside(model: MixtureModel, mixtures: Mixtures) -> list[tuple[str, 
     return sorted(((name, *far) for name, far in farthest.items()), key=lambda source: -abs(source[2]))
 
 
-def _ratio_words(model: MixtureModel, outside: Sequence[tuple[str, float, float]]) -> str:
+def _ratio_words(model: Model, outside: Sequence[tuple[str, float, float]]) -> str:
     """Return which ratios lie outside the pilots' mixtures, the farthest first."""
     assert model.pilots is not None and model.pilots.ratios is not None  # else nothing lies outside
     named = [
@@ -102,7 +102,7 @@ def _ratio_words(model: MixtureModel, outside: Sequence[tuple[str, float, float]
     return f"outside the pilots' mixtures: {listed(named, most=4)}"
 
 
-def _sides(model: MixtureModel, budgets: Sequence[float], sizes: Sequence[float]) -> list[tuple[float, str]]:
+def _sides(model: Model, budgets: Sequence[float], sizes: Sequence[float]) -> list[tuple[float, str]]:
     """Return the factor past each end of the pilots, and a sentence that states it."""
     if model.pilots is None:
         return []

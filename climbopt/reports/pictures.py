@@ -25,8 +25,8 @@ from climbopt.files import (
 )
 from climbopt.files.records import load_record
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.model.ensemble import Model, check_draws, one_form
 from climbopt.model.mixture import MixtureModel
-from climbopt.model.scenarios import check_draws
 from climbopt.model.templates import Array
 from climbopt.procedures import PROCEDURES, Joint, joint_form
 from climbopt.procedures.result import Result, resolve, solve
@@ -100,7 +100,7 @@ def _fit(request: Request) -> Figure:
     return predictions(load_model(request.file), load_pilots(request.pilots, missing="drop"), request.size(plots.PAGE))
 
 
-def predictions(model: MixtureModel, runs: PilotRuns, width: float = plots.PAGE, ax: Axes | None = None) -> Figure:
+def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Axes | None = None) -> Figure:
     """Return the picture of a model's predictions of measured runs."""
     missing = [name for name in runs.sources if name not in model.sources]
     common = [name for name in model.targets if name in runs.targets]
@@ -110,7 +110,7 @@ def predictions(model: MixtureModel, runs: PilotRuns, width: float = plots.PAGE,
             "give the runs it was fitted to"
         )
     response = model.select(common).at(runs.tokens, runs.params)
-    predicted = response.losses(response.z(runs.ratios_of(model.sources)))
+    predicted = response.predicted(runs.ratios_of(model.sources))
     measured = runs.losses[:, [runs.targets.index(name) for name in common]]
     trained = runs.ratios_of(common) > 0
     return plots.fit_figure(plots.Predictions(tuple(common), measured, predicted, trained), width, ax)
@@ -120,10 +120,10 @@ def _transfer(request: Request) -> Figure:
     """Heat map of the transfer between languages at a budget."""
     path = find_problem(str(request.file))
     problem = load_problem(path) if is_problem(path) else None
-    model = load_model(path) if problem is None else problem.model
+    model = one_form(load_model(path) if problem is None else problem.model, "a picture of transfer")
     budget = request.budget or (model.token_unit if problem is None else problem.total_budget)
     size = None
-    if model.templates.uses_model_size:
+    if model.uses_model_size:
         size = model.params_unit if problem is None else problem.params
     draws = None if request.draws is None else load_draws(request.draws)
     return transfer_map(model, budget, size, draws, request.width)
@@ -133,7 +133,7 @@ def transfer_map(
     model: MixtureModel,
     budget: float,
     size: float | None = None,
-    draws: Sequence[MixtureModel] | None = None,
+    draws: Sequence[Model] | None = None,
     width: float | None = None,
     ax: Axes | None = None,
 ) -> Figure:
@@ -144,7 +144,8 @@ def transfer_map(
     indistinct, caption = None, "no draws: which of these are distinguishable from 0 is not known"
     if draws is not None:
         check_draws(model, draws)
-        indistinct = ~told_from_zero(np.array([transfer(draw, budget, size) for draw in draws]))[2]
+        each = [transfer(one_form(draw, "transfer"), budget, size) for draw in draws]
+        indistinct = ~told_from_zero(np.array(each))[2]
         caption = f"grey: not distinguishable from 0 by 5 to 95 % of {len(draws)} draws"
     return plots.transfer_figure(
         table,

@@ -20,7 +20,7 @@ from climbopt.foundations.processes import parallel
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
-from climbopt.model.scenarios import check_draws
+from climbopt.model.ensemble import check_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form

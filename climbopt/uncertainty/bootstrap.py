@@ -33,8 +33,8 @@ def bootstrap(
     *,
     seed: int = 0,
     jobs: int = 1,
-    known: Mapping[int, Parameters] | None = None,
-    keep: Callable[[int, Parameters], None] | None = None,
+    known: Mapping[int, Sequence[Parameters]] | None = None,
+    keep: Callable[..., None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[MixtureModel, ...]:
     """Return models refitted to runs that were drawn with replacement.
@@ -66,7 +66,7 @@ def bootstrap(
     """
     if n < 1:
         raise InputError(f"{n} bootstrap draws were asked for; ask for 1 or more")
-    found = {k: parameters for k, parameters in (known or {}).items() if k < n}
+    found = {k: parameters for k, (parameters,) in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in found]
     for k, parameters in _refits(fitted.solved, fitted.n_runs, seed, missing, jobs):
         found[k] = parameters

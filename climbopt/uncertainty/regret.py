@@ -27,8 +27,8 @@ from climbopt.certification.local import repair
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import parallel
 from climbopt.foundations.view import View, Viewed
-from climbopt.model.mixture import MixtureModel, Response
-from climbopt.model.scenarios import Scenarios
+from climbopt.model.ensemble import Model, Responses, Stacked, check_draws
+from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
@@ -56,7 +56,7 @@ class Regrets(Viewed):
     ----------
     problem : AllocationProblem
         Its own model is the fit; constraints on z and losses are held by that.
-    draws : tuple of MixtureModel
+    draws : tuple of MixtureModel or Ensemble
     optima : ndarray, (K, S)
         Each draw's best ratios.
     least : ndarray, (K,)
@@ -66,7 +66,7 @@ class Regrets(Viewed):
     """
 
     problem: AllocationProblem
-    draws: tuple[MixtureModel, ...]
+    draws: tuple[Model, ...]
     optima: Array
     least: Array
     unsettled: tuple[int, ...]
@@ -74,7 +74,7 @@ class Regrets(Viewed):
     @cached_property
     def stacked(self) -> AllocationProblem:
         """The problem with all draws as one model; its objective is not read, and no target has a weight of its own."""
-        return replace(self.problem, model=Scenarios.of(self.problem.model, self.draws), weights={})
+        return replace(self.problem, model=Stacked.scenarios(self.problem.model, self.draws), weights={})
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -89,13 +89,13 @@ class Regrets(Viewed):
         return vector[vector > 0]
 
     @cached_property
-    def _response(self) -> Response:
+    def _response(self) -> Response | Responses:
         return self.stacked.model.select(self.targets).at(self.problem.total_budget, self.problem.params)
 
     def values(self, ratios: Array) -> Array:
         """Return f_k of one mixture, (K,); NaN outside a draw's domain."""
         response = self._response
-        losses = response.losses(response.z(self.problem.cumulative(ratios)))
+        losses = response.predicted(self.problem.cumulative(ratios))
         return np.asarray(losses.reshape(len(self.draws), -1) @ self.weights)
 
     def of(self, ratios: Array) -> Array:
@@ -111,7 +111,7 @@ class Regrets(Viewed):
 
 def regrets(
     problem: AllocationProblem,
-    draws: Sequence[MixtureModel],
+    draws: Sequence[Model],
     optimum: Array,
     *,
     options: Options | None = None,
@@ -124,7 +124,7 @@ def regrets(
     ----------
     problem : AllocationProblem
         Of the weighted loss.
-    draws : sequence of MixtureModel
+    draws : sequence of MixtureModel or Ensemble
     optimum : ndarray, (S,)
         The optimum under the problem's own model, where each solve starts; a draw's least loss is never above its
         loss there.
@@ -145,7 +145,7 @@ def regrets(
             f"robust allocation takes the weighted loss, and the objective is "
             f"'{problem.objective.kind}'; leave [objective] out"
         )
-    Scenarios.of(problem.model, draws)  # refuses draws of another fit
+    check_draws(problem.model, draws)
     options = replace(options or Options(), native={})
     solved: list[tuple[Array, float, bool]] = []
     for part in parallel(jobs, return_as="generator")(
@@ -167,7 +167,7 @@ def regrets(
 
 
 def _optima(
-    problem: AllocationProblem, draws: Sequence[MixtureModel], optimum: Array, options: Options
+    problem: AllocationProblem, draws: Sequence[Model], optimum: Array, options: Options
 ) -> list[tuple[Array, float, bool]]:
     """Return the best ratios of each draw, their loss, and whether the solve came to its end."""
     results = []

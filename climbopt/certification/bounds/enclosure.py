@@ -62,6 +62,8 @@ def prove(form: StandardForm, x: Array, multipliers: Array | None = None) -> Pro
     multipliers : ndarray, (k,), optional
         Of the nonlinear rows; recovered at the point by default.
     """
+    if isinstance(form.functions, MixtureFunctions) and len(form.functions.responses.parts) > 1:
+        return Proof(None, None, None)
     recovered = recover(form, x)
     mu = signed(form, recovered.nonlinear if multipliers is None else multipliers)
     try:

@@ -267,6 +267,8 @@ def relaxable(form: StandardForm, *, centered: bool = True) -> Relaxable:
     functions = form.functions
     if not isinstance(functions, MixtureFunctions):
         raise NoRelaxationError("only functions made of ratios, z and losses are relaxed; use backend scip")
+    if len(functions.responses.parts) > 1:
+        raise NoRelaxationError("the model is an ensemble of several forms, and relaxations are those of one form")
     if 0 in functions.table.curved:
         raise NoRelaxationError(
             "an expression that is not affine in ratios, z and losses stands in the objective; use backend scip"

@@ -50,6 +50,8 @@ class Setting:
         Languages whose loss is modelled.
     losses : callable
         Returns the losses (T,) of a mixture (S,).
+    has_z : bool
+        Whether each target has an effective ratio z; in an ensemble of forms it has none.
     """
 
     sources: tuple[str, ...]
@@ -58,6 +60,7 @@ class Setting:
     groups: Mapping[str, tuple[str, ...]]
     targets: tuple[str, ...] = ()
     losses: Callable[[Array], Array] = lambda ratios: np.zeros(0)
+    has_z: bool = True
 
     def check_sources(self, names: Iterable[str], of: str) -> None:
         """Refuse a name that is no source; `of` names its owner in the message."""

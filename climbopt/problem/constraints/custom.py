@@ -78,5 +78,10 @@ def checked(expression: sp.Expr, setting: Setting, of: str) -> sp.Expr:
         )
     for symbol in sorted(expression.free_symbols, key=str):
         kind, language = entry(symbol)
+        if kind == "z" and not setting.has_z:
+            raise InputError(
+                f"{of} holds {symbol}, and an ensemble of forms has no effective ratio of its own; state it in the "
+                f"loss L[{language}], or use a model of one form"
+            )
         (setting.check_sources if kind == "r" else setting.check_targets)([language], f"{symbol} in {of}")
     return expression

@@ -14,6 +14,7 @@ from climbopt.fitting.fit import fit
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
+from climbopt.model.ensemble import blocks_of
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.mixture import MixtureModel
@@ -141,8 +142,9 @@ def plan(
         By default as few as promise no larger an error than CLIMB's design; after measured runs, one a language.
     floor : float
         Least ratio of every language in every run.
-    model : MixtureModel or path, optional
-        Where the derivatives are taken; by default at points drawn from the priors, or at the fit of `after`.
+    model : MixtureModel, Ensemble or path, optional
+        Where the derivatives are taken, of an ensemble in the form of the largest weight; by default at points drawn
+        from the priors, or at the fit of `after`.
     after : PilotRuns, pandas.DataFrame or path, optional
         Runs already made.
     law, interaction : Law, Interaction or str
@@ -172,21 +174,23 @@ def plan(
     (6, 16)
     """
     began, rng = time.perf_counter(), np.random.default_rng(seed)
-    model, after = None if model is None else as_model(model), None if after is None else as_pilots(after)
+    blocks, weights = ((), ()) if model is None else blocks_of(as_model(model))
+    form_model = blocks[int(np.argmax(weights))] if blocks else None
+    after = None if after is None else as_pilots(after)
     tokens = [TOKENS.positive(budget, "a budget of the plan") for budget in budgets]
     least = RATIO.read(floor, "the floor")
     size = None if params is None else PARAMS.positive(params, "the model size")
-    names = _checked(languages, tokens, n_runs, least, model, after)
+    names = _checked(languages, tokens, n_runs, least, form_model, after)
     space = Space(len(names), tokens, least, size)
-    form = LAWS.member(law) if model is None else model.law, INTERACTIONS.member(interaction)
+    form = LAWS.member(law) if form_model is None else form_model.law, INTERACTIONS.member(interaction)
     if form[0].uses_model_size and size is None:
         raise InputError(f"law '{form[0].name}' depends on the model size; give params")
-    if after is not None and model is None:
-        model = fit(after, *form).model
+    if after is not None and form_model is None:
+        form_model = fit(after, *form).model
     smallest = min([*tokens, *([] if after is None else after.tokens.tolist())])
     known = (
-        Knowledge.of_model(model, smallest)
-        if model is not None
+        Knowledge.of_model(form_model, smallest)
+        if form_model is not None
         else Knowledge.of_prior(*form, names, smallest, float(10.0 ** np.round(np.log10(tokens).mean())), rng)
     )
     start = known.prior

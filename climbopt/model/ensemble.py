@@ -1,0 +1,425 @@
+"""Ensemble: several models of the same languages as one, the loss of each target being the weighted mean of theirs.
+
+    L_i(r) = sum over blocks b of w_b L_bi(r)
+
+Models of one form are stacked: they are evaluated as one model, whose targets are those of each beside one another.
+With z and L of every target of every stack in one vector each, the losses of the ensemble are a linear map of L.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array, hstack, kron
+
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import ByFields, FrozenMap
+from climbopt.foundations.view import View, Viewed, named
+from climbopt.model.mixture import Indices, MixtureModel, Response, checked_vector
+from climbopt.model.templates import Array
+from climbopt.runs.pilot_range import PilotRange
+
+LANGUAGES = ("sources", "targets")
+"""What the blocks of an ensemble have in common."""
+FORM = ("law", "interaction", "token_unit", "params_unit")
+"""What the models of one stack have in common, beside the languages."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stack(MixtureModel):
+    """Models of one form as one model; target `en` of its k-th model is called ``en#k``.
+
+    Build it by :meth:`of`.
+
+    Parameters
+    ----------
+    languages : tuple of str
+        The language that each target is.
+    """
+
+    languages: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, models: Sequence[MixtureModel]) -> Stack:
+        """Return models of the same form, units and languages as one.
+
+        Raises
+        ------
+        InputError
+            Where models differ in a parameter of a source, which all of them share.
+        """
+        first, values = models[0], {}
+        for p in first.templates.parameters:
+            arrays = [model.parameters[p.name] for model in models]
+            if p.per == "source" and any(not np.array_equal(array, arrays[0]) for array in arrays):
+                raise InputError(f"draws differ in '{p.name}', a parameter of each source, which a stack shares")
+            values[p.name] = arrays[0] if p.per == "source" else np.concatenate(arrays)
+        return cls(
+            first.law,
+            first.interaction,
+            first.sources,
+            tuple(f"{name}#{k}" for k in range(len(models)) for name in first.targets),
+            values,
+            first.token_unit,
+            first.params_unit,
+            pilots=first.pilots,
+            languages=first.targets * len(models),
+        )
+
+    @cached_property
+    def own_source(self) -> Indices:
+        """For each target, the index of the source that is its language, or -1. Shape (T,)."""
+        position = {name: j for j, name in enumerate(self.sources)}
+        return np.array([position.get(name, -1) for name in self.languages], dtype=np.intp)
+
+    def select(self, targets: Sequence[str]) -> Self:
+        """Return the same models with a subset of their targets."""
+        rows = self._rows(targets)
+        languages = tuple(self.languages[k] for k in rows)
+        return replace(self, targets=tuple(targets), parameters=self._values_of(rows), languages=languages)
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """An ensemble at one budget and size: z and L of every target of every part in one vector each.
+
+    The methods are those of :class:`climbopt.model.mixture.Response`, with n_L targets in T's place; the losses of
+    the ensemble's own targets are those of :meth:`predicted`.
+
+    Parameters
+    ----------
+    model : Stacked
+    parts : tuple of Response
+    """
+
+    model: Stacked
+    parts: tuple[Response, ...]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [int(end) for end in np.cumsum([len(part.model.targets) for part in self.parts])[:-1]]
+
+    def _split(self, values: Array) -> list[Array]:
+        """Return numbers of all targets, (..., n_L), part by part."""
+        return np.split(values, self._ends, axis=-1)
+
+    def z(self, ratios: Array) -> Array:
+        """Return z of each target, shape (..., n_L)."""
+        return np.concatenate([part.z(ratios) for part in self.parts], axis=-1)
+
+    def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
+        """Return z, shape (..., n_L), and dz/dr, shape (..., n_L, S)."""
+        z, jacobian = zip(*(part.z_and_jacobian(ratios) for part in self.parts), strict=True)
+        return np.concatenate(z, axis=-1), np.concatenate(jacobian, axis=-2)
+
+    def hessian(self, ratios: Array, weights: Array) -> Array:
+        """Return sum_i weights_i Hess z_i at one mixture, shape (S, S)."""
+        split = zip(self.parts, self._split(weights), strict=True)
+        return np.asarray(np.sum([part.hessian(ratios, of_part) for part, of_part in split], axis=0))
+
+    def losses(self, z: Array) -> Array:
+        """Return the loss of each target at its z, shape (..., n_L); NaN where z leaves its law's domain."""
+        return np.concatenate([p.losses(part) for p, part in zip(self.parts, self._split(z), strict=True)], axis=-1)
+
+    def losses_and_slopes(self, z: Array) -> tuple[Array, Array]:
+        """Return the losses and dL/dz, each of shape (..., n_L)."""
+        pairs = [p.losses_and_slopes(part) for p, part in zip(self.parts, self._split(z), strict=True)]
+        losses, slopes = zip(*pairs, strict=True)
+        return np.concatenate(losses, axis=-1), np.concatenate(slopes, axis=-1)
+
+    def loss_curvatures(self, z: Array) -> Array:
+        """Return d2L/dz2, shape (..., n_L)."""
+        split = zip(self.parts, self._split(z), strict=True)
+        return np.concatenate([p.loss_curvatures(part) for p, part in split], axis=-1)
+
+    def predicted(self, ratios: Array) -> Array:
+        """Return the loss of each target of the ensemble, shape (..., T); NaN where a block has none."""
+        losses = self.losses(self.z(ratios))
+        # A sparse product reads no loss that a target does not depend on, be it NaN.
+        flat = self.model.mean @ losses.reshape(-1, losses.shape[-1]).T
+        return np.asarray(flat.T.reshape(*losses.shape[:-1], len(self.model.targets)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stacked(ByFields, Viewed):
+    """Stacks of several forms as one model: the loss of each target is a weighted sum of losses of the parts' targets.
+
+    Parameters
+    ----------
+    parts : tuple of MixtureModel
+        One for each form; of the same sources.
+    targets : tuple of str
+    mean : scipy.sparse.csr_array, (T, n_L)
+        Weights of the losses of all parts' targets, end to end.
+    label : str
+        What the model is, for reports.
+    """
+
+    parts: tuple[MixtureModel, ...]
+    targets: tuple[str, ...]
+    mean: csr_array
+    label: str = "ensemble"
+
+    @classmethod
+    def scenarios(cls, model: Model, draws: Sequence[Model]) -> Stacked:
+        """Return a model and its draws side by side: the targets of the model, then those of each draw, as ``en#0``.
+
+        Raises
+        ------
+        InputError
+            Where there are no draws, or one has other forms, languages or units than the model.
+        """
+        check_draws(model, draws)
+        members = [blocks_of(member) for member in (model, *draws)]
+        blocks = [block for blocks, _ in members for block in blocks]
+        weights = np.zeros((len(members), len(blocks)))
+        first = 0
+        for row, (_, of_blocks) in zip(weights, members, strict=True):
+            row[first : first + len(of_blocks)] = of_blocks
+            first += len(of_blocks)
+        names = (*model.targets, *(f"{name}#{k}" for k in range(len(draws)) for name in model.targets))
+        return cls._of(blocks, weights, names, model.label)
+
+    @classmethod
+    def _of(cls, blocks: Sequence[MixtureModel], weights: Array, names: tuple[str, ...], label: str) -> Stacked:
+        """Return the model whose targets are weighted sums over blocks: weights (k, n_blocks), names of k T targets."""
+        groups: dict[object, list[int]] = {}
+        for k, block in enumerate(blocks):
+            groups.setdefault(_key(block), []).append(k)
+        unit = csr_array(np.eye(len(blocks[0].targets)))
+        # Targets of the k-th block of a stack are columns k T to (k + 1) T of its part of the map.
+        mean = hstack([kron(csr_array(weights[:, at]), unit) for at in groups.values()])
+        parts = tuple(Stack.of([blocks[k] for k in at]) for at in groups.values())
+        return cls(parts, names, csr_array(mean), label)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Languages that are mixed."""
+        return self.parts[0].sources
+
+    @property
+    def pilots(self) -> PilotRange | None:
+        """The budgets and sizes of the runs that the parts were fitted to."""
+        return self.parts[0].pilots
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether losses depend on the model size."""
+        return any(part.uses_model_size for part in self.parts)
+
+    @property
+    def kinked(self) -> bool:
+        """Whether slopes of z may jump."""
+        return any(part.kinked for part in self.parts)
+
+    def vector(self, ratios: Mapping[str, float]) -> Array:
+        """Return ratios by language as an array in the order of `sources`; every source is required."""
+        return checked_vector(ratios, self.sources)
+
+    def select(self, targets: Sequence[str]) -> Stacked:
+        """Return the same model with a subset of its targets, and of its parts' targets those that they depend on."""
+        position = {name: i for i, name in enumerate(self.targets)}
+        mean = self.mean[[position[name] for name in targets]]
+        used = np.zeros(mean.shape[1], dtype=bool)
+        used[mean.indices] = True
+        parts, first = [], 0
+        for part in self.parts:
+            reads = used[first : first + len(part.targets)]
+            first += reads.size
+            if reads.all():
+                parts.append(part)
+            elif reads.any():
+                parts.append(part.select([part.targets[k] for k in np.flatnonzero(reads).tolist()]))
+        return replace(self, parts=tuple(parts), targets=tuple(targets), mean=mean[:, np.flatnonzero(used)])
+
+    def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Responses:
+        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
+        return Responses(self, tuple(part.at(budget, params) for part in self.parts))
+
+    def view(self) -> View:
+        """Return the parts."""
+        facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
+        return View(f"model {self.label} of {sum(len(p.targets) for p in self.parts)} losses", facts)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(ByFields, Viewed):
+    """Models of the same languages as one, the loss of each target being the weighted mean of theirs.
+
+    Parameters
+    ----------
+    blocks : sequence of MixtureModel
+        Of the same sources and targets.
+    weights : sequence of float, optional
+        Positive, normalised to sum 1; equal by default.
+    provenance : mapping of str to str
+        Where the parameters came from.
+
+    Raises
+    ------
+    InputError
+        Where there is no block, languages differ, or weights are not one positive number for each block.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> model = climbopt.load_problem("equal_beta").model
+    >>> both = Ensemble((model, model), (3, 1))
+    >>> both.weights, both.label
+    ((0.75, 0.25), 'ensemble of power + none')
+    """
+
+    blocks: Sequence[MixtureModel]
+    weights: Sequence[float] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        blocks, weights = tuple(self.blocks), np.array(self.weights or [1.0] * len(self.blocks), dtype=float)
+        if not blocks:
+            raise InputError("an ensemble has no block; give it one model or more")
+        if any(not isinstance(block, MixtureModel) for block in blocks):
+            raise InputError("a block of an ensemble is a MixtureModel; give the blocks of an ensemble, not itself")
+        for key in LANGUAGES:
+            for k, block in enumerate(blocks):
+                if getattr(block, key) != getattr(blocks[0], key):
+                    raise InputError(f"block {k} of the ensemble has other {key} than block 0; all must be the same")
+        if weights.shape != (len(blocks),) or not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise InputError(
+                f"the weights of an ensemble are {weights.tolist()}; give one positive number for each of its "
+                f"{len(blocks)} blocks"
+            )
+        object.__setattr__(self, "blocks", blocks)
+        object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
+        object.__setattr__(self, "provenance", FrozenMap(self.provenance))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Languages that are mixed."""
+        return self.blocks[0].sources
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Languages whose loss is modelled."""
+        return self.blocks[0].targets
+
+    @property
+    def pilots(self) -> PilotRange | None:
+        """The budgets and sizes of the runs that the blocks were fitted to."""
+        return self.blocks[0].pilots
+
+    @property
+    def params_unit(self) -> float:
+        """Number of model parameters that count as 1 in the first block."""
+        return self.blocks[0].params_unit
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether losses depend on the model size."""
+        return any(block.uses_model_size for block in self.blocks)
+
+    @property
+    def kinked(self) -> bool:
+        """Whether slopes of z may jump."""
+        return any(block.kinked for block in self.blocks)
+
+    @property
+    def label(self) -> str:
+        """The forms, as reports write them."""
+        return f"ensemble of {', '.join(self.forms)}"
+
+    @property
+    def forms(self) -> Mapping[str, float]:
+        """The weight of each form, by its name."""
+        total: dict[str, float] = {}
+        for block, weight in zip(self.blocks, self.weights, strict=True):
+            total[block.label] = total.get(block.label, 0.0) + weight
+        return total
+
+    @cached_property
+    def stacked(self) -> Stacked:
+        """The blocks as stacks, which are evaluated."""
+        return Stacked._of(self.blocks, np.array([self.weights]), self.targets, self.label)
+
+    @property
+    def mean(self) -> csr_array:
+        """The map from the losses of all blocks' targets to those of the ensemble, (T, n_L)."""
+        return self.stacked.mean
+
+    def with_draws(self, draws: Sequence[Model]) -> Ensemble:
+        """Return the ensemble of this one and its draws, each with the same weight; check_draws has refused others."""
+        return mean_of((self, *draws), self.provenance)
+
+    def vector(self, ratios: Mapping[str, float]) -> Array:
+        """Return ratios by language as an array in the order of `sources`; every source is required."""
+        return checked_vector(ratios, self.sources)
+
+    def select(self, targets: Sequence[str]) -> Stacked:
+        """Return the same model with a subset of its targets, in the order of `targets`."""
+        return self.stacked.select(targets)
+
+    def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Responses:
+        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
+        return self.stacked.at(budget, params)
+
+    def view(self) -> View:
+        """Return the languages; the table has one row per form."""
+        facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
+        forms = self.forms
+        return View(
+            f"ensemble of {len(forms)} forms, {len(self.blocks)} models",
+            facts,
+            lambda: {"form": list(forms), "weight": list(forms.values())},
+        )
+
+
+Model = MixtureModel | Ensemble | Stacked
+"""What a problem takes: losses of targets as functions of the ratios of sources."""
+
+
+def mean_of(models: Sequence[Model], provenance: Mapping[str, str] | None = None) -> Ensemble:
+    """Return the mean of models, each with the same weight, as one ensemble of all their blocks."""
+    parts = [blocks_of(model) for model in models]
+    blocks = [block for blocks, _ in parts for block in blocks]
+    return Ensemble(blocks, [weight / len(models) for _, weights in parts for weight in weights], provenance or {})
+
+
+def check_draws(model: Model, draws: Sequence[Model]) -> None:
+    """Refuse an empty list, and a draw whose forms, languages, units or weights differ from those of the model."""
+    if not draws:
+        raise InputError("there are no draws; climbopt fit --bootstrap makes them")
+    blocks, weights = blocks_of(model)
+    for k, draw in enumerate(draws):
+        others, other_weights = blocks_of(draw)
+        if len(others) != len(blocks) or not np.allclose(weights, other_weights):
+            raise InputError(f"draw {k} has other forms than the model; use the draws of its own fit")
+        for block, other in zip(blocks, others, strict=True):
+            for key in (*FORM, *LANGUAGES):
+                if getattr(other, key) != getattr(block, key):
+                    raise InputError(f"draw {k} has another {key} than the model; use the draws of its own fit")
+
+
+def one_form(model: Model, what: str) -> MixtureModel:
+    """Return a model of one form; raises InputError for an ensemble, naming what takes none."""
+    if not isinstance(model, MixtureModel):
+        raise InputError(
+            f"{what} takes a model of one form, and this is an {model.label}; fit one form, as climbopt fit PILOTS "
+            "--law power --interaction gated does"
+        )
+    return model
+
+
+def blocks_of(model: Model) -> tuple[Sequence[MixtureModel], Sequence[float]]:
+    """Return the blocks of a model and their weights."""
+    if isinstance(model, Stacked):
+        raise InputError("scenarios are no model whose draws can be taken; give the model itself")
+    return (model.blocks, model.weights) if isinstance(model, Ensemble) else ((model,), (1.0,))
+
+
+def _key(block: MixtureModel) -> object:
+    """Return what the models of one stack share."""
+    return tuple(getattr(block, key) for key in FORM)
