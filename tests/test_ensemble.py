@@ -73,9 +73,7 @@ def test_order_of_blocks_and_draws_is_immaterial(ensemble, blocks):
     )
 
 
-@pytest.mark.parametrize(
-    "objective", ["weighted", "minimax", "power_mean", "L[s0] + 2 * L[s1]**2 + r[s2] / L[s2]"]
-)
+@pytest.mark.parametrize("objective", ["weighted", "minimax", "power_mean", "L[s0] + 2 * L[s1]**2 + r[s2] / L[s2]"])
 def test_derivatives_of_every_objective_against_differences(ensemble, objective):
     problem = AllocationProblem(
         ensemble, BUDGET, objective=objective, constraints=("L[s1] * L[s2] <= 50", "L[s0] <= 9")
