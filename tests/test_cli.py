@@ -328,7 +328,7 @@ def test_backends_are_listed(run):
             ("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"),
             "newton takes bounds and linear rows only, and share[en] is nonlinear",
         ),
-        (("solve", "equal_beta", "--procedure", "temperature"), "needs the number 'temperature'"),
+        (("solve", "one_source", "--procedure", "temperature"), "the baseline 'temperature' needs the supply of en"),
         (("solve", "."), "is a folder"),
         (("solve", "no/such.toml"), "there is no file no/such.toml"),
         (("fit", "no.csv"), "there is no file no.csv"),

@@ -77,10 +77,8 @@ def test_raw_points_and_multipliers_agree(name, backend, step, solved):
 @pytest.mark.parametrize("procedure", PROCEDURES)
 def test_every_procedure_answers(name, procedure):
     file = load_problem_file(name)
-    if procedure in ("natural", "temperature", "unimax") and not (
-        file.problem.supply and "temperature" in file.options
-    ):
-        pytest.skip(f"{name} has no supply or temperature")
+    if procedure in ("natural", "temperature", "unimax") and not file.problem.supply:
+        pytest.skip(f"{name} has no supply")
     if procedure == "unimax" and name == "equal_beta":
         pytest.skip("its budget is beyond one epoch")
     if name == "infolaw7b" and procedure in ("two_step", "isolated"):

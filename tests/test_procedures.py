@@ -51,6 +51,7 @@ def test_a_file_is_solved_by_what_it_declares_and_a_problem_by_joint(two_step_fi
 
 def test_a_name_takes_its_options_from_the_file_and_an_object_keeps_its_own(two_step_file):
     assert resolve(two_step_file, "temperature")[1] == Temperature(2.0)
+    assert as_procedure("temperature") == Temperature(3.3)
     assert resolve(two_step_file, Temperature(5.0))[1] == Temperature(5.0)
     assert resolve(load_problem(two_step_file), "two_step")[1] == TwoStep(iterate=False)
 
@@ -59,7 +60,6 @@ def test_a_name_takes_its_options_from_the_file_and_an_object_keeps_its_own(two_
     ("procedure", "message"),
     [
         ("two_steps", "unknown procedure 'two_steps'; did you mean 'two_step'"),
-        ("temperature", r"needs the number 'temperature'; .* climbopt.Temperature\(3.3\)"),
         (Uniform, r"Uniform is a class; write Uniform\(\)"),
         (3.3, r"a float is no procedure; give a name \(joint, .*\) or an object such as climbopt.TwoStep\(\)"),
     ],

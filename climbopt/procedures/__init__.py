@@ -7,7 +7,7 @@ procedure, used on the command line and where Python solves a problem by its nam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -41,7 +41,7 @@ def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] =
     Raises
     ------
     InputError
-        For an unknown name, a missing option without a default, or an object that is no procedure.
+        For an unknown name, or an object that is no procedure.
 
     Examples
     --------
@@ -58,14 +58,7 @@ def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] =
             "as climbopt.TwoStep()"
         )
     kind: Any = PROCEDURES[procedure]
-    known = {field.name: options[field.name] for field in fields(kind) if field.name in options}
-    for field in fields(kind):
-        if field.default is MISSING and field.name not in known:
-            raise InputError(
-                f"the procedure '{procedure}' needs the number '{field.name}'; write {field.name} = 3.3 in the problem "
-                f"file, or from Python climbopt.{kind.__name__}(3.3)"
-            )
-    result: Procedure = kind(**known)
+    result: Procedure = kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
     return result
 
 

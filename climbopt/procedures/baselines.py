@@ -54,12 +54,13 @@ class Natural(Baseline):
 class Temperature(Baseline):
     """Ratios in proportion to supply^(1/T), as mT5 and others sample.
 
-    Source: Conneau et al., arXiv 1911.02116, section 3.1, with alpha = 1/T.
+    Source: Conneau et al., arXiv 1911.02116, section 3.1, with alpha = 1/T; Xue et al., arXiv 2010.11934, section 3.2,
+    for alpha = 0.3.
 
     Parameters
     ----------
     temperature : float
-        T, above 0: 1 gives the natural ratios, a large T nearly uniform ones.
+        T, above 0: 1 gives the natural ratios, a large T nearly uniform ones. By default 3.3, about the 1 / 0.3 of mT5.
 
     Raises
     ------
@@ -67,7 +68,7 @@ class Temperature(Baseline):
         Where T is not above 0 and finite.
     """
 
-    temperature: float
+    temperature: float = 3.3
     name: ClassVar[str] = "temperature"
 
     def __post_init__(self) -> None:

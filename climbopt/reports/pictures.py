@@ -192,7 +192,7 @@ def baselines(answer: Result, solved: Callable[[str], Result]) -> dict[str, Arra
         if name not in ("joint", "two_step", "isolated", answer.procedure.name):
             try:
                 result = solved(name)
-            except InputError:  # it needs a supply or a temperature that the file does not state
+            except InputError:  # it needs a supply that the problem does not state
                 continue
             ratios[name] = _array(result.ratios, list(answer.problem.model.sources))
     return ratios
