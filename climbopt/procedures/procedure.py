@@ -14,7 +14,7 @@ from climbopt.program import StandardForm
 
 
 class Procedure(ABC):
-    """A method that computes ratios for a problem; its options are the fields, all with defaults, of a frozen dataclass.
+    """A method that computes ratios for a problem; its options, all with defaults, are a frozen dataclass's fields.
 
     Attributes
     ----------
