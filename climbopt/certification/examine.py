@@ -86,39 +86,17 @@ def examine(
 
     Examples
     --------
-    Problem 71 of Hock and Schittkowski's collection: the product of four numbers is at least 25, the sum of their
-    squares 40.
+    The nearest point to the origin with x y >= 4: the gradients (2, 2) of f and (2, 2) of the row agree at (2, 2).
 
     >>> import numpy as np
-    >>> from scipy.optimize import Bounds, NonlinearConstraint
-    >>> f = lambda x: x[0] * x[3] * (x[0] + x[1] + x[2]) + x[2]
-    >>> def gradient(x):
-    ...     a, b, c, d = x
-    ...     return np.array([d * (2 * a + b + c), a * d, a * d + 1, a * (a + b + c)])
-    >>> def hessian(x):
-    ...     a, b, c, d = x
-    ...     s = 2 * a + b + c
-    ...     return np.array([[2 * d, d, d, s], [d, 0, 0, a], [d, 0, 0, a], [s, a, a, 0]])
-    >>> def product_hessian(x):
-    ...     others = np.outer(x, x)
-    ...     return np.where(np.eye(4) == 1, 0.0, x.prod() / others)
-    >>> rows = [
-    ...     Bounds(np.ones(4), np.full(4, 5.0)),
-    ...     NonlinearConstraint(
-    ...         lambda x: [x.prod(), x @ x],
-    ...         [25, 40],
-    ...         [np.inf, 40],
-    ...         jac=lambda x: np.array([x.prod() / x, 2 * x]),
-    ...         hess=lambda x, v: v[0] * product_hessian(x) + 2 * v[1] * np.eye(4),
-    ...     ),
-    ... ]
-    >>> answer = np.array([1.0, 4.742999637, 3.821149984, 1.379408293])
-    >>> examined = examine(f, gradient, hessian, rows, answer, tolerance=1e-6)
-    >>> examined.passed, examined.certificate.verdict.value
-    (True, 'strict local minimum')
-    >>> print(f"{examined.certificate.multipliers['rows[1][0]'].multiplier:.6f}")
-    -0.552294
-    >>> examine(f, gradient, hessian, rows, answer + [0, 1e-4, 0, 0]).certificate.verdict.value
+    >>> from scipy.optimize import NonlinearConstraint
+    >>> swap = np.array([[0.0, 1.0], [1.0, 0.0]])
+    >>> product = NonlinearConstraint(np.prod, 4, np.inf, jac=lambda x: x[::-1], hess=lambda x, v: v[0] * swap)
+    >>> problem = (lambda x: x @ x / 2, lambda x: x, lambda x: np.eye(2), [product])
+    >>> certificate = examine(*problem, np.array([2.0, 2.0])).certificate
+    >>> certificate.verdict.value, round(certificate.multipliers["rows[0][0]"].multiplier, 9)
+    ('strict local minimum', -1.0)
+    >>> examine(*problem, np.array([2.0, 1.9])).certificate.verdict.value
     'infeasible'
     """
     point = _numbers(x, None, "x")

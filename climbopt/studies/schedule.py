@@ -158,6 +158,18 @@ def schedule(
     [True, True, True]
     """
     problem, options = as_problem(problem), options_of(options, common)
+    tokens = _checked(problem, ends)
+    path = sweep(problem, tokens, backend=backend, options=options)
+    for point in path.points:
+        if not point.passed:
+            reason = f": {point.refusal}" if point.refusal else ""
+            raise InputError(f"there is no certified optimum for a run of {point.budget:g} tokens{reason}")
+    problems = [replace(problem, budget=end) for end in tokens]
+    return Schedule(problems[-1], path, _stages(problems, _nearest(problems, path.ratios), path.ratios))
+
+
+def _checked(problem: AllocationProblem, ends: Sequence[Amount]) -> list[float]:
+    """Return the ends of the stages in tokens; refuse ends or constraints that no schedule can take."""
     tokens = [TOKENS.positive(end, "the end of a stage") for end in ends]
     if len(tokens) < 2 or not all(a < b for a, b in pairwise(tokens)):
         raise InputError(f"the stages of a schedule end at {tokens}; give two or more increasing numbers of tokens")
@@ -166,15 +178,7 @@ def schedule(
             f"{expression_rows(problem)[0].name} is not linear in the ratios, and a schedule keeps linear "
             "constraints only; sweep without stages, or leave it out"
         )
-    path = sweep(problem, tokens, backend=backend, options=options)
-    for point in path.points:
-        if not point.passed:
-            raise InputError(
-                f"there is no certified optimum for a run of {point.budget:g} tokens"
-                + (f": {point.refusal}" if point.refusal else "")
-            )
-    problems = [replace(problem, budget=end) for end in tokens]
-    return Schedule(problems[-1], path, _stages(problems, _nearest(problems, path.ratios), path.ratios))
+    return tokens
 
 
 def _stages(problems: Sequence[AllocationProblem], cumulative: Array, optimal: Array) -> tuple[Stage, ...]:

@@ -1,4 +1,9 @@
-"""sweep: the optimal mixture along a path of budgets, or of one constraint's number."""
+"""sweep: the optimal mixture along a path of budgets, or of one constraint's number.
+
+Each solve of the procedure joint starts at the last optimum, moved onto the rows of the new problem. Where that fails,
+or the answer is not proved to be the best of all mixtures, the problem's own start is tried too and the better answer
+is taken. Other procedures are solved anew at each point.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +43,8 @@ BAND = 0.9
 Over = tuple[str, Sequence[float]]
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
+Advance = Callable[[int], None]
+"""Called with the number of points done."""
 
 
 class Kept(Protocol):
@@ -193,9 +200,7 @@ def sweep(
 ) -> Sweep:
     """Return the optimal mixture at every budget, and at every value of a constraint's number.
 
-    Each solve of the procedure joint starts at the last optimum, moved onto the rows of the new problem. Where that
-    fails, or the answer is not proved to be the best of all mixtures, the problem's own start is tried too and the
-    better answer is kept. Other procedures are solved anew at each point. Every point is certified.
+    Every point is certified.
 
     Parameters
     ----------
@@ -204,16 +209,10 @@ def sweep(
         Tokens, as 1e12 or "1T"; the problem's own by default.
     over : (str, sequence of float), optional
         A constraint's number, as :func:`varied` names it, and its values.
-    procedure : Procedure or str, optional
+    procedure, backend, options, tolerance, max_iterations, time_limit
         As of :func:`climbopt.solve`.
     draws : sequence of MixtureModel or path
         Of the problem's model: each gives a path of its own, in `Sweep.draws`.
-    backend : str, optional
-        The first available one that takes the problem by default.
-    options : Options or mapping, optional
-        Options, or the solver's own ones by its own names.
-    tolerance, max_iterations, time_limit
-        Keywords for these of :class:`climbopt.Options`.
     jobs : int
         Processes for the paths of `draws`; no path depends on it.
     kept : Kept, optional
@@ -241,23 +240,9 @@ def sweep(
         check_draws(problem.model, draws)
     along = _Along(procedure, *_grid(problem, budgets, over), backend, options)
     total = len(along) * (1 + len(draws))
-
-    def told(done: int) -> None:
-        if progress:
-            progress(done, total)
-
-    points = along.points(problem, told)
-    found = {} if kept is None else {k: path for k, path in kept.known.items() if k < len(draws)}
-    missing = [k for k in range(len(draws)) if k not in found]
-    paths = parallel(jobs, return_as="generator")(
-        delayed(along.ratios)(replace(problem, model=draws[k])) for k in missing
-    )
-    for k, path in zip(missing, paths, strict=True):
-        found[k] = path
-        if kept is not None:
-            kept.append(k, path)
-        told(len(along) * (1 + len(found)))
-    drawn = np.array([found[k] for k in range(len(draws))]) if draws else None
+    advance = (lambda done: None) if progress is None else (lambda done: progress(done, total))
+    points = along.points(problem, advance)
+    drawn = along.drawn([replace(problem, model=draw) for draw in draws], jobs, kept, advance) if draws else None
     return Sweep(problem, procedure, None if over is None else over[0], points, drawn, time.perf_counter() - began)
 
 
@@ -288,7 +273,7 @@ class _Along:
         """Return the number of points."""
         return len(self.budgets) * len(self.bounds)
 
-    def points(self, problem: AllocationProblem, told: Callable[[int], None]) -> tuple[Point, ...]:
+    def points(self, problem: AllocationProblem, advance: Advance) -> tuple[Point, ...]:
         """Return the points of one model, each solved near the one before."""
         points: dict[tuple[int, int], Point] = {}
         last: Array | None = None
@@ -297,12 +282,24 @@ class _Along:
                 points[i, j] = point = self._point(problem, budget, self.bounds[j], last)
                 if point.passed and point.result is not None and point.result.allocation is not None:
                     last = point.result.allocation.ratios
-                told(len(points))
+                advance(len(points))
         return tuple(points[key] for key in sorted(points))
 
     def ratios(self, problem: AllocationProblem) -> Array:
         """Return the certified ratios of one model, (n_points, S); NaN where there are none."""
         return _table(self.points(problem, lambda done: None), len(problem.model.sources))
+
+    def drawn(self, problems: Sequence[AllocationProblem], jobs: int, kept: Kept | None, advance: Advance) -> Array:
+        """Return the certified ratios of several models, (n_models, n_points, S), all but the paths known before."""
+        known = {} if kept is None else {k: path for k, path in kept.known.items() if k < len(problems)}
+        missing = [k for k in range(len(problems)) if k not in known]
+        paths = parallel(jobs, return_as="generator")(delayed(self.ratios)(problems[k]) for k in missing)
+        for k, path in zip(missing, paths, strict=True):
+            known[k] = path
+            if kept is not None:
+                kept.append(k, path)
+            advance(len(self) * (1 + len(known)))
+        return np.array([known[k] for k in range(len(problems))])
 
     def _point(self, problem: AllocationProblem, budget: float, bound: float | None, last: Array | None) -> Point:
         try:

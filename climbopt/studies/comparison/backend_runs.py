@@ -188,11 +188,8 @@ def compare(
     memory = int(min(memory_limit, sys.maxsize))
     chosen = _available(backends)
     asked = _several(procedures, (str, Procedure, type)) or [None]
-    cases = [
-        resolve(problem, procedure)
-        for problem in _several(problems, (str, PathLike, AllocationProblem))
-        for procedure in asked
-    ]
+    each = _several(problems, (str, PathLike, AllocationProblem))
+    cases = [resolve(problem, procedure) for problem in each for procedure in asked]
     options = replace(options or Options(), native={}, time_limit=time_limit)
     runs = []
     for problem, procedure in cases:

@@ -8,6 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS, Amount
 from climbopt.model.templates import Array
 from climbopt.studies.design.criteria import Runs
 from climbopt.studies.design.simplex import mixtures
@@ -49,6 +51,26 @@ class Space:
     budgets: Sequence[float]
     floor: float = 0.0
     params: float | None = None
+
+    @classmethod
+    def read(cls, n: int, budgets: Sequence[Amount], floor: Amount, params: Amount | None) -> Space:
+        """Return the space that numbers and units such as "1B" and "5%" describe.
+
+        Raises
+        ------
+        InputError
+            Where there is no budget, or a floor leaves no mixture to choose.
+        """
+        if not budgets:
+            raise InputError("a plan has no budgets; give one or more numbers of tokens")
+        tokens = [TOKENS.positive(budget, "a budget of the plan") for budget in budgets]
+        least = RATIO.read(floor, "the floor")
+        if not 0 <= least < 1 / n:
+            raise InputError(
+                f"a floor of {least:g} for each of {n} languages leaves no mixture to choose; it is 0 or more and "
+                f"below {1 / n:.4g}"
+            )
+        return cls(n, tokens, least, None if params is None else PARAMS.positive(params, "the model size"))
 
     @property
     def _tokens(self) -> list[float]:

@@ -1,4 +1,15 @@
-"""plan: which pilot runs to make: an optimal design of few runs, beside CLIMB's."""
+"""plan: which pilot runs to make: an optimal design of few runs, beside CLIMB's.
+
+With M = P + sum over runs of G'G the information on a target's parameters, criterion D maximises log det M and I
+minimises the mean variance g'M^-1 g of predictions over the truncated simplex, each summed over targets (and, without a
+model, over a few points of the prior), by adding the best candidate run again and again, then exchanging runs one for
+one while that helps. The runs cost no more tokens on average than CLIMB's. Where none was made before, the plan holds
+each language alone at the smallest budget: `fit` takes the worst measured losses as ceilings of what it predicts
+anywhere, and needs the worst there are.
+
+Source of the exchange: Fedorov, Theory of Optimal Experiments (1972), chapter 3; of the priors: Chaloner and
+Verdinelli, Statistical Science 10 (1995), section 2.2.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +22,9 @@ import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit
+from climbopt.fitting.select import Form
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS, Amount
+from climbopt.foundations.quantities import Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
 from climbopt.model.ensemble import blocks_of
 from climbopt.model.interactions import INTERACTIONS, Interaction
@@ -125,13 +137,6 @@ def plan(
 ) -> Plan:
     """Return an optimal plan of pilot runs beside CLIMB's.
 
-    With M = P + sum over runs of G'G the information on a target's parameters, D maximises log det M and I
-    minimises the mean variance g'M^-1 g of predictions over the truncated simplex, each summed over targets (and,
-    without a model, over a few points of the prior), by adding the best candidate run again and again, then
-    exchanging runs one for one while that helps. The runs cost no more tokens on average than CLIMB's. Where none
-    was made before, the plan holds each language alone at the smallest budget: `fit` takes the worst measured
-    losses as ceilings of what it predicts anywhere, and needs the worst there are.
-
     Parameters
     ----------
     languages : sequence of str
@@ -139,7 +144,7 @@ def plan(
     budgets : sequence of float or str
         Tokens that a run may have, as 5e8 or "500M".
     n_runs : int, optional
-        By default as few as promise no larger an error than CLIMB's design; after measured runs, one a language.
+        By default as few as promise no larger an error than CLIMB's design; after measured runs, one per language.
     floor : float
         Least ratio of every language in every run.
     model : MixtureModel, Ensemble or path, optional
@@ -158,54 +163,29 @@ def plan(
     progress : callable, optional
         Called with the numbers of runs chosen and to choose, of one design and then of the other.
 
-    Raises
-    ------
-    InputError
-
-    Source
-    ------
-    Exchange: Fedorov, Theory of Optimal Experiments (1972), chapter 3; with priors: Chaloner and Verdinelli,
-    Statistical Science 10 (1995), section 2.2.
-
     Examples
     --------
     >>> planned = plan(["en", "sw"], ["1B", "2B"], 6)
     >>> len(planned.chosen.runs), len(planned.climb.runs)
     (6, 16)
     """
-    began, rng = time.perf_counter(), np.random.default_rng(seed)
-    blocks, weights = ((), ()) if model is None else blocks_of(as_model(model))
-    form_model = blocks[int(np.argmax(weights))] if blocks else None
-    after = None if after is None else as_pilots(after)
-    tokens = [TOKENS.positive(budget, "a budget of the plan") for budget in budgets]
-    least = RATIO.read(floor, "the floor")
-    size = None if params is None else PARAMS.positive(params, "the model size")
-    names = _checked(languages, tokens, n_runs, least, form_model, after)
-    space = Space(len(names), tokens, least, size)
-    form = LAWS.member(law) if form_model is None else form_model.law, INTERACTIONS.member(interaction)
-    if form[0].uses_model_size and size is None:
+    began = time.perf_counter()
+    block, after = None if model is None else _main_block(model), None if after is None else as_pilots(after)
+    names = _checked(languages, n_runs, block, after)
+    space = Space.read(len(names), budgets, floor, params)
+    form = LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction)
+    if form[0].uses_model_size and space.params is None:
         raise InputError(f"law '{form[0].name}' depends on the model size; give params")
-    if after is not None and form_model is None:
-        form_model = fit(after, *form).model
-    smallest = min([*tokens, *([] if after is None else after.tokens.tolist())])
-    known = (
-        Knowledge.of_model(form_model, smallest)
-        if form_model is not None
-        else Knowledge.of_prior(*form, names, smallest, float(10.0 ** np.round(np.log10(tokens).mean())), rng)
-    )
-    start = known.prior
-    if after is not None:
-        start = start + information(known.derivatives(Runs(after.ratios_of(names), after.tokens, size)))
-    larger, judged = space.climb(), known.derivatives(space.judged(rng), noise=False)
-    designs = _Designs(known, start, judged, space.candidates(rng), larger)
-    climb = designs.of("CLIMB 3 x m x 2", larger)
-    most = n_runs or (len(larger) if after is None else len(names))
-    enough = climb.error if n_runs is None and after is None else None
-    alone = space.alone if after is None else []
-    chosen = designs.optimal(criterion, alone[:most], most, enough, progress)
-    other = designs.optimal(_OTHER[criterion], alone[: len(chosen.runs)], len(chosen.runs), None, progress)
-    n_before = 0 if after is None else len(after.runs)
-    return Plan(names, chosen, other, climb, expected_error(start, judged), n_before, time.perf_counter() - began)
+    source = block or (form if after is None else fit(after, *form).model)
+    designs = _Designs.of(names, space, source, after, seed)
+    chosen, other = designs.best(criterion, n_runs, progress)
+    return Plan(names, chosen, other, designs.climb, designs.before, designs.n_before, time.perf_counter() - began)
+
+
+def _main_block(model: ModelLike) -> MixtureModel:
+    """Return a model, or the form of the largest weight of an ensemble."""
+    blocks, weights = blocks_of(as_model(model))
+    return blocks[int(np.argmax(weights))]
 
 
 _OTHER: Mapping[Criterion, Criterion] = {"D": "I", "I": "D"}
@@ -217,27 +197,71 @@ class _Designs:
 
     Parameters
     ----------
+    space : Space
     known : Knowledge
+    n_before : int
+        Runs that were made already.
     start : ndarray, (B, p, p)
-        Information before the first run.
+        Information before the first planned run.
     judged : ndarray, (B, n, T, p)
         Derivatives at the mixtures over which the prediction variance is averaged.
-    candidates, larger : Runs
-        What is chosen from, and the design whose mean budget no other exceeds.
+    candidates : Runs
+        What is chosen from.
     """
 
+    space: Space
     known: Knowledge
+    n_before: int
     start: Array
     judged: Array
     candidates: Runs
-    larger: Runs
+
+    @classmethod
+    def of(
+        cls, names: tuple[str, ...], space: Space, source: MixtureModel | Form, after: PilotRuns | None, seed: int
+    ) -> _Designs:
+        """Return the designs by a fitted model, or by the priors of a form, after the runs made already."""
+        rng = np.random.default_rng(seed)
+        smallest = min([*space.budgets, *([] if after is None else after.tokens.tolist())])
+        if isinstance(source, MixtureModel):
+            known = Knowledge.of_model(source, smallest)
+        else:
+            unit = float(10.0 ** np.round(np.log10(space.budgets).mean()))
+            known = Knowledge.of_prior(*source, names, smallest, unit, rng)
+        start = known.prior
+        if after is not None:
+            made = Runs(after.ratios_of(names), after.tokens, space.params)
+            start = start + information(known.derivatives(made))
+        judged = known.derivatives(space.judged(rng), noise=False)
+        n_before = 0 if after is None else len(after.runs)
+        return cls(space, known, n_before, start, judged, space.candidates(rng))
+
+    @property
+    def before(self) -> float:
+        """Expected error before the first planned run."""
+        return expected_error(self.start, self.judged)
+
+    @cached_property
+    def climb(self) -> Design:
+        """CLIMB's design, whose mean budget no other exceeds."""
+        return self.of_runs("CLIMB 3 x m x 2", self.space.climb())
+
+    def best(self, criterion: Criterion, n_runs: int | None, progress: Progress | None) -> tuple[Design, Design]:
+        """Return the optimal design, and one of as many runs that is optimal by the other criterion."""
+        first = not self.n_before
+        most = n_runs or (len(self.climb.runs) if first else self.space.n)
+        enough = self.climb.error if n_runs is None and first else None
+        alone = self.space.alone if first else []
+        chosen = self.optimal(criterion, alone[:most], most, enough, progress)
+        n = len(chosen.runs)
+        return chosen, self.optimal(_OTHER[criterion], alone[:n], n, None, progress)
 
     @cached_property
     def derivatives(self) -> Array:
         """Derivatives of the candidates' losses by the parameters, (B, C, T, p)."""
         return self.known.derivatives(self.candidates)
 
-    def of(self, name: str, runs: Runs) -> Design:
+    def of_runs(self, name: str, runs: Runs) -> Design:
         """Return the design of some runs."""
         learned = self.start + information(self.known.derivatives(runs))
         return Design(name, runs, float(runs.tokens.sum()), expected_error(learned, self.judged))
@@ -246,33 +270,20 @@ class _Designs:
         self, criterion: Criterion, first: Sequence[int], most: int, enough: float | None, progress: Progress | None
     ) -> Design:
         """Return an optimal design of `most` runs that holds the `first`, or of fewer whose error is small enough."""
-        candidates, cost = self.candidates, float(self.larger.tokens.sum()) / len(self.larger)
-        n = candidates.ratios.shape[1]
-        search = Search(self.derivatives, candidates.tokens, self.start, self.judged, cost, n, criterion)
+        candidates, cost = self.candidates, self.climb.tokens / len(self.climb.runs)
+        search = Search(self.derivatives, candidates.tokens, self.start, self.judged, cost, self.space.n, criterion)
         chosen = search.run(first, most, enough, progress)
         runs = Runs(candidates.ratios[chosen], candidates.tokens[chosen], candidates.params)
-        return self.of(f"{criterion}-optimal", runs)
+        return self.of_runs(f"{criterion}-optimal", runs)
 
 
 def _checked(
-    languages: Sequence[str],
-    budgets: Sequence[float],
-    n_runs: int | None,
-    floor: float,
-    model: MixtureModel | None,
-    after: PilotRuns | None,
+    languages: Sequence[str], n_runs: int | None, model: MixtureModel | None, after: PilotRuns | None
 ) -> tuple[str, ...]:
     """Return the languages, in the order of the model where there is one; refuse what no plan can be made of."""
     names = tuple(languages)
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"the languages of a plan are {', '.join(names) or 'none'}; name two or more, each once")
-    if not budgets:
-        raise InputError("a plan has no budgets; give one or more numbers of tokens")
-    if not 0 <= floor < 1 / len(names):
-        raise InputError(
-            f"a floor of {floor:g} for each of {len(names)} languages leaves no mixture to choose; it is "
-            f"0 or more and below {1 / len(names):.4g}"
-        )
     if n_runs is not None and n_runs < 1:
         raise InputError(f"a plan of {n_runs} runs is none; ask for 1 or more")
     for what, sources in (
