@@ -111,17 +111,17 @@ def test_draws_do_not_depend_on_processes_or_on_what_was_kept(tmp_path):
     assert told == [(k, 18) for k in (1, 2, 3, 6, 9, 12, 15, 18)]
     np.testing.assert_array_equal(sweep(problem, budgets, draws=draws, jobs=2).draws, alone)
     path = tmp_path / "x.csv.paths.jsonl"
-    sweep(problem, budgets, draws=draws, kept=PathFile(path, shape, {"budgets": budgets}))
+    sweep(problem, budgets, draws=draws, stored=PathFile(path, shape, {"budgets": budgets}))
     whole = path.read_bytes()
     for length in (0, 30, len(whole) // 2, len(whole) - 1, len(whole)):
         path.write_bytes(whole[:length])
-        kept = PathFile(path, shape, {"budgets": budgets})
-        assert len(kept.known) == max(whole[:length].count(b"\n") - 1, 0)
-        np.testing.assert_array_equal(sweep(problem, budgets, draws=draws, kept=kept).draws, alone)
+        stored = PathFile(path, shape, {"budgets": budgets})
+        assert len(stored.known) == max(whole[:length].count(b"\n") - 1, 0)
+        np.testing.assert_array_equal(sweep(problem, budgets, draws=draws, stored=stored).draws, alone)
         assert path.read_bytes() == whole
-        kept.close()
-    kept.known[1] = np.full(shape, 0.25)  # what is known is not solved again
-    assert (sweep(problem, budgets, draws=draws, kept=kept).draws[1] == 0.25).all()
+        stored.close()
+    stored.known[1] = np.full(shape, 0.25)  # what is known is not solved again
+    assert (sweep(problem, budgets, draws=draws, stored=stored).draws[1] == 0.25).all()
 
 
 def test_paths_of_something_else_are_refused(tmp_path):
@@ -313,15 +313,15 @@ def test_command_line_draws_bands(run, tmp_path):  # noqa: F811
         content["bands"][name]["lower"][k] for k in range(2) for name in content["languages"]
     ]
     assert not list(tmp_path.glob("*.paths.jsonl"))
-    kept = paths_beside(table)
-    with pytest.MonkeyPatch.context() as patch:  # stopped where the last path is kept
+    stored = paths_beside(table)
+    with pytest.MonkeyPatch.context() as patch:  # stopped where the last path is stored
         patch.setattr(PathFile, "remove", lambda self: None)
         run(*command)
-    lines = kept.read_bytes().splitlines(keepends=True)
-    kept.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    lines = stored.read_bytes().splitlines(keepends=True)
+    stored.write_bytes(b"".join(lines[:3]) + lines[3][:20])
     before = table.read_text()
-    assert run(*command)[0] == 0 and table.read_text() == before and not kept.exists()
+    assert run(*command)[0] == 0 and table.read_text() == before and not stored.exists()
     code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", draws, "-o", table)
-    assert code == 2 and "draw 0 has another" in err and not kept.exists()
+    assert code == 2 and "draw 0 has another" in err and not stored.exists()
     code, _, err = run("sweep", "equal_beta", "--budgets", "1e9:1e10:2", "--draws", table)
     assert code == 2 and "no JSON object" in err

@@ -1,4 +1,4 @@
-"""Solver backends: one file each, listed in BACKENDS and imported only when asked for."""
+"""Solver backends: one file each, listed in BACKENDS and imported on first use."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _OWN = (
 )
 
 BACKENDS = Backends("backend", _OWN, more=lambda: plugins([entry.name for entry in _OWN]))
-"""In the order in which a default is looked for; other packages' stand last, and are looked for when first needed."""
+"""In the order in which a default is chosen; backends of other packages come last, and are found on first need."""
 
 
 def load(name: str) -> Backend:
-    """Return the backend of a name, guarded; raises UnknownNameError, or BackendError where it cannot be imported."""
+    """Return a backend by name, guarded; raises UnknownNameError, or BackendError where it cannot be imported."""
     entry = BACKENDS[name]
     if entry.missing:
         raise BackendError(f"backend '{name}' is not available: {entry.missing}")
     try:
         return Guarded(entry.backend(), name, entry.foreign)
-    except Exception as error:  # whatever a solver's package raises
+    except Exception as error:  # a solver's package may raise anything
         remedy = f"; {entry.remedy}" if entry.remedy else ""
         raise BackendError(f"backend '{name}' does not import: {described(error)}{remedy}") from error
 
 
 def choose(form: StandardForm, name: str | None = None) -> Backend:
-    """Return the backend of a name, or the first available one that takes the form.
+    """Return a backend by name, or by default the first available backend that takes the form.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What algebraic backends share: which forms can be written out in their systems, and what an answer is there."""
+"""Algebraic backends: which forms can be written out in their systems, and whether a point is in the domain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from climbopt.program import Algebraic, StandardForm
 
 
 def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
-    """Return why a form cannot be written out in a system that has certain functions, or None where it can.
+    """Return why a form cannot be written out in a system with the given functions, or None.
 
     Parameters
     ----------
@@ -32,16 +32,16 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
 
 
 def inside(form: StandardForm, x: Array | None, termination: Termination) -> Termination:
-    """Return why a solver stopped, which at an x where f is no number is that it left the domain.
+    """Return why a solver stopped: LEFT_DOMAIN if it settled at an x where f is NaN.
 
-    Another system may know a function where its law is not defined, such as 1/z at z < 0.
+    Another system may evaluate a function outside the law's domain, such as 1/z at z < 0.
     """
     left = x is not None and termination.settled and not np.isfinite(form.functions.at(x).value)
     return Termination.LEFT_DOMAIN if left else termination
 
 
 class _Term:
-    """A scalar of no system: whatever arithmetic makes of it is itself."""
+    """A placeholder scalar: the result of any arithmetic on it is itself."""
 
     def _itself(self, *_: object) -> _Term:
         return self
@@ -52,7 +52,7 @@ class _Term:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A system whose functions give their argument back."""
+    """A system whose functions return their argument."""
 
     names: Collection[str]
 

@@ -1,4 +1,4 @@
-"""A call in a forked copy of this process: whatever the callee does, the caller gets a value or a reason."""
+"""A call in a forked copy of this process: the caller gets a value or a reason, whatever the callee does."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from climbopt.foundations.errors import BackendError, InputError, UnknownNameErr
 T = TypeVar("T")
 
 POLL = 0.05
-"""Seconds between two looks at whether a silent child still runs."""
+"""Seconds between checks whether a silent child still runs."""
 BUFFER = 1 << 16
 """Bytes per read."""
 MOST_WORDS = 500
 """Characters of a failure's description."""
 PASSED_ON: tuple[type[Exception], ...] = (UnknownNameError, BackendError, InputError, MemoryError)
-"""Exceptions that mean the same in either process, each before its base."""
+"""Exceptions that are raised again in the caller, each before its base."""
 
 
 class FailedError(Exception):
-    """A call that gave no value; the message says why."""
+    """A call that returned no value; the message says why."""
 
 
 class TimedOutError(FailedError):
@@ -36,7 +36,7 @@ class TimedOutError(FailedError):
 
 
 def described(error: BaseException) -> str:
-    """Return an exception's type and message in one printable line.
+    """Return an exception's type and message as a printable line.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def described(error: BaseException) -> str:
     name = type(error).__name__
     try:
         words = str(error)
-    except Exception:  # a message that cannot be written is none
+    except Exception:  # the exception's own __str__ may fail
         words = ""
     return printable(f"{name}: {words}" if words else name)
 
@@ -60,7 +60,7 @@ def printable(text: str) -> str:
 def apart(call: Callable[[], T], seconds: float | None = None) -> T:
     """Return what a call returns in a forked copy of this process.
 
-    The call sees all that is in memory and changes none of it. What it prints goes to standard error.
+    The call sees the memory of this process and cannot change it. Its output goes to standard error.
 
     Parameters
     ----------
@@ -77,11 +77,11 @@ def apart(call: Callable[[], T], seconds: float | None = None) -> T:
         Where it raises anything else, or where the copy cannot be made, leaves, crashes or is killed.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()  # or the copy could write the same text again
+        stream.flush()  # the copy would write buffered text again
     read, write = os.pipe()
     try:
         with warnings.catch_warnings():
-            # Python warns of other threads, whose locks the copy inherits; BLAS makes its own anew after a fork.
+            # Python warns of other threads, whose locks the copy inherits; BLAS recreates its threads after a fork.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
     except OSError as error:
@@ -98,7 +98,7 @@ def apart(call: Callable[[], T], seconds: float | None = None) -> T:
         child.end()
     try:
         value, failure = pickle.loads(answer)
-    except (EOFError, pickle.UnpicklingError):  # nothing, or a part: the child left while it wrote
+    except (EOFError, pickle.UnpicklingError):  # nothing or an incomplete answer: the child ended early
         raise FailedError(child.last_words) from None
     if isinstance(failure, Exception):
         raise failure
@@ -107,7 +107,7 @@ def apart(call: Callable[[], T], seconds: float | None = None) -> T:
 
 
 def _answer(call: Callable[[], object], write: int) -> NoReturn:
-    """Write the pickled value of a call, and leave without the clean-up that belongs to the original process."""
+    """Write the pickled value of a call, and exit without the clean-up handlers of the original process."""
     code = 1
     try:
         os.dup2(2, 1)
@@ -122,10 +122,10 @@ def _answer(call: Callable[[], object], write: int) -> NoReturn:
 
 
 def _outcome(call: Callable[[], object]) -> bytes:
-    """Return what a call returns and what it raises, one of them None, pickled."""
+    """Return the value of a call and its exception, either of them None, pickled."""
     try:
         return pickle.dumps((call(), None))
-    except BaseException as error:  # SystemExit and KeyboardInterrupt of a callee are failures like others
+    except BaseException as error:  # a callee's SystemExit and KeyboardInterrupt count as failures
         for kind in PASSED_ON:
             if isinstance(error, kind):
                 return pickle.dumps((None, kind(printable(str(error)))))
@@ -161,7 +161,7 @@ class _Child:
         return self._status is not None
 
     def end(self) -> None:
-        """Close the pipe and wait for the child, which is killed where it has not ended shortly after its answer."""
+        """Close the pipe and wait for the child, which is killed if it does not end soon after its answer."""
         os.close(self._read)
         patience = time.monotonic() + POLL
         while not self._ended() and time.monotonic() < patience:

@@ -23,7 +23,7 @@ OptionValue = float | int | str | bool
 
 @dataclass(frozen=True)
 class Options:
-    """What every backend understands.
+    """Options common to all backends.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ class Options:
 
 
 STANDARD_OPTIONS = Options()
-"""Where nothing else is asked for."""
+"""The defaults."""
 OptionsLike: TypeAlias = Options | Mapping[str, OptionValue] | None
-"""Options, or a mapping of a solver's own ones."""
+"""Options, or a mapping of solver-native options."""
 
 
 class CommonOptions(TypedDict, total=False):
-    """What every backend understands, as of :class:`Options`."""
+    """The common options, as in :class:`Options`."""
 
     tolerance: float
     max_iterations: int | None
@@ -65,12 +65,12 @@ class CommonOptions(TypedDict, total=False):
 
 
 def options_of(options: OptionsLike, common: CommonOptions) -> Options:
-    """Return options: themselves, or a mapping of a solver's own ones; with those that keywords set.
+    """Return options from Options or a mapping of solver-native options, updated by keywords.
 
     Raises
     ------
     InputError
-        For what are no options, and for an unknown keyword, with the nearest known one.
+        For an object of another type, and for an unknown keyword, with the nearest known one.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def checked_native(options: Options, known: Mapping[str, type], backend: str) ->
 
 
 def refused_option(name: str, value: OptionValue, solver: str, known: Collection[str]) -> InputError:
-    """Return the error for an option that a solver does not take: an unknown name, or else a wrong value."""
+    """Return the error for an option that a solver refuses: an unknown name, or else a wrong value."""
     if name in known:
         return InputError(f"option {name}={value!r} of {solver} is refused; mind its type and its range")
     near = nearest(name, known)
@@ -124,7 +124,7 @@ class Backend(Protocol):
 
     @property
     def version(self) -> str:
-        """Version of the solver behind it."""
+        """Version of its solver."""
         ...
 
     def refusal(self, form: StandardForm) -> str | None:
@@ -132,7 +132,7 @@ class Backend(Protocol):
         ...
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
-        """Return the solver's answer; not converging is a Termination, never an exception."""
+        """Return the solver's answer; failure to converge is a Termination, never an exception."""
         ...
 
 
@@ -142,7 +142,7 @@ class TimeUpError(Exception):
 
 @dataclass(eq=False)
 class Evaluator:
-    """Evaluates a form for a solver that asks for one function at a time: caches the last x, counts, keeps time.
+    """Evaluates a form for a solver that calls single functions: caches the last x, counts evaluations, measures time.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Evaluator:
 
     @property
     def seconds(self) -> float:
-        """Wall time since the evaluator was made."""
+        """Wall time since the evaluator was created."""
         return time.perf_counter() - self._began
 
     @property
@@ -168,7 +168,7 @@ class Evaluator:
         return self.time_limit is not None and self.seconds > self.time_limit
 
     def at(self, x: Array) -> Evaluation:
-        """Return the evaluation at x; the same one while x does not change."""
+        """Return the evaluation at x; cached while x does not change."""
         if self.time_is_up:
             raise TimeUpError
         if self._last is None or not np.array_equal(self._last[0], x):
@@ -190,7 +190,7 @@ class Evaluator:
         raw_status: str,
         iterations: int | None,
     ) -> Solution:
-        """Return the Solution of a finished solve; a point that is not a number is no point."""
+        """Return the Solution of a finished solve; a point with NaN or infinity is dropped."""
         return without_nan(
             Solution(
                 x,
@@ -207,7 +207,7 @@ class Evaluator:
 
 
 def without_nan(solution: Solution) -> Solution:
-    """Return an answer without its point where that is not a number, and so without multipliers."""
+    """Return an answer without its point, or its multipliers, where they are not finite."""
     if solution.x is not None and not np.isfinite(solution.x).all():
         return replace(solution, x=None, multipliers=None, termination=Termination.NOT_A_NUMBER)
     parts = solution.multipliers
@@ -217,9 +217,9 @@ def without_nan(solution: Solution) -> Solution:
 
 
 def completed(form: StandardForm, x: Array, claimed: Multipliers) -> Multipliers:
-    """Return a solver's multipliers with those of fixed variables, which interior-point solvers take out.
+    """Return a solver's multipliers with those of fixed variables, which interior-point solvers eliminate.
 
-    These are what the others leave of the gradient: zeta = -(grad f + A' lambda + Jc' mu).
+    They follow from stationarity: zeta = -(grad f + A' lambda + Jc' mu).
     """
     polytope, evaluation = form.polytope, form.functions.at(x)
     left = evaluation.gradient + polytope.A.T @ claimed.rows + evaluation.jacobian.T @ claimed.nonlinear
@@ -229,13 +229,13 @@ def completed(form: StandardForm, x: Array, claimed: Multipliers) -> Multipliers
 
 @contextmanager
 def silenced(descriptor: int, to: int | None = None) -> Iterator[None]:
-    """Keep what a native library prints out of standard output (1) or standard error (2).
+    """Keep the output of a native library out of standard output (1) or standard error (2).
 
     Parameters
     ----------
     descriptor : int
     to : int, optional
-        Descriptor of a file that gets it; by default it is lost.
+        Descriptor of a file that receives it; discarded by default.
     """
     (sys.stdout if descriptor == 1 else sys.stderr).flush()
     before, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)

@@ -22,11 +22,11 @@ from climbopt.program import MixtureFunctions, StandardForm
 NATIVE_SHARE = 1e-6
 """A conic solver's tolerances on gaps and residuals, as a share of the certificate's: f is flat around its minimum."""
 LEAST_NATIVE = 1e-12
-"""As far as Clarabel still gets in double precision."""
+"""Smallest tolerance that Clarabel reaches in double precision."""
 REDUCED = 100.0
-"""Clarabel's looser tests, of an answer that it calls almost solved, as a multiple of those asked for."""
+"""Clarabel's tests for an answer that is almost solved, as a multiple of the requested tolerances."""
 PATIENT = {"min_terminate_step_length": 1e-8, "max_step_fraction": 0.95}
-"""Clarabel's defaults, 1e-4 and 0.99, give up on one problem in ten before these tolerances."""
+"""Clarabel's defaults, 1e-4 and 0.99, stop on a tenth of the problems before they reach these tolerances."""
 
 STATUS = {
     "optimal": Termination.SOLVED,
@@ -39,9 +39,9 @@ STATUS = {
     "user_limit": Termination.ITERATION_LIMIT,
     "solver_error": Termination.FAILED,
 }
-"""CVXPY's statuses, for solvers whose own words are not read here."""
+"""CVXPY's statuses, for solvers whose own status is not read here."""
 SCS_LIMITS = {"max_iters": Termination.ITERATION_LIMIT, "time_limit_secs": Termination.TIME_LIMIT}
-"""Words in SCS's status, which CVXPY takes for an inaccurate solution."""
+"""Words in SCS's status text; CVXPY reports both as an inaccurate solution."""
 CLARABEL_STATUS = {
     "Solved": Termination.SOLVED,
     "AlmostSolved": Termination.ALMOST_SOLVED,
@@ -56,12 +56,12 @@ CLARABEL_STATUS = {
     "NumericalError": Termination.FAILED,
     "Unsolved": Termination.FAILED,
 }
-"""Clarabel's own, which say more."""
+"""Clarabel's own statuses, which are more specific."""
 
 
 @dataclass(frozen=True)
 class Native:
-    """A conic solver's names of what all have."""
+    """A conic solver's names for the common options."""
 
     iterations: str
     seconds: str
@@ -72,7 +72,7 @@ NATIVE = {
     "CLARABEL": Native("max_iter", "time_limit", ("tol_gap_abs", "tol_gap_rel", "tol_feas")),
     "SCS": Native("max_iters", "time_limit_secs", ("eps_abs", "eps_rel")),
 }
-"""Other solvers run at their own tolerances, and take limits only by their own names."""
+"""Other solvers run at their own tolerances, and take limits only as their own options."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class CvxpyConvex:
     """Problems that CVXPY's rules prove convex, as conic programs.
 
     Native settings: Clarabel's tol_gap_abs, tol_gap_rel and tol_feas (SCS's eps_abs and eps_rel) at `NATIVE_SHARE`
-    times the tolerance, no less than `LEAST_NATIVE`; what Clarabel calls almost solved meets `REDUCED` times that,
-    and it goes on where it would stop for short steps (`PATIENT`). The option `solver` names another installed solver;
+    times the tolerance, no less than `LEAST_NATIVE`; an answer that Clarabel reports as almost solved meets `REDUCED`
+    times that, and short steps do not stop it (`PATIENT`). The option `solver` names another installed solver;
     every other option is that solver's own.
     """
 
@@ -155,7 +155,7 @@ class CvxpyConvex:
 
 
 def _settings(options: Options) -> tuple[str, dict[str, Any]]:
-    """Return the solver's name and its own settings; raises InputError for a solver or option that there is not."""
+    """Return the solver's name and its own settings; raises InputError for an unknown solver or option."""
     native = dict(options.native)
     solver = str(native.pop("solver", "CLARABEL")).upper()
     if solver not in cp.installed_solvers():
@@ -176,12 +176,12 @@ def _settings(options: Options) -> tuple[str, dict[str, Any]]:
     if solver == "CLARABEL":
         _check(native)
         settings |= PATIENT | {f"reduced_{name}": REDUCED * tolerance for name in names.tolerances}
-        settings["accept_unknown"] = True  # CVXPY would keep the point of a stalled solve to itself
+        settings["accept_unknown"] = True  # without it CVXPY discards the point of a stalled solve
     return solver, settings | native
 
 
 def _check(native: Mapping[str, OptionValue]) -> None:
-    """Refuse what is no setting of Clarabel."""
+    """Refuse unknown settings of Clarabel, and values that it does not take."""
     settings = clarabel.DefaultSettings()
     for name, value in native.items():
         if not hasattr(settings, name):
@@ -193,7 +193,7 @@ def _check(native: Mapping[str, OptionValue]) -> None:
 
 
 def _termination(solver: str, raw: Any, status: str) -> tuple[Termination, str]:
-    """Return why a solver stopped, and its own words."""
+    """Return why a solver stopped, and its own status."""
     if solver == "CLARABEL":
         return CLARABEL_STATUS.get(str(raw.status), Termination.FAILED), str(raw.status)
     words = raw["info"]["status"] if solver == "SCS" else status  # "solved (inaccurate - reached max_iters)"
@@ -204,7 +204,7 @@ def _termination(solver: str, raw: Any, status: str) -> tuple[Termination, str]:
 
 
 def _version(solver: str) -> str:
-    """Return the versions of CVXPY and of a solver, where that is a package of its name."""
+    """Return the versions of CVXPY and of a solver, where a package of its name exists."""
     try:
         return f"cvxpy {cp.__version__}, {solver} {version(solver.lower())}"
     except PackageNotFoundError:
@@ -212,9 +212,9 @@ def _version(solver: str) -> str:
 
 
 def _obstacle(form: StandardForm, program: Program) -> str:
-    """Return what is not convex by CVXPY's rules, and why."""
+    """Return the part that is not convex by CVXPY's rules, and why."""
     functions, quantities = form.functions, program.quantities
-    assert isinstance(functions, MixtureFunctions)  # or it would not have been written
+    assert isinstance(functions, MixtureFunctions)  # other functions cannot be written in CVXPY
     what = "the objective is not" if not program.problem.objective.is_dcp() else _bent_row(form, program)
     if not quantities.z.is_concave():
         first = 0
@@ -229,7 +229,7 @@ def _obstacle(form: StandardForm, program: Program) -> str:
 
 
 def _bent_row(form: StandardForm, program: Program) -> str:
-    """Return the first row that is not convex: a convex function has an upper limit, a concave one a lower limit."""
+    """Return the first row that is not convex: an upper limit needs a convex function, a lower limit a concave one."""
     for k, side in enumerate(form.nonlinear.labels):
         value = program.rows.value(np.array([form.n + len(form.polytope.rows) + k]))
         if form.nonlinear.lower[k] == form.nonlinear.upper[k] and not value.is_affine():

@@ -1,4 +1,4 @@
-"""cvxpy_dnlp: CVXPY's disciplined nonlinear programming, which differentiates anew, through Ipopt."""
+"""cvxpy_dnlp: CVXPY's disciplined nonlinear programming, with its own derivatives, through Ipopt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from climbopt.program import StandardForm
 NATIVE_SHARE = 1e-6
 """Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
 LEAST_NATIVE = 1e-12
-"""As far as Ipopt gets to on its way to the auxiliary variables that CVXPY adds."""
+"""Smallest tolerance that Ipopt reaches with the auxiliary variables that CVXPY adds."""
 
 STATUS = {
     "optimal": Termination.SOLVED,
@@ -30,18 +30,17 @@ STATUS = {
     "unbounded": Termination.UNBOUNDED,
     "user_limit": Termination.ITERATION_LIMIT,
 }
-"""What CVXPY makes of Ipopt's statuses, of which it keeps no more; user_limit is of time where the time is up."""
+"""CVXPY's statuses for Ipopt's; user_limit means the time limit where the time is up, and iterations otherwise."""
 
 
 @dataclass(frozen=True)
 class CvxpyDnlp:
     """Any smooth mixture problem through CVXPY's own differentiation and Ipopt.
 
-    z and L are variables of their own, joined to the ratios by equations. CVXPY hands on neither dual values nor
-    iterations on this path, and no point where Ipopt failed. Native settings: tol, constr_viol_tol, dual_inf_tol and
-    compl_inf_tol at `NATIVE_SHARE` times the tolerance, no less than `LEAST_NATIVE`. The time limit is one of
-    processor time to Ipopt, and CVXPY's own preparations are not interrupted. Any option of Ipopt may be given by its
-    own name.
+    z and L are separate variables, tied to the ratios by equations. On this path CVXPY returns neither dual values nor
+    iterations, and no point where Ipopt failed. Native settings: tol, constr_viol_tol, dual_inf_tol and
+    compl_inf_tol at `NATIVE_SHARE` times the tolerance, no less than `LEAST_NATIVE`. Ipopt measures the time limit in
+    processor time, and CVXPY's own preparations are not interrupted. Any option of Ipopt may be set by its own name.
     """
 
     name: ClassVar[str] = "cvxpy_dnlp"
@@ -81,7 +80,7 @@ class CvxpyDnlp:
         processor_time = time.process_time()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # CVXPY's remarks on statuses, which are distinguished here
+                warnings.simplefilter("ignore")  # warnings on statuses, which are read below
                 problem.solve(nlp=True, solver=cp.IPOPT, **settings)
         except cp.SolverError as error:
             return solution(None, Termination.FAILED, str(error))
@@ -93,7 +92,7 @@ class CvxpyDnlp:
 
 
 def _settings(options: Options) -> dict[str, Any]:
-    """Return Ipopt's settings; raises InputError for an option that it does not take."""
+    """Return Ipopt's settings; raises InputError for an option that Ipopt refuses."""
     native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
     settings: dict[str, Any] = {
         "tol": native,
@@ -106,6 +105,6 @@ def _settings(options: Options) -> dict[str, Any]:
     if options.max_iterations is not None:
         settings["max_iter"] = options.max_iterations
     probe = cyipopt.Problem(n=1, m=0, problem_obj=Unsolved())
-    for name, value in options.native.items():  # refused here by name, in CVXPY without
+    for name, value in options.native.items():  # refused here with the option's name, which CVXPY omits
         set_option(probe, name, value)
     return settings | dict(options.native)

@@ -1,6 +1,6 @@
 """SymPy expressions of CVXPY vectors.
 
-What holds no variable is folded in NumPy first. A power with a negative exponent, or with a vector of exponents, is
+Constant parts are first evaluated in NumPy. A power with a negative exponent, or with a vector of exponents, is
 exp(exponent log(base)): CVXPY would replace the exponents of a vector by fractions.
 """
 
@@ -22,18 +22,18 @@ def translate(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:
     Raises
     ------
     UntranslatableError
-        Where it holds a function without a CVXPY form, or a power whose domain CVXPY would narrow.
+        For a function without a CVXPY form, or a power whose domain CVXPY would restrict.
     """
     return translation.translate(expression, values, _FUNCTIONS, _RULES)
 
 
 def varies(value: Value) -> bool:
-    """Return whether a value holds variables."""
+    """Return whether a value contains variables."""
     return isinstance(value, cp.Expression)
 
 
 def _folded(parts: list[Value], numeric: Callable[..., Value], symbolic: Callable[..., Value]) -> Value:
-    """Return the sum or product of values, the constant ones taken together first."""
+    """Return the sum or product of values, constants first."""
     constants = [part for part in parts if not varies(part)]
     varying = [part for part in parts if varies(part)]
     total = constants[0] if constants else None
@@ -45,9 +45,10 @@ def _folded(parts: list[Value], numeric: Callable[..., Value], symbolic: Callabl
 
 
 def _power(node: sp.Expr, known: Known) -> Value:
-    """Return base**exponent, with the base's positive constant factors apart."""
+    """Return base**exponent, with positive constant factors of the base separated."""
     exponent = known[node.exp]
     factors = {part: known[part] for part in sp.Mul.make_args(node.base)}
+    # (c b)**p = c**p b**p needs c > 0; DCP rules then see a power of b alone
     constant = [part for part, value in factors.items() if not varies(value) and np.all(np.asarray(value) > 0)]
     groups = (constant, [part for part in factors if part not in constant])
     powers = [
@@ -63,7 +64,7 @@ def _power_of(base: Value, exponent: Value, inside: sp.Expr) -> Value:
     if not varies(base) and not varies(exponent):
         return np.asarray(base, dtype=float) ** exponent
     whole = not varies(exponent) and bool(np.all(np.asarray(exponent) % 1 == 0))
-    if whole and np.ndim(exponent) == 0 and exponent in (1, 2, 4):  # of any sign
+    if whole and np.ndim(exponent) == 0 and exponent in (1, 2, 4):  # defined for a base of any sign
         return base if exponent == 1 else cp.square(_power_of(base, exponent / 2, inside))
     if whole and not inside.is_nonnegative and not base.is_nonneg():
         raise UntranslatableError(f"CVXPY would take ({inside})**{exponent} only where {inside} is not negative")

@@ -1,4 +1,4 @@
-"""Mixture functions as a CVXPY problem over vectors: one law for all targets, one pair for all pairs that transfer."""
+"""Mixture functions as a CVXPY problem over vectors: vectorised over targets and pairs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Quantities:
     x : cvxpy.Variable, (n,)
     z : cvxpy.Expression, (T,)
     losses : cvxpy.Expression, (T,)
-        None where nothing depends on them.
+        None where no function depends on them.
     z_positive : bool
-        Whether z is above 0 because the losses are defined nowhere else.
+        Whether z > 0 because the losses are defined only there.
     named : tuple of cvxpy.Constraint, or None
-        Equations that make z and L variables of their own; None where they are not.
+        Equations that define z and L as separate variables; None where they are expressions.
     """
 
     x: cp.Variable
@@ -70,7 +70,7 @@ class Quantities:
         return cls(x, _joined(each), losses, z_positive, tuple(equations) if named else None)
 
     def functions(self, table: Table, rows: Indices) -> cp.Expression:
-        """Return some functions of a table, (k,); a curved one must be asked for alone."""
+        """Return the functions of a table in `rows`, (k,); a row with a curved part must be the only one."""
         on_x, on_z, on_loss = (csr_array(part[rows]) for part in table.parts)
         total = on_x @ self.x + table.constant[rows]
         for coefficients, values in ((on_z, self.z), (on_loss, self.losses)):
@@ -102,18 +102,19 @@ class Quantities:
         return self.x[k] if k < n else self.z[k - n] if k < n + n_targets else self.losses[k - n - n_targets]
 
     def _signed(self, symbol: sp.Symbol, value: cp.Expression) -> sp.Symbol:
-        """Return a symbol that says whether its quantity is never negative: ratios are not."""
+        """Return a symbol that carries the sign of its quantity: ratios are nonnegative."""
         kind, _ = entry(symbol)
         known = kind == "r" or (kind == "z" and self.z_positive) or value.is_nonneg()
         return sp.Dummy(str(symbol), real=True, nonnegative=True if known else None)
 
     def _power_mean(self, mean: PowerMean, losses: cp.Expression) -> cp.Expression:
-        """Return a power mean of losses: a norm for cones, a smooth function where they are variables."""
+        """Return a power mean of losses: a p-norm for conic solvers, a smooth expression where losses are variables."""
         p = mean.power
         if p == 1:
             return (mean.weights / mean.references) @ losses
         if self.named is None:
             return cp.pnorm(cp.multiply(mean.weights ** (1 / p) / mean.references, losses), p, approx=False)
+        # (sum_i w_i (L_i / ref_i)^p)^(1/p), in functions that are smooth for L > 0
         return cp.exp(cp.log(mean.weights @ cp.exp(p * cp.log(cp.multiply(1 / mean.references, losses)))) / p)
 
 
@@ -124,7 +125,7 @@ def _values(
     shape: tuple[int, ...],
     at: tuple[Indices, ...] | None = None,
 ) -> dict[sp.Symbol, Value]:
-    """Return what the symbols of a template stand for; arguments broadcast to `shape`, at some indices of it."""
+    """Return the values of a template's symbols, with arguments broadcast to `shape` and taken at the indices `at`."""
     arrays = [np.broadcast_to(argument, shape) for argument in arguments]
     return dict(zip(template.arguments, [*variables, *(a if at is None else a[at] for a in arrays)], strict=True))
 
@@ -146,12 +147,12 @@ def _losses(response: Response, z: cp.Expression) -> cp.Expression:
 
 
 def _vector(value: Value, shape: tuple[int, ...]) -> cp.Expression:
-    """Return a value as a CVXPY expression, which a constant is not yet."""
+    """Return a value as a CVXPY expression; constants are wrapped."""
     return value if varies(value) else cp.Constant(np.broadcast_to(value, shape))
 
 
 def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
-    """Return z of each target, (T,), for ratios, (S,); only pairs that can give anything are in it."""
+    """Return z of each target, (T,), for ratios, (S,); sums only the pairs that transfer."""
     model, templates = response.model, response.model.templates
     shape = (len(model.targets), len(model.sources))
     own_ratios = ratios if model.sources == model.targets else _own(model) @ ratios
@@ -163,6 +164,7 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     if not i.size:
         return z
     values = _values(templates.pair, (own_ratios[i], ratios[j]), response.pair_arguments, shape, (i, j))
+    # sums the transfer of each pair into its target
     into = csr_array((np.ones(i.size), (i, np.arange(i.size))), shape=(shape[0], i.size))
     return z + into @ _vector(translate(templates.pair.expression, values), i.shape)
 
@@ -175,15 +177,15 @@ def _own(model: MixtureModel) -> csr_array:
 
 @dataclass(frozen=True, eq=False)
 class WrittenRows:
-    """One CVXPY constraint, and where its dual values go.
+    """A CVXPY constraint, and the rows that its dual values belong to.
 
     Parameters
     ----------
     constraint : cvxpy.Constraint
     positions : ndarray of int
-        In bounds, rows of A and entries of c put end to end.
+        In the concatenation of bounds, rows of A and entries of c.
     sign : float
-        A multiplier is sign times the dual value: -1 for lower limits, whose dual values CVXPY gives as >= 0.
+        A multiplier is sign times the dual value; -1 for lower limits, whose dual values are >= 0 in CVXPY.
     """
 
     constraint: cp.Constraint
@@ -193,7 +195,7 @@ class WrittenRows:
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """Bounds, rows of A and entries of c put end to end, as functions of the quantities.
+    """Bounds, rows of A and entries of c, concatenated, as functions of the quantities.
 
     Parameters
     ----------
@@ -212,11 +214,11 @@ class Written:
         return cls(quantities, on_x + functions.table[1:])
 
     def value(self, positions: Indices) -> cp.Expression:
-        """Return some of the rows; a curved one must be asked for alone."""
+        """Return the rows at `positions`; a row with a curved part must be the only one."""
         return self.quantities.functions(self.table, positions)
 
     def limits(self, rows: Rows) -> Iterator[WrittenRows]:
-        """Yield equations, lower and upper limits, all rows of a kind in one constraint but for the curved."""
+        """Yield equations, lower and upper limits: a constraint per kind for affine rows, and one per curved row."""
         curved = sorted(self.table.curved)
         plain = np.setdiff1d(np.arange(len(rows)), curved)
         for group in (plain, *(np.array([k]) for k in curved)):
@@ -232,7 +234,7 @@ class Written:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A standard form in CVXPY, and the seconds that it took to write and to check."""
+    """A standard form in CVXPY, and the seconds spent writing and checking it."""
 
     quantities: Quantities
     rows: Written
@@ -241,7 +243,7 @@ class Program:
     seconds: float = 0.0
 
     def start_at(self, x: Array) -> bool:
-        """Set every variable to its value at x; False where some have none."""
+        """Set every variable to its value at x; False where a value is not finite."""
         self.quantities.x.save_value(x)
         with np.errstate(all="ignore"):
             for equation in self.quantities.named or ():
@@ -250,7 +252,7 @@ class Program:
         return all(np.isfinite(variable.value).all() for variable in self.problem.variables())
 
     def multipliers(self, form: StandardForm, duals: Mapping[int, Array]) -> Multipliers | None:
-        """Return the multipliers for the dual values by a constraint's id; None where some are missing."""
+        """Return the multipliers for the dual values by a constraint's id; None where any is missing."""
         n, k = form.n, form.n + len(form.polytope.rows)
         values = np.zeros(k + len(form.nonlinear))
         for limit in self.limits:
@@ -265,20 +267,20 @@ _WRITTEN: WeakKeyDictionary[StandardForm, dict[bool, Program | str]] = WeakKeyDi
 
 
 def written(form: StandardForm, *, named: bool) -> Program | str:
-    """Return a form in CVXPY, or why it cannot be written so; a form is written once.
+    """Return a form in CVXPY, or why that is impossible; the result is cached per form.
 
     Parameters
     ----------
     form : StandardForm
     named : bool
-        Whether z and L are variables of their own, joined to the ratios by equations, for solvers that take those.
+        Whether z and L are separate variables, tied to the ratios by nonlinear equations, for solvers that take them.
     """
     known = _WRITTEN.setdefault(form, {})
     if named not in known:
         began = time.perf_counter()
         try:
             program = _program(form, named)
-            _ = program.problem.is_dnlp() if named else program.problem.is_dcp()  # CVXPY keeps the answer
+            _ = program.problem.is_dnlp() if named else program.problem.is_dcp()  # cached by CVXPY
             known[named] = replace(program, seconds=time.perf_counter() - began)
         except UntranslatableError as error:
             known[named] = str(error)

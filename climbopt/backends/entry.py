@@ -1,6 +1,6 @@
-"""Where backends live and what they need: this package's own, and those that other packages add.
+"""Where backends are defined and what they need: those of this package, and those of other packages.
 
-A package adds one through the entry-point group ``climbopt.backends``: its name on the command line, and
+A package adds a backend through the entry-point group ``climbopt.backends``: its name on the command line, and
 ``module:Class``.
 """
 
@@ -30,7 +30,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a backend lives and what it needs.
+    """Where a backend is defined and what it needs.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class Entry:
     target : str
         ``module:Class``.
     requires : tuple of str
-        Modules it imports beyond the core; looked for without importing them.
+        Modules that it imports beyond the core dependencies; their presence is checked without an import.
     remedy : str
-        How to install those.
+        How to install them.
     instead : str
-        Executable on the PATH that serves instead of the last of those modules.
+        Executable on the PATH that replaces the last of these modules.
     by_default : bool
         Whether it may be chosen where no backend is named.
     """
@@ -81,9 +81,9 @@ class Plugin(Entry):
     Parameters
     ----------
     package : str
-        Distribution that brings it.
+        Distribution that contains it.
     conflict : str, optional
-        Why its name cannot be its own.
+        Why its name cannot be used.
     """
 
     foreign: ClassVar[bool] = True
@@ -94,20 +94,20 @@ class Plugin(Entry):
 
     @cached_property
     def _fault(self) -> str | None:
-        """Why it does not load; learnt in a copy of this process, which its import may end."""
+        """Why it does not load; tested in a forked process, which its import may end."""
         try:
             return apart(lambda: fault(self.backend(), self.name))
         except (FailedError, ClimboptError) as error:
             return f"it does not load: {error}"
 
     def backend(self) -> Backend:
-        """Return the backend itself; what its import prints goes to standard error."""
+        """Return the backend itself; output of its import goes to standard error."""
         with redirect_stdout(sys.stderr):
             return super().backend()
 
     @property
     def missing(self) -> str | None:
-        """Why the backend is not available here, or None where it is; learnt by importing it."""
+        """Why the backend is not available here, or None; tested by importing it."""
         if self.conflict is not None or self._fault is None:
             return self.conflict
         return f"{self.target} of package '{self.package}': {self._fault}"
@@ -115,7 +115,7 @@ class Plugin(Entry):
 
 @dataclass(frozen=True)
 class Registered(Entry):
-    """A backend that was registered as an object of this process, chosen only by its name.
+    """A backend registered as an object in this process, chosen only by its name.
 
     Parameters
     ----------
@@ -135,15 +135,15 @@ class Registered(Entry):
 
 
 class Backends(Registry[Entry]):
-    """The registry of backends, which takes a backend itself as well as its entry."""
+    """The registry of backends, which accepts a backend object or its entry."""
 
     def register(self, member: Entry | Backend) -> Entry:
-        """Add a backend, or the entry of one, under its own name.
+        """Add a backend, or its entry, under its own name.
 
         Raises
         ------
         InputError
-            Where it is no backend, or the name is that of another one.
+            For an object that is not a backend, or a name that is taken.
         """
         if isinstance(member, Entry):
             return super().register(member)
@@ -157,20 +157,20 @@ class Backends(Registry[Entry]):
 
 
 def fault(backend: object, name: str | None = None) -> str | None:
-    """Return why an object is no backend, or None where it is one.
+    """Return why an object is not a backend, or None.
 
     Parameters
     ----------
     backend : object
     name : str, optional
-        What it has to be called; any plain name by default.
+        Its required name; any plain name by default.
     """
     if isinstance(backend, type):
         return f"it is a class; write {backend.__name__}()"
     lacking = [part for part in ("name", "version", "refusal", "solve") if not hasattr(backend, part)]
     if lacking:
         return f"it has no {', '.join(lacking)}"
-    own = getattr(backend, "name")  # noqa: B009 - of an object of any class
+    own = getattr(backend, "name")  # noqa: B009 - the object may be of any class
     if not isinstance(own, str) or not NAME.fullmatch(own):
         return f"its name is {own!r:.60}; a name is made of letters, digits, _ and -, such as 'frank_wolfe'"
     if name is not None and own != name:
@@ -184,7 +184,7 @@ def fault(backend: object, name: str | None = None) -> str | None:
 
 
 def plugins(taken: Collection[str]) -> Iterator[Plugin]:
-    """Yield the backends of other packages; one whose name is taken is listed under that of its package too."""
+    """Yield the backends of other packages; where a name is taken, the package is added to it."""
     names = set(taken)
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else "?"

@@ -1,7 +1,7 @@
-"""The one edge at which a backend's answer enters: every failure becomes a Solution that names it.
+"""The boundary at which a backend's answer enters: every failure becomes a Solution that describes it.
 
-The package's own backends run in this process. Those of others run in a forked copy of it, since they may leave the
-process or change what they are given.
+The package's own backends run in this process. Other backends run in a forked process, since they may exit or
+modify their arguments.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from climbopt.program import StandardForm
 T = TypeVar("T")
 
 GRACE = 10.0
-"""Seconds beyond its time limit after which a backend of others is killed."""
+"""Seconds beyond the time limit after which a foreign backend is killed."""
 LARGEST = 1e100
-"""Size above which an entry of a point or a multiplier could overflow where it is judged."""
+"""Largest size of an entry of a point or a multiplier; larger ones could overflow in the certificate."""
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A backend whose failures and malformed answers are Solutions too.
+    """A backend whose failures and malformed answers become Solutions.
 
     Parameters
     ----------
@@ -46,17 +46,17 @@ class Guarded:
 
     @property
     def version(self) -> str:
-        """Version of the solver behind it; raises BackendError where that fails."""
-        return self._asked(lambda: _text(self.inner.version, "its version"))
+        """Version of its solver; raises BackendError where the query fails."""
+        return self._before_solve(lambda: _text(self.inner.version, "its version"))
 
     def refusal(self, form: StandardForm) -> str | None:
         """Return why this backend cannot take the form, or None where it can; raises BackendError where it fails."""
 
         def reason() -> str | None:
-            said = self.inner.refusal(form)
-            return None if said is None else _text(said, "its refusal")
+            refusal = self.inner.refusal(form)
+            return None if refusal is None else _text(refusal, "its refusal")
 
-        return self._asked(reason)
+        return self._before_solve(reason)
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the backend's checked answer, or a Solution with the failure in `raw_status`.
@@ -79,15 +79,15 @@ class Guarded:
         seconds = time.perf_counter() - began
         return Solution(None, None, termination, words, self.name, "unknown", None, None, seconds)
 
-    def _asked(self, question: Callable[[], T]) -> T:
-        """Return the answer to a question that comes before a solve."""
+    def _before_solve(self, query: Callable[[], T]) -> T:
+        """Return the result of a query before a solve; raises BackendError where it fails."""
         try:
-            return self._run(question)
+            return self._run(query)
         except FailedError as error:
             raise BackendError(f"backend '{self.name}' failed before its solve: {error}") from error
 
     def _run(self, call: Callable[[], T], seconds: float | None = None) -> T:
-        """Return what a call returns; raises FailedError where it raises what no backend should."""
+        """Return the value of a call; raises FailedError for any exception outside the contract of a backend."""
         if self.foreign:
             return apart(call, seconds)
         try:
@@ -99,21 +99,21 @@ class Guarded:
 
 
 def checked(answer: object, form: StandardForm, name: str) -> Solution:
-    """Return a backend's answer in plain types, as its contract says.
+    """Return a backend's answer in plain types, after a check against the contract.
 
     Parameters
     ----------
     answer : object
         What the backend returned.
     form : StandardForm
-        What it was asked to solve.
+        The form that it solved.
     name : str
-        The backend's.
+        Name of the backend.
 
     Raises
     ------
     FailedError
-        Where the answer breaks the contract; the message names the part.
+        Where the answer breaks the contract; the message names the field.
     """
     if not isinstance(answer, Solution):
         raise FailedError(f"solve returned {_kind(answer)}; it must return a Solution")
@@ -150,10 +150,10 @@ def _multipliers(answer: object, form: StandardForm) -> Multipliers:
 
 
 def _numbers(values: object, size: int, what: str) -> Array:
-    """Return finite real numbers as a float array of a size."""
+    """Return finite real numbers as a float array, (size,)."""
     try:
         array = np.asarray(values)
-    except Exception as error:  # a sequence of unequal parts, or a class with conversions of its own
+    except Exception as error:  # a ragged sequence, or a class with its own conversion
         raise FailedError(f"{what} is no array: {described(error)}") from None
     if array.dtype.kind not in "fiu":
         raise FailedError(f"{what} is {_kind(values)} of type {array.dtype}; it must hold real numbers")
@@ -175,21 +175,21 @@ def _real(value: object, what: str) -> float:
 
 
 def _count(value: object, what: str) -> int | None:
-    """Return a number of things, or None where it is unknown."""
+    """Return a count, or None where it is unknown."""
     if value is not None and (not isinstance(value, (int, np.integer)) or value < 0):
         raise FailedError(f"{what} is {_kind(value)}; it must be a whole number from 0, or None")
     return None if value is None else int(value)
 
 
 def _text(value: object, what: str) -> str:
-    """Return text in one printable line."""
+    """Return text as a printable line."""
     if not isinstance(value, str):
         raise FailedError(f"{what} is {_kind(value)}; it must be text")
     return value if value.isprintable() and len(value) <= MOST_WORDS else printable(value)
 
 
 def _kind(value: object) -> str:
-    """Return what a value is, for messages."""
+    """Return a value or its type, for messages."""
     if value is None or isinstance(value, (bool, int, float)):
         return str(value)
     return f"a {type(value).__name__}"

@@ -21,12 +21,12 @@ from climbopt.program import Evaluation, StandardForm
 NATIVE_SHARE = 1e-7
 """Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
 LEAST_NATIVE = 1e-13
-"""As far as Ipopt still gets in double precision."""
+"""Smallest tolerance that Ipopt reaches in double precision."""
 INFINITE = 2e19
-"""What Ipopt takes as no bound."""
+"""Bounds of at least this size are infinite to Ipopt."""
 
 OPTION = re.compile(r"^([a-z]\w+) +\S", re.M)
-"""An option in Ipopt's documentation of itself: at the start of a line, before its default."""
+"""An option in Ipopt's printed documentation: at the start of a line, before its default."""
 
 STATUS = {
     0: Termination.SOLVED,
@@ -59,7 +59,7 @@ class Ipopt:
 
     Native settings: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the tolerance
     (where a bound is active with multiplier 0, the slack left is about its square root), bound_relax_factor 0
-    (Ipopt would move bounds by 1e-8). Any option of Ipopt may be given by its own name.
+    (Ipopt would move bounds by 1e-8). Any option of Ipopt may be set by its own name.
     """
 
     name: ClassVar[str] = "ipopt"
@@ -111,9 +111,9 @@ class Ipopt:
 
 
 def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
-    """Set one of Ipopt's options; raises InputError where there is no such."""
+    """Set an option of Ipopt; raises InputError where Ipopt refuses it."""
     try:
-        with silenced(1):  # Ipopt prints its own words on a refused option
+        with silenced(1):  # Ipopt prints a message on a refused option
             problem.add_option(name, value)
     except TypeError:
         raise refused_option(name, value, "Ipopt", option_names()) from None
@@ -121,7 +121,7 @@ def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
 
 @lru_cache(maxsize=1)
 def option_names() -> frozenset[str]:
-    """Return the names of Ipopt's options, as it documents them itself on standard output."""
+    """Return the names of Ipopt's options, read from the documentation that it prints."""
     problem = cyipopt.Problem(n=1, m=0, problem_obj=Unsolved())
     problem.add_option("print_options_documentation", "yes")
     problem.add_option("max_iter", 0)
@@ -133,7 +133,7 @@ def option_names() -> frozenset[str]:
 
 
 class Unsolved:
-    """A problem of one variable for cyipopt, which checks and documents options only where it has one."""
+    """A problem of one variable for cyipopt, which checks and documents options only for a problem."""
 
     def objective(self, x: Array) -> float:
         """Return 0."""
@@ -153,7 +153,7 @@ class Unsolved:
 
 
 def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Multipliers:
-    """Return Ipopt's multipliers, whose signs are ours."""
+    """Return Ipopt's multipliers, whose signs agree with climbopt's convention."""
     n_rows = form.polytope.A.shape[0]
     return completed(
         form, x, Multipliers(info["mult_x_U"] - info["mult_x_L"], info["mult_g"][:n_rows], info["mult_g"][n_rows:])
@@ -161,23 +161,24 @@ def _multipliers(form: StandardForm, x: Array, info: Mapping[str, Array]) -> Mul
 
 
 def _finite(bound: Array) -> Array:
-    """Return a bound with infinities written as Ipopt wants them."""
+    """Return a bound with infinities in Ipopt's form."""
     return np.clip(bound, -INFINITE, INFINITE)
 
 
 class _Callbacks:
-    """What cyipopt calls; the names are its own."""
+    """The callbacks of cyipopt, under cyipopt's names."""
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self._form = evaluator.form
         self._linear = self._form.polytope.A.tocoo()
+        # Ipopt reads the lower triangle of the symmetric Hessian
         self._lower_triangle = np.tril_indices(self._form.n)
         self.iterations: int | None = None
         self.out_of_time = False
 
     def _at(self, x: Array) -> Evaluation:
-        """Return the evaluation at x; outside the domain, and past the limit, an error tells Ipopt so."""
+        """Return the evaluation at x; outside the domain, and past the time limit, the error that Ipopt handles."""
         try:
             evaluation = self._evaluator.at(x)
         except TimeUpError:
@@ -208,10 +209,12 @@ class _Callbacks:
         return self._lower_triangle
 
     def hessian(self, x: Array, multipliers: Array, weight: float) -> Array:
+        # linear rows have no curvature: only multipliers of c enter
         hessian = self._at(x).hessian(weight, multipliers[self._linear.shape[0] :])
         return hessian[self._lower_triangle]
 
     def intermediate(self, alg_mod: int, iter_count: int, *progress: float) -> bool:
         self.iterations = iter_count
+        # False stops Ipopt, also where evaluations are cheap and its own steps are slow
         self.out_of_time = self.out_of_time or self._evaluator.time_is_up
         return not self.out_of_time

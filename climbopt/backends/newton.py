@@ -2,7 +2,7 @@
 
 Each step minimises the quadratic model over the whole polytope (quadratic.py) and then searches along the
 segment to that minimum, which stays feasible. Where the Hessian is indefinite on a face that the model visits, it
-is shifted; at a stationary point with negative curvature the search goes on along it.
+is shifted; at a stationary point with negative curvature the search continues along that direction.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ SHORTEST_STEP = 2.0**-40
 ROUNDING = 4 * np.finfo(float).eps
 """Relative change of f that counts as rounding in the line search."""
 FEASIBLE = 1e-9
-"""Violation of a row, in its own unit, that counts as none."""
+"""Violation of a row, in its own unit, that counts as rounding."""
 NEARLY_LINEAR = 1e-8
-"""Least curvature of a shifted model as a share of the largest slope, so that a linear f has a model with a minimum."""
+"""Least curvature of a shifted model as a share of the largest slope, so that the model of a linear f has a minimum."""
 CURVATURE = 1e-9
 """Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
 
 
 @dataclass(frozen=True)
 class Newton:
-    """The project's own solver; the default where all rows are linear.
+    """climbopt's own solver; the default where all rows are linear.
 
-    Native settings: stops at a scaled stationarity of `RESIDUAL_SHARE` times the tolerance; no options of its own.
+    Native settings: stops at a scaled stationarity of `RESIDUAL_SHARE` times the tolerance; no native options.
     """
 
     name: ClassVar[str] = "newton"
 
     @property
     def version(self) -> str:
-        """Version of this package, which brings it."""
+        """Version of this package, which contains it."""
         return VERSION
 
     def refusal(self, form: StandardForm) -> str | None:
@@ -85,23 +85,23 @@ class Newton:
         return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
 
     def _outside(self, form: StandardForm, x: Array) -> bool:
-        """Whether x breaks a row that keeps z in its domain; the search itself only asks that losses are numbers."""
+        """Whether x breaks a row that keeps z in its domain; the search only requires finite losses."""
         rows = form.functions.at(x).rows
         return bool(((rows < form.nonlinear.lower - FEASIBLE) | (rows > form.nonlinear.upper + FEASIBLE)).any())
 
 
 @dataclass(eq=False)
 class _NewtonSteps:
-    """One Newton step at a time."""
+    """The Newton steps of a solve."""
 
     evaluator: Evaluator
     polytope: Polytope
     residual: float
     shifted: bool = False
-    """Whether the last model needed a shift; if not, its factor has shown that the curvature is positive."""
+    """Whether the last model needed a shift; if not, its Cholesky factor shows positive curvature."""
 
     def step(self, x: Array, face: Face | None) -> tuple[Array, Face | None, Termination | None]:
-        """Return the next point, the face of the model's minimum, and why to stop, if so."""
+        """Return the next point, the face of the model's minimum, and the reason to stop, if any."""
         evaluation = self.evaluator.at(x)
         gradient = evaluation.gradient
         if not np.isfinite(gradient).all():
@@ -119,6 +119,7 @@ class _NewtonSteps:
         direction = face.x - x
         moved = self._descend(x, direction, float(gradient @ direction))
         if moved is None:
+            # predicted decrease below the rounding of f: the point cannot be improved in double precision
             at_rounding = -gradient @ direction <= ROUNDING * max(1.0, abs(evaluation.value)) * 1e3
             return x, face, Termination.SOLVED if at_rounding else Termination.STALLED
         return moved, face, None
@@ -127,14 +128,15 @@ class _NewtonSteps:
         """Whether the face's multipliers balance the gradient at x, and x lies on the face."""
         left = gradient + self.polytope.dense.T @ face.rows + face.bounds
         on_face = np.abs((x - face.x)[face.active.bounds != 0]).max(initial=0.0)
+        # scaled stationarity, per variable
         small = np.abs(left) <= self.residual * np.maximum(1.0, np.abs(gradient))
         return bool(small.all() and on_face <= 1e-12)
 
     def _model_minimum(self, x: Array, gradient: Array, hessian: Array, warm: Active | None) -> Face | None:
-        """Return the minimum of the quadratic model, its Hessian shifted if need be so that it lies downhill.
+        """Return the minimum of the quadratic model, with its Hessian shifted until it is a descent direction.
 
-        The first shift is by the least curvature where the equations hold, the second by the least of all, with
-        which the model has a minimum on every face.
+        The first shift is by the least eigenvalue on the null space of the equations, the second by the least of all,
+        with which the model has a minimum on every face.
         """
         shift, least = 0.0, max(1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * float(np.abs(gradient).max()))
         for attempt in range(8):
@@ -144,6 +146,7 @@ class _NewtonSteps:
                 if float(gradient @ (face.x - x)) <= ROUNDING * float(np.abs(gradient).max()):
                     self.shifted = shift > 0
                     return face
+            # projected Hessian, then the Hessian; after both, the shift grows tenfold
             curved = self._tangent(hessian) if attempt == 0 else hessian if attempt == 1 else None
             lowest = 0.0 if curved is None else float(linalg.eigvalsh(curved, subset_by_index=[0, 0])[0])
             shift = max(10 * shift, least, -1.1 * lowest)
@@ -157,11 +160,12 @@ class _NewtonSteps:
         return result
 
     def _leave_saddle(self, x: Array, gradient: Array, hessian: Array, face: Face) -> Array | None:
-        """Return a lower point along negative curvature, first where weakly active limits may be left; or None."""
+        """Return a lower point along negative curvature, first with weakly active limits released; or None."""
         weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(gradient))
         weak &= self.polytope.bounds.lower < self.polytope.bounds.upper
         for fixed in ((face.active.bounds != 0) & ~weak, face.active.bounds != 0):
             along = self._negative_curvature(hessian, ~fixed, face.active.rows != 0)
+            # an eigenvector has no sign: the descent side first
             for direction in () if along is None else (along, -along) if gradient @ along <= 0 else (-along, along):
                 step = self._longest(x, direction)
                 moved = self._descend(x, step, 0.0) if np.abs(step).max() > FEASIBLE else None
@@ -172,6 +176,7 @@ class _NewtonSteps:
     def _negative_curvature(self, hessian: Array, free: Mask, held: Mask) -> Array | None:
         """Return a direction of negative curvature in the free variables along which the held rows do not change."""
         rows = self.polytope.dense[np.ix_(held, free)]
+        # reduced Hessian Z'HZ on the null space of the active rows
         reduced = hessian[np.ix_(free, free)]
         basis = linalg.null_space(rows) if len(rows) else np.eye(int(free.sum()))
         if not basis.shape[1]:
@@ -199,12 +204,14 @@ class _NewtonSteps:
     def _descend(self, x: Array, direction: Array, slope: float) -> Array | None:
         """Return the first point of a halving search that lowers f enough; None where no step does."""
         value, length = self.evaluator.at(x).value, 1.0
+        # along negative curvature (slope 0) f must fall by more than rounding; otherwise rounding is forgiven
         slack = ROUNDING * max(1.0, abs(value)) if slope else -ROUNDING * max(1.0, abs(value))
         while length >= SHORTEST_STEP:
             trial = np.clip(x + length * direction, self.polytope.bounds.lower, self.polytope.bounds.upper)
             evaluation = self.evaluator.at(trial)
-            _ = evaluation.gradient  # most first trials are taken: with the gradient, z need not be computed twice
+            _ = evaluation.gradient  # computed with the value: most first trials are accepted
             new = evaluation.value
+            # Armijo condition
             if new <= value + SUFFICIENT_DECREASE * length * slope + slack:
                 return trial
             length /= 2

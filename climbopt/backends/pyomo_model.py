@@ -19,16 +19,16 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
 }
 SUFFIXES = ("dual", "ipopt_zL_out", "ipopt_zU_out")
-"""Where Pyomo and solvers of Ipopt's kind put multipliers."""
+"""Where Pyomo, Ipopt and POUNCE store multipliers."""
 
 
 def algebraic_model(form: StandardForm) -> Any:
     """Return a form as a Pyomo model, indexed by names.
 
-    r and auxiliary are its variables, z and loss named expressions, linear and nonlinear its rows, and objective what
-    is minimised.
+    r and auxiliary are its variables, z and loss named expressions, linear and nonlinear its rows, and objective is
+    minimised.
     """
-    assert isinstance(form.functions, Algebraic)  # or it would have been refused
+    assert isinstance(form.functions, Algebraic)  # other functions were refused before
     model = pyo.ConcreteModel()
     model.r = pyo.Var(list(form.variables[: form.n_ratios]))
     model.auxiliary = pyo.Var(list(form.variables[form.n_ratios :]))
@@ -51,7 +51,7 @@ def algebraic_model(form: StandardForm) -> Any:
 
 @dataclass(frozen=True)
 class _PyomoSystem:
-    """Pyomo as a modelling system: quantities are named expressions of a model, one for each."""
+    """Pyomo as a modelling system: quantities become named expressions of a model."""
 
     model: Any
 
@@ -88,7 +88,7 @@ def _constraints(rows: Rows, bodies: Sequence[Any]) -> Any:
 
 
 def _indices(sides: Sequence[Label]) -> list[str]:
-    """Return the rows' names; a name that comes again is numbered."""
+    """Return the rows' names; a repeated name is numbered."""
     seen: Counter[str] = Counter()
     names = []
     for side in sides:
@@ -110,8 +110,8 @@ def _finite(bound: float) -> float | None:
 def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
     """Return the multipliers in a solved model's suffixes, or None where there are none.
 
-    Pyomo's dual is d f / d limit, the negative of ours; ipopt_zL_out is 0 or more and ipopt_zU_out 0 or less, so that
-    their sum is the negative of ours too. What a suffix leaves out is 0.
+    Pyomo's dual is d f / d limit, the negative of climbopt's multiplier; ipopt_zL_out is >= 0 and ipopt_zU_out <= 0, so
+    that their sum is also the negative. Entries missing from a suffix are 0.
     """
     dual, lower, upper = (model.component(suffix) for suffix in SUFFIXES)
     if not (len(dual) or len(lower) or len(upper)):

@@ -1,4 +1,4 @@
-"""pyomo: an algebraic model for any of Pyomo's solvers, which derive everything anew from its expressions."""
+"""pyomo: an algebraic model for any of Pyomo's solvers, with derivatives from its expressions."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import StandardForm
 
 NATIVE_SHARE = 1e-7
-"""tol and the absolute tolerances of solvers of Ipopt's kind, as a share of the certificate's."""
+"""tol and the absolute tolerances of Ipopt and POUNCE, as a share of the certificate's."""
 LEAST_NATIVE = 1e-13
-"""As far as they still get in double precision."""
+"""Smallest tolerance that they reach in double precision."""
 TIME_OPTION = {"ipopt": "max_cpu_time", "pounce": "max_wall_time"}
-"""Solvers of Ipopt's kind, with the option that limits their time; Ipopt before 3.14 knows no wall time."""
+"""Ipopt and POUNCE, with the option that limits their time; Ipopt before 3.14 knows no wall time."""
 ONE_RUN: Mapping[str, Mapping[str, OptionValue]] = {
     "pounce": {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
 }
-"""What keeps a solver from running again, as long, once its iteration limit is reached."""
+"""Options that keep a solver from a second run of the same length after its iteration limit."""
 COMMON = (
     "max_iter",
     "max_cpu_time",
@@ -48,7 +48,7 @@ COMMON = (
     "print_level",
     "hessian_constant",
 )
-"""Options that solvers of Ipopt's kind have, beside those that are set here."""
+"""Options common to Ipopt and POUNCE, besides those that are set here."""
 
 STATUS = {
     TerminationCondition.unknown: Termination.FAILED,
@@ -82,7 +82,7 @@ WORDS = (
     (re.compile(r"search ?direction ?becomes ?too ?small", re.I), Termination.STALLED),
     (re.compile(r"invalid ?number", re.I), Termination.NOT_A_NUMBER),
 )
-"""What Ipopt and POUNCE say more exactly than the condition that Pyomo makes of their AMPL codes."""
+"""Messages of Ipopt and POUNCE that are more specific than Pyomo's condition for their AMPL codes."""
 ITERATIONS = re.compile(r"^Number of Iterations\.*: *(\d+)", re.M)
 EVALUATIONS = re.compile(r"^Number of objective function evaluations *= *(\d+)", re.M)
 
@@ -92,8 +92,8 @@ class Pyomo:
     """Pyomo with the solver that the option `solver` names: by default `ipopt` where it is on the PATH, else `pounce`.
 
     Native settings of these two: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the
-    tolerance, bound_relax_factor 0, no scaling. Other solvers keep their own defaults, know no max_iterations, and
-    their multipliers are not read. Every other option goes to the solver by its own name.
+    tolerance, bound_relax_factor 0, no scaling. Other solvers keep their defaults, do not take max_iterations, and
+    their multipliers are not read. Every other option is passed to the solver by its own name.
     """
 
     name: ClassVar[str] = "pyomo"
@@ -109,7 +109,7 @@ class Pyomo:
         return None if reason is None else f"pyomo builds an algebraic model, and {reason}"
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
-        """Return a local minimum, reached from the form's start, or whatever the solver named is made for."""
+        """Return a local minimum, reached from the form's start, or what the named solver returns."""
         own = dict(options.native)
         name = own.pop("solver", _default())
         if not isinstance(name, str):
@@ -146,7 +146,7 @@ def _default() -> str:
 
 
 def _solver(name: str) -> Any:
-    """Return one of Pyomo's solvers; raises InputError for an unknown one and BackendError for one that is missing."""
+    """Return a solver of Pyomo; raises InputError for an unknown name, BackendError if it is not installed."""
     if name == "pounce":
         try:
             import_module("pyomo_pounce")  # registers it
@@ -166,12 +166,12 @@ def _solver(name: str) -> Any:
 
 def _version(name: str, solver: Any) -> str:
     """Return the versions of a solver and of Pyomo."""
-    numbers: tuple[int, ...] = getattr(solver, "version", tuple)() or ()  # Pyomo's meta-solvers have none
+    numbers: tuple[int, ...] = getattr(solver, "version", tuple)() or ()  # Pyomo's meta-solvers have no version
     return f"{name} {'.'.join(map(str, numbers[:3]))}".rstrip() + f", Pyomo {PYOMO_VERSION}"
 
 
 def _settings(name: str, options: Options) -> dict[str, OptionValue]:
-    """Return a solver's options for what is common to all backends."""
+    """Return a solver's options for those common to all backends."""
     if name not in TIME_OPTION:
         if options.max_iterations is not None:
             raise InputError(f"max_iterations means nothing to Pyomo's solver '{name}' here; give its own option")
@@ -194,7 +194,7 @@ def _settings(name: str, options: Options) -> dict[str, OptionValue]:
 
 @dataclass(frozen=True)
 class _Run:
-    """Why a solver stopped, whether it left a point in the model, and all that it printed."""
+    """Why a solver stopped, whether it left a point in the model, and its output."""
 
     termination: Termination
     raw_status: str
@@ -205,7 +205,7 @@ class _Run:
 def _run(
     solver: Any, model: Any, settings: Mapping[str, OptionValue], seconds: float | None, own: Mapping[str, OptionValue]
 ) -> _Run:
-    """Solve a model; an option of the user's `own` that the solver does not take raises InputError."""
+    """Solve a model; InputError for an option of `own`, the user's, that the solver refuses."""
     if seconds is not None and seconds <= 0:
         return _Run(Termination.TIME_LIMIT, "the time limit passed before the solver began")
     with _captured() as words:
@@ -216,22 +216,22 @@ def _run(
                 model.solutions.load_from(results)
         except TimeoutExpired:
             return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=words.getvalue())
-        except Exception as error:  # whatever a solver's interface raises is that solver's failure
-            said = f"{error} {words.getvalue()}"
+        except Exception as error:  # any exception of a solver's interface is that solver's failure
+            output = f"{error} {words.getvalue()}"
             for option, value in own.items():
-                if re.search(rf"\b{re.escape(option)}\b", said):
+                if re.search(rf"\b{re.escape(option)}\b", output):
                     known = {*settings} - {*own} | {*COMMON}
                     raise refused_option(option, value, "Pyomo's solver", known) from None
-            return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=said)
+            return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=output)
     condition, message = results.solver.termination_condition, results.solver.message
     status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
-    said_more = (meaning for pattern, meaning in WORDS if pattern.search(status))
-    return _Run(next(said_more, STATUS.get(condition, Termination.FAILED)), status, answered, words.getvalue())
+    specific = (meaning for pattern, meaning in WORDS if pattern.search(status))
+    return _Run(next(specific, STATUS.get(condition, Termination.FAILED)), status, answered, words.getvalue())
 
 
 @contextmanager
 def _captured() -> Iterator[StringIO]:
-    """Keep what Pyomo and its solvers print and log, and their files, which go to a folder that is then removed."""
+    """Capture the output and logs of Pyomo and its solvers; their files go to a temporary folder."""
     words, before = StringIO(), TempfileManager.tempdir
     with (
         tempfile.TemporaryDirectory(prefix="climbopt-") as folder,
@@ -247,6 +247,6 @@ def _captured() -> Iterator[StringIO]:
 
 
 def _total(pattern: re.Pattern[str], words: str) -> int | None:
-    """Return the sum of the numbers after a pattern, which stands once per run; None where it does not stand."""
+    """Return the sum of the numbers after a pattern, which occurs once per run; None where it is absent."""
     numbers = [int(number) for number in pattern.findall(words)]
     return sum(numbers) if numbers else None

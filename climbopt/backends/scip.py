@@ -1,4 +1,4 @@
-"""scip: the global optimum with its dual bound, by spatial branch and bound on the expressions themselves."""
+"""scip: the global optimum with its dual bound, by spatial branch and bound on the expressions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import Algebraic, StandardForm
 
 STANDARD_ERROR = 2
-"""Its file descriptor, where SoPlex remarks on tolerances and SCIP repeats its errors."""
+"""Its file descriptor, to which SoPlex and SCIP print warnings and errors."""
 FEASIBILITY_SHARE, LEAST_FEASIBILITY = 1e-3, 1e-9
-"""numerics/feastol as a share of the certificate's tolerance, and as far as SCIP still gets."""
+"""numerics/feastol as a share of the certificate's tolerance, and the smallest value that SCIP reaches."""
 SUBPROBLEM = {"heuristics/subnlp/opttol": 1e-14}
-"""Makes incumbents exact: where f is flat, a gap alone leaves r at about its square root."""
+"""Makes incumbents accurate: where f is flat, a gap alone leaves an error in r of about its square root."""
 
 
 def _tanh(argument: Any) -> Any:
@@ -52,7 +52,7 @@ STATUS = {
     "duallimit": Termination.INTERRUPTED,
     "unknown": Termination.FAILED,
 }
-"""SCIP's status by its name; the gap at which it stops is this adapter's own unless the user sets another."""
+"""SCIP's status by name; a stop at the gap counts as solved, since this adapter or the user set the gap."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Scip:
 
     Native settings: limits/gap at the tolerance (of the objective, relative), numerics/feastol at
     `FEASIBILITY_SHARE` times it but no less than `LEAST_FEASIBILITY`, and `SUBPROBLEM`. max_iterations is
-    limits/totalnodes. Any parameter of SCIP may be given by its own name. SCIP has no multipliers of a nonlinear
+    limits/totalnodes. Any parameter of SCIP may be set by its own name. SCIP has no multipliers of a nonlinear
     problem; `bound` is its dual bound, which holds up to numerics/feastol.
     """
 
@@ -92,7 +92,7 @@ class Scip:
             try:
                 scip.optimize()
                 status = scip.getStatus()
-            except Exception as error:  # the class that PySCIPOpt raises for SCIP's own failures
+            except Exception as error:  # PySCIPOpt raises plain Exception for SCIP's failures
                 return Solution(
                     None, None, Termination.FAILED, str(error), self.name, self.version, None, None, evaluator.seconds
                 )
@@ -113,7 +113,7 @@ class Scip:
 
 
 def _set_parameters(scip: Any, options: Options) -> None:
-    """Set SCIP's parameters; raises InputError for one that it does not have or take."""
+    """Set SCIP's parameters; raises InputError for an unknown parameter or a refused value."""
     feasibility = max(options.tolerance * FEASIBILITY_SHARE, LEAST_FEASIBILITY)
     settings: dict[str, OptionValue] = {"numerics/feastol": feasibility, "limits/gap": options.tolerance, **SUBPROBLEM}
     if options.max_iterations is not None:
@@ -130,7 +130,7 @@ def _set_parameters(scip: Any, options: Options) -> None:
 
 def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     """Write a form into a model, its objective as a variable that is no less than f; return x."""
-    assert isinstance(form.functions, Algebraic)  # or it would have been refused
+    assert isinstance(form.functions, Algebraic)  # other functions were refused before
     polytope = form.polytope
     x = [
         scip.addVar(name, lb=_finite(lower), ub=_finite(upper))
@@ -189,9 +189,9 @@ class _ScipSystem:
         return FUNCTIONS
 
     def define(self, expression: Any, name: str) -> Any:
-        """Return the expression itself, whose common parts SCIP finds; or a variable, where only a row keeps it > 0.
+        """Return the expression, or a variable in its place where only a row keeps it > 0.
 
-        A variable's bound holds exactly. A row's may be missed by the feasibility tolerance, where 1/z has its pole.
+        A variable's bound holds exactly; a row's limit may be missed by the tolerance, near the pole of 1/z.
         """
         row = name.replace("z[", "domain[")
         if row not in self.least:

@@ -19,11 +19,11 @@ from climbopt.program import ACTIVE, StandardForm
 
 NATIVE: dict[str, OptionValue] = {"ftol": 1e-16, "maxiter": 1000}
 LOOSE = 1e-12
-"""ftol of a second run from where the first no longer moves: what rounding leaves of equations can stay above 1e-16."""
+"""ftol of a second run from the point where the first stalls: rounding in equations can stay above 1e-16."""
 HANGS_AFTER = 10
 """Iterations without a move after which the first run is stopped."""
 MOVE = 1e-13
-"""A change of the point, relative to its largest entry or 1, up to which it has not moved."""
+"""A change of the point up to this, relative to its largest entry or 1, counts as no move."""
 KNOWN: dict[str, type] = {"ftol": float, "maxiter": int}
 STATUS = {
     0: Termination.SOLVED,
@@ -44,7 +44,7 @@ class Slsqp:
     """scipy.optimize.minimize(method="SLSQP").
 
     Native settings: ftol 1e-16, whatever the tolerance, and `LOOSE` once the point no longer moves. SLSQP reports no
-    multipliers of bounds: those are what its own multipliers of the rows leave of the gradient at active bounds.
+    multipliers of bounds: they follow from stationarity with its multipliers of the rows, at active bounds.
     """
 
     name: ClassVar[str] = "slsqp"
@@ -90,10 +90,10 @@ def _run(
     settings: Mapping[str, OptionValue],
     progress: _Progress | None = None,
 ) -> OptimizeResult:
-    """Return scipy's result from a start; raises _HangsError where `progress` is not None and there is none."""
+    """Return scipy's result from a start; raises _HangsError where `progress` is set and sees none."""
     bounds = evaluator.form.polytope.bounds
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # scipy's remarks on its own steps; the point is judged afterwards
+        warnings.simplefilter("ignore")  # warnings on single steps; the point is judged afterwards
         return minimize(
             lambda x: evaluator.at(x).value,
             start,
@@ -111,7 +111,7 @@ class _HangsError(Exception):
 
 
 class _Progress:
-    """Scipy's callback: keeps the last point and counts the iterations in which it did not move."""
+    """Scipy's callback: stores the last point and counts the iterations in which it did not move."""
 
     def __init__(self) -> None:
         self.x: Array = np.zeros(0)
@@ -129,7 +129,7 @@ class _Progress:
 
 
 class _ScipyRows:
-    """The rows as SLSQP takes them, equations as g(x) = 0 and one-sided g(x) >= 0, and the way back."""
+    """The rows in SLSQP's form, equations g(x) = 0 and inequalities g(x) >= 0, and the multipliers converted back."""
 
     def __init__(self, form: StandardForm, evaluator: Evaluator) -> None:
         self._form, self._evaluator = form, evaluator
@@ -164,13 +164,15 @@ class _ScipyRows:
         ]
 
     def multipliers(self, result: OptimizeResult) -> Multipliers:
-        """Return scipy's multipliers, for which grad f = sum of multiplier times grad g, in our convention."""
+        """Return scipy's multipliers, for which grad f = sum of multiplier times grad g, in climbopt's convention."""
         values = np.zeros(self._lower.size)
         start = 0
         for _, chosen, sign, _ in self._sets:
+            # scipy: grad f - J' v = 0 with g >= 0; upper limits were negated, so that their multipliers become >= 0
             values[chosen] -= sign * np.asarray(result.multipliers)[start : start + chosen.size]
             start += chosen.size
         polytope, x = self._form.polytope, result.x
+        # stationarity: grad f + J' rows + bounds = 0 gives the multipliers of active bounds
         left = self._evaluator.at(x).gradient + self._jacobian(x).T @ values
         active = (x - polytope.bounds.lower <= ACTIVE) | (polytope.bounds.upper - x <= ACTIVE)
         n_rows = polytope.A.shape[0]

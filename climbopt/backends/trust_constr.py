@@ -17,7 +17,7 @@ from climbopt.model.templates import Array
 from climbopt.program import StandardForm
 
 NATIVE = {"gtol": 0.0, "xtol": 1e-10, "barrier_tol": 1e-13, "maxiter": 3000}
-"""gtol would stop it at whatever barrier parameter it has reached, 1e-6 short of a bound; so it stops by xtol."""
+"""gtol would stop at the current barrier parameter, up to 1e-6 short of a bound; xtol is the stopping test."""
 FEASIBLE = 1e-9
 """Constraint violation up to which a point that meets xtol is a solution."""
 HANGS_AFTER = 40
@@ -40,16 +40,16 @@ STATUS = {
     3: Termination.STALLED,
     4: Termination.STALLED,
 }
-"""trust-constr's status by number; 3 is a callback's stop, here for hanging (a time limit has been handled before)."""
+"""trust-constr's status by number; 3 is a stop by the callback for no progress; the time limit is handled earlier."""
 
 
 @dataclass(frozen=True)
 class TrustConstr:
     """scipy.optimize.minimize(method="trust-constr").
 
-    Native settings: `NATIVE`, whatever the tolerance; its own stopping tests do not scale with it. Bounds are kept
-    strictly (`keep_feasible`) where there are no nonlinear rows: without that it can hang at the start, and with it
-    it can run away from the equations where there are. Where one way fails the other is tried.
+    Native settings: `NATIVE`, whatever the tolerance; its own stopping tests do not scale with it. Bounds are
+    strict (`keep_feasible`) where there are no nonlinear rows: without it the method can hang at the start; with it
+    and nonlinear rows, iterates can diverge from the equations. Where one setting fails the other is tried.
     """
 
     name: ClassVar[str] = "trust_constr"
@@ -69,6 +69,7 @@ class TrustConstr:
         if options.max_iterations is not None:
             native["maxiter"] = options.max_iterations
         evaluator = Evaluator(form, options.time_limit)
+        # strict bounds first without nonlinear rows, last with them
         first = not form.functions.n_rows
         try:
             result = _run(form, evaluator, native, strict=first)
@@ -104,7 +105,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
         )
     unmoved = _Unmoved()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # scipy's remarks on its own steps; what came of them is judged afterwards
+        warnings.simplefilter("ignore")  # warnings on single steps; the point is judged afterwards
         return minimize(
             lambda x: evaluator.at(x).value,
             form.start,
@@ -142,7 +143,7 @@ class _Unmoved:
 
 
 def _multipliers(result: OptimizeResult, form: StandardForm) -> Multipliers:
-    """Return scipy's multipliers: one array per constraint object, in their order, bounds last; same signs."""
+    """Return scipy's multipliers, which have climbopt's signs: an array per constraint object in order, bounds last."""
     values = [np.asarray(v, dtype=float) for v in result.v]
     rows: Array = values[0] if form.polytope.rows.labels else np.zeros(0)
     nonlinear: Array = values[-2] if form.functions.n_rows else np.zeros(0)

@@ -86,7 +86,7 @@ def sweep(
                 backend=backend,
                 options=options,
                 jobs=jobs,
-                kept=file,
+                stored=file,
                 progress=count,
             ),
         )

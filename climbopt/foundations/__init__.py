@@ -1,1 +1,1 @@
-"""Foundations: errors, immutable mappings, registries, and what a backend answers."""
+"""Foundations: errors, immutable mappings, registries, and the answer of a backend."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 _LATIN = str.maketrans("авекмнорстухіјѕαικνορτυχ", "abekmhopctyxijsaiknoptux")
-"""Small Cyrillic and Greek letters, and the Latin ones that they look like."""
+"""Small Cyrillic and Greek letters, and the Latin letters that they resemble."""
 
 
 def shown(text: str) -> str:
@@ -20,7 +20,7 @@ def shown(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    r"""Return text in quotes, with its code points where it may not be what it looks like.
+    r"""Return text in quotes, with its code points where it contains more than plain ASCII.
 
     Examples
     --------
@@ -31,17 +31,18 @@ def quoted(text: str) -> str:
     return f"'{shown(text)}'" + ("" if plain else f" ({' '.join(f'U+{ord(c):04X}' for c in text)})")
 
 
-def look_alike(one: str, other: str) -> bool:
-    r"""Return whether two names differ in what a reader hardly sees.
+def look_alike(first: str, second: str) -> bool:
+    r"""Return whether a reader can hardly tell two names apart.
 
-    That is Unicode form, blanks, invisible marks, case, or Cyrillic and Greek letters that look like Latin ones.
+    They may differ in Unicode form, blanks, invisible marks, case, or by Cyrillic and Greek letters that resemble
+    Latin ones.
 
     Examples
     --------
     >>> look_alike("en", "En\u200b"), look_alike("en", "\u0435n"), look_alike("en", "de")
     (True, True, False)
     """
-    return _skeleton(one) == _skeleton(other)
+    return _skeleton(first) == _skeleton(second)
 
 
 def _skeleton(name: str) -> str:

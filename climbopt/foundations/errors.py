@@ -1,4 +1,4 @@
-"""The errors that climbopt raises on purpose: one clear message each, no traceback at the command line."""
+"""The errors that climbopt raises on purpose: a clear message each, without a traceback at the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from climbopt.foundations.characters import look_alike, quoted, shown
 
 MOST_LISTED = 8
-"""Names in one message."""
+"""Names listed in a message."""
 
 
 class ClimboptError(Exception):
@@ -16,21 +16,21 @@ class ClimboptError(Exception):
 
 
 class InputError(ClimboptError, ValueError):
-    """Refused input: the message names the thing, what is allowed and what to do."""
+    """Refused input: the message names the value at fault, what is allowed and what to do."""
 
 
 class UnknownNameError(InputError, KeyError):
-    """A name that is not in its registry; the message offers the nearest one that is."""
+    """A name that is not in its registry; the message offers the nearest registered name."""
 
-    __str__ = Exception.__str__  # KeyError's own would print the message's repr
+    __str__ = Exception.__str__  # KeyError.__str__ would print the repr of the message
 
 
 class BackendError(ClimboptError):
-    """A backend that is not installed, or that cannot take the problem at hand; the message says why."""
+    """A backend that is not installed, or that cannot take the problem; the message says why."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for an unknown `name` of some `kind`, with the nearest known name and the whole list.
+    """Return the error for an unknown `name` of a `kind`, with the nearest known name and the whole list.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     name : object
         What the user wrote.
     known : iterable of str
-        Every name that would have been taken.
+        Every valid name.
 
     Examples
     --------
@@ -53,13 +53,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like another one, or None where none is like it."""
+    """Return the known name closest to `name`, or None where none is close."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return near[0] if near else None
 
 
 def listed(names: Sequence[str], last: str = ", ", most: int = MOST_LISTED) -> str:
-    """Return names as a list to read, with `last` before the last one; of more than `most`, how many there are.
+    """Return names as a list to read, with `last` before the last one; beyond `most`, the number of further names.
 
     Examples
     --------

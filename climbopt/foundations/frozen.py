@@ -1,4 +1,4 @@
-"""Immutable mappings, fields that convert what they are given, and dataclasses that travel by their fields alone."""
+"""Immutable mappings, fields that convert the values they are set to, and dataclasses pickled by their fields."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from types import EllipsisType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-Given = TypeVar("Given")
-Held = TypeVar("Held")
+Input = TypeVar("Input")
+Stored = TypeVar("Stored")
 
 
-def optional(convert: Callable[[Given, str], Held]) -> Callable[[Given | None, str], Held | None]:
+def optional(convert: Callable[[Input, str], Stored]) -> Callable[[Input | None, str], Stored | None]:
     """Return the conversion that leaves None as it is."""
     return lambda value, of: None if value is None else convert(value, of)
 
 
 MOST_SHOWN = 8
-"""Entries that a mapping shows of itself."""
+"""Entries in the repr of a mapping."""
 
 
 class FrozenMap(Mapping[str, T]):
@@ -54,7 +54,7 @@ class FrozenMap(Mapping[str, T]):
 
 
 class ByFields:
-    """A dataclass that is pickled by its fields; what it computed from them is computed anew where it arrives."""
+    """A dataclass that is pickled by its fields; cached values are computed again after unpickling."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -63,15 +63,15 @@ class ByFields:
         self.__dict__.update(state)
 
 
-class Converted(Generic[Given, Held]):
-    """A field of a frozen dataclass that converts what it is set to, so that its type is one whatever was given.
+class Converted(Generic[Input, Stored]):
+    """A field of a frozen dataclass that converts its value, so that it has a single type for every accepted input.
 
     Parameters
     ----------
     convert : callable
-        Takes what was given and the field's name for messages; raises InputError where it cannot be read.
+        Takes the input and the field's name, for messages; raises InputError for unreadable input.
     default
-        What a field that is not given holds; without it the field is required.
+        Value of a field that is not set; without a default the field is required.
 
     Examples
     --------
@@ -83,20 +83,20 @@ class Converted(Generic[Given, Held]):
     5.0
     """
 
-    def __init__(self, convert: Callable[[Given, str], Held], default: Held | EllipsisType = ...) -> None:
+    def __init__(self, convert: Callable[[Input, str], Stored], default: Stored | EllipsisType = ...) -> None:
         self.convert = convert
         self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, instance: object, owner: type | None = None) -> Held:
+    def __get__(self, instance: object, owner: type | None = None) -> Stored:
         if instance is not None:
-            held: Held = instance.__dict__[self.name]
-            return held
-        if isinstance(self.default, EllipsisType):  # dataclasses take a class attribute for a default
+            stored: Stored = instance.__dict__[self.name]
+            return stored
+        if isinstance(self.default, EllipsisType):  # dataclasses read a class attribute as the default
             raise AttributeError(self.name)
         return self.default
 
-    def __set__(self, instance: object, value: Given) -> None:
+    def __set__(self, instance: object, value: Input) -> None:
         instance.__dict__[self.name] = self.convert(value, self.name)

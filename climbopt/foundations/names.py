@@ -1,4 +1,4 @@
-"""Names of languages, runs, constraints and groups: which are refused."""
+"""Names of languages, runs, constraints and groups: which names are refused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from climbopt.foundations.errors import InputError
 
 
 def check_name(name: object, where: str) -> None:
-    r"""Refuse a name that would not be shown as it is, or that two spellings stand for.
+    r"""Refuse a name that is not shown as it is, or that has two spellings.
 
     Parameters
     ----------
     name : object
         Text that prints, in the composed Unicode form (NFC), without blanks at its ends.
     where : str
-        What has the name and where it stands, for the message.
+        What the name belongs to and where it is, for the message.
 
     Raises
     ------

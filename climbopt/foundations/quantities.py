@@ -13,7 +13,7 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import Converted, FrozenMap
 
 Amount = float | str
-"""A number, or text that states one."""
+"""A number, or its text."""
 Number = Converted[Amount, float]
 OptionalNumber = Converted[Amount | None, float | None]
 ByName = Converted[Mapping[str, Amount], FrozenMap[float]]
@@ -22,19 +22,19 @@ OptionalByName = Converted[Mapping[str, Amount] | None, FrozenMap[float] | None]
 _TEXT = re.compile(r"([+-]?(?:[0-9][0-9_]*(?:\.[0-9]*)?|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,3}))?\s*(.*)")
 """Digits, the exponent of ten, and what follows them."""
 _LONGEST = 100
-"""Characters of a text that states a number."""
+"""Longest text, in characters, that is read as a number."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What numbers of one kind may carry behind them, and how to write them.
+    """Suffixes that a kind of number may have, and how to write it.
 
     Parameters
     ----------
     suffixes : mapping of str to int
-        The power of ten that each stands for, by upper-case suffix.
+        Power of ten by upper-case suffix.
     examples : str
-        Ends the message that refuses what is no such number.
+        End of the message for a value that is not such a number.
     """
 
     suffixes: Mapping[str, int]
@@ -46,7 +46,7 @@ class Unit:
         Raises
         ------
         InputError
-            For a truth value, infinity, NaN, and text that is no number with one of the suffixes or none.
+            For a truth value, infinity, NaN, and text that is not a number, optionally with one of the suffixes.
 
         Examples
         --------
@@ -71,17 +71,18 @@ class Unit:
         return number
 
     def by_name(self, values: object, of: str) -> FrozenMap[float]:
-        """Return finite numbers by language, read one by one."""
+        """Return finite numbers by language."""
         if not isinstance(values, Mapping):
             raise InputError(f"{of} is {values!r}; give a mapping from language to number, such as {{'pt': 0.15}}")
         return FrozenMap({str(name): self.read(value, f"{of} of '{name}'") for name, value in values.items()})
 
     def _of_text(self, text: str) -> float:
-        """Return the number that a text states, correctly rounded; NaN where it states none."""
+        """Return the number in a text, correctly rounded; NaN for any other text."""
         match = _TEXT.fullmatch(text) if len(text) <= _LONGEST else None
         suffix = "" if match is None else match[3].upper()
         if match is None or not (suffix in self.suffixes or suffix == ""):
             return math.nan
+        # digits and suffix as one decimal literal: 2.5 M is rounded once, not 2.5 * 1e6
         return _float(f"{match[1].replace('_', '')}e{int(match[2] or 0) + self.suffixes.get(suffix, 0)}")
 
 

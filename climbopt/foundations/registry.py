@@ -1,4 +1,4 @@
-"""A named collection that answers an unknown name with the nearest known one."""
+"""A named collection; for an unknown name the error suggests the nearest known name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ T = TypeVar("T")
 
 
 class Registry(Viewed, Mapping[str, T], Generic[T]):
-    """Mapping from name to member; only `register` adds one.
+    """Mapping from name to member; only `register` adds members.
 
     Parameters
     ----------
     kind : str
         What a member is, for messages.
     members : iterable
-        The members that the package brings.
+        The members defined by the package.
     key : callable
         Gives a member's name; its attribute `name` by default.
     more : callable, optional
-        Gives further members, asked once: when a name is not found, or all are wanted.
+        Returns further members; called once, when a name is unknown or all members are needed.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class Registry(Viewed, Mapping[str, T], Generic[T]):
         return self._members[name]
 
     def member(self, member: T | str) -> T:
-        """Return a member: itself, or the one of a name; what is of another type than all members is refused.
+        """Return a member by itself or by name; an object of a type that no member has is refused.
 
         Examples
         --------
@@ -78,6 +78,7 @@ class Registry(Viewed, Mapping[str, T], Generic[T]):
         return name in self._members or name in self._all()
 
     def __iter__(self) -> Iterator[str]:
+        # the package's own members first: iteration that stops early does not load `more`
         known = tuple(self._members)
         yield from known
         yield from [name for name in self._all() if name not in known]
@@ -90,7 +91,7 @@ class Registry(Viewed, Mapping[str, T], Generic[T]):
         return View(f"registry, kind {self._kind}: {named(self, len(self))}", columns=lambda: {"name": list(self)})
 
     def register(self, member: T) -> T:
-        """Add `member` under its own name and return it; a name that another member has is refused."""
+        """Add `member` under its own name and return it; the name of another member is refused."""
         name = self._key(member)
         if self._members.get(name, member) != member:
             raise InputError(f"{self._kind} '{name}' exists already; choose another name")

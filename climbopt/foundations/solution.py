@@ -1,4 +1,4 @@
-"""What a backend answers: why it stopped, the point, and its multipliers in the one sign convention."""
+"""The answer of a backend: why it stopped, the point, and its multipliers in climbopt's sign convention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class Termination(Enum):
-    """Why a backend stopped; what its point is worth is the certificate's word, not this one's."""
+    """Why a backend stopped; the quality of its point is judged by the certificate alone."""
 
     SOLVED = "the solver's own tests for a solution hold"
     ALMOST_SOLVED = "the solver stopped at looser tests than asked; tighten its options or try another backend"
@@ -31,7 +31,7 @@ class Termination(Enum):
 
     @property
     def settled(self) -> bool:
-        """Whether the solver stopped of itself at a point it could not better; the certificate has the last word."""
+        """Whether the solver stopped at a point that it could not improve; the certificate judges the point."""
         return self in (Termination.SOLVED, Termination.ALMOST_SOLVED, Termination.STALLED)
 
 
@@ -39,7 +39,7 @@ class Termination(Enum):
 class Multipliers:
     """Multipliers of a standard form: grad f + A' rows + Jc' nonlinear + bounds = 0.
 
-    A multiplier is >= 0 where the upper side is active and <= 0 where the lower one is.
+    A multiplier is >= 0 where the upper side is active and <= 0 where the lower side is.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class Solution(Viewed):
     Parameters
     ----------
     x : ndarray, (n,), or None
-        The last point; None where there is none.
+        The last point, if there is one.
     multipliers : Multipliers or None
-        None where the solver gives none.
+        None where the solver returns no multipliers.
     termination : Termination
     raw_status : str
         The solver's own words.
@@ -72,7 +72,7 @@ class Solution(Viewed):
     seconds : float
         Wall time inside the backend.
     bound : float, optional
-        The solver's own lower bound of f: its word only, which no certificate rests on. None where it gives none.
+        The solver's own lower bound of f: unverified, and not used by any certificate. None where it reports no bound.
     """
 
     x: Array | None
@@ -87,7 +87,7 @@ class Solution(Viewed):
     bound: float | None = None
 
     def view(self) -> View:
-        """Return why the solver stopped, and what it took."""
+        """Return why the solver stopped, and its effort."""
         counts = [
             f"{n} {what}" for n, what in ((self.iterations, "iterations"), (self.evaluations, "evaluations")) if n
         ]

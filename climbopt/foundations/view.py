@@ -1,6 +1,6 @@
 """How public objects show themselves: a few lines at a prompt, a table in a notebook, a frame, JSON and pictures.
 
-A class states what it shows, once, as a `View`; how that looks is decided here, for all of them.
+A class states what it shows, once, as a `View`; this module decides how it looks.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, LINES = 96, 10
-"""Characters of a line, and lines, of what a prompt shows; a notebook shows whole lines."""
+"""Largest line length and number of lines at a prompt; a notebook shows whole lines."""
 MOST_ROWS = 40
 """Rows of a table that a notebook shows; the frame has all."""
 MOST_NAMED = 8
-"""Entries of a mapping in one line."""
+"""Entries of a mapping on a line."""
 
 Cell = None | bool | int | float | str
 Columns = dict[str, Sequence[Cell]]
@@ -35,11 +35,11 @@ class View:
     Parameters
     ----------
     title : str
-        One line that says what the object is.
+        A line that says what the object is.
     facts : sequence of str
         Further lines.
     columns : callable
-        Returns a table by column, all of one length, when it is asked for; None or NaN where a row has no value.
+        Returns a table by column, all of equal length, on demand; None or NaN where a row has no value.
     """
 
     title: str
@@ -89,7 +89,7 @@ class Viewed:
 
 
 class Reported(Viewed):
-    """A viewed object that is also written as JSON and drawn, by `climbopt.reports`, loaded when asked for."""
+    """A viewed object that is also written as JSON and drawn, by `climbopt.reports`, which is imported on demand."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object as JSON values, as the command line writes them; `format` names their version."""
@@ -104,7 +104,7 @@ class Reported(Viewed):
         kind : str, optional
             Which picture, where there are several: the first by default.
         ax : matplotlib.axes.Axes, optional
-            What it is drawn into; axes of a new figure by default.
+            Axes to draw into; those of a new figure by default.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class Reported(Viewed):
 
 
 def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:
-    """Return the largest ratios in per cent, and how many more there are.
+    """Return the largest ratios in per cent, and the number of further entries.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:
 
 
 def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
-    """Return names with commas between them, and how many more there are.
+    """Return names with commas between them, and the number of further entries.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def _cut(line: str) -> str:
 
 
 def _cell(value: Cell) -> str:
-    """Return a cell as text; an empty one for what is unknown."""
+    """Return a cell as text; an empty text for an unknown value."""
     if isinstance(value, float):
         return "" if value != value else f"{value:.6g}"
     return "" if value is None else str(value)

@@ -1,8 +1,8 @@
 """Interval: arrays of enclosures that pass through NumPy functions, rounded outwards.
 
-A compiled template evaluated at intervals encloses all of its values over a box, so that a sign found this way
+A compiled template evaluated at intervals encloses all of its values over a box, so that a sign obtained this way
 is proved and not sampled. Sums and products are rounded outwards exactly; exp, log and powers by a few units in
-the last place, which covers what NumPy's own routines may be off by, or by routines that return bounds
+the last place, which covers the errors of NumPy's own routines, or by routines that return bounds
 (`evaluated_by`).
 """
 
@@ -35,7 +35,7 @@ class Interval(NDArrayOperatorsMixin):
     Parameters
     ----------
     lower, upper : ndarray
-        Of one shape; may be infinite.
+        Of the same shape; may be infinite.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class Interval(NDArrayOperatorsMixin):
 
     @classmethod
     def enclosing(cls, value: Interval | ArrayLike) -> Interval:
-        """Return `value` itself, or the interval of one number."""
+        """Return `value` itself, or the degenerate interval of a number."""
         return value if isinstance(value, Interval) else cls.of(value, value)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Interval:
@@ -72,15 +72,16 @@ class Interval(NDArrayOperatorsMixin):
         """Evaluate np.select, which is what a piecewise expression compiles to."""
         if function is not np.select:
             raise UnsupportedFunctionError(f"no interval form of {function.__name__}")
-        return _select(*inputs)  # its default stands where no condition holds, where nothing is claimed
+        return _select(*inputs)  # the default applies where no condition holds, and is not enclosed
 
     def __getitem__(self, index: Any) -> Interval:
-        """Return some of the intervals."""
+        """Return the intervals at `index`."""
         return Interval(self.lower[index], self.upper[index])
 
     def sum(self, axis: int) -> Interval:
         """Return the enclosure of the sum along an axis."""
         size = self.lower.shape[axis]
+        # summation error: at most n eps sum |x|
         slack = size * np.finfo(float).eps
         return Interval(
             self.lower.sum(axis) - slack * np.abs(self.lower).sum(axis),
@@ -101,20 +102,20 @@ def _up(value: Array) -> Array:
 
 
 def _by_numpy(function: np.ufunc, *at: Array) -> tuple[Array, Array]:
-    """Return bounds of a function at points: NumPy's value, moved by what its routine may be off by."""
+    """Return bounds of a function at points: NumPy's value, widened by the error of its routine."""
     value = function(*at)
     error = np.where(np.isinf(value), 0.0, ROUTINE_ERROR * np.abs(value))
     return _down(value - error), _up(value + error)
 
 
 Routine = Callable[..., tuple[Array, Array]]
-"""Takes one of np.exp, np.log, np.sqrt, np.tanh and np.power with points; returns lower and upper bounds there."""
+"""Takes np.exp, np.log, np.sqrt, np.tanh or np.power with points; returns lower and upper bounds there."""
 _ROUTINE: ContextVar[Routine] = ContextVar("routine", default=_by_numpy)
 
 
 @contextmanager
 def evaluated_by(routine: Routine) -> Iterator[None]:
-    """Have a routine evaluate the functions that the machine has no exact rounding for."""
+    """Evaluate exp, log, sqrt, tanh and power, which have no exact rounding, by `routine` within the context."""
     token = _ROUTINE.set(routine)
     try:
         yield
@@ -130,6 +131,7 @@ def _rounding_error(a: Array, b: Array, total: Array) -> Array:
 
 def _add(a: Interval, b: Interval) -> Interval:
     low, high = a.lower + b.lower, a.upper + b.upper
+    # rounded outwards only where the sum was not exact, so that integers stay integers
     low_exact = ~(_rounding_error(a.lower, b.lower, low) < 0)
     high_exact = ~(_rounding_error(a.upper, b.upper, high) > 0)
     return Interval(np.where(low_exact, low, _down(low)), np.where(high_exact, high, _up(high)))
@@ -150,9 +152,10 @@ def _product(x: Array, y: Array) -> Array:
 
 
 def _multiply(a: Interval, b: Interval) -> Interval:
-    one, two, three, four = (_product(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper))
-    low = _down(np.minimum(np.minimum(one, two), np.minimum(three, four)))
-    high = _up(np.maximum(np.maximum(one, two), np.maximum(three, four)))
+    p, q, s, t = (_product(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper))
+    low = _down(np.minimum(np.minimum(p, q), np.minimum(s, t)))
+    high = _up(np.maximum(np.maximum(p, q), np.maximum(s, t)))
+    # outward rounding must not carry a product of known sign past 0
     same = ((a.lower >= 0) & (b.lower >= 0)) | ((a.upper <= 0) & (b.upper <= 0))
     opposite = ((a.lower >= 0) & (b.upper <= 0)) | ((a.upper <= 0) & (b.lower >= 0))
     low, high = np.where(same, np.maximum(low, 0.0), low), np.where(opposite, np.minimum(high, 0.0), high)
@@ -172,7 +175,7 @@ def _divide(a: Interval, b: Interval) -> Interval:
 def _monotone(function: np.ufunc, zero: float, least: float = -np.inf) -> Callable[[Interval], Interval]:
     """Return the interval form of an increasing function that is 0 at `zero`, so that its signs are exact.
 
-    Where the argument goes below `least`, the end of its domain, nothing is known.
+    Where the argument extends below `least`, the end of the domain, the value is unknown.
     """
 
     def evaluate(a: Interval) -> Interval:
@@ -185,16 +188,17 @@ def _monotone(function: np.ufunc, zero: float, least: float = -np.inf) -> Callab
 
 
 def _unknown_where(mask: NDArray[np.bool_], low: Array, high: Array) -> Interval:
-    """Return the interval with all numbers where `mask` is true or an end is no number."""
+    """Return the interval; the whole real line where `mask` is true or an end is NaN."""
     mask = mask | np.isnan(low) | np.isnan(high)
     return Interval(np.where(mask, -np.inf, low), np.where(mask, np.inf, high))
 
 
 def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interval:
-    """Return base**exponent: any base for one whole exponent, a base >= 0 for others (unknown below)."""
+    """Return base**exponent: any base for a single integer exponent, a base >= 0 otherwise (unknown below 0)."""
     x, p = Interval.enclosing(base), Interval.enclosing(exponent)
     with np.errstate(all="ignore"):
         ends = np.broadcast_arrays(x.lower, x.upper, p.lower, p.upper)
+        # x**p is monotone in x and in p for x >= 0: its extremes are at the four corners
         below, above = _ROUTINE.get()(
             np.power, np.stack([ends[0], ends[0], ends[1], ends[1]]), np.stack([ends[2], ends[3], ends[2], ends[3]])
         )
@@ -203,6 +207,7 @@ def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interv
         even = whole & (p.lower % 2 == 0)
         low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)
         crosses = (x.lower < 0) & (x.upper >= 0)
+        # an even power has its minimum 0 inside; a negative power has a pole there
         low = np.where(crosses & even & (p.lower > 0), 0.0, low)
         pole = crosses & (p.lower < 0)
         low, high = np.where(pole & ~even, -np.inf, low), np.where(pole, np.inf, high)
@@ -210,7 +215,7 @@ def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interv
 
 
 def _truth(certain: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> Interval:
-    """Return a condition as an interval: 1 where it holds throughout, 0 where nowhere, and [0, 1] between."""
+    """Return a condition as an interval: 1 where it holds throughout, 0 where it holds nowhere, [0, 1] otherwise."""
     return Interval(np.asarray(certain, dtype=float), np.asarray(~impossible, dtype=float))
 
 
@@ -223,15 +228,16 @@ def _less_equal(a: Interval, b: Interval) -> Interval:
 
 
 def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interval | ArrayLike]) -> Interval:
-    """Return what holds every choice whose condition may be the first that is true; all numbers where none need be."""
+    """Return the hull of the choices whose condition may be the first true one; all numbers where none may be true."""
     truths = [Interval.enclosing(condition) for condition in conditions]
     values = [Interval.enclosing(choice) for choice in choices]
-    shape = np.broadcast_shapes(*(one.lower.shape for one in (*truths, *values)))
+    shape = np.broadcast_shapes(*(interval.lower.shape for interval in (*truths, *values)))
     low, high, reached = np.full(shape, np.inf), np.full(shape, -np.inf), np.ones(shape, dtype=bool)
     for truth, value in zip(truths, values, strict=True):
         possible = reached & (truth.upper > 0)
         low = np.where(possible, np.minimum(low, value.lower), low)
         high = np.where(possible, np.maximum(high, value.upper), high)
+        # a condition that holds throughout hides all later choices
         reached = reached & ~(truth.lower > 0)
     return _unknown_where(reached, low, high)
 

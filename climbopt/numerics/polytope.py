@@ -1,9 +1,9 @@
-"""Polytope: the bounds and linear rows of a problem, its linear minimum and a point inside.
+"""Polytope: the bounds and linear rows of a problem, its linear minimum and an interior point.
 
     bounds.lower <= x <= bounds.upper,   rows.lower <= A x <= rows.upper
 
 One row of ones over all bounded variables, equal to a constant (the simplex with floors and caps), has closed
-forms; anything else goes through HiGHS.
+forms; all other polytopes are solved by HiGHS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 FEASIBILITY = 1e-12
 """Violation that counts as rounding, in units of x."""
 LP_TOLERANCE = 1e-10
-"""Feasibility asked of HiGHS, whose own default is 1e-7."""
+"""Feasibility tolerance set for HiGHS, whose default is 1e-7."""
 EMPTY = 1e-9
 """A polytope is empty where the best point that HiGHS finds breaks a limit by more than this."""
 CENTRING_STEPS = 15
@@ -34,13 +34,13 @@ INFEASIBLE, UNBOUNDED = 2, 3
 
 
 class EmptyPolytopeError(Exception):
-    """No point meets all bounds and rows; carries no advice, which is the caller's to give."""
+    """No point meets all bounds and rows; the caller adds what to do."""
 
 
 def balancing(sizes: Array) -> Array:
-    """Return the powers of 16 that bring sizes nearest to 1: multiplying by them is exact; 1 where a size is no number.
+    """Return the powers of 16 that bring sizes nearest to 1; 1 for a size of 0, infinity or NaN.
 
-    A coarse grid leaves rows of an ordinary size as they are written.
+    Products with them are exact, and the coarse grid leaves rows of ordinary size unchanged.
     """
     usable = np.isfinite(sizes) & (sizes > 0)
     return np.exp2(-4 * np.round(np.log2(np.where(usable, sizes, 1.0)) / 4))
@@ -48,7 +48,7 @@ def balancing(sizes: Array) -> Array:
 
 @dataclass(frozen=True)
 class Label:
-    """The name of one limit, and the user's number behind it.
+    """The name of a limit, and its relation to the number that the user wrote.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ class Label:
     tied : tuple of str
         Other constraints that set the same limit to the same value; this one has the multiplier.
     internal : bool
-        Whether it only ties an auxiliary to the ratios, and is no limit that a user set.
+        Whether it only ties an auxiliary to the ratios, and is not a limit of the user.
     domain : bool
         Whether it only keeps z in its law's domain.
     scale : float
-        What the user's row was multiplied by for the solvers: the row as it was written has this times the multiplier.
+        Factor of the user's row for the solvers: the multiplier of the row as written is this times the row's.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Rows:
     labels : tuple of Label
         One per row, or none at all.
     upper_labels : tuple of Label, optional
-        Those of the upper limits, where they are not the same.
+        Labels of the upper limits, where they differ.
     """
 
     lower: Array
@@ -112,7 +112,7 @@ class Rows:
         return self.lower.size
 
     def __add__(self, other: Rows) -> Rows:
-        """Return these rows with others behind them."""
+        """Return these rows followed by others."""
         above = None
         if self.upper_labels is not None or other.upper_labels is not None:
             above = (*(self.upper_labels or self.labels), *(other.upper_labels or other.labels))
@@ -124,7 +124,7 @@ class Rows:
         )
 
     def __getitem__(self, chosen: Sequence[int]) -> Rows:
-        """Return some of the rows."""
+        """Return the chosen rows."""
         at = np.asarray(chosen, dtype=np.intp)
         above = None if self.upper_labels is None else tuple(self.upper_labels[k] for k in at.tolist())
         return Rows(
@@ -148,7 +148,7 @@ class Rows:
         return replace(self, lower=lower, upper=upper)
 
     def named(self, multipliers: Array) -> Array:
-        """Return the limits on the sides that the signs of multipliers name, 0 for those of 0; (k,)."""
+        """Return the limits on the sides given by the signs of multipliers, 0 where a multiplier is 0; (k,)."""
         return np.where(multipliers > 0, self.upper, np.where(multipliers < 0, self.lower, 0.0))
 
     @cached_property
@@ -179,7 +179,7 @@ class Polytope:
 
     @cached_property
     def simplex(self) -> Mask | None:
-        """The variables, bounded below, whose sum is fixed by the only row; None where the polytope is no such one."""
+        """The variables, bounded below, whose sum is fixed by the only row; None for any other polytope."""
         if self.A.shape[0] != 1 or self.rows.lower[0] != self.rows.upper[0]:
             return None
         row = self.dense[0]
@@ -206,9 +206,9 @@ class Polytope:
     def linear_minimum(self, g: Array) -> tuple[float, Array]:
         """Return a lower bound of g'x over the polytope, tight up to rounding, and a point where it is reached.
 
-        -inf (and NaN) where there is none, or HiGHS fails. HiGHS stops within a tolerance, so that its own value is no
-        bound: that of its row multipliers is, min over the box of (g - rows'A)x + rows'(their limits), whatever they
-        are.
+        -inf (and NaN) where it is unbounded, or HiGHS fails. HiGHS stops within a tolerance, so that its value is not a
+        bound. The Lagrangian dual of its row multipliers is a bound whatever their values:
+        min over the box of (g - rows'A) x + rows'(limits).
         """
         if self.simplex is None:
             G, h = self._inequalities
@@ -220,6 +220,7 @@ class Polytope:
             if result.status == UNBOUNDED or result.x is None or result.ineqlin.marginals is None:
                 return -np.inf, np.full(g.size, np.nan)
             on_rows, on_equations = unit * np.minimum(result.ineqlin.marginals, 0.0), unit * result.eqlin.marginals
+            # reduced costs g - A' rows; multipliers of the wrong sign were clipped to 0 above
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
             lower, upper = self.implied_bounds
             ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
@@ -237,13 +238,14 @@ class Polytope:
         return float(g @ vertex), vertex
 
     def interior_point(self) -> Array:
-        """Return a point away from every bound and inequality that can be strict; raises EmptyPolytopeError."""
+        """Return a point with slack in every bound and inequality that can be strict; raises EmptyPolytopeError."""
         n = self.bounds.lower.size
         if (self.bounds.lower > self.bounds.upper + FEASIBILITY).any():
             raise EmptyPolytopeError
         room = np.where(
             np.isfinite(self.bounds.upper - self.bounds.lower), (self.bounds.upper - self.bounds.lower) / 2, np.inf
         )
+        # slack aimed at: half the interval, at most an equal share
         width = np.minimum(room, 1.0 / n)
         if self.simplex is not None:
             on, total = self.simplex, float(self.rows.lower[0])
@@ -262,7 +264,7 @@ class Polytope:
         reach = np.concatenate([np.abs(G) @ width, width[low], width[high]])
         point, slack = self._farthest(sides, limits, reach)
         strict = np.ones(limits.size, dtype=bool)
-        if slack <= FEASIBILITY:  # some limits are equations in disguise: leave these out
+        if slack <= FEASIBILITY:  # limits that hold as equations throughout are left out
             strict = self._can_be_slack(sides, limits)
             point, _ = self._farthest(sides, limits, np.where(strict, reach, 0.0))
         point = np.clip(self._centred(point, sides, limits, strict), self.bounds.lower, self.bounds.upper)
@@ -273,8 +275,8 @@ class Polytope:
     def _centred(self, x: Array, G: Array, h: Array, strict: Mask) -> Array:
         """Return x moved towards the analytic centre: largest sum of log(h - G y) - |y - x|^2 / 2, strict limits only.
 
-        A vertex of the program that found x may be near limits that did not hold it; solvers start badly there. The
-        second part keeps y near where there is no bound.
+        A vertex of the linear program may be near limits that were not binding, where solvers start badly. The
+        quadratic term keeps y near x in unbounded directions.
         """
         held = np.vstack([self.dense[self.equation], G[~strict]])
         basis = linalg.null_space(held) if len(held) else np.eye(x.size)
@@ -283,9 +285,11 @@ class Polytope:
             return x
         moved = np.zeros(basis.shape[1])
         for _ in range(CENTRING_STEPS):
+            # barrier -sum log(h - G y): gradient G'w, Hessian G' diag(w^2) G
             weight = 1.0 / (h - G @ moved)
             slope = G.T @ weight + moved
             step = np.linalg.solve((G.T * weight**2) @ G + np.eye(moved.size), -slope)
+            # Newton decrement of the barrier; the step stays within 0.9 of the distance to the boundary
             decrement = float(-slope @ step)
             if not np.isfinite(decrement) or decrement < 1e-2:
                 break
@@ -309,7 +313,7 @@ class Polytope:
         """Return which rows of G x <= h can hold strictly somewhere.
 
         One linear program in (x, y, t): max sum y with G x + y <= t h, 0 <= y <= 1, t >= 1 and the equations scaled
-        by t; since the whole may be scaled up, every row that can be slack reaches y = 1. Source: Freund, Roundy
+        by t; since the solution may be scaled up, every row that can be slack reaches y = 1. Source: Freund, Roundy
         and Todd, "Identifying the set of always-active constraints in a system of linear inequalities by a single
         linear program", MIT Sloan working paper 1674-85, 1985.
         """
@@ -343,7 +347,7 @@ class Polytope:
 
     @cached_property
     def implied_bounds(self) -> tuple[Array, Array]:
-        """Bounds, tightened by what each row leaves each of its variables, widened by more than rounding."""
+        """Bounds, tightened by the activity bounds of each row, with slack for rounding."""
         lower, upper = np.array(self.bounds.lower), np.array(self.bounds.upper)
         both = zip(np.vstack([self.dense, -self.dense]), np.append(self.rows.upper, -self.rows.lower), strict=True)
         for row, limit in both:
@@ -355,6 +359,7 @@ class Polytope:
             unbounded = np.isinf(least)
             known = np.where(unbounded, 0.0, least)
             slack = FEASIBILITY * (abs(limit) + np.abs(known).sum())
+            # row limit less the least activity of the other variables; unbounded if another one is
             room = np.where(unbounded.sum() > unbounded, np.inf, limit - (known.sum() - known) + slack) / a
             upper[on] = np.where(a > 0, np.minimum(upper[on], room), upper[on])
             lower[on] = np.where(a < 0, np.maximum(lower[on], room), lower[on])
@@ -367,7 +372,7 @@ class Polytope:
 
     @cached_property
     def _inequalities(self) -> tuple[Array, Array]:
-        """The rows that are no equations, as G x <= h."""
+        """The inequality rows, as G x <= h."""
         low = ~self.equation & np.isfinite(self.rows.lower)
         high = ~self.equation & np.isfinite(self.rows.upper)
         return np.vstack([-self.dense[low], self.dense[high]]), np.append(-self.rows.lower[low], self.rows.upper[high])
@@ -393,11 +398,12 @@ class Polytope:
 
 
 def _fill(g: Array, lower: Array, upper: Array, total: float) -> Array:
-    """Return the minimiser of g'x with lower <= x <= upper and sum x = total: the cheapest are filled first."""
+    """Return the minimiser of g'x with lower <= x <= upper and sum x = total: a continuous knapsack."""
     spare = total - lower.sum()
     room = upper - lower
     if spare < -FEASIBILITY or room.sum() < spare - FEASIBILITY:
         raise EmptyPolytopeError
+    # greedy: the cheapest variables are filled first
     order = np.argsort(g, kind="stable")
     before = np.concatenate([[0.0], np.cumsum(room[order])[:-1]])
     result = lower.copy()

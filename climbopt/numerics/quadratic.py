@@ -1,4 +1,4 @@
-"""The least of a convex quadratic over a polytope, and the nearest point of a polytope.
+"""The minimum of a convex quadratic over a polytope, and the projection onto a polytope.
 
 The active-set step solves, on the free variables F and the active rows W,
 
@@ -26,7 +26,7 @@ MAX_EXCHANGES = 30
 
 @dataclass(frozen=True, eq=False)
 class Active:
-    """Which sides are active: -1 lower, 1 upper, 0 neither; one entry a bound and one a row."""
+    """Which sides are active: -1 lower, 1 upper, 0 neither; an entry per bound and per row."""
 
     bounds: Sides
     rows: Sides
@@ -34,7 +34,7 @@ class Active:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """The least of a quadratic on an active set.
+    """The minimum of a quadratic on an active set.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Face:
 
 
 def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active | None = None) -> Face | None:
-    """Return the least of x'Hx / 2 + g'x over a polytope, with its multipliers.
+    """Return the minimum of x'Hx / 2 + g'x over a polytope, with its multipliers.
 
     The active set is exchanged as a whole (a primal-dual active-set method); where that does not settle, one
     constraint changes at a time from the feasible start, which is finite.
@@ -78,6 +78,7 @@ def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active 
 
 def _exchange_all(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
     """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
+    # a repeated active set means a cycle
     seen = {_key(active)}
     for _ in range(MAX_EXCHANGES):
         face = _minimum_on(H, g, polytope, active)
@@ -98,7 +99,7 @@ def project(x: Array, polytope: Polytope) -> Array:
     Raises
     ------
     EmptyPolytopeError
-        Where there is no point at all.
+        Where the polytope is empty.
     """
     clipped = np.clip(x, polytope.bounds.lower, polytope.bounds.upper)
     if polytope.violation(clipped) == 0:
@@ -113,7 +114,7 @@ def project(x: Array, polytope: Polytope) -> Array:
     face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope))
     if face is None:
         face = _one_at_a_time(identity, -x, polytope, polytope.interior_point())
-    if face is None:  # H is the identity, so that only degenerate rows can bring us here
+    if face is None:  # H is the identity: only degenerate rows fail to settle
         raise ArithmeticError("the projection onto the linear rows did not settle")
     return np.clip(face.x, polytope.bounds.lower, polytope.bounds.upper)
 
@@ -122,14 +123,16 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     """Return clip(x - shift, lower, upper) with the shift that makes it sum to `total`."""
     breaks = np.concatenate([x - lower, x - upper])
     breaks = np.sort(breaks[np.isfinite(breaks)])
-    breaks = np.concatenate([[breaks[0] - 1.0], breaks, [breaks[-1] + 1.0]])  # the outer pieces have no end
+    breaks = np.concatenate([[breaks[0] - 1.0], breaks, [breaks[-1] + 1.0]])  # the outer pieces are unbounded
     low, high = 0, len(breaks) - 1
+    # the sum falls with the shift and is linear between breaks: bisect for the piece of the root
     while high - low > 1:
         middle = (low + high) // 2
         if np.clip(x - breaks[middle], lower, upper).sum() >= total:
             low = middle
         else:
             high = middle
+    # on that piece the free set is constant, and the shift follows from the sum
     inside = 0.5 * (breaks[low] + breaks[high])
     free = (x - inside > lower) & (x - inside < upper)
     result = np.clip(x - inside, lower, upper)
@@ -139,12 +142,12 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
 
 
 def _key(active: Active) -> bytes:
-    """Return a value that two active sets share only if they are the same."""
+    """Return a key that is equal for equal active sets only."""
     return active.bounds.tobytes() + active.rows.tobytes()
 
 
 def _active_at(x: Array, polytope: Polytope) -> Active:
-    """Return the sides that x is on."""
+    """Return the sides that are active at x."""
     activity = polytope.dense @ x
     return Active(
         _sides(x, polytope.bounds.lower, polytope.bounds.upper),
@@ -157,7 +160,7 @@ def _sides(value: Array, lower: Array, upper: Array) -> Sides:
 
 
 def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
-    """Return the minimum on an active set, ignoring what is not active; None where it has none."""
+    """Return the minimum on an active set, ignoring inactive constraints; None where it does not exist."""
     fixed, held = active.bounds != 0, active.rows != 0
     limits = np.where(active.rows < 0, polytope.rows.lower, polytope.rows.upper)[held]
     A, x, rows = polytope.dense[held], np.zeros(g.size), np.zeros(active.rows.size)
@@ -173,15 +176,17 @@ def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face 
     x[free], rows[held] = solved
     if held.any() and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
         return None
+    # stationarity: gradient + A' rows + bounds = 0
     bounds = np.where(fixed, -(H @ x + g + polytope.dense.T @ rows), 0.0) if fixed.any() else np.zeros(g.size)
     return Face(x, bounds, rows, active)
 
 
 def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[Array, Array] | None:
-    """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of those equations."""
+    """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of the equations."""
     if not right.size:
         return right, np.zeros(len(A))
     weight = 10.0 * max(1.0, float(np.abs(H).max())) if len(A) else 0.0
+    # augmented Lagrangian: on A x = target, c |A x - target|^2 does not change the minimum
     factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
     if failed:
         return None
@@ -189,15 +194,16 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     unconstrained, spread = both[:, 0], both[:, 1:]
     if not len(A):
         return unconstrained, np.zeros(0)
+    # Schur complement: (A H^-1 A') rows = A H^-1 right - target
     schur, excess = A @ spread, A @ unconstrained - target
     rows = excess / schur[0] if len(A) == 1 and schur[0, 0] > 0 else np.linalg.lstsq(schur, excess, rcond=None)[0]
     return unconstrained - spread @ rows, rows
 
 
 def _exchanged(face: Face, polytope: Polytope) -> Active:
-    """Return the active set with what is violated added and what has a multiplier of the wrong sign dropped.
+    """Return the active set with violated constraints added and those with a multiplier of the wrong sign dropped.
 
-    The same object where nothing changes.
+    Returns the same object where nothing changes.
     """
     bounds = _exchange(face.x, polytope.bounds.lower, polytope.bounds.upper, face.bounds, face.active.bounds)
     rows = face.active.rows
@@ -208,6 +214,7 @@ def _exchanged(face: Face, polytope: Polytope) -> Active:
 
 
 def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, active: Sides) -> Sides:
+    # an equation has a multiplier of either sign
     wrong = (active * multiplier < 0) & (lower < upper)
     low, high = value < lower - FEASIBILITY, value > upper + FEASIBILITY
     inactive = active == 0
@@ -229,6 +236,7 @@ def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face
             return None
         step = face.x - x
         if np.abs(step).max() <= FEASIBILITY:
+            # at the minimum of the face: drop the constraint with the most wrong multiplier
             wrong = np.where(equation, 0.0, -sides * np.concatenate([face.bounds, face.rows]))
             if wrong.max() <= 0:
                 return face
@@ -237,6 +245,7 @@ def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face
             continue
         value, change = np.append(x, polytope.dense @ x), np.append(step, polytope.dense @ step)
         with np.errstate(divide="ignore", invalid="ignore"):
+            # ratio test: the largest step along the direction that stays feasible
             room = np.where(change < 0, (lower - value) / change, (upper - value) / change)
         room = np.where((sides != 0) | (np.abs(change) <= FEASIBILITY * np.abs(change).max()), np.inf, room)
         blocking = int(room.argmin())

@@ -41,7 +41,7 @@ class Auxiliaries:
     ----------
     names : tuple of str
     best : callable
-        Returns the best of them, (k,), for functions and an x whose auxiliaries are 0.
+        Returns their optimal values, (k,), for functions and an x whose auxiliaries are 0.
     """
 
     names: tuple[str, ...]
@@ -102,7 +102,7 @@ def _convex(form: StandardForm) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Formulation:
-    """What :func:`mixture_form` was asked for; `own` is the layout of the procedure's table."""
+    """The arguments of :func:`mixture_form`; `own` is the layout of the procedure's table."""
 
     problem: AllocationProblem
     own: Layout
@@ -111,7 +111,7 @@ class _Formulation:
     auxiliaries: Auxiliaries
 
     def form(self, kinks: Split | None) -> StandardForm:
-        """Return the standard form, with the excesses over some kinks of z as variables of their own."""
+        """Return the standard form, with the excesses over `kinks` of z as variables."""
         problem, excesses = self.problem, () if kinks is None else _excesses(self.problem, kinks)
         part, start = _linear(problem, excesses)
         users = expression_rows(problem)
@@ -124,13 +124,15 @@ class _Formulation:
         model = problem.model if kinks is None else kinks.model
         functions = self._functions(layout, model, table)
         domain = np.zeros(0, dtype=np.intp)
-        if table.reads_losses:  # excesses that are not the least lower z, and solve nothing
+        if table.reads_losses:  # L(z) needs z > 0, and an excess above its least value lowers z
             domain = np.flatnonzero(~self._proofs(layout, part).z_positive)
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
         n, extra = len(layout.variables), len(self.auxiliaries.names)
         start = np.append(start, np.zeros(extra))
+        # only the user's rows are balanced; a procedure states its own rows in units near 1
         factors = _balancing_rows(functions, start)[len(self.limits) :] if users else np.zeros(0)
         if (factors != 1).any():
+            # factors are powers of 16, so that the scaled coefficients are exact
             scaled = [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
             table = table[: len(self.table)] + layout.table(scaled)
             functions = self._functions(layout, model, table)
@@ -184,8 +186,9 @@ class _Formulation:
 
 
 def _excesses(problem: AllocationProblem, kinks: Split) -> tuple[Excess, ...]:
-    """Return the auxiliaries that count what cumulative ratios exceed their kinks by, in ratios of the run."""
+    """Return the auxiliaries for the excess of cumulative ratios over their kinks, in ratios of the run."""
     history = problem.cumulative(np.zeros(len(problem.model.sources)))[kinks.excess_of]
+    # cumulative = history + run_share r, so that the kink of a cumulative ratio lies at this ratio of the run
     centers = (kinks.kinks - history) / problem.run_share
     return tuple(
         (f"kink[{problem.model.sources[j]}]", j, center)
@@ -194,7 +197,7 @@ def _excesses(problem: AllocationProblem, kinks: Split) -> tuple[Excess, ...]:
 
 
 def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[LinearPart, Array]:
-    """Return the linear part, and a start inside it, near to which excesses are the least."""
+    """Return the linear part, and a start inside it whose excesses are near their least values."""
     try:
         part = linear_part(problem, excesses)
         start = part.polytope.interior_point()
@@ -207,7 +210,7 @@ def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[Lin
 
 
 def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
-    """Return a polytope with unbounded variables added that stand in no row."""
+    """Return a polytope with further unbounded variables, which appear in no row."""
     if not names:
         return polytope
     A = csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.rows), len(names)))]))
@@ -215,9 +218,9 @@ def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
 
 
 def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
-    """Return what rows are multiplied by for the solvers, (k,): their gradients at the start are then near 1.
+    """Return the factors of the rows, (k,), that bring their gradients at the start near 1, for the solvers.
 
-    A gradient below the noise of the row's own value is no measure.
+    A gradient below the noise of the row's own value is rounding error, and is not used.
     """
     at = functions.at(start)
     return balancing(np.maximum(np.abs(at.jacobian).max(axis=1, initial=0.0), NOISE * np.abs(at.rows)))
@@ -239,10 +242,10 @@ def _domain_limits(functions: MixtureFunctions, domain: Indices, problem: Alloca
 
 
 def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Array) -> Array:
-    """Return a start at which every z is above 0, where one is found; `start` itself where it is one.
+    """Return a start at which every z is positive; `start` itself if no such point was reached.
 
-    Maximises min z by linear programs: max s with z(r) + J (y - r) >= s over the polytope's y, half the way taken
-    while that is no gain.
+    Maximises min z by successive linear programs, max s with z(r) + J (y - r) >= s over y in the polytope, each step
+    shortened until min z increases.
     """
     n = functions.offset.size
 

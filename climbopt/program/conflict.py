@@ -1,4 +1,4 @@
-"""Why no mixture meets some constraints: a minimal set of limits that cannot hold together, and what each must give."""
+"""Why no mixture meets some constraints: a minimal set of limits in conflict, and by how much each must give."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DIGITS = 3
 ROUNDING = 1e-7
 """Share of the last digit that counts as rounding of the arithmetic."""
 FARTHEST = 2.0
-"""Distance of mixtures that share nothing."""
+"""Largest L1 distance of two mixtures: those without a common language."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One side of a row of the user's.
+    """One side of a row of the user.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Member:
     unit : str
         The user's unit.
     alone_suffices : bool
-        Whether that amount resolves the conflict alone; otherwise every member has to give its own.
+        Whether that amount resolves the conflict alone; otherwise all members must give by their amounts.
     change : str
         The change as an instruction, its numbers rounded so that they are enough.
     """
@@ -94,7 +94,7 @@ class Member:
 
     @classmethod
     def of(cls, limit: Limit, amount: float | None, *, alone: bool = True) -> Member:
-        """Return the member that a limit is, by the amount that it must give."""
+        """Return the member for a limit and the amount by which it must give."""
         return cls(
             limit.name,
             "upper" if limit.upper else "lower",
@@ -114,11 +114,11 @@ class Conflict(Viewed):
     members : tuple of Member
         Without any one of them the others can be met, where each alone suffices.
     proved : bool
-        Whether it is proved that no mixture meets them; otherwise none was found.
+        Whether it is proved that no mixture meets them; otherwise the search found no such mixture.
     others : bool
-        Whether it was not shown that each change, made alone, leaves a mixture that meets all limits.
+        Whether other limits may conflict: for a change made alone, no mixture that meets all limits is known.
     minimal : bool
-        Whether a minimal set was found; otherwise the members are what has to give in some way to meet all limits.
+        Whether a minimal set was found; otherwise the members form one way to relax the limits until all can be met.
     """
 
     members: tuple[Member, ...]
@@ -132,11 +132,11 @@ class Conflict(Viewed):
         names = listed([member.name for member in self.members], " and ")
         together = f"{names} together" if len(self.members) > 1 else names
         together = together if self.minimal else "all constraints together"
-        found = "no mixture meets {}" if self.proved else "no mixture was found that meets {} (not proved)"
+        statement = "no mixture meets {}" if self.proved else "no mixture was found that meets {} (not proved)"
         word = ", or " if self.minimal else ", and "
         changes = listed([member.change for member in self.members if member.change], word)
         more = ". Others may then be in conflict still: run again after the change" if self.others else ""
-        return found.format(together) + (f"; {changes}" if changes else "") + more
+        return statement.format(together) + (f"; {changes}" if changes else "") + more
 
     def view(self) -> View:
         """Return what is in conflict; the table has a row for each limit."""
@@ -152,25 +152,25 @@ class Conflict(Viewed):
 
 
 @dataclass(frozen=True)
-class _Given:
-    """A constraint whose rows are given."""
+class _FixedRows:
+    """A constraint whose rows do not depend on the setting."""
 
-    given: tuple[Row, ...]
-    name: str = "given"
-    kind: ClassVar[str] = "given"
+    fixed: tuple[Row, ...]
+    name: str = "fixed rows"
+    kind: ClassVar[str] = "fixed rows"
 
     def rows(self, setting: Setting) -> tuple[Row, ...]:
-        return self.given
+        return self.fixed
 
 
 def limits_of(rows: Iterable[Row]) -> list[Limit]:
-    """Return the finite sides of some rows, in order."""
+    """Return the finite sides of rows, in order."""
     sides = [Limit(row, upper, row.upper if upper else row.lower) for row in rows for upper in (False, True)]
     return [limit for limit in sides if math.isfinite(limit.bound)]
 
 
 def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> AllocationProblem:
-    """Return the problem under some limits alone; its objective does not matter."""
+    """Return the problem under `limits` alone, with an arbitrary objective."""
     sides: dict[str, dict[bool, Limit]] = {}
     for limit in limits:
         sides.setdefault(limit.name, {})[limit.upper] = limit
@@ -178,26 +178,29 @@ def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> Allocatio
     for both in sides.values():
         row, bounds = next(iter(both.values())).row, {upper: limit.bound for upper, limit in both.items()}
         upper = bounds.get(True, math.inf)
+        # a distance row has an upper side only
         rows.append(
             replace(row, upper=upper)
             if isinstance(row, DistanceRow)
             else replace(row, lower=bounds.get(False, -math.inf), upper=upper)
         )
-    return replace(problem, constraints=(_Given(tuple(rows)),), objective=Weighted())
+    return replace(problem, constraints=(_FixedRows(tuple(rows)),), objective=Weighted())
 
 
 def minimal_conflict(limits: Sequence[Limit], feasible: Callable[[Sequence[Limit]], bool]) -> list[Limit]:
-    """Return a minimal infeasible part of some infeasible limits, by about 2 k log2(n / k) questions.
+    """Return a minimal infeasible subset, of size k, of n infeasible limits, by about 2 k log2(n / k) tests.
 
     Source: Junker, QuickXplain: preferred explanations and relaxations for over-constrained problems, AAAI 2004.
     """
 
     def needed(background: list[Limit], grown: bool, rest: list[Limit]) -> list[Limit]:
+        # QuickXplain: the background alone conflicts, and nothing of `rest` is needed
         if grown and not feasible(background):
             return []
         if len(rest) <= 1:
             return rest
         first, second = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        # what is needed of the second half given all of the first, then of the first given only that
         late = needed(background + first, True, second)
         return needed(background + late, bool(late), first) + late
 
@@ -210,21 +213,23 @@ def conflict_of(
     proved: bool,
     feasible: Callable[[Sequence[Limit]], bool],
 ) -> Conflict:
-    """Return the conflict of some of all limits, after trying each change on all of them."""
+    """Return the conflict of `members`, after testing each change alone against all limits."""
     ordered = _rare_first(members)
-    given = [(limit, limit.moved(rounded_up(amount))) for limit, amount in ordered[:MOST_LISTED] if amount is not None]
-    others = any(not feasible([moved if one == limit else one for one in limits]) for limit, moved in given)
+    changes = [
+        (member, member.moved(rounded_up(amount))) for member, amount in ordered[:MOST_LISTED] if amount is not None
+    ]
+    others = any(not feasible([moved if limit == member else limit for limit in limits]) for member, moved in changes)
     return Conflict(tuple(Member.of(limit, amount) for limit, amount in ordered), proved, others)
 
 
 def _rare_first(members: Sequence[tuple[Limit, float | None]]) -> list[tuple[Limit, float | None]]:
-    """Return members with those of constraints that have few of them first: a message may not name them all."""
+    """Return members, those of constraints with few members first: a message may not name them all."""
     count = Counter(limit.name.split("[")[0] for limit, _ in members)
     return sorted(members, key=lambda member: count[member[0].name.split("[")[0]])
 
 
 def linear_conflict(problem: AllocationProblem) -> Conflict | None:
-    """Return why the linear constraints of a problem leave no mixture; None where they leave one."""
+    """Return why the linear constraints of a problem leave no mixture; None where they leave a mixture."""
     limits = limits_of(row for row in problem.rows if not isinstance(row, ExpressionRow))
 
     def feasible(chosen: Sequence[Limit]) -> bool:
@@ -236,8 +241,11 @@ def linear_conflict(problem: AllocationProblem) -> Conflict | None:
 
     if feasible(limits):
         return None
-    found = minimal_conflict(limits, feasible)
-    members = [(limit, _least_amount(problem, limit, [one for one in found if one != limit])) for limit in found]
+    conflict = minimal_conflict(limits, feasible)
+    members = [
+        (member, _least_amount(problem, member, [limit for limit in conflict if limit != member]))
+        for member in conflict
+    ]
     return conflict_of(limits, members, True, feasible)
 
 
@@ -245,6 +253,7 @@ def _least_amount(problem: AllocationProblem, limit: Limit, others: Sequence[Lim
     """Return the least amount that a linear limit must give to hold with others; None where these leave no mixture."""
     try:
         part = linear_part(restricted(problem, [*others, *kept_open(limit)]))
+        # the least violation of this limit over the mixtures that meet the others
         slopes = limit.sign * activity(limit.row, problem.model.sources, part.polytope)
         x = part.polytope.linear_minimum(slopes)[1]
     except EmptyPolytopeError:
@@ -272,7 +281,7 @@ def value_of(row: Row, sources: Sequence[str], x: Array) -> float:
     ratios: dict[str, float] = dict(zip(sources, x.tolist(), strict=False))
     if isinstance(row, DistanceRow):
         return sum(abs(ratios[name] - center) for name, center in row.center.items())
-    assert isinstance(row, LinearRow)  # callers have no other
+    assert isinstance(row, LinearRow)  # the linear limits have no other kind
     return sum(value * ratios[name] for name, value in row.coefficients.items())
 
 

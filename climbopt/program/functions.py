@@ -1,4 +1,4 @@
-"""The functions of a mixture problem: a table over (x, z(r), L(z(r))), some of its rows with an outer function added.
+"""The functions of a mixture problem: a table over (x, z(r), L(z(r))) with outer functions.
 
 One Jacobian of z and one weighted sum of Hessians of z give every derivative; algebraic backends read the same
 table.
@@ -39,7 +39,7 @@ class MixtureFunctions:
     table : Table
         f, then c, of the n variables, of which the first S are r, over z and L of every block's targets.
     n_excesses : int
-        How many of the S, the last, are excesses of others over a kink.
+        Number of the S, at their end, that are excesses of others over a kink.
     """
 
     responses: Response | Responses
@@ -82,17 +82,18 @@ class MixtureFunctions:
     def proofs(self, polytope: Polytope) -> JointProofs:
         """Return what can be proved of the model over the box of a polytope."""
         upper = self.cumulative(polytope.bounds.upper)
+        # the ratios sum to 1, and the excesses add at most their bounds
         most = 1.0 + float(upper[upper.size - self.n_excesses :].sum())
         return JointProofs.of(self.responses.parts, self.cumulative(polytope.bounds.lower), upper, most)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
-        """Return whether f + multipliers'c is proved convex: losses and z enter with signs that keep them so."""
+        """Return whether f + multipliers'c is proved convex, by convexity of L, concavity of z and signs."""
         return self._convex(np.append(1.0, multipliers), polytope, self.proofs(polytope))
 
     def convex_one_by_one(self, polytope: Polytope, limits: Rows) -> bool:
         """Return whether f is proved convex, and each row on the sides that have a limit.
 
-        Where z is not affine, each of them then falls or rises with z as that needs.
+        Where z is not affine, each function is also monotone in z in the direction that convexity requires.
         """
         proofs, units = self.proofs(polytope), np.eye(len(self.table))
         upper = [0, *(1 + np.flatnonzero(np.isfinite(limits.upper)))]
@@ -103,6 +104,7 @@ class MixtureFunctions:
     def _convex(self, weights: Array, polytope: Polytope, proofs: JointProofs) -> bool:
         """Return whether weights'(f, c) is proved convex."""
         _, on_z, on_loss = self.table.split(weights @ self.table.dense)
+        # sufficient: weights >= 0 on convex losses, and <= 0 on concave z unless z is affine
         losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
         if not (losses and (not on_z.any() or proofs.z_affine or (bool((on_z <= 0).all()) and proofs.z_concave))):
             return False
@@ -133,6 +135,7 @@ class MixtureFunctions:
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return f and c of another system's scalars."""
         cumulative = [
+            # no 0 + and no 1 * in the other system's expressions
             float(offset) + self.scale * ratio if offset else (ratio if self.scale == 1 else self.scale * ratio)
             for offset, ratio in zip(self.offset, x[: self.offset.size], strict=True)
         ]
@@ -152,7 +155,7 @@ def _entries(placed: Placed, box: Interval) -> Interval:
 
 @dataclass(frozen=True, eq=False)
 class MixtureEvaluation:
-    """The functions of a mixture problem at one x; each part is computed once, when asked for."""
+    """The functions of a mixture problem at one x; each part is computed once, on first access."""
 
     functions: MixtureFunctions
     x: Array
@@ -214,19 +217,20 @@ class MixtureEvaluation:
         return self._values[1:]
 
     def _by_x(self, by_y: Array) -> Array:
-        """Return derivatives by x, (k, n), for those by y, (k, n + 2 T): by_x + (by_z + by_L diag(L_z)) J."""
+        """Return derivatives with respect to x, (k, n): d_x + (d_z + d_L diag(L_z)) J for d = `by_y`, (k, n + 2 T)."""
         by_x, by_z, by_loss = self.functions.table.split(by_y)
         result: Array = by_x.copy()
         by_ratios = result[:, : self.functions.offset.size]
         with np.errstate(all="ignore"):  # at the edge of the domain slopes are infinite
             if self.functions.table.reads_losses:
+                # chain rule L(z(r)): 0 times an infinite slope is 0
                 by_z = by_z + np.where(by_loss != 0, by_loss * self.slopes, 0.0)
             few = by_z if len(by_z) == 1 else csr_array(by_z)  # of many rows, each reads few targets
             by_ratios += few @ self.z_jacobian
         return result
 
     def _derivatives(self, rows: slice) -> Array:
-        """Return the derivatives of some functions by x, (k, n)."""
+        """Return the derivatives of the functions in `rows` with respect to x, (k, n)."""
         _ = self.z_jacobian, self.functions.table.reads_losses and self.slopes  # the values in y come with these
         return self._by_x(self.functions.table.slopes(self._y, rows))
 

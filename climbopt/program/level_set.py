@@ -30,7 +30,7 @@ def extreme(form: StandardForm, j: int, sign: int, level: float) -> StandardForm
 
 @dataclass(frozen=True, eq=False)
 class LevelSet:
-    """direction'x as the objective, and another's rows with its objective behind them.
+    """direction'x as the objective; the rows and then the objective of other functions as rows.
 
     Parameters
     ----------
@@ -51,16 +51,17 @@ class LevelSet:
         return _LevelSetAt(self.inner.at(x), np.asarray(x, dtype=float), self.direction)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
-        """Return whether multipliers'c is proved convex, by what is proved of the objective and its own rows."""
+        """Return whether multipliers'c is proved convex, from what is proved of the inner objective and rows."""
         on_objective, others = float(multipliers[-1]), multipliers[:-1]
         if on_objective == 0 and not others.any():
             return True
+        # u f + v'c is u (f + (v / u)'c), and u > 0 keeps convexity
         return on_objective > 0 and self.inner.convex(polytope, others / on_objective)
 
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return objective and rows of another system's scalars."""
         if not isinstance(self.inner, Algebraic):
-            raise TypeError("the functions inside cannot be written out")
+            raise TypeError("the inner functions cannot be written out")
         objective, rows = self.inner.build(x, system)
         j = int(np.flatnonzero(self.direction)[0])
         return float(self.direction[j]) * x[j], [*rows, objective]
@@ -76,6 +77,7 @@ class _LevelSetAt:
 
     @property
     def value(self) -> float:
+        # outside the domain the row is NaN: the point is no candidate
         return float(self.direction @ self.x) if np.isfinite(self.inner.value) else float("nan")
 
     @property

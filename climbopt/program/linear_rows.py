@@ -1,4 +1,4 @@
-"""The linear part of a problem: its rows as a polytope of the ratios, and of the auxiliaries that distances need."""
+"""The linear part of a problem: its rows as a polytope of the ratios, and of the auxiliaries of distances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow
 DEPENDENT = 1e-10
 """A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
 MOST_EXCESS = 1.0
-"""Bound of an auxiliary that no mixture reaches; more by what a center is below 0."""
+"""Upper bound of an auxiliary, which no mixture reaches, for a center >= 0; a negative center raises it."""
 
 Excess = tuple[str, int, float]
 """Name, source j and center of an auxiliary u >= max(0, r_j - center)."""
@@ -45,13 +45,13 @@ class LinearPart:
 
 
 def excesses_of(part: LinearPart, ratios: Array) -> Array:
-    """Return the least auxiliaries that go with ratios."""
+    """Return the least auxiliaries for ratios."""
     return np.asarray(np.maximum(ratios[part.excess_of] - part.centers, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
 class _Bounds:
-    """Bounds of the ratios and labels of what set them, filled row by row: the tightest wins, the first at a tie."""
+    """Bounds of the ratios with the labels of the rows that set them: the tightest row, at a tie the first."""
 
     lower: Array
     upper: Array
@@ -60,8 +60,9 @@ class _Bounds:
 
 
 def _tighten(bounds: _Bounds, j: int, row: LinearRow) -> None:
-    """Apply a row with the one coefficient of source j."""
+    """Apply a row whose only coefficient is that of source j."""
     (coefficient,) = row.coefficients.values()
+    # a negative coefficient swaps the sides
     low, high = sorted((row.lower / coefficient, row.upper / coefficient))
     label = Label(row.name, row.per_unit / coefficient, row.unit)
     for bound, value, labels, tighter in (
@@ -86,12 +87,12 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     ----------
     problem : AllocationProblem
     excesses : sequence of (str, int, float)
-        Further auxiliaries, which come before those of distances: name, source and center of each.
+        Further auxiliaries, placed before those of distances: name, source and center of each.
 
     Raises
     ------
     EmptyPolytopeError
-        Where equations contradict each other; other sets may be empty too.
+        Where equations contradict each other; inequalities are not examined.
     """
     bounds, rows, n = _bounds(problem), _rows(problem), len(problem.model.sources)
     excess = _excess_rows(problem, bounds, excesses)
@@ -139,7 +140,7 @@ def _bounds(problem: AllocationProblem) -> _Bounds:
 
 @dataclass(frozen=True, eq=False)
 class _LinearRows:
-    """Rows of several ratios, scaled for the solvers, and the names of those that the others imply."""
+    """Rows of several ratios, scaled for the solvers, and the names of those that are implied by the others."""
 
     A: Array
     limits: Rows
@@ -195,23 +196,24 @@ def _limits(rows: _ExcessRows) -> Rows:
     return Rows(np.full(len(rows.upper), -np.inf), np.array(rows.upper, dtype=float), tuple(rows.labels))
 
 
-def _excess_rows(problem: AllocationProblem, bounds: _Bounds, asked: Sequence[Excess]) -> _ExcessRows:
-    """Return r_j - u_j <= center_j for what is asked, and that with sum u <= distance / 2 for each distance row.
+def _excess_rows(problem: AllocationProblem, bounds: _Bounds, excesses: Sequence[Excess]) -> _ExcessRows:
+    """Return r_j - u_j <= center_j for `excesses`, and the same with sum u <= distance / 2 for each distance row.
 
-    Both mixtures sum to 1, so that the excesses come to half the distance. Where the bounds say which side of its
+    Both mixtures sum to 1, so that the excesses sum to half the distance. Where the bounds say which side of its
     center a ratio is on, its excess is r_j - center_j or 0, and needs no auxiliary (with one, every ratio at 0 with
     center 0 would be a vertex with more active rows than variables).
     """
     n = len(problem.model.sources)
     excess = _ExcessRows([], [], [], np.zeros((0, n)), [], [], [])
-    for name, j, center in asked:
+    for name, j, center in excesses:
         excess.add(name, j, center, n)
-    for distance in (one for one in problem.rows if isinstance(one, DistanceRow)):
+    for distance in (row for row in problem.rows if isinstance(row, DistanceRow)):
         limit, above, first = distance.upper / 2, [], len(excess.names)
         for j, name in enumerate(problem.model.sources):
             center = distance.center[name]
             if bounds.lower[j] >= center:
                 above.append(j)
+                # r_j - center_j is the excess itself: its constant moves to the right side
                 limit += center
             elif bounds.upper[j] > center:
                 excess.add(f"{distance.name}[{name}]", j, center, n)
@@ -241,11 +243,13 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
     independent, implied = [], []
     for k, (low, high) in enumerate(zip(limits.lower.tolist(), limits.upper.tolist(), strict=True)):
         equation = low == high
+        # Gram-Schmidt against the simplex and the equations so far
         along = basis @ A[k]
         rest = A[k] - along @ basis
         size = float(np.linalg.norm(rest))
         constant = np.ptp(A[k]) == 0
         if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
+            # the only value that the row can have
             value = float(A[k, 0]) if constant else float(along @ rights)
             if not low - FEASIBILITY <= value <= high + FEASIBILITY:
                 raise EmptyPolytopeError

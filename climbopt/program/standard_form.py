@@ -2,7 +2,7 @@
 
     min f(x)   s.t.  lower <= (x, A x, c(x)) <= upper
 
-x is the ratios r, or r with auxiliaries behind it.
+x is the ratios r, or r followed by auxiliaries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ACTIVE = 1e-7
 
 
 class Evaluation(Protocol):
-    """Functions and derivatives of a standard form at one x; computed when asked for."""
+    """Functions and derivatives of a standard form at one x, computed on access."""
 
     @property
     def value(self) -> float:
@@ -68,7 +68,7 @@ class Functions(Protocol):
 
 
 class System(Protocol):
-    """Another modelling system, as far as functions are written in it."""
+    """What writing functions in another modelling system needs of it."""
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
@@ -76,13 +76,13 @@ class System(Protocol):
         ...
 
     def define(self, expression: Any, name: str) -> Any:
-        """Return a named part of larger expressions, so that it is kept once."""
+        """Return an expression as a named part of larger ones, so that the system stores it once."""
         ...
 
 
 @runtime_checkable
 class Algebraic(Protocol):
-    """Functions that can be written out in another modelling system, which then derives everything anew."""
+    """Functions that can be written out in another modelling system, which derives its own derivatives."""
 
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return f and c of another system's scalars."""
@@ -91,7 +91,7 @@ class Algebraic(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class StandardForm:
-    """min f(x) over a polytope with nonlinear rows; names lead back to the user's constraints.
+    """min f(x) over a polytope with nonlinear rows; names refer to the user's constraints.
 
     Parameters
     ----------
@@ -104,13 +104,13 @@ class StandardForm:
     nonlinear : Rows
         Limits of c(x).
     n_ratios : int
-        How many of x are ratios.
+        Number of entries of x that are ratios.
     start : ndarray, (n,)
         Where a cold solve begins: inside every bound that can be strict.
     complete : callable
-        Returns x, (n,), for ratios, (n_ratios,): the auxiliaries that are best for them.
+        Returns x, (n,), for ratios, (n_ratios,), with the optimal auxiliaries.
     excess_of : tuple of int
-        Sources of the auxiliaries right behind the ratios, each the excess of a ratio over a kink of z.
+        Sources of the auxiliaries directly after the ratios, each the excess of a ratio over a kink of z.
     kinked : bool
         Whether first derivatives may jump from one x to the next.
     """
@@ -132,16 +132,16 @@ class StandardForm:
 
     @cached_property
     def limits(self) -> Rows:
-        """Bounds, linear rows and nonlinear rows put end to end."""
+        """Bounds, linear rows and nonlinear rows, concatenated."""
         return self.polytope.bounds + self.polytope.rows + self.nonlinear
 
     @cached_property
     def has_nonlinear_rows(self) -> bool:
-        """Whether c has rows beside those that keep z in its domain."""
+        """Whether c has rows other than those that keep z in its domain."""
         return not all(label.domain for label in self.nonlinear.labels)
 
     def nearest(self, x: Array) -> Array:
-        """Return the ratios nearest to those of x that meet all linear rows, with the auxiliaries that are best there.
+        """Return the ratios nearest to those of x that meet all linear rows, with the optimal auxiliaries.
 
         Raises
         ------
@@ -156,6 +156,7 @@ class StandardForm:
         gradient, n = self.functions.at(x).gradient, self.n_ratios
         slopes = gradient[:n].copy()
         for k, j in enumerate(self.excess_of, n):
+            # chain rule: above its kink an excess grows with its ratio, d u / d r = 1
             slopes[j] += gradient[k] if x[k] > 0 else 0.0
         return slopes
 

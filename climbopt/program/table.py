@@ -1,8 +1,8 @@
-"""The table of a mixture problem: objective and nonlinear rows over y = (x, z, L) put end to end.
+"""The table of a mixture problem: objective and nonlinear rows over the concatenation y = (x, z, L).
 
     g(y) = coefficients y + constant + curved(y),   row 0 is the objective
 
-A Lagrangian is (weight, multipliers) @ table, in whatever arithmetic.
+A Lagrangian is (weight, multipliers) @ table, in floating point, rational or interval arithmetic.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sliced(Protocol):
     """Numbers of some arithmetic along axes."""
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Return some of them."""
+        """Return the numbers at `index`."""
         ...
 
 
@@ -73,7 +73,7 @@ class Placed:
 
 
 class Parts(NamedTuple, Generic[Numbers]):
-    """Numbers over y, split: those of x, (..., n), of z, (..., T), and of L, (..., T)."""
+    """An array over y in its three parts: x, (..., n), z, (..., T), and L, (..., T)."""
 
     x: Numbers
     z: Numbers
@@ -89,10 +89,10 @@ class Table:
     n : int
         Number of variables x.
     coefficients : scipy.sparse.csr_array, (k, n + 2 T)
-        Without explicit zeros: what has none is not evaluated, be it NaN.
+        No explicit zeros: an entry of y without a coefficient is not read, even where it is NaN.
     constant : ndarray, (k,)
     curved : mapping of int to Placed
-        Outer functions that are added to some rows.
+        Outer functions added to rows, by row.
     """
 
     n: int
@@ -115,7 +115,7 @@ class Table:
     ) -> Table:
         """Return k functions of n variables and n_targets targets; parts left out are 0.
 
-        Parts are (k, n), (k, T) and (k, T), dense or sparse; for one function vectors will do.
+        Parts are (k, n), (k, T) and (k, T), dense or sparse; for a single function vectors are accepted.
         """
 
         def part(values: Any, width: int) -> csr_array:
@@ -131,7 +131,7 @@ class Table:
         return self.constant.size
 
     def __add__(self, other: Table) -> Table:
-        """Return these functions with others behind them."""
+        """Return these functions followed by others."""
         if not len(other):
             return self
         return Table(
@@ -142,7 +142,7 @@ class Table:
         )
 
     def __getitem__(self, rows: slice) -> Table:
-        """Return some of the functions."""
+        """Return the functions of a range of rows."""
         places = {k: i for i, k in enumerate(range(len(self))[rows])}
         curved = {places[k]: placed for k, placed in self.curved.items() if k in places}
         return Table(self.n, self.coefficients[rows], self.constant[rows], curved)
@@ -158,7 +158,7 @@ class Table:
         return self.n + self.n_targets
 
     def split(self, over_y: Numbers) -> Parts[Numbers]:
-        """Return numbers over y, (..., n + 2 T), by what they belong to."""
+        """Return numbers over y, (..., n + 2 T), as the parts of x, z and L."""
         n, last = self.n, self.first_loss
         return Parts(over_y[..., :n], over_y[..., n:last], over_y[..., last : 2 * last - n])
 
@@ -209,6 +209,7 @@ class Table:
 
     def values(self, y: Array) -> Array:
         """Return the functions at y, (k,)."""
+        # summed over stored coefficients only: 0 * NaN of a loss that is not read must not enter
         terms = self.coefficients.data * y[self.coefficients.indices]
         result: Array = np.bincount(self._row_of, terms, len(self)) + self.constant
         for k, placed in self.curved.items():
@@ -216,10 +217,11 @@ class Table:
         return result
 
     def slopes(self, y: Array, rows: slice) -> Array:
-        """Return the derivatives by y of some functions, (..., n + 2 T)."""
+        """Return the derivatives with respect to y of the functions in `rows`, (k, n + 2 T)."""
         result = self.dense[rows]
         for i, k in enumerate(range(len(self))[rows] if self.curved else ()):
             if k in self.curved:
+                # a slice of `dense` is a view of the cached array
                 result = result.copy() if result.base is not None else result
                 result[i] += self.curved[k].gradient(y)
         return result
@@ -236,6 +238,7 @@ class Table:
         total, limit = exact(np.zeros(self.dense.shape[1] + 1)), np.zeros(self.dense.shape[1] + 1)
         for k in np.flatnonzero(weights).tolist():
             limit[-1] = limits[k]
+            # limit and constant are subtracted in the exact arithmetic, not in floating point
             function = exact(np.append(self.dense[k], self.constant[k])) - exact(limit)
             total = total + function * exact(weights[k : k + 1])
         return total
@@ -252,7 +255,7 @@ class Layout:
     auxiliaries : tuple of str
         Variables of a procedure, the last of x.
     excesses : tuple of str
-        Variables of the linear part, right behind the ratios.
+        Variables of the linear part, directly after the ratios.
     """
 
     sources: tuple[str, ...]
@@ -277,7 +280,7 @@ class Layout:
         return Placed(outer, np.array([self._index[entry(symbol)] for symbol in outer.entries], dtype=np.intp))
 
     def table(self, expressions: Sequence[sp.Expr]) -> Table:
-        """Return expressions of r, z and L as functions of y: what is affine in them apart from what is not."""
+        """Return expressions of r, z and L as functions of y, their affine parts as coefficients."""
         n, width = len(self.variables), len(self._index)
         dense, curved = np.zeros((len(expressions), width)), {}
         for k, expression in enumerate(expressions):
@@ -289,7 +292,7 @@ class Layout:
         return Table(n, csr_array(dense), np.zeros(len(expressions)), curved)
 
     def moved(self, table: Table, inner: Layout) -> Table:
-        """Return functions of another layout's y, whose names this one has too, as functions of this one's."""
+        """Return functions of another layout's y, whose names this layout also has, as functions of this layout's y."""
         to = np.array([self._index[name] for name in inner._index], dtype=np.intp)
         part = table.coefficients
         coefficients = csr_array((part.data, to[part.indices], part.indptr), shape=(len(table), len(self._index)))
@@ -303,7 +306,7 @@ def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:
 
 
 def targets_read(rows: Iterable[ExpressionRow]) -> list[str]:
-    """Return the targets whose z or loss some rows depend on."""
+    """Return the targets whose z or loss appears in `rows`."""
     return [
         language for row in rows for kind, language in sorted(map(entry, row.expression.free_symbols)) if kind != "r"
     ]

@@ -1,4 +1,4 @@
-"""Mixture functions written out in another modelling system: scalar templates, one language and one pair at a time."""
+"""Mixture functions written out in another modelling system: by scalar templates for each language and each pair."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def written_out(
 
 
 def effective(response: Response, cumulative: Sequence[Scalar], system: System) -> list[Scalar]:
-    """Return z of each target for another system's ratios; pairs that give nothing are left out."""
+    """Return z of each target for another system's ratios; pairs without transfer are left out."""
     model = response.model
     own, pair = _function(model.templates.own, system), _function(model.templates.pair, system)
     counted = transferring(model)
@@ -78,26 +78,26 @@ def effective(response: Response, cumulative: Sequence[Scalar], system: System) 
 
 
 def transferring(model: MixtureModel) -> Any:
-    """Return which pairs give anything: not the own ones, nor those whose pair template is 0 whatever the ratios.
+    """Return which pairs transfer: not a language to itself, nor pairs whose pair template is 0 whatever the ratios.
 
-    The template is asked once for each pattern of pair parameters that are 0; (T, S).
+    The template is simplified once for each pattern of pair parameters that are 0; (T, S).
     """
     pairs = [p for p in model.interaction.parameters if p.per == "pair"]
     zero = [model.parameters[p.name] == 0 for p in pairs]
     result = np.ones((len(model.targets), len(model.sources)), dtype=bool)
     for pattern in product((False, True), repeat=len(pairs)):
         if _vanishes(model.templates.pair.expression, frozenset(compress((p.symbol for p in pairs), pattern))):
-            result[np.logical_and.reduce([one == gone for one, gone in zip(zero, pattern, strict=True)], axis=0)] = (
-                False
-            )
+            # the pairs whose parameters are 0 in this pattern
+            matches = [is_zero == expected for is_zero, expected in zip(zero, pattern, strict=True)]
+            result[np.logical_and.reduce(matches, axis=0)] = False
     result[model.own_targets, model.own_sources] = False
     return result
 
 
 @lru_cache(maxsize=256)
-def _vanishes(pair: sp.Expr, gone: frozenset[sp.Symbol]) -> bool:
-    """Return whether a pair template is 0 where some of its parameters are."""
-    return bool(sp.simplify(pair.subs(dict.fromkeys(gone, 0))) == 0)
+def _vanishes(pair: sp.Expr, zeros: frozenset[sp.Symbol]) -> bool:
+    """Return whether a pair template is 0 where the parameters in `zeros` are 0."""
+    return bool(sp.simplify(pair.subs(dict.fromkeys(zeros, 0))) == 0)
 
 
 def _function(template: Template, system: System) -> Callable[..., Scalar]:

@@ -1,4 +1,4 @@
-"""PilotRange: the budgets, model sizes and ratios that a model's parameters were measured at."""
+"""PilotRange: the budgets, model sizes and ratios at which the runs of a model were measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Ends = tuple[float, float]
 """Least and largest."""
 
 EXACT_RATIO = 1e-6
-"""A ratio that lies past the pilots' by no more lies on their end."""
+"""A ratio at most this far outside the pilots' range counts as inside."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class PilotRange:
     params : (float, float), optional
         Least and largest model size, where the runs state it.
     ratios : mapping of str to (float, float), optional
-        Least and largest ratio in any run, by source; None in models that do not state it.
+        Least and largest ratio in any run, by source; None in models that do not record it.
 
     Raises
     ------
     InputError
-        Where they are no two positive numbers in this order, or no two ratios in this order.
+        Unless each pair is ordered, and of positive numbers, or of ratios in [0, 1].
 
     Examples
     --------
@@ -62,11 +62,11 @@ class PilotRange:
             object.__setattr__(self, "ratios", FrozenMap({name: (*ends,) for name, ends in self.ratios.items()}))
 
     def extrapolation(self, tokens: float) -> float:
-        """Return the budget over the largest pilot's, or the smallest pilot's over the budget; 1 between them."""
+        """Return the budget over the largest pilot's, or the smallest pilot's over the budget; at least 1."""
         return _outside(self.tokens, tokens)
 
     def size_extrapolation(self, params: float | None) -> float | None:
-        """Return the same of a model size; None where it, or the pilots' own, is not known."""
+        """Return the same factor for a model size; None where it, or the pilots' size, is unknown."""
         return None if params is None or self.params is None else _outside(self.params, params)
 
     def outside(self, ratios: Mapping[str, float]) -> dict[str, float]:

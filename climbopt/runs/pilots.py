@@ -1,4 +1,4 @@
-"""PilotRuns: measured runs, checked once and kept as arrays keyed by name."""
+"""PilotRuns: measured runs, checked once and stored as arrays with names."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RATIO_SUM_TOLERANCE = 0.005
-"""Furthest that a run's ratios may sum from 1; nearer ones are rescaled."""
+"""Largest deviation of a run's sum of ratios from 1; within it ratios are rescaled."""
 EXACT_SUM = 1e-9
 """Sums nearer to 1 than this are not counted as rescaled."""
 
 Array = NDArray[np.float64]
 
 Missing = Literal["refuse", "drop"]
-"""What becomes of a table in which some losses are missing: it is refused, or those losses are left out."""
+"""Treatment of missing losses: the table is refused, or these losses are dropped."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,15 +43,15 @@ class PilotRuns(Viewed):
     ratios : ndarray, (n, n_sources)
         Rows sum to 1.
     tokens : ndarray, (n,)
-        Each run's whole budget, in tokens.
+        Total budget of each run, in tokens.
     losses : ndarray, (n, n_targets)
         Nats per token; NaN where it is missing.
     params : ndarray, (n,), or None
         Model size of each run, where the table states it.
     n_rescaled : int
-        Runs whose ratios summed to something near 1 and were divided by it.
+        Number of runs whose ratios summed to nearly 1 and were divided by their sum.
     missing : tuple of (str, str)
-        Run and language of each loss that the table left out and another run has.
+        Run and language of each missing loss of a target.
     """
 
     runs: tuple[str, ...]
@@ -66,18 +66,18 @@ class PilotRuns(Viewed):
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, need_losses: bool = True, missing: Missing = "refuse") -> PilotRuns:
-        """Return the runs of a tidy table: one row a run and language.
+        """Return the runs of a tidy table: one row per run and language.
 
         Parameters
         ----------
         frame : pandas.DataFrame
-            Columns run, tokens, language, ratio, loss; optional seed, params. Every language in every run. Rows of
-            one run name with different seeds are different runs.
+            Columns run, tokens, language, ratio, loss; optional seed, params. Every language in every run. Rows
+            that share a run name but differ in seed are different runs.
         need_losses : bool
             Whether a table without a single loss is refused.
         missing : {"refuse", "drop"}
-            What becomes of missing losses of a language that has others. Without them a run keeps its other losses;
-            where losses are needed, one that has none is no run. A language without a single loss is no target.
+            Treatment of missing losses of a language that has others. With "drop" a run keeps its other losses; where
+            losses are needed, a run without any is dropped. A language without a single loss is not a target.
 
         Raises
         ------
@@ -119,6 +119,7 @@ class PilotRuns(Viewed):
         """The least and the largest budget, model size where the runs state it, and ratio of each source."""
         params = None if self.params is None else (float(self.params.min()), float(self.params.max()))
         ends = zip(self.ratios.min(axis=0).tolist(), self.ratios.max(axis=0).tolist(), strict=True)
+        # rescaling may leave a ratio outside [0, 1] by rounding
         ratios = {name: (max(low, 0.0), min(high, 1.0)) for name, (low, high) in zip(self.sources, ends, strict=True)}
         return PilotRange((float(self.tokens.min()), float(self.tokens.max())), params, ratios)
 
@@ -173,7 +174,7 @@ class PilotRuns(Viewed):
 def _gaps(
     measured: NDArray[np.bool_], runs: list[str], languages: list[str], missing: Missing
 ) -> tuple[tuple[str, str], ...]:
-    """Return run and language of the losses that are missing though others of the language are there."""
+    """Return run and language of the missing losses of languages that have others."""
     if missing not in get_args(Missing):
         raise unknown_name("treatment of missing losses", missing, get_args(Missing))
     gaps = tuple((runs[k], languages[j]) for k, j in np.argwhere(~measured & measured.any(axis=0)).tolist())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REQUIRED = ("run", "tokens", "language", "ratio")
 OPTIONAL = ("loss", "seed", "params")
 LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
-"""Less than this is no run, but a count written in thousands, millions or billions."""
+"""A smaller value is taken for a count written in thousands, millions or billions."""
 UNITS = {"tokens": TOKENS, "params": PARAMS, "ratio": RATIO}
 """Columns whose numbers may be written with a suffix: 5B, 20%."""
 HEADER_ROWS = 2
@@ -34,8 +34,8 @@ class TidyTable:
     Parameters
     ----------
     frame : pandas.DataFrame
-        Columns run, tokens, language, ratio; optional loss, seed, params. Every language in every run. Rows of one
-        run name with different seeds are different runs.
+        Columns run, tokens, language, ratio; optional loss, seed, params. Every language in every run. Rows that
+        share a run name but differ in seed are different runs.
     need_losses : bool
         Whether the column loss is required.
 
@@ -95,6 +95,7 @@ class TidyTable:
             )
         result = np.empty(len(self.runs))
         result[self._run] = values
+        # the last row of each run was stored: any other value of that run differs from it
         differs = result[self._run] != values
         if differs.any():
             row = int(np.argmax(differs))
@@ -117,11 +118,11 @@ class TidyTable:
         return values
 
     def _row(self, row: int) -> str:
-        """Return the words that name one row."""
+        """Return the language and run of a row, for messages."""
         return f"language '{self._language_of[row]}' in run '{self._run_of[row]}'"
 
     def _check_pairs(self) -> None:
-        """Refuse a language that stands twice in a run, or is missing from one."""
+        """Refuse a language that occurs twice in a run, or is missing from a run."""
         rows = np.zeros((len(self.runs), len(self.languages)), dtype=int)
         np.add.at(rows, (self._run, self._language), 1)
         for k, j in np.argwhere(rows > 1)[:1]:
@@ -141,7 +142,8 @@ class TidyTable:
     def _check_spellings(
         self, column: str, present: NDArray[np.bool_], names: list[str], index: NDArray[np.intp]
     ) -> None:
-        """Refuse two names that look alike where each stands only where the other is missing; present: (n, names)."""
+        """Refuse two names that look alike and never occur together; present: (n, names)."""
+        # two spellings of a name split its rows: neither then occurs everywhere; the rarer one is named first
         partial = sorted(np.flatnonzero(~present.all(axis=0)), key=lambda k: present[:, k].sum())
         for number, rare in enumerate(partial):
             for other in partial[number + 1 :]:
@@ -154,7 +156,7 @@ class TidyTable:
 
 
 def run_names(frame: pd.DataFrame) -> list[str]:
-    """Return the name of each row's run; the seed is added where rows of one run name have several."""
+    """Return the name of each row's run; with the seed where a run name has several."""
     names = frame["run"].astype(str)
     if "seed" not in frame:
         return names.tolist()
@@ -164,7 +166,7 @@ def run_names(frame: pd.DataFrame) -> list[str]:
 
 
 def _seed_name(seed: object) -> str:
-    """Return a seed as a whole number where it is one, whatever its column's type."""
+    """Return a seed as text; an integer reads the same in a column of floats."""
     if isinstance(seed, float):
         return str(int(seed)) if seed.is_integer() else "none" if np.isnan(seed) else str(seed)
     return str(seed)
@@ -180,7 +182,7 @@ def numbers(column: pd.Series[float]) -> Array:
     unit = UNITS.get(str(column.name))
     if unit is not None:
         for row in np.flatnonzero(np.isnan(values) & column.notna().to_numpy()):
-            with suppress(InputError):  # it stays NaN
+            with suppress(InputError):  # unreadable text stays NaN
                 values[row] = unit.read(column.iloc[row], "it")
     return values
 
@@ -207,7 +209,7 @@ def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
 
 
 def _check_names(frame: pd.DataFrame) -> None:
-    """Refuse empty names, and those that do not show what they are."""
+    """Refuse empty names, and names with invisible or ambiguous characters."""
     for column in ("run", "language"):
         checked = set()
         for row, name in enumerate(frame[column], HEADER_ROWS):

@@ -1,4 +1,4 @@
-"""Near-optimal ranges: how far each ratio can go while the objective stays within a tolerance of the optimum."""
+"""Near-optimal ranges: the interval of each ratio with the objective within a tolerance of the optimum."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from climbopt.program import StandardForm
 from climbopt.program.level_set import extreme
 
 ALONE = 24
-"""Sources up to which one process is faster than starting others."""
+"""Number of sources up to which a single process is fastest."""
 CHUNK = 8
-"""Sources that one process solves for at a time."""
+"""Number of sources per task of a process."""
 ROOM = 0.05
-"""The warm start's way from the optimum to the form's own start, as a share of the largest that stays in the set."""
+"""Fraction of the way from the optimum to the form's own start at which a warm start lies; halved outside the set."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The ratios of one source at which some mixture is within the tolerance of the optimum.
+    """The ratios of a source at which some mixture is within the tolerance of the optimum.
 
     Parameters
     ----------
     lower, upper : float
-        Ratios in [0, 1]; the optimum's own where a solve was not certified.
+        Ratios in [0, 1]; the optimum's ratio where a solve was not certified.
     certified : bool
         Whether both ends are certified optima of their problems.
     proved : bool
-        Whether both are proved to be global ones, so that no mixture beyond them is as good; else they are the ends
-        that a local search from the optimum reaches.
+        Whether both are proved to be global optima, so that no mixture beyond them is within the tolerance; otherwise
+        they are the ends that a local search from the optimum reaches.
     """
 
     lower: float
@@ -52,14 +52,14 @@ class Range:
 
 
 class RangedObjective(Protocol):
-    """What is to stay near its least value."""
+    """An objective that must stay near its least value."""
 
     def form(self) -> StandardForm:
         """Return its standard form, whose objective it is."""
         ...
 
     def grown(self, x: Array) -> RangedObjective | None:
-        """Return a goal whose form also holds what this one left out and x shows to count; None where that is all."""
+        """Return a goal extended by the terms left out of this one that are active at x; None if there are none."""
         ...
 
 
@@ -98,17 +98,17 @@ def ranges(
     tolerance : float
         Relative, above 0.
     backend : str, optional
-        One that takes nonlinear rows; the first available one by default.
+        A backend that takes nonlinear rows; the first available one by default.
     options : Options, optional
     jobs : int, optional
-        Processes; by default one for few sources, else one a core. No range depends on it.
+        Processes; by default one for few sources, else one per core. No range depends on it.
     progress : callable, optional
         Called with the numbers of sources done and to do.
 
     Raises
     ------
     InputError
-        Where the result is no certified joint answer.
+        Where the result is not a certified joint answer.
 
     Examples
     --------
@@ -149,9 +149,9 @@ def ranges_near(
     ----------
     goal : RangedObjective
     result : Result
-        With the ratios that are best for the goal, and the loss that the tolerance is a share of.
+        The ratios that are optimal for the goal, and the loss to which the tolerance is relative.
     least : float
-        The goal at these.
+        Value of the goal at these ratios.
     tolerance, backend, options, jobs, progress
         As of :func:`ranges`.
 
@@ -168,26 +168,27 @@ def ranges_near(
     n = len(sources)
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
     size = min(CHUNK, -(-n // jobs))
-    found: list[Range] = []
+    completed: list[Range] = []
     for part in parallel(jobs, return_as="generator")(
         delayed(_ends)(goal, optimum, level, range(first, min(first + size, n)), backend, options)
         for first in range(0, n, size)
     ):
-        found += part
+        completed += part
         if progress:
-            progress(len(found), n)
-    return dict(zip(sources, found, strict=True))
+            progress(len(completed), n)
+    return dict(zip(sources, completed, strict=True))
 
 
 def _ends(
     goal: RangedObjective, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
 ) -> list[Range]:
-    """Return the ranges of some sources."""
+    """Return the ranges of `sources`."""
     form, result = _near(goal, optimum, level), []
     for j in sources:
         ends, certified, proved = [], True, True
         for sign in (1, -1):
             x, best = _extreme(form, level, j, sign, backend, options)
+            # scenarios are added as they become active; the extended goal serves all later sources too
             while x is not None and (grown := goal.grown(x)) is not None:
                 goal, form = grown, _near(grown, optimum, level)
                 x, best = _extreme(form, level, j, sign, backend, options)
@@ -201,18 +202,18 @@ def _ends(
 def _extreme(
     form: StandardForm, level: float, j: int, sign: int, backend: str | None, options: Options
 ) -> tuple[Array | None, bool]:
-    """Return the point where a ratio is least or largest, None where it is not certified, and whether it is proved."""
-    asked = extreme(form, j, sign, level)
-    solution = choose(asked, backend).solve(asked, options)
+    """Return the point of the least or largest ratio, None if not certified, and whether it is proved."""
+    end = extreme(form, j, sign, level)
+    solution = choose(end, backend).solve(end, options)
     if solution.x is None:
         return None, False
-    x = repair(asked, solution.x)
-    certificate = certify(asked, x, tolerance=options.tolerance)
+    x = repair(end, solution.x)
+    certificate = certify(end, x, tolerance=options.tolerance)
     return (x, certificate.verdict is Verdict.GLOBAL) if certificate.passed else (None, False)
 
 
 def _near(goal: RangedObjective, optimum: Array, level: float) -> StandardForm:
-    """Return a goal's form, started on the way from the optimum to its own start where it is below the level."""
+    """Return a goal's form, with a start between the optimum and its own start, below the level."""
     form = goal.form()
     best = form.complete(optimum)
     step = ROOM

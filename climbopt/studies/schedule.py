@@ -1,4 +1,4 @@
-"""schedule: the ratios of each stage of a long run, so that what it has read so far follows the optimal path."""
+"""schedule: the ratios of each stage of a long run, so that its cumulative mixture follows the optimal path."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ FOLLOWED = 1e-7
 
 @dataclass(frozen=True, repr=False)
 class Stage(Viewed):
-    """One stretch of a run in fixed ratios.
+    """A stage of a run, with constant ratios.
 
     Parameters
     ----------
     begin, end : float
         Tokens of the run read before it and after it.
     ratios : ndarray, (S,)
-        Of the stage itself: at least 0, sum 1.
+        Ratios of the stage itself: at least 0, sum 1.
     cumulative, optimal : ndarray, (S,)
-        Of all that the run has read by the end of the stage, and those that were optimal for a run of that length.
+        Cumulative ratios at the end of the stage, and those that are optimal for a run of that length.
     followed : bool
         Whether the two agree.
     objective, best, static : float
@@ -59,11 +59,11 @@ class Stage(Viewed):
 
     @property
     def gain(self) -> float:
-        """What the schedule gains at the end of this stage over the static optimum, in the objective's unit."""
+        """Gain of the schedule at the end of this stage over the static optimum, in the objective's unit."""
         return self.static - self.objective
 
     def view(self) -> View:
-        """Return the stretch and its mixture."""
+        """Return the stage and its mixture."""
         path = "on the optimal path" if self.followed else "nearest to the optimal path"
         largest = np.round(self.ratios[:MOST_NAMED], 4).tolist()
         return View(f"stage from {self.begin:.4g} to {self.end:.4g} tokens, {path}", [f"ratios {largest}"])
@@ -125,7 +125,7 @@ def schedule(
 
     and stage k has the ratios (D_k c_k - D_(k-1) c_(k-1)) / (D_k - D_(k-1)). Where the optimal path can be followed
     the least is 0; where a language's optimal tokens would have to fall, it is the nearest path in this sense. The
-    run ends in the optimum of its whole budget, so that nothing is paid there for what is gained before.
+    run ends in the optimum of its whole budget, so that earlier gains cost nothing there.
 
     Parameters
     ----------
@@ -135,9 +135,9 @@ def schedule(
         Tokens read by the end of each stage, increasing, two or more.
     backend : str, optional
     options : Options or mapping, optional
-        Options, or the solver's own ones by its own names.
+        Options, or a mapping of solver-native options.
     tolerance, max_iterations, time_limit
-        Keywords for these of :class:`climbopt.Options`.
+        Set as keywords, as in :class:`climbopt.Options`.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def schedule(
 
     Notes
     -----
-    The laws know how much of each language was read, not in which order: a schedule's losses are those of its
+    The laws depend on how much of each language was read, not on the order: a schedule's losses are those of its
     cumulative mixtures.
 
     Examples
@@ -182,7 +182,7 @@ def _checked(problem: AllocationProblem, ends: Sequence[Amount]) -> list[float]:
 
 
 def _stages(problems: Sequence[AllocationProblem], cumulative: Array, optimal: Array) -> tuple[Stage, ...]:
-    """Return the stages whose cumulative ratios, (n, S), are given, beside the optimal ones."""
+    """Return the stages with given cumulative ratios, (n, S), beside the optimal ones."""
     stages = []
     begin, read = 0.0, np.zeros(cumulative.shape[1])
     for problem, c, best in zip(problems, cumulative, optimal, strict=True):
@@ -213,6 +213,7 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     lower, upper = (np.concatenate([getattr(part.bounds, side) for part in parts]) for side in ("lower", "upper"))
     lower[-S:] = upper[-S:] = optimal[-1]
     ends = np.array([problem.budget for problem in problems])
+    # tokens of each language grow: c_k - D_(k-1) / D_k c_(k-1) >= 0
     grows = [
         hstack(
             [
@@ -235,6 +236,7 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     start = np.tile(optimal[-1], n)
     if polytope.violation(start) > 1e-9:
         start = polytope.interior_point()
+    # |c - c*|^2 / 2 without its constant: H = I, g = -c*
     face = quadratic.minimise(np.eye(target.size), -target, polytope, start)
     if face is None:
         raise InputError("no stages were found that follow the path within the constraints; choose other ends")

@@ -34,9 +34,9 @@ from climbopt.program import StandardForm
 from climbopt.studies.varied import varied
 
 ROOM = 1e-3
-"""The warm start's way from the last optimum to the form's own start."""
+"""Fraction of the way from the last optimum to the form's own start at which a warm start lies."""
 BETTER = 1e-12
-"""An objective lower than another by more than this is the better one."""
+"""Least decrease of the objective that counts as better."""
 BAND = 0.9
 """Share of the drawn models between the two ends of a band."""
 
@@ -47,8 +47,8 @@ Advance = Callable[[int], None]
 """Called with the number of points done."""
 
 
-class Kept(Protocol):
-    """What holds the paths of draws that were solved before, and takes new ones in the order of the draws."""
+class StoredPaths(Protocol):
+    """A store of the solved paths of draws, which appends new paths in the order of the draws."""
 
     @property
     def known(self) -> Mapping[int, Array]:
@@ -69,7 +69,7 @@ class Point(Viewed):
     bound : float or None
         The constraint's number; None where only the budget is swept.
     result : Result or None
-        Certified or not, as it says itself; None where the problem is refused.
+        Certified or not, as its certificate states; None where the problem is refused.
     refusal : str or None
         Why it is refused: no mixture meets the constraints there, for example.
     """
@@ -194,7 +194,7 @@ def sweep(
     backend: str | None = None,
     options: OptionsLike = None,
     jobs: int = 1,
-    kept: Kept | None = None,
+    stored: StoredPaths | None = None,
     progress: Progress | None = None,
     **common: Unpack[CommonOptions],
 ) -> Sweep:
@@ -215,15 +215,15 @@ def sweep(
         Of the problem's model: each gives a path of its own, in `Sweep.draws`.
     jobs : int
         Processes for the paths of `draws`; no path depends on it.
-    kept : Kept, optional
-        Holds paths of draws that were solved before, which are not solved again, and is given each new one.
+    stored : StoredPaths, optional
+        A store of paths: those that it has are not solved again, and each new path is appended.
     progress : callable, optional
         Called with the numbers of points solved and to solve, those of the draws included.
 
     Raises
     ------
     InputError
-        For values that no problem can take, such as a negative budget or an unknown constraint, and for draws of
+        For invalid values, such as a negative budget or an unknown constraint, and for draws of
         another fit.
 
     Examples
@@ -248,14 +248,14 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Along:
-    """A path that any model of the problem is solved along.
+    """A path of budgets and bounds along which the problem is solved, for any model.
 
     Parameters
     ----------
     procedure : Procedure
     budgets : tuple of float
     name : str
-        Of the constraint's number.
+        Name of the constraint's number.
     bounds : tuple of float or None
         Its values; None alone where only budgets are swept.
     backend : str or None
@@ -278,6 +278,7 @@ class _Along:
         points: dict[tuple[int, int], Point] = {}
         last: Array | None = None
         for i, budget in enumerate(self.budgets):
+            # boustrophedon order: consecutive points differ in one step of budget or bound
             for j in range(len(self.bounds)) if i % 2 == 0 else reversed(range(len(self.bounds))):
                 points[i, j] = point = self._point(problem, budget, self.bounds[j], last)
                 if point.passed and point.result is not None and point.result.allocation is not None:
@@ -286,7 +287,7 @@ class _Along:
         return tuple(points[key] for key in sorted(points))
 
     def ratios(self, problem: AllocationProblem) -> Array:
-        """Return the certified ratios of one model, (n_points, S); NaN where there are none."""
+        """Return the certified ratios of a model, (n_points, S); NaN at points without them."""
         return _table(self.points(problem, lambda done: None), len(problem.model.sources))
 
     def drawn(self, problems: Sequence[AllocationProblem], jobs: int, kept: Kept | None, advance: Advance) -> Array:
@@ -303,14 +304,14 @@ class _Along:
 
     def _point(self, problem: AllocationProblem, budget: float, bound: float | None, last: Array | None) -> Point:
         try:
-            asked = replace(problem, budget=budget)
-            asked = asked if bound is None else varied(asked, self.name, bound)
-            return Point(budget, bound, self._answer(asked, last))
+            at = replace(problem, budget=budget)
+            at = at if bound is None else varied(at, self.name, bound)
+            return Point(budget, bound, self._answer(at, last))
         except InputError as error:
             return Point(budget, bound, None, str(error))
 
     def _answer(self, problem: AllocationProblem, last: Array | None) -> Result:
-        """Return the better answer of those from the last optimum and, where it may matter, the form's own start."""
+        """Return the better of the answers from the last optimum and, unless that is global, from the own start."""
         backend, options = self.backend, self.options
         if not isinstance(self.procedure, Joint):
             return answered(problem, self.procedure, backend, options)
@@ -328,9 +329,9 @@ class _Along:
 def _grid(
     problem: AllocationProblem, budgets: Sequence[Amount] | None, over: Over | None
 ) -> tuple[tuple[float, ...], str, tuple[float | None, ...]]:
-    """Return the budgets, the constraint's number and its values; refuse what no problem can take."""
-    asked = [problem.budget] if budgets is None else budgets
-    tokens = tuple(TOKENS.positive(budget, "a budget of the sweep") for budget in asked)
+    """Return the budgets, the constraint's number and its values; refuse invalid values."""
+    budgets = [problem.budget] if budgets is None else budgets
+    tokens = tuple(TOKENS.positive(budget, "a budget of the sweep") for budget in budgets)
     if not tokens:
         raise InputError("a sweep has no budgets; give one or more numbers of tokens")
     if over is None:
@@ -345,6 +346,7 @@ def _grid(
 def _warm(form: StandardForm, last: Array) -> StandardForm:
     """Return the form with a start near the last optimum, inside the rows and off the bounds."""
     near = repair(form, form.complete(last))
+    # interior-point solvers start badly on active bounds
     start = near + ROOM * (form.start - near)
     return form.from_start(start) if np.isfinite(form.functions.at(start).value) else form
 
@@ -367,7 +369,7 @@ def _certified(
 
 
 def _table(points: Sequence[Point], n_sources: int) -> Array:
-    """Return the certified ratios of points, (n_points, S); NaN where there are none."""
+    """Return the certified ratios of points, (n_points, S); NaN at points without them."""
     table = np.full((len(points), n_sources), np.nan)
     for k, point in enumerate(points):
         if point.passed and point.result is not None:

@@ -12,7 +12,7 @@ from climbopt.problem.constraints.constraint import RatioBounds
 
 
 def varied(problem: AllocationProblem, place: str, value: float | None = None) -> AllocationProblem:
-    """Return the problem with a constraint's number set to a value; the same problem where there is none.
+    """Return the problem with a constraint's number set to a value; unchanged for None.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def varied(problem: AllocationProblem, place: str, value: float | None = None) -
     place : str
         ``NAME.LANGUAGE`` for a number by language (a floor, a cap, epochs, a loss ceiling), ``NAME`` for a
         constraint's only number (a distance, an excess, epochs), ``NAME.lower`` and ``NAME.upper`` where it has two.
-        A floor or a cap that the problem lacks begins as one on that language alone.
+        A floor or cap that the problem lacks is added for that language alone.
     value : float, optional
         In the constraint's own unit.
 
@@ -36,26 +36,26 @@ def varied(problem: AllocationProblem, place: str, value: float | None = None) -
     {'sw': 0.1}
     """
     name, _, key = place.partition(".")
-    found = [one for one in problem.constraints if one.name == name]
-    if not found and name in _EMPTY and key:
-        found = [_EMPTY[name]]
-        problem = dataclasses.replace(problem, constraints=(*problem.constraints, found[0]))
-    if not found:
-        raise unknown_name("constraint", name, [one.name for one in problem.constraints])
-    field, by_language = _field(found[0], key, place)
+    constraint = next((known for known in problem.constraints if known.name == name), None)
+    if constraint is None and name in _EMPTY and key:
+        constraint = _EMPTY[name]
+        problem = dataclasses.replace(problem, constraints=(*problem.constraints, constraint))
+    if constraint is None:
+        raise unknown_name("constraint", name, [known.name for known in problem.constraints])
+    field, by_language = _field(constraint, key, place)
     if by_language and key not in (*problem.model.sources, *problem.model.targets):
         raise unknown_name(f"language of {name}", key, problem.model.sources)
     if value is None:
         return problem
-    number = {**getattr(found[0], field), key: value} if by_language else value
-    changed = dataclasses.replace(found[0], **{field: number})  # type: ignore[type-var]
+    number = {**getattr(constraint, field), key: value} if by_language else value
+    changed = dataclasses.replace(constraint, **{field: number})  # type: ignore[type-var]
     return dataclasses.replace(
-        problem, constraints=tuple(changed if one is found[0] else one for one in problem.constraints)
+        problem, constraints=tuple(changed if known is constraint else known for known in problem.constraints)
     )
 
 
 def _field(constraint: Constraint, key: str, place: str) -> tuple[str, bool]:
-    """Return the field that holds a number, and whether it holds one by language."""
+    """Return the field that holds a number, and whether it is a mapping by language."""
     fields = {field.name: getattr(constraint, field.name) for field in dataclasses.fields(constraint)}  # type: ignore[arg-type]
     numbers = [name for name, value in fields.items() if isinstance(value, (int, float))]
     tables = [name for name, value in fields.items() if isinstance(value, Mapping) and name in _BY_LANGUAGE]

@@ -157,9 +157,9 @@ def compare(
     ----------
     problems : AllocationProblem, path or name, or a sequence of these
     backends : str or sequence of str, optional
-        Names; every available one by default.
+        Names; all available backends by default.
     procedures : Procedure or str, or a sequence of these, optional
-        For every problem; by default what its file declares, and joint for an AllocationProblem.
+        Applied to every problem; by default the procedure of its file, and joint for an AllocationProblem.
     repeat : int
         Solves to time.
     time_limit : float
@@ -167,14 +167,14 @@ def compare(
     memory_limit : float
         Bytes of address space for one run.
     options : Options, optional
-        For every backend; native options are left out.
+        For all backends; native options are ignored.
     progress : callable, optional
-        Told how many of how many runs are done.
+        Called with the numbers of finished and of all runs.
 
     Raises
     ------
     InputError, BackendError
-        For an unknown or unavailable name, or where no process of its own can be started or be sent the problem.
+        For an unknown or unavailable name, or where no process can be started, or the problem cannot be sent to it.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def compare(
 
 
 def _several(value: Any, single: tuple[type, ...]) -> list[Any]:
-    """Return what may be one thing or a sequence of them as a list; none for None."""
+    """Return a single value or a sequence as a list; an empty list for None."""
     return (
         [] if value is None else [value] if isinstance(value, single) or not isinstance(value, Iterable) else [*value]
     )
@@ -219,7 +219,7 @@ def _available(names: str | Sequence[str] | None) -> list[Entry]:
 
 
 def _run(task: Task, time_limit: float) -> Run:
-    """Return the outcome of a task in a process of its own."""
+    """Return the outcome of a task, run in a separate process."""
     who = (task.problem.name, task.procedure.name, task.backend.name)
     try:
         done = subprocess.run(
@@ -267,7 +267,7 @@ def _cannot_start(words: str) -> str:
 
 
 def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Return how a process ended that gave no answer."""
+    """Return how a process without an answer ended."""
     if done.returncode < 0:
         return f"ended by {signal.Signals(-done.returncode).name}"
     lines = done.stderr.decode(errors="replace").strip().splitlines()
@@ -279,7 +279,7 @@ def _not_nan(value: Any) -> Any:
 
 
 def best_of(runs: Sequence[Run]) -> Run | None:
-    """Return the certified run with the least of what its procedure minimises; the first among equals."""
+    """Return the certified run with the least of what its procedure minimises; at a tie the first."""
     certified = [run for run in runs if run.passed and run.minimised is not None]
     return min(certified, key=lambda run: run.minimised or 0.0) if certified else None
 

@@ -1,7 +1,8 @@
-"""Information: what runs that have not been made would teach the fit, by the templates' own derivatives.
+"""Information: the Fisher information of planned runs on a fit's parameters.
 
-With G the derivatives of a run's losses by the coordinates of the fit, each over its noise, and P the priors'
-precision, a design's information is M = P + sum over runs of G'G; M^-1 is the covariance that `fit` would report.
+With G the derivatives of a run's losses with respect to the coordinates of the fit, each divided by its noise, and P
+the precision of the priors, a design's information is M = P + sum over runs of G'G; M^-1 is the covariance that `fit`
+would report.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 
 POINTS = 24
-"""Targets times points of the prior over which a design is averaged, where no model is given; at least one point."""
+"""Targets times points of the prior over which a design is averaged, without a model; at least one point."""
 BELIEVED = 2.0
-"""Largest first-order spread of a loss under the priors that is believed, as a share of its median."""
+"""Largest first-order spread of a loss under the priors that is accepted, as a share of its median."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Runs:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """Where the derivatives are taken: one block of parameters for each group of targets and point of the prior.
+    """Where the derivatives are taken: a block of parameters per group of targets and point of the prior.
 
     Parameters
     ----------
@@ -84,13 +85,14 @@ class Knowledge:
             for _ in range(n_points - 1):
                 drawn = block.center + block.spread * rng.standard_normal(inside.size)
                 bounded = np.isfinite(block.lower)
+                # reflected at the lower bound
                 drawn[bounded] = block.lower[bounded] + np.abs(drawn - block.lower)[bounded]
                 chosen.append((block, drawn))
         return cls(tuple(chosen), token_unit, 1.0)
 
     @classmethod
     def of_model(cls, model: MixtureModel, smallest: float) -> Knowledge:
-        """Return the knowledge that a fitted model is: its own parameters, in the coordinates of the fit."""
+        """Return the knowledge from a fitted model: its parameters, in the coordinates of the fit."""
         form = fit_form(model.law, model.interaction)
         values = _coordinates(form, model, smallest / model.token_unit)
         blocks = _blank(form, model.sources, model.targets, smallest / model.token_unit)
@@ -128,9 +130,9 @@ class Knowledge:
     def derivatives(self, runs: Runs, *, noise: bool = True) -> Array:
         """Return the derivatives of the losses by the coordinates, (B, n, T, p).
 
-        Each over its noise, or (`noise` False) over the target's median loss; 0 where a loss is not used, or lies
-        outside the law's domain. Where the priors would have a loss vary by more than `BELIEVED`, to first order, its
-        derivatives are scaled down to that: as z goes to 0 they run off, and no design should count on them.
+        Each divided by its noise, or (`noise` False) by the target's median loss; 0 where a loss is not used, or lies
+        outside the law's domain. Where a loss varies under the priors by more than `BELIEVED`, to first order, its
+        derivatives are scaled down to it: they diverge as z goes to 0, and no design should rely on them.
         """
         n_targets = len(self.blocks[0][0].targets)
         result = np.zeros((len(self.blocks), len(runs), n_targets, self.width))
@@ -138,10 +140,10 @@ class Knowledge:
         N = np.full(len(runs), np.nan if runs.params is None else runs.params / self.params_unit)
         for b, (block, x) in enumerate(self.blocks):
             medians = block.rows.losses[0]
-            asked = replace(block, rows=_rows(block, runs.ratios, D, N, medians))
-            used = np.isfinite(asked.rows.scale)
-            rows = np.nan_to_num(asked.jacobian(x)[: int(used.sum())], posinf=0.0, neginf=0.0)
-            share = (asked.rows.scale / medians)[used]  # of the median loss, that one unit of a row stands for
+            at_runs = replace(block, rows=_rows(block, runs.ratios, D, N, medians))
+            used = np.isfinite(at_runs.rows.scale)
+            rows = np.nan_to_num(at_runs.jacobian(x)[: int(used.sum())], posinf=0.0, neginf=0.0)
+            share = (at_runs.rows.scale / medians)[used]  # a row's unit (its noise) over the median loss
             spread = share * np.sqrt(np.square(rows) @ np.square(block.spread))
             rows = rows * (BELIEVED / np.maximum(spread, BELIEVED) * (1.0 if noise else share))[:, None]
             result[b][used, : x.size] = rows
@@ -149,7 +151,7 @@ class Knowledge:
 
 
 def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], smallest: float) -> list[Block]:
-    """Return one block per target, or one of all where sources have parameters of their own; median losses of 1."""
+    """Return one block per target, or a single block where sources have parameters; median losses of 1."""
     together = any(p.per == "source" for p in form.coordinates)
     groups = [targets] if together else [(target,) for target in targets]
     nothing = np.zeros((0, 0))
@@ -164,40 +166,46 @@ def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], sm
 
 
 def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Observations:
-    """Return rows with the noise that `fit` takes losses to have, and the median loss in each loss's place."""
+    """Return rows with the noise that `fit` assumes, and median losses in place of measured ones."""
     own = np.column_stack(
         [ratios[:, block.sources.index(name)] if name in block.sources else np.zeros(len(D)) for name in block.targets]
     )
     scale = np.where(own == 0, ZERO_SHOT_NOISE, NOISE) * medians
     if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
+        # z = 0 there, outside the law's domain: the loss carries no information
         scale[own == 0] = np.inf
     return Observations(ratios, D, N, np.tile(medians, (len(D), 1)), scale, np.zeros(len(D), dtype=bool))
 
 
 def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[str, Array]:
-    """Return a model's parameters in the coordinates of the fit, by name: the declared values solved for them."""
+    """Return a model's parameters in the coordinates of the fit, by name: solved from the declared values."""
     symbols = {p.name: p.symbol for p in form.coordinates}
     declared = model.law.parameters + model.interaction.parameters
-    given = {p.symbol: sp.Dummy(p.name, positive=bool(p.symbol.is_positive), real=True) for p in declared}
-    found: dict[sp.Symbol, sp.Expr] = {}
-    kept = [p for p in declared if not form.values[p.symbol].free_symbols & _replacing(form)]
-    for p in kept:
+    declared_values = {p.symbol: sp.Dummy(p.name, positive=bool(p.symbol.is_positive), real=True) for p in declared}
+    coordinates: dict[sp.Symbol, sp.Expr] = {}
+    direct = [p for p in declared if not form.values[p.symbol].free_symbols & _replacing(form)]
+    for p in direct:
         name = f"log_{p.name}" if p.symbol.is_positive else p.name
-        found[symbols[name]] = sp.log(given[p.symbol]) if p.symbol.is_positive else given[p.symbol]
-    rest = [symbol for symbol in symbols.values() if symbol not in found]
-    equations = [form.values[p.symbol].subs(found) - given[p.symbol] for p in declared if p not in kept]
+        coordinates[symbols[name]] = (
+            sp.log(declared_values[p.symbol]) if p.symbol.is_positive else declared_values[p.symbol]
+        )
+    # coordinates that replace several declared parameters at once follow from their equations
+    rest = [symbol for symbol in symbols.values() if symbol not in coordinates]
+    equations = [
+        form.values[p.symbol].subs(coordinates) - declared_values[p.symbol] for p in declared if p not in direct
+    ]
     if rest:
-        found |= sp.solve(equations, rest, dict=True)[0]
-    arguments = [*given.values(), smallest_budget]
+        coordinates |= sp.solve(equations, rest, dict=True)[0]
+    arguments = [*declared_values.values(), smallest_budget]
     values = [model.parameters[p.name] for p in declared]
     results = {}
     for p in form.coordinates:
         columns = [
-            value[:, None] if p.per == "pair" and one.per == "target" else value
-            for one, value in zip(declared, values, strict=True)
+            value[:, None] if p.per == "pair" and parameter.per == "target" else value
+            for parameter, value in zip(declared, values, strict=True)
         ]
         with np.errstate(divide="ignore"):
-            value = sp.lambdify(arguments, found[p.symbol], modules="numpy")(*columns, smallest)
+            value = sp.lambdify(arguments, coordinates[p.symbol], modules="numpy")(*columns, smallest)
         results[p.name] = np.array(np.broadcast_to(value, model.shape(p)), dtype=float)
     return results
 

@@ -1,4 +1,4 @@
-"""Exchange: the runs among many candidates that better a criterion of optimal design most."""
+"""Exchange: the candidate runs that most improve a criterion of optimal design."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from climbopt.model.templates import Array
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and the total."""
+"""Called with the numbers of finished and of all steps."""
 Criterion = Literal["D", "I"]
 """D: the joint uncertainty of the parameters; I: the mean variance of predictions."""
 PASSES = 10
-"""Times that every run of a design is put up for exchange, at most."""
+"""Largest number of passes over the runs of a design."""
 IMPROVES = 1e-6
-"""Share by which a run must better the criterion more than the one it is exchanged for."""
+"""Least relative gain in the criterion for which a run is exchanged."""
 FEWEST = 2
-"""Runs a language that a plan has at the least, unless its number is given."""
+"""Least number of runs per language, unless the number of runs is set."""
 
 
 def information(derivatives: Array) -> Array:
-    """Return the information of runs together, (B, p, p)."""
+    """Return the summed information of runs, (B, p, p)."""
     return np.asarray(np.einsum("bntp,bntq->bpq", derivatives, derivatives))
 
 
 def expected_error(known: Array, judged: Array) -> float:
-    """Return the root of the mean prediction variance of what is judged, (B, n, T, p)."""
+    """Return the root of the mean prediction variance at the mixtures `judged`, (B, n, T, p)."""
     covariance = np.linalg.inv(known)
     variance = np.einsum("bntp,bpq,bntq->bnt", judged, covariance, judged, optimize=True)
     return float(np.sqrt(variance.mean()))
@@ -52,7 +52,7 @@ class Search:
     n_languages : int
     criterion : {"D", "I"}
     once : bool
-        Whether a candidate can be made only once, as a run that was measured already.
+        Whether a candidate can be chosen only once, such as a run that was measured before.
     """
 
     derivatives: Array
@@ -64,34 +64,35 @@ class Search:
     criterion: Criterion
     once: bool = False
 
-    def run(self, kept: Sequence[int], most: int, enough: float | None, progress: Progress | None) -> list[int]:
-        """Return the runs chosen: `most` of them, or fewer where these promise an error that is small enough.
+    def run(self, fixed: Sequence[int], most: int, enough: float | None, progress: Progress | None) -> list[int]:
+        """Return the runs chosen: `most` of them, or fewer where their expected error is at most `enough`.
 
-        Those that are `kept` are in every design.
+        The runs `fixed` are in every design.
         """
-        picked = list(kept)
+        picked = list(fixed)
         known = self.start + information(self.derivatives[:, picked])
         while len(picked) < most and not self._suffices(len(picked), known, enough):
+            # budget left so that the mean cost is at most `cost`; the cheapest candidate is always affordable
             left = self.cost * (len(picked) + 1) - self.tokens[picked].sum()
             best, _ = self._best(known, max(left, float(self.tokens[self._free(picked)].min())), picked)
             picked.append(best)
             known = known + self._of(best)
             if progress:
                 progress(len(picked), most)
-        self._exchange(picked, len(kept), known)
+        self._exchange(picked, len(fixed), known)
         return sorted(picked, key=lambda k: (self.tokens[k], k))
 
     def _suffices(self, n_picked: int, known: Array, enough: float | None) -> bool:
-        """Whether so many runs are enough, and promise an error that is."""
+        """Whether the number of runs and their expected error both suffice."""
         n = self.n_languages
         return enough is not None and n_picked >= FEWEST * n and expected_error(known, self.judged) <= enough
 
-    def _exchange(self, picked: list[int], n_kept: int, known: Array) -> None:
-        """Exchange runs one for one, in place, while the criterion gets better; the first `n_kept` stay."""
+    def _exchange(self, picked: list[int], n_fixed: int, known: Array) -> None:
+        """Exchange single runs, in place, while the criterion improves; the first `n_fixed` stay."""
         total = max(self.cost * len(picked), float(self.tokens[picked].sum()))
         for _ in range(PASSES):
             changed = False
-            for place, old in list(enumerate(picked))[n_kept:]:
+            for place, old in list(enumerate(picked))[n_fixed:]:
                 without = known - self._of(old)
                 others = [*picked[:place], *picked[place + 1 :]]
                 best, gains = self._best(without, total - float(self.tokens[others].sum()), others)
@@ -106,7 +107,7 @@ class Search:
 
     @cached_property
     def _weight(self) -> Array:
-        """Mean of g'g over what is judged, (B, p, p): trace(M^-1 weight) is the mean prediction variance."""
+        """Mean of g'g over the judged mixtures, (B, p, p): trace(M^-1 weight) is the mean prediction variance."""
         weight: Array = information(self.judged) / (self.judged.shape[1] * self.judged.shape[2])
         return weight
 
@@ -118,7 +119,7 @@ class Search:
         return free
 
     def _best(self, known: Array, affordable: float, picked: Sequence[int]) -> tuple[int, Array]:
-        """Return the candidate that betters the criterion most, and by how much each would, (C,).
+        """Return the candidate that improves the criterion most, and the gains of all, (C,).
 
         D: log det(M + G'G) - log det M = log det(I + G M^-1 G').
         I: trace((M^-1 - (M + G'G)^-1) W) = trace((I + G M^-1 G')^-1 G M^-1 W M^-1 G').
@@ -137,7 +138,7 @@ class Search:
 
 
 def _times(rows: Array, matrices: Array) -> Array:
-    """Return rows, (B, C, T, p), times each block's matrix, (B, p, p): one large product a block, not many small."""
+    """Return rows, (B, C, T, p), times each block's matrix, (B, p, p): a single product per block."""
     product: Array = rows.reshape(len(rows), -1, rows.shape[-1]) @ matrices
     return product.reshape(rows.shape)
 

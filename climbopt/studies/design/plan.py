@@ -42,17 +42,17 @@ DIGITS = 6
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Design(Viewed):
-    """Runs to make, and what they promise.
+    """Planned runs and their expected error.
 
     Parameters
     ----------
     name : str
     runs : Runs
     tokens : float
-        Of all runs together.
+        Total of all runs.
     error : float
         Expected error of a prediction: the root of the mean prediction variance over the truncated simplex at the
-        largest budget, as a share of a target's median loss; by the fit's noise and priors, to first order.
+        largest budget, as a share of a target's median loss; from the fit's noise and priors, to first order.
     """
 
     name: str
@@ -61,28 +61,28 @@ class Design(Viewed):
     error: float
 
     def view(self) -> View:
-        """Return what it costs and promises."""
+        """Return the cost and the expected error."""
         facts = [f"{self.tokens:.4g} tokens, expected error {100 * self.error:.3f} %"]
         return View(f"design {self.name} of {len(self.runs)} runs", facts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plan(Reported):
-    """The runs to make, beside the design they replace.
+    """The planned runs, beside the design that they replace.
 
     Parameters
     ----------
     languages : tuple of str
     chosen : Design
-        Optimal by the criterion asked for.
+        Optimal by the requested criterion.
     other : Design
-        As many runs, optimal by the other criterion.
+        The same number of runs, optimal by the other criterion.
     climb : Design
-        The larger one, of the same budgets and constraints.
+        CLIMB's larger design, with the same budgets and constraints.
     before : float
-        Expected error before any of these runs: of the runs that were made already, or of the priors alone.
+        Expected error before these runs: from earlier runs, or from the priors alone.
     n_before : int
-        Runs that were made already.
+        Number of earlier runs.
     seconds : float
         Wall time.
     """
@@ -96,7 +96,7 @@ class Plan(Reported):
     seconds: float
 
     def view(self) -> View:
-        """Return the designs' promises; the table is the one that `fit` reads once its losses are filled in."""
+        """Return the designs' expected errors; `fit` reads the table once its losses are filled in."""
         designs = (self.chosen, self.other, self.climb)
         facts = [
             f"{design.name}: {len(design.runs)} runs, {design.tokens:.4g} tokens, error {100 * design.error:.3f} %"
@@ -107,7 +107,7 @@ class Plan(Reported):
         )
 
     def _columns(self) -> Columns:
-        """Return one row per run and language, the losses to be filled in."""
+        """Return one row per run and language, with empty losses."""
         runs, n = self.chosen.runs, len(self.languages)
         params = {} if runs.params is None else {"params": [runs.params] * (n * len(runs))}
         return {
@@ -151,17 +151,17 @@ def plan(
         Where the derivatives are taken, of an ensemble in the form of the largest weight; by default at points drawn
         from the priors, or at the fit of `after`.
     after : PilotRuns, pandas.DataFrame or path, optional
-        Runs already made.
+        Earlier runs.
     law, interaction : Law, Interaction or str
-        What is to be fitted, where there is no model.
+        Law and interaction to be fitted, without a model.
     params : float, optional
         Model size of every run, for laws that depend on it.
     seed : int
-        Of every draw.
+        Seed of all draws.
     criterion : {"I", "D"}
-        What is optimal; on synthetic truths plans by I predicted better.
+        Criterion of optimality; on synthetic truths, plans by I predicted better.
     progress : callable, optional
-        Called with the numbers of runs chosen and to choose, of one design and then of the other.
+        Called with the numbers of runs chosen and to choose, for the first design and then for the other.
 
     Examples
     --------
@@ -193,7 +193,7 @@ _OTHER: Mapping[Criterion, Criterion] = {"D": "I", "I": "D"}
 
 @dataclass(frozen=True, eq=False)
 class _Designs:
-    """Designs of candidate runs, each judged alike.
+    """Designs of candidate runs, judged by the same measure.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class _Designs:
 
     @cached_property
     def derivatives(self) -> Array:
-        """Derivatives of the candidates' losses by the parameters, (B, C, T, p)."""
+        """Derivatives of the candidates' losses with respect to the parameters, (B, C, T, p)."""
         return self.known.derivatives(self.candidates)
 
     def of_runs(self, name: str, runs: Runs) -> Design:
