@@ -242,7 +242,7 @@ def sweep(
     total = len(along) * (1 + len(draws))
     advance = (lambda done: None) if progress is None else (lambda done: progress(done, total))
     points = along.points(problem, advance)
-    drawn = along.drawn([replace(problem, model=draw) for draw in draws], jobs, kept, advance) if draws else None
+    drawn = along.drawn([replace(problem, model=draw) for draw in draws], jobs, stored, advance) if draws else None
     return Sweep(problem, procedure, None if over is None else over[0], points, drawn, time.perf_counter() - began)
 
 
@@ -290,15 +290,17 @@ class _Along:
         """Return the certified ratios of a model, (n_points, S); NaN at points without them."""
         return _table(self.points(problem, lambda done: None), len(problem.model.sources))
 
-    def drawn(self, problems: Sequence[AllocationProblem], jobs: int, kept: Kept | None, advance: Advance) -> Array:
+    def drawn(
+        self, problems: Sequence[AllocationProblem], jobs: int, stored: StoredPaths | None, advance: Advance
+    ) -> Array:
         """Return the certified ratios of several models, (n_models, n_points, S), all but the paths known before."""
-        known = {} if kept is None else {k: path for k, path in kept.known.items() if k < len(problems)}
+        known = {} if stored is None else {k: path for k, path in stored.known.items() if k < len(problems)}
         missing = [k for k in range(len(problems)) if k not in known]
         paths = parallel(jobs, return_as="generator")(delayed(self.ratios)(problems[k]) for k in missing)
         for k, path in zip(missing, paths, strict=True):
             known[k] = path
-            if kept is not None:
-                kept.append(k, path)
+            if stored is not None:
+                stored.append(k, path)
             advance(len(self) * (1 + len(known)))
         return np.array([known[k] for k in range(len(problems))])
 
