@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from climbopt.model.symbols import D as D
     from climbopt.model.symbols import Parameter as Parameter
     from climbopt.model.symbols import Prior as Prior
+    from climbopt.model.uses import USES as USES
+    from climbopt.model.uses import Use as Use
     from climbopt.problem.allocation import AllocationProblem as AllocationProblem
     from climbopt.problem.constraints import CONSTRAINTS as CONSTRAINTS
     from climbopt.problem.constraints import Cap as Cap
@@ -126,6 +128,7 @@ _PUBLIC = {
     "climbopt.foundations.solution": "Solution Termination",
     "climbopt.model.expressions": "L r z",
     "climbopt.model.interactions": "Coordinates INTERACTIONS Interaction",
+    "climbopt.model.uses": "USES Use",
     "climbopt.model.laws": "LAWS Law",
     "climbopt.model.mixture": "MixtureModel",
     "climbopt.model.symbols": "D Parameter Prior",

@@ -11,6 +11,7 @@ from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import agreeing_pairs
+from climbopt.model.uses import USES
 
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
@@ -21,6 +22,9 @@ collect_ignore = ["plugin"]  # a package of its own: test_plugins.py installs it
 PROBLEMS = Path(__file__).parents[1] / "problems"
 
 _SIZES = {
+    "R": 2.0,
+    "H": 1.5,
+    "rho": 0.5,
     "E": 1.0,
     "A": 0.5,
     "a": 0.3,
@@ -51,18 +55,18 @@ def law_for(interaction):
     return agreeing_pairs(interactions=[INTERACTIONS[interaction]])[0][0].name
 
 
-def random_model(interaction="gated", *, law=None, sources=4, targets=None, signed=False, seed=0):
+def random_model(interaction="gated", *, law=None, sources=4, targets=None, signed=False, seed=0, use="once"):
     """Return a model with random parameters; languages are s0, s1, ...; targets default to the sources."""
     rng = np.random.default_rng(seed)
     law = law or law_for(interaction)
     names = tuple(f"s{j}" for j in range(sources))
     targets = names if targets is None else tuple(targets)
     shapes = {"target": (len(targets),), "source": (sources,), "pair": (len(targets), sources)}
-    chosen = LAWS[law].parameters + INTERACTIONS[interaction].parameters
+    chosen = LAWS[law].parameters + INTERACTIONS[interaction].parameters + USES[use].parameters
     values = {p.name: _SIZES[p.name] * rng.uniform(0.5, 1.5, shapes[p.per]) for p in chosen}
     if signed and "b" in values:
         values["b"] = np.where(rng.random(values["b"].shape) < 0.4, -0.4 * values["b"], values["b"])
-    return MixtureModel(LAWS[law], INTERACTIONS[interaction], names, targets, values, token_unit=1e9)
+    return MixtureModel(LAWS[law], INTERACTIONS[interaction], names, targets, values, token_unit=1e9, use=USES[use])
 
 
 def random_ratios(n, seed=0):

@@ -1,5 +1,7 @@
 """Derivatives against complex steps and against the expanded SymPy form; laws and interactions of a user's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -7,10 +9,12 @@ from conftest import random_model, random_ratios
 
 from climbopt import Interaction, Law, MixtureModel, Parameter
 from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import Stack
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.symbols import D, r_i, r_j, z
 from climbopt.model.templates import agreeing_pairs, derive
+from climbopt.model.uses import USES, Use
 
 BUDGET, SIZE = 2.3e9, 1.7
 STEP = 1e-30
@@ -22,6 +26,11 @@ def models():
             random_model(interaction.name, law=law.name, sources=4 if law.name == "power" else 2),
             id=f"{law.name}-{interaction.name}",
         )
+    for use in list(USES)[1:]:
+        for interaction in INTERACTIONS:
+            if interaction not in ("repetition", "information"):  # which count repeated tokens themselves
+                yield pytest.param(random_model(interaction, sources=2, use=use), id=f"{interaction}-{use}")
+    yield pytest.param(random_model(sources=3, targets=("s1", "other"), use="hurting"), id="zero-shot target-hurting")
     for interaction in ("linear", "saturating", "gated"):
         yield pytest.param(
             random_model(interaction, sources=4, targets=("s1", "other", "s3")), id=f"zero-shot target-{interaction}"
@@ -95,6 +104,63 @@ def test_against_the_expanded_form(model):
         np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12, err_msg=target)
 
 
+def test_draws_with_parameters_of_sources_are_each_draw_alone():
+    draws = [random_model("gated", sources=3, use="hurting", seed=seed) for seed in range(3)]
+    response, r = Stack.of(draws).at(BUDGET), random_ratios(3)
+    each = [draw.at(BUDGET) for draw in draws]
+    at, jacobian = response.z_and_jacobian(r)
+    np.testing.assert_allclose(at, np.concatenate([one.z(r) for one in each]), rtol=1e-14)
+    np.testing.assert_allclose(jacobian, np.concatenate([one.z_and_jacobian(r)[1] for one in each]), rtol=1e-13)
+    weights = np.arange(1.0, 10.0)
+    alone = sum(one.hessian(r, part) for one, part in zip(each, weights.reshape(3, 3), strict=True))
+    np.testing.assert_allclose(response.hessian(r, weights), alone, rtol=1e-12)
+    some = response.model.select(("s1#0", "s2#2")).at(BUDGET)
+    np.testing.assert_allclose(some.z(r), [each[0].z(r)[1], each[2].z(r)[2]], rtol=1e-14)
+
+
+def test_use_at_one_epoch_and_beyond():
+    """Muennighoff et al.: slope 1 on both sides of one epoch, at most U (1 + R) tokens; InfoLaw's slope jumps down."""
+    saturating, information, hurting = (random_model("none", sources=1, use=name, seed=3) for name in list(USES)[1:])
+    supply = float(saturating.parameters["U"][0])
+    for model, rises in ((saturating, True), (information, True), (hurting, False)):
+        tokens = supply * model.token_unit
+        at = model.at(tokens * np.array([0.5, 1.0, 1 + 1e-9, 2.0, 50.0]))
+        worth = at.z(np.ones((5, 1)))[:, 0] * at.D / supply
+        np.testing.assert_allclose(worth[:3], [0.5, 1.0, 1.0], rtol=1e-8)
+        assert 1 < worth[3] < 2 and (worth > 0).all() and (worth[4] > worth[3]) == rises
+    R = float(saturating.parameters["R"][0])
+    at = saturating.at(supply * saturating.token_unit * 1e3)
+    assert at.z(np.ones(1))[0] * 1e3 == pytest.approx(1 + R, rel=1e-9)
+    assert not saturating.templates.kinked and not hurting.templates.kinked and information.templates.kinked
+
+
+def test_a_use_is_refused_beside_an_interaction_that_counts_repetition():
+    with pytest.raises(InputError, match="interaction 'repetition' counts repeated tokens itself"):
+        derive(LAWS["power"], INTERACTIONS["repetition"], USES["saturating"])
+
+
+def test_what_is_no_use():
+    for expression, parameters, message in (
+        (r_j + 1, (), "not 0 at r_j = 0"),
+        (r_i * r_j, (), "has r_i, which it does not declare"),
+        (r_j * sp.Symbol("w"), (Parameter(sp.Symbol("w"), "target"),), "'w' of use 'mine' is not per source"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Use("mine", expression, parameters)
+
+
+def test_other_supplies():
+    model = random_model("gated", use="saturating")
+    changed = model.with_supply({"s1": 5e8, "s2": 0.0})
+    before, after = model.parameters["U"], changed.parameters["U"]
+    np.testing.assert_allclose(after, [before[0], 0.5, 1e-9, before[3]])
+    assert np.isfinite(changed.at(BUDGET).z_and_jacobian(np.full(4, 0.25))[1]).all()
+    with pytest.raises(InputError, match="unknown language with a supply 'xx'"):
+        model.with_supply({"xx": 1e9})
+    plain = random_model("gated")
+    assert plain.with_supply({"s1": 1e9}) is plain
+
+
 def test_each_pair_has_a_symbol_of_its_own():
     """b of a from b_c, and of a_b from c."""
     names = ("a", "a_b", "b_c", "c")
@@ -116,14 +182,7 @@ def test_parameter_derivatives_against_differences(model):
             for sign in (1, -1):
                 moved = np.array(value)
                 moved[index] += sign * step
-                other = MixtureModel(
-                    model.law,
-                    model.interaction,
-                    model.sources,
-                    model.targets,
-                    {**model.parameters, p.name: moved},
-                    model.token_unit,
-                )
+                other = replace(model, parameters={**model.parameters, p.name: moved})
                 at = other.at(BUDGET, SIZE)
                 ends.append(at.losses(at.z(r)))
             change = (ends[0] - ends[1]) / (2 * step)

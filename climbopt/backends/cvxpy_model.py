@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -155,24 +155,43 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     """Return z of each target, (T,), for ratios, (S,); sums only the pairs that transfer."""
     model, templates = response.model, response.model.templates
     shape = (len(model.targets), len(model.sources))
-    own_ratios = ratios if model.sources == model.targets else _own(model) @ ratios
+    used = _used(response, ratios)
+    own = used(model.own_targets, model.own_sources)
+    own = own if model.sources == model.targets else _own(model) @ own
     z = _vector(
-        translate(templates.own.expression, _values(templates.own, (own_ratios,), response.own_arguments, shape[:1])),
+        translate(templates.own.expression, _values(templates.own, (own,), response.own_arguments, shape[:1])),
         shape[:1],
     )
     i, j = np.nonzero(transferring(model))
     if not i.size:
         return z
-    values = _values(templates.pair, (own_ratios[i], ratios[j]), response.pair_arguments, shape, (i, j))
+    values = _values(templates.pair, (own[i], used(i, j)), response.pair_arguments, shape, (i, j))
     # sums the transfer of each pair into its target
     into = csr_array((np.ones(i.size), (i, np.arange(i.size))), shape=(shape[0], i.size))
     return z + into @ _vector(translate(templates.pair.expression, values), i.shape)
 
 
+def _used(response: Response, ratios: cp.Expression) -> Callable[[Indices, Indices], cp.Expression]:
+    """Return u as a function of indices of targets and sources, (k,); written once where all targets share it."""
+    template, arguments = response.model.templates.used, response.use_arguments
+    if template is None:
+        return lambda i, j: ratios[j]
+    shape = np.broadcast_shapes((1, len(response.model.sources)), *(argument.shape for argument in arguments))
+
+    def written(i: Indices, j: Indices) -> cp.Expression:
+        return translate(template.written, _values(template, (ratios[j],), arguments, shape, (i, j)))
+
+    if shape[0] > 1:
+        return written
+    each = np.arange(shape[1])
+    shared = written(np.zeros_like(each), each)
+    return lambda i, j: shared[j]
+
+
 def _own(model: MixtureModel) -> csr_array:
-    """Return the matrix that picks each target's own ratio, 0 for a target that is no source; (T, S)."""
-    rows, columns = model.own_targets, model.own_sources
-    return csr_array((np.ones(rows.size), (rows, columns)), shape=(len(model.targets), len(model.sources)))
+    """Return the matrix that gives each target what is of its own source, 0 where it is no source; (T, n_own)."""
+    rows = model.own_targets
+    return csr_array((np.ones(rows.size), (rows, np.arange(rows.size))), shape=(len(model.targets), rows.size))
 
 
 @dataclass(frozen=True, eq=False)

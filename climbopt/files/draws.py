@@ -18,6 +18,7 @@ from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
+from climbopt.model.uses import ONCE, USES
 
 FORMAT = "climbopt draws 1"
 
@@ -99,21 +100,25 @@ class _Form:
     token_unit: float
     params_unit: float
     weight: float = 1.0
+    use: str = ONCE.name
 
     @classmethod
     def of(cls, model: MixtureModel, weight: float) -> _Form:
-        return cls(model.law.name, model.interaction.name, model.token_unit, model.params_unit, weight)
+        units = model.token_unit, model.params_unit
+        return cls(model.law.name, model.interaction.name, *units, weight, model.use.name)
 
     @classmethod
     def read(cls, table: Mapping[str, Any]) -> _Form:
         """Return the form that a header states."""
-        tokens, params = float(table["token_unit"]), float(table["params_unit"])
-        return cls(str(table["law"]), str(table["interaction"]), tokens, params, float(table.get("weight", 1.0)))
+        units = float(table["token_unit"]), float(table["params_unit"])
+        weight, use = float(table.get("weight", 1.0)), str(table.get("use", ONCE.name))
+        return cls(str(table["law"]), str(table["interaction"]), *units, weight, use)
 
     def model(self, sources: tuple[str, ...], targets: tuple[str, ...], values: Mapping[str, Array]) -> MixtureModel:
         """Return the model of this form with some parameters."""
         law, interaction = LAWS[self.law], INTERACTIONS[self.interaction]
-        return MixtureModel(law, interaction, sources, targets, values, self.token_unit, self.params_unit)
+        units = self.token_unit, self.params_unit
+        return MixtureModel(law, interaction, sources, targets, values, *units, use=USES[self.use])
 
 
 def _header(model: Model) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def _header(model: Model) -> dict[str, Any]:
     if isinstance(model, Ensemble):
         return {"format": FORMAT, "law": ENSEMBLE, "interaction": ENSEMBLE, **names, "forms": forms}
     only = forms[0]
-    form = {key: only[key] for key in ("law", "interaction")}
+    form = {key: only[key] for key in ("law", "interaction", "use") if only[key] != ONCE.name}
     return {"format": FORMAT, **form, **names, **{key: only[key] for key in ("token_unit", "params_unit")}}
 
 
@@ -143,6 +148,6 @@ def _drawn(blocks: Sequence[MixtureModel], entry: Mapping[str, Any], k: int, pat
     """Return the models of draw k, checked against those of the fit."""
     values = _values(entry, k, path, len(blocks))
     return [
-        MixtureModel(b.law, b.interaction, b.sources, b.targets, of, b.token_unit, b.params_unit)
+        MixtureModel(b.law, b.interaction, b.sources, b.targets, of, b.token_unit, b.params_unit, use=b.use)
         for b, of in zip(blocks, values, strict=True)
     ]

@@ -20,7 +20,8 @@ from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter
-from climbopt.model.templates import Array
+from climbopt.model.templates import Array, Form
+from climbopt.model.uses import ONCE, USES
 from climbopt.runs.pilot_range import Ends, PilotRange
 from climbopt.runs.tidy_table import numbers
 
@@ -50,6 +51,7 @@ class _FormFile(BaseModel):
 
     law: str
     interaction: str
+    use: str = ONCE.name
     sources: list[str]
     targets: list[str]
     token_unit: float = 1.0
@@ -108,9 +110,9 @@ def _check_languages(table: _FormFile, path: Path) -> None:
 
 def _form_model(table: _FormFile, path: Path) -> MixtureModel:
     """Return a model of one form."""
-    law, interaction = LAWS[table.law], INTERACTIONS[table.interaction]
+    form = Form(LAWS[table.law], INTERACTIONS[table.interaction], USES[table.use])
     _check_languages(table, path)
-    declared = {p.name: p for p in law.parameters + interaction.parameters}
+    declared = {p.name: p for p in form.parameters}
     values = {}
     for name, entries in table.parameters.items():
         if name not in declared:
@@ -123,8 +125,8 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
             raise InputError(f"parameter '{twice[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
         values |= pairs
     return MixtureModel(
-        law,
-        interaction,
+        form.law,
+        form.interaction,
         tuple(table.sources),
         tuple(table.targets),
         values,
@@ -132,6 +134,7 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
         table.params_unit,
         table.provenance,
         _pilot_range(table.pilots),
+        form.use,
     )
 
 
@@ -168,7 +171,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError
-        Where a place cannot be written to, or the model's law or interaction is not what its name stands for.
+        Where a place cannot be written to, or the model's law, interaction or use is not what its name stands for.
     """
     path = Path(path)
     if isinstance(model, Stacked):
@@ -207,6 +210,7 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
     for kind, form, known in (
         ("law", model.law, LAWS.get(model.law.name)),
         ("interaction", model.interaction, INTERACTIONS.get(model.interaction.name)),
+        ("use", model.use, USES.get(model.use.name)),
     ):
         if known is not None and known != form:
             raise InputError(
@@ -217,6 +221,7 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
     content = {
         "law": model.law.name,
         "interaction": model.interaction.name,
+        **({} if model.use == ONCE else {"use": model.use.name}),
         "token_unit": model.token_unit,
         "params_unit": model.params_unit,
         "sources": list(model.sources),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from climbopt.model.mixture import Response
 from climbopt.model.symbols import r_j
 from climbopt.model.templates import Array, Compiled
+from climbopt.model.use_bounds import UseBounds, intervals
 from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
 
 CELLS = (2, 16)
@@ -49,15 +50,16 @@ class Proofs:
     def z_concave(self) -> bool:
         """Whether every z is concave in the ratios: own'' + sum pair_tt <= 0, pair_ts = 0, pair_ss <= 0.
 
-        Where a template changes its form its slope may jump, but not up.
+        Where a template changes its form its slope may jump, but not up. Where tokens are repeated, z is that of u,
+        which must be concave, and z must not fall with it.
         """
-        return self._curvature(1) and self._slopes_jump_down
+        return self._curvature(1) and self._slopes_jump_down and self._use_composes
 
     @cached_property
     def z_affine(self) -> bool:
         """Whether every z is affine in the ratios."""
         templates = self.response.model.templates
-        return templates.own.whole and templates.pair.whole and self._curvature(0)
+        return templates.used is None and templates.own.whole and templates.pair.whole and self._curvature(0)
 
     @cached_property
     def loss_convex(self) -> bool:
@@ -106,28 +108,57 @@ class Proofs:
         model = self.response.model
         z = Interval.of(np.full(len(model.targets), model.law.end_of_domain), np.inf)
         try:
-            enclosure = function(z, *_exact(self.response.loss_arguments))[which]
+            enclosure = function(z, *intervals(self.response.loss_arguments))[which]
             return Interval.enclosing(enclosure).broadcast_to(z.lower.shape)
         except UnsupportedFunctionError:
             return None
 
     @cached_property
-    def _own_range(self) -> tuple[Array, Array]:
+    def _use(self) -> UseBounds | None:
+        """Bounds of u; None where it is the ratio itself."""
+        return UseBounds.of(self.response, np.minimum(self.upper, 1.0))
+
+    @cached_property
+    def _own_ratios(self) -> tuple[Array, Array]:
         """Bounds of each target's own ratio, (T,); 0 for a target that is no source."""
         own = self.response.model.own_source
         return (np.where(own >= 0, self.lower[own], 0.0), np.where(own >= 0, np.minimum(self.upper[own], 1.0), 0.0))
 
+    @property
+    def _own_range(self) -> tuple[Array, Array]:
+        """Bounds of u of each target's own source, (T,)."""
+        return self._own_used(*self._own_ratios)
+
+    def _own_used(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Bounds of u of each target's own source for its ratios from low to high, (..., T)."""
+        return (low, high) if self._use is None else self._use.of_own(low, high)
+
+    @cached_property
+    def _use_composes(self) -> bool:
+        """Whether z of a use is concave where it is concave in u: u is concave, and no z falls with u."""
+        templates = self.response.model.templates
+        if self._use is None:
+            return True
+        try:
+            _, own_t = self._own(templates.own.slopes, *self._own_range)
+            _, pair_t, pair_s = self._pair(templates.pair.slopes, *self._own_range)
+            rises = ((own_t + pair_t.sum(1)).lower >= 0).all() and (pair_s.lower >= 0).all()
+            return bool(rises) and self._use.concave
+        except UnsupportedFunctionError:
+            return False
+
     def _pair(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
-        """Enclose a compiled pair template for own ratios from low to high, (..., T), and others from 0 to their bound.
+        """Enclose a compiled pair template for own u from low to high, (..., T), and others' from 0 to their bound.
 
         Own pairs are (0, 0).
         """
         model = self.response.model
         shape = (*low.shape, len(model.sources))
         t = Interval.of(low[..., None], high[..., None])
-        s = Interval.of(0.0, np.minimum(self.upper, 1.0))  # from 0: the mean value theorem needs pair_s on [0, r_j]
+        # From 0: the mean value theorem needs pair_s on [0, u_j].
+        s = Interval.of(0.0, np.minimum(self.upper, 1.0)) if self._use is None else self._use.range
         results = []
-        for value in function(t, s, *_exact(self.response.pair_arguments)):
+        for value in function(t, s, *intervals(self.response.pair_arguments)):
             wide = Interval.enclosing(value).broadcast_to(shape)
             ends = [np.array(end) for end in (wide.lower, wide.upper)]
             for end in ends:
@@ -139,7 +170,7 @@ class Proofs:
         """Enclose a compiled own template for own ratios from low to high, (..., T)."""
         return [
             Interval.enclosing(value).broadcast_to(low.shape)
-            for value in function(Interval.of(low, high), *_exact(self.response.own_arguments))
+            for value in function(Interval.of(low, high), *intervals(self.response.own_arguments))
         ]
 
     @cached_property
@@ -185,10 +216,10 @@ class Proofs:
     def least_z(self) -> Array:
         """A lower bound of each z, (T,), from pair(t, s) >= s min pair_s where pair(t, 0) = 0.
 
-        With that, z >= own(t) + (1 - t) min_j slope_j(t) for the own ratio t, 1 being the sum of all; evaluated over
-        pieces of the range of t, the fine ones also by the derivative from their left end.
+        With that, z >= own(t) + rest min_j slope_j(t) for the own u t, `rest` being the sum of the others' u;
+        evaluated over pieces of the range of the own ratio, the fine ones also where z rises with t.
         """
-        model, (low, high) = self.response.model, self._own_range
+        model, (low, high) = self.response.model, self._own_ratios
         # pair(t, s) = integral of pair_s over [0, s] only where pair(t, 0) = 0.
         if not model.templates.pair.expression.subs(r_j, 0).is_zero:
             return np.full(low.size, -np.inf)
@@ -197,10 +228,10 @@ class Proofs:
         for cells in CELLS:
             edges, pieces = np.linspace(low, high, cells + 1), []
             for k in range(0, cells, together):
-                cells_low, cells_high = edges[:-1][k : k + together], edges[1:][k : k + together]
-                pieces.append(self._least_on(cells_low, cells_high))
+                cell = edges[:-1][k : k + together], edges[1:][k : k + together]
+                pieces.append(self._least_on(*cell))
                 if cells == CELLS[-1]:
-                    pieces[-1] = np.maximum(pieces[-1], self._least_by_slope(cells_low, cells_high))
+                    pieces[-1] = np.maximum(pieces[-1], self._least_by_slope(*cell))
             # Each subdivision gives a valid bound; the largest is kept. A finer one cannot help where the bound at the
             # least own ratio is not above 0 either.
             least = np.maximum(least, np.concatenate(pieces).min(axis=0))
@@ -208,22 +239,24 @@ class Proofs:
                 break
         return least
 
-    @property
-    def _total(self) -> Interval:
-        """The sum of the ratios."""
-        return Interval.of(1.0, self.most)
+    def _rest(self, low: Array, high: Array) -> Interval:
+        """Enclose the sum of the others' u for own ratios in [low, high], (..., T)."""
+        rest = Interval.of(1.0, self.most) - Interval.of(low, high)
+        return rest if self._use is None else rest * self._use.share
 
-    def _least_on(self, low: Array, high: Array) -> Array:
-        """Bound each z from below for own ratios in [low, high], (..., T), each term on its own."""
-        templates = self.response.model.templates
-        own, _ = self._own(templates.own.slopes, low, high)
-        rest = self._total - Interval.of(low, high)
-        # The other ratios are nonnegative and sum to the rest, so their weighted slopes are at least rest * min slope.
-        least: Interval = own + rest * self._least_slope(low, high)
+    def _least_on(self, low: Array, high: Array, own_low: bool = False) -> Array:
+        """Bound each z from below for own ratios in [low, high], (..., T), each term on its own.
+
+        With `own_low` the own u is that of `low`.
+        """
+        used_low, used_high = self._own_used(low, low if own_low else high)
+        own, _ = self._own(self.response.model.templates.own.slopes, used_low, used_high)
+        # The others' u are nonnegative and sum to the rest, so their weighted slopes are at least rest * min slope.
+        least: Interval = own + self._rest(low, high) * self._least_slope(used_low, used_high)
         return least.lower
 
     def _least_slope(self, low: Array, high: Array) -> Interval:
-        """Bound min over the other sources j of pair_s from below, (..., T)."""
+        """Bound min over the other sources j of pair_s from below for own u in [low, high], (..., T)."""
         model = self.response.model
         slopes = np.array(self._pair(model.templates.pair.slopes, low, high)[2].lower)
         slopes[..., model.own_targets, model.own_sources] = np.inf
@@ -232,24 +265,20 @@ class Proofs:
         return Interval.enclosing(np.where(np.isfinite(least), least, 0.0))
 
     def _least_by_slope(self, low: Array, high: Array) -> Array:
-        """Bound each z from below where it provably rises with the own ratio t on [low, high].
+        """Bound each z from below where it provably rises with the own u t for own ratios in [low, high].
 
-        d/dt (own + (1 - t) slope_j) = own' - slope_j + (1 - t) pair_ts, for pairs linear in s.
+        dz/dt = own' + sum_j pair_ts s_j for pairs linear in s, at any fixed u of the others: the least is at `low`.
         """
         model = self.response.model
         templates = model.templates
         if any(not derivative.is_zero for derivative in templates.pair.second[2:]):
             return np.full(low.shape, -np.inf)
-        _, own_t = self._own(templates.own.slopes, low, high)
-        slope = self._pair(templates.pair.slopes, low, high)[2]
-        cross = self._pair(templates.pair.curvatures, low, high)[1]
-        rest = self._total - Interval.of(low, high)
-        column = Interval(rest.lower[..., None], rest.upper[..., None])
-        rise = Interval(own_t.lower[..., None], own_t.upper[..., None]) - slope + column * cross
-        rises = np.array(rise.lower >= 0)
-        # Where z rises with t its minimum over [low, high] is at low.
-        rises[..., model.own_targets, model.own_sources] = True
-        return np.where(rises.all(axis=-1), self._least_on(low, low), -np.inf)
+        used = self._own_used(low, high)
+        _, own_t = self._own(templates.own.slopes, *used)
+        cross = self._pair(templates.pair.curvatures, *used)[1]
+        cross_least = Interval.enclosing(np.array(cross.lower).min(axis=-1))  # at most 0: the own pair's is 0
+        rises = (own_t + self._rest(low, high) * cross_least).lower >= 0
+        return np.where(rises, self._least_on(low, high, own_low=True), -np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,8 +343,3 @@ class JointProofs:
         """The least z at which the law of each target is defined."""
         models = [proofs.response.model for proofs in self.each]
         return np.concatenate([np.full(len(model.targets), model.law.end_of_domain) for model in models])
-
-
-def _exact(arguments: Sequence[Array]) -> list[Interval]:
-    """Return numbers as intervals, so that operations on them alone are rounded outwards too."""
-    return [Interval.enclosing(argument) for argument in arguments]

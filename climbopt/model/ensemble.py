@@ -21,12 +21,13 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import ByFields, FrozenMap
 from climbopt.foundations.view import View, Viewed, named
 from climbopt.model.mixture import Indices, MixtureModel, Response, checked_vector
+from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
 from climbopt.runs.pilot_range import PilotRange
 
 LANGUAGES = ("sources", "targets")
 """What the blocks of an ensemble have in common."""
-FORM = ("law", "interaction", "token_unit", "params_unit")
+FORM = ("law", "interaction", "use", "token_unit", "params_unit")
 """What the models of one stack have in common, beside the languages."""
 
 
@@ -46,19 +47,16 @@ class Stack(MixtureModel):
 
     @classmethod
     def of(cls, models: Sequence[MixtureModel]) -> Stack:
-        """Return models of the same form, units and languages as one.
-
-        Raises
-        ------
-        InputError
-            Where models differ in a parameter of a source, which all of them share.
-        """
+        """Return models of the same form, units and languages as one."""
         first, values = models[0], {}
         for p in first.templates.parameters:
             arrays = [model.parameters[p.name] for model in models]
-            if p.per == "source" and any(not np.array_equal(array, arrays[0]) for array in arrays):
-                raise InputError(f"draws differ in '{p.name}', a parameter of each source, which a stack shares")
-            values[p.name] = arrays[0] if p.per == "source" else np.concatenate(arrays)
+            if p.per == "source":
+                # Sources are shared; where models differ in their parameters, these are one row per target.
+                same = all(np.array_equal(array, arrays[0]) for array in arrays)
+                n = (len(first.targets), len(first.sources))
+                arrays = arrays[:1] if same else [np.broadcast_to(array, n) for array in arrays]
+            values[p.name] = np.concatenate(arrays)
         return cls(
             first.law,
             first.interaction,
@@ -68,8 +66,13 @@ class Stack(MixtureModel):
             first.token_unit,
             first.params_unit,
             pilots=first.pilots,
+            use=first.use,
             languages=first.targets * len(models),
         )
+
+    def _shape_within(self, parameter: Parameter) -> tuple[int, ...]:
+        """Return (T, S) for a parameter of a source too: each model has its own."""
+        return (len(self.targets), len(self.sources)) if parameter.per == "source" else self.shape(parameter)
 
     @cached_property
     def own_source(self) -> Indices:

@@ -1,9 +1,11 @@
-"""MixtureModel: a law, an interaction, the languages' names and their parameters; and its Response at a budget.
+"""MixtureModel: a form, the languages' names and their parameters; and its Response at a budget.
 
-The arrays of derivatives are assembled from the scalar templates (J is the Jacobian of z by r, shape (T, S);
+The arrays of derivatives are assembled from the scalar templates (J is the Jacobian of z by u, shape (T, S);
 [i = j] means that source j is target i):
 
     J_ij = [i = j] (own'_i + sum_k pair_t,ik) + [i != j] pair_s,ij
+
+and by the chain rule, for u_j = use(r_j): J_r = J diag(u'), Hess_r z_i = diag(u') Hess_u z_i diag(u') + diag(J_i u'').
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,10 +27,14 @@ from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
 from climbopt.model.symbols import Parameter, r_i
-from climbopt.model.templates import Array, Compiled, Templates, derive
+from climbopt.model.templates import Array, Compiled, Form, Templates, derive
+from climbopt.model.uses import ONCE, SUPPLY, Use
 from climbopt.runs.pilot_range import PilotRange
 
 Indices = NDArray[np.intp]
+
+LEAST_SUPPLY = 1.0
+"""Tokens that a source without any has, so that its use is defined, and worth nothing."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,7 +44,7 @@ class MixtureModel(ByFields, Viewed):
     Parameters
     ----------
     law, interaction : Law, Interaction
-        The two templates.
+        The templates of the loss and of z.
     sources, targets : sequence of str
         Languages that are mixed, and languages whose loss is modelled; they may differ.
     parameters : mapping of str to array
@@ -50,6 +56,8 @@ class MixtureModel(ByFields, Viewed):
         Where the parameters came from.
     pilots : PilotRange, optional
         The budgets and sizes of the runs that they were fitted to.
+    use : Use
+        The third template: what the tokens of a source are worth where they are repeated.
 
     Raises
     ------
@@ -66,6 +74,7 @@ class MixtureModel(ByFields, Viewed):
     params_unit: float = 1.0
     provenance: Mapping[str, str] = field(default_factory=dict)
     pilots: PilotRange | None = None
+    use: Use = ONCE
 
     def __post_init__(self) -> None:
         for kind in ("sources", "targets"):
@@ -97,7 +106,7 @@ class MixtureModel(ByFields, Viewed):
         declared = [parameter.name for parameter in self.templates.parameters]
         for name in self.parameters:
             if name not in declared:
-                raise unknown_name(f"parameter of {self.law.name} + {self.interaction.name}", name, declared)
+                raise unknown_name(f"parameter of {self.label}", name, declared)
         values = {p.name: self._checked(p) for p in self.templates.parameters}
         object.__setattr__(self, "parameters", FrozenMap(values))
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
@@ -109,7 +118,7 @@ class MixtureModel(ByFields, Viewed):
             raise InputError(f"the model has no values for parameter '{name}' ({parameter.meaning}); add them")
         value = np.array(self.parameters[name], dtype=float)
         shape = self.shape(parameter)
-        if value.shape != shape:
+        if value.shape not in (shape, self._shape_within(parameter)):
             raise InputError(
                 f"parameter '{name}' has shape {value.shape}; {len(self.targets)} targets and {len(self.sources)} "
                 f"sources need {shape}"
@@ -137,7 +146,7 @@ class MixtureModel(ByFields, Viewed):
         if parameter.per == "pair":
             return f"'{self.targets[where[0]]}' from '{self.sources[where[1]]}'"
         names = self.targets if parameter.per == "target" else self.sources
-        return f"'{names[where[0]]}'"
+        return f"'{names[where[-1 if parameter.per == 'source' else 0]]}'"
 
     def shape(self, parameter: Parameter) -> tuple[int, ...]:
         """Return the shape that the values of `parameter` have in this model."""
@@ -147,15 +156,24 @@ class MixtureModel(ByFields, Viewed):
             "pair": (len(self.targets), len(self.sources)),
         }[parameter.per]
 
+    def _shape_within(self, parameter: Parameter) -> tuple[int, ...]:
+        """Return another shape that its values may have: none here."""
+        return self.shape(parameter)
+
     @cached_property
     def templates(self) -> Templates:
         """The derived templates."""
-        return derive(self.law, self.interaction)
+        return derive(*self.form)
+
+    @property
+    def form(self) -> Form:
+        """Law, interaction and use."""
+        return Form(self.law, self.interaction, self.use)
 
     @property
     def label(self) -> str:
         """Names of the form's parts, as reports write them."""
-        return f"{self.law.name} + {self.interaction.name}"
+        return self.form.label
 
     @property
     def uses_model_size(self) -> bool:
@@ -198,7 +216,7 @@ class MixtureModel(ByFields, Viewed):
         """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
         if params is None:
             if self.templates.uses_model_size:
-                raise InputError(f"{self.law.name} + {self.interaction.name} depends on the model size; give params")
+                raise InputError(f"{self.label} depends on the model size; give params")
             params = np.nan
         return Response(self, np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit)
 
@@ -218,9 +236,30 @@ class MixtureModel(ByFields, Viewed):
     def _values_of(self, rows: Sequence[int]) -> dict[str, Array]:
         """Return the parameters of some targets."""
         return {
-            p.name: self.parameters[p.name] if p.per == "source" else self.parameters[p.name][rows]
+            p.name: self.parameters[p.name]
+            if p.per == "source" and self.parameters[p.name].ndim == 1
+            else self.parameters[p.name][rows]
             for p in self.templates.parameters
         }
+
+    @property
+    def takes_supply(self) -> bool:
+        """Whether the form counts repeated tokens, so that the supply of a source is one of its parameters."""
+        return any(p.name == SUPPLY for p in self.templates.parameters)
+
+    def with_supply(self, supply: Mapping[str, float]) -> Self:
+        """Return the same model with other supplies of some sources, in tokens; itself where its form has none.
+
+        A supply below `LEAST_SUPPLY` counts as that.
+        """
+        if not supply or not self.takes_supply:
+            return self
+        values = self.parameters[SUPPLY].copy()
+        for name, tokens in supply.items():
+            if name not in self.sources:
+                raise unknown_name("language with a supply", name, self.sources)
+            values[..., self.sources.index(name)] = max(tokens, LEAST_SUPPLY) / self.token_unit
+        return replace(self, parameters={**self.parameters, SUPPLY: values})
 
     def view(self) -> View:
         """Return the form and its languages; the table has a row for each value of a parameter."""
@@ -230,7 +269,7 @@ class MixtureModel(ByFields, Viewed):
         facts += (
             [] if self.pilots is None else ["fitted to runs of {:.4g} to {:.4g} tokens".format(*self.pilots.tokens)]
         )
-        return View(f"model {self.law.name} + {self.interaction.name}", facts, self._columns)
+        return View(f"model {self.label}", facts, self._columns)
 
     def _columns(self) -> Columns:
         """Return one row per value: the parameter, its language and, of a pair, the source that is transferred from."""
@@ -272,20 +311,37 @@ class Response:
 
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
-        (own,) = self._own(self.model.templates.own.value, ratios)
-        z: Array = own + self.pairs(ratios).sum(axis=-1)
+        used = self.used(ratios)
+        (own,) = self._own(self.model.templates.own.value, used)
+        (pair,) = self._pair(self.model.templates.pair.value, used)
+        z: Array = own + pair.sum(axis=-1)
         return z
 
     def pairs(self, ratios: Array) -> Array:
         """Return what each source adds to z of each target, shape (..., T, S); 0 for a target's own."""
-        (pair,) = self._pair(self.model.templates.pair.value, ratios)
+        (pair,) = self._pair(self.model.templates.pair.value, self.used(ratios))
         return pair
+
+    def used(self, ratios: Array) -> Array:
+        """Return u of each source, shape (..., 1, S), or (..., T, S) where targets have parameters of sources."""
+        return self._use("value", ratios)[0]
+
+    def use_rises(self, shares: Array) -> bool:
+        """Return whether u of every source rises with its ratio at each of some ratios, (n,)."""
+        _, slope = self._use("slopes", np.multiply.outer(shares, np.ones(len(self.model.sources))))
+        return bool((slope > 0).all())
 
     def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
         """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""
+        used, slope = self._use("slopes", ratios)
+        z, jacobian = self._by_used(used)
+        return z, jacobian if self.model.templates.used is None else jacobian * slope
+
+    def _by_used(self, used: Array) -> tuple[Array, Array]:
+        """Return z, shape (..., T), and dz/du, shape (..., T, S)."""
         model = self.model
-        own, own_t = self._own(model.templates.own.slopes, ratios)
-        pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, ratios)
+        own, own_t = self._own(model.templates.own.slopes, used)
+        pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, used)
         on_itself = own_t + pair_t.sum(axis=-1)
         jacobian[..., model.own_targets, model.own_sources] += on_itself[..., model.own_targets]
         return own + pair.sum(axis=-1), jacobian
@@ -293,17 +349,23 @@ class Response:
     def hessian(self, ratios: Array, weights: Array) -> Array:
         """Return sum_i weights_i Hess z_i at one mixture, shape (S, S).
 
-        Hess z_i has own''_i + sum_k pair_tt,ik on (i, i), pair_ts,ij on (i, j) and (j, i), pair_ss,ij on (j, j).
+        Hess_u z_i has own''_i + sum_k pair_tt,ik on (i, i), pair_ts,ij on (i, j) and (j, i), pair_ss,ij on (j, j);
+        the chain rule of the module's text makes it that by r.
         """
         model = self.model
-        (own_tt,) = self._own(model.templates.own.curvatures, ratios)
-        pair_tt, pair_ts, pair_ss = self._pair(model.templates.pair.curvatures, ratios)
+        used, slope = self._use("slopes", ratios)
+        (own_tt,) = self._own(model.templates.own.curvatures, used)
+        pair_tt, pair_ts, pair_ss = self._pair(model.templates.pair.curvatures, used)
+        own_slope = self._at_own(slope)
         hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
         if model.templates.pair.second[1] != 0:
-            hessian += model.owning @ (weights[:, None] * pair_ts)
+            hessian += model.owning @ ((weights * own_slope)[:, None] * pair_ts * slope)
             hessian += hessian.T.copy()
-        diagonal = weights @ pair_ss
-        diagonal += model.owning @ (weights * (own_tt + pair_tt.sum(axis=-1)))
+        diagonal = weights @ (pair_ss * slope**2)
+        diagonal += model.owning @ (weights * own_slope**2 * (own_tt + pair_tt.sum(axis=-1)))
+        if model.templates.used is not None:
+            (curvature,) = self._use("curvatures", ratios)
+            diagonal += weights @ (self._by_used(used)[1] * curvature)
         hessian.flat[:: len(model.sources) + 1] += diagonal
         return hessian
 
@@ -338,13 +400,14 @@ class Response:
         it means a total. `z` is that of the ratios, where the caller has it already.
         """
         model, templates = self.model, self.model.templates
+        used = self.used(ratios)
         z = self.z(ratios) if z is None else z
         slope = self.losses_and_slopes(z)[1]
         result = dict(
             zip([p.name for p in templates.law.parameters], self._loss(templates.loss.by_parameter, z), strict=True)
         )
-        own = self._own(templates.own.by_parameter, ratios)
-        pair = self._pair(templates.pair.by_parameter, ratios)
+        own = self._own(templates.own.by_parameter, used)
+        pair = self._pair(templates.pair.by_parameter, used)
         for parameter, by_own, by_pair in zip(templates.interaction.parameters, own, pair, strict=True):
             if parameter.per == "target":
                 result[parameter.name] = slope * (by_own + by_pair.sum(axis=-1))
@@ -352,6 +415,11 @@ class Response:
             if parameter.per == "source":
                 by_pair[..., model.own_targets, model.own_sources] = by_own[..., model.own_targets]
             result[parameter.name] = slope[..., None] * by_pair
+        if templates.use.parameters:
+            # dL_i / dp_j = L' dz_i/du_j du_j/dp_j.
+            by_used = slope[..., None] * self._by_used(used)[1]
+            for parameter, by_use in zip(templates.use.parameters, self._use("by_parameter", ratios), strict=True):
+                result[parameter.name] = by_used * by_use
         return result
 
     @property
@@ -368,7 +436,7 @@ class Response:
     def own_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `own` takes them after ratios of shape (..., T)."""
         values = [
-            self._values[p.name][self.model.own_source]
+            self.of_own(self._values[p.name])
             if p.per == "source"
             else np.array(np.nan)
             if p.per == "pair"
@@ -386,6 +454,12 @@ class Response:
         ]
         return [self.D[..., None, None], self.N[..., None, None], *values]
 
+    @cached_property
+    def use_arguments(self) -> list[Array]:
+        """D, N and the use's parameters, as it takes them after ratios of shape (..., 1, S)."""
+        values = [self._values[p.name] for p in self.model.use.parameters]
+        return [self.D[..., None, None], self.N[..., None, None], *values]
+
     def _loss(self, function: Compiled, z: Array) -> list[Array]:
         """Evaluate a compiled law at z; NaN where the law is not defined."""
         z = np.asarray(z)
@@ -394,28 +468,44 @@ class Response:
         with np.errstate(all="ignore"):
             return [_filled(result, z.shape) for result in function(z, *self.loss_arguments)]
 
-    def _own(self, function: Compiled, ratios: Array) -> list[Array]:
-        """Evaluate a compiled own template: one array of shape (..., T) for each of its results."""
-        t = self._own_ratios(ratios)
+    def _use(self, order: Literal["value", "slopes", "curvatures", "by_parameter"], ratios: Array) -> list[Array]:
+        """Evaluate the use at ratios: arrays that broadcast to (..., T, S), with T or 1 before the sources."""
+        ratios = np.asarray(ratios)[..., None, :]
+        template = self.model.templates.used
+        if template is None:
+            return {"value": [ratios], "slopes": [ratios, np.ones_like(ratios)]}.get(order, [])
+        function: Compiled = getattr(template, order)
+        shape = np.broadcast_shapes(ratios.shape, *(argument.shape for argument in self.use_arguments))
+        with np.errstate(all="ignore"):
+            return [_filled(result, shape) for result in function(ratios, *self.use_arguments)]
+
+    def _own(self, function: Compiled, used: Array) -> list[Array]:
+        """Evaluate a compiled own template at u: one array of shape (..., T) for each of its results."""
+        t = self._at_own(used)
         with np.errstate(all="ignore"):
             return [_filled(result, t.shape) for result in function(t, *self.own_arguments)]
 
-    def _pair(self, function: Compiled, ratios: Array) -> list[Array]:
-        """Evaluate a compiled pair template: arrays of shape (..., T, S), 0 where a source is the target itself."""
-        t, s = self._own_ratios(ratios)[..., :, None], np.asarray(ratios)[..., None, :]
-        shape = (*t.shape[:-1], s.shape[-1])
+    def _pair(self, function: Compiled, used: Array) -> list[Array]:
+        """Evaluate a compiled pair template at u: arrays of shape (..., T, S), 0 where a source is the target."""
+        t = self._at_own(used)[..., :, None]
+        shape = (*t.shape[:-1], used.shape[-1])
         with np.errstate(all="ignore"):
-            filled = [_filled(result, shape) for result in function(t, s, *self.pair_arguments)]
+            filled = [_filled(result, shape) for result in function(t, used, *self.pair_arguments)]
         for array in filled:
             array[..., self.model.own_targets, self.model.own_sources] = 0.0
         return filled
 
-    def _own_ratios(self, ratios: Array) -> Array:
-        """Return each target's own ratio, 0 for a target that is no source; shape (..., T)."""
-        ratios = np.asarray(ratios)
-        if self.model.sources == self.model.targets:
-            return ratios
-        return np.where(self.model.own_source >= 0, ratios[..., self.model.own_source], 0.0)
+    def _at_own(self, used: Array) -> Array:
+        """Return what u of shape (..., T or 1, S) is of each target's own source, (..., T); 0 for one that is none."""
+        taken = self.of_own(used)
+        return taken if self.model.sources == self.model.targets else np.where(self.model.own_source >= 0, taken, 0.0)
+
+    def of_own(self, values: Array) -> Array:
+        """Return the entries of (S,) or (..., T or 1, S) of each target's own source; any for one that is none."""
+        own = self.model.own_source
+        rows = np.arange(own.size) if values.ndim > 1 and values.shape[-2] > 1 else 0
+        taken: Array = values[own] if values.ndim == 1 else values[..., rows, own]
+        return taken
 
 
 def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""Derivation: a law and an interaction differentiated once as scalars, and compiled to broadcasting functions.
+"""Derivation: a law, an interaction and a use differentiated once as scalars, and compiled to broadcasting functions.
 
 Nothing here depends on the number of languages. `mixture.py` assembles the arrays that these functions
 return into Jacobians and Hessians; `Templates.expand` writes the same model out for named languages, for
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import sympy as sp
@@ -21,9 +22,13 @@ from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.piecewise import Pieces, changes_form, pieces
 from climbopt.model.symbols import D, N, Parameter, r_i, r_j
+from climbopt.model.uses import ONCE, SUPPLY, Use
 
 Array = NDArray[np.float64]
 Compiled = Callable[..., list[Array]]
+
+ROUNDING = sp.Rational(1, 10**15)
+"""Below the spacing of floats near 1."""
 
 _ARTICLE = {
     "ratio": "a ratio",
@@ -115,6 +120,19 @@ class Template:
         return parts if parts is not None and parts.continuous else None
 
     @cached_property
+    def written(self) -> sp.Expr:
+        """The expression without conditions, for systems that have none; as it is where its slope may jump.
+
+        With x the variable, it is below(x) + gain(max(0, x - kink)), and max(0, e) = (e + sqrt(e^2 + 1e-30)) / 2 up to
+        rounding.
+        """
+        if self.whole or self.kinked or self.pieces is None:
+            return self.expression
+        excess = self.pieces.variable - self.pieces.kink
+        positive = (excess + sp.sqrt(excess**2 + ROUNDING**2)) / 2
+        return self.pieces.below + sp.simplify(self.pieces.gain).subs(self.pieces.variable, positive)
+
+    @cached_property
     def kinked(self) -> bool:
         """Whether its first derivatives may jump."""
         return not self.whole and (self.pieces is None or self.pieces.jump != 0)
@@ -151,12 +169,31 @@ def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr
     return derivative.replace(lambda part: part.is_Mul and vanishing(part), rewritten)
 
 
-@dataclass(frozen=True)
-class Templates:
-    """The derived templates of one law with one interaction; use :func:`derive` to build (and reuse) them."""
+class Form(NamedTuple):
+    """What a model is written in: L_i = law(z_i), z_i = interaction of u, u_j = use(r_j)."""
 
     law: Law
     interaction: Interaction
+    use: Use = ONCE
+
+    @property
+    def label(self) -> str:
+        """Names of the parts, as reports write them; the use where it is not `once`."""
+        return " + ".join(part.name for part in (self if self.use != ONCE else self[:2]))
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter: the law's, the interaction's, the use's."""
+        return self.law.parameters + self.interaction.parameters + self.use.parameters
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The derived templates of one form; use :func:`derive` to build (and reuse) them."""
+
+    law: Law
+    interaction: Interaction
+    use: Use = ONCE
 
     def __post_init__(self) -> None:
         if self.law.quantity != self.interaction.quantity:
@@ -164,12 +201,19 @@ class Templates:
                 f"law '{self.law.name}' takes z for {_ARTICLE[self.law.quantity]}, and interaction "
                 f"'{self.interaction.name}' gives {_ARTICLE[self.interaction.quantity]}; choose two that agree"
             )
-        shared = {p.name for p in self.law.parameters} & {p.name for p in self.interaction.parameters}
-        if shared:
+        if SUPPLY in {p.name for p in self.interaction.parameters} & {p.name for p in self.use.parameters}:
             raise InputError(
-                f"law '{self.law.name}' and interaction '{self.interaction.name}' both declare a "
-                f"parameter '{shared.pop()}'; rename one of them"
+                f"interaction '{self.interaction.name}' counts repeated tokens itself; take it with the use 'once', "
+                f"and '{self.use.name}' with another interaction"
             )
+        owner: dict[str, str] = {}
+        for kind, part in zip(("law", "interaction", "use"), self.form, strict=True):
+            for p in part.parameters:
+                if p.name in owner:
+                    raise InputError(
+                        f"{owner[p.name]} and {kind} '{part.name}' both declare a parameter '{p.name}'; rename one"
+                    )
+                owner[p.name] = f"{kind} '{part.name}'"
         if self.loss.kinked:
             raise InputError(
                 f"the slope of law '{self.law.name}' may jump in z; write a law whose slope does not (an "
@@ -181,31 +225,41 @@ class Templates:
         """L(z), with L_z and L_zz."""
         return Template(self.law.expression, (self.law.z,), self.law.parameters)
 
+    @property
+    def form(self) -> Form:
+        """The three parts."""
+        return Form(self.law, self.interaction, self.use)
+
     @cached_property
     def own(self) -> Template:
-        """own(r_i), with its two derivatives."""
+        """own(u_i), with its two derivatives; the variable is written r_i."""
         return Template(self.interaction.own, (r_i,), self.interaction.parameters)
 
     @cached_property
     def pair(self) -> Template:
-        """pair(r_i, r_j), with its two first and three second derivatives."""
+        """pair(u_i, u_j), with its two first and three second derivatives; the variables are written r_i and r_j."""
         return Template(self.interaction.pair, (r_i, r_j), self.interaction.parameters)
+
+    @cached_property
+    def used(self) -> Template | None:
+        """u_j = use(r_j), with its two derivatives; None where u is the ratio itself."""
+        return None if self.use.is_identity else Template(self.use.expression, (r_j,), self.use.parameters)
 
     @property
     def uses_model_size(self) -> bool:
-        """Whether losses depend on N, through the law or through z."""
-        parts = (self.law.expression, self.interaction.own, self.interaction.pair)
+        """Whether losses depend on N, through the law, z or u."""
+        parts = (self.law.expression, self.interaction.own, self.interaction.pair, self.use.expression)
         return any(N in part.free_symbols for part in parts)
 
     @cached_property
     def kinked(self) -> bool:
         """Whether the slopes of z may jump."""
-        return self.own.kinked or self.pair.kinked
+        return self.own.kinked or self.pair.kinked or (self.used is not None and self.used.kinked)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter of the law and the interaction."""
-        return self.law.parameters + self.interaction.parameters
+        """Every parameter of the form."""
+        return self.form.parameters
 
     def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
         """Return each target's loss as one SymPy expression in r[<source>], D, N and <parameter>[<language>].
@@ -229,18 +283,23 @@ class Templates:
 
     def expand_z(self, sources: Sequence[str], target: str) -> sp.Expr:
         """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
-        ratio = indexed(r_i, target, stem="r") if target in sources else sp.Integer(0)
+        ratio = self._expand_use(target) if target in sources else sp.Integer(0)
         own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
-        # z_i = own(r_i, D) + sum over j != i of pair(r_i, r_j, D).
+        # z_i = own(u_i, D) + sum over j != i of pair(u_i, u_j, D).
         z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
         for source in sources:
             if source == target:
                 continue
             names = {"target": (target,), "source": (source,), "pair": (target, source)}
             swap = {p.symbol: indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
-            swap |= {r_i: ratio, r_j: indexed(r_j, source, stem="r")}
+            swap |= {r_i: ratio, r_j: self._expand_use(source)}
             z += self.interaction.pair.subs(swap, simultaneous=True)
         return z
+
+    def _expand_use(self, source: str) -> sp.Expr:
+        """Return u of `source` in r[source]."""
+        swap = {p.symbol: indexed(p.symbol, source) for p in self.use.parameters}
+        return self.use.expression.subs(swap | {r_j: indexed(r_j, source, stem="r")}, simultaneous=True)
 
 
 def indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:
@@ -249,8 +308,8 @@ def indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.S
 
 
 @lru_cache(maxsize=64)
-def derive(law: Law, interaction: Interaction) -> Templates:
-    """Return the templates of `law` with `interaction`, differentiated and compiled at most once per process.
+def derive(law: Law, interaction: Interaction, use: Use = ONCE) -> Templates:
+    """Return the templates of a form, differentiated and compiled at most once per process.
 
     Examples
     --------
@@ -259,7 +318,7 @@ def derive(law: Law, interaction: Interaction) -> Templates:
     >>> derive(LAWS["power"], INTERACTIONS["linear"]).pair.first
     (0, b + k/D)
     """
-    return Templates(law, interaction)
+    return Templates(law, interaction, use)
 
 
 def agreeing_pairs(

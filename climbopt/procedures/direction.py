@@ -134,6 +134,11 @@ class OwnData:
     def check(self, magnitude: float) -> None:
         """Refuse a form whose own term does not increase, or whose marginal benefit does not fall."""
         data = magnitude * CHECKED[:, None] * np.ones(len(self.targets))
+        if not self.response.use_rises(CHECKED):
+            raise InputError(
+                "two_step needs a use under which more tokens are never worth less, and "
+                f"'{self.response.model.use.name}' is none; use the procedure joint"
+            )
         increases = (self.own_slope(data) > 0).all(axis=0)
         benefits = self.benefit(data)
         falls = (benefits > 0).all(axis=0) & (np.diff(benefits, axis=0) <= 0).all(axis=0)

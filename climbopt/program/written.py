@@ -66,15 +66,28 @@ def effective(response: Response, cumulative: Sequence[Scalar], system: System) 
     model = response.model
     own, pair = _function(model.templates.own, system), _function(model.templates.pair, system)
     counted = transferring(model)
+    used = _used(response, cumulative, system)
     result = []
     for i, j in enumerate(model.own_source.tolist()):
-        ratio = cumulative[j] if j >= 0 else 0.0
+        ratio = used(i, j) if j >= 0 else 0.0
         terms = [own(ratio, *_at(response.own_arguments, i))]
         terms += [
-            pair(ratio, cumulative[k], *_at(response.pair_arguments, i, k)) for k in np.flatnonzero(counted[i]).tolist()
+            pair(ratio, used(i, k), *_at(response.pair_arguments, i, k)) for k in np.flatnonzero(counted[i]).tolist()
         ]
         result.append(reduce(add, terms))
     return result
+
+
+def _used(response: Response, cumulative: Sequence[Scalar], system: System) -> Callable[[int, int], Scalar]:
+    """Return u of a source as a function of target and source; written once where all targets share it."""
+    template, sources = response.model.templates.used, response.model.sources
+    if template is None:
+        return lambda i, j: cumulative[j]
+    use, arguments = _function(template, system), response.use_arguments
+    if any(argument.ndim > 1 and argument.shape[-2] > 1 for argument in arguments):
+        return lambda i, j: use(cumulative[j], *_at(arguments, i, j))
+    shared = [system.define(use(cumulative[j], *_at(arguments, 0, j)), f"u[{name}]") for j, name in enumerate(sources)]
+    return lambda i, j: shared[j]
 
 
 def transferring(model: MixtureModel) -> Any:
@@ -103,7 +116,7 @@ def _vanishes(pair: sp.Expr, zeros: frozenset[sp.Symbol]) -> bool:
 def _function(template: Template, system: System) -> Callable[..., Scalar]:
     """Return a scalar template as a function of another system's objects."""
     return lambda *values: translate(
-        template.expression, dict(zip(template.arguments, values, strict=True)), system.functions
+        template.written, dict(zip(template.arguments, values, strict=True)), system.functions
     )
 
 

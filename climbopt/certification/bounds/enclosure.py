@@ -178,6 +178,8 @@ def _value_and_gradient(
     model, templates = response.model, response.model.templates
     scale = arb(float(functions.scale))
     rho = [arb(a) + scale * b for a, b in zip(functions.offset.tolist(), x, strict=False)]
+    if templates.used is not None:
+        raise NoRelaxationError(f"use '{model.use.name}' is not evaluated in ball arithmetic; use rigor float")
     own, pair, law = (_ball(template, slopes) for template in (templates.own, templates.pair, templates.loss))
     of_own, of_pair = _listed(response.own_arguments, 1), _listed(response.pair_arguments, 2)
     of_law = _listed(response.loss_arguments, 1)

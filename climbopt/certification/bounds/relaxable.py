@@ -159,6 +159,10 @@ class Relaxable:
         """The terms of z; raises NoRelaxationError where the pair template has no such form."""
         model = self.response.model
         name, found = model.interaction.name, terms(model.templates)
+        if model.templates.used is not None:
+            raise NoRelaxationError(
+                f"the relaxation does not hold functions of a use, here '{model.use.name}'; use backend scip"
+            )
         if model.templates.kinked:
             raise NoRelaxationError(
                 f"slopes of interaction '{name}' jump, and signs of second derivatives say nothing "

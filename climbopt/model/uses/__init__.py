@@ -1,0 +1,12 @@
+"""How repeated tokens count: a file per use, listed in USES."""
+
+from climbopt.foundations.registry import Registry
+from climbopt.model.uses.hurting import HURTING
+from climbopt.model.uses.information import INFORMATION
+from climbopt.model.uses.once import ONCE
+from climbopt.model.uses.saturating import SATURATING
+from climbopt.model.uses.use import SUPPLY, Use
+
+USES: Registry[Use] = Registry("use", (ONCE, SATURATING, INFORMATION, HURTING))
+
+__all__ = ["ONCE", "SUPPLY", "USES", "Use"]
