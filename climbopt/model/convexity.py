@@ -241,8 +241,9 @@ class Proofs:
 
     def _rest(self, low: Array, high: Array) -> Interval:
         """Enclose the sum of the others' u for own ratios in [low, high], (..., T)."""
-        rest = Interval.of(1.0, self.most) - Interval.of(low, high)
-        return rest if self._use is None else rest * self._use.share
+        rest: Interval = Interval.of(1.0, self.most) - Interval.of(low, high)
+        rest = rest if self._use is None else rest * self._use.share
+        return rest
 
     def _least_on(self, low: Array, high: Array, own_low: bool = False) -> Array:
         """Bound each z from below for own ratios in [low, high], (..., T), each term on its own.

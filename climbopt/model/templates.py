@@ -179,7 +179,8 @@ class Form(NamedTuple):
     @property
     def label(self) -> str:
         """Names of the parts, as reports write them; the use where it is not `once`."""
-        return " + ".join(part.name for part in (self if self.use != ONCE else self[:2]))
+        label = f"{self.law.name} + {self.interaction.name}"
+        return label if self.use == ONCE else f"{label} + {self.use.name} use"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -207,13 +208,15 @@ class Templates:
                 f"and '{self.use.name}' with another interaction"
             )
         owner: dict[str, str] = {}
-        for kind, part in zip(("law", "interaction", "use"), self.form, strict=True):
-            for p in part.parameters:
+        for label, parameters in (
+            (f"law '{self.law.name}'", self.law.parameters),
+            (f"interaction '{self.interaction.name}'", self.interaction.parameters),
+            (f"use '{self.use.name}'", self.use.parameters),
+        ):
+            for p in parameters:
                 if p.name in owner:
-                    raise InputError(
-                        f"{owner[p.name]} and {kind} '{part.name}' both declare a parameter '{p.name}'; rename one"
-                    )
-                owner[p.name] = f"{kind} '{part.name}'"
+                    raise InputError(f"{owner[p.name]} and {label} both declare a parameter '{p.name}'; rename one")
+                owner[p.name] = label
         if self.loss.kinked:
             raise InputError(
                 f"the slope of law '{self.law.name}' may jump in z; write a law whose slope does not (an "

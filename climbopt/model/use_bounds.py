@@ -85,8 +85,9 @@ class UseBounds:
         """Return an enclosure of u for ratios in intervals: from end to end where it rises."""
         if not self.rises:
             return Interval.enclosing(self.template.value(ratios, *arguments)[0])
-        (least,), (most,) = (
-            self.template.value(Interval.of(end, end), *arguments) for end in (ratios.lower, ratios.upper)
+        least, most = (
+            Interval.enclosing(self.template.value(Interval.of(end, end), *arguments)[0])
+            for end in (ratios.lower, ratios.upper)
         )
         return Interval.of(least.lower, most.upper)
 

@@ -2,11 +2,11 @@
 
 from climbopt.foundations.registry import Registry
 from climbopt.model.uses.hurting import HURTING
-from climbopt.model.uses.information import INFORMATION
+from climbopt.model.uses.information_use import INFORMATION_USE
 from climbopt.model.uses.once import ONCE
-from climbopt.model.uses.saturating import SATURATING
+from climbopt.model.uses.saturating_use import SATURATING_USE
 from climbopt.model.uses.use import SUPPLY, Use
 
-USES: Registry[Use] = Registry("use", (ONCE, SATURATING, INFORMATION, HURTING))
+USES: Registry[Use] = Registry("use", (ONCE, SATURATING_USE, INFORMATION_USE, HURTING))
 
 __all__ = ["ONCE", "SUPPLY", "USES", "Use"]

@@ -3,7 +3,7 @@
 import sympy as sp
 
 from climbopt.model.symbols import Parameter, Prior
-from climbopt.model.uses.saturating import OF_DECAY, saturating_worth
+from climbopt.model.uses.saturating_use import OF_DECAY, saturating_worth
 from climbopt.model.uses.use import OF_SUPPLY, Use, beyond_one_epoch, epochs
 
 H = sp.Symbol("H", positive=True)

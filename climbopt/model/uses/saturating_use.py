@@ -15,7 +15,7 @@ def saturating_worth(epochs: sp.Expr) -> sp.Expr:
     return 1 + R * (1 - sp.exp(-(epochs - 1) / R))
 
 
-SATURATING = Use(
+SATURATING_USE = Use(
     name="saturating",
     expression=beyond_one_epoch(saturating_worth(epochs)),
     parameters=(OF_SUPPLY, OF_DECAY),
@@ -25,6 +25,6 @@ SATURATING = Use(
 
 The slope is 1 on both sides of one epoch; the second derivative jumps there from 0 to -D / (U_j R_j).
 
->>> [p.name for p in SATURATING.parameters]
+>>> [p.name for p in SATURATING_USE.parameters]
 ['U', 'R']
 """

@@ -7,7 +7,7 @@ from climbopt.model.uses.use import OF_SUPPLY, Use, beyond_one_epoch, epochs
 
 rho = sp.Symbol("rho", positive=True)
 
-INFORMATION = Use(
+INFORMATION_USE = Use(
     name="information",
     expression=beyond_one_epoch((1 - sp.exp(-rho * epochs)) / (1 - sp.exp(-rho))),
     parameters=(
@@ -20,6 +20,6 @@ INFORMATION = Use(
 
 The slope jumps down at one epoch, to rho / (exp(rho) - 1).
 
->>> [p.name for p in INFORMATION.parameters]
+>>> [p.name for p in INFORMATION_USE.parameters]
 ['U', 'rho']
 """
