@@ -62,7 +62,7 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     for p in model.templates.interaction.parameters:
         value = model.parameters[p.name]
         if p.per == "source":
-            value = np.append(value, value[chosen])
+            value = np.concatenate([value, value[..., chosen]], axis=-1)
         elif p.per == "pair":  # own pairs have no value; any positive number serves, its term has factor 0
             further = value[:, chosen].copy()
             further[itself == 1] = 1.0
