@@ -52,7 +52,8 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     """
     templates = model.templates
     kink = _kink(templates) if templates.kinked else None
-    if kink is None:
+    of_source = [p.name for p in model.interaction.parameters if p.per == "source"]
+    if kink is None or any(model.parameters[name].ndim > 1 for name in of_source):
         return None
     kinks = _values(kink, model.at(budget, params))
     chosen = np.flatnonzero(kinks < 1.0)
@@ -62,7 +63,7 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     for p in model.templates.interaction.parameters:
         value = model.parameters[p.name]
         if p.per == "source":
-            value = np.concatenate([value, value[..., chosen]], axis=-1)
+            value = np.append(value, value[chosen])
         elif p.per == "pair":  # own pairs have no value; any positive number serves, its term has factor 0
             further = value[:, chosen].copy()
             further[itself == 1] = 1.0
@@ -83,6 +84,8 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
 
 def _kink(templates: Templates) -> sp.Expr | None:
     """Return the ratio of source j at which both templates change their form; None where there is no such ratio."""
+    if templates.used is not None:
+        return None  # an excess of a ratio is none of what its tokens are worth
     kinks = set()
     for template in (templates.own, templates.pair):
         if not template.whole:

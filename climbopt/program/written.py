@@ -80,13 +80,13 @@ def effective(response: Response, cumulative: Sequence[Scalar], system: System) 
 
 def _used(response: Response, cumulative: Sequence[Scalar], system: System) -> Callable[[int, int], Scalar]:
     """Return u of a source as a function of target and source; written once where all targets share it."""
-    template, sources = response.model.templates.used, response.model.sources
+    template = response.model.templates.used
     if template is None:
         return lambda i, j: cumulative[j]
     use, arguments = _function(template, system), response.use_arguments
     if any(argument.ndim > 1 and argument.shape[-2] > 1 for argument in arguments):
         return lambda i, j: use(cumulative[j], *_at(arguments, i, j))
-    shared = [system.define(use(cumulative[j], *_at(arguments, 0, j)), f"u[{name}]") for j, name in enumerate(sources)]
+    shared = [use(cumulative[j], *_at(arguments, 0, j)) for j in range(len(response.model.sources))]
     return lambda i, j: shared[j]
 
 
