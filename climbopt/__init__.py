@@ -97,6 +97,8 @@ if TYPE_CHECKING:
     from climbopt.studies.sweep import Point as Point
     from climbopt.studies.sweep import Sweep as Sweep
     from climbopt.studies.sweep import sweep as sweep
+    from climbopt.uncertainty.assessment import Assessment as Assessment
+    from climbopt.uncertainty.assessment import assess as assess
     from climbopt.uncertainty.bands import Bands as Bands
     from climbopt.uncertainty.bands import Prediction as Prediction
     from climbopt.uncertainty.bands import bands as bands
@@ -147,6 +149,7 @@ _PUBLIC = {
     "climbopt.studies.ranges": "Range ranges",
     "climbopt.studies.schedule": "Schedule Stage schedule",
     "climbopt.studies.sweep": "Point Sweep sweep",
+    "climbopt.uncertainty.assessment": "Assessment assess",
     "climbopt.uncertainty.bands": "Bands Prediction bands",
     "climbopt.uncertainty.bootstrap": "bootstrap",
     "climbopt.uncertainty.confidence": "ConfidenceSet confidence_set",

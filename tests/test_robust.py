@@ -199,11 +199,12 @@ def test_what_is_refused():
 def test_advantage_over_baselines():
     problem = replace(family_problem(3), supply={"en": 1e12, "de": 1e11, "nl": 1e10})
     answer = robust(problem, drawn(problem.model, 30))
-    assert set(answer.better_than) == {"uniform", "natural"}
+    uniform, *others = answer.assessment.baselines
+    assert [other.name for other in others] == ["natural", "temperature", "unimax", "isolated"]
     gain = answer.regrets.values(np.full(3, 1 / 3)) - answer.regrets.values(answer.ratios)
-    one = answer.better_than["uniform"]
-    assert one.probability == np.mean(gain > 0) and one.gain == pytest.approx(gain.mean())
-    assert one.lower <= np.median(gain) <= one.upper
+    assert uniform.advantage.probability == pytest.approx(np.mean(gain > 0))
+    assert uniform.advantage.gain == pytest.approx(gain.mean())
+    assert uniform.advantage.lower <= np.median(gain) <= uniform.advantage.upper
 
 
 def test_confidence_set(found):
@@ -233,8 +234,10 @@ def test_command_line(run, tmp_path):  # noqa: F811
     problem.write_text('model = "m.toml"\nbudget = 8e6\n')
     code, text, _ = run("solve", problem, "--robust", "cvar:0.5", "--ranges", "0.1%", "--json", out)
     value = json.loads(out.read_text())
-    assert code == 0 and "regret, mean of the worst 50 %" in text and "better than uniform" in text
-    assert set(value["probability_better_than"]) == {"uniform"}
+    assert code == 0 and "regret, mean of the worst 50 %" in text and "answer better by" in text
+    assert set(value["baselines"]) == {"uniform", "isolated"}
+    assert value["probability_better_than"]["uniform"]["gain"] == value["baselines"]["uniform"]["gain"]
+    assert 0 <= value["baselines"]["uniform"]["probability"] <= 1
     assert all(one["lower"] <= value["ratios"][name] <= one["upper"] for name, one in value["ranges"].items())
     answer = value["robust"]
     assert (answer["measure"], answer["level"], answer["draws"], answer["unsettled"]) == ("cvar", 0.5, 20, [])
@@ -246,7 +249,7 @@ def test_command_line_refusals(run, tmp_path):  # noqa: F811
     assert run("fit", PILOTS, "--draws", tmp_path / "d.jsonl")[0] == 2
     code, _, error = run("solve", "libreoffice6", "--robust", "mean")
     assert code == 2 and "climbopt fit PILOTS --bootstrap" in error
-    assert run("solve", "libreoffice6", "--draws", tmp_path / "d.jsonl")[0] == 2
+    assert "there is no file" in run("solve", "libreoffice6", "--draws", tmp_path / "d.jsonl")[2]
     assert run("solve", "libreoffice6", "--robust", "mean", "--procedure", "uniform")[0] == 2
     stranger = tmp_path / "d.jsonl"
     stranger.write_text("{}\n")

@@ -45,7 +45,7 @@ def shown(fitted):
         *(fitted, fitted.model, fitted.pilots, covariance, bands, bands.predict([[0.2, 0.3, 0.5]], 1e9)),
         *(problem, result, result.certificate, result.solution, climbopt.ranges(result)[ODD]),
         climbopt.SavedResult(result.to_dict()),
-        *(robust, robust.regrets, robust.confidence, diagnose(fitted, draws[:3])),
+        *(robust, robust.regrets, robust.confidence, robust.assessment, diagnose(fitted, draws[:3])),
         *(fitted.overall, climbopt.cross_validate(fitted.pilots, "power", ["none"], folds=2)[1][0], climbopt.Effort()),
         climbopt.conflict(replace(problem, constraints=(climbopt.LossCeiling({"b": 0.1}),))),
         *(path, path.points[0], stages, stages.stages[0], plan, plan.chosen),

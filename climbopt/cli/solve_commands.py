@@ -90,6 +90,8 @@ class _Request:
     procedure : Procedure
     backend : str, optional
     options : Options
+    draws : Path, optional
+        File of draws of the model.
     near : float, optional
         Share of the optimum for near-optimal ranges.
     jobs : int, optional
@@ -101,6 +103,7 @@ class _Request:
     procedure: Procedure
     backend: str | None
     options: Options
+    draws: Path | None
     near: float | None
     jobs: int | None
     json: str | None
@@ -144,12 +147,11 @@ def solve(
         raise InputError(f"--certify is '{certify}'; it is local or global")
     if robust is not None and (certify == "global" or not joint):
         raise InputError("--robust is for the procedure joint, without --certify global")
-    if draws is not None and robust is None:
-        raise InputError("--draws is for --robust; add --robust mean")
+    draws = draws or _draws_beside(problem, loaded, named=robust is None)
     bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
-    request = _Request(loaded, way, backend, options, ranges, jobs, json)
+    request = _Request(loaded, way, backend, options, draws, ranges, jobs, json)
     if robust is not None:
-        passed = _solve_robust(request, robust, draws or _draws_of(problem))
+        passed = _solve_robust(request, robust)
     else:
         passed = _solve(request, bound if certify == "global" else None)
     raise typer.Exit(0 if passed else 1)
@@ -161,6 +163,7 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
     from climbopt.procedures.result import solve as solve_problem
     from climbopt.reports.results import print_result, ranges_json, result_json
     from climbopt.studies.ranges import ranges as near_optimal
+    from climbopt.uncertainty.assessment import assessed
 
     near = None
     with solvers_on_standard_error(request.json):
@@ -171,22 +174,28 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
         if request.near is not None and result.passed:
             with progress("ranges") as count:
                 near = near_optimal(result, request.near, options=request.options, jobs=request.jobs, progress=count)
-        record = result_json(result) | ranges_json(near)  # here, since the gap to two_step takes a solve
-    report(request.json, record, lambda to: print_result(result, to, near))
+        assessment = assessed(result, request.draws)
+        record = result_json(result, assessment) | ranges_json(near)  # here, since the gap to two_step takes a solve
+    report(request.json, record, lambda to: print_result(result, to, near, assessment))
     return result.passed
 
 
-def _solve_robust(request: _Request, measure: str, draws: Path) -> bool:
+def _solve_robust(request: _Request, measure: str) -> bool:
     """Answer a problem by its least regret over draws; returns whether it is certified."""
     from climbopt.files import load_draws
     from climbopt.reports.regrets import print_robust, robust_json
     from climbopt.reports.results import print_result, ranges_json
     from climbopt.uncertainty.robust import robust, robust_ranges
 
+    if request.draws is None:
+        raise InputError(
+            "there are no draws beside the problem's model; make them by climbopt fit PILOTS "
+            "--bootstrap 1000 -o MODEL.toml, or name a file by --draws"
+        )
     backend, options, jobs = request.backend, request.options, request.jobs
     near = None
     with solvers_on_standard_error(request.json):
-        models = load_draws(draws)
+        models = load_draws(request.draws)
         with progress("draws") as count:
             answer = robust(
                 request.problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
@@ -196,25 +205,23 @@ def _solve_robust(request: _Request, measure: str, draws: Path) -> bool:
                 near = robust_ranges(answer, request.near, options=options, jobs=jobs, progress=count)
 
     def show(to: Console) -> None:
-        print_result(answer.result, to, near)
+        print_result(answer.result, to, near, answer.assessment)
         print_robust(answer, to)
 
     report(request.json, robust_json(answer) | ranges_json(near), show)
     return answer.result.passed
 
 
-def _draws_of(problem: str) -> Path:
-    """Return the draws beside a problem's model."""
+def _draws_beside(problem: str, loaded: AllocationProblem, *, named: bool) -> Path | None:
+    """Return the draws beside a problem's model, of those that its file names, or of any."""
     from climbopt.files import draws_beside, files_of, find_problem
+    from climbopt.model.ensemble import Stacked
 
     beside = [draws_beside(path) for path in files_of(find_problem(problem))]
-    existing = [path for path in beside if path.exists()]
-    if not existing:
-        raise InputError(
-            "there are no draws beside the problem's model; make them by climbopt fit PILOTS "
-            "--bootstrap 1000 -o MODEL.toml, or name a file by --draws"
-        )
-    return existing[0]
+    provenance = {} if isinstance(loaded.model, Stacked) else loaded.model.provenance
+    return next(
+        (path for path in beside if path.exists() and (provenance.get("draws") == path.name or not named)), None
+    )
 
 
 RATIOS = Annotated[

@@ -209,13 +209,14 @@ class AllocationProblem(ByFields, Viewed):
         """Return each target's loss after the run, in nats per token; (..., S) to (..., T); NaN outside the domain."""
         return self.response.predicted(self.cumulative(ratios))
 
-    def value(self, ratios: Array) -> Array:
-        """Return the objective, in the unit of its goal; (..., S) to (...)."""
-        return self.goal.value(ratios, *self.effective_and_losses(ratios))
+    def value(self, ratios: Array, model: Model | None = None) -> Array:
+        """Return the objective, in the unit of its goal; (..., S) to (...): under its own model, or another one."""
+        return self.goal.value(ratios, *self.effective_and_losses(ratios, model))
 
-    def effective_and_losses(self, ratios: Array) -> tuple[Array, Array]:
+    def effective_and_losses(self, ratios: Array, model: Model | None = None) -> tuple[Array, Array]:
         """Return z and loss of each target after the run, (..., T); z of an ensemble is NaN, as it has none."""
-        response, cumulative = self.response, self.cumulative(ratios)
+        response = self.response if model is None else model.at(self.total_budget, self.params)
+        cumulative = self.cumulative(ratios)
         if isinstance(response, Responses):
             losses = response.predicted(cumulative)
             return np.full(losses.shape, np.nan), losses

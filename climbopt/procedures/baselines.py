@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,6 +11,7 @@ import numpy as np
 
 from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Solution
 from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.mixture import MixtureModel
@@ -19,11 +21,24 @@ from climbopt.problem.constraints import Supply
 from climbopt.procedures.joint import Joint, joint_form
 from climbopt.procedures.procedure import Answer, Procedure
 
+Mixture = tuple[Array | None, Solution | None]
+"""Ratios, (S,), and the solution of the backend that found them; each None where there is none."""
+
 
 class Baseline(Procedure):
     """A rule of thumb, whose certificate requires feasibility only."""
 
     optimises = False
+
+    @abstractmethod
+    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
+        """Return the ratios, and the backend's solution where one was asked."""
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return the ratios as a point of the joint problem, whose constraints they are judged by."""
+        form = joint_form(problem)
+        ratios, solution = self.mixture(problem, backend, options)
+        return Answer(form, None if ratios is None else form.complete(ratios), solution)
 
 
 @dataclass(frozen=True)
@@ -32,10 +47,10 @@ class Uniform(Baseline):
 
     name: ClassVar[str] = "uniform"
 
-    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return the same ratio for every source."""
         n = len(problem.model.sources)
-        return _closed(problem, np.full(n, 1.0 / n))
+        return np.full(n, 1.0 / n), None
 
 
 @dataclass(frozen=True)
@@ -44,10 +59,10 @@ class Natural(Baseline):
 
     name: ClassVar[str] = "natural"
 
-    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return ratios in proportion to the supply."""
         supply = _supply(problem, self.name)
-        return _closed(problem, supply / supply.sum())
+        return supply / supply.sum(), None
 
 
 @dataclass(frozen=True)
@@ -75,11 +90,11 @@ class Temperature(Baseline):
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"temperature is {self.temperature:g}; it must be a positive number")
 
-    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return ratios in proportion to supply^(1/T)."""
         supply = _supply(problem, self.name)
         flattened = (supply / supply.max()) ** (1.0 / self.temperature)
-        return _closed(problem, flattened / flattened.sum())
+        return flattened / flattened.sum(), None
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,7 @@ class UniMax(Baseline):
 
     name: ClassVar[str] = "unimax"
 
-    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return ratios as equal as the epoch cap allows."""
         supply, sources = _supply(problem, self.name), problem.model.sources
         limits = [
@@ -112,7 +127,7 @@ class UniMax(Baseline):
         for position, j in enumerate(order):
             tokens[j] = min(most[j], remaining / (len(order) - position))
             remaining -= tokens[j]
-        return _closed(problem, tokens / tokens.sum())
+        return tokens / tokens.sum(), None
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ class Isolated(Baseline):
 
     name: ClassVar[str] = "isolated"
 
-    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return the joint optimum of the problem without transfer."""
         model = problem.model
         own = [
@@ -142,10 +157,7 @@ class Isolated(Baseline):
             name: weight for name, weight in zip(model.targets, problem.weight_vector, strict=True) if name in own
         }
         answer = Joint().answer(replace(problem, model=alone, weights=weights), backend, options)
-        if answer.x is None:
-            return answer
-        form = joint_form(problem)
-        return Answer(form, form.complete(answer.x[: form.n_ratios]), answer.solution)
+        return None if answer.x is None else answer.x[: len(model.sources)], answer.solution
 
 
 def _without_transfer(model: MixtureModel, targets: Sequence[str]) -> MixtureModel:
@@ -165,9 +177,3 @@ def _without_transfer(model: MixtureModel, targets: Sequence[str]) -> MixtureMod
 def _supply(problem: AllocationProblem, baseline: str) -> Array:
     """Return the supply of every source, which the baseline requires."""
     return problem.setting.supplies(f"the baseline '{baseline}'")
-
-
-def _closed(problem: AllocationProblem, ratios: Array) -> Answer:
-    """Return the answer with ratios in closed form."""
-    form = joint_form(problem)
-    return Answer(form, form.complete(ratios), None)

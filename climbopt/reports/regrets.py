@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from climbopt.reports.assessments import advantage_json
 from climbopt.reports.json_values import Value
 from climbopt.reports.results import result_json
 from climbopt.reports.typesetting import new_table, say
@@ -13,10 +14,11 @@ from climbopt.uncertainty.robust import Robust
 def robust_json(robust: Robust) -> dict[str, Value]:
     """Return a robust allocation as JSON values: those of its result, and more."""
     measure, confidence = robust.measure, robust.confidence
-    return result_json(robust.result) | {
+    return result_json(robust.result, robust.assessment) | {
         "probability_better_than": {
-            name: {"probability": chance.probability, "gain": chance.gain, "lower": chance.lower, "upper": chance.upper}
-            for name, chance in robust.better_than.items()
+            baseline.name: advantage_json(baseline.advantage)
+            for baseline in robust.assessment.baselines
+            if baseline.advantage is not None
         },
         "robust": {
             "measure": measure.kind,
@@ -39,7 +41,7 @@ def robust_json(robust: Robust) -> dict[str, Value]:
 
 
 def print_robust(robust: Robust, console: Console) -> None:
-    """Print the answer beside the optimum's distribution and the confidence set, its regret, and the baselines."""
+    """Print the answer beside the optimum's distribution and the confidence set, and its regret."""
     measure, confidence, n = robust.measure, robust.confidence, len(robust.regrets.draws)
     joint, ratios = robust.plug_in.ratios, robust.result.ratios
     table = new_table(
@@ -67,12 +69,6 @@ def print_robust(robust: Robust, console: Console) -> None:
         f"regret, {kind}: {measure.of(robust.regret):.6f} nats; of the joint answer "
         f"{measure.of(robust.plug_in_regret):.6f}",
     )
-    for name, chance in robust.better_than.items():
-        say(
-            console,
-            f"better than {name} with probability {chance.probability:.3f}, by {chance.gain:.5f} nats "
-            f"({chance.lower:.5f} to {chance.upper:.5f})",
-        )
     if robust.regrets.unsettled:
         say(console, f"WARNING: {len(robust.regrets.unsettled)} draws were not solved to the end")
     say(console, f"{robust.seconds:.2f} s")

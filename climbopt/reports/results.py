@@ -9,15 +9,20 @@ from rich.console import Console
 from climbopt.certification.local import Certificate, NamedMultiplier
 from climbopt.procedures.result import Gap, Result
 from climbopt.program import Conflict
+from climbopt.reports.assessments import assessment_json, print_assessment
 from climbopt.reports.certificates import certificate_json, print_certificate
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_table, number, say, tokens
 from climbopt.studies.ranges import Range
+from climbopt.uncertainty.assessment import Assessment, assessed
 
 
-def result_json(result: Result) -> dict[str, Value]:
-    """Return a solved problem as JSON values: multipliers by constraint name, null where unknown."""
+def result_json(result: Result, assessment: Assessment | None = None) -> dict[str, Value]:
+    """Return a solved problem as JSON values: multipliers by constraint name, null where unknown.
+
+    The assessment is that under the problem's own model unless one under draws is given.
+    """
     solution, answer = result.solution, result.allocation
     certificate, steps = (None, None) if answer is None else (answer.certificate, answer.steps)
     return {
@@ -61,6 +66,7 @@ def result_json(result: Result) -> dict[str, Value]:
         "seconds": solution.seconds if solution else None,
         "bound": solution.bound if solution else None,
         "certificate": None if certificate is None else certificate_json(certificate),
+        **assessment_json(assessment or assessed(result)),
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
@@ -114,7 +120,12 @@ def _gap(gap: Gap | None) -> Value:
     return None if gap is None else {"absolute": gap.absolute, "share": gap.share}
 
 
-def print_result(result: Result, console: Console, ranges: Mapping[str, Range] | None = None) -> None:
+def print_result(
+    result: Result,
+    console: Console,
+    ranges: Mapping[str, Range] | None = None,
+    assessment: Assessment | None = None,
+) -> None:
     """Print an answer: the ratios in per cent, what holds them, the two-step gap and the certificate.
 
     Parameters
@@ -123,6 +134,8 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
     console : Console
     ranges : mapping of str to Range, optional
         Near-optimal ranges, shown beside the ratios.
+    assessment : Assessment, optional
+        Under draws; by default that under the problem's own model.
     """
     problem, solution = result.problem, result.solution
     if result.allocation is None:
@@ -148,6 +161,8 @@ def print_result(result: Result, console: Console, ranges: Mapping[str, Range] |
         say(console, f"active: {', '.join(whole)}")
     if (outside := extrapolation_words(problem.model, *scales(problem), mixture(problem, result.ratios))) is not None:
         say(console, outside)
+    if (assessment := assessment or assessed(result)) is not None:
+        print_assessment(assessment, console)
     if result.two_step is not None:
         _print_steps(result, console)
     if solution is not None:

@@ -22,6 +22,7 @@ from climbopt.procedures import Joint
 from climbopt.procedures.result import Allocation, Result, solve
 from climbopt.program import StandardForm
 from climbopt.studies.ranges import Range, RangedObjective, ranges_near
+from climbopt.uncertainty.assessment import Assessment, Scenarios
 from climbopt.uncertainty.confidence import ConfidenceSet, confidence_set
 from climbopt.uncertainty.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
 
@@ -72,24 +73,6 @@ class Measure:
         return float((ordered[:whole].sum() + rest) / tail)
 
 
-@dataclass(frozen=True)
-class Advantage:
-    """How the answer does against another mixture over the draws.
-
-    Parameters
-    ----------
-    probability : float
-        Share of draws under which the answer's loss is lower.
-    gain, lower, upper : float
-        Mean of how much lower it is, in nats per token, and its 5 % and 95 % quantiles.
-    """
-
-    probability: float
-    gain: float
-    lower: float
-    upper: float
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Robust(Reported):
     """A robust allocation.
@@ -107,8 +90,6 @@ class Robust(Reported):
         The fit's own optimum.
     plug_in_regret : ndarray, (K,)
         Of that.
-    better_than : mapping of str to Comparison
-        uniform, and natural where the problem has a supply.
     seconds : float
         Wall time.
     """
@@ -119,7 +100,6 @@ class Robust(Reported):
     regret: Array
     plug_in: Result
     plug_in_regret: Array
-    better_than: Mapping[str, Advantage]
     seconds: float
 
     @property
@@ -131,6 +111,11 @@ class Robust(Reported):
     def confidence(self) -> ConfidenceSet:
         """The mixtures that the draws do not show to be worse than the answer; raises InputError for too few draws."""
         return confidence_set(self.regrets, self.ratios)
+
+    @cached_property
+    def assessment(self) -> Assessment:
+        """What the answer is worth beside the baselines, under the draws."""
+        return Assessment(self.result, Scenarios.of(self.result.problem, self.regrets.draws))
 
     def optimum_quantiles(self) -> Mapping[str, tuple[float, ...]]:
         """Return the quantiles `QUANTILES` of each source's ratio over the draws' optima."""
@@ -148,7 +133,6 @@ class Robust(Reported):
             f"ratios: {percentages(self.result.ratios)}",
             f"regret {measure.of(self.regret):.3g} nats, of the joint answer {measure.of(self.plug_in_regret):.3g}",
         ]
-        facts += [f"better than {name} with probability {a.probability:.3f}" for name, a in self.better_than.items()]
         title = f"{self.result.problem.name}, least {kind} regret over {len(self.regrets.draws)} draws: {passed}"
         return View(title, facts, self._columns)
 
@@ -217,7 +201,6 @@ def robust(
         found.of(ratios),
         plug_in,
         found.of(optimum),
-        _better_than(found, ratios, options),
         time.perf_counter() - began,
     )
 
@@ -307,21 +290,3 @@ def robust_ranges(
         jobs=jobs,
         progress=progress,
     )
-
-
-def _better_than(found: Regrets, ratios: Array, options: Options) -> dict[str, Advantage]:
-    """Return the comparison with each baseline that the problem can answer."""
-    result = {}
-    for name in ("uniform", "natural"):
-        if name == "natural" and not found.problem.supply:
-            continue
-        other = solve(found.problem, name, options=replace(options, native={}))
-        if other.allocation is not None:
-            result[name] = compared(found, ratios, other.allocation.ratios)
-    return result
-
-
-def compared(found: Regrets, ratios: Array, other: Array) -> Advantage:
-    """Return how one mixture does against another over the draws."""
-    gain = found.values(other) - found.values(ratios)
-    return Advantage(float(np.mean(gain > 0)), float(gain.mean()), *np.quantile(gain, (0.05, 0.95)).tolist())
