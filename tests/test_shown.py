@@ -50,7 +50,12 @@ def shown(fitted):
         climbopt.conflict(replace(problem, constraints=(climbopt.LossCeiling({"b": 0.1}),))),
         *(path, path.points[0], stages, stages.stages[0], plan, plan.chosen),
         *(climbopt.compare([climbopt.load_problem("equal_beta")], backends=["newton"]), climbopt.Options()),
-        *(climbopt.LAWS["msl"], climbopt.INTERACTIONS["gated"], climbopt.INTERACTIONS["gated"].coordinates),
+        *(
+            climbopt.LAWS["msl"],
+            climbopt.USES["saturating"],
+            climbopt.INTERACTIONS["gated"],
+            climbopt.INTERACTIONS["gated"].coordinates,
+        ),
         *(climbopt.LAWS["msl"].parameters[0], climbopt.LAWS["msl"].parameters[0].prior),
         *(climbopt.Floor({ODD: 0.1}), climbopt.Cap({"b": 0.5}), climbopt.Supply(1.0), climbopt.Minimax()),
         *(climbopt.Weighted(), climbopt.WeightedPowerMean({ODD: 2.0}), climbopt.CustomObjective("L[b]")),
