@@ -103,6 +103,12 @@ class Proofs:
         unknown = Interval.of(np.full(len(self.response.model.targets), -np.inf), np.inf)
         return unknown if enclosure is None else enclosure
 
+    @property
+    def end_of_domain(self) -> Array:
+        """The least z at which the law is defined, of each target."""
+        model = self.response.model
+        return np.full(len(model.targets), model.law.end_of_domain)
+
     def _loss(self, function: Compiled, which: int) -> Interval | None:
         """Enclose one result of a compiled law over its whole domain; None where it has no interval form."""
         model = self.response.model
@@ -293,11 +299,6 @@ class JointProofs:
 
     each: tuple[Proofs, ...]
 
-    @classmethod
-    def of(cls, responses: Sequence[Response], lower: Array, upper: Array, most: float = 1.0) -> JointProofs:
-        """Return the proofs about some responses over one box; see :class:`Proofs`."""
-        return cls(tuple(Proofs(response, lower, upper, most) for response in responses))
-
     @property
     def z_concave(self) -> bool:
         """Whether every z is concave in the ratios."""
@@ -342,5 +343,10 @@ class JointProofs:
     @property
     def end_of_domain(self) -> Array:
         """The least z at which the law of each target is defined."""
-        models = [proofs.response.model for proofs in self.each]
-        return np.concatenate([np.full(len(model.targets), model.law.end_of_domain) for model in models])
+        return np.concatenate([proofs.end_of_domain for proofs in self.each])
+
+
+def proofs_of(responses: Sequence[Response], lower: Array, upper: Array, most: float = 1.0) -> Proofs | JointProofs:
+    """Return the proofs about one or several responses over one box; see :class:`Proofs`."""
+    each = tuple(Proofs(response, lower, upper, most) for response in responses)
+    return each[0] if len(each) == 1 else JointProofs(each)

@@ -211,7 +211,13 @@ class AllocationProblem(ByFields, Viewed):
 
     def value(self, ratios: Array, model: Model | None = None) -> Array:
         """Return the objective, in the unit of its goal; (..., S) to (...): under its own model, or another one."""
-        return self.goal.value(ratios, *self.effective_and_losses(ratios, model))
+        return np.asarray(self.goal.table.values(self.read_by_goal(ratios, model)).max(axis=-1))
+
+    def read_by_goal(self, ratios: Array, model: Model | None = None) -> Array:
+        """Return y = (r, z, L) over the targets that the objective depends on, (..., S + 2 k)."""
+        z, losses = self.effective_and_losses(ratios, model)
+        counted = [self.model.targets.index(name) for name in self.goal.targets]
+        return np.concatenate([ratios, z[..., counted], losses[..., counted]], axis=-1)
 
     def effective_and_losses(self, ratios: Array, model: Model | None = None) -> tuple[Array, Array]:
         """Return z and loss of each target after the run, (..., T); z of an ensemble is NaN, as it has none."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import diags_array
 
 from climbopt.backends import Options, choose
-from climbopt.model.expressions import Kind
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures.procedure import Answer, Procedure
-from climbopt.program import Auxiliaries, Label, Layout, MixtureFunctions, Rows, StandardForm, Table, mixture_form
+from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 LARGEST_ROOM = 1.1
 """The cold start's t for the largest loss, as a multiple of the least t that is feasible at the starting ratios."""
@@ -46,29 +43,19 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
     The largest of several losses is min t with L_i / reference_i <= t.
     """
     goal, n = problem.goal, len(problem.model.sources)
-    targets = goal.counted or problem.model.targets[:1]  # an f of ratios alone has a form with one unused target
-    chosen = [problem.model.targets.index(name) for name in targets]
-    k = len(chosen)
-
-    def part(kind: Kind, indices: Sequence[int] | slice, size: int) -> Array:
-        return goal.linear[kind][indices] if kind in goal.linear else np.zeros(size)
-
-    if goal.references is None:
-        curved = {} if goal.curved is None else {0: Layout(problem.model.sources, targets).place(goal.curved)}
-        on_x, on_z, on_loss = part("r", slice(None), n), part("z", chosen, k), part("L", chosen, k)
-        table = Table.build(n, k, x=on_x, z=on_z, loss=on_loss, constant=goal.constant, curved=curved)
-        return mixture_form(problem, targets, table)
+    if not goal.largest:
+        return mixture_form(problem, goal.targets, goal.table)
+    k = len(goal.table)
 
     def largest(functions: MixtureFunctions, x: Array) -> Array:
         return np.array([functions.at(x).rows[:k].max()])
 
     on_t = np.append(np.zeros(n), 1.0)  # epigraph form over x = (r, t): f = t, rows L_i / reference_i - t <= 0
-    labels = tuple(Label(f"largest[{name}]", unit=goal.unit) for name in targets)
+    labels = tuple(Label(f"largest[{name}]", unit=goal.unit) for name in goal.targets)
     form = mixture_form(
         problem,
-        targets,
-        Table.build(n + 1, k, x=on_t)
-        + Table.build(n + 1, k, k, x=-np.tile(on_t, (k, 1)), loss=diags_array(1.0 / goal.references[chosen])),
+        goal.targets,
+        Table.build(n + 1, k, x=on_t) + Table.build(n + 1, k, k, x=-np.tile(on_t, (k, 1)), loss=goal.table.parts.loss),
         Rows(np.full(k, -np.inf), np.zeros(k), labels),
         Auxiliaries(("t",), largest),
     )

@@ -108,18 +108,20 @@ class Allocation:
         if not isinstance(response, Response):
             return np.full(self.z.shape, np.nan)
         goal, names = self.problem.goal, self.problem.model.targets
-        if goal.references is None:
-            weights = goal.by_loss(self.ratios, self.z, self.losses)
-        else:
-            largest = [self.certificate.multipliers.get(f"largest[{name}]") for name in names]
-            weights = np.array([0.0 if row is None else row.multiplier for row in largest]) / goal.references
+        shares = np.ones(len(goal.table))
+        if goal.largest:
+            rows = [self.certificate.multipliers.get(f"largest[{name}]") for name in goal.targets]
+            shares = np.array([0.0 if row is None else row.multiplier for row in rows])
+        by_y = shares @ goal.table.slopes(self.problem.read_by_goal(self.ratios), slice(None))
+        weights = np.zeros(len(names))
+        weights[[names.index(name) for name in goal.targets]] = goal.table.split(by_y).loss
         slopes = response.losses_and_slopes(self.z)[1]
         return np.where(weights != 0, -weights * slopes, 0.0)
 
     @cached_property
     def objective(self) -> float:
         """Value of the objective, in the unit of the problem's goal."""
-        return float(self.problem.goal.value(self.ratios, self.z, self.losses))
+        return float(self.problem.value(self.ratios))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,12 +1,12 @@
 """The standard form of an optimisation problem, its mixture functions, and how a problem becomes one."""
 
 from climbopt.numerics.polytope import Label, Rows
-from climbopt.program.build import Auxiliaries, mixture_form
+from climbopt.problem.table import Layout, Parts, Placed, Table
+from climbopt.program.build import Auxiliaries, expression_rows, mixture_form, targets_read
 from climbopt.program.conflict import Conflict, Member, linear_conflict
 from climbopt.program.functions import MixtureEvaluation, MixtureFunctions
 from climbopt.program.linear_rows import LinearPart, linear_part
 from climbopt.program.standard_form import ACTIVE, Algebraic, Evaluation, Functions, StandardForm, System
-from climbopt.program.table import Layout, Parts, Placed, Table, expression_rows, targets_read
 
 __all__ = [
     "ACTIVE",

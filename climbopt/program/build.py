@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,18 +10,20 @@ import sympy as sp
 from scipy.sparse import csr_array
 
 from climbopt.foundations.errors import InputError
-from climbopt.model.convexity import JointProofs
+from climbopt.model.convexity import JointProofs, Proofs, proofs_of
 from climbopt.model.ensemble import Model, Responses
+from climbopt.model.expressions import entry
 from climbopt.model.lifting import Split, split
 from climbopt.model.mixture import Indices, MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import ExpressionRow
+from climbopt.problem.table import Layout, Table
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
 from climbopt.program.linear_rows import Excess, LinearPart, excesses_of, linear_part, row_limits
 from climbopt.program.standard_form import StandardForm
-from climbopt.program.table import Layout, Table, expression_rows, targets_read
 
 START_ROUNDS = 20
 """Linear programs tried to bring a start into the law's domain."""
@@ -162,10 +164,10 @@ class _Formulation:
         """Return a model at the problem's budget, with the targets that count."""
         return model.select(layout.targets).at(self.problem.total_budget, self.problem.params)
 
-    def _proofs(self, layout: Layout, part: LinearPart) -> JointProofs:
+    def _proofs(self, layout: Layout, part: LinearPart) -> Proofs | JointProofs:
         """Return what can be proved of the problem's model over the box of its ratios."""
         n, box = len(layout.sources), part.polytope.bounds
-        return JointProofs.of(
+        return proofs_of(
             self._responses(layout, self.problem.model).parts,
             self.problem.cumulative(box.lower[:n]),
             self.problem.cumulative(box.upper[:n]),
@@ -267,3 +269,15 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
         else:
             break
     return x if best > 0 else start
+
+
+def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:
+    """Return the rows of a problem that are not linear in the ratios."""
+    return tuple(row for row in problem.rows if isinstance(row, ExpressionRow))
+
+
+def targets_read(rows: Iterable[ExpressionRow]) -> list[str]:
+    """Return the targets whose z or loss some rows depend on."""
+    return [
+        language for row in rows for kind, language in sorted(map(entry, row.expression.free_symbols)) if kind != "r"
+    ]

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from climbopt.model.convexity import JointProofs
+from climbopt.model.convexity import JointProofs, Proofs, proofs_of
 from climbopt.model.ensemble import Responses
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope, Rows
+from climbopt.problem.table import Placed, Table
 from climbopt.program.standard_form import System
-from climbopt.program.table import Placed, Table
 from climbopt.program.written import Part, written_out
 
 
@@ -79,12 +79,12 @@ class MixtureFunctions:
         """Return the evaluation at x."""
         return MixtureEvaluation(self, np.asarray(x, dtype=float))
 
-    def proofs(self, polytope: Polytope) -> JointProofs:
+    def proofs(self, polytope: Polytope) -> Proofs | JointProofs:
         """Return what can be proved of the model over the box of a polytope."""
         upper = self.cumulative(polytope.bounds.upper)
         # the ratios sum to 1, and the excesses add at most their bounds
         most = 1.0 + float(upper[upper.size - self.n_excesses :].sum())
-        return JointProofs.of(self.responses.parts, self.cumulative(polytope.bounds.lower), upper, most)
+        return proofs_of(self.responses.parts, self.cumulative(polytope.bounds.lower), upper, most)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex, by convexity of L, concavity of z and signs."""
@@ -101,7 +101,7 @@ class MixtureFunctions:
         sides = [*(units[k] for k in upper), *(-units[k] for k in lower)]
         return all(self._convex(weights, polytope, proofs) for weights in sides)
 
-    def _convex(self, weights: Array, polytope: Polytope, proofs: JointProofs) -> bool:
+    def _convex(self, weights: Array, polytope: Polytope, proofs: Proofs | JointProofs) -> bool:
         """Return whether weights'(f, c) is proved convex."""
         _, on_z, on_loss = self.table.split(weights @ self.table.dense)
         # sufficient: weights >= 0 on convex losses, and <= 0 on concave z unless z is affine
@@ -114,7 +114,7 @@ class MixtureFunctions:
             if weights[k] != 0
         )
 
-    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: JointProofs) -> bool:
+    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: Proofs | JointProofs) -> bool:
         """Whether sign * g(x, z, L) is proved convex: g is, and bends the way of each entry that is not affine."""
         n, n_targets, first_loss = self.table.n, self.table.n_targets, self.table.first_loss
         losses = proofs.loss_range

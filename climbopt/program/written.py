@@ -14,8 +14,8 @@ import sympy as sp
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Template
 from climbopt.model.translation import translate
+from climbopt.problem.table import Placed, Table
 from climbopt.program.standard_form import System
-from climbopt.program.table import Placed, Table
 
 Scalar = Any
 """An expression of the other system, or a number."""

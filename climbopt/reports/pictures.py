@@ -258,7 +258,7 @@ def _marginal(request: Request) -> Figure:
     answer = request.certified()
     problem = answer.problem
     results = {"uniform": request.solved("uniform"), answer.procedure.name.replace("_", "-"): answer}
-    if isinstance(answer.procedure, Joint) and problem.goal.references is None:
+    if isinstance(answer.procedure, Joint) and not problem.goal.largest:
         names, label, unit = list(problem.model.sources), "benefit per ratio", "ratio"
         series = {name: -joint_form(problem).slopes(_array(result.ratios, names)) for name, result in results.items()}
     else:

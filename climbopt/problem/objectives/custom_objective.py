@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import sympy as sp
 
 from climbopt.foundations.errors import InputError
-from climbopt.model.expressions import affine_part, parse_expression
-from climbopt.model.outer import Expression
+from climbopt.model.expressions import entry, parse_expression
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Setting
 from climbopt.problem.constraints.custom import checked
-from climbopt.problem.objectives.objective import Goal, names_of
+from climbopt.problem.objectives.objective import Goal
+from climbopt.problem.table import Layout
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,6 @@ class CustomObjective:
             raise InputError(f"the objective: {error}") from None
         if not expression.free_symbols:
             raise InputError("the objective holds no ratio, z or loss; write for example L[en] + 2 * L[sw]")
-        # f = number + linear part + curved part, as Goal stores it.
-        number, rest = expression.as_coeff_Add()
-        coefficients, curved = affine_part(rest)
-        names = names_of(setting)
-        linear = {kind: np.zeros(len(names[kind])) for kind, _ in coefficients}
-        for (kind, language), value in coefficients.items():
-            linear[kind][names[kind].index(language)] = value
-        return Goal(
-            names, linear, float(number), Expression(curved) if curved != 0 else None, unit="", label="objective"
-        )
+        read = {language for kind, language in map(entry, expression.free_symbols) if kind != "r"}
+        targets = tuple(name for name in setting.targets if name in read) or setting.targets[:1]
+        return Goal(targets, Layout(setting.sources, targets).table([expression]), unit="", label="objective")

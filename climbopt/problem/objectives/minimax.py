@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from scipy.sparse import diags_array
+
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Setting
-from climbopt.problem.objectives.objective import Goal, names_of
+from climbopt.problem.objectives.objective import Goal
 from climbopt.problem.objectives.references import References
+from climbopt.problem.table import Table
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,8 @@ class Minimax(References):
 
     def goal(self, setting: Setting, weights: Array) -> Goal:
         """Return the goal."""
-        return Goal(
-            names_of(setting),
-            references=self.references(setting, weights),
-            unit="of its reference",
-            label="largest loss",
-        )
+        references = self.references(setting, weights)
+        counted = np.flatnonzero(np.isfinite(references))
+        targets, k = tuple(setting.targets[i] for i in counted.tolist()), counted.size
+        table = Table.build(len(setting.sources), k, k, loss=diags_array(1.0 / references[counted]))
+        return Goal(targets, table, "of its reference", "largest loss", largest=True)

@@ -12,8 +12,9 @@ from climbopt.foundations.errors import InputError
 from climbopt.model.outer import PowerMean
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Setting
-from climbopt.problem.objectives.objective import Goal, names_of
+from climbopt.problem.objectives.objective import Goal
 from climbopt.problem.objectives.references import References
+from climbopt.problem.table import Layout, Table
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class WeightedPowerMean(References):
     def goal(self, setting: Setting, weights: Array) -> Goal:
         """Return the goal."""
         counted = np.flatnonzero(weights > 0)
-        references = self.references(setting, weights)[counted]
-        mean = PowerMean(
-            tuple(setting.targets[i] for i in counted.tolist()), weights[counted], references, float(self.power)
-        )
-        return Goal(
-            names_of(setting), curved=mean, unit="of its reference", label=f"power mean ({self.power:g}) of losses"
-        )
+        targets = tuple(setting.targets[i] for i in counted.tolist())
+        mean = PowerMean(targets, weights[counted], self.references(setting, weights)[counted], float(self.power))
+        curved = {0: Layout(setting.sources, targets).place(mean)}
+        table = Table.build(len(setting.sources), len(targets), curved=curved)
+        return Goal(targets, table, "of its reference", f"power mean ({self.power:g}) of losses")

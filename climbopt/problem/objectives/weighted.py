@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Setting
-from climbopt.problem.objectives.objective import Goal, names_of
+from climbopt.problem.objectives.objective import Goal
+from climbopt.problem.table import Table
 
 
 @dataclass(frozen=True)
@@ -18,4 +21,6 @@ class Weighted:
 
     def goal(self, setting: Setting, weights: Array) -> Goal:
         """Return the goal."""
-        return Goal(names_of(setting), {"L": weights})
+        counted = np.flatnonzero(weights)
+        targets = tuple(setting.targets[i] for i in counted.tolist())
+        return Goal(targets, Table.build(len(setting.sources), len(targets), loss=weights[counted]))

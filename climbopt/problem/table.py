@@ -1,13 +1,13 @@
 """The table of a mixture problem: objective and nonlinear rows over the concatenation y = (x, z, L).
 
-    g(y) = coefficients y + constant + curved(y),   row 0 is the objective
+    g(y) = coefficients y + constant + curved(y),   row 0 of a program is the objective
 
 A Lagrangian is (weight, multipliers) @ table, in floating point, rational or interval arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -21,8 +21,6 @@ from climbopt.model.expressions import affine_part, entry
 from climbopt.model.mixture import Indices
 from climbopt.model.outer import Expression, Outer
 from climbopt.model.templates import Array
-from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import ExpressionRow
 
 
 class Sliced(Protocol):
@@ -55,8 +53,8 @@ class Placed:
     mean: csr_array | None = None
 
     def read(self, y: Array) -> Array:
-        """Return the entries at y, (k,)."""
-        return np.asarray(y[self.positions] if self.mean is None else self.mean @ y)
+        """Return the entries at y, (..., k)."""
+        return np.asarray(y[..., self.positions] if self.mean is None else self.mean @ y)
 
     def by_y(self, size: int) -> Array:
         """Return the derivatives of the entries by y of a size, (k, size)."""
@@ -208,12 +206,14 @@ class Table:
         return np.repeat(np.arange(len(self)), np.diff(self.coefficients.indptr))
 
     def values(self, y: Array) -> Array:
-        """Return the functions at y, (k,)."""
+        """Return the functions at y; (..., n + 2 T) to (..., k)."""
         # summed over stored coefficients only: 0 * NaN of a loss that is not read must not enter
-        terms = self.coefficients.data * y[self.coefficients.indices]
-        result: Array = np.bincount(self._row_of, terms, len(self)) + self.constant
+        terms = self.coefficients.data * y[..., self.coefficients.indices]
+        result = np.zeros((len(self), *y.shape[:-1]))
+        np.add.at(result, self._row_of, np.moveaxis(terms, -1, 0))
+        result = np.moveaxis(result, 0, -1) + self.constant
         for k, placed in self.curved.items():
-            result[k] += placed.outer.value(placed.read(y))
+            result[..., k] += placed.outer.value(placed.read(y))
         return result
 
     def slopes(self, y: Array, rows: slice) -> Array:
@@ -280,16 +280,18 @@ class Layout:
         return Placed(outer, np.array([self._index[entry(symbol)] for symbol in outer.entries], dtype=np.intp))
 
     def table(self, expressions: Sequence[sp.Expr]) -> Table:
-        """Return expressions of r, z and L as functions of y, their affine parts as coefficients."""
+        """Return expressions of r, z and L as functions of y, their constants and affine parts as numbers."""
         n, width = len(self.variables), len(self._index)
-        dense, curved = np.zeros((len(expressions), width)), {}
+        dense, constant, curved = np.zeros((len(expressions), width)), np.zeros(len(expressions)), {}
         for k, expression in enumerate(expressions):
-            coefficients, rest = affine_part(expression)
+            number, terms = expression.as_coeff_Add()
+            coefficients, rest = affine_part(terms)
+            constant[k] = float(number)
             for name, value in coefficients.items():
                 dense[k, self._index[name]] = value
             if rest != 0:
                 curved[k] = self.place(Expression(rest))
-        return Table(n, csr_array(dense), np.zeros(len(expressions)), curved)
+        return Table(n, csr_array(dense), constant, curved)
 
     def moved(self, table: Table, inner: Layout) -> Table:
         """Return functions of another layout's y, whose names this layout also has, as functions of this layout's y."""
@@ -298,15 +300,3 @@ class Layout:
         coefficients = csr_array((part.data, to[part.indices], part.indptr), shape=(len(table), len(self._index)))
         curved = {k: Placed(placed.outer, to[placed.positions]) for k, placed in table.curved.items()}
         return Table(len(self.variables), coefficients, table.constant, curved)
-
-
-def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:
-    """Return the rows of a problem that are not linear in the ratios."""
-    return tuple(row for row in problem.rows if isinstance(row, ExpressionRow))
-
-
-def targets_read(rows: Iterable[ExpressionRow]) -> list[str]:
-    """Return the targets whose z or loss appears in `rows`."""
-    return [
-        language for row in rows for kind, language in sorted(map(entry, row.expression.free_symbols)) if kind != "r"
-    ]
