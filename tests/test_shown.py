@@ -208,6 +208,8 @@ def test_results_are_saved_and_read(shown, tmp_path):
     [
         ("Result", "allocation"),
         ("Result", "ranges"),
+        ("Result", "marginal"),
+        ("Comparison", "profile"),
         ("Fit", "fit"),
         ("Fit", "transfer"),
         ("Sweep", "sweep"),
@@ -232,7 +234,9 @@ def test_bars_show_the_ratios(shown):
 
 
 def test_a_kind_without_a_picture_is_refused(shown):
-    with pytest.raises(climbopt.InputError, match="unknown picture of a Result 'sweep'; .*Known: allocation, ranges"):
+    with pytest.raises(
+        climbopt.InputError, match="unknown picture of a Result 'sweep'; .*Known: allocation, ranges, marginal"
+    ):
         shown["Result"].plot("sweep")
     with pytest.raises(climbopt.InputError, match="Known: none"):
         shown["Diagnosis"].plot()

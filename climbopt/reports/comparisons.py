@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +16,7 @@ from climbopt.studies.comparison.backend_runs import Comparison, Run
 from climbopt.studies.comparison.profiles import Profile, profiles
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = (
@@ -154,12 +155,12 @@ def _profile_table(measured: Sequence[Profile], n_problems: int, time_limit: flo
     return rows
 
 
-def profile_figure(measured: Sequence[Profile]) -> Figure:
+def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figure:
     """Return the performance profiles as a figure, readable in grey; needs matplotlib (extra plots)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained") if ax is None else cast("Figure", ax.figure)
+    axes = figure.subplots() if ax is None else ax
     for position, profile in enumerate(measured):
         solved = profile.factors[np.isfinite(profile.factors)]
         heights = np.arange(1, solved.size + 1) / max(profile.factors.size, 1)

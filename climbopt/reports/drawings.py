@@ -13,7 +13,10 @@ from climbopt.foundations.errors import unknown_name
 from climbopt.foundations.view import Reported
 from climbopt.procedures.result import Result, solve
 from climbopt.reports import plots
-from climbopt.reports.pictures import NEAR, baselines, path_of, predictions, ratio_bars, transfer_map
+from climbopt.reports.comparisons import profile_figure
+from climbopt.reports.pictures import NEAR, baselines, benefit_bars, path_of, predictions, ratio_bars, transfer_map
+from climbopt.studies.comparison.backend_runs import Comparison
+from climbopt.studies.comparison.profiles import profiles
 from climbopt.studies.design.plan import Plan
 from climbopt.studies.ranges import ranges
 from climbopt.studies.schedule import Schedule
@@ -47,6 +50,16 @@ def _ranges(result: Result, ax: Axes | None) -> Figure:
     return plots.ranges_figure(result.problem.model.sources, ratios, ends, ax=ax)
 
 
+def _marginal(result: Result, ax: Axes | None) -> Figure:
+    """Benefits of more data before (uniform) and after."""
+    return benefit_bars(result, solve(result.problem, "uniform"), ax=ax)
+
+
+def _profile(comparison: Comparison, ax: Axes | None) -> Figure:
+    """Share of problems that each backend solved within a factor of the fastest time."""
+    return profile_figure(profiles(comparison), ax)
+
+
 def _sweep(path: Sweep, ax: Axes | None) -> Figure:
     """Ratios along a path."""
     return path_of(path.to_dict(), f"the sweep of {path.problem.name}", ax=ax)
@@ -61,9 +74,10 @@ def _plan(plan: Plan, ax: Axes | None) -> Figure:
 
 
 DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
+    Comparison: {"profile": _profile},
     Fit: {"fit": _fit, "transfer": _transfer},
     Plan: {"errors": _plan},
-    Result: {"allocation": _allocation, "ranges": _ranges},
+    Result: {"allocation": _allocation, "ranges": _ranges, "marginal": _marginal},
     Robust: {"allocation": lambda answer, ax: _allocation(answer.result, ax)},
     Schedule: {"sweep": lambda staged, ax: _sweep(staged.path, ax)},
     Sweep: {"sweep": _sweep},

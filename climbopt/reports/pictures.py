@@ -255,9 +255,13 @@ def _marginal(request: Request) -> Figure:
         raise InputError(
             "benefits before and after are drawn from a problem, which says what before is; give the problem file"
         )
-    answer = request.certified()
+    return benefit_bars(request.certified(), request.solved("uniform"), request.size(plots.COLUMN))
+
+
+def benefit_bars(answer: Result, uniform: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
+    """Return bars of the benefits of more data under uniform ratios and under an answer of the same problem."""
     problem = answer.problem
-    results = {"uniform": request.solved("uniform"), answer.procedure.name.replace("_", "-"): answer}
+    results = {"uniform": uniform, answer.procedure.name.replace("_", "-"): answer}
     if isinstance(answer.procedure, Joint) and not problem.goal.largest:
         names, label, unit = list(problem.model.sources), "benefit per ratio", "ratio"
         series = {name: -joint_form(problem).slopes(_array(result.ratios, names)) for name, result in results.items()}
@@ -265,7 +269,7 @@ def _marginal(request: Request) -> Figure:
         names, label, unit = list(problem.model.targets), "marginal benefit", "z"
         series = {name: _array(result.marginal_benefit, names) for name, result in results.items()}
     label = f"{label}\n({problem.goal.unit.split('/')[0]} per unit of {unit})"
-    return plots.bars_figure(names, series, label, width=request.size(plots.COLUMN))
+    return plots.bars_figure(names, series, label, width=width, ax=ax)
 
 
 def _answer(path: Path) -> dict[str, Any]:
