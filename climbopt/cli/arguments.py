@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def quantity(option: str, unit: Unit) -> Callable[[str], float]:
-    """Return what reads the text of an option as a number of some unit, such as 5B or 20%."""
+    """Return the parser of an option's text as a number with a unit, such as 5B or 20%."""
 
     def read(text: str) -> float:
         try:

@@ -82,7 +82,7 @@ ROBUST = Annotated[
 
 @dataclass(frozen=True)
 class _Request:
-    """What `solve` is asked for.
+    """The options of `solve`.
 
     Parameters
     ----------

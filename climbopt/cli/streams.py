@@ -64,7 +64,7 @@ def warn(sentences: Iterable[str]) -> None:
 
 
 def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console], None]) -> None:
-    """Write the JSON where it was asked for; show the table unless standard output is the JSON's.
+    """Write the JSON to its file; show the table unless standard output is the JSON's.
 
     What the JSON has under `warnings` is printed on standard error too.
     """

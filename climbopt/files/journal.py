@@ -54,7 +54,7 @@ class Journal:
         self.entries = self._continued(json.dumps(header, ensure_ascii=False), plural, origin)
 
     def append(self, k: int, entry: Mapping[str, Any]) -> None:
-        """Write entry k, which follows the last one."""
+        """Write entry k, which follows the previous entry."""
         self._write(json.dumps({self._kind: k, **entry}))
 
     def close(self) -> None:

@@ -139,7 +139,7 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
 
 
 def _pilot_range(pilots: _Pilots | None) -> PilotRange | None:
-    """Return the range that a file states; PilotRange checks that it is one."""
+    """Return the range that a file states; PilotRange validates it."""
     if pilots is None:
         return None
     ratios = None if pilots.ratios is None else {name: _ends(ends) for name, ends in pilots.ratios.items()}

@@ -1,4 +1,4 @@
-"""Pictures of objects, drawn into axes: behind `plot` of public objects."""
+"""Pictures of objects, drawn into axes, for `plot` of public objects."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
     Schedule: {"sweep": lambda staged, ax: _sweep(staged.path, ax)},
     Sweep: {"sweep": _sweep},
 }
-"""By type, what can be drawn of it, the first by default."""
+"""By type, its pictures by kind; the first is the default."""
 
 
 def drawn(reported: Reported, kind: str | None, ax: Axes | None) -> Axes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from climbopt.model.templates import Array
 
 COLUMN, PAGE = 3.4, 7.0
-"""Widths of one column and of two, in inches."""
+"""Widths of a single and of a double column, in inches."""
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00", "#999999")
 MARKERS = "osD^vPX*"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)), (0, (8, 2)))
@@ -55,7 +55,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return the axes to draw into and their figure: those that are given, or those of a new figure."""
+    """Return the axes to draw into and their figure: `ax`, or those of a new figure."""
     if ax is not None:
         return cast("Figure", ax.figure), ax
     figure = _figure(width, height)
@@ -63,7 +63,7 @@ def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]
 
 
 def _legend(figure: Figure, ax: Axes | None, place: Any, columns: int, **look: Any) -> None:
-    """Draw a legend at its place in a new figure, or inside axes that are given."""
+    """Draw a legend at its place in a new figure, or inside `ax`."""
     if ax is None:
         figure.legend(loc=place, ncols=columns, frameon=False, **look)
     else:
@@ -71,7 +71,7 @@ def _legend(figure: Figure, ax: Axes | None, place: Any, columns: int, **look: A
 
 
 def _caption(figure: Figure, ax: Axes | None, text: str) -> None:
-    """Write a caption below a new figure, or above axes that are given."""
+    """Write a caption below a new figure, or above `ax`."""
     if ax is None:
         figure.supxlabel(text, fontsize=6)
     else:
@@ -86,7 +86,7 @@ def _style(k: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Measured and predicted losses of some languages.
+    """Measured and predicted losses of languages.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Predictions:
 def fit_figure(data: Predictions, width: float = PAGE, ax: Axes | None = None) -> Figure:
     """Return predicted against measured losses, and the relative residuals; zero-shot losses are hollow.
 
-    Axes that are given hold the first of the two pictures alone.
+    `ax` shows only the first of the two pictures.
     """
     if ax is None:
         figure = _figure(width, 0.43 * width if width > 5 else 1.7 * width)
@@ -238,7 +238,7 @@ def bars_figure(
     label : str
         Of the values' axis.
     unit : float
-        What one unit of the axis stands for.
+        Value of a unit of the axis.
     ranges : two ndarrays, (n,), optional
         Drawn as whiskers on the first series.
     """

@@ -1,4 +1,4 @@
-"""What writes and draws each type: behind `to_dict` and `plot` of public objects."""
+"""The writer and the pictures of each type, for `to_dict` and `plot` of public objects."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WRITERS = {
     "Schedule": ("sweeps", "schedule_json"),
     "Sweep": ("sweeps", "sweep_json"),
 }
-"""By type, the module beside this one, which is loaded when it is needed, and its function."""
+"""By type, the module of this package, imported on demand, and its function."""
 
 
 def to_dict(reported: Reported) -> dict[str, Any]:
-    """Return an object as the values of its JSON; what is no finite number is None."""
+    """Return an object as the values of its JSON; NaN and infinity become None."""
     module, function = WRITERS[type(reported).__name__]
     written = getattr(import_module(f"climbopt.reports.{module}"), function)(reported)
     return cast("dict[str, Any]", finite(written))
