@@ -2,9 +2,9 @@
 
     python .ci/mutants.py --sample 40 --seed 0 --out mutants.jsonl
 
-A seeded sample over certification (without bounds/), program and numerics. Each change runs the tests of its module,
-which stop at the first failure and after --cap seconds, which counts as noticed. What was run is kept in the file, and
-not run again.
+A seeded sample over certification (without bounds/), program, numerics and the table. Each change runs the tests of its
+module, which stop at the first failure and after --cap seconds, which counts as noticed. What was run is kept in the
+file, and not run again.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
-    "climbopt/certification/kkt.py": ["certificate", "tiny_intervals", "examine", "kinks"],
-    "climbopt/certification/local.py": ["certificate", "tiny_intervals"],
-    "climbopt/certification/examine.py": ["examine"],
+    "climbopt/certification/kkt.py": ["certificate", "tiny_intervals", "examine", "kinks", "prices", "scale"],
+    "climbopt/certification/local.py": ["certificate", "tiny_intervals", "examine", "prices", "proofs"],
+    "climbopt/certification/examine.py": ["examine", "hock_schittkowski"],
     "climbopt/certification/elastic.py": ["conflict"],
-    "climbopt/numerics/polytope.py": ["quadratic", "constraints"],
-    "climbopt/numerics/quadratic.py": ["quadratic", "newton"],
-    "climbopt/numerics/intervals.py": ["intervals"],
-    "climbopt/program/build.py": ["standard_form", "fixed", "history", "kinks"],
+    "climbopt/numerics/polytope.py": ["quadratic", "constraints", "newton", "fixed"],
+    "climbopt/numerics/quadratic.py": ["quadratic", "newton", "sweep"],
+    "climbopt/numerics/intervals.py": ["intervals", "proofs"],
+    "climbopt/program/build.py": ["standard_form", "fixed", "history", "kinks", "scale", "ensemble"],
     "climbopt/program/conflict.py": ["conflict"],
-    "climbopt/program/functions.py": ["standard_form", "history", "objectives"],
+    "climbopt/program/functions.py": ["standard_form", "history", "objectives", "proofs", "ensemble"],
     "climbopt/program/level_set.py": ["ranges"],
-    "climbopt/program/linear_rows.py": ["constraints", "fixed"],
+    "climbopt/program/linear_rows.py": ["constraints", "fixed", "prices"],
     "climbopt/program/standard_form.py": ["standard_form", "certificate"],
-    "climbopt/program/table.py": ["standard_form", "history", "objectives", "scale"],
     "climbopt/program/written.py": ["cvxpy", "pyomo"],
+    "climbopt/problem/table.py": ["standard_form", "history", "objectives", "scale", "ensemble"],
 }
 """The tests of each module, without test_ and .py."""
 

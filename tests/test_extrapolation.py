@@ -95,6 +95,14 @@ def test_predict(run, tmp_path):  # noqa: F811
     code, out, err = run("predict", MODEL, tmp_path / "far.csv", "-o", tmp_path / "p.csv")
     assert code == 0 and "40 times the largest pilot's" in out and "40 times the largest pilot's" in err
 
+    alone = [{"run": "alone", "tokens": 1e6, "language": name, "ratio": 0.3} for name in ("pt", "en")]
+    pd.DataFrame([*alone, {**alone[0], "language": "nl", "ratio": 0.4}]).to_csv(tmp_path / "inside.csv", index=False)
+    model = load_model(MODEL)
+    narrow = replace(model.pilots, ratios={**dict.fromkeys(model.sources, (0.0, 1.0)), "nl": (0.1, 0.2)})
+    save_model(replace(model, pilots=narrow), tmp_path / "narrow.toml")
+    code, out, err = run("predict", tmp_path / "narrow.toml", tmp_path / "inside.csv")
+    assert code == 0 and "outside the pilots' mixtures: nl is 40 %" in " ".join(out.split()) and "nl is 40 %" in err
+
 
 def test_files(tmp_path):
     """A model keeps its range in its file; a file without one is read as before."""

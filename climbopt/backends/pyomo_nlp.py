@@ -33,6 +33,8 @@ NATIVE_SHARE = 1e-7
 """tol and the absolute tolerances of Ipopt and POUNCE, as a share of the certificate's."""
 LEAST_NATIVE = 1e-13
 """Smallest tolerance that they reach in double precision."""
+VERSION_SECONDS = 60.0
+"""Time for an executable to print its version."""
 TIME_OPTION = {"ipopt": "max_cpu_time", "pounce": "max_wall_time"}
 """Ipopt and POUNCE, with the option that limits their time; Ipopt before 3.14 knows no wall time."""
 ONE_RUN: Mapping[str, Mapping[str, OptionValue]] = {
@@ -159,6 +161,8 @@ def _solver(name: str) -> Any:
                 "`pyomo help --solvers` lists those that it has"
             )
         solver = pyo.SolverFactory(name)
+        if hasattr(solver, "_version_timeout"):  # of 2 s, which a solver's start takes on a busy machine
+            solver._version_timeout = VERSION_SECONDS
         if not solver.available(exception_flag=False):
             raise BackendError(f"Pyomo's solver '{name}' is not available here; install it or choose another one")
     return solver

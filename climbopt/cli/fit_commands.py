@@ -252,17 +252,14 @@ def predict(model: MODEL, mixtures: MIXTURES, output: TABLE_OUTPUT = None) -> No
     """Predict the losses of mixtures."""
     from climbopt.files import files_of, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table
-    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words
+    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, reach
     from climbopt.reports.fits import print_prediction
-    from climbopt.runs.tidy_table import numbers
 
     check_places([*files_of(model), mixtures], None, output)
     loaded = load_model(model)
     table, errors = predict_table(loaded, read_table(mixtures))
-    budgets, sizes = (numbers(table[column]).tolist() if column in table else [] for column in ("tokens", "params"))
+    at = reach(loaded, table)
     if output is not None:
         write_table(output, table)
-    warn(extrapolation_warnings(loaded, budgets, sizes))
-    print_prediction(
-        table, errors, console(), listed=output is None, outside=extrapolation_words(loaded, budgets, sizes)
-    )
+    warn(extrapolation_warnings(loaded, *at))
+    print_prediction(table, errors, console(), listed=output is None, outside=extrapolation_words(loaded, *at))

@@ -249,22 +249,14 @@ def certify(
     json: JSON = None,
 ) -> None:
     """Say what can be proved of ratios, judged against every mixture."""
-    from climbopt.backends import Options
-    from climbopt.files import files_of, find_problem, load_ratios
-    from climbopt.procedures.optimum import certify_globally
-    from climbopt.procedures.result import certify_ratios, resolve
-    from climbopt.procedures.result import solve as solve_problem
+    from climbopt.files import files_of, find_problem
+    from climbopt.procedures.optimum import certify as certify_answer
     from climbopt.reports.results import print_result, result_json
 
     check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
-    bound, (loaded, procedure) = effort(gap, time_limit, rigor, jobs), resolve(problem)
+    bound = effort(gap, time_limit, rigor, jobs)
     with solvers_on_standard_error(json), bounding() as follow:
-        result = (
-            solve_problem(loaded, procedure, options=Options(tolerance))
-            if ratios is None
-            else certify_ratios(loaded, load_ratios(ratios), tolerance=tolerance)
-        )
-        result = certify_globally(result, bound, follow)
+        result = certify_answer(problem, ratios, tolerance=tolerance, effort=bound, progress=follow)
         record = result_json(result)
     report(json, record, lambda to: print_result(result, to))
     raise typer.Exit(0 if result.passed else 1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from climbopt.foundations.errors import listed
 from climbopt.model.ensemble import Model
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.reports.json_values import Value
 from climbopt.runs.pilot_range import Ends
+from climbopt.runs.pilots import PilotRuns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WARNED = 10.0
 """Past this many times outside the pilots a warning says that nothing was measured there."""
@@ -30,6 +35,13 @@ def mixture(problem: AllocationProblem, ratios: Mapping[str, float] | None) -> M
         return ()
     cumulative = problem.cumulative(problem.model.vector(ratios)).tolist()
     return (dict(zip(problem.model.sources, cumulative, strict=True)),)
+
+
+def reach(model: Model, table: pd.DataFrame) -> tuple[list[float], list[float], Mixtures]:
+    """Return the budgets, the model sizes and the mixtures of the runs of a tidy table."""
+    runs = PilotRuns.from_frame(table.drop(columns="predicted", errors="ignore"), need_losses=False, missing="drop")
+    mixtures = [dict(zip(model.sources, row, strict=True)) for row in runs.ratios_of(model.sources).tolist()]
+    return runs.tokens.tolist(), [] if runs.params is None else runs.params.tolist(), mixtures
 
 
 def extrapolation_json(
