@@ -8,11 +8,23 @@ import pytest
 from conftest import PROBLEMS
 from test_cli import run  # noqa: F401
 
-from climbopt import AllocationProblem, Minimax, NoAnswerError, assess, load_problem, solve
+from climbopt import (
+    AllocationProblem,
+    Cap,
+    Minimax,
+    NoAnswerError,
+    assess,
+    covariance,
+    fit,
+    load_problem,
+    save_model,
+    solve,
+)
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.ensemble import Ensemble
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Result
+from climbopt.runs.pilot_range import PilotRange
 from climbopt.testing import family_model, family_problem
 from climbopt.uncertainty.assessment import Advantage
 
@@ -43,7 +55,10 @@ def test_baselines_beside_the_answer_are_those_of_their_procedures():
     assert assess(answer).best.name == "unimax"  # the lowest objective of those that are feasible
 
 
-@pytest.mark.parametrize("objective", [None, Minimax(), "L[en] + 0.1 * r[de]", "L[en] + 0.1 * z[de]"])
+@pytest.mark.parametrize(
+    "objective",
+    [None, Minimax({"en": 2.0, "de": 2.0, "nl": 1.0, "sv": 3.0}), "L[en] + 0.1 * r[de]", "L[en] + 0.1 * z[de]"],
+)
 def test_gains_are_those_of_every_draw_whatever_the_objective(objective):
     problem = replace(family_problem(4), supply=dict.fromkeys(family_model(4).sources, 1e11))
     problem = problem if objective is None else replace(problem, objective=objective)
@@ -53,7 +68,7 @@ def test_gains_are_those_of_every_draw_whatever_the_objective(objective):
     mixtures = np.array([list(answer.ratios.values()), np.full(4, 0.25)])
     gains = []
     for draw in draws:
-        values = problem.goal.value(mixtures, *replace(problem, model=draw).effective_and_losses(mixtures))
+        values = replace(problem, model=draw).value(mixtures)
         gains.append(values[1] - values[0])
     assert uniform.advantage.gain == pytest.approx(np.mean(gains), rel=1e-12)
     assert (uniform.advantage.lower, uniform.advantage.upper) == pytest.approx((min(gains), max(gains)))
@@ -110,3 +125,91 @@ def test_draws_that_the_model_names_are_used(run, tmp_path):  # noqa: F811
     (tmp_path / "m.draws.jsonl").rename(tmp_path / "d.jsonl")
     assert "chance %" not in run("solve", problem)[1]
     assert "chance %" in run("solve", problem, "--draws", tmp_path / "d.jsonl")[1]
+
+
+def losing(gains):
+    """The problem of two languages whose answer gains these numbers on the uniform mixture, scenario by scenario."""
+    problem = AllocationProblem(family_model(2, interaction="none"), 100e9)
+    assessment = assess(problem)
+    advantage = Advantage.over(np.array(gains), np.full(len(gains), 1 / len(gains)))
+    uniform = replace(assessment.baselines[0], advantage=advantage, feasible=True)
+    return assessment, uniform
+
+
+def test_the_band_is_that_of_the_objective_over_the_draws():
+    problem = family_problem(3)
+    draws = [scaled(problem.model, factor) for factor in (0.98, 1.0, 1.02)]
+    answer = solve(problem)
+    values = [replace(problem, model=draw).value(np.array(list(answer.ratios.values()))) for draw in draws]
+    narrow = assess(answer, draws)
+    assert narrow.half_width == pytest.approx((max(values) - min(values)) / 2, rel=1e-12)
+    assert narrow.doubt is None and assess(answer).half_width is None
+    wide = assess(answer, [scaled(problem.model, factor) for factor in (0.5, 1.0, 1.5)])
+    assert wide.half_width > 0.075 * answer.objective and "has a 90 % band of" in wide.doubt
+    assert "more than 7.5 % of it" in wide.doubt and repr(wide).startswith(f"{problem.name}: not a decision: ")
+
+
+def _with_baseline(assessment, baseline):
+    """The assessment with one baseline."""
+    assessment = replace(assessment)
+    assessment.__dict__["baselines"] = (baseline,)
+    return assessment
+
+
+@pytest.mark.parametrize(
+    ("gains", "stands"),
+    [
+        ((-0.001, 0.0005, 0.001), True),  # within the noise of two equal runs
+        ((-0.019, 0.03, 0.05), True),  # it gains as much on average
+        ((-0.05, 0.03, 0.05), False),
+        ((-0.05, -0.05, -0.05), False),
+    ],
+)
+def test_a_baseline_that_may_be_much_better_is_a_doubt(gains, stands):
+    assessment, uniform = losing(gains)
+    assert (_with_baseline(assessment, uniform).doubt is None) == stands
+    if not stands:
+        doubt = _with_baseline(assessment, uniform).doubt
+        assert "against uniform it may lose 0.05 nats/token (5 % of the models)" in doubt
+    assert _with_baseline(assessment, replace(uniform, feasible=False)).doubt is None
+
+
+def test_ratios_far_beyond_the_pilots_are_a_doubt(run, tmp_path):  # noqa: F811
+    known = {name: (0.1, 0.4) for name in ("en", "de")}
+    model = replace(family_model(2), pilots=PilotRange((1e9, 1e11), None, known))
+    near = AllocationProblem(model, 100e9, constraints=[Cap({"en": 0.6, "de": 0.6})])
+    assert assess(near).doubt is None  # 0.2 beyond
+    save_model(model, tmp_path / "m.toml")
+    (tmp_path / "p.toml").write_text('model = "m.toml"\nbudget = 1e11\n[weights]\nen = 1\ndefault = 0\n')
+    code, text, _ = run("solve", tmp_path / "p.toml", "--json", tmp_path / "a.json")
+    value = json.loads((tmp_path / "a.json").read_text())
+    assert value["certificate"]["passed"] and not value["decision"]["stands"] and code == 1
+    assert value["ratios"]["en"] > 0.65 and "nothing was measured there" in value["decision"]["reason"]
+    assert "NOT a decision: en has" in text and "climbopt plan --after PILOTS" in " ".join(text.split())
+
+
+def test_the_cost_of_a_form_is_its_regret():
+    one, other = family_model(3), family_model(3, interaction="gated", seed=1)
+    problem = AllocationProblem(Ensemble((one, other, scaled(one, 1.1)), (2, 1, 1)), 100e9)
+    answer = solve(problem)
+    ratios = np.array(list(answer.ratios.values()))
+    forms = assess(answer).forms
+    assert list(forms) == [one.label, other.label] and [cost.weight for cost in forms.values()] == [0.75, 0.25]
+    mean = replace(problem, model=Ensemble((one, scaled(one, 1.1)), (2, 1)))
+    for form, alone in ((one.label, mean), (other.label, replace(problem, model=other))):
+        assert forms[form].regret == pytest.approx(float(alone.value(ratios)) - solve(alone).objective, abs=1e-12)
+        assert forms[form].regret > 1e-6
+    assert assess(replace(problem, model=one)).forms == {}
+
+
+def test_far_beyond_the_budgets_of_the_pilots_forms_part(pilots):
+    """Two laws with the same fit: at four times the largest pilot the answer is a decision, at a thousand none."""
+    fits = [
+        fit(pilots, law, interaction, n_starts=1) for law, interaction in (("power", "gated"), ("bimix", "overlap"))
+    ]
+    draws = zip(*(covariance(one).draws(20) for one in fits), strict=True)
+    draws = [Ensemble(blocks) for blocks in draws]
+    problem = AllocationProblem(Ensemble([one.model for one in fits]), 8e6)
+    assert assess(problem, draws).doubt is None
+    far = assess(replace(problem, budget=2e9), draws)
+    assert far.result.passed and "has a 90 % band of" in far.doubt

@@ -158,7 +158,7 @@ def solve(
 
 
 def _solve(request: _Request, bound: Effort | None) -> bool:
-    """Answer a problem, with a global bound where there is an effort for one; returns whether it is certified."""
+    """Answer a problem, with a global bound where there is an effort for one; returns whether the answer stands."""
     from climbopt.procedures.optimum import certify_globally
     from climbopt.procedures.result import solve as solve_problem
     from climbopt.reports.results import print_result, ranges_json, result_json
@@ -177,11 +177,11 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
         assessment = assessed(result, request.draws)
         record = result_json(result, assessment) | ranges_json(near)  # here, since the gap to two_step takes a solve
     report(request.json, record, lambda to: print_result(result, to, near, assessment))
-    return result.passed
+    return result.passed and (assessment is None or assessment.doubt is None)
 
 
 def _solve_robust(request: _Request, measure: str) -> bool:
-    """Answer a problem by its least regret over draws; returns whether it is certified."""
+    """Answer a problem by its least regret over draws; returns whether the answer stands."""
     from climbopt.files import load_draws
     from climbopt.reports.regrets import print_robust, robust_json
     from climbopt.reports.results import print_result, ranges_json
@@ -209,7 +209,7 @@ def _solve_robust(request: _Request, measure: str) -> bool:
         print_robust(answer, to)
 
     report(request.json, robust_json(answer) | ranges_json(near), show)
-    return answer.result.passed
+    return answer.result.passed and answer.assessment.doubt is None
 
 
 def _draws_beside(problem: str, loaded: AllocationProblem, *, named: bool) -> Path | None:

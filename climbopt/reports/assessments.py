@@ -1,24 +1,39 @@
-"""An answer beside the rules of thumb: as JSON values and as a table."""
+"""An answer beside the rules of thumb, and how far it leans on the model: as JSON values and as text."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import NO_VALUE, new_table, number
+from climbopt.reports.typesetting import NO_VALUE, TextTable, new_table, number, say
 from climbopt.uncertainty.assessment import Advantage, Alternative, Assessment
+
+PLAN = "plan pilots nearer to it, by climbopt plan --after PILOTS"
+"""What an answer that is no decision asks for."""
 
 
 def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
-    """Return the baselines by name as JSON values; none where there is no assessment."""
-    baselines = () if assessment is None else assessment.baselines
-    return {"baselines": {baseline.name: _baseline_json(baseline, assessment) for baseline in baselines}}
-
-
-def _baseline_json(baseline: Alternative, assessment: Assessment | None) -> dict[str, Value]:
-    """Return a baseline's ratios, objective and violation, and how the answer does against it."""
-    assert assessment is not None  # it has a baseline
+    """Return the baselines by name and the decision as JSON values; none and null where there is no assessment."""
+    if assessment is None:
+        return {"baselines": {}, "decision": None}
     sources = assessment.result.problem.model.sources
+    return {
+        "baselines": {baseline.name: _baseline_json(baseline, sources) for baseline in assessment.baselines},
+        "decision": {
+            "stands": assessment.doubt is None,
+            "reason": assessment.doubt,
+            "next": None if assessment.doubt is None else PLAN,
+            "half_width": assessment.half_width,
+            "scenarios": len(assessment.scenarios.models),
+            "forms": {form: {"weight": cost.weight, "regret": cost.regret} for form, cost in assessment.forms.items()},
+        },
+    }
+
+
+def _baseline_json(baseline: Alternative, sources: Sequence[str]) -> dict[str, Value]:
+    """Return a baseline's ratios, objective and violation, and how the answer does against it."""
     return {
         "ratios": dict(zip(sources, baseline.ratios.tolist(), strict=True)),
         "objective": baseline.objective,
@@ -35,9 +50,27 @@ def advantage_json(advantage: Advantage | None) -> dict[str, Value]:
 
 
 def print_assessment(assessment: Assessment, console: Console) -> None:
-    """Print each baseline's objective, by how much the answer is better, and whether the baseline is feasible."""
-    if not assessment.baselines:
-        return
+    """Print the baselines with what the answer gains on each, its band, its cost by form, and whether it is a decision.
+
+    A baseline that is not feasible is shown with the constraint that it violates most.
+    """
+    if assessment.baselines:
+        console.print(_table(assessment))
+        console.print()
+    goal = assessment.result.problem.goal
+    if assessment.half_width is not None:
+        n = len(assessment.scenarios.models)
+        say(console, f"band of the {goal.label} over {n} models: {assessment.half_width:.3g} to either side (90 %)")
+    costs = {form: cost.regret for form, cost in assessment.forms.items() if cost.regret is not None}
+    if costs:
+        worst = max(costs, key=lambda form: costs[form])
+        say(console, f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})")
+    if assessment.doubt is not None:
+        say(console, f"NOT a decision: {assessment.doubt}; {PLAN}", "bold red")
+
+
+def _table(assessment: Assessment) -> TextTable:
+    """Return the table of baselines."""
     goal, answer = assessment.result.problem.goal, assessment.result.objective
     drawn = any(baseline.advantage for baseline in assessment.baselines)
     heads = ["answer better by", "5 to 95 %", "chance %"] if drawn else ["answer better by"]
@@ -53,5 +86,4 @@ def print_assessment(assessment: Assessment, console: Console) -> None:
             )
         violated = "" if baseline.feasible else f"not feasible: {baseline.primal.worst}"
         table.add_row(baseline.name, number(baseline.objective, ".5f"), *cells, violated)
-    console.print(table)
-    console.print()
+    return table

@@ -1,11 +1,16 @@
-"""Assessment: what an answer is worth beside the rules of thumb, under every scenario of the model.
+"""Assessment: what an answer is worth beside the rules of thumb, and how far it leans on the model.
 
-A scenario is one model of one form: a draw of the fit, or a form of an ensemble, with its weight.
+A scenario is one model of one form: a draw of the fit, or a form of an ensemble, with its weight. An answer is no
+decision, however well certified, where one of these holds (docs/uncertainty.md has the measurements behind them):
+
+    the half width of the objective's 90 % band at the answer is more than WIDE of the objective
+    5 % of the scenarios lose more against a feasible baseline than NOISE, and than the answer gains on average
+    a ratio lies more than OUTSIDE beyond those of the pilots' mixtures
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,15 +22,21 @@ from climbopt.certification.local import certify_feasible
 from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed
-from climbopt.model.ensemble import Stacked, blocks_of, check_draws
+from climbopt.model.ensemble import Ensemble, Stacked, blocks_of, check_draws
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import PROCEDURES, Baseline, joint_form
-from climbopt.procedures.result import Result, as_result
+from climbopt.procedures import PROCEDURES, Baseline, Joint, joint_form
+from climbopt.procedures.result import Result, answered, as_result
 
 LOWER, UPPER = 0.05, 0.95
 """Quantiles between which 90 % of the scenarios lie."""
+WIDE = 0.075
+"""Half width of the band, as a share of the objective, or absolute where that is below 1."""
+NOISE = 0.003
+"""Loss against a baseline, likewise: the noise of two runs that differ in nothing but their seed."""
+OUTSIDE = 0.25
+"""Ratio beyond those of the pilots."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +119,25 @@ class Alternative:
     advantage: Advantage | None
 
 
+@dataclass(frozen=True)
+class FormCost:
+    """What an answer costs if one form of an ensemble is right.
+
+    Parameters
+    ----------
+    weight : float
+        Of the form.
+    regret : float or None
+        Objective of the answer under that form alone, less the least one; None where no least one is known.
+    """
+
+    weight: float
+    regret: float | None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Assessment(Viewed):
-    """What an answer is worth beside the rules of thumb.
+    """What an answer is worth beside the rules of thumb, and how far it leans on the model.
 
     Parameters
     ----------
@@ -128,8 +155,7 @@ class Assessment(Viewed):
         problem, options = self.result.problem, self.result.options or Options()
         mixtures = _baseline_mixtures(problem, options)
         form, several = joint_form(problem), len(self.scenarios.models) > 1
-        answer = np.array(list(self.result.ratios.values()))
-        stacked = np.array([answer, *mixtures.values()])
+        stacked = np.array([self._answer, *mixtures.values()])
         values = self.scenarios.values(problem, stacked) if several else np.empty((0, len(stacked)))
         alternatives = []
         for k, (name, ratios) in enumerate(mixtures.items(), 1):
@@ -148,6 +174,83 @@ class Assessment(Viewed):
             )
         return tuple(alternatives)
 
+    @cached_property
+    def half_width(self) -> float | None:
+        """Half the width of the objective's 90 % band over the scenarios at the answer; None without scenarios."""
+        if len(self.scenarios.models) < 2:
+            return None
+        values = self.scenarios.values(self.result.problem, self._answer[None])[:, 0]
+        lower, upper = _ends(values, self.scenarios.weights)
+        return (upper - lower) / 2
+
+    @cached_property
+    def forms(self) -> Mapping[str, FormCost]:
+        """What the answer costs if a form of the ensemble is right, by form; empty for a model of one form."""
+        problem = self.result.problem
+        if not isinstance(problem.model, Ensemble) or len(problem.model.forms) < 2:
+            return {}
+        options = replace(self.result.options or Options(), native={})
+        costs = {}
+        for form, weight in problem.model.forms.items():
+            alone = replace(problem, model=_form_of(problem.model, form))
+            best = answered(alone, Joint(), None, options)
+            regret = float(alone.value(self._answer)) - best.objective if best.passed else None
+            costs[form] = FormCost(weight, None if regret is None else max(regret, 0.0))
+        return costs
+
+    @property
+    def outside(self) -> Mapping[str, float]:
+        """How far ratios, history included, lie beyond those of the pilots' mixtures, by source, where they do."""
+        problem = self.result.problem
+        ratios = dict(zip(problem.model.sources, problem.cumulative(self._answer).tolist(), strict=True))
+        return {} if problem.model.pilots is None else problem.model.pilots.outside(ratios)
+
+    @cached_property
+    def doubt(self) -> str | None:
+        """Why the answer is no decision; None where it is one."""
+        reasons = (self._far(), self._wide(), *map(self._losing, self.baselines))
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _far(self) -> str | None:
+        """Return the ratio that lies farthest beyond the pilots', where that is too far."""
+        if not self.outside:
+            return None
+        name, beyond = max(self.outside.items(), key=lambda source: abs(source[1]))
+        if abs(beyond) <= OUTSIDE:
+            return None
+        return (
+            f"{name} has {100 * self.result.ratios[name]:.3g} %, {100 * abs(beyond):.3g} points beyond every pilot, "
+            "and nothing was measured there"
+        )
+
+    def _wide(self) -> str | None:
+        """Return how wide the band is, where it is too wide or not finite."""
+        if self.half_width is None or self.half_width <= WIDE * self._unit:
+            return None
+        return (
+            f"the {self.result.problem.goal.label} of {self.result.objective:.4g} has a 90 % band of "
+            f"{self.half_width:.2g} to either side, more than {100 * WIDE:g} % of it"
+        )
+
+    def _losing(self, baseline: Alternative) -> str | None:
+        """Return what the answer may lose against a feasible baseline, where that is too much."""
+        advantage = baseline.advantage
+        if not baseline.feasible or advantage is None or -advantage.lower <= max(advantage.gain, NOISE * self._unit):
+            return None
+        return (
+            f"against {baseline.name} it may lose {-advantage.lower:.2g} {self.result.problem.goal.unit} (5 % of the "
+            f"models), and gains {advantage.gain:.2g} on average"
+        )
+
+    @property
+    def _unit(self) -> float:
+        """What shares of the objective are taken of."""
+        return max(1.0, abs(self.result.objective))
+
+    @property
+    def _answer(self) -> Array:
+        return np.array(list(self.result.ratios.values()))
+
     @property
     def best(self) -> Alternative | None:
         """The feasible baseline with the lowest objective; None where none is feasible."""
@@ -162,7 +265,9 @@ class Assessment(Viewed):
         }
         for head in ("probability", "gain", "lower", "upper"):
             table[head] = [None if one.advantage is None else getattr(one.advantage, head) for one in self.baselines]
-        return View(f"{self.result.problem.name}: the answer beside {len(self.baselines)} baselines", (), lambda: table)
+        verdict = "a decision" if self.doubt is None else f"not a decision: {self.doubt}"
+        facts = [] if self.half_width is None else [f"half width of the 90 % band: {self.half_width:.3g}"]
+        return View(f"{self.result.problem.name}: {verdict}", facts, lambda: table)
 
 
 def assess(answer: Result | ProblemLike, draws: DrawsLike | None = None) -> Assessment:
@@ -196,6 +301,13 @@ def assess(answer: Result | ProblemLike, draws: DrawsLike | None = None) -> Asse
 def assessed(result: Result, draws: DrawsLike | None = None) -> Assessment | None:
     """Return the assessment of a result; None where it has no answer, or is a rule of thumb itself."""
     return assess(result, draws) if result.allocation is not None and result.procedure.optimises else None
+
+
+def _form_of(model: Ensemble, form: str) -> MixtureModel | Ensemble:
+    """Return the blocks of one form of an ensemble."""
+    of_form = [(block, w) for block, w in zip(model.blocks, model.weights, strict=True) if block.label == form]
+    blocks, weights = zip(*of_form, strict=True)
+    return blocks[0] if len(blocks) == 1 else Ensemble(blocks, weights)
 
 
 def _baseline_mixtures(problem: AllocationProblem, options: Options) -> dict[str, Array]:
