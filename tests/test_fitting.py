@@ -348,16 +348,16 @@ def test_a_law_and_an_interaction_are_chosen_together():
     mixtures = np.random.default_rng(0).dirichlet(np.ones(3), size=40)
     runs = simulate(truth, mixtures, np.random.default_rng(1).choice([0.5e9, 2e9], 40))
     forms = [*candidates("exponential", None, sized=False), *candidates("power", "linear", sized=False)]
-    (law, interaction), scores = choose_form(runs, forms, folds=4)
+    (law, interaction, _), scores = choose_form(runs, forms, folds=4)
     assert (law.name, interaction.name) == ("exponential", "mixing")
     assert all(score.by_scale is not None for score in scores) and scores[0].by_scale < scores[1].by_scale
 
 
 def test_candidates():
-    names = [(law.name, interaction.name) for law, interaction in candidates("auto", "auto", sized=False)]
+    names = [(law.name, interaction.name) for law, interaction, _ in candidates("auto", "auto", sized=False)]
     assert ("bimix", "gated") in names and not any(law in ("msl", "additive") for law, _ in names)
-    assert ("msl", "gated") in [(law.name, other.name) for law, other in candidates("auto", "auto", sized=True)]
-    assert [other.name for _, other in candidates("power", None, sized=False)] == ["gated"]
-    assert [other.name for _, other in candidates("additive", None, sized=True)] == ["additive_power"]
+    assert ("msl", "gated") in [(law.name, other.name) for law, other, _ in candidates("auto", "auto", sized=True)]
+    assert [other.name for _, other, _ in candidates("power", None, sized=False)] == ["gated"]
+    assert [other.name for _, other, _ in candidates("additive", None, sized=True)] == ["additive_power"]
     with pytest.raises(InputError, match="'power' takes z for a ratio, and interaction 'mixing' gives an exponent"):
         candidates("power", "mixing", sized=False)

@@ -51,7 +51,7 @@ def error(model, truth, tokens):
 
 
 def test_known_supplies_are_kept_and_the_rest_recovered(truth, runs):
-    fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
+    fitted = fit(runs, POWER, REPETITION, supply=SUPPLIES)
     np.testing.assert_allclose(
         fitted.model.parameters["U"] * fitted.model.token_unit, list(SUPPLIES.values()), rtol=1e-14
     )
@@ -62,14 +62,14 @@ def test_known_supplies_are_kept_and_the_rest_recovered(truth, runs):
 
 
 def test_wrong_supplies_fit_worse(truth, runs):
-    right = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
-    wrong = fit(runs, POWER, REPETITION, fixed={"U": dict.fromkeys(NAMES, 40e9)})  # nothing would be repeated
+    right = fit(runs, POWER, REPETITION, supply=SUPPLIES)
+    wrong = fit(runs, POWER, REPETITION, supply=dict.fromkeys(NAMES, 40e9))  # nothing would be repeated
     assert wrong.cost > 5 * right.cost and error(wrong.model, truth, 2e9) > 3 * error(right.model, truth, 2e9)
 
 
 def test_some_languages_only(runs):
     """What is not named is fitted; s2 is never repeated, so that its supply is only its prior's."""
-    fitted = fit(runs, POWER, REPETITION, fixed={"U": {"s0": 0.2e9, "s1": 0.5e9}})
+    fitted = fit(runs, POWER, REPETITION, supply={"s0": 0.2e9, "s1": 0.5e9})
     assert fitted.model.parameters["U"][:2] * fitted.model.token_unit == pytest.approx([0.2e9, 0.5e9])
     labels = [(parameter.name, names) for parameter, names in fitted.solved[0].block.labels]
     assert ("log_U", ("s2",)) in labels and ("log_U", ("s0",)) not in labels
@@ -93,7 +93,7 @@ def test_the_jacobian_of_what_is_left(runs):
 
 
 def test_draws_and_bands_keep_what_is_known(runs):
-    fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
+    fitted = fit(runs, POWER, REPETITION, supply=SUPPLIES)
     for draw in bootstrap(fitted, 3):
         np.testing.assert_allclose(draw.parameters["U"], fitted.model.parameters["U"], rtol=1e-14)
     assert not any("U[" in name for name in covariance(fitted).standard_errors())
@@ -101,21 +101,22 @@ def test_draws_and_bands_keep_what_is_known(runs):
 
 def test_each_candidate_takes_what_it_has(runs):
     fixed = {"U": SUPPLIES}
-    assert known_to((POWER, REPETITION), fixed) == fixed and not known_to((POWER, INTERACTIONS["linear"]), fixed)
-    (_, chosen), scores = choose_form(
-        runs, [(POWER, REPETITION), (POWER, INTERACTIONS["linear"])], folds=3, fixed=fixed
-    )
-    assert chosen is REPETITION and scores[0].n_parameters == 9 + 3 + 9
+    assert known_to(Form(POWER, REPETITION), fixed) == fixed
+    assert not known_to(Form(POWER, INTERACTIONS["linear"]), fixed)
+    forms = [Form(POWER, REPETITION), Form(POWER, INTERACTIONS["linear"])]
+    chosen, scores = choose_form(runs, forms, folds=3, fixed=fixed)
+    assert chosen.interaction is REPETITION and scores[0].n_parameters == 9 + 3 + 9
 
 
 @pytest.mark.parametrize(
     ("interaction", "fixed", "message"),
     [
         ("repetition", {"V": {"s0": 1.0}}, "parameter of power \\+ repetition"),
-        ("repetition", {"U": {"sw": 1.0}}, "'sw'"),
-        ("repetition", {"U": {"s0": -1.0}}, "'U' of 's0' is fixed at -1; it must be a positive number"),
-        ("repetition", {"U": {"s0": 0.2}}, "'U' of 's0' is fixed at 0.2 tokens; write the count"),
-        ("repetition", {"U": {"s0": np.nan}}, "is fixed at nan"),
+        ("repetition", {"U": {"s0": 1.0}}, "'U' is the supply of a source; give supplies by --supply"),
+        ("repetition", {"l": {"sw": 1.0}}, "'sw'"),
+        ("repetition", {"l": {"s0": -1.0}}, "'l' of 's0' is fixed at -1; it must be a positive number"),
+        ("repetition", {"l": {"s0": np.nan}}, "is fixed at nan"),
+        ("gated", {"h": {"s0": 0.2}}, "'h' of 's0' is fixed at 0.2 tokens; write the count"),
         ("repetition", {"tau": {"s0": 1.0}}, "parameter 'tau' of power \\+ repetition cannot be fixed"),
         ("gated", {"h": {"s0": -1.0}}, "'h' of 's0' is fixed at -1"),
         ("gated", {"b": {"s0": 1.0}}, "'b' .* cannot be fixed"),
@@ -134,7 +135,7 @@ def files(tmp_path, runs):
         for language, ratio, loss in zip(NAMES, ratios, losses, strict=True)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "pilots.csv", index=False)
-    pd.DataFrame([{"parameter": "U", "language": name, "value": value} for name, value in SUPPLIES.items()]).to_csv(
+    pd.DataFrame([{"language": name, "tokens": value} for name, value in SUPPLIES.items()]).to_csv(
         tmp_path / "supplies.csv", index=False
     )
     return tmp_path
@@ -146,7 +147,7 @@ def test_the_command_line(run, files):  # noqa: F811
         str(files / "pilots.csv"),
         "--interaction",
         "repetition",
-        "--fixed",
+        "--supply",
         str(files / "supplies.csv"),
         "-o",
         str(files / "model.toml"),
@@ -161,9 +162,9 @@ def test_the_command_line(run, files):  # noqa: F811
 def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
     supplies, draws = files / "supplies.csv", files / "draws.jsonl"
     asked = ("fit", str(files / "pilots.csv"), "--interaction", "repetition", "--bootstrap", "2", "--draws", str(draws))
-    assert run(*asked, "--fixed", str(supplies))[0] == 0 and run(*asked, "--fixed", str(supplies))[0] == 0
+    assert run(*asked, "--supply", str(supplies))[0] == 0 and run(*asked, "--supply", str(supplies))[0] == 0
     supplies.write_text(supplies.read_text().replace("200000000.0", "300000000.0"))
-    code, _, err = run(*asked, "--fixed", str(supplies))
+    code, _, err = run(*asked, "--supply", str(supplies))
     assert code == 2 and "another fit" in " ".join(err.split())
 
 
@@ -172,9 +173,9 @@ def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
     [
         ("parameter,language,value\n", "has no rows"),
         ("language,tokens\ns0,5\n", "known parameters are a table of parameter, language, value"),
-        ("parameter,language,value\nU,s0,much\n", "'U' of 's0' in"),
-        ("parameter,language,value\nU,s0,\n", "write a number, or leave the row out"),
-        ("parameter,language,value\nU,s0,1\nU,s0,2\n", "twice"),
+        ("parameter,language,value\nE,s0,much\n", "'E' of 's0' in"),
+        ("parameter,language,value\nE,s0,\n", "write a number, or leave the row out"),
+        ("parameter,language,value\nE,s0,1\nE,s0,2\n", "twice"),
         ("parameter,language,value\nV,s0,1\n", "unknown parameter"),
     ],
 )
@@ -217,7 +218,7 @@ def test_a_target_of_which_all_is_known(runs):
 
 def test_bands_are_of_folds_that_know_as_much(runs):
     """Else the folds' errors are those of another fit than the one whose bands they widen."""
-    fitted = fit(runs, POWER, REPETITION, fixed={"U": SUPPLIES})
+    fitted = fit(runs, POWER, REPETITION, supply=SUPPLIES)
     part = _fitted_like(fitted, runs.select(np.arange(len(runs.runs)) % 2 == 0))
     np.testing.assert_allclose(part.model.parameters["U"] * part.model.token_unit, list(SUPPLIES.values()), rtol=1e-12)
     free = fit(runs, POWER, REPETITION)
@@ -226,7 +227,7 @@ def test_bands_are_of_folds_that_know_as_much(runs):
 
 
 def test_auto_refuses_known_values_of_nothing(runs):
-    forms = [(POWER, INTERACTIONS["none"]), (POWER, REPETITION)]
+    forms = [Form(POWER, INTERACTIONS["none"]), Form(POWER, REPETITION)]
     with pytest.raises(InputError, match="unknown parameter of the forms that are tried 'UU'; did you mean 'U'"):
         choose_form(runs, forms, fixed={"UU": SUPPLIES})
     with pytest.raises(InputError, match="unknown language with a known 'U' 's3'"):

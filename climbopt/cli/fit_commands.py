@@ -30,8 +30,8 @@ PILOTS = Annotated[
     Path,
     typer.Argument(
         metavar="PILOTS",
-        help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params. Or the name of a shipped "
-        "problem, for its runs.",
+        help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params, supply. Or the name of a "
+        "shipped problem, for its runs.",
     ),
 ]
 LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, or auto to choose by cross-validation.")]
@@ -69,8 +69,20 @@ MISSING = Annotated[
 ]
 FIXED = Annotated[
     Path | None,
+    typer.Option(metavar="FILE", help="Parameters that are known: CSV of parameter, language, value."),
+]
+USE = Annotated[
+    str | None,
     typer.Option(
-        metavar="FILE", help="Parameters that are known, such as supplies U: CSV of parameter, language, value."
+        metavar="NAME",
+        help="How repeated tokens count: once, saturating, information, hurting, or auto. By default saturating where "
+        "supplies are known.",
+    ),
+]
+SUPPLY = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="How many different tokens each source has: CSV of language, tokens; repeated beyond that."
     ),
 ]
 MODEL_OUTPUT = Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")]
@@ -104,6 +116,8 @@ def fit(
     name: NAME = None,
     missing: MISSING = "refuse",
     fixed: FIXED = None,
+    use: USE = None,
+    supply: SUPPLY = None,
     output: MODEL_OUTPUT = None,
     bootstrap: BOOTSTRAP = None,
     draws: DRAWS_OUTPUT = None,
@@ -117,6 +131,7 @@ def fit(
         draws_beside,
         find_pilots,
         load_fixed,
+        load_supply,
         pairs_beside,
         read_bytes,
         save_model,
@@ -130,16 +145,17 @@ def fit(
     if bootstrap is not None and output is not None:
         draws = draws or draws_beside(output)
     pilots = find_pilots(pilots)
-    inputs = [path for path in (pilots, losses, fixed) if path is not None]
+    inputs = [path for path in (pilots, losses, fixed, supply) if path is not None]
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
     content = read_bytes(pilots)
     table = _table(content, pilots, losses, names, tokens, params, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     known: Fixed = {} if fixed is None else load_fixed(fixed)
+    supplies = None if supply is None else load_supply(supply)
     _say_what_changed(runs)
     with progress("fit") as count:
-        fitted = fit_runs(runs, law, interaction, fixed=known, progress=count)
+        fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, progress=count)
     provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
     provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
     if draws is not None:
@@ -248,15 +264,17 @@ TABLE_OUTPUT = Annotated[
 ]
 
 
-def predict(model: MODEL, mixtures: MIXTURES, output: TABLE_OUTPUT = None) -> None:
+def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TABLE_OUTPUT = None) -> None:
     """Predict the losses of mixtures."""
-    from climbopt.files import files_of, load_model, read_table, write_table
+    from climbopt.files import files_of, load_model, load_supply, read_table, write_table
     from climbopt.fitting.prediction import predict_table
     from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, reach
     from climbopt.reports.fits import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
     loaded = load_model(model)
+    if supply is not None:
+        loaded = loaded.with_supply(load_supply(supply))
     table, errors = predict_table(loaded, read_table(mixtures))
     at = reach(loaded, table)
     if output is not None:

@@ -28,7 +28,7 @@ from climbopt.files.problems import (
 )
 from climbopt.files.ratios import load_ratios
 from climbopt.files.shipped import find_pilots, find_problem, shipped_problems
-from climbopt.files.tables import load_fixed, load_pilots, parse_table, read_table, write_table
+from climbopt.files.tables import load_fixed, load_pilots, load_supply, parse_table, read_table, write_table
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
 from climbopt.files.wide import WideNames, tidy
 
@@ -56,6 +56,7 @@ __all__ = [
     "is_special",
     "load_draws",
     "load_fixed",
+    "load_supply",
     "load_model",
     "load_pilots",
     "load_problem",

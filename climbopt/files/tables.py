@@ -12,6 +12,7 @@ from climbopt.files.shipped import find_pilots
 from climbopt.files.text import read_bytes, write_bytes
 from climbopt.foundations.characters import quoted
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import TOKENS
 from climbopt.runs.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
@@ -100,6 +101,25 @@ def load_pilots(path: str | os.PathLike[str], *, missing: Missing = "refuse") ->
         Where the file is none, or holds no runs.
     """
     return PilotRuns.from_frame(read_table(find_pilots(path)), missing=missing)
+
+
+def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Return the tokens that there are by language, from a table of language and tokens."""
+    table, columns = read_table(path), ["language", "tokens"]
+    if sorted(table.columns) != sorted(columns):
+        raise InputError(
+            f"{path} has the columns {', '.join(map(str, table.columns))}; supplies are a table of {', '.join(columns)}"
+        )
+    if table.empty:
+        raise InputError(f"{path} has no rows; write one row per language")
+    supply: dict[str, float] = {}
+    for language, tokens in table[columns].itertuples(index=False):
+        if language in supply:
+            raise InputError(f"{path} has '{language}' twice; keep one row")
+        supply[str(language)] = TOKENS.read(tokens, f"tokens of '{language}' in {path}")
+        if not supply[str(language)] >= 0:
+            raise InputError(f"tokens of '{language}' in {path} is {tokens}; a supply is 0 or more")
+    return supply
 
 
 def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:

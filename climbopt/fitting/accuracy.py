@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.model.templates import Array
+from climbopt.model.templates import Array, form_label
+from climbopt.model.uses import ONCE
 from climbopt.runs.pilots import PilotRuns
 
 Mask = NDArray[np.bool_]
@@ -36,11 +37,11 @@ class Errors:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a law and an interaction predict runs that they were not fitted to.
+    """How well a form predicts runs that it was not fitted to.
 
     Parameters
     ----------
-    law, interaction : str
+    law, interaction, use : str
     mae, mre : float
         Mean absolute (nats) and relative error over losses with a ratio above 0, whole runs held out; infinite
         where a prediction leaves the law's domain or the form cannot be fitted.
@@ -66,6 +67,12 @@ class Score:
     n_parameters: int
     refused: str | None = None
     by_scale: float | None = None
+    use: str = ONCE.name
+
+    @property
+    def label(self) -> str:
+        """Names of the form's parts, as reports write them."""
+        return form_label(self.law, self.interaction, self.use)
 
 
 def trained(runs: PilotRuns, targets: Sequence[str], sources: Sequence[str]) -> Mask:

@@ -84,6 +84,7 @@ def with_ceilings(block: Block, mixtures: Mixtures) -> Block:
     """Return the block with a ceiling of `CEILING` times each target's worst loss on more mixtures."""
     ratios, D, N = mixtures
     worst, rows = _worst_losses(block), block.rows
+    supply = block.supply_at(D)
     added = np.ones((len(ratios), 1))
     return replace(
         block,
@@ -94,6 +95,7 @@ def with_ceilings(block: Block, mixtures: Mixtures) -> Block:
             np.vstack([rows.losses, CEILING * worst * added]),
             np.vstack([rows.scale, SPREAD * worst * added]),
             np.append(rows.ceiling, np.ones(len(ratios), dtype=bool)),
+            supply=None if rows.supply is None or supply is None else np.vstack([rows.supply, supply]),
         ),
     )
 

@@ -18,29 +18,36 @@ from climbopt.model.interactions import Interaction, smallest_budget
 from climbopt.model.laws import Law
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, Prior
-from climbopt.model.templates import Array, Compiled
+from climbopt.model.templates import Array, Compiled, Form
+from climbopt.model.uses import ONCE, Use
 
 _D_MIN = Parameter(smallest_budget, "target", "tokens", meaning="smallest pilot budget, held fixed")
 
 
 @dataclass(frozen=True)
 class FitForm(ByFields):
-    """A law and an interaction, and the same two rewritten in the coordinates of the fit.
+    """A form, and the same rewritten in the coordinates of the fit.
 
     Parameters
     ----------
-    law, interaction : Law, Interaction
+    law, interaction, use : Law, Interaction, Use
         As declared.
     """
 
     law: Law
     interaction: Interaction
+    use: Use = ONCE
+
+    @property
+    def form(self) -> Form:
+        """The parts as declared."""
+        return Form(self.law, self.interaction, self.use)
 
     @cached_property
     def values(self) -> dict[sp.Symbol, sp.Expr]:
         """Each declared parameter as an expression in the coordinates."""
         coordinates = self.interaction.coordinates
-        values = {p.symbol: p.symbol for p in self.law.parameters + self.interaction.parameters}
+        values = {p.symbol: p.symbol for p in self.form.parameters}
         values |= dict(coordinates.values) if coordinates else {}
         logs = {p.symbol: sp.exp(_log(p.symbol)) for p in self._moved if p.symbol.is_positive}
         return {symbol: value.subs(logs, simultaneous=True) for symbol, value in values.items()}
@@ -48,7 +55,7 @@ class FitForm(ByFields):
     @cached_property
     def _moved(self) -> tuple[Parameter, ...]:
         """The declared parameters and coordinates that the fit moves, before logarithms are taken."""
-        return self.law.parameters + self._moved_interaction
+        return self.law.parameters + self._moved_interaction + self.use.parameters
 
     @cached_property
     def _moved_interaction(self) -> tuple[Parameter, ...]:
@@ -81,9 +88,16 @@ class FitForm(ByFields):
         )
 
     @cached_property
+    def coordinate_use(self) -> Use:
+        """The use as a function of the coordinates."""
+        expression = self.use.expression.subs(self.values, simultaneous=True)
+        return Use(self.use.name, expression, tuple(map(_coordinate, self.use.parameters)))
+
+    @cached_property
     def coordinates(self) -> tuple[Parameter, ...]:
         """Everything the fit moves."""
-        return self.coordinate_law.parameters + self.coordinate_interaction.parameters[:-1]
+        of_interaction = self.coordinate_interaction.parameters[:-1]
+        return self.coordinate_law.parameters + of_interaction + self.coordinate_use.parameters
 
     def held(self, parameter: Parameter, values: Array) -> tuple[str, Array]:
         """Return the coordinate that stands for a declared parameter alone, by name, with its values; NaN stays.
@@ -96,7 +110,7 @@ class FitForm(ByFields):
         replaced = {} if self.interaction.coordinates is None else self.interaction.coordinates.values
         if parameter.symbol in replaced or parameter.per == "pair":
             raise InputError(
-                f"parameter '{parameter.name}' of {self.law.name} + {self.interaction.name} cannot be "
+                f"parameter '{parameter.name}' of {self.form.label} cannot be "
                 "fixed; one of a target or of a source can be, where no bound ties it to others"
             )
         positive = bool(parameter.symbol.is_positive)
@@ -106,7 +120,7 @@ class FitForm(ByFields):
     def _declared(self) -> Compiled:
         """The declared parameters as a function of the coordinates and D_min."""
         symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
-        declared = self.law.parameters + self.interaction.parameters
+        declared = self.form.parameters
         function: Compiled = sp.lambdify(symbols, [self.values[p.symbol] for p in declared], modules="numpy", cse=True)
         return function
 
@@ -116,7 +130,7 @@ class FitForm(ByFields):
         symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
         slopes = {
             (declared, moved): sp.diff(self.values[declared.symbol], moved.symbol)
-            for declared in self.law.parameters + self.interaction.parameters
+            for declared in self.form.parameters
             for moved in self.coordinates
         }
         slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
@@ -124,7 +138,7 @@ class FitForm(ByFields):
 
     def declared(self, fitted: MixtureModel) -> dict[str, Array]:
         """Return the declared parameters' values of a model in coordinates."""
-        declared = self.law.parameters + self.interaction.parameters
+        declared = self.form.parameters
         values = self._declared(*self._columns(fitted))
         return {p.name: self._shaped(fitted, p, value) for p, value in zip(declared, values, strict=True)}
 
@@ -140,13 +154,13 @@ class FitForm(ByFields):
 
     @cached_property
     def _pairwise(self) -> bool:
-        return any(p.per == "pair" for p in self.law.parameters + self.interaction.parameters)
+        return any(p.per == "pair" for p in self.form.parameters)
 
     def _columns(self, fitted: MixtureModel) -> list[Array]:
         """Return the values of all coordinates and D_min, broadcasting over targets and sources."""
         return [
             fitted.parameters[p.name][:, None] if self._pairwise and p.per == "target" else fitted.parameters[p.name]
-            for p in fitted.templates.parameters
+            for p in (*self.coordinates, _D_MIN)
         ]
 
     def _shaped(self, fitted: MixtureModel, parameter: Parameter, value: Array) -> Array:
@@ -169,6 +183,6 @@ def _coordinate(parameter: Parameter) -> Parameter:
 
 
 @lru_cache(maxsize=64)
-def fit_form(law: Law, interaction: Interaction) -> FitForm:
-    """Return the fit form of `law` with `interaction`, rewritten at most once a process."""
-    return FitForm(law, interaction)
+def fit_form(law: Law, interaction: Interaction, use: Use = ONCE) -> FitForm:
+    """Return the fit form of a form, rewritten at most once per process."""
+    return FitForm(law, interaction, use)

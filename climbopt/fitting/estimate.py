@@ -17,8 +17,9 @@ from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
-from climbopt.model.mixture import MixtureModel, Response
-from climbopt.model.templates import Array, derive
+from climbopt.model.mixture import LEAST_SUPPLY, MixtureModel
+from climbopt.model.templates import Array, Form, derive
+from climbopt.model.uses import ONCE, SUPPLY, Use
 from climbopt.runs.pilots import PilotRuns
 
 NOISE = 0.007
@@ -141,7 +142,7 @@ class Fit(Reported):
         ]
         facts += [self.left_out] if self.left_out else []
         facts += [f"{len(self.scores)} forms cross-validated"] if self.scores else []
-        title = f"fit of {model.law.name} + {model.interaction.name} to {self.n_losses} losses of {self.n_runs} runs"
+        title = f"fit of {model.label} to {self.n_losses} losses of {self.n_runs} runs"
         return View(title, facts, self._columns)
 
     def _columns(self) -> Columns:
@@ -156,6 +157,7 @@ def estimate(
     pilots: PilotRuns,
     law: Law,
     interaction: Interaction,
+    use: Use = ONCE,
     *,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
@@ -166,12 +168,13 @@ def estimate(
     `progress` is called with the numbers of blocks done and to do.
     """
     began = time.perf_counter()
-    if derive(law, interaction).uses_model_size and pilots.params is None:
+    if derive(law, interaction, use).uses_model_size and pilots.params is None:
         raise InputError(
-            f"{law.name} + {interaction.name} depends on the model size; add a column 'params' to the pilots"
+            f"{Form(law, interaction, use).label} depends on the model size; add a column 'params' to the pilots"
         )
     rows, left_out = _rows(pilots, law, interaction)
-    form = fit_form(law, interaction)
+    form = fit_form(law, interaction, use)
+    _check_supply(form, fixed or {})
     blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
     solved = []
     for done, block in enumerate(blocks):
@@ -187,6 +190,7 @@ def estimate(
         token_unit(pilots),
         _params_unit(pilots),
         pilots=pilots.range,
+        use=use,
     )
     errors, overall = _errors(pilots, model, rows)
     return Fit(
@@ -243,17 +247,28 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observ
     rows = Observations(
         pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale, np.zeros(len(pilots.runs), dtype=bool)
     )
+    if pilots.supply is not None:
+        rows = replace(rows, supply=np.maximum(pilots.supply, LEAST_SUPPLY) / unit)
     return rows, left_out
+
+
+def _check_supply(form: FitForm, fixed: Fixed) -> None:
+    """Refuse a use without known supplies: runs alone do not show them."""
+    if any(p.name == SUPPLY for p in form.use.parameters) and SUPPLY not in fixed:
+        raise InputError(
+            f"use '{form.use.name}' needs the supply of each source; give --supply FILE (in Python supply=), or a "
+            "column 'supply' in the pilots"
+        )
 
 
 def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
     """Return the coordinates of parameters that are known, in the fit's units; NaN for languages not named."""
-    declared = {p.name: p for p in form.law.parameters + form.interaction.parameters}
+    declared = {p.name: p for p in form.form.parameters}
     units = {"tokens": token_unit(pilots), "params": _params_unit(pilots)}
     held = {}
     for name, by_language in fixed.items():
         if name not in declared:
-            raise unknown_name(f"parameter of {form.law.name} + {form.interaction.name}", name, declared)
+            raise unknown_name(f"parameter of {form.form.label}", name, declared)
         p = declared[name]
         languages = pilots.sources if p.per == "source" else pilots.targets
         values = np.full(len(languages), np.nan)
@@ -362,14 +377,14 @@ def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     form = solved[0].block.form
     declared = [form.declared(one.block.model(one.x)) for one in solved]
     values = {}
-    for p in form.law.parameters + form.interaction.parameters:
+    for p in form.form.parameters:
         values[p.name] = np.concatenate([d[p.name] for d in declared]) if p.per != "source" else declared[0][p.name]
     return values
 
 
 def _errors(pilots: PilotRuns, model: MixtureModel, rows: Observations) -> tuple[dict[str, Errors], Errors]:
     """Return the errors of each target, and of all of them together."""
-    response = Response(model, rows.D, rows.N)
+    response = model.at(pilots.tokens, pilots.params, pilots.supply)
     predicted = response.losses(response.z(rows.ratios))
     judged, used = trained(pilots, pilots.targets, pilots.sources), np.isfinite(rows.scale)
     each = {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.select import candidates, choose_form, known_to
+from climbopt.fitting.supplies import with_supplies
+from climbopt.foundations.quantities import Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
+from climbopt.model.uses import Use
 
 
 def fit(
@@ -17,6 +21,8 @@ def fit(
     law: Law | str = "power",
     interaction: Interaction | str | None = None,
     *,
+    use: Use | str | None = None,
+    supply: Mapping[str, Amount] | None = None,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
     progress: Progress | None = None,
@@ -35,11 +41,17 @@ def fit(
         Members of `LAWS` and `INTERACTIONS`, their names, or the caller's own; "auto" for the one that
         cross-validation chooses among those that go with the other. Without an interaction, gated, or the first
         that the law takes.
+    use : Use or str, optional
+        How repeated tokens count: a member of `USES`, its name, or "auto". By default saturating where supplies are
+        known, else once; once with an interaction that counts repetition itself.
+    supply : mapping of str to float or str, optional
+        Different tokens that each source has, in all runs whose table states none (column ``supply``), and in the
+        model.
     n_starts : int
         Starts tried for each block (1 to 3); the least cost wins.
     fixed : mapping of str to mapping of str to float, optional
         Parameters of a target or a source that are known, by language, and are not fitted, as
-        ``{"U": {"en": 5e9}}``; counts of tokens and params as they are.
+        ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
     progress : callable, optional
         Called with the numbers of fits done and to do: of the cross-validation, then of the chosen form's blocks.
 
@@ -55,10 +67,12 @@ def fit(
     >>> fitted.model.law.name, fitted.n_losses
     ('power', 378)
     """
-    runs, known = as_pilots(pilots), fixed or {}
-    forms = candidates(law, interaction, sized=runs.params is not None)
+    runs = as_pilots(pilots)
+    supplied = supply is not None or runs.supply is not None
+    forms = candidates(law, interaction, use, sized=runs.params is not None, supplied=supplied)
+    known = with_supplies(runs, forms, fixed or {}, supply)
     form, scores = forms[0], tuple[Score, ...]()
-    if "auto" in (law, interaction):
+    if "auto" in (law, interaction, use):
         form, scores = choose_form(runs, forms, fixed=known, progress=progress)
         known = known_to(form, known)
     return replace(estimate(runs, *form, n_starts=n_starts, fixed=known, progress=progress), scores=scores)

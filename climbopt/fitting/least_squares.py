@@ -15,6 +15,10 @@ from climbopt.model.interactions import smallest_budget
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
+from climbopt.model.uses import SUPPLY
+
+LOG_SUPPLY = f"log_{SUPPLY}"
+"""The coordinate of a supply."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,8 @@ class Observations:
         Standard deviation of each entry; infinite where it is left out or missing.
     ceiling : ndarray of bool, (n,)
         Observations that only count where the predicted loss is above the given one.
+    supply : ndarray, (n, S), optional
+        Tokens that there were of each source, in the model's units, where runs had supplies of their own.
     """
 
     ratios: Array
@@ -40,6 +46,7 @@ class Observations:
     losses: Array
     scale: Array
     ceiling: NDArray[np.bool_]
+    supply: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +85,12 @@ class Block(ByFields):
         values = {p.name: np.full(shapes[p.per], p.prior.center) for p in self.form.coordinates}
         values[smallest_budget.name] = np.full(n_targets, self.smallest)
         return MixtureModel(
-            self.form.coordinate_law, self.form.coordinate_interaction, self.sources, self.targets, values
+            self.form.coordinate_law,
+            self.form.coordinate_interaction,
+            self.sources,
+            self.targets,
+            values,
+            use=self.form.coordinate_use,
         )
 
     @cached_property
@@ -158,15 +170,25 @@ class Block(ByFields):
         """Return the model in coordinates at the flat vector x."""
         return replace(self.blank, parameters=self._values(x))
 
-    def response(self, x: Array, D: Array, N: Array) -> Response:
-        """Return that model at budgets and sizes in its units."""
-        return Response(self.blank, D, N, self._values(x))
+    def response(self, x: Array, D: Array, N: Array, supply: Array | None = None) -> Response:
+        """Return that model at budgets, sizes and supplies (by default those of runs of each budget) in its units."""
+        values, supply = self._values(x), self.supply_at(D) if supply is None else supply
+        if supply is not None and LOG_SUPPLY in values:
+            values[LOG_SUPPLY] = np.log(supply)[:, None, :]
+        return Response(self.blank, D, N, values)
+
+    def supply_at(self, D: Array) -> Array | None:
+        """Return the supplies that runs of some budgets had, (n, S); None where the runs do not state them."""
+        if self.rows.supply is None:
+            return None
+        supply: Array = self.rows.supply[np.abs(np.subtract.outer(D, self.rows.D)).argmin(axis=1)]
+        return supply
 
     def _at(self, x: Array) -> tuple[Response, Array, Array]:
         """Return the response at x, and z and losses of the rows; the last ones are kept for the Jacobian."""
         key = x.tobytes()
         if key not in self._memory:
-            response = self.response(x, self.rows.D, self.rows.N)
+            response = self.response(x, self.rows.D, self.rows.N, self.rows.supply)
             z = response.z(self.rows.ratios)
             self._memory.clear()
             self._memory[key] = response, z, response.losses(z)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict(model: ModelLike, mixtures: pd.DataFrame | str | os.PathLike[str]) -> pd.DataFrame:
+def predict(
+    model: ModelLike,
+    mixtures: pd.DataFrame | str | os.PathLike[str],
+    supply: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
     """Return a tidy table of mixtures with a column `predicted`: the model's losses, in nats per token.
 
     Parameters
     ----------
     model : MixtureModel, Ensemble or path
     mixtures : pandas.DataFrame or path
-        As pilot runs; losses, or the column loss, may be missing.
+        As pilot runs; losses, or the column loss, may be missing. Its column supply, where it has one, holds for
+        its runs.
+    supply : mapping of str to float, optional
+        Tokens that there are of some sources, instead of the fit's.
 
     Raises
     ------
@@ -40,7 +48,7 @@ def predict(model: ModelLike, mixtures: pd.DataFrame | str | os.PathLike[str]) -
     [1.225, 1.243]
     """
     table = read_table(mixtures) if isinstance(mixtures, str | os.PathLike) else mixtures
-    return predict_table(as_model(model), table)[0]
+    return predict_table(as_model(model).with_supply(supply or {}), table)[0]
 
 
 def predict_table(model: Model, table: pd.DataFrame) -> tuple[pd.DataFrame, Errors | None]:
@@ -72,7 +80,7 @@ def predict_table(model: Model, table: pd.DataFrame) -> tuple[pd.DataFrame, Erro
             raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)
     if model.uses_model_size and runs.params is None:
         raise InputError(f"{model.label} depends on the model size; add a column 'params'")
-    response = model.at(runs.tokens, runs.params)
+    response = model.at(runs.tokens, runs.params, runs.supply_of(model.sources))
     ratios = runs.ratios_of(model.sources)
     predicted = response.predicted(ratios)
     place = {name: k for k, name in enumerate(runs.runs)}

@@ -15,7 +15,8 @@ from climbopt.fitting.estimate import Fixed, Progress, estimate
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
-from climbopt.model.templates import Array, agreeing_pairs, derive
+from climbopt.model.templates import Array, Form, agreeing_pairs, derive
+from climbopt.model.uses import ONCE, SUPPLY, USES, Use
 from climbopt.runs.pilots import PilotRuns
 
 DEFAULT = "gated"
@@ -25,40 +26,63 @@ TIE = 1.0
 """Scores closer than this many standard errors of their paired difference are a tie, which the simpler form wins."""
 
 
-Form = tuple[Law, Interaction]
-
-
-def candidates(law: Law | str, interaction: Interaction | str | None, *, sized: bool) -> tuple[Form, ...]:
-    """Return the forms that are asked for, of which `auto` means every one that goes with the other.
+def candidates(
+    law: Law | str,
+    interaction: Interaction | str | None,
+    use: Use | str | None = None,
+    *,
+    sized: bool,
+    supplied: bool = False,
+) -> tuple[Form, ...]:
+    """Return the forms that are asked for, of which `auto` means every one that goes with the others.
 
     Parameters
     ----------
     law, interaction : Law, Interaction or str
         Objects, names, or auto; without an interaction, the default one, or the first that the law takes.
+    use : Use or str, optional
+        An object, a name, or auto; by default saturating where supplies are known, else once.
     sized : bool
         Whether the runs state their model size; a form that needs it is left out where they do not.
+    supplied : bool
+        Whether supplies are known.
 
     Raises
     ------
     InputError
-        For an unknown name, and for a law and an interaction that do not go together.
+        For an unknown name, and for parts that do not go together.
 
     Examples
     --------
-    >>> [(one.name, other.name) for one, other in candidates("auto", "linear", sized=False)]
-    [('power', 'linear'), ('bimix', 'linear')]
+    >>> [form.label for form in candidates("auto", "linear", sized=False)]
+    ['power + linear', 'bimix + linear']
+    >>> [form.label for form in candidates("power", "gated", sized=False, supplied=True)]
+    ['power + gated + saturating use']
     """
     interaction = interaction or ("auto" if law == "auto" else None)
     laws = tuple(LAWS.values()) if law == "auto" else (LAWS.member(law),)
     if interaction is None:
         taken = agreeing_pairs(laws)
-        return tuple(form for form in taken if form[1].name == DEFAULT) or taken[:1]
-    if "auto" not in (law, interaction):
-        form = laws[0], INTERACTIONS.member(interaction)
-        derive(*form)  # refuses what does not go together
-        return (form,)
-    forms = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS.member(interaction),))
+        pairs = tuple(pair for pair in taken if pair[1].name == DEFAULT) or taken[:1]
+    elif "auto" not in (law, interaction):
+        pairs = ((laws[0], INTERACTIONS.member(interaction)),)
+    else:
+        pairs = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS.member(interaction),))
+    forms = tuple(Form(*pair, one) for pair in pairs for one in _uses(pair[1], use, supplied))
+    if "auto" not in (law, interaction, use):
+        derive(*forms[0])  # refuses what does not go together
+        return forms
     return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
+
+
+def _uses(interaction: Interaction, use: Use | str | None, supplied: bool) -> tuple[Use, ...]:
+    """Return the uses that an interaction is tried with; one that counts repetition itself goes with `once`."""
+    itself = any(p.name == SUPPLY for p in interaction.parameters)
+    if use == "auto":
+        return tuple(USES.values()) if supplied and not itself else (ONCE,)
+    if use is None:
+        return (USES["saturating"] if supplied and not itself else ONCE,)
+    return (USES.member(use),)
 
 
 def cross_validate(
@@ -80,9 +104,10 @@ def cross_validate(
         The candidates; by default all whose z the law takes.
     """
     law = LAWS.member(law)
-    forms = agreeing_pairs([law]) if interactions is None else [(law, INTERACTIONS.member(i)) for i in interactions]
-    (_, chosen), scores = choose_form(as_pilots(pilots), forms, folds=folds, seed=seed, progress=progress)
-    return chosen, scores
+    pairs = agreeing_pairs([law]) if interactions is None else [(law, INTERACTIONS.member(i)) for i in interactions]
+    forms = [Form(*pair) for pair in pairs]
+    chosen, scores = choose_form(as_pilots(pilots), forms, folds=folds, seed=seed, progress=progress)
+    return chosen.interaction, scores
 
 
 def choose_form(
@@ -94,7 +119,7 @@ def choose_form(
     fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> tuple[Form, tuple[Score, ...]]:
-    """Return the law and the interaction to use, and every form's score, best first.
+    """Return the form to use, and every form's score, best first.
 
     Runs are dealt into folds by a seeded permutation, those of one mixture, budget and size (they differ in their
     seed) into the same one; each fold is predicted by a fit to the others. The least error wins, unless a form
@@ -104,7 +129,7 @@ def choose_form(
     Parameters
     ----------
     pilots : PilotRuns
-    forms : sequence of (Law, Interaction)
+    forms : sequence of Form
         The candidates.
     folds : int
         At most the number of different runs.
@@ -122,16 +147,16 @@ def choose_form(
     """
     _check_known(pilots, forms, fixed or {})
     split = _Split.of(pilots, folds, seed)
-    errors: dict[tuple[str, str], Array] = {}
+    errors: dict[str, Array] = {}
     scores: list[Score] = []
     for number, form in enumerate(forms):
         advance = _counted(progress, number * len(split), len(forms) * len(split))
         predictions = split.predicted(form, known_to(form, fixed or {}), advance)
-        errors[form[0].name, form[1].name] = np.abs(predictions.held_out - pilots.losses)
+        errors[form.label] = np.abs(predictions.held_out - pilots.losses)
         scores.append(_score(split, form, predictions, known_to(form, fixed or {})))
     chosen = _chosen(pilots, scores, errors, _replicates(pilots))
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
-    return next(form for form in forms if (form[0].name, form[1].name) == chosen), ranked
+    return next(form for form in forms if form.label == chosen), ranked
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +227,7 @@ def _counted(progress: Progress | None, done: int, total: int) -> Callable[[int]
 
 def _check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
     """Refuse a known parameter that no form has, and one of a language that no run has."""
-    declared = dict.fromkeys(p.name for form in forms for part in form for p in part.parameters)
+    declared = dict.fromkeys(p.name for form in forms for p in form.parameters)
     languages = dict.fromkeys(pilots.sources + pilots.targets)
     for name, values in fixed.items():
         if name not in declared:
@@ -214,7 +239,7 @@ def _check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None
 
 def known_to(form: Form, fixed: Fixed) -> Fixed:
     """Return those of some known parameters that a form has."""
-    names = {p.name for part in form for p in part.parameters}
+    names = {p.name for p in form.parameters}
     return {name: values for name, values in fixed.items() if name in names}
 
 
@@ -222,7 +247,7 @@ def _predicted(pilots: PilotRuns, form: Form, held_out: Mask, fixed: Fixed) -> A
     """Return the losses of runs, predicted by a fit to the others."""
     model = estimate(pilots.select(~held_out), *form, n_starts=1, fixed=fixed).model
     runs = pilots.select(held_out)
-    response = model.at(runs.tokens, runs.params)
+    response = model.at(runs.tokens, runs.params, runs.supply)
     return response.losses(response.z(runs.ratios))
 
 
@@ -271,7 +296,7 @@ def _replicates(pilots: PilotRuns) -> NDArray[np.intp]:
 
 def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -> Score:
     """Return the score of held-out predictions; one outside the law's domain counts as infinitely wrong."""
-    pilots, (law, interaction) = split.pilots, form
+    pilots = split.pilots
     judged = trained(pilots, pilots.targets, pilots.sources)
     inside = ~np.isnan(predictions.held_out)
     errors = prediction_errors(np.where(inside, predictions.held_out, np.inf), pilots.losses, judged, inside)
@@ -281,15 +306,16 @@ def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -
         "pair": len(pilots.targets) * len(pilots.sources),
     }
     return Score(
-        law.name,
-        interaction.name,
+        form.law.name,
+        form.interaction.name,
         errors.mae,
         errors.mre,
         _spearman(pilots, predictions.held_out, judged & inside),
         errors.zero_shot_mae,
-        sum(shapes[p.per] for p in law.parameters + interaction.parameters) - sum(map(len, known.values())),
+        sum(shapes[p.per] for p in form.parameters) - sum(map(len, known.values())),
         predictions.refused,
         _by_scale(pilots, predictions.at_scale, split.largest),
+        form.use.name,
     )
 
 
@@ -305,10 +331,8 @@ def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
     return float(np.mean(ranks)) if ranks else float("nan")
 
 
-def _chosen(
-    pilots: PilotRuns, scores: list[Score], errors: dict[tuple[str, str], Array], group: NDArray[np.intp]
-) -> tuple[str, str]:
-    """Return the names of the best form, or of a simpler one that ties with it (paired over different runs)."""
+def _chosen(pilots: PilotRuns, scores: list[Score], errors: dict[str, Array], group: NDArray[np.intp]) -> str:
+    """Return the label of the best form, or of a simpler one that ties with it (paired over different runs)."""
     best = min(scores, key=lambda score: score.mae)
     if not np.isfinite(best.mae):
         reasons = [score.refused for score in scores if score.refused]
@@ -319,9 +343,9 @@ def _chosen(
         )
     judged = trained(pilots, pilots.targets, pilots.sources)
     for score in sorted(scores, key=lambda score: score.n_parameters):
-        difference = np.where(judged, errors[score.law, score.interaction] - errors[best.law, best.interaction], 0.0)
+        difference = np.where(judged, errors[score.label] - errors[best.label], 0.0)
         per_run = difference.sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
         each = np.bincount(group, per_run) / np.bincount(group)
         if np.isfinite(each).all() and each.mean() <= TIE * each.std(ddof=1) / np.sqrt(len(each)):
-            return score.law, score.interaction
-    return best.law, best.interaction
+            return score.label
+    return best.label

@@ -240,9 +240,13 @@ class Stacked(ByFields, Viewed):
                 parts.append(part.select([part.targets[k] for k in np.flatnonzero(reads).tolist()]))
         return replace(self, parts=tuple(parts), targets=tuple(targets), mean=mean[:, np.flatnonzero(used)])
 
-    def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Responses:
-        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
-        return Responses(self, tuple(part.at(budget, params) for part in self.parts))
+    def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Responses:
+        """Return the model at a budget, a model size and supplies, as :meth:`MixtureModel.at`."""
+        return Responses(self, tuple(part.at(budget, params, supply) for part in self.parts))
+
+    def with_supply(self, supply: Mapping[str, float]) -> Stacked:
+        """Return the same models with other supplies of some sources, in tokens."""
+        return replace(self, parts=tuple(part.with_supply(supply) for part in self.parts))
 
     def view(self) -> View:
         """Return the parts."""
@@ -365,9 +369,13 @@ class Ensemble(ByFields, Viewed):
         """Return the same model with a subset of its targets, in the order of `targets`."""
         return self.stacked.select(targets)
 
-    def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Responses:
-        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
-        return self.stacked.at(budget, params)
+    def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Responses:
+        """Return the model at a budget, a model size and supplies, as :meth:`MixtureModel.at`."""
+        return self.stacked.at(budget, params, supply)
+
+    def with_supply(self, supply: Mapping[str, float]) -> Ensemble:
+        """Return the same blocks with other supplies of some sources, in tokens."""
+        return replace(self, blocks=tuple(block.with_supply(supply) for block in self.blocks))
 
     def view(self) -> View:
         """Return the languages; the table has one row per form."""

@@ -212,13 +212,23 @@ class MixtureModel(ByFields, Viewed):
         i, j = self.own_targets, self.own_sources
         return csr_array((np.ones(i.size), (j, i)), shape=(len(self.sources), len(self.targets)))
 
-    def at(self, budget: ArrayLike, params: ArrayLike | None = None) -> Response:
-        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture."""
+    def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Response:
+        """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture.
+
+        `supply` holds the tokens that there are of each source for each mixture, (n, S), instead of the model's own;
+        NaN where it is that.
+        """
         if params is None:
             if self.templates.uses_model_size:
                 raise InputError(f"{self.label} depends on the model size; give params")
             params = np.nan
-        return Response(self, np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit)
+        D, size = np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit
+        if supply is None or not self.takes_supply:
+            return Response(self, D, size)
+        own = self.parameters[SUPPLY]
+        tokens = np.maximum(supply, LEAST_SUPPLY) / self.token_unit
+        values = np.where(np.isnan(supply)[:, None, :], own, tokens[:, None, :])
+        return Response(self, D, size, {**self.parameters, SUPPLY: values})
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
         """Return ratios by language as an array in the order of `sources`; every source is required."""

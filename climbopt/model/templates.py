@@ -169,6 +169,11 @@ def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr
     return derivative.replace(lambda part: part.is_Mul and vanishing(part), rewritten)
 
 
+def form_label(law: str, interaction: str, use: str) -> str:
+    """Return the names of a form's parts, as reports write them; the use where it is not `once`."""
+    return " + ".join((law, interaction) if use == ONCE.name else (law, interaction, f"{use} use"))
+
+
 class Form(NamedTuple):
     """What a model is written in: L_i = law(z_i), z_i = interaction of u, u_j = use(r_j)."""
 
@@ -179,8 +184,7 @@ class Form(NamedTuple):
     @property
     def label(self) -> str:
         """Names of the parts, as reports write them; the use where it is not `once`."""
-        label = f"{self.law.name} + {self.interaction.name}"
-        return label if self.use == ONCE else f"{label} + {self.use.name} use"
+        return form_label(self.law.name, self.interaction.name, self.use.name)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

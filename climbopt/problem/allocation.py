@@ -52,7 +52,7 @@ class AllocationProblem(ByFields, Viewed):
         By target, 0 or more, normalised to sum 1; ``default`` stands for the targets that are not named. Every
         target counts alike where there are none.
     supply : mapping of str to float or str
-        Tokens there are, by source.
+        Tokens there are, by source; what a form's use counts repetition by, instead of the fit's, where it has one.
     history : mapping of str to float or str
         Tokens already trained, by source.
     groups : mapping of str to sequence of str
@@ -94,6 +94,8 @@ class AllocationProblem(ByFields, Viewed):
         if self.model.uses_model_size and self.params is None:
             raise InputError(f"{self.model.label} depends on the model size; give params")
         self._check_languages()
+        # Known supplies are those of the planned run, whatever the pilots had.
+        object.__setattr__(self, "model", self.model.with_supply(self.supply))
         object.__setattr__(self, "name", shown(self.name))
         for group in self.groups:
             check_name(group, "the name of a group")

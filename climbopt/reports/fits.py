@@ -22,6 +22,7 @@ def fit_json(fitted: Fit) -> dict[str, Value]:
         "format": "climbopt fit 1",
         "law": fitted.model.law.name,
         "interaction": fitted.model.interaction.name,
+        "use": fitted.model.use.name,
         "n_runs": fitted.n_runs,
         "n_losses": fitted.n_losses,
         "n_missing": fitted.n_missing,
@@ -41,6 +42,7 @@ def fit_json(fitted: Fit) -> dict[str, Value]:
             {
                 "law": score.law,
                 "interaction": score.interaction,
+                "use": score.use,
                 "mae": score.mae,
                 "mre": score.mre,
                 "spearman": score.spearman,
@@ -70,6 +72,7 @@ def print_fit(fitted: Fit, console: Console) -> None:
             "cross-validation over whole runs",
             "law",
             "interaction",
+            "use",
             "mae",
             "mre %",
             "spearman",
@@ -82,6 +85,7 @@ def print_fit(fitted: Fit, console: Console) -> None:
                 table.add_row(
                     score.law,
                     score.interaction,
+                    score.use,
                     f"{score.mae:.5f}",
                     f"{100 * score.mre:.3f}",
                     number(score.spearman, ".4f"),
@@ -90,11 +94,11 @@ def print_fit(fitted: Fit, console: Console) -> None:
                 )
         console.print(table)
         for score in refused:
-            say(console, f"{score.law} + {score.interaction} cannot be fitted: {score.refused}")
+            say(console, f"{score.label} cannot be fitted: {score.refused}")
         console.print()
     model = fitted.model
     table = new_table(
-        f"{model.law.name} + {model.interaction.name}: {fitted.n_losses} losses of {fitted.n_runs} runs",
+        f"{model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs",
         "language",
         "mae",
         "mre %",

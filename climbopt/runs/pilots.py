@@ -48,6 +48,8 @@ class PilotRuns(Viewed):
         Nats per token; NaN where it is missing.
     params : ndarray, (n,), or None
         Model size of each run, where the table states it.
+    supply : ndarray, (n, n_sources), or None
+        Different tokens that each run had of each source, where the table states them.
     n_rescaled : int
         Number of runs whose ratios summed to nearly 1 and were divided by their sum.
     missing : tuple of (str, str)
@@ -63,6 +65,7 @@ class PilotRuns(Viewed):
     params: Array | None = None
     n_rescaled: int = 0
     missing: tuple[tuple[str, str], ...] = ()
+    supply: Array | None = None
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, need_losses: bool = True, missing: Missing = "refuse") -> PilotRuns:
@@ -112,6 +115,7 @@ class PilotRuns(Viewed):
             params=table.by_run("params")[usable] if "params" in table else None,
             n_rescaled=int((off[usable] > EXACT_SUM).sum()),
             missing=gaps,
+            supply=table.by_language("supply")[usable][:, used] if "supply" in table else None,
         )
 
     @property
@@ -136,6 +140,7 @@ class PilotRuns(Viewed):
             None if self.params is None else self.params[index],
             self.n_rescaled,
             self.missing,
+            None if self.supply is None else self.supply[index],
         )
 
     def ratios_of(self, names: Sequence[str]) -> Array:
@@ -144,6 +149,16 @@ class PilotRuns(Viewed):
         for column, name in enumerate(names):
             if name in self.sources:
                 table[:, column] = self.ratios[:, self.sources.index(name)]
+        return table
+
+    def supply_of(self, names: Sequence[str]) -> Array | None:
+        """Return the supplies of `names` in every run, (n, len(names)); NaN for a language that no run draws from."""
+        if self.supply is None:
+            return None
+        table = np.full((len(self.runs), len(names)), np.nan)
+        for column, name in enumerate(names):
+            if name in self.sources:
+                table[:, column] = self.supply[:, self.sources.index(name)]
         return table
 
     def view(self) -> View:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIRED = ("run", "tokens", "language", "ratio")
-OPTIONAL = ("loss", "seed", "params")
+OPTIONAL = ("loss", "seed", "params", "supply")
 LEAST_COUNT = {"tokens": 1e4, "params": 1e3}
 """A smaller value is taken for a count written in thousands, millions or billions."""
-UNITS = {"tokens": TOKENS, "params": PARAMS, "ratio": RATIO}
+UNITS = {"tokens": TOKENS, "params": PARAMS, "ratio": RATIO, "supply": TOKENS}
 """Columns whose numbers may be written with a suffix: 5B, 20%."""
 HEADER_ROWS = 2
 """Number of the first row below the header, as spreadsheets and editors count."""

@@ -162,7 +162,7 @@ def bands(
 def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
     """Return the same form fitted to some of the runs, with what was known."""
     try:
-        return estimate(pilots, fitted.model.law, fitted.model.interaction, n_starts=1, fixed=fitted.fixed)
+        return estimate(pilots, *fitted.model.form, n_starts=1, fixed=fitted.fixed)
     except InputError as error:
         raise InputError(
             f"bands hold out a fold of whole runs at a time, and without one {error}, or fit without "

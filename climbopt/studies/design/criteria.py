@@ -16,10 +16,9 @@ import sympy as sp
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.estimate import INTERIOR, NOISE, ZERO_SHOT_NOISE
 from climbopt.fitting.least_squares import Block, Observations
-from climbopt.model.interactions import Interaction, smallest_budget
-from climbopt.model.laws import Law
+from climbopt.model.interactions import smallest_budget
 from climbopt.model.mixture import MixtureModel
-from climbopt.model.templates import Array
+from climbopt.model.templates import Array, Form
 
 POINTS = 24
 """Targets times points of the prior over which a design is averaged, without a model; at least one point."""
@@ -66,15 +65,14 @@ class Knowledge:
     @classmethod
     def of_prior(
         cls,
-        law: Law,
-        interaction: Interaction,
+        form: Form,
         languages: tuple[str, ...],
         smallest: float,
         token_unit: float,
         rng: np.random.Generator,
     ) -> Knowledge:
         """Return the knowledge before any run: points drawn from the priors, inside their bounds."""
-        blocks = _blank(fit_form(law, interaction), languages, languages, smallest / token_unit)
+        blocks = _blank(fit_form(*form), languages, languages, smallest / token_unit)
         n_points = max(1, POINTS // len(languages))
         chosen = []
         for block in blocks:
@@ -93,7 +91,7 @@ class Knowledge:
     @classmethod
     def of_model(cls, model: MixtureModel, smallest: float) -> Knowledge:
         """Return the knowledge from a fitted model: its parameters, in the coordinates of the fit."""
-        form = fit_form(model.law, model.interaction)
+        form = fit_form(*model.form)
         values = _coordinates(form, model, smallest / model.token_unit)
         blocks = _blank(form, model.sources, model.targets, smallest / model.token_unit)
         medians = model.at(10 * smallest, model.params_unit).losses(
@@ -180,7 +178,7 @@ def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Ob
 def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[str, Array]:
     """Return a model's parameters in the coordinates of the fit, by name: solved from the declared values."""
     symbols = {p.name: p.symbol for p in form.coordinates}
-    declared = model.law.parameters + model.interaction.parameters
+    declared = model.form.parameters
     declared_values = {p.symbol: sp.Dummy(p.name, positive=bool(p.symbol.is_positive), real=True) for p in declared}
     coordinates: dict[sp.Symbol, sp.Expr] = {}
     direct = [p for p in declared if not form.values[p.symbol].free_symbols & _replacing(form)]

@@ -22,7 +22,6 @@ import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit
-from climbopt.fitting.select import Form
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
@@ -30,7 +29,7 @@ from climbopt.model.ensemble import blocks_of
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.mixture import MixtureModel
-from climbopt.model.templates import Array
+from climbopt.model.templates import Array, Form
 from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.design.candidates import Space
 from climbopt.studies.design.criteria import Knowledge, Runs
@@ -173,10 +172,10 @@ def plan(
     block, after = None if model is None else _main_block(model), None if after is None else as_pilots(after)
     names = _checked(languages, n_runs, block, after)
     space = Space.read(len(names), budgets, floor, params)
-    form = LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction)
-    if form[0].uses_model_size and space.params is None:
-        raise InputError(f"law '{form[0].name}' depends on the model size; give params")
-    source = block or (form if after is None else fit(after, *form).model)
+    form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
+    if form.law.uses_model_size and space.params is None:
+        raise InputError(f"law '{form.law.name}' depends on the model size; give params")
+    source = block or (form if after is None else fit(after, form.law, form.interaction).model)
     designs = _Designs.of(names, space, source, after, seed)
     chosen, other = designs.best(criterion, n_runs, progress)
     return Plan(names, chosen, other, designs.climb, designs.before, designs.n_before, time.perf_counter() - began)
@@ -227,7 +226,7 @@ class _Designs:
             known = Knowledge.of_model(source, smallest)
         else:
             unit = float(10.0 ** np.round(np.log10(space.budgets).mean()))
-            known = Knowledge.of_prior(*source, names, smallest, unit, rng)
+            known = Knowledge.of_prior(source, names, smallest, unit, rng)
         start = known.prior
         if after is not None:
             made = Runs(after.ratios_of(names), after.tokens, space.params)
