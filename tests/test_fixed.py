@@ -13,6 +13,7 @@ from climbopt.fitting.estimate import _blocks, _held, _rows
 from climbopt.fitting.select import choose_form, known_to
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
+from climbopt.model.templates import Form
 from climbopt.uncertainty.bands import _fitted_like, bands
 from climbopt.uncertainty.bootstrap import bootstrap
 from climbopt.uncertainty.covariance import covariance

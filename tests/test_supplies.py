@@ -101,17 +101,18 @@ def test_the_jacobian_of_a_fit_with_runs_of_their_own_supplies(runs, use):
 
 
 def test_runs_with_supplies_of_their_own(truth, runs):
-    """Runs at half the budget with half the supplies: one U for all would be wrong for them."""
-    shares = np.where(runs.tokens == runs.tokens.max(), 1.0, 0.5)
+    """Smaller runs with a fifth of the supplies: one U for all would be wrong for them."""
+    shares = np.where(runs.tokens == runs.tokens.max(), 1.0, 0.2)
     supply = shares[:, None] * np.array(list(SUPPLIES.values()))
     losses = truth.at(runs.tokens, None, supply).predicted(runs.ratios)
     own = PilotRuns.from_frame(table(replace(runs, losses=losses, supply=supply)))
     np.testing.assert_allclose(own.supply, supply)
     result, wrong = fit(own), fit(replace(own, supply=None), supply=SUPPLIES)
     np.testing.assert_allclose(result.model.parameters["U"] * result.model.token_unit, list(SUPPLIES.values()))
-    assert result.overall.mae < 0.002 < wrong.overall.mae
+    assert result.overall.mae < 0.01 and wrong.overall.mae > 2 * result.overall.mae
     predicted = predict(result.model, table(own))
-    assert np.abs(predicted["predicted"] - predicted["loss"]).max() < 0.03
+    trained = predicted[predicted["ratio"] > 0]
+    assert np.abs(trained["predicted"] - trained["loss"]).mean() == pytest.approx(result.overall.mae)
     part = own.select(np.array([3, 1]))
     np.testing.assert_allclose(part.supply, supply[[3, 1]])
 
