@@ -12,6 +12,7 @@ from climbopt import InputError, MixtureModel, PilotRuns, fit, load_model, plan
 from climbopt.fitting.coordinates import fit_form
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
+from climbopt.model.templates import Form
 from climbopt.studies.design.candidates import Space
 from climbopt.studies.design.criteria import BELIEVED, Knowledge, Runs
 from climbopt.studies.design.exchange import Search
@@ -84,7 +85,7 @@ def test_derivatives_are_those_of_the_losses():
 
 
 def test_no_design_counts_on_derivatives_that_run_off():
-    known = Knowledge.of_prior(LAWS["power"], INTERACTIONS["gated"], NAMES, 1e9, 1e9, np.random.default_rng(0))
+    known = Knowledge.of_prior(Form(LAWS["power"], INTERACTIONS["gated"]), NAMES, 1e9, 1e9, np.random.default_rng(0))
     runs = Runs(np.array([[1.0, 0.0, 0.0], [0.999999, 1e-6, 0.0]]), np.array([1e9, 1e9]))
     variance = np.einsum(
         "bntp,bp->bnt", known.derivatives(runs, noise=False) ** 2, 1 / np.diagonal(known.prior, axis1=1, axis2=2)

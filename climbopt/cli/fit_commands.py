@@ -131,7 +131,6 @@ def fit(
         draws_beside,
         find_pilots,
         load_fixed,
-        load_supply,
         pairs_beside,
         read_bytes,
         save_model,
@@ -152,10 +151,9 @@ def fit(
     table = _table(content, pilots, losses, names, tokens, params, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     known: Fixed = {} if fixed is None else load_fixed(fixed)
-    supplies = None if supply is None else load_supply(supply)
     _say_what_changed(runs)
     with progress("fit") as count:
-        fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, progress=count)
+        fitted = fit_runs(runs, law, interaction, use=use, supply=_supplies(supply), fixed=known, progress=count)
     provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
     provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
     if draws is not None:
@@ -166,6 +164,13 @@ def fit(
         save_model(fitted.model, output)
     diagnosis = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, draw_file)
     _report(fitted, diagnosis, json)
+
+
+def _supplies(supply: Path | None) -> dict[str, float] | None:
+    """Return the tokens by language of a file of supplies, if there is one."""
+    from climbopt.files import load_supply
+
+    return None if supply is None else load_supply(supply)
 
 
 def _report(fitted: Fit, diagnosis: Diagnosis | None, json: str | None) -> None:
@@ -266,15 +271,13 @@ TABLE_OUTPUT = Annotated[
 
 def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TABLE_OUTPUT = None) -> None:
     """Predict the losses of mixtures."""
-    from climbopt.files import files_of, load_model, load_supply, read_table, write_table
+    from climbopt.files import files_of, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table
     from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, reach
     from climbopt.reports.fits import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
-    loaded = load_model(model)
-    if supply is not None:
-        loaded = loaded.with_supply(load_supply(supply))
+    loaded = load_model(model).with_supply(_supplies(supply) or {})
     table, errors = predict_table(loaded, read_table(mixtures))
     at = reach(loaded, table)
     if output is not None:
