@@ -130,7 +130,6 @@ def fit(
         WideNames,
         draws_beside,
         find_pilots,
-        load_fixed,
         pairs_beside,
         read_bytes,
         save_model,
@@ -150,10 +149,11 @@ def fit(
     content = read_bytes(pilots)
     table = _table(content, pilots, losses, names, tokens, params, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
-    known: Fixed = {} if fixed is None else load_fixed(fixed)
     _say_what_changed(runs)
     with progress("fit") as count:
-        fitted = fit_runs(runs, law, interaction, use=use, supply=_supplies(supply), fixed=known, progress=count)
+        fitted = fit_runs(
+            runs, law, interaction, use=use, supply=_supplies(supply), fixed=_known(fixed), progress=count
+        )
     provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
     provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
     if draws is not None:
@@ -164,6 +164,13 @@ def fit(
         save_model(fitted.model, output)
     diagnosis = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, draw_file)
     _report(fitted, diagnosis, json)
+
+
+def _known(fixed: Path | None) -> Fixed:
+    """Return the known parameters of a file, if there is one."""
+    from climbopt.files import load_fixed
+
+    return {} if fixed is None else load_fixed(fixed)
 
 
 def _supplies(supply: Path | None) -> dict[str, float] | None:
