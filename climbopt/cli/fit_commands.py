@@ -133,7 +133,6 @@ def fit(
         pairs_beside,
         read_bytes,
         save_model,
-        sha256,
     )
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns
@@ -150,20 +149,24 @@ def fit(
     table = _table(content, pilots, losses, names, tokens, params, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     _say_what_changed(runs)
+    known, supplies = _known(fixed), _supplies(supply)
     with progress("fit") as count:
-        fitted = fit_runs(
-            runs, law, interaction, use=use, supply=_supplies(supply), fixed=_known(fixed), progress=count
-        )
-    provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
-    provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
-    if draws is not None:
-        provenance["draws"] = shown(draws.name)
-    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
+        fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, progress=count)
+    fitted = replace(fitted, model=replace(fitted.model, provenance=_provenance(pilots, content, draws)))
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
     if output is not None:
         save_model(fitted.model, output)
     diagnosis = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, draw_file)
     _report(fitted, diagnosis, json)
+
+
+def _provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, str]:
+    """Return where a model came from: the table, the day, the command, and the file of draws."""
+    from climbopt.files import sha256
+
+    provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
+    provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
+    return provenance if draws is None else provenance | {"draws": shown(draws.name)}
 
 
 def _known(fixed: Path | None) -> Fixed:
