@@ -8,14 +8,16 @@ import pytest
 from conftest import PROBLEMS, random_model
 from test_cli import run  # noqa: F401 - a fixture
 
-from climbopt import InputError, MixtureModel, PilotRuns, fit, load_model, plan
+from climbopt import AllocationProblem, Floor, InputError, MixtureModel, PilotRuns, fit, load_model, plan, solve
 from climbopt.fitting.coordinates import fit_form
+from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.templates import Form
 from climbopt.studies.design.candidates import Space
 from climbopt.studies.design.criteria import BELIEVED, Knowledge, Runs
-from climbopt.studies.design.exchange import Search
+from climbopt.studies.design.exchange import Search, expected_error, information
+from climbopt.studies.design.region import decision_region
 from climbopt.studies.design.simplex import mixtures
 
 NAMES = ("s0", "s1", "s2")
@@ -271,3 +273,59 @@ def test_command_line(run, tmp_path):  # noqa: F811
 def test_the_model_size_stands_in_the_table():
     found = plan(NAMES[:2], [1e9], 4, law=LAWS["power_nd"], params=1e8)
     assert (found.to_frame()["params"] == 1e8).all()
+
+
+def test_the_region_is_near_the_optimum_of_each_model():
+    models = [random_model("linear", sources=3, seed=seed) for seed in (1, 2)]
+    region = decision_region(Ensemble(models), 1e10, np.random.default_rng(0), floor=0.02)
+    assert region.shape == (500, 3) and region.min() > 0.02 - 1e-9
+    np.testing.assert_allclose(region.sum(axis=1), 1)
+    floor = [Floor(dict.fromkeys(models[0].sources, 0.02))]
+    for model, part in zip(models, np.split(region, 2), strict=True):
+        problem = AllocationProblem(model, 1e10, constraints=floor)
+        losses, least = problem.value(part), solve(problem).objective
+        assert least * (1 - 1e-9) <= losses.min() and losses.max() <= 1.01 * least
+        assert np.ptp(part, axis=0).min() > 0.01
+
+
+def test_a_plan_for_a_target_predicts_its_decision_better_than_one_for_every_mixture():
+    model = load_model(PROBLEMS / "libreoffice6" / "model.toml")
+    budgets = ["1M", "2M"]
+    wide, near = (plan(model.sources, budgets, 14, model=model, target_budget=target) for target in (None, "8M"))
+    rng = np.random.default_rng(0)
+    region = decision_region(model, 8e6, rng)
+    known = Knowledge.of_model(model, 1e6)
+    judged = known.derivatives(Runs(region, np.full(len(region), 8e6)), noise=False)
+
+    def error(runs):
+        return expected_error(known.prior + information(known.derivatives(runs)), judged)
+
+    assert error(near.chosen.runs) == pytest.approx(near.chosen.error, rel=1e-9)
+    assert error(near.chosen.runs) < error(wide.chosen.runs)
+    assert near.chosen.tokens <= near.climb.tokens * 14 / len(near.climb.runs) * (1 + 1e-9)
+
+
+def test_supplies_are_cut_down_in_proportion_to_the_budget():
+    supply = {"s0": "4M", "s1": 1e6, "s2": 2e5}
+    planned = plan(NAMES, ["1M", "2M", "8M"], 7, target_budget="4M", supply=supply, cut_supply=True)
+    table = planned.to_frame()
+    whole = table.language.map({"s0": 4e6, "s1": 1e6, "s2": 2e5})
+    np.testing.assert_allclose(table.supply, whole * np.minimum(table.tokens / 4e6, 1))
+    assert set(table.tokens) == {1e6, 2e6, 8e6} or set(table.tokens) == {1e6, 2e6}
+    assert planned.to_dict()["runs"][0]["supply"] == {"s0": 1e6, "s1": 250_000, "s2": 50_000}
+    assert "supply" not in plan(NAMES, ["1M", "2M"], 7, target_budget="4M", supply=supply).to_frame()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"cut_supply": True, "target_budget": 4e6}, "give the target budget and the supply of s0, s1, s2"),
+        ({"cut_supply": True, "supply": dict.fromkeys(NAMES, 1e6)}, "give the target budget"),
+        ({"cut_supply": True, "target_budget": 4e6, "supply": {"s0": 1e6, "s2": 1e6}}, "the supply of s1"),
+        ({"supply": {"s0": 1e6, "x": 1e6}}, "unknown language with a supply 'x'"),
+        ({"target_budget": 0}, "the target budget is 0"),
+    ],
+)
+def test_targets_and_supplies_that_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        plan(NAMES, [1e6, 2e6], 7, **arguments)

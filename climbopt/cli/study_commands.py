@@ -179,6 +179,20 @@ PLAN_PARAMS = Annotated[
     float | None,
     typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size, for laws that depend on it."),
 ]
+TARGET_BUDGET = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--target-budget", TOKENS),
+        metavar="TOKENS",
+        help="Of the run that the pilots are for: plan for predictions there, and where its decision can lie.",
+    ),
+]
+PLAN_SUPPLY = Annotated[
+    Path | None, typer.Option("--supply", metavar="FILE", help="CSV of language, tokens: the supplies of that run.")
+]
+CUT_SUPPLY = Annotated[
+    bool, typer.Option("--cut-supply", help="Draw each pilot from supplies cut down in proportion to its budget.")
+]
 CRITERION = Annotated[
     str,
     typer.Option(metavar="I|D", help="I: the mean variance of predictions; D: the parameters' joint uncertainty."),
@@ -201,6 +215,9 @@ def plan(
     law: PLAN_LAW = "power",
     interaction: PLAN_INTERACTION = "gated",
     params: PLAN_PARAMS = None,
+    target_budget: TARGET_BUDGET = None,
+    supply: PLAN_SUPPLY = None,
+    cut_supply: CUT_SUPPLY = False,
     criterion: CRITERION = "I",
     seed: SEED = 0,
     output: PLAN_OUTPUT = None,
@@ -210,13 +227,13 @@ def plan(
 
     Its expected error is shown beside that of CLIMB's design.
     """
-    from climbopt.files import load_model, load_pilots, write_text
+    from climbopt.files import load_model, load_pilots, load_supply, write_text
     from climbopt.model.interactions import INTERACTIONS
     from climbopt.model.laws import LAWS
     from climbopt.reports.plans import plan_json, print_plan
     from climbopt.studies.design.plan import plan as design
 
-    check_places([path for path in (model, after) if path is not None], json, output)
+    check_places([path for path in (model, after, supply) if path is not None], json, output)
     if criterion not in ("D", "I"):
         raise InputError(f"--criterion is '{criterion}'; it is D or I")
     tokens = [TOKENS.read(part, "--budgets") for part in budgets.split(",")]
@@ -231,6 +248,9 @@ def plan(
             law=LAWS[law],
             interaction=INTERACTIONS[interaction],
             params=params,
+            target_budget=target_budget,
+            supply=None if supply is None else load_supply(supply),
+            cut_supply=cut_supply,
             criterion=cast("Criterion", criterion),
             seed=seed,
             progress=count,

@@ -223,7 +223,8 @@ class AllocationProblem(ByFields, Viewed):
 
     def effective_and_losses(self, ratios: Array, model: Model | None = None) -> tuple[Array, Array]:
         """Return z and loss of each target after the run, (..., T); z of an ensemble is NaN, as it has none."""
-        response = self.response if model is None else model.at(self.total_budget, self.params)
+        other = self.model if model is None else model.with_supply(self.supply)
+        response = other.at(self.total_budget, self.params)
         cumulative = self.cumulative(ratios)
         if isinstance(response, Responses):
             losses = response.predicted(cumulative)

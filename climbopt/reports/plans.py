@@ -17,8 +17,14 @@ def plan_json(plan: Plan) -> dict[str, Value]:
         "format": "climbopt plan 1",
         "languages": list(plan.languages),
         "runs": [
-            {"tokens": float(tokens), "ratios": dict(zip(plan.languages, ratios.tolist(), strict=True))}
-            for ratios, tokens in zip(runs.ratios, runs.tokens, strict=True)
+            {
+                "tokens": float(tokens),
+                "ratios": dict(zip(plan.languages, runs.ratios[k].tolist(), strict=True)),
+                "supply": None
+                if plan.supplies is None
+                else dict(zip(plan.languages, plan.supplies[k].tolist(), strict=True)),
+            }
+            for k, tokens in enumerate(runs.tokens)
         ],
         "designs": [_design(design) for design in (plan.chosen, plan.other, plan.climb)],
         "expected_error_before": plan.before,

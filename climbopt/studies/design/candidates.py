@@ -45,12 +45,18 @@ class Space:
         Least ratio of every language in every run.
     params : float or None
         Model size of every run.
+    target : float or None
+        Tokens of the run that is planned for, at which designs are judged; by default the largest budget.
+    region : ndarray, (k, n), or None
+        Mixtures that designs are judged at, and that are candidates too; by default draws from the simplex.
     """
 
     n: int
     budgets: Sequence[float]
     floor: float = 0.0
     params: float | None = None
+    target: float | None = None
+    region: Array | None = None
 
     @classmethod
     def read(cls, n: int, budgets: Sequence[Amount], floor: Amount, params: Amount | None) -> Space:
@@ -95,13 +101,16 @@ class Space:
         return Runs(ratios, np.array([budget for _, budget in rows]), self.params)
 
     def judged(self, rng: np.random.Generator) -> Runs:
-        """Return the mixtures over which the prediction variance is averaged, at the largest budget."""
+        """Return the mixtures over which the prediction variance is averaged, at the target or the largest budget."""
+        tokens = self.target or max(self.budgets)
+        if self.region is not None:
+            return Runs(self.region, np.full(len(self.region), tokens), self.params)
         least = np.full(self.n, max(self.floor, min(JUDGED_FLOOR, 0.3 / self.n)))
         drawn = mixtures(least, np.ones(self.n), N_JUDGED, rng)
-        return Runs(drawn, np.full(N_JUDGED, max(self.budgets)), self.params)
+        return Runs(drawn, np.full(N_JUDGED, tokens), self.params)
 
     def candidates(self, rng: np.random.Generator) -> Runs:
-        """Return candidates: vertices, edges, each language in turn, the centre, and draws; at every budget."""
+        """Return vertices, edges, each language in turn, the centre, draws and some of the region, at every budget."""
         n = self.n
         pairs = list(combinations(range(n), 2))
         if n > MOST_PAIRS:
@@ -115,7 +124,9 @@ class Space:
         drawn /= drawn.sum(axis=1, keepdims=True)
         inside = np.vstack([eye, *edges, *self._in_turn(), np.full((1, n), 1 / n), drawn])
         ratios, tokens = self._above_floor(inside), np.array(self._tokens)
-        return Runs(np.repeat(ratios, tokens.size, axis=0), np.tile(tokens, len(inside)), self.params)
+        if self.region is not None:
+            ratios = np.vstack([ratios, rng.permutation(self.region)[:N_DRAWN]])
+        return Runs(np.repeat(ratios, tokens.size, axis=0), np.tile(tokens, len(ratios)), self.params)
 
     def _above_floor(self, mixtures: Array) -> Array:
         """Return mixtures mapped into those with every ratio above the floor."""

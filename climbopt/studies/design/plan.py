@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit
-from climbopt.foundations.errors import InputError
-from climbopt.foundations.quantities import Amount
+from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
 from climbopt.model.ensemble import blocks_of
 from climbopt.model.interactions import INTERACTIONS, Interaction
@@ -34,6 +34,7 @@ from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.design.candidates import Space
 from climbopt.studies.design.criteria import Knowledge, Runs
 from climbopt.studies.design.exchange import Criterion, Progress, Search, expected_error, information
+from climbopt.studies.design.region import decision_region
 
 DIGITS = 6
 """Decimals of a planned ratio."""
@@ -84,6 +85,8 @@ class Plan(Reported):
         Number of earlier runs.
     seconds : float
         Wall time.
+    supplies : ndarray, (n, S), or None
+        Tokens of each source that each chosen run is drawn from, where they are cut down with its budget.
     """
 
     languages: tuple[str, ...]
@@ -93,6 +96,7 @@ class Plan(Reported):
     before: float
     n_before: int
     seconds: float
+    supplies: Array | None = None
 
     def view(self) -> View:
         """Return the designs' expected errors; `fit` reads the table once its losses are filled in."""
@@ -116,6 +120,7 @@ class Plan(Reported):
             "language": list(self.languages) * len(runs),
             "ratio": [round(float(ratio), DIGITS) for ratio in runs.ratios.ravel()],
             "loss": [None] * (n * len(runs)),
+            **({} if self.supplies is None else {"supply": np.round(self.supplies).ravel().tolist()}),
         }
 
 
@@ -130,6 +135,9 @@ def plan(
     law: Law | str = "power",
     interaction: Interaction | str = "gated",
     params: Amount | None = None,
+    target_budget: Amount | None = None,
+    supply: Mapping[str, Amount] | None = None,
+    cut_supply: bool = False,
     seed: int = 0,
     criterion: Criterion = "I",
     progress: Progress | None = None,
@@ -155,6 +163,14 @@ def plan(
         Law and interaction to be fitted, without a model.
     params : float, optional
         Model size of every run, for laws that depend on it.
+    target_budget : float or str, optional
+        Tokens of the run that the pilots are for. Predictions are judged there, and with a model or earlier runs only
+        at mixtures where its decision can lie: those near the optimum of each block.
+    supply : mapping of str to float or str, optional
+        Tokens there are, by source, of the run that the pilots are for.
+    cut_supply : bool
+        Whether pilots are drawn from supplies cut down in proportion to their budget, so that they repeat data as often
+        as the target run; needs `target_budget` and `supply`, and adds the column supply to the table.
     seed : int
         Seed of all draws.
     criterion : {"I", "D"}
@@ -171,14 +187,48 @@ def plan(
     began = time.perf_counter()
     block, after = None if model is None else _main_block(model), None if after is None else as_pilots(after)
     names = _checked(languages, n_runs, block, after)
-    space = Space.read(len(names), budgets, floor, params)
+    target = None if target_budget is None else TOKENS.positive(target_budget, "the target budget")
+    supplies = _supplies(names, supply, target, cut_supply)
+    space = replace(Space.read(len(names), budgets, floor, params), target=target)
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source = block or (form if after is None else fit(after, form.law, form.interaction).model)
+    source = block or (form if after is None else fit(after, form.law, form.interaction, supply=supplies or None).model)
+    if target is not None and isinstance(source, MixtureModel):
+        near = as_model(model) if model is not None else source
+        region = decision_region(
+            near, target, np.random.default_rng(seed), params=space.params, supply=supplies, floor=space.floor
+        )
+        space = replace(space, region=region)
     designs = _Designs.of(names, space, source, after, seed)
     chosen, other = designs.best(criterion, n_runs, progress)
-    return Plan(names, chosen, other, designs.climb, designs.before, designs.n_before, time.perf_counter() - began)
+    cut = _cut_down(names, chosen.runs, supplies, target) if cut_supply else None
+    seconds = time.perf_counter() - began
+    return Plan(names, chosen, other, designs.climb, designs.before, designs.n_before, seconds, cut)
+
+
+def _supplies(
+    names: tuple[str, ...], supply: Mapping[str, Amount] | None, target: float | None, cut: bool
+) -> dict[str, float]:
+    """Return the supplies by source; refuse those of unknown languages, and to cut down what is not known."""
+    supplies = dict(TOKENS.by_name(supply or {}, "supply"))
+    for name in supplies:
+        if name not in names:
+            raise unknown_name("language with a supply", name, names)
+    missing = [name for name in names if name not in supplies]
+    if cut and (target is None or missing):
+        raise InputError(
+            "supplies are cut down to a pilot's share of the target budget; give the target budget and the supply of "
+            f"{listed(missing or list(names), most=4)}"
+        )
+    return supplies
+
+
+def _cut_down(names: tuple[str, ...], runs: Runs, supplies: Mapping[str, float], target: float | None) -> Array:
+    """Return the supply of each source in each run, (n, S): its share of the target budget, all of it beyond that."""
+    assert target is not None  # _supplies has refused it
+    whole = np.array([supplies[name] for name in names])
+    return np.asarray(np.minimum(runs.tokens / target, 1.0)[:, None] * whole)
 
 
 def _main_block(model: ModelLike) -> MixtureModel:
