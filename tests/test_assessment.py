@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import PROBLEMS
+from conftest import PROBLEMS, random_model
 from test_cli import run  # noqa: F401
 
 from climbopt import (
@@ -213,3 +213,13 @@ def test_far_beyond_the_budgets_of_the_pilots_forms_part(pilots):
     assert assess(problem, draws).doubt is None
     far = assess(replace(problem, budget=2e9), draws)
     assert far.result.passed and "has a 90 % band of" in far.doubt
+
+
+def test_draws_repeat_the_supplies_of_the_problem():
+    """A draw knows the supplies of the pilots, and is judged with those of the planned run."""
+    model = random_model("gated", sources=3, use="saturating")
+    problem = AllocationProblem(model, 5e9, supply=dict.fromkeys(model.sources, 2e8))
+    assessment = assess(problem, [model, model])
+    gain = assessment.baselines[0].objective - assessment.result.objective
+    assert assessment.baselines[0].advantage.gain == pytest.approx(gain, rel=1e-9) and gain > 1e-4
+    assert assessment.half_width == pytest.approx(0, abs=1e-12)

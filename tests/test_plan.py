@@ -329,3 +329,15 @@ def test_supplies_are_cut_down_in_proportion_to_the_budget():
 def test_targets_and_supplies_that_are_refused(arguments, words):
     with pytest.raises(InputError, match=words):
         plan(NAMES, [1e6, 2e6], 7, **arguments)
+
+
+def test_command_line_of_a_target(run, tmp_path):  # noqa: F811
+    supply, out = tmp_path / "supply.csv", tmp_path / "plan.csv"
+    supply.write_text("language,tokens\nen,8M\nsw,400000\n")
+    arguments = ["plan", "--languages", "en,sw", "--budgets", "1M,2M", "--runs", 5, "--target-budget", "4M"]
+    code, _, _ = run(*arguments, "--supply", supply, "--cut-supply", "-o", out)
+    table = pd.read_csv(out)
+    assert code == 0 and list(table.columns) == ["run", "tokens", "language", "ratio", "loss", "supply"]
+    np.testing.assert_allclose(table.supply, table.language.map({"en": 2, "sw": 0.1}) * table.tokens)
+    code, _, error = run(*arguments, "--cut-supply")
+    assert code == 2 and "give the target budget and the supply of en, sw" in error
