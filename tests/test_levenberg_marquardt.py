@@ -57,7 +57,12 @@ def test_the_gradient_vanishes_but_where_a_bound_holds(pilots):
     for block in blocks(pilots, "power", "gated"):
         times = rng.integers(1, 4, len(block.rows.D))[:, None]
         block = replace(block, rows=replace(block.rows, scale=block.rows.scale / np.sqrt(times)))
-        block = with_ceilings(block, at_budgets(block, np.eye(6)))
+        block = with_ceilings(
+            block,
+            at_budgets(block, np.eye(6)),
+            1.05 * np.nanmax(block.rows.losses, axis=0),
+            0.01 * np.ones(len(block.targets)),
+        )
         x = minimum(block, _starts(block, 1)[0], 1e-12)
         gradient = (block.jacobian(x) * block.spread).T @ block.residuals(x)
         free = x > block.lower

@@ -152,7 +152,8 @@ def fit(
     known, supplies = _known(fixed), _supplies(supply)
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, progress=count)
-    fitted = replace(fitted, model=replace(fitted.model, provenance=_provenance(pilots, content, draws)))
+    provenance = {**_provenance(pilots, content, draws), **fitted.model.provenance}
+    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
     if output is not None:
         save_model(fitted.model, output)
@@ -283,7 +284,7 @@ def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TAB
     """Predict the losses of mixtures."""
     from climbopt.files import files_of, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table
-    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, reach
+    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, fit_warnings, reach
     from climbopt.reports.fits import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
@@ -292,5 +293,5 @@ def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TAB
     at = reach(loaded, table)
     if output is not None:
         write_table(output, table)
-    warn(extrapolation_warnings(loaded, *at))
+    warn([*fit_warnings(loaded), *extrapolation_warnings(loaded, *at)])
     print_prediction(table, errors, console(), listed=output is None, outside=extrapolation_words(loaded, *at))

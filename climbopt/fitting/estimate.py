@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
-from climbopt.fitting.ceilings import under_ceilings
+from climbopt.fitting.ceilings import NOTICED, cost_of_ceilings, under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
+from climbopt.fitting.doubts import doubt_of_ceilings, doubt_of_outliers, doubt_of_r2, doubts_of_runs
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minimum
+from climbopt.fitting.robust import outlying, robust_minimum
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
-from climbopt.model.mixture import LEAST_SUPPLY, MixtureModel
+from climbopt.model.mixture import LEAST_SUPPLY, WARNINGS, MixtureModel
 from climbopt.model.templates import Array, Form, derive
 from climbopt.model.uses import ONCE, SUPPLY, Use
 from climbopt.runs.pilots import PilotRuns
@@ -57,6 +59,8 @@ class Solved:
         Half the sum of squared residuals.
     above_ceiling : mapping of str to float
         As of :class:`Fit`.
+    strained : tuple of str
+        Targets whose parameters the ceilings move by more than the noise.
     """
 
     block: Block
@@ -64,6 +68,7 @@ class Solved:
     jacobian: Array
     cost: float
     above_ceiling: Mapping[str, float]
+    strained: tuple[str, ...] = ()
 
     @property
     def of_losses(self) -> Array:
@@ -125,6 +130,29 @@ class Fit(Reported):
     def n_runs(self) -> int:
         """Number of runs."""
         return len(self.pilots.runs)
+
+    @property
+    def outliers(self) -> tuple[str, ...]:
+        """Runs with a loss that lies far from the law, and from all others of its target; they count little."""
+        far = np.zeros(self.n_runs, dtype=bool)
+        for one in self.solved:
+            far |= outlying(one.block, one.x)[: self.n_runs].any(axis=1)
+        return tuple(self.pilots.runs[k] for k in np.flatnonzero(far))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What there is to doubt in the runs and in the fit, one sentence each."""
+        return (
+            *doubts_of_runs(self.pilots),
+            *doubt_of_outliers(self.outliers),
+            *doubt_of_r2(self.overall.r2),
+            *doubt_of_ceilings(tuple(name for one in self.solved for name in one.strained)),
+            *(
+                f"some mixture at a pilot budget is predicted {multiple:.3g} times as high as the largest loss of "
+                f"{name} that was measured"
+                for name, multiple in self.above_ceiling.items()
+            ),
+        )
 
     @property
     def n_missing(self) -> int:
@@ -193,7 +221,7 @@ def estimate(
         use=use,
     )
     errors, overall = _errors(pilots, model, rows)
-    return Fit(
+    fitted = Fit(
         model=model,
         pilots=pilots,
         n_losses=int(np.isfinite(rows.scale).sum()),
@@ -208,6 +236,9 @@ def estimate(
         solved=tuple(solved),
         fixed=fixed or {},
     )
+    if not fitted.warnings:
+        return fitted
+    return replace(fitted, model=replace(model, provenance={WARNINGS: "\n".join(fitted.warnings)}))
 
 
 def token_unit(pilots: PilotRuns) -> float:
@@ -312,9 +343,12 @@ def _blocks(
 
 def _solve_block(block: Block, n_starts: int) -> Solved:
     """Return the best of several starts, under the ceilings that it needs."""
-    best = min((minimum(block, start) for start in _starts(block, n_starts)), key=block.cost)
-    block, x, above = under_ceilings(block, best)
-    return Solved(block, x, block.jacobian(x), block.cost(x), above)
+    starts = _starts(block, n_starts)
+    best = min((minimum(block, start) for start in starts), key=block.cost)
+    block, best = robust_minimum(block, best, starts[0])
+    bound, x, above = under_ceilings(block, best)
+    strained = block.targets if cost_of_ceilings(block, best, x) > NOTICED else ()
+    return Solved(bound, x, bound.jacobian(x), bound.cost(x), above, strained)
 
 
 def _starts(block: Block, n_starts: int) -> list[Array]:

@@ -38,6 +38,9 @@ class Observations:
         Observations that only count where the predicted loss is above the given one.
     supply : ndarray, (n, S), optional
         Tokens that there were of each source, in the model's units, where runs had supplies of their own.
+    knee : ndarray, (n, T), optional
+        Residual, in units of the scale, past which its cost grows as a logarithm and no longer as a square;
+        infinite everywhere by default, which is plain least squares.
     """
 
     ratios: Array
@@ -47,6 +50,7 @@ class Observations:
     scale: Array
     ceiling: NDArray[np.bool_]
     supply: Array | None = None
+    knee: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,11 +206,41 @@ class Block(ByFields):
     def _used(self) -> NDArray[np.bool_]:
         return np.isfinite(self.rows.scale)
 
-    def residuals(self, x: Array) -> Array:
-        """Return (predicted - measured) / scale over the used rows, then the prior's residuals."""
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Which entries are losses that are used, (n, T), without ceilings."""
+        return self._used & ~self.rows.ceiling[:, None]
+
+    def scaled_errors(self, x: Array) -> Array:
+        """Return u = (predicted - measured) / scale, (n, T); 0 below a ceiling and where a loss is not used."""
         errors = self._at(x)[2] - self.rows.losses
         errors = np.where(self.rows.ceiling[:, None], np.maximum(errors, 0.0), errors)
-        return np.concatenate([(errors / self.rows.scale)[self._used], (x - self.center) / self.spread])
+        return np.where(self._used, errors / self.rows.scale, 0.0)
+
+    def residuals(self, x: Array) -> Array:
+        """Return the robust errors of the used rows, then the prior's residuals."""
+        return np.concatenate([self.robust_errors(x)[self._used], (x - self.center) / self.spread])
+
+    def robust_errors(self, x: Array) -> Array:
+        """Return t(u), (n, T), whose half square is the cost of a loss: Huber's inside the knee, Cauchy's outside.
+
+        With k the knee, t(u) = u where abs(u) <= k, else sign(u) k sqrt(1 + 2 log(abs(u) / k)): the cost and its
+        slope are continuous.
+        """
+        errors = self.scaled_errors(x)
+        if self.rows.knee is None:
+            return errors
+        past = np.maximum(np.abs(errors) / self.rows.knee, 1.0)
+        bent: Array = errors * (np.sqrt(1.0 + 2.0 * np.log(past)) / past)
+        return bent
+
+    def _slope(self, errors: Array) -> Array:
+        """Return dt/du of :meth:`robust_errors`; exactly 1 inside the knee."""
+        if self.rows.knee is None:
+            return np.ones(errors.shape)
+        past = np.maximum(np.abs(errors) / self.rows.knee, 1.0)
+        slope: Array = 1.0 / (past * np.sqrt(1.0 + 2.0 * np.log(past)))
+        return slope
 
     def cost(self, x: Array) -> float:
         """Return half the sum of squared residuals."""
@@ -218,7 +252,7 @@ class Block(ByFields):
         response, z, predicted = self._at(x)
         by_parameter = response.by_parameter(self.rows.ratios, z)
         active = ~self.rows.ceiling[:, None] | (predicted > self.rows.losses)
-        weight = np.where(active, 1.0 / self.rows.scale, 0.0)
+        weight = np.where(active, self._slope(self.scaled_errors(x)) / self.rows.scale, 0.0)
         full = np.zeros((*weight.shape, x.size + 1))
         targets = np.arange(len(self.targets))
         for name, places in self.places.items():

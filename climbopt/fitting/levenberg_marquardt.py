@@ -39,6 +39,12 @@ def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
     ------
     Bertsekas, Projected Newton methods for optimization problems with simple constraints, SIAM J. Control 20 (1982).
     """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # such trials are not taken
+        return _descend(block, start, tolerance)
+
+
+def _descend(block: Block, start: Array, tolerance: float) -> Array:
+    """Return what :func:`minimum` does; the start itself where its cost is no number."""
     spread = block.spread
     x, damping = np.maximum(start, block.lower), FIRST_DAMPING
     residuals = block.residuals(x)
@@ -64,8 +70,7 @@ def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
 
 def _square(residuals: Array) -> float:
     """Return the sum of squares; infinite where it is too large for a number."""
-    with np.errstate(over="ignore"):
-        return float(residuals @ residuals)
+    return float(residuals @ residuals)
 
 
 def _step(gradient: Array, normal: Array, damping: float, room: Array) -> Array:

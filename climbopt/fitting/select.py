@@ -154,7 +154,7 @@ def choose_form(
         predictions = split.predicted(form, known_to(form, fixed or {}), advance)
         errors[form.label] = np.abs(predictions.held_out - pilots.losses)
         scores.append(_score(split, form, predictions, known_to(form, fixed or {})))
-    chosen = _chosen(pilots, scores, errors, _replicates(pilots))
+    chosen = _chosen(pilots, scores, errors, pilots.replicates)
     ranked = tuple(sorted(scores, key=lambda score: score.mae))
     return next(form for form in forms if form.label == chosen), ranked
 
@@ -277,21 +277,13 @@ def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np
     InputError
         Where there are fewer than two different runs.
     """
-    group = _replicates(pilots)
+    group = pilots.replicates
     n = int(group.max()) + 1
     folds = min(folds, n)
     if folds < 2:
         raise InputError("cross-validation needs at least two runs that differ in more than their seed")
     dealt: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % folds)[group]
     return dealt
-
-
-def _replicates(pilots: PilotRuns) -> NDArray[np.intp]:
-    """Return for each run the number of its mixture, budget and size, counted in the order of the table; (n,)."""
-    columns = [pilots.ratios, pilots.tokens, *([] if pilots.params is None else [pilots.params])]
-    _, first, group = np.unique(np.column_stack(columns), axis=0, return_index=True, return_inverse=True)
-    numbers: NDArray[np.intp] = np.argsort(np.argsort(first))[group.ravel()]
-    return numbers
 
 
 def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -> Score:

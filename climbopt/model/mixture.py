@@ -33,6 +33,8 @@ from climbopt.runs.pilot_range import PilotRange
 
 Indices = NDArray[np.intp]
 
+WARNINGS = "warnings"
+"""Key of a model's provenance: what its fit gave reason to doubt, one sentence per line."""
 LEAST_SUPPLY = 1.0
 """Tokens that a source without any has, so that its use is defined, and worth nothing."""
 

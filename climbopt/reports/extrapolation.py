@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from climbopt.foundations.errors import listed
-from climbopt.model.ensemble import Model
+from climbopt.model.ensemble import Model, Stacked, blocks_of
+from climbopt.model.mixture import WARNINGS
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.reports.json_values import Value
 from climbopt.runs.pilot_range import Ends
@@ -52,7 +53,12 @@ def extrapolation_json(
     A factor is null where the model does not say what it was fitted to, or no size is given.
     """
     if model.pilots is None:
-        return {"extrapolation": None, "size_extrapolation": None, "ratio_extrapolation": None, "warnings": []}
+        return {
+            "extrapolation": None,
+            "size_extrapolation": None,
+            "ratio_extrapolation": None,
+            "warnings": fit_warnings(model),
+        }
     by_size = [factor for factor in map(model.pilots.size_extrapolation, sizes) if factor is not None]
     return {
         "extrapolation": max(map(model.pilots.extrapolation, budgets), default=None),
@@ -63,8 +69,18 @@ def extrapolation_json(
             name: {"ratio": ratio, "pilots": list(model.pilots.ratios[name])}
             for name, ratio, _ in _ratios_outside(model, mixtures)
         },
-        "warnings": extrapolation_warnings(model, budgets, sizes, mixtures),
+        "warnings": [*fit_warnings(model), *extrapolation_warnings(model, budgets, sizes, mixtures)],
     }
+
+
+def fit_warnings(model: Model) -> list[str]:
+    """Return what the fit of a model gave reason to doubt, which every answer from it repeats."""
+    texts = (
+        []
+        if isinstance(model, Stacked)
+        else [one.provenance.get(WARNINGS, "") for one in (model, *blocks_of(model)[0])]
+    )
+    return [f"the fit warned: {line}" for line in dict.fromkeys(line for text in texts for line in text.splitlines())]
 
 
 def extrapolation_warnings(

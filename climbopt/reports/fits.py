@@ -8,6 +8,7 @@ from rich.console import Console
 
 from climbopt.fitting.accuracy import Errors
 from climbopt.fitting.estimate import Fit
+from climbopt.foundations.errors import listed
 from climbopt.reports.json_values import Value, parameters_json, values_json
 from climbopt.reports.typesetting import MOST_ROWS, new_table, number, say, tokens
 from climbopt.uncertainty.covariance import covariance
@@ -56,11 +57,8 @@ def fit_json(fitted: Fit) -> dict[str, Value]:
         "unidentified": list(fitted.unidentified),
         "left_out": fitted.left_out,
         "above_ceiling": dict(fitted.above_ceiling),
-        "warnings": [
-            f"some mixture at a pilot budget is predicted {multiple:.3g} times as high as the largest loss of "
-            f"{name} that was measured"
-            for name, multiple in fitted.above_ceiling.items()
-        ],
+        "outliers": list(fitted.outliers),
+        "warnings": list(fitted.warnings),
         "seconds": fitted.seconds,
     }
 
@@ -118,6 +116,8 @@ def print_fit(fitted: Fit, console: Console) -> None:
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             say(console, f"{label}: {', '.join(names[:8])}{more}")
+    if fitted.outliers:
+        say(console, f"outlying runs: {listed(list(fitted.outliers))}")
     if fitted.left_out:
         say(console, fitted.left_out)
     say(console, f"{fitted.seconds:.2f} s")

@@ -119,6 +119,12 @@ class PilotRuns(Viewed):
         )
 
     @property
+    def replicates(self) -> NDArray[np.intp]:
+        """For each run the number of its mixture, budget and size, counted in the order of the table; (n,)."""
+        columns = [self.ratios, self.tokens, *([] if self.params is None else [self.params])]
+        return _numbered(np.column_stack(columns))
+
+    @property
     def range(self) -> PilotRange:
         """The least and the largest budget, model size where the runs state it, and ratio of each source."""
         params = None if self.params is None else (float(self.params.min()), float(self.params.max()))
@@ -200,3 +206,10 @@ def _gaps(
             "them in, or leave them out (--missing drop, in Python missing='drop')"
         )
     return gaps
+
+
+def _numbered(rows: Array) -> NDArray[np.intp]:
+    """Return for each row the number of its value, counted in the order of appearance; (n,)."""
+    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    numbers: NDArray[np.intp] = np.argsort(np.argsort(first))[group.ravel()]
+    return numbers

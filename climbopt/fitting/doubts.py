@@ -1,0 +1,102 @@
+"""What a table of runs, and a fit to it, give reason to doubt: one sentence each."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from climbopt.foundations.errors import listed
+from climbopt.runs.pilots import PilotRuns
+
+LOWEST_R2 = 0.5
+"""Below this share of the losses' variance, the law explains less than it leaves."""
+REPLICATE_SPREAD = 0.05
+"""Largest plausible standard deviation over seeds, as a share of the loss; measured ones are 0.002 to 0.006."""
+LARGEST_NATS = 12.5
+"""A uniform guess over 268,000 tokens has this loss, in nats per token."""
+FEWEST = 5
+"""Losses of a target from which their values show that they are counts."""
+NO_LOSS = {"train", "training", "step", "steps", "epoch", "iter", "iteration", "row", "index", "seconds"}
+OTHER_UNITS = {"ppl": "a perplexity", "perplexity": "a perplexity", "bpb": "bits", "bpc": "bits", "bits": "bits"}
+"""Words in the name of a column that is no source, and what they say that its values are."""
+
+
+def doubts_of_runs(pilots: PilotRuns) -> tuple[str, ...]:
+    """Return what the losses of a table look like, where they do not look like validation losses in nats."""
+    return (*_names(pilots), *_values(pilots), *_replicates(pilots))
+
+
+def doubt_of_r2(r2: float) -> tuple[str, ...]:
+    """Return a sentence where a fit explains less than half of the variance of the losses."""
+    if not r2 < LOWEST_R2:
+        return ()
+    return (f"R2 is {r2:.2f}: the law explains little of what the losses show; try other forms, or look at the runs",)
+
+
+def doubt_of_outliers(outliers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a sentence that names outlying runs."""
+    if not outliers:
+        return ()
+    return (
+        f"outlying runs, far from the law and given little weight: {listed(list(outliers), most=8)}; look whether "
+        "they diverged, are early checkpoints or have another unit",
+    )
+
+
+def doubt_of_ceilings(targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a sentence that names targets whose parameters depend on the ceiling on mixtures without runs."""
+    if not targets:
+        return ()
+    return (
+        f"the ceiling on mixtures that no run has moves the parameters of {listed(list(targets), most=8)} by more "
+        "than the noise; add runs with a ratio of 0",
+    )
+
+
+def _names(pilots: PilotRuns) -> list[str]:
+    """Return what the names of targets that are no source say against them."""
+    sentences = []
+    for name in pilots.targets:
+        words = set() if name in pilots.sources else set(re.split(r"[^a-z]+", name.lower()))
+        if words & NO_LOSS:
+            sentences.append(f"'{name}' looks like no validation loss by its name; leave the column out")
+        for word in sorted(words & OTHER_UNITS.keys()):
+            sentences.append(f"'{name}' looks like {OTHER_UNITS[word]} by its name; losses are nats per token")
+    return sentences
+
+
+def _values(pilots: PilotRuns) -> list[str]:
+    """Return what the values of losses say against them."""
+    sentences = []
+    for name, column in zip(pilots.targets, pilots.losses.T, strict=True):
+        losses = column[~np.isnan(column)]
+        if len(losses) >= FEWEST and (losses == np.round(losses)).all() and np.ptp(losses) > 0:
+            sentences.append(f"the losses of '{name}' are whole numbers, as a step count or a row number would be")
+        elif np.median(losses) > LARGEST_NATS:
+            sentences.append(
+                f"the losses of '{name}' are about {np.median(losses):.3g}, too large for nats per token; "
+                "the logarithm of a perplexity is a loss"
+            )
+    return sentences
+
+
+def _replicates(pilots: PilotRuns) -> list[str]:
+    """Return how far losses of runs that differ in their seed alone are apart, where that is far."""
+    group = pilots.replicates
+    members = np.bincount(group)
+    sentences = []
+    for name, losses in zip(pilots.targets, pilots.losses.T, strict=True):
+        squares, freedom = 0.0, 0
+        for number in np.flatnonzero(members > 1):
+            same = losses[(group == number) & ~np.isnan(losses)]
+            if len(same) > 1:
+                squares += float(((same / same.mean() - 1) ** 2).sum())
+                freedom += len(same) - 1
+        spread = np.sqrt(squares / max(freedom, 1))
+        if spread > REPLICATE_SPREAD:
+            sentences.append(
+                f"replicates of one mixture and budget disagree on '{name}' by {100 * spread:.2g} % of the loss "
+                "(standard deviation); look whether they are runs of one kind"
+            )
+    return sentences

@@ -1,0 +1,123 @@
+"""Robust losses: what is far from the law, by the noise that the other losses show, hardly moves it.
+
+The knee of a target's losses (:meth:`Block.robust_errors`) is `KNEE` times their noise, which is learned with the
+parameters, in turn. A table without a loss past its knee is fitted by plain least squares. Where plain least squares
+meets some loss badly, outlying runs may have moved it; the search then starts from minima of halves of the runs, some
+of which hold none of the outlying ones. Where it sets no loss apart from all others, the form is at fault and no run,
+and the minimum is that nearest to plain least squares.
+
+Source
+------
+Huber, Robust statistics (1981), section 7.8: scale and parameters in turn; Rousseeuw and Leroy, Robust regression and
+outlier detection (1987), chapter 5: starts from random subsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climbopt.fitting.least_squares import Block
+from climbopt.fitting.levenberg_marquardt import TOLERANCE, minimum
+from climbopt.model.templates import Array
+
+KNEE = 8.0
+"""Noises of its target past which a loss pulls less and less."""
+FAR, GAP = 1.5, 4.0
+"""A loss is outlying this many knees away where every other loss of the target is nearer by the factor `GAP`."""
+MOST = 0.1
+"""Largest share of a target's losses that may be outlying; more are what the form cannot express."""
+NORMAL = 1.4826
+"""Standard deviation of a normal distribution over the median of its absolute values."""
+LEAST_NOISE = 1.0
+"""Noise, in units of the assumed scale, below which no estimate goes: few losses can be met by chance."""
+BAD = 3.0
+"""Noise of a plain fit, in the same units, that outlying runs may be the cause of."""
+HALVES = 8
+"""Starts from a random half of the runs: with 3 outlying runs, 2 of 3 such tables have a half without them."""
+START_TOLERANCE = 1e-3
+"""Of a start's minimum."""
+ROUNDS = 6
+SETTLED = 0.1
+"""The noise has settled where no target's changes by more than this share."""
+
+
+def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLERANCE) -> tuple[Block, Array]:
+    """Return the block with the knees of its losses, and its minimum.
+
+    Parameters
+    ----------
+    block : Block
+    x : ndarray, (p,)
+        A minimum of plain least squares.
+    start : ndarray, (p,)
+        Where the search in halves of the runs begins.
+    tolerance : float
+        As of :func:`minimum`.
+    """
+    noise = noise_of(block, x)
+    if (np.abs(block.scaled_errors(x)) <= KNEE * noise).all() and (noise <= BAD).all():
+        return block, x
+    least = with_knees(block, np.full(noise.shape, LEAST_NOISE))
+    points = [x, *(minimum(half, start, START_TOLERANCE) for half in _halves(block))]
+    best = min((minimum(least, point, START_TOLERANCE) for point in points), key=least.cost)
+    bent, robust = _in_turn(block, best, tolerance)
+    return (bent, robust) if outlying(bent, robust).any() else _in_turn(block, x, tolerance)
+
+
+def _in_turn(block: Block, x: Array, tolerance: float) -> tuple[Block, Array]:
+    """Return the block with the knees of its losses and its minimum, from x, with noise and parameters in turn."""
+    noise = noise_of(block, x)
+    for _ in range(ROUNDS):
+        bent = with_knees(block, noise)
+        x, before = minimum(bent, x, tolerance), noise
+        noise = noise_of(block, x)
+        if (np.abs(noise - before) <= SETTLED * before).all():
+            break
+    return bent, x
+
+
+def _halves(block: Block) -> Iterator[Block]:
+    """Give the block with random halves of its runs left out."""
+    generator = np.random.default_rng(0)
+    for _ in range(HALVES):
+        out = generator.permutation(len(block.rows.D)) < len(block.rows.D) // 2
+        yield replace(block, rows=replace(block.rows, scale=np.where(out[:, None], np.inf, block.rows.scale)))
+
+
+def noise_of(block: Block, x: Array) -> Array:
+    """Return the noise of each target's measured losses about the model, in units of their assumed scale, (T,)."""
+    errors = np.abs(block.scaled_errors(x))
+    medians = [np.median(errors[rows, i]) if rows.any() else 0.0 for i, rows in enumerate(block.measured.T)]
+    noise: Array = np.maximum(NORMAL * np.array(medians), LEAST_NOISE)
+    return noise
+
+
+def with_knees(block: Block, noise: Array) -> Block:
+    """Return the block with the knees of its losses for the noise of its targets, (T,); ceilings have none."""
+    knee = np.where(block.rows.ceiling[:, None], np.inf, KNEE * noise)
+    return replace(block, rows=replace(block.rows, knee=knee))
+
+
+def outlying(block: Block, x: Array) -> NDArray[np.bool_]:
+    """Return which measured losses lie far from the law at x, and from all others of their target, (n, T)."""
+    result = np.zeros(block.measured.shape, dtype=bool)
+    if block.rows.knee is not None:
+        distance = np.abs(block.scaled_errors(x)) / noise_of(block, x) / KNEE
+        for i, measured in enumerate(block.measured.T):
+            result[measured, i] = apart(distance[measured, i], FAR)
+    return result
+
+
+def apart(distances: Array, least: float) -> NDArray[np.bool_]:
+    """Return which of some distances, (n,), are at least `least`, and larger than all others by the factor `GAP`."""
+    order = np.argsort(-distances)
+    falling = distances[order]
+    most = int(MOST * len(falling))
+    cuts = np.flatnonzero((falling[:most] >= least) & (falling[:most] >= GAP * falling[1 : most + 1]))
+    result = np.zeros(len(distances), dtype=bool)
+    result[order[: cuts[-1] + 1 if cuts.size else 0]] = True
+    return result
