@@ -7,7 +7,7 @@ from conftest import random_model
 from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, Custom, InputError, MixtureModel, PilotRuns, load_problem, save_model
-from climbopt.files import WideNames, tidy
+from climbopt.files import Layout, understood
 from climbopt.foundations.characters import look_alike, shown
 from climbopt.foundations.errors import unknown_name
 from climbopt.foundations.names import check_name
@@ -48,7 +48,7 @@ def test_a_name_that_does_not_show_what_it_is_is_refused_everywhere(name):
         lambda: MixtureModel(LAWS["power"], INTERACTIONS["linear"], ("sw", "fr"), ("sw", name), values),
         lambda: PilotRuns.from_frame(table),
         lambda: PilotRuns.from_frame(table.assign(run=pd.Series([name] * 2, dtype=object))),
-        lambda: tidy(wide, wide, WideNames(), tokens=1e9),
+        lambda: understood(wide, Layout(tokens=1e9), wide),
         lambda: AllocationProblem(model, 1e9, constraints=(Custom("r[s0] <= 0.9", name=name or " "),)),
         lambda: AllocationProblem(model, 1e9, groups={name: ("s0",)}),
     ):

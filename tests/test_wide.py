@@ -1,5 +1,6 @@
 """Wide tables: names by a stated rule or a map, never by position; what is empty is no source and no target."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +9,24 @@ import pytest
 from conftest import PROBLEMS
 
 from climbopt import InputError, PilotRuns, fit
-from climbopt.files import WideNames, read_table, tidy
+from climbopt.files import Layout, read_table, understood
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 
 REGMIX = PROBLEMS.parents[1] / "shared" / "data" / "regmix"
-NAMES = WideNames("id", "train_*", "val_*_loss")
+NAMES = Layout("id", "train_*", "val_*_loss", tokens=1e9)
 MIXTURES = pd.DataFrame({"id": [7, 3], "train_en": [0.25, 1.0], "train_de": [0.75, 0.0], "train_sw": [0.0, 0.0]})
 LOSSES = pd.DataFrame(
     {"val_other_loss": [3.0, 2.5], "val_de_loss": [1.5, 2.0], "id": [3, 7], "val_sw_loss": [np.nan, np.nan]}
 )
 
 
+def tidy(mixtures, losses, layout, **options):
+    return understood(mixtures, layout, losses, **options).table
+
+
 def test_runs_and_columns_are_matched_by_name():
-    runs = PilotRuns.from_frame(tidy(MIXTURES, LOSSES, NAMES, tokens=1e9, params=1e6))
+    runs = PilotRuns.from_frame(tidy(MIXTURES, LOSSES, replace(NAMES, params=1e6)))
     assert runs.sources == ("en", "de") and set(runs.targets) == {"de", "other"} and runs.runs == ("7", "3")
     np.testing.assert_array_equal(runs.ratios, [[0.25, 0.75], [1.0, 0.0]])
     np.testing.assert_array_equal(runs.losses[:, runs.targets.index("de")], [2.0, 1.5])
@@ -30,49 +35,49 @@ def test_runs_and_columns_are_matched_by_name():
 
 
 def test_the_order_of_rows_and_columns_changes_nothing():
-    shuffled = tidy(MIXTURES[["train_sw", "train_de", "id", "train_en"]].iloc[::-1], LOSSES, NAMES, tokens=1e9)
-    ours, theirs = (PilotRuns.from_frame(table) for table in (tidy(MIXTURES, LOSSES, NAMES, tokens=1e9), shuffled))
+    shuffled = tidy(MIXTURES[["train_sw", "train_de", "id", "train_en"]].iloc[::-1], LOSSES, NAMES)
+    ours, theirs = (PilotRuns.from_frame(table) for table in (tidy(MIXTURES, LOSSES, NAMES), shuffled))
     order = [theirs.runs.index(run) for run in ours.runs]
     np.testing.assert_array_equal(theirs.ratios_of(ours.sources)[order], ours.ratios)
 
 
 def test_a_map_names_a_column():
-    names = WideNames("id", "train_*", "val_*_loss", {"val_other_loss": "en"})
-    assert set(PilotRuns.from_frame(tidy(MIXTURES, LOSSES, names, tokens=1e9)).targets) == {"en", "de"}
+    names = replace(NAMES, by_column={"val_other_loss": "en"})
+    assert set(PilotRuns.from_frame(tidy(MIXTURES, LOSSES, names)).targets) == {"en", "de"}
 
 
 @pytest.mark.parametrize(
     "mixtures, losses, names, words",
     [
-        (MIXTURES, LOSSES, WideNames("run"), "no column 'run'"),
+        (MIXTURES, LOSSES, Layout("run"), "no column 'run'"),
         (
             MIXTURES,
             LOSSES,
-            WideNames("id", "mix_*", "val_*_loss"),
-            "'train_en' of the mixtures does not match 'mix_\\*'",
+            Layout("id", "mix_*", "val_*_loss"),
+            "no column of the mixtures fits 'mix_\\*'; they are train_en",
         ),
-        (MIXTURES, LOSSES, WideNames("id"), "no language stands in both tables"),
+        (MIXTURES, LOSSES, Layout("id", "*", "*", tokens=1e9), "no language stands in both tables"),
         (MIXTURES.iloc[:1], LOSSES, NAMES, "run '3' stands among the losses and not"),
         (MIXTURES, LOSSES.iloc[:1], NAMES, "run '7' has no losses; add them, or leave"),
         (pd.concat([MIXTURES, MIXTURES]), LOSSES, NAMES, "stands twice in the mixtures"),
-        (MIXTURES, LOSSES, WideNames("id", "train_*", "val_*_loss", {"nothing": "en"}), "unknown column 'nothing'"),
+        (MIXTURES, LOSSES, replace(NAMES, by_column={"nothing": "en"}), "unknown column 'nothing'"),
         (
             MIXTURES,
             LOSSES,
-            WideNames("id", "train_*", "val_*_loss", {"val_de_loss": "other"}),
+            replace(NAMES, by_column={"val_de_loss": "other"}),
             "two columns of the losses",
         ),
     ],
 )
 def test_what_does_not_fit_is_refused(mixtures, losses, names, words):
     with pytest.raises(InputError, match=words):
-        tidy(mixtures, losses, names, tokens=1e9)
+        tidy(mixtures, losses, names)
 
 
 def test_missing_losses_are_refused_or_left_out():
     """Where another run has the loss; a column that is empty everywhere is still no target."""
     losses = LOSSES.assign(val_de_loss=[np.nan, 2.0])
-    table = tidy(MIXTURES, losses, NAMES, tokens=1e9)
+    table = tidy(MIXTURES, losses, NAMES)
     with pytest.raises(InputError, match="missing losses: 1, the first that of language 'de' in run '3'"):
         PilotRuns.from_frame(table)
     runs = PilotRuns.from_frame(table, missing="drop")
@@ -81,40 +86,40 @@ def test_missing_losses_are_refused_or_left_out():
 
 
 def test_runs_that_are_not_finished_are_left_out_where_asked_for():
-    table = tidy(MIXTURES, LOSSES.iloc[:1], NAMES, tokens=1e9, missing="drop")
+    table = tidy(MIXTURES, LOSSES.iloc[:1], NAMES, missing="drop")
     runs = PilotRuns.from_frame(table, missing="drop")
     assert runs.runs == ("3",) and {run for run, _ in runs.missing} == {"7"}
     with pytest.raises(InputError, match="give its ratios"):  # whatever becomes of missing losses
-        tidy(MIXTURES.iloc[:1], LOSSES, NAMES, tokens=1e9, missing="drop")
+        tidy(MIXTURES.iloc[:1], LOSSES, NAMES, missing="drop")
 
 
 def test_an_index_is_compared_as_a_number_in_whatever_way_it_is_written():
     written = LOSSES.assign(id=LOSSES["id"].astype(float))
-    assert PilotRuns.from_frame(tidy(MIXTURES, written, NAMES, tokens=1e9)).runs == ("7", "3")
+    assert PilotRuns.from_frame(tidy(MIXTURES, written, NAMES)).runs == ("7", "3")
     with pytest.raises(InputError, match="run '3.5' \\(the first of 2 such runs\\) stands"):
-        tidy(MIXTURES, LOSSES.assign(id=[3.5, 7.0]), NAMES, tokens=1e9)
+        tidy(MIXTURES, LOSSES.assign(id=[3.5, 7.0]), NAMES)
 
 
 def test_empty_cells_of_a_file_are_missing_losses(tmp_path):
     path = tmp_path / "losses.csv"
     path.write_text("id,val_de_loss,val_other_loss\n3,,2.5\n7,1.5,3.0\n")
-    runs = PilotRuns.from_frame(tidy(MIXTURES, read_table(path), NAMES, tokens=1e9, missing="drop"), missing="drop")
+    runs = PilotRuns.from_frame(tidy(MIXTURES, read_table(path), NAMES, missing="drop"), missing="drop")
     assert runs.missing == (("3", "de"),)
 
 
 def test_a_pattern_has_one_star():
     with pytest.raises(InputError, match="write one \\*"):
-        WideNames("id", "train_")
+        Layout("id", "train_")
 
 
 @pytest.mark.skipif(not REGMIX.is_dir(), reason="RegMix's data is not beside this checkout")
 def test_regmix():
     """512 runs, 17 sources, 13 targets; unseen runs are ranked better than by the regression published with them."""
-    names = WideNames("index", "train_the_pile_*", "metric/the_pile_*_val_loss")
+    names = Layout("index", "train_the_pile_*", "metric/the_pile_*_val_loss", tokens=1e9, params=1e6)
 
     def runs(which):
         tables = (pd.read_csv(Path(REGMIX) / f"{which}_{kind}_1m.csv") for kind in ("mixture", "pile_loss"))
-        return PilotRuns.from_frame(tidy(*tables, names, tokens=1e9, params=1e6))
+        return PilotRuns.from_frame(tidy(*tables, names))
 
     train, unseen = runs("train"), runs("test")
     assert (len(train.runs), len(train.sources), len(train.targets)) == (512, 17, 13)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from climbopt.files import DrawFile, WideNames
+    from climbopt.files import DrawFile, Layout, Reading
     from climbopt.fitting.estimate import Fit, Fixed
     from climbopt.runs.pilots import Missing, PilotRuns
     from climbopt.uncertainty.diagnosis import Diagnosis
@@ -30,8 +30,8 @@ PILOTS = Annotated[
     Path,
     typer.Argument(
         metavar="PILOTS",
-        help="Tidy CSV or Parquet: run, tokens, language, ratio, loss; optional seed, params, supply. Or the name of a "
-        "shipped problem, for its runs.",
+        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row per "
+        "run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
     ),
 ]
 LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, or auto to choose by cross-validation.")]
@@ -43,19 +43,31 @@ INTERACTION = Annotated[
 ]
 LOSSES = Annotated[
     Path | None,
-    typer.Option(metavar="LOSSES", help="Wide tables: PILOTS has one column per source, this one a column per target."),
+    typer.Option(metavar="LOSSES", help="Losses of a wide table that has the ratios alone, one row per run."),
 ]
 RUN_TOKENS = Annotated[
     float | None,
-    typer.Option(parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run of wide tables."),
+    typer.Option(
+        parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run, where no column states them."
+    ),
 ]
 RUN_PARAMS = Annotated[
     float | None,
-    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run of wide tables."),
+    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run, likewise."),
 ]
-INDEX = Annotated[str, typer.Option(metavar="COLUMN", help="Column of wide tables that names the run.")]
-RATIO_COLUMNS = Annotated[str, typer.Option(metavar="PATTERN", help="Names of ratio columns; * is the language.")]
-LOSS_COLUMNS = Annotated[str, typer.Option(metavar="PATTERN", help="Names of loss columns; * is the language.")]
+INDEX = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names the run.")]
+TOKENS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' tokens.")]
+PARAMS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' model sizes.")]
+RATIO_COLUMNS = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Ratio columns of a wide table; * is the language.")
+]
+LOSS_COLUMNS = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Loss columns of a wide table; * is the language.")
+]
+IGNORE = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Columns that are left out, by name or with *; may be repeated."),
+]
 NAME = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated.")
 ]
@@ -110,10 +122,13 @@ def fit(
     losses: LOSSES = None,
     tokens: RUN_TOKENS = None,
     params: RUN_PARAMS = None,
-    index: INDEX = "index",
-    ratio_columns: RATIO_COLUMNS = "*",
-    loss_columns: LOSS_COLUMNS = "*",
+    tokens_column: TOKENS_COLUMN = None,
+    params_column: PARAMS_COLUMN = None,
+    index: INDEX = None,
+    ratio_columns: RATIO_COLUMNS = None,
+    loss_columns: LOSS_COLUMNS = None,
     name: NAME = None,
+    ignore: IGNORE = None,
     missing: MISSING = "refuse",
     fixed: FIXED = None,
     use: USE = None,
@@ -127,7 +142,7 @@ def fit(
 ) -> None:
     """Fit a model to pilot runs."""
     from climbopt.files import (
-        WideNames,
+        Layout,
         draws_beside,
         find_pilots,
         pairs_beside,
@@ -144,11 +159,14 @@ def fit(
     pilots = find_pilots(pilots)
     inputs = [path for path in (pilots, losses, fixed, supply) if path is not None]
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
-    names = WideNames(index, ratio_columns, loss_columns, dict(map(_named_column, name or [])))
+    by_column = dict(map(_named_column, name or []))
+    layout = Layout(
+        index, ratio_columns, loss_columns, by_column, tokens_column, params_column, tokens, params, ignore or ()
+    )
     content = read_bytes(pilots)
-    table = _table(content, pilots, losses, names, tokens, params, cast("Missing", missing))
+    table, note = _reading(content, pilots, losses, layout, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
-    _say_what_changed(runs)
+    _say_what_changed(runs, note)
     known, supplies = _known(fixed), _supplies(supply)
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, progress=count)
@@ -197,8 +215,10 @@ def _report(fitted: Fit, diagnosis: Diagnosis | None, json: str | None) -> None:
     report(json, fit_json(fitted) if diagnosis is None else diagnosis_json(diagnosis), show)
 
 
-def _say_what_changed(runs: PilotRuns) -> None:
-    """Print on standard error what was rescaled in a table, and what was left out of it."""
+def _say_what_changed(runs: PilotRuns, note: str) -> None:
+    """Print on standard error how a table was read, what was rescaled in it, and what was left out of it."""
+    if note:
+        print(note, file=sys.stderr)
     if runs.n_rescaled:
         print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
     if runs.missing:
@@ -211,28 +231,12 @@ def _say_what_changed(runs: PilotRuns) -> None:
         )
 
 
-def _table(
-    content: bytes,
-    pilots: Path,
-    losses: Path | None,
-    names: WideNames,
-    tokens: float | None,
-    params: float | None,
-    missing: Missing,
-) -> pd.DataFrame:
-    """Return a tidy table, or two wide ones as one."""
-    from climbopt.files import WideNames, parse_table, read_bytes, tidy
+def _reading(content: bytes, pilots: Path, losses: Path | None, layout: Layout, missing: Missing) -> Reading:
+    """Return the tidy table of a file, or of two wide ones, and what was understood of it."""
+    from climbopt.files import parse_table, read_bytes, understood
 
-    table = parse_table(content, pilots)
-    if losses is not None:
-        if tokens is None:
-            raise InputError("wide tables do not say how many tokens a run had; add --tokens")
-        return tidy(
-            table, parse_table(read_bytes(losses), losses), names, tokens=tokens, params=params, missing=missing
-        )
-    if tokens is not None or params is not None or names != WideNames():
-        raise InputError("--tokens, --params, --index and the names of columns are for wide tables; add --losses")
-    return table
+    measured = None if losses is None else parse_table(read_bytes(losses), losses)
+    return understood(parse_table(content, pilots), layout, measured, missing=missing)
 
 
 def _draw_file(path: Path, fitted: Fit, table: pd.DataFrame, seed: int) -> DrawFile:

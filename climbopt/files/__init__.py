@@ -4,6 +4,8 @@ Everything is checked before anything is built, keyed by language name, and neve
 """
 
 from climbopt.files.draws import DrawFile, draws_beside, load_draws
+from climbopt.files.formats import parse_table, read_table
+from climbopt.files.layouts import Layout, Reading, understood
 from climbopt.files.models import load_model, pairs_beside, save_model
 from climbopt.files.named import (
     DrawsLike,
@@ -28,20 +30,20 @@ from climbopt.files.problems import (
 )
 from climbopt.files.ratios import load_ratios
 from climbopt.files.shipped import find_pilots, find_problem, shipped_problems
-from climbopt.files.tables import load_fixed, load_pilots, load_supply, parse_table, read_table, write_table
+from climbopt.files.tables import load_fixed, load_pilots, load_supply, write_table
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
-from climbopt.files.wide import WideNames, tidy
 
 __all__ = [
     "DrawFile",
     "DrawsLike",
     "FilePath",
+    "Layout",
     "ModelLike",
     "PathFile",
     "PilotsLike",
     "ProblemFile",
     "ProblemLike",
-    "WideNames",
+    "Reading",
     "as_draws",
     "as_model",
     "as_model_and_rows",
@@ -71,7 +73,7 @@ __all__ = [
     "save_problem",
     "sha256",
     "shipped_problems",
-    "tidy",
+    "understood",
     "write_bytes",
     "write_table",
     "write_text",

@@ -11,8 +11,9 @@ import numpy as np
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
+from climbopt.files.formats import read_table
 from climbopt.files.schema import checked, read_toml
-from climbopt.files.tables import read_table, write_table
+from climbopt.files.tables import write_table
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.ensemble import Ensemble, Model, Stacked

@@ -83,7 +83,7 @@ def as_pilots(pilots: PilotsLike) -> PilotRuns:
     """Return pilot runs: themselves, or those of a tidy table or its file; raises InputError for anything else."""
     pandas = sys.modules.get("pandas")  # where nobody has loaded it, this is no table of it
     if pandas is not None and isinstance(pilots, pandas.DataFrame):
-        return PilotRuns.from_frame(pilots)
+        return load_pilots(pilots)
     fix = "give PilotRuns, a tidy pandas DataFrame (run, tokens, language, ratio, loss) or the path of such a table"
     return _resolved(pilots, PilotRuns, load_pilots, "table of pilot runs", fix)
 

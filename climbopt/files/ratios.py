@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from climbopt.files.formats import read_table
 from climbopt.files.schema import checked_value
-from climbopt.files.tables import read_table
 from climbopt.files.text import read_json
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import RATIO

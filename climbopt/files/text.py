@@ -125,14 +125,14 @@ def read_bytes(path: Path) -> bytes:
 def read_json(path: Path, remedy: str) -> Any:
     """Return what a JSON file holds, or say why there is none and what to give."""
     try:
-        return json.loads(read_text(path), parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
+        return json.loads(read_text(path), parse_constant=_refuse_constant, object_pairs_hook=without_repeats)
     except ValueError as error:
         raise InputError(f"{shown(str(path))} is no JSON: {error}; {remedy}") from None
     except RecursionError:
         raise InputError(f"{shown(str(path))} is nested too deeply to be read; {remedy}") from None
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON; of a repeated key Python's reader would take the last value in silence."""
     content = dict(pairs)
     if len(content) < len(pairs):

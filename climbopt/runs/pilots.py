@@ -54,6 +54,8 @@ class PilotRuns(Viewed):
         Number of runs whose ratios summed to nearly 1 and were divided by their sum.
     missing : tuple of (str, str)
         Run and language of each missing loss of a target.
+    layout : str
+        What was understood of the table's layout; empty for a tidy one under the standard names.
     """
 
     runs: tuple[str, ...]
@@ -66,6 +68,7 @@ class PilotRuns(Viewed):
     n_rescaled: int = 0
     missing: tuple[tuple[str, str], ...] = ()
     supply: Array | None = None
+    layout: str = ""
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, need_losses: bool = True, missing: Missing = "refuse") -> PilotRuns:
@@ -147,6 +150,7 @@ class PilotRuns(Viewed):
             self.n_rescaled,
             self.missing,
             None if self.supply is None else self.supply[index],
+            self.layout,
         )
 
     def ratios_of(self, names: Sequence[str]) -> Array:
@@ -174,6 +178,7 @@ class PilotRuns(Viewed):
         facts += [] if self.sources == self.targets else [f"targets: {named(self.targets)}"]
         facts += [] if self.params is None else [f"params: {self.params.min():.4g} to {self.params.max():.4g}"]
         facts += [f"{len(self.missing)} losses are missing"] if self.missing else []
+        facts += [self.layout] if self.layout else []
         return View(f"{len(self.runs)} pilot runs with {measured} losses", facts, self._columns)
 
     def _columns(self) -> Columns:
