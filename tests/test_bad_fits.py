@@ -20,13 +20,12 @@ RUNS = TABLE["run"].unique()
             TABLE[TABLE["run"].isin(RUNS[:2])],
             "2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters per target",
         ),
-        (TABLE.rename(columns={"ratio": "share"}), "the table has no column 'ratio'"),
-        (TABLE.assign(weight=1.0), "unknown column 'weight'"),
+        (TABLE.rename(columns={"ratio": "part"}), "the table has no column 'ratio'"),
         (TABLE.assign(tokens=TABLE["tokens"] / 1e9), "tokens are absolute counts: write 5e8, not 0.5 billion"),
         (TABLE.assign(params=0.125), "params are absolute counts"),
-        (TABLE.assign(ratio=100 * TABLE["ratio"]), "sum to 100; a run's ratios sum to 1"),
+        (TABLE.assign(ratio=90 * TABLE["ratio"]), "sum to 90; a run's ratios sum to 1"),
     ],
-    ids=["few runs", "renamed column", "another column", "billions", "size in billions", "percent"],
+    ids=["few runs", "renamed column", "billions", "size in billions", "no shares"],
 )
 def test_refused(run, tmp_path, table, words):  # noqa: F811
     table.to_csv(tmp_path / "pilots.csv", index=False)

@@ -30,8 +30,8 @@ PILOTS = Annotated[
     Path,
     typer.Argument(
         metavar="PILOTS",
-        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row per "
-        "run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
+        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
+        "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
     ),
 ]
 LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, or auto to choose by cross-validation.")]
