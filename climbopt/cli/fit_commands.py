@@ -141,14 +141,7 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs."""
-    from climbopt.files import (
-        Layout,
-        draws_beside,
-        find_pilots,
-        pairs_beside,
-        read_bytes,
-        save_model,
-    )
+    from climbopt.files import Layout, draws_beside, find_pilots, pairs_beside, read_bytes, save_model
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns
 
