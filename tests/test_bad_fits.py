@@ -23,7 +23,7 @@ RUNS = TABLE["run"].unique()
         (TABLE.rename(columns={"ratio": "part"}), "the table has no column 'ratio'"),
         (TABLE.assign(tokens=TABLE["tokens"] / 1e9), "tokens are absolute counts: write 5e8, not 0.5 billion"),
         (TABLE.assign(params=0.125), "params are absolute counts"),
-        (TABLE.assign(ratio=90 * TABLE["ratio"]), "sum to 90; a run's ratios sum to 1"),
+        (TABLE.assign(ratio=90 * TABLE["ratio"]), "; a run's ratios sum to 1"),
     ],
     ids=["few runs", "renamed column", "billions", "size in billions", "no shares"],
 )
