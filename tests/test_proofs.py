@@ -31,6 +31,7 @@ def proofs(model, *, budget=1e9, lower=None, upper=None):
         ("saturating", False, True, False),
         ("saturating", True, False, False),
         ("gated", False, False, False),
+        ("powers", False, False, False),
     ],
 )
 def test_curvature_of_z(interaction, signed, concave, affine):
@@ -38,6 +39,50 @@ def test_curvature_of_z(interaction, signed, concave, affine):
     assert (shown.z_concave, shown.z_affine) == (concave, affine)
     assert shown.loss_convex and shown.loss_decreasing
     assert shown.losses_convex == (concave or affine)
+
+
+@pytest.mark.parametrize(
+    ("interaction", "use", "signed", "convex"),
+    [
+        ("none", "saturating", False, True),
+        ("none", "information", False, True),
+        ("none", "hurting", False, False),
+        ("linear", "saturating", False, True),
+        ("linear", "saturating", True, False),  # a u that is concave, times a negative transfer
+        ("saturating", "information", False, True),
+        ("gated", "saturating", False, False),
+    ],
+)
+def test_curvature_of_a_use(interaction, use, signed, convex):
+    model = random_model(interaction, signed=signed, seed=4, use=use)
+    shown = proofs(model)
+    assert shown.z_concave == shown.losses_convex == convex and not shown.z_affine
+    if convex:
+        ends = np.random.default_rng(0).dirichlet(np.ones(4), (2, 200))
+        at = model.at(1e9)
+        assert (at.predicted(ends.mean(axis=0)) <= at.predicted(ends).mean(axis=0) + 1e-12).all()
+
+
+@pytest.mark.parametrize("use", ["once", "saturating", "information", "hurting"])
+@pytest.mark.parametrize("interaction", ["none", "linear", "gated", "overlap", "saturating", "powers"])
+def test_z_is_never_below_what_is_proved(interaction, use):
+    for seed in range(3):
+        model = random_model(interaction, signed=True, seed=seed, use=use)
+        shown = proofs(model)
+        mixtures = np.random.default_rng(seed).dirichlet(np.full(4, 0.3), 500)
+        least = model.at(1e9).z(np.vstack([np.eye(4), mixtures])).min(axis=0)
+        assert (least >= shown.least_z - 1e-12).all()
+
+
+def test_powers_without_help_of_others():
+    """s < 0: 1 + sum s_ij u_j stays positive, so that z falls to h / D and no lower."""
+    model = random_model("powers", seed=1)
+    least = {"s": -0.5 * (1 - np.eye(4)), "c": np.zeros((4, 4)), "l": np.zeros((4, 4))}
+    model = replace(model, parameters={**model.parameters, **least})
+    shown = proofs(model)
+    np.testing.assert_allclose(shown.least_z, model.parameters["h"], rtol=1e-6)
+    assert shown.z_positive.all()
+    assert solve(AllocationProblem(model, budget=1e9)).certificate.passed
 
 
 def test_a_law_of_ones_own():

@@ -232,7 +232,8 @@ class Proofs:
         least = np.full(low.size, -np.inf)
         together = max(1, AT_ONCE // (low.size * len(model.sources)))
         for cells in CELLS:
-            edges, pieces = np.linspace(low, high, cells + 1), []
+            # Narrow ones near 0, where forms bend most.
+            edges, pieces = low + (high - low) * (np.linspace(0.0, 1.0, cells + 1) ** 2)[:, None], []
             for k in range(0, cells, together):
                 cell = edges[:-1][k : k + together], edges[1:][k : k + together]
                 pieces.append(self._least_on(*cell))
@@ -274,12 +275,10 @@ class Proofs:
     def _least_by_slope(self, low: Array, high: Array) -> Array:
         """Bound each z from below where it provably rises with the own u t for own ratios in [low, high].
 
-        dz/dt = own' + sum_j pair_ts s_j for pairs linear in s, at any fixed u of the others: the least is at `low`.
+        dz/dt = own' + sum_j pair_t >= own' + sum_j s_j min pair_ts, since pair_t(t, 0) = 0, at any fixed u of the
+        others: the least is then at `low`.
         """
-        model = self.response.model
-        templates = model.templates
-        if any(not derivative.is_zero for derivative in templates.pair.second[2:]):
-            return np.full(low.shape, -np.inf)
+        templates = self.response.model.templates
         used = self._own_used(low, high)
         _, own_t = self._own(templates.own.slopes, *used)
         cross = self._pair(templates.pair.curvatures, *used)[1]

@@ -147,8 +147,14 @@ class Template:
 def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
     """Return a derivative with x^g / x as x^(g - 1): not 0/0 at x = 0, and of one sign where x^(g - 1) is.
 
-    SymPy writes the power rule as g x^g / x.
+    SymPy writes the power rule as g x^g / x. Where the base is x plus a number w is written for it, so that the
+    derivatives of x w^(g - 1) are sums of terms of one sign.
     """
+    bases = {power.base for power in derivative.atoms(sp.Pow) if power.exp.free_symbols}
+    for x, base in [(x, base) for x in variables for base in bases if base != x and (base - x).is_number]:
+        w = sp.Dummy("w", positive=True)
+        moved = sp.expand(sp.powsimp(sp.expand(derivative.subs(x, w + (x - base)))))
+        derivative = sp.powsimp(sp.collect(moved, w, func=sp.factor)).subs(w, base)
     if not any(power.base in variables and power.exp.free_symbols for power in derivative.atoms(sp.Pow)):
         return derivative
     return sp.powsimp(sp.factor_terms(derivative))

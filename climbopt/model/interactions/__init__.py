@@ -9,11 +9,12 @@ from climbopt.model.interactions.linear import LINEAR
 from climbopt.model.interactions.mixing import MIXING
 from climbopt.model.interactions.none import NONE
 from climbopt.model.interactions.overlap import OVERLAP
+from climbopt.model.interactions.powers import POWERS
 from climbopt.model.interactions.repetition import REPETITION
 from climbopt.model.interactions.saturating import SATURATING
 
 INTERACTIONS: Registry[Interaction] = Registry(
-    "interaction", (NONE, LINEAR, SATURATING, GATED, OVERLAP, MIXING, ADDITIVE_POWER, REPETITION, INFORMATION)
+    "interaction", (NONE, LINEAR, SATURATING, GATED, OVERLAP, MIXING, ADDITIVE_POWER, REPETITION, INFORMATION, POWERS)
 )
 
 __all__ = ["INTERACTIONS", "Coordinates", "Interaction", "smallest_budget"]

@@ -9,7 +9,11 @@ from climbopt.model.laws.law import Law
 from climbopt.model.laws.msl import MSL
 from climbopt.model.laws.power import POWER
 from climbopt.model.laws.power_nd import POWER_ND
+from climbopt.model.laws.split import SPLIT
+from climbopt.model.laws.split_nd import SPLIT_ND
 
-LAWS: Registry[Law] = Registry("law", (POWER, POWER_ND, MSL, EXPONENTIAL, ADDITIVE, BIMIX, INFORMATION_POWER))
+LAWS: Registry[Law] = Registry(
+    "law", (POWER, POWER_ND, MSL, EXPONENTIAL, ADDITIVE, BIMIX, INFORMATION_POWER, SPLIT, SPLIT_ND)
+)
 
 __all__ = ["LAWS", "Law"]
