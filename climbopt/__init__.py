@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from climbopt.files import shipped_problems as shipped_problems
     from climbopt.fitting.accuracy import Errors as Errors
     from climbopt.fitting.accuracy import Score as Score
+    from climbopt.fitting.ensemble import EnsembleFit as EnsembleFit
     from climbopt.fitting.estimate import Fit as Fit
     from climbopt.fitting.fit import fit as fit
     from climbopt.fitting.prediction import predict as predict
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from climbopt.foundations.errors import InputError as InputError
     from climbopt.foundations.solution import Solution as Solution
     from climbopt.foundations.solution import Termination as Termination
+    from climbopt.model.ensemble import Ensemble as Ensemble
     from climbopt.model.expressions import L as L
     from climbopt.model.expressions import r as r
     from climbopt.model.expressions import z as z
@@ -122,12 +124,14 @@ _PUBLIC = {
     "climbopt.certification.local": "Certificate Verdict",
     "climbopt.files": "load_draws load_model load_pilots load_problem save_model save_problem shipped_problems",
     "climbopt.fitting.accuracy": "Errors Score",
+    "climbopt.fitting.ensemble": "EnsembleFit",
     "climbopt.fitting.estimate": "Fit",
     "climbopt.fitting.fit": "fit",
     "climbopt.fitting.prediction": "predict",
     "climbopt.fitting.select": "cross_validate",
     "climbopt.foundations.errors": "BackendError ClimboptError InputError",
     "climbopt.foundations.solution": "Solution Termination",
+    "climbopt.model.ensemble": "Ensemble",
     "climbopt.model.expressions": "L r z",
     "climbopt.model.interactions": "Coordinates INTERACTIONS Interaction",
     "climbopt.model.uses": "USES Use",

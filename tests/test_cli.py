@@ -140,7 +140,7 @@ def test_certify(run, tmp_path):
 def test_fit_predict_solve(run, tmp_path):
     """The main job from the measured runs to an answer, with files of one's own."""
     model, predicted = tmp_path / "model.toml", tmp_path / "predicted.csv"
-    code, out, err = run("fit", PILOTS, "-o", model, "--json", tmp_path / "fit.json")
+    code, out, err = run("fit", PILOTS, "--law", "power", "-o", model, "--json", tmp_path / "fit.json")
     assert code == 0 and "R2" in out and "36 runs whose ratios summed to nearly 1 were rescaled" in err
     fitted = json.loads((tmp_path / "fit.json").read_text())
     assert {

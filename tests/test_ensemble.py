@@ -4,16 +4,21 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import random_model
+from test_cli import run  # noqa: F401 - a fixture
 
-from climbopt import AllocationProblem, Floor, LossCeiling, Minimax, certify, derive, solve
+from climbopt import AllocationProblem, Floor, LossCeiling, Minimax, bootstrap, certify, derive, fit, solve
 from climbopt.backends import BACKENDS
 from climbopt.certification.local import certify as certify_locally
-from climbopt.files import load_model, save_model
+from climbopt.files import DrawFile, load_draws, load_model, load_problem, save_model, save_problem
+from climbopt.fitting.ensemble import EnsembleFit, insane
 from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble, Stacked, check_draws, mean_of
 from climbopt.procedures import TwoStep, joint_form
+from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.loss_noise import folds_of_shapes, loss_noise
 
 FORMS = (("power", "gated"), ("bimix", "overlap"), ("power", "gated"))
 BUDGET = 2e9
@@ -227,3 +232,159 @@ def test_a_global_certificate_is_sound(ensemble):
 def test_mean_of_models(blocks):
     assert mean_of(blocks).weights == pytest.approx([1 / 3] * 3)
     assert json.dumps(dict(mean_of(blocks).forms))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Runs of two languages, of an exact law with a little noise."""
+    truth = random_model("overlap", sources=2, seed=3)
+    rng = np.random.default_rng(5)
+    shares = np.concatenate([[0.0, 1.0, 0.0, 1.0], rng.uniform(0.05, 0.95, 14)])
+    tokens = np.where(np.arange(18) % 2 == 0, 1e9, 4e9)
+    ratios = np.column_stack([shares, 1 - shares])
+    measured = truth.at(tokens).predicted(ratios) + 0.003 * rng.standard_normal((18, 2))
+    return PilotRuns(tuple(f"r{k}" for k in range(18)), truth.sources, truth.targets, ratios, tokens, measured)
+
+
+@pytest.fixture(scope="module")
+def fitted(small):
+    return fit(small, n_starts=1)
+
+
+def test_the_default_fit_is_an_ensemble_with_equal_weights(small, fitted):
+    assert isinstance(fitted, EnsembleFit) and len(fitted.fits) + len(fitted.refused) == 4
+    assert fitted.model.weights == pytest.approx([1 / len(fitted.fits)] * len(fitted.fits))
+    for one in fitted.fits:
+        alone = fit(small, one.model.law, one.model.interaction, n_starts=1).model
+        assert all((alone.parameters[name] == value).all() for name, value in one.model.parameters.items())
+    expected = np.mean([one.model.at(small.tokens).predicted(small.ratios) for one in fitted.fits], axis=0)
+    trained = small.ratios > 0
+    assert fitted.overall.mae == pytest.approx(np.abs(expected - small.losses)[trained].mean(), rel=1e-12)
+    assert not isinstance(fit(small, interaction="linear", n_starts=1), EnsembleFit)
+
+
+def test_forms_that_are_not_sane_are_left_out(small):
+    model = random_model("linear", sources=2, seed=1)
+    quiet = dict(model.parameters) | {"b": np.full((2, 2), 0.1), "k": np.zeros((2, 2))}
+    assert insane(replace(model, parameters=quiet), small) is None
+    # Of the other's data s0 learns more than of its own.
+    wrong = insane(replace(model, parameters=quiet | {"b": np.array([[0.0, 1.5], [0.1, 0.0]])}), small)
+    assert wrong is not None and "the loss of 's0' is lower with none of its own data" in wrong
+    shut = insane(replace(model, parameters=quiet | {"b": np.array([[0.0, 0.1], [-0.5, 0.0]])}), small)
+    assert shut is not None and "the loss of 's1' is no number" in shut
+
+
+def test_draws_of_all_forms_count_the_same_runs(fitted):
+    draws = bootstrap(fitted, 3, seed=7)
+    assert all(isinstance(draw, Ensemble) and len(draw.blocks) == len(fitted.fits) for draw in draws)
+    for k, one in enumerate(fitted.fits):
+        alone = bootstrap(one, 3, seed=7)
+        for draw, single in zip(draws, alone, strict=True):
+            block = draw.blocks[k]
+            assert all((block.parameters[name] == single.parameters[name]).all() for name in block.parameters)
+
+
+def test_draws_in_a_file(tmp_path, fitted):
+    draws, path = bootstrap(fitted, 3), tmp_path / "d.jsonl"
+    file = DrawFile(path, fitted.model, {"seed": 0})
+    assert bootstrap(fitted, 2, keep=file.append) and len(file.known) == 0
+    file.close()
+    file = DrawFile(path, fitted.model, {"seed": 0})
+    assert len(file.known) == 2
+    resumed = bootstrap(fitted, 3, known=file.known, keep=file.append)
+    file.close()
+    r = np.array([[0.3, 0.7], [1.0, 0.0]])
+    for again in (resumed, load_draws(path)):
+        assert [losses(a, r).tolist() for a in again] == [losses(b, r).tolist() for b in draws]
+    both = fitted.model.with_draws(draws)
+    assert both.n_draws == 3 and both.base.blocks == fitted.model.blocks
+    assert losses(both.base, r) == pytest.approx(losses(fitted.model, r), rel=1e-15)
+
+
+def test_spread_is_that_of_the_blocks(ensemble, blocks):
+    r = mixtures(3)
+    each, weights = np.array([losses(b, r) for b in blocks]), np.array([1 / 2, 1 / 3, 1 / 6])
+    mean = np.einsum("b,bij->ij", weights, each)
+    expected = np.sqrt(np.einsum("b,bij->ij", weights, (each - mean) ** 2))
+    assert ensemble.spread(r, BUDGET) == pytest.approx(expected, rel=1e-12)
+
+
+def test_noise_by_folds_of_shapes(small, fitted):
+    number = folds_of_shapes(small, 7)
+    assert set(number) == set(range(7))
+    alone = small.ratios.max(axis=1) == 1
+    mirrored = PilotRuns(
+        tuple(f"r{k}" for k in range(36)),
+        small.sources,
+        small.targets,
+        np.vstack([small.ratios, small.ratios[:, ::-1]]),
+        np.tile(small.tokens, 2),
+        np.tile(small.losses, (2, 1)),
+    )
+    folds = folds_of_shapes(mirrored, 7)
+    assert (folds[:18] == folds[18:])[~alone].all()
+    noise = loss_noise(fitted, bootstrap(fitted, 4))
+    assert (noise.deviations > 0).all() and 0.001 < noise.deviations[0, 2] < 0.1
+    own = np.array([[0.0, 0.02], [0.5, 1.0]])
+    half = noise.half_widths(np.full((2, 2), 0.01), own)
+    assert half[0, 1] == pytest.approx(noise.widths[1] * np.hypot(0.01, noise.deviations[1, 1]))
+    assert half[1, 1] == pytest.approx(noise.widths[3] * np.hypot(0.01, noise.deviations[1, 3]))
+
+
+def test_from_runs_to_a_decision_on_the_command_line(run, tmp_path, small):  # noqa: F811
+    runs, model, problem = tmp_path / "runs.csv", tmp_path / "model.toml", tmp_path / "mine.toml"
+    small.to_frame().to_csv(runs, index=False)
+    code, out, err = run("fit", runs, "-o", model, "--json", tmp_path / "fit.json")
+    assert code == 0 and "mean of the forms" in out, err
+    record = json.loads((tmp_path / "fit.json").read_text())
+    assert record["law"] == record["interaction"] == "ensemble" and record["bands"]["level"] == 0.9
+    assert sum(form["weight"] for form in record["forms"]) == pytest.approx(1)
+    loaded, draws = load_model(model), load_draws(tmp_path / "model.draws.jsonl")
+    assert len(draws) == 40 and loaded.noise is not None and loaded.provenance["draws"] == "model.draws.jsonl"
+    code, out, _ = run("predict", model, runs, "-o", tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv")
+    held = ((table["lower"] <= table["loss"]) & (table["loss"] <= table["upper"])).sum()
+    assert code == 0 and f"{held} of 36 losses lie inside their 90 % bands" in out and held >= 27
+    problem.write_text('model = "model.toml"\nbudget = 4e9\n')
+    code, out, _ = run("solve", problem, "--json", tmp_path / "r.json")
+    answer = json.loads((tmp_path / "r.json").read_text())
+    assert code == 0 and "mine: joint" in out and answer["two_step_gap"] is None
+    grid = np.column_stack([np.linspace(0, 1, 2001), 1 - np.linspace(0, 1, 2001)])
+    values = np.mean([one.at(4e9).predicted(grid).mean(axis=1) for one in (loaded, *draws)], axis=0)
+    assert answer["objective"] == pytest.approx(np.nanmin(values), abs=1e-6)
+    assert run("certify", problem, "--ratios", tmp_path / "r.json", "--time-limit", 1)[0] in (0, 1)
+    assert run("solve", problem, "--robust", "mean", "--json", tmp_path / "robust.json")[0] == 0
+    robust = json.loads((tmp_path / "robust.json").read_text())
+    assert robust["robust"]["draws"] == 40
+    for command in (
+        ("derive", problem),
+        ("derive", model),
+        ("sweep", problem, "--budgets", "1e9:4e9:2"),
+        ("compare", problem, "--backends", "newton,slsqp"),
+        ("plan", "--languages", "s0,s1", "--budgets", "1e9", "--runs", 4, "--model", model),
+        ("solve", problem, "--procedure", "isolated"),
+    ):
+        assert run(*command)[0] == 0, command
+    code, _, err = run("solve", problem, "--procedure", "two_step")
+    assert code == 2 and "two_step takes a model of one form" in err
+
+
+def test_draws_of_an_earlier_fit_are_replaced(run, tmp_path, small):  # noqa: F811
+    runs, other, model = tmp_path / "runs.csv", tmp_path / "other.csv", tmp_path / "model.toml"
+    small.to_frame().to_csv(runs, index=False)
+    small.to_frame().assign(loss=small.to_frame()["loss"] + 0.1).to_csv(other, index=False)
+    assert run("fit", runs, "-o", model)[0] == 0
+    before = load_draws(tmp_path / "model.draws.jsonl")
+    assert run("fit", other, "-o", model)[0] == 0
+    after = load_draws(tmp_path / "model.draws.jsonl")
+    r = np.array([0.5, 0.5])
+    assert np.mean([losses(a, r) - losses(b, r) for a, b in zip(after, before, strict=True)]) > 0.05
+
+
+def test_a_problem_with_draws_is_saved_with_them(tmp_path, ensemble, blocks):
+    draws = [Ensemble([block(law, form, 9 * k + i) for i, (law, form) in enumerate(FORMS)], (3, 2, 1)) for k in (1, 2)]
+    problem = AllocationProblem(ensemble.with_draws(draws), BUDGET)
+    save_problem(problem, tmp_path / "p.toml")
+    loaded = load_problem(tmp_path / "p.toml")
+    assert loaded.model.n_draws == 2
+    assert losses(loaded.model, mixtures(2)) == pytest.approx(losses(problem.model, mixtures(2)), rel=1e-14)

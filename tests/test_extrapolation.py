@@ -18,7 +18,7 @@ LARGEST, SMALLEST = 1998848.0, 249856.0
 
 
 def test_the_fitted_model_states_its_runs(pilots):
-    fitted = fit(pilots.select(pilots.tokens > 1e6), n_starts=1)
+    fitted = fit(pilots.select(pilots.tokens > 1e6), "power", n_starts=1)
     whole = dict.fromkeys(pilots.sources, (0.0, 1.0))
     assert fitted.model.pilots == PilotRange((LARGEST, LARGEST), None, whole)
     assert pilots.range == PilotRange((SMALLEST, LARGEST), None, whole)

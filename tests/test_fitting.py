@@ -93,7 +93,7 @@ def test_parameters_are_recovered_without_noise():
     truth = random_model("gated", sources=3, seed=3)
     mixtures = np.random.default_rng(0).dirichlet(np.ones(3), size=150)
     tokens = np.random.default_rng(1).choice([0.1e9, 1e9, 10e9, 100e9], size=150)
-    fitted = fit(simulate(truth, mixtures, tokens, noise=0.0)).model
+    fitted = fit(simulate(truth, mixtures, tokens, noise=0.0), "power").model
     for name in ("E", "beta"):  # the priors keep a say in how E and beta share the curve
         np.testing.assert_allclose(fitted.parameters[name], truth.parameters[name], rtol=0.15, err_msg=name)
     off = ~np.eye(3, dtype=bool)
@@ -119,7 +119,7 @@ def test_sources_and_targets_that_differ():
     truth = random_model("gated", sources=3, targets=("s0", "s1", "other"), seed=5)
     ratios, tokens = design(3)
     runs = simulate(truth, ratios, tokens)
-    fitted = fit(runs)
+    fitted = fit(runs, "power")
     assert fitted.model.sources == ("s0", "s1", "s2") and fitted.model.targets == ("s0", "s1", "other")
     assert fitted.overall.mae < 0.03
     with pytest.raises(InputError, match="0 of the 36 runs can be used for 'other'"):
@@ -127,7 +127,7 @@ def test_sources_and_targets_that_differ():
 
 
 def test_measured_pilots(pilots):
-    fitted = fit(pilots)
+    fitted = fit(pilots, "power")
     assert fitted.n_runs == 63 and fitted.n_losses == 378 and fitted.left_out is None
     assert fitted.overall.mae < 0.009
     assert all(errors.r2 > 0.97 for errors in fitted.errors.values())
@@ -143,7 +143,7 @@ def test_no_prediction_runs_past_the_worst_measured_loss(pilots):
         [np.eye(6), *(np.random.default_rng(s).dirichlet(np.full(6, a), 3000) for s, a in enumerate((0.05, 0.2, 1.0)))]
     )
     for runs, within in ((trained, 1.1), (mixed, 2.0)):
-        fitted = fit(runs)
+        fitted = fit(runs, "power")
         for budget in np.unique(runs.tokens):
             response = fitted.model.at(budget)
             multiples = (response.losses(response.z(mixtures)) / runs.losses.max(axis=0)).max(axis=0)
@@ -204,7 +204,7 @@ def highest_prediction(model, runs):
 
 def test_the_ceiling_holds_where_parameters_are_at_their_bounds():
     runs = few_noisy_runs()
-    fitted = fit(runs)
+    fitted = fit(runs, "power")
     assert highest_prediction(fitted.model, runs) <= 1.1
     assert not fitted.above_ceiling and fitted.at_bound
 
@@ -212,7 +212,7 @@ def test_the_ceiling_holds_where_parameters_are_at_their_bounds():
 def test_predictions_that_stay_above_the_ceiling_are_reported(monkeypatch):
     monkeypatch.setattr("climbopt.fitting.ceilings.ROUNDS", 0)
     runs = few_noisy_runs()
-    fitted = fit(runs)
+    fitted = fit(runs, "power")
     assert np.isnan(highest_prediction(fitted.model, runs))  # z is 0 at a vertex, and no loss is high enough
     assert fitted.above_ceiling == {"s1": np.inf}
 
@@ -253,7 +253,7 @@ def test_what_the_runs_do_not_show_is_named():
 
 def test_too_few_runs(pilots):
     with pytest.raises(InputError, match="2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters"):
-        fit(pilots.select(np.array([40, 41])))
+        fit(pilots.select(np.array([40, 41])), "power")
 
 
 def test_cross_validation_on_measured_runs(pilots):
@@ -315,7 +315,7 @@ def test_a_fit_does_not_depend_on_the_order_of_languages(pilots):
     order = [3, 1, 5, 0, 2, 4]
     names = tuple(pilots.sources[k] for k in order)
     shuffled = PilotRuns(pilots.runs, names, names, pilots.ratios[:, order], pilots.tokens, pilots.losses[:, order])
-    ours, theirs = fit(pilots, n_starts=1), fit(shuffled, n_starts=1)
+    ours, theirs = fit(pilots, "power", n_starts=1), fit(shuffled, "power", n_starts=1)
     assert theirs.cost == pytest.approx(ours.cost, rel=1e-6)
     r = np.random.default_rng(0).dirichlet(np.ones(6))
     a, b = ours.model.at(2e6), theirs.model.at(2e6)

@@ -176,7 +176,7 @@ def test_seeds_of_one_run_are_runs():
     np.testing.assert_array_equal(runs.losses[:, 0], [2.0, 1.0 + 1000000007 % 7, 1.0 + 1000000009 % 7, 2.0])
     model = random_model("linear", sources=2)
     model = replace(model, sources=("en", "sw"), targets=("en", "sw"))
-    predicted = predict_table(model, frame)[0]["predicted"]
+    predicted = predict_table(model, frame).table["predicted"]
     assert predicted.notna().all() and predicted.groupby(frame["language"]).nunique().eq(1).all()
     with pytest.raises(InputError, match="by a column 'seed'"):
         PilotRuns.from_frame(frame.drop(columns="seed"))

@@ -201,7 +201,7 @@ def _error(truth, runs, rng):
         runs.tokens,
         losses * (1 + 0.005 * rng.standard_normal(losses.shape)),
     )
-    fitted = fit(measured, n_starts=1).model
+    fitted = fit(measured, "power", n_starts=1).model
     unseen = mixtures(np.full(3, 0.02), np.ones(3), 300, np.random.default_rng(7))
     expected, predicted = (model.at(2e9).losses(model.at(2e9).z(unseen)) for model in (truth, fitted))
     return float(np.abs(predicted / expected - 1).mean())

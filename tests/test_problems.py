@@ -108,7 +108,7 @@ def test_the_measured_model_is_that_of_the_shipped_pilots(pilots):
 
     shipped = load_model(PROBLEMS / "libreoffice6" / "model.toml")
     assert shipped.provenance["sha256"] == sha256((PROBLEMS / "libreoffice6" / "pilots.csv").read_bytes())
-    fitted = fit(pilots).model
+    fitted = fit(pilots, "power").model
     mixtures = np.random.default_rng(0).dirichlet(np.ones(6), 200)
     ours, theirs = fitted.at(8e6), shipped.at(8e6)
     np.testing.assert_allclose(ours.losses(ours.z(mixtures)), theirs.losses(theirs.z(mixtures)), atol=2e-5)

@@ -25,7 +25,7 @@ COMMANDS = [
         [command, "-h"]
         for command in ("fit", "predict", "solve", "certify", "compare", "derive", "sweep", "plan", "plot")
     ),
-    ["fit", PILOTS, "--bootstrap", "20", "-o", "model.toml"],
+    ["fit", PILOTS, "--law", "power", "--bootstrap", "20", "-o", "model.toml"],
     ["predict", "model.toml", PILOTS],
     ["solve", "libreoffice6", "--ranges", "0.1%"],
     ["solve", "synthetic16", "--procedure", "two_step"],
@@ -126,7 +126,9 @@ def test_no_number_and_no_column_is_lost(terminal):
 
 def test_words_wrap_whole(terminal):
     width, shown = terminal
-    words = " ".join(" ".join(lines_of(shown["fit", PILOTS, "--bootstrap", "20", "-o", "model.toml"])).split())
+    words = " ".join(
+        " ".join(lines_of(shown["fit", PILOTS, "--law", "power", "--bootstrap", "20", "-o", "model.toml"])).split()
+    )
     assert "not identified by the runs: slope_smallest[en, pt], slope_smallest[en, ru]," in words
     refusal = lines_of(shown["solve", MODEL])
     assert " ".join(refusal).split()[0] == "climbopt:" and any("budget = " in line for line in refusal)

@@ -247,14 +247,14 @@ def test_transfer_that_is_there_is_told_from_zero():
 
 
 def test_the_most_useful_missing_run(pilots):
-    fitted = fit(pilots, n_starts=1)
+    fitted = fit(pilots, "power", n_starts=1)
     found = covariance(fitted)
     runs = missing_runs(found)
     assert len(runs) == 15 * 4  # every single-language run is there
     assert all(len(one.languages) == 2 and 0 <= one.reduction < 1 for one in runs)
     assert [one.reduction for one in runs] == sorted((one.reduction for one in runs), reverse=True)
     fewer = pilots.select(pilots.ratios[:, 0] < 1)
-    again = missing_runs(covariance(fit(fewer, n_starts=1)))
+    again = missing_runs(covariance(fit(fewer, "power", n_starts=1)))
     assert {one.languages for one in again if len(one.languages) == 1} == {("en",)}
 
 

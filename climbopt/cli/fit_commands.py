@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from climbopt.files import DrawFile, Layout, Reading
+    from climbopt.fitting.ensemble import EnsembleFit
     from climbopt.fitting.estimate import Fit, Fixed
+    from climbopt.model.ensemble import Ensemble
+    from climbopt.model.mixture import MixtureModel
     from climbopt.runs.pilots import Missing, PilotRuns
     from climbopt.uncertainty.diagnosis import Diagnosis
 
@@ -34,11 +38,20 @@ PILOTS = Annotated[
         "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
     ),
 ]
-LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, or auto to choose by cross-validation.")]
+LAW = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Fit one form, with this loss law, or auto to choose by cross-validation. By default an ensemble of forms "
+        "is fitted; with --interaction alone the law is power.",
+    ),
+]
 INTERACTION = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Interaction, or auto. By default gated, or with another law the first that it takes."
+        metavar="NAME",
+        help="Fit one form, with this interaction, or auto. With --law alone it is gated, or the first that the law "
+        "takes.",
     ),
 ]
 LOSSES = Annotated[
@@ -103,7 +116,8 @@ BOOTSTRAP = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Also refit to N draws of whole runs: bands, which transfer is distinguishable from 0, missing runs.",
+        help="Refit to N draws of whole runs: bands, which transfer is distinguishable from 0, missing runs. Of an "
+        "ensemble with -o, 40 are made in any case.",
     ),
 ]
 DRAWS_OUTPUT = Annotated[
@@ -115,9 +129,13 @@ DRAWS_OUTPUT = Annotated[
 ]
 
 
+DRAWS_OF_ENSEMBLE = 40
+"""Draws that are written beside the model of an ensemble where no number is asked for."""
+
+
 def fit(
     pilots: PILOTS,
-    law: LAW = "power",
+    law: LAW = None,
     interaction: INTERACTION = None,
     losses: LOSSES = None,
     tokens: RUN_TOKENS = None,
@@ -140,14 +158,24 @@ def fit(
     jobs: JOBS = 1,
     json: JSON = None,
 ) -> None:
-    """Fit a model to pilot runs."""
-    from climbopt.files import Layout, draws_beside, find_pilots, pairs_beside, read_bytes, save_model
+    """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
+    from climbopt.files import (
+        Layout,
+        draws_beside,
+        find_pilots,
+        pairs_beside,
+        read_bytes,
+        remove_other_draws,
+        save_model,
+    )
+    from climbopt.fitting.ensemble import EnsembleFit, with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns
 
     if draws is not None and bootstrap is None:
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
-    if bootstrap is not None and output is not None:
+    ensemble = law is None and interaction is None
+    if output is not None and (bootstrap is not None or ensemble):
         draws = draws or draws_beside(output)
     pilots = find_pilots(pilots)
     inputs = [path for path in (pilots, losses, fixed, supply) if path is not None]
@@ -162,14 +190,20 @@ def fit(
     _say_what_changed(runs, note)
     known, supplies = _known(fixed), _supplies(supply)
     with progress("fit") as count:
-        fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, progress=count)
-    provenance = {**_provenance(pilots, content, draws), **fitted.model.provenance}
-    fitted = replace(fitted, model=replace(fitted.model, provenance=provenance))
+        fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, jobs=jobs, progress=count)
+    fitted = with_provenance(fitted, {**_provenance(pilots, content, draws), **fitted.model.provenance})
+    if draws is not None and bootstrap is None:
+        remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
-    if output is not None:
+    n = bootstrap or (DRAWS_OF_ENSEMBLE if draws is not None else None)
+    if output is not None and not isinstance(fitted, EnsembleFit):
         save_model(fitted.model, output)
-    diagnosis = None if bootstrap is None else _diagnosis(fitted, bootstrap, seed, jobs, draw_file)
-    _report(fitted, diagnosis, json)
+    drawn = () if n is None else _draws(fitted, n, seed, jobs, draw_file)
+    if isinstance(fitted, EnsembleFit):
+        fitted = _with_noise(fitted, drawn, jobs) if drawn else fitted
+        if output is not None:
+            save_model(fitted.model, output)
+    _report(fitted, _diagnosis(fitted, drawn) if bootstrap is not None else None, json)
 
 
 def _provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, str]:
@@ -195,7 +229,7 @@ def _supplies(supply: Path | None) -> dict[str, float] | None:
     return None if supply is None else load_supply(supply)
 
 
-def _report(fitted: Fit, diagnosis: Diagnosis | None, json: str | None) -> None:
+def _report(fitted: Fit | EnsembleFit, diagnosis: Diagnosis | None, json: str | None) -> None:
     """Write a fit's JSON and show its tables."""
     from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
     from climbopt.reports.fits import fit_json, print_fit
@@ -205,7 +239,10 @@ def _report(fitted: Fit, diagnosis: Diagnosis | None, json: str | None) -> None:
         if diagnosis is not None:
             print_diagnosis(diagnosis, to)
 
-    report(json, fit_json(fitted) if diagnosis is None else diagnosis_json(diagnosis), show)
+    record = fit_json(fitted)
+    if diagnosis is not None:
+        record = record | diagnosis_json(diagnosis, ensemble=fitted.model.mean is not None)
+    report(json, record, show)
 
 
 def _say_what_changed(runs: PilotRuns, note: str) -> None:
@@ -232,23 +269,31 @@ def _reading(content: bytes, pilots: Path, losses: Path | None, layout: Layout, 
     return understood(parse_table(content, pilots), layout, measured, missing=missing)
 
 
-def _draw_file(path: Path, fitted: Fit, table: pd.DataFrame, seed: int) -> DrawFile:
-    """Return the file of a bootstrap's draws; raises InputError where it holds those of another fit."""
-    from climbopt.files import DrawFile, sha256
+def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[str, object]:
+    """Return what makes draws the same, beside the model's form and names."""
+    from climbopt.files import sha256
 
     origin: dict[str, object] = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
     if fitted.fixed:
         origin["fixed"] = fitted.fixed
-    return DrawFile(path, fitted.model, origin)
+    return origin
 
 
-def _diagnosis(fitted: Fit, n: int, seed: int, jobs: int, file: DrawFile | None) -> Diagnosis:
-    """Return the uncertainty of a fit by a bootstrap, whose draws are stored in a file, if there is one."""
+def _draw_file(path: Path, fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> DrawFile:
+    """Return the file of a bootstrap's draws; raises InputError where it holds those of another fit."""
+    from climbopt.files import DrawFile
+
+    return DrawFile(path, fitted.model, _origin(fitted, table, seed))
+
+
+def _draws(
+    fitted: Fit | EnsembleFit, n: int, seed: int, jobs: int, file: DrawFile | None
+) -> tuple[MixtureModel | Ensemble, ...]:
+    """Return the draws of a bootstrap, which are stored in a file, if there is one."""
     from climbopt.uncertainty.bootstrap import bootstrap
-    from climbopt.uncertainty.diagnosis import diagnose
 
     with progress("bootstrap") as count:
-        draws = bootstrap(
+        return bootstrap(
             fitted,
             n,
             seed=seed,
@@ -257,6 +302,21 @@ def _diagnosis(fitted: Fit, n: int, seed: int, jobs: int, file: DrawFile | None)
             keep=None if file is None else file.append,
             progress=count,
         )
+
+
+def _with_noise(fitted: EnsembleFit, draws: Sequence[MixtureModel | Ensemble], jobs: int) -> EnsembleFit:
+    """Return an ensemble's fit whose model states how far measured losses lie from its predictions."""
+    from climbopt.uncertainty.loss_noise import loss_noise
+
+    with progress("folds") as count:
+        noise = loss_noise(fitted, draws, jobs=jobs, progress=count)
+    return replace(fitted, model=replace(fitted.model, noise=noise))
+
+
+def _diagnosis(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensemble]) -> Diagnosis:
+    """Return what draws and folds say of a fit; of an ensemble, of the form that meets the runs best."""
+    from climbopt.uncertainty.diagnosis import diagnose
+
     with progress("folds") as count:
         return diagnose(fitted, draws, progress=count)
 
@@ -279,16 +339,18 @@ TABLE_OUTPUT = Annotated[
 
 def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TABLE_OUTPUT = None) -> None:
     """Predict the losses of mixtures."""
-    from climbopt.files import files_of, load_model, read_table, write_table
+    from climbopt.files import draws_beside, files_of, load_draws, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table
+    from climbopt.model.ensemble import Ensemble
     from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, fit_warnings, reach
     from climbopt.reports.fits import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
-    loaded = load_model(model).with_supply(_supplies(supply) or {})
-    table, errors = predict_table(loaded, read_table(mixtures))
-    at = reach(loaded, table)
+    loaded, beside = load_model(model), draws_beside(model)
+    draws = load_draws(beside) if isinstance(loaded, Ensemble) and beside.exists() else ()
+    predicted = predict_table(loaded, read_table(mixtures), draws, _supplies(supply))
+    at = reach(loaded, predicted.table)
     if output is not None:
-        write_table(output, table)
+        write_table(output, predicted.table)
     warn([*fit_warnings(loaded), *extrapolation_warnings(loaded, *at)])
-    print_prediction(table, errors, console(), listed=output is None, outside=extrapolation_words(loaded, *at))
+    print_prediction(predicted, console(), listed=output is None, outside=extrapolation_words(loaded, *at))

@@ -3,7 +3,7 @@
 Everything is checked before anything is built, keyed by language name, and never evaluated.
 """
 
-from climbopt.files.draws import DrawFile, draws_beside, load_draws
+from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
 from climbopt.files.formats import parse_table, read_table
 from climbopt.files.layouts import Layout, Reading, understood
 from climbopt.files.models import load_model, pairs_beside, save_model
@@ -65,6 +65,7 @@ __all__ = [
     "load_problem_file",
     "load_ratios",
     "pairs_beside",
+    "remove_other_draws",
     "parse_table",
     "paths_beside",
     "read_bytes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,24 @@ FORMAT = "climbopt draws 1"
 def draws_beside(path: Path) -> Path:
     """Return the place of the draws of a model file."""
     return path.parent / f"{path.stem}.draws.jsonl"
+
+
+def save_draws(model: Ensemble, path: str | os.PathLike[str]) -> None:
+    """Write the draws that an ensemble holds."""
+    size = len(model.base.blocks)
+    file = DrawFile(path, model.base, {})
+    for k in range(model.n_draws):
+        file.append(k, *(block.parameters for block in model.blocks[(k + 1) * size : (k + 2) * size]))
+    file.close()
+
+
+def remove_other_draws(path: Path, model: Model, origin: Mapping[str, object]) -> None:
+    """Remove a file of draws of another fit, of which draws beside this model would be wrong; other files stay."""
+    if not path.is_file():
+        return
+    header, _ = read_journal(path, "draw", "draws")
+    if header.get("format") == FORMAT and header != json.loads(json.dumps({**_header(model), **origin})):
+        path.unlink()
 
 
 class DrawFile:

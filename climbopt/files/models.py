@@ -20,6 +20,7 @@ from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
+from climbopt.model.noise import CLASSES, LossNoise
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array, Form
 from climbopt.model.uses import ONCE, USES
@@ -43,6 +44,17 @@ class _Pilots(BaseModel):
     tokens: list[float]
     params: list[float] | None = None
     ratios: dict[str, list[float]] | None = None
+
+
+class _Noise(BaseModel):
+    """How far measured losses lie from an ensemble's predictions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    level: float
+    classes: list[str]
+    widths: list[float]
+    deviations: dict[str, list[float]]
 
 
 class _FormFile(BaseModel):
@@ -73,6 +85,7 @@ class _ModelFile(_FormFile):
     """A model file."""
 
     forms: list[_Block] = Field(default_factory=list)
+    noise: _Noise | None = None
 
 
 def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
@@ -91,6 +104,8 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
             "ensemble, and there alone; write the form's own names, or list its blocks"
         )
     if not table.forms:
+        if table.noise is not None:
+            raise InputError(f"{path.name} has [noise], which is that of an ensemble; remove it")
         return _form_model(table, path)
     _check_languages(table, path)
     if table.parameters or table.pairs is not None:
@@ -99,7 +114,30 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
         if (block.sources, block.targets) != (table.sources, table.targets):
             raise InputError(f"form {k + 1} in {path.name} has other sources or targets than the ensemble")
     blocks = [_form_model(block, path) for block in table.forms]
-    return Ensemble(blocks, [block.weight for block in table.forms], table.provenance)
+    return Ensemble(blocks, [block.weight for block in table.forms], table.provenance, _loss_noise(table, path))
+
+
+def _loss_noise(table: _ModelFile, path: Path) -> LossNoise | None:
+    """Return the noise that a file states."""
+    noise = table.noise
+    if noise is None:
+        return None
+    if noise.classes != list(CLASSES):
+        raise InputError(f"classes of [noise] in {path.name} must be {', '.join(CLASSES)}")
+    _check_names(list(noise.deviations), table.targets, f"[noise.deviations] in {path.name}")
+    lengths = {len(noise.widths), *map(len, noise.deviations.values())}
+    if lengths != {len(CLASSES)}:
+        raise InputError(f"[noise] in {path.name} must have {len(CLASSES)} numbers as widths and for each target")
+    return LossNoise(noise.level, np.array([noise.deviations[name] for name in table.targets]), np.array(noise.widths))
+
+
+def _noise_table(model: Ensemble) -> dict[str, object]:
+    """Return the table that states an ensemble's noise; empty where it has none."""
+    if model.noise is None:
+        return {}
+    deviations = dict(zip(model.targets, model.noise.deviations.tolist(), strict=True))
+    widths = model.noise.widths.tolist()
+    return {"noise": {"level": model.noise.level, "classes": list(CLASSES), "widths": widths, "deviations": deviations}}
 
 
 def _check_languages(table: _FormFile, path: Path) -> None:
@@ -201,6 +239,7 @@ def _ensemble_content(model: Ensemble, path: Path) -> tuple[dict[str, object], d
         "sources": list(model.sources),
         "targets": list(model.targets),
         "provenance": dict(model.provenance),
+        **_noise_table(model),
         "forms": forms,
     }
     return content, tables

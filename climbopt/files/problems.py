@@ -14,6 +14,7 @@ import sympy as sp
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
+from climbopt.files.draws import draws_beside, load_draws, save_draws
 from climbopt.files.models import load_model, save_model
 from climbopt.files.schema import checked, checked_value, read_toml
 from climbopt.files.shipped import find_problem
@@ -21,7 +22,9 @@ from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.frozen import Converted
 from climbopt.foundations.registry import Registry
+from climbopt.model.ensemble import Ensemble, without_draws
 from climbopt.model.expressions import parse_expression, parse_relation, text_of
+from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import CONSTRAINTS, Constraint
 from climbopt.problem.objectives import OBJECTIVES, Objective
@@ -76,8 +79,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
     table = read_toml(path)
     forms = table.get("forms")
     parts = [table, *(form for form in forms if isinstance(form, dict))] if isinstance(forms, list) else [table]
+    beside = [draws_beside(path)] if forms and draws_beside(path).exists() else []
     named = [path.parent / part[key] for part in parts for key in ("model", "pairs") if isinstance(part.get(key), str)]
-    return (path, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
+    return (path, *beside, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
 
 
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
@@ -117,7 +121,7 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
         raise InputError(f"temperature is {table.temperature:g}; it must be a positive number")
     options = {"iterate": table.iterate, "temperature": table.temperature}
     problem = AllocationProblem(
-        model=load_model(path.parent / table.model),
+        model=_model_with_draws(path.parent / table.model),
         budget=table.budget,
         params=table.params,
         weights=table.weights,
@@ -131,8 +135,16 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
     return ProblemFile(problem, table.procedure, {key: value for key, value in options.items() if value is not None})
 
 
+def _model_with_draws(path: Path) -> MixtureModel | Ensemble:
+    """Return the model of a file; an ensemble with the draws beside it, over all of which a problem takes the mean."""
+    model, beside = load_model(path), draws_beside(path)
+    if isinstance(model, Ensemble) and beside.exists():
+        return model.with_draws(load_draws(beside))
+    return model
+
+
 def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> None:
-    """Write a problem file and, beside it, the file of its model: for x.toml that is x.model.toml.
+    """Write a problem file and, beside it, the files of its model and draws: for x.toml x.model.toml is the model.
 
     Expressions in SymPy are written as text.
 
@@ -164,8 +176,12 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> No
         "objective": _entry(problem.objective, OBJECTIVES, problem),
     }
     text = tomli_w.dumps(content)
+    beside = draws_beside(model)
     check_places([path, model], [])
-    save_model(problem.model, model)
+    save_model(without_draws(problem.model), model)
+    beside.unlink(missing_ok=True)
+    if isinstance(problem.model, Ensemble) and problem.model.n_draws:
+        save_draws(problem.model, beside)
     write_text(path, text)
 
 

@@ -1,4 +1,4 @@
-"""fit: pilot runs to a model, of a form that is named or that cross-validation chooses."""
+"""fit: pilot runs to a model: an ensemble of forms, or a form that is named or that cross-validation chooses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Score
+from climbopt.fitting.ensemble import EnsembleFit, default_forms, fit_ensemble
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.fitting.supplies import with_supplies
@@ -14,20 +15,25 @@ from climbopt.foundations.quantities import Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
 from climbopt.model.uses import Use
+from climbopt.runs.pilots import PilotRuns
 
 
 def fit(
     pilots: PilotsLike,
-    law: Law | str = "power",
+    law: Law | str | None = None,
     interaction: Interaction | str | None = None,
     *,
     use: Use | str | None = None,
     supply: Mapping[str, Amount] | None = None,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
-) -> Fit:
+) -> Fit | EnsembleFit:
     """Return the model that fits the runs best under the priors, with what the runs do and do not show.
+
+    Where neither a law nor an interaction is named, that is an ensemble: the mean of several forms, each fitted to all
+    runs, of those that are sane on the whole simplex (:func:`climbopt.fitting.ensemble.fit_ensemble`).
 
     All parameters are fitted to all losses at once; targets that share no parameter are solved one by one,
     which is the same problem. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a ratio of 0) times the
@@ -37,13 +43,13 @@ def fit(
     ----------
     pilots : PilotRuns, pandas.DataFrame or path
         Measured runs, or a tidy table of them.
-    law, interaction : Law, Interaction or str
-        Members of `LAWS` and `INTERACTIONS`, their names, or the caller's own; "auto" for the one that
-        cross-validation chooses among those that go with the other. Without an interaction, gated, or the first
-        that the law takes.
+    law, interaction : Law, Interaction or str, optional
+        For a model of one form: members of `LAWS` and `INTERACTIONS`, their names, or the caller's own; "auto" for
+        the one that cross-validation chooses among those that go with the other. Without an interaction, gated, or
+        the first that the law takes; without a law, power.
     use : Use or str, optional
-        How repeated tokens count: a member of `USES`, its name, or "auto". By default saturating where supplies are
-        known, else once; once with an interaction that counts repetition itself.
+        How repeated tokens count: a member of `USES`, its name, or "auto" for a model of one form. By default
+        saturating where supplies are known, else once; once with an interaction that counts repetition itself.
     supply : mapping of str to float or str, optional
         Different tokens that each source has, in all runs whose table states none (column ``supply``), and in the
         model.
@@ -52,8 +58,11 @@ def fit(
     fixed : mapping of str to mapping of str to float, optional
         Parameters of a target or a source that are known, by language, and are not fitted, as
         ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
+    jobs : int
+        Processes for the forms of an ensemble.
     progress : callable, optional
-        Called with the numbers of fits done and to do: of the cross-validation, then of the chosen form's blocks.
+        Called with the numbers of fits done and to do: of the cross-validation, then of the chosen form's blocks; or of
+        the ensemble's forms.
 
     Raises
     ------
@@ -64,10 +73,30 @@ def fit(
     --------
     >>> import climbopt
     >>> fitted = climbopt.fit("problems/libreoffice6/pilots.csv", interaction="linear", n_starts=1)
-    >>> fitted.model.law.name, fitted.n_losses
-    ('power', 378)
+    >>> fitted.model.label, fitted.n_losses
+    ('power + linear', 378)
     """
     runs = as_pilots(pilots)
+    if law is None and interaction is None:
+        forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
+        known = with_supplies(runs, tuple(forms), fixed or {}, supply)
+        return fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
+    law = law or "power"
+    return fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
+
+
+def fit_form(
+    runs: PilotRuns,
+    law: Law | str,
+    interaction: Interaction | str | None,
+    *,
+    use: Use | str | None = None,
+    supply: Mapping[str, Amount] | None = None,
+    n_starts: int = len(STARTS),
+    fixed: Fixed | None = None,
+    progress: Progress | None = None,
+) -> Fit:
+    """Return the fit of one form, which is named or chosen by cross-validation; see :func:`fit`."""
     supplied = supply is not None or runs.supply is not None
     forms = candidates(law, interaction, use, sized=runs.params is not None, supplied=supplied)
     known = with_supplies(runs, forms, fixed or {}, supply)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from climbopt.files import ModelLike, as_model, read_table
+from climbopt.files import DrawsLike, ModelLike, as_draws, as_model, read_table
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, unknown_name
-from climbopt.model.ensemble import Model
+from climbopt.model.ensemble import Ensemble, Model, check_draws, mean_of
+from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
 from climbopt.runs.tidy_table import run_names
 
@@ -19,12 +21,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PREDICTIONS = ("predicted", "lower", "upper")
+"""Columns that predictions add to a table."""
+
+
 def predict(
     model: ModelLike,
     mixtures: pd.DataFrame | str | os.PathLike[str],
     supply: Mapping[str, float] | None = None,
+    draws: DrawsLike = (),
 ) -> pd.DataFrame:
     """Return a tidy table of mixtures with a column `predicted`: the model's losses, in nats per token.
+
+    Where the model is an ensemble that states its noise, columns `lower` and `upper` hold the band that a new
+    measurement of each loss lies in.
 
     Parameters
     ----------
@@ -34,6 +44,8 @@ def predict(
         its runs.
     supply : mapping of str to float, optional
         Tokens that there are of some sources, instead of the fit's.
+    draws : sequence of Ensemble or path
+        Of the model's fit; predictions are then means over the model and them.
 
     Raises
     ------
@@ -48,52 +60,102 @@ def predict(
     [1.225, 1.243]
     """
     table = read_table(mixtures) if isinstance(mixtures, str | os.PathLike) else mixtures
-    return predict_table(as_model(model).with_supply(supply or {}), table)[0]
+    return predict_table(as_model(model), table, as_draws(draws), supply).table
 
 
-def predict_table(model: Model, table: pd.DataFrame) -> tuple[pd.DataFrame, Errors | None]:
-    """Return the rows of a tidy table with a column `predicted`, and the errors where losses are given.
+@dataclass(frozen=True, eq=False)
+class PredictedTable:
+    """Predictions of a tidy table of mixtures.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The same rows in the same order, with `predicted` in nats per token, missing for a language that is no target of
+        the model or whose z leaves the law's domain; and `lower` and `upper` where the model has bands.
+    errors : Errors or None
+        None where no loss is stated.
+    level : float or None
+        Nominal share of new measurements inside the bands; None without bands.
+    n_inside, n_judged : int
+        Stated losses inside their bands, and those that have one.
+    """
+
+    table: pd.DataFrame
+    errors: Errors | None
+    level: float | None = None
+    n_inside: int = 0
+    n_judged: int = 0
+
+
+def predict_table(
+    model: Model, table: pd.DataFrame, draws: Sequence[Model] = (), supply: Mapping[str, float] | None = None
+) -> PredictedTable:
+    """Return the predictions of a tidy table, and the errors where losses are stated.
 
     Parameters
     ----------
     model : MixtureModel or Ensemble
     table : pandas.DataFrame
-        As pilot runs; losses, or the column loss, may be missing. A column `predicted` is replaced.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        The same rows in the same order; `predicted` is in nats per token, and missing for a language that is no
-        target of the model or whose z leaves the law's domain.
-    errors : Errors or None
-        None where no loss is given.
+        As pilot runs; losses, or the column loss, may be missing. Columns `predicted`, `lower` and `upper`
+        are replaced.
+    draws : sequence of Ensemble
+        Of the model's fit; predictions are then means over the model and them.
+    supply : mapping of str to float, optional
+        Tokens that there are of some sources, instead of the fit's.
 
     Raises
     ------
     InputError
         For a table that is none, a language that the model does not mix but a run does, or a missing model size.
     """
-    rows = table.drop(columns="predicted", errors="ignore")
+    rows = table.drop(columns=list(PREDICTIONS), errors="ignore")
     runs = PilotRuns.from_frame(rows, need_losses=False, missing="drop")
     for name in runs.sources:
         if name not in model.sources:
             raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)
     if model.uses_model_size and runs.params is None:
         raise InputError(f"{model.label} depends on the model size; add a column 'params'")
-    response = model.at(runs.tokens, runs.params, runs.supply_of(model.sources))
     ratios = runs.ratios_of(model.sources)
-    predicted = response.predicted(ratios)
+    if draws and isinstance(model, Ensemble):
+        model = model.with_draws(draws)
+    elif draws:
+        check_draws(model, draws)
+        model = mean_of((model, *draws))
+    model = model.with_supply(supply or {})
+    predicted = model.at(runs.tokens, runs.params, runs.supply_of(model.sources)).predicted(ratios)
+    half = _half_widths(model, runs, ratios)
     place = {name: k for k, name in enumerate(runs.runs)}
     of_run = np.array([place[name] for name in run_names(rows)], dtype=int)
     of_target = rows["language"].astype(str).map({name: i for i, name in enumerate(model.targets)})
     known = of_target.notna().to_numpy()
-    values = np.full(len(rows), np.nan)
-    values[known] = predicted[of_run[known], of_target[known].to_numpy(dtype=int)]
+
+    def column(values: Array) -> Array:
+        result = np.full(len(rows), np.nan)
+        result[known] = values[of_run[known], of_target[known].to_numpy(dtype=int)]
+        return result
+
+    columns = {"predicted": column(predicted)}
+    if half is not None:
+        columns |= {"lower": column(predicted - half), "upper": column(predicted + half)}
+    written = rows.assign(**columns)
+    level = model.noise.level if isinstance(model, Ensemble) and model.noise is not None else None
     shared = [name for name in runs.targets if name in model.targets]
     if not shared:
-        return rows.assign(predicted=values), None
-    chosen = predicted[:, [model.targets.index(name) for name in shared]]
-    measured = runs.losses[:, [runs.targets.index(name) for name in shared]]
+        return PredictedTable(written, None, level)
+    at = [model.targets.index(name) for name in shared]
+    chosen, measured = predicted[:, at], runs.losses[:, [runs.targets.index(name) for name in shared]]
     inside = ~np.isnan(chosen)
-    judged = trained(runs, shared, model.sources) & inside
-    return rows.assign(predicted=values), prediction_errors(chosen, measured, judged, inside)
+    errors = prediction_errors(chosen, measured, trained(runs, shared, model.sources) & inside, inside)
+    if half is None:
+        return PredictedTable(written, errors)
+    judged = inside & ~np.isnan(measured)
+    held = judged & (np.abs(chosen - measured) <= half[:, at])
+    return PredictedTable(written, errors, level, int(held.sum()), int(judged.sum()))
+
+
+def _half_widths(model: Model, runs: PilotRuns, ratios: Array) -> Array | None:
+    """Return the half widths of the bands of all runs' losses, (n, T); None where the model has no bands."""
+    if not isinstance(model, Ensemble) or model.noise is None:
+        return None
+    spread = model.spread(ratios, runs.tokens, runs.params, runs.supply_of(model.sources))
+    return model.noise.half_widths(spread, runs.ratios_of(model.targets))

@@ -68,14 +68,14 @@ def candidates(
         pairs = ((laws[0], INTERACTIONS.member(interaction)),)
     else:
         pairs = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS.member(interaction),))
-    forms = tuple(Form(*pair, one) for pair in pairs for one in _uses(pair[1], use, supplied))
+    forms = tuple(Form(*pair, one) for pair in pairs for one in uses_of(pair[1], use, supplied))
     if "auto" not in (law, interaction, use):
         derive(*forms[0])  # refuses what does not go together
         return forms
     return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
 
 
-def _uses(interaction: Interaction, use: Use | str | None, supplied: bool) -> tuple[Use, ...]:
+def uses_of(interaction: Interaction, use: Use | str | None, supplied: bool) -> tuple[Use, ...]:
     """Return the uses that an interaction is tried with; one that counts repetition itself goes with `once`."""
     itself = any(p.name == SUPPLY for p in interaction.parameters)
     if use == "auto":
@@ -145,7 +145,7 @@ def choose_form(
     InputError
         Where there are fewer than two different runs, or no candidate can be fitted.
     """
-    _check_known(pilots, forms, fixed or {})
+    check_known(pilots, forms, fixed or {})
     split = _Split.of(pilots, folds, seed)
     errors: dict[str, Array] = {}
     scores: list[Score] = []
@@ -225,7 +225,7 @@ def _counted(progress: Progress | None, done: int, total: int) -> Callable[[int]
     return (lambda n: None) if progress is None else (lambda n: progress(done + n, total))
 
 
-def _check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
+def check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
     """Refuse a known parameter that no form has, and one of a language that no run has."""
     declared = dict.fromkeys(p.name for form in forms for p in form.parameters)
     languages = dict.fromkeys(pilots.sources + pilots.targets)

@@ -21,6 +21,7 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import ByFields, FrozenMap
 from climbopt.foundations.view import View, Viewed, named
 from climbopt.model.mixture import Indices, MixtureModel, Response, checked_vector
+from climbopt.model.noise import LossNoise
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
 from climbopt.runs.pilot_range import PilotRange
@@ -177,6 +178,7 @@ class Stacked(ByFields, Viewed):
         InputError
             Where there are no draws, or one has other forms, languages or units than the model.
         """
+        model = without_draws(model)
         check_draws(model, draws)
         members = [blocks_of(member) for member in (model, *draws)]
         blocks = [block for blocks, _ in members for block in blocks]
@@ -266,6 +268,10 @@ class Ensemble(ByFields, Viewed):
         Positive, normalised to sum 1; equal by default.
     provenance : mapping of str to str
         Where the parameters came from.
+    noise : LossNoise, optional
+        How far measured losses lie from its predictions.
+    n_draws : int
+        How many draws of the first blocks the others are, by :meth:`with_draws`.
 
     Raises
     ------
@@ -284,6 +290,8 @@ class Ensemble(ByFields, Viewed):
     blocks: Sequence[MixtureModel]
     weights: Sequence[float] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    noise: LossNoise | None = None
+    n_draws: int = 0
 
     def __post_init__(self) -> None:
         blocks, weights = tuple(self.blocks), np.array(self.weights or [1.0] * len(self.blocks), dtype=float)
@@ -300,6 +308,8 @@ class Ensemble(ByFields, Viewed):
                 f"the weights of an ensemble are {weights.tolist()}; give one positive number for each of its "
                 f"{len(blocks)} blocks"
             )
+        if self.noise is not None and len(self.noise.deviations) != len(blocks[0].targets):
+            raise InputError("the noise of an ensemble is that of other targets; give one row for each target")
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
@@ -336,12 +346,13 @@ class Ensemble(ByFields, Viewed):
 
     @property
     def label(self) -> str:
-        """The forms, as reports write them."""
-        return f"ensemble of {', '.join(self.forms)}"
+        """The forms, as reports write them, and how many draws of them."""
+        draws = f", with {self.n_draws} draws" if self.n_draws else ""
+        return f"ensemble of {', '.join(self.forms)}{draws}"
 
     @property
     def forms(self) -> Mapping[str, float]:
-        """The weight of each form, by its name."""
+        """The weight of each form, by its name, summed over its blocks."""
         total: dict[str, float] = {}
         for block, weight in zip(self.blocks, self.weights, strict=True):
             total[block.label] = total.get(block.label, 0.0) + weight
@@ -357,9 +368,32 @@ class Ensemble(ByFields, Viewed):
         """The map from the losses of all blocks' targets to those of the ensemble, (T, n_L)."""
         return self.stacked.mean
 
+    def spread(
+        self, ratios: Array, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None
+    ) -> Array:
+        """Return the standard deviation of each target's loss over the blocks, shape (..., T)."""
+        each = np.array([block.at(budget, params, supply).predicted(ratios) for block in self.blocks])
+        weights, mean = np.array(self.weights), self.at(budget, params, supply).predicted(ratios)
+        return np.asarray(np.sqrt(np.einsum("b,b...->...", weights, (each - mean) ** 2)))
+
     def with_draws(self, draws: Sequence[Model]) -> Ensemble:
-        """Return the ensemble of this one and its draws, each with the same weight; check_draws has refused others."""
-        return mean_of((self, *draws), self.provenance)
+        """Return the ensemble of this one and its draws, each with the same weight.
+
+        Raises
+        ------
+        InputError
+            Where a draw has other forms, languages or units.
+        """
+        check_draws(self, draws)
+        return replace(mean_of((self, *draws), self.provenance, self.noise), n_draws=len(draws))
+
+    @property
+    def base(self) -> Ensemble:
+        """The ensemble without the draws."""
+        if not self.n_draws:
+            return self
+        n = len(self.blocks) // (self.n_draws + 1)
+        return replace(self, blocks=self.blocks[:n], weights=self.weights[:n], n_draws=0)
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
         """Return ratios by language as an array in the order of `sources`; every source is required."""
@@ -392,18 +426,21 @@ Model = MixtureModel | Ensemble | Stacked
 """What a problem takes: losses of targets as functions of the ratios of sources."""
 
 
-def mean_of(models: Sequence[Model], provenance: Mapping[str, str] | None = None) -> Ensemble:
+def mean_of(
+    models: Sequence[Model], provenance: Mapping[str, str] | None = None, noise: LossNoise | None = None
+) -> Ensemble:
     """Return the mean of models, each with the same weight, as one ensemble of all their blocks."""
     parts = [blocks_of(model) for model in models]
     blocks = [block for blocks, _ in parts for block in blocks]
-    return Ensemble(blocks, [weight / len(models) for _, weights in parts for weight in weights], provenance or {})
+    weights = [weight / len(models) for _, of_model in parts for weight in of_model]
+    return Ensemble(blocks, weights, provenance or {}, noise)
 
 
 def check_draws(model: Model, draws: Sequence[Model]) -> None:
     """Refuse an empty list, and a draw whose forms, languages, units or weights differ from those of the model."""
     if not draws:
         raise InputError("there are no draws; climbopt fit --bootstrap makes them")
-    blocks, weights = blocks_of(model)
+    blocks, weights = blocks_of(without_draws(model))
     for k, draw in enumerate(draws):
         others, other_weights = blocks_of(draw)
         if len(others) != len(blocks) or not np.allclose(weights, other_weights):
@@ -412,6 +449,11 @@ def check_draws(model: Model, draws: Sequence[Model]) -> None:
             for key in (*FORM, *LANGUAGES):
                 if getattr(other, key) != getattr(block, key):
                     raise InputError(f"draw {k} has another {key} than the model; use the draws of its own fit")
+
+
+def without_draws(model: Model) -> Model:
+    """Return a model, of an ensemble with its draws the ensemble alone."""
+    return model.base if isinstance(model, Ensemble) else model
 
 
 def one_form(model: Model, what: str) -> MixtureModel:

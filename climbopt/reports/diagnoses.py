@@ -15,11 +15,19 @@ LISTED = 5
 """Missing runs that the text shows."""
 
 
-def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Value]:
-    """Return a fit and how sure it is as JSON values."""
+def diagnosis_json(diagnosis: Diagnosis, *, ensemble: bool = False) -> dict[str, Value]:
+    """Return a fit and how sure it is as JSON values; of an ensemble, what draws say of its form `of_form`."""
+    evidence = _evidence_json(diagnosis)
+    fitted = diagnosis.bands.uncertainty.fitted
+    if ensemble:
+        return {**evidence, "of_form": fitted.model.label}
+    return fit_json(fitted) | _spread_json(diagnosis) | evidence
+
+
+def _spread_json(diagnosis: Diagnosis) -> dict[str, Value]:
+    """Return the standard errors, noise and bands of one form."""
     bands = diagnosis.bands
-    return fit_json(bands.uncertainty.fitted) | {
-        "draws": len(diagnosis.draws),
+    return {
         "stderr": values_json(bands.uncertainty.fitted.model, diagnosis.standard_errors()),
         "stderr_from": "bootstrap",
         "noise": {
@@ -31,6 +39,13 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Value]:
             "widths": dict(zip(KINDS, bands.widths.tolist(), strict=True)),
             "coverage_before_widening": dict(zip(KINDS, bands.coverage.tolist(), strict=True)),
         },
+    }
+
+
+def _evidence_json(diagnosis: Diagnosis) -> dict[str, Value]:
+    """Return the number of draws, the transfer of every pair and the missing runs."""
+    return {
+        "draws": len(diagnosis.draws),
         "transfer": [
             {
                 "target": pair.target,
@@ -59,7 +74,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     bands = diagnosis.bands
     console.print()
     table = new_table(
-        f"noise about the model (nats) and {100 * bands.level:.0f} % bands",
+        f"{bands.uncertainty.fitted.model.label}: noise about the model (nats) and {100 * bands.level:.0f} % bands",
         "losses",
         "noise, median",
         "half width / sd",

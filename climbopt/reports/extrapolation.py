@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from climbopt.fitting.prediction import PREDICTIONS
 from climbopt.foundations.errors import listed
 from climbopt.model.ensemble import Model, Stacked, blocks_of
 from climbopt.model.mixture import WARNINGS
@@ -40,7 +41,9 @@ def mixture(problem: AllocationProblem, ratios: Mapping[str, float] | None) -> M
 
 def reach(model: Model, table: pd.DataFrame) -> tuple[list[float], list[float], Mixtures]:
     """Return the budgets, the model sizes and the mixtures of the runs of a tidy table."""
-    runs = PilotRuns.from_frame(table.drop(columns="predicted", errors="ignore"), need_losses=False, missing="drop")
+    runs = PilotRuns.from_frame(
+        table.drop(columns=list(PREDICTIONS), errors="ignore"), need_losses=False, missing="drop"
+    )
     mixtures = [dict(zip(model.sources, row, strict=True)) for row in runs.ratios_of(model.sources).tolist()]
     return runs.tokens.tolist(), [] if runs.params is None else runs.params.tolist(), mixtures
 

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 from rich.console import Console
 
+from climbopt.files.models import ENSEMBLE
 from climbopt.fitting.accuracy import Errors
+from climbopt.fitting.ensemble import EnsembleFit
 from climbopt.fitting.estimate import Fit
+from climbopt.fitting.prediction import PredictedTable
 from climbopt.foundations.errors import listed
+from climbopt.model.noise import CLASSES
+from climbopt.model.templates import Array
 from climbopt.reports.json_values import Value, parameters_json, values_json
 from climbopt.reports.typesetting import MOST_ROWS, new_table, number, say, tokens
 from climbopt.uncertainty.covariance import covariance
 
-if TYPE_CHECKING:
-    import pandas as pd
+
+def fit_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
+    """Return a fit as JSON values; a standard error is null where the parameter is at a bound.
+
+    That of an ensemble has the same keys for each of its forms, with their weights, under `forms`.
+    """
+    return _form_json(fitted) if isinstance(fitted, Fit) else _ensemble_json(fitted)
 
 
-def fit_json(fitted: Fit) -> dict[str, Value]:
-    """Return a fit as JSON values; a standard error is null where the parameter is at a bound."""
+def _errors_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
+    """Return how many losses there are, and how well they are met."""
     return {
-        "format": "climbopt fit 1",
-        "law": fitted.model.law.name,
-        "interaction": fitted.model.interaction.name,
-        "use": fitted.model.use.name,
         "n_runs": fitted.n_runs,
         "n_losses": fitted.n_losses,
         "n_missing": fitted.n_missing,
-        "token_unit": fitted.model.token_unit,
-        "parameters": parameters_json(fitted.model),
-        "stderr": values_json(fitted.model, covariance(fitted).parameter_errors()),
-        "stderr_from": "covariance",
         "mae": fitted.overall.mae,
         "mre": fitted.overall.mre,
         "r2": fitted.overall.r2,
@@ -39,6 +40,49 @@ def fit_json(fitted: Fit) -> dict[str, Value]:
             name: {"mae": errors.mae, "mre": errors.mre, "r2": errors.r2, "zero_shot_mae": errors.zero_shot_mae}
             for name, errors in fitted.errors.items()
         },
+    }
+
+
+def _ensemble_json(fitted: EnsembleFit) -> dict[str, Value]:
+    """Return the fit of an ensemble as JSON values."""
+    forms = [{"weight": w, **_form_json(fit)} for w, fit in zip(fitted.model.weights, fitted.fits, strict=True)]
+    noise = fitted.model.noise
+    return {
+        "format": "climbopt fit 1",
+        "law": ENSEMBLE,
+        "interaction": ENSEMBLE,
+        **_errors_json(fitted),
+        "forms": forms,
+        "refused": dict(fitted.refused),
+        "noise": None
+        if noise is None
+        else {name: dict(zip(CLASSES, row, strict=True)) for name, row in _by_name(fitted, noise.deviations)},
+        "bands": None
+        if noise is None
+        else {"level": noise.level, "widths": dict(zip(CLASSES, noise.widths.tolist(), strict=True))},
+        "outliers": list(fitted.outliers),
+        "warnings": list(fitted.warnings),
+        "seconds": fitted.seconds,
+    }
+
+
+def _by_name(fitted: EnsembleFit, rows: Array) -> list[tuple[str, list[float]]]:
+    """Return rows of numbers by target, (T, k)."""
+    return list(zip(fitted.model.targets, rows.tolist(), strict=True))
+
+
+def _form_json(fitted: Fit) -> dict[str, Value]:
+    """Return the fit of one form as JSON values."""
+    return {
+        "format": "climbopt fit 1",
+        "law": fitted.model.law.name,
+        "interaction": fitted.model.interaction.name,
+        "use": fitted.model.use.name,
+        **_errors_json(fitted),
+        "token_unit": fitted.model.token_unit,
+        "parameters": parameters_json(fitted.model),
+        "stderr": values_json(fitted.model, covariance(fitted).parameter_errors()),
+        "stderr_from": "covariance",
         "cross_validation": [
             {
                 "law": score.law,
@@ -63,8 +107,56 @@ def fit_json(fitted: Fit) -> dict[str, Value]:
     }
 
 
-def print_fit(fitted: Fit, console: Console) -> None:
+def print_fit(fitted: Fit | EnsembleFit, console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
+    if isinstance(fitted, EnsembleFit):
+        _print_ensemble(fitted, console)
+    else:
+        _print_form(fitted, console)
+    say(console, f"{fitted.seconds:.2f} s")
+
+
+def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
+    """Print the fit of an ensemble: its forms, errors by language, and how wide its bands are."""
+    table = new_table("ensemble", "form", "weight", "mae", "mre %", "R2", "zero-shot mae")
+    for weight, fit in zip(fitted.model.weights, fitted.fits, strict=True):
+        table.add_row(fit.model.label, f"{weight:.3f}", *_error_cells(fit.overall))
+    console.print(table)
+    for form, reason in fitted.refused.items():
+        say(console, f"{form} is left out: {reason}")
+    console.print()
+    _print_errors(f"mean of the forms: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
+    noise = fitted.model.noise
+    if noise is not None:
+        halves = noise.widths * np.median(noise.deviations, axis=0)
+        words = (f"{name} {half:.4f}" for name, half in zip(CLASSES, halves.tolist(), strict=True))
+        say(
+            console,
+            f"{100 * noise.level:.0f} % bands hold a measured loss within (nats, without the spread of the forms, "
+            f"by the target's own ratio): {', '.join(words)}",
+        )
+
+
+def _error_cells(errors: Errors) -> list[str]:
+    """Return the cells of some errors."""
+    return [
+        number(errors.mae, ".5f"),
+        number(100 * errors.mre, ".3f"),
+        number(errors.r2, ".5f"),
+        number(errors.zero_shot_mae, ".4f"),
+    ]
+
+
+def _print_errors(title: str, fitted: Fit | EnsembleFit, console: Console) -> None:
+    """Print the errors by language."""
+    table = new_table(title, "language", "mae", "mre %", "R2", "zero-shot mae")
+    for name, errors in (*fitted.errors.items(), ("all", fitted.overall)):
+        table.add_row(name, *_error_cells(errors))
+    console.print(table)
+
+
+def _print_form(fitted: Fit, console: Console) -> None:
+    """Print the fit of one form."""
     if fitted.scores:
         table = new_table(
             "cross-validation over whole runs",
@@ -94,24 +186,7 @@ def print_fit(fitted: Fit, console: Console) -> None:
         for score in refused:
             say(console, f"{score.label} cannot be fitted: {score.refused}")
         console.print()
-    model = fitted.model
-    table = new_table(
-        f"{model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs",
-        "language",
-        "mae",
-        "mre %",
-        "R2",
-        "zero-shot mae",
-    )
-    for name, errors in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(
-            name,
-            number(errors.mae, ".5f"),
-            number(100 * errors.mre, ".3f"),
-            number(errors.r2, ".5f"),
-            number(errors.zero_shot_mae, ".4f"),
-        )
-    console.print(table)
+    _print_errors(f"{fitted.model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
@@ -120,28 +195,25 @@ def print_fit(fitted: Fit, console: Console) -> None:
         say(console, f"outlying runs: {listed(list(fitted.outliers))}")
     if fitted.left_out:
         say(console, fitted.left_out)
-    say(console, f"{fitted.seconds:.2f} s")
 
 
-def print_prediction(
-    table: pd.DataFrame, errors: Errors | None, console: Console, *, listed: bool, outside: str | None = None
-) -> None:
+def print_prediction(predicted: PredictedTable, console: Console, *, listed: bool, outside: str | None = None) -> None:
     """Print predictions, and how far they are from measured losses.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        With the column predicted.
-    errors : Errors or None
+    predicted : PredictedTable
     console : Console
     listed : bool
         Whether to list the rows; they may have gone to a file.
     outside : str, optional
         Where the budgets lie beside the pilots'.
     """
+    table, errors = predicted.table, predicted.errors
     missing = int(table["predicted"].isna().sum())
     if listed:
-        rows = new_table("predicted losses", "run", "language", "ratio %", "tokens", "loss", "predicted", left=2)
+        heads = ["run", "language", "ratio %", "tokens", "loss", "predicted", *(["band"] if "lower" in table else [])]
+        rows = new_table("predicted losses", *heads, left=2)
         for row in table.head(MOST_ROWS).to_dict("records"):
             loss = row.get("loss")
             rows.add_row(
@@ -151,6 +223,7 @@ def print_prediction(
                 tokens(float(row["tokens"])),
                 number(None if loss is None else float(loss), ".5f"),
                 number(float(row["predicted"]), ".5f"),
+                *([f"{row['lower']:.4f}–{row['upper']:.4f}"] if "lower" in table else []),
             )
         console.print(rows)
         if len(table) > MOST_ROWS:
@@ -163,6 +236,12 @@ def print_prediction(
     )
     if outside is not None:
         say(console, outside)
+    if predicted.level is not None and predicted.n_judged:
+        say(
+            console,
+            f"{predicted.n_inside} of {predicted.n_judged} losses lie inside their {100 * predicted.level:.0f} % bands "
+            f"({100 * predicted.n_inside / predicted.n_judged:.1f} %)",
+        )
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
         say(

@@ -25,7 +25,7 @@ from climbopt.foundations.processes import parallel
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
-from climbopt.model.ensemble import check_draws
+from climbopt.model.ensemble import check_draws, without_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form
@@ -237,6 +237,7 @@ def sweep(
     problem, procedure = resolve(problem, procedure)
     draws, options = as_draws(draws), options_of(options, common)
     if draws:
+        problem = replace(problem, model=without_draws(problem.model))
         check_draws(problem.model, draws)
     along = _Along(procedure, *_grid(problem, budgets, over), backend, options)
     total = len(along) * (1 + len(draws))

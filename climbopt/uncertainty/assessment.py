@@ -59,7 +59,8 @@ class Scenarios:
         if isinstance(problem.model, Stacked):
             return cls((), np.zeros(0))
         members = [problem.model] if draws is None else as_draws(draws)
-        check_draws(problem.model, members)
+        if draws is not None:
+            check_draws(problem.model, members)
         parts = [blocks_of(member) for member in members]
         weights = np.concatenate([np.asarray(weights) for _, weights in parts]) / len(parts)
         return cls(tuple(block for blocks, _ in parts for block in blocks), weights)

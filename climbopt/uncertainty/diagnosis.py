@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from climbopt.fitting.ensemble import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress
 from climbopt.foundations.view import Reported, View
+from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.uncertainty.bands import Bands, bands
@@ -56,23 +58,28 @@ class Diagnosis(Reported):
         )
 
 
-def diagnose(fitted: Fit, draws: Sequence[MixtureModel], *, progress: Progress | None = None) -> Diagnosis:
-    """Return bands, transfer and missing runs of a fit.
+def diagnose(fitted: Fit | EnsembleFit, draws: Sequence[Model], *, progress: Progress | None = None) -> Diagnosis:
+    """Return bands, transfer and missing runs of a fit; of an ensemble, those of the form that meets the runs best.
 
     Parameters
     ----------
-    fitted : Fit
-    draws : sequence of MixtureModel
+    fitted : Fit or EnsembleFit
+    draws : sequence of MixtureModel or Ensemble
         Of its bootstrap, or of its covariance.
     progress : callable, optional
         Called with the numbers of folds of the bands done and to do.
     """
+    best = 0
+    if isinstance(fitted, EnsembleFit):
+        best = int(np.argmin([form.overall.mae for form in fitted.fits]))
+        fitted = fitted.fits[best]
+    models = tuple(blocks_of(draw)[0][best] for draw in draws)
     pilots, found = fitted.pilots, covariance(fitted)
     largest = int(pilots.tokens.argmax())
     size = None if pilots.params is None else float(pilots.params[largest])
     return Diagnosis(
-        tuple(draws),
+        models,
         bands(found, progress=progress),
-        transfers(fitted.model, draws, float(pilots.tokens[largest]), params=size),
+        transfers(fitted.model, models, float(pilots.tokens[largest]), params=size),
         missing_runs(found),
     )

@@ -17,6 +17,7 @@ from climbopt.files import DrawsLike, ProblemLike, as_draws, as_problem
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, percentages
+from climbopt.model.ensemble import without_draws
 from climbopt.model.templates import Array
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Allocation, Result, solve
@@ -188,6 +189,7 @@ def robust(
     began = time.perf_counter()
     measure = Measure.parse(measure) if isinstance(measure, str) else measure
     problem, draws, options = as_problem(problem), as_draws(draws), options_of(options, common)
+    problem = replace(problem, model=without_draws(problem.model))
     plug_in = solve(problem, options=replace(options, native={}))
     if plug_in.allocation is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
-from climbopt.fitting.fit import fit
+from climbopt.fitting.fit import fit_form
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
@@ -193,7 +193,9 @@ def plan(
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source = block or (form if after is None else fit(after, form.law, form.interaction, supply=supplies or None).model)
+    source = block or (
+        form if after is None else fit_form(after, form.law, form.interaction, supply=supplies or None).model
+    )
     if target is not None and isinstance(source, MixtureModel):
         near = as_model(model) if model is not None else source
         region = decision_region(

@@ -1,0 +1,271 @@
+"""The default fit: an ensemble of forms, each fitted to the same runs, that are sane on the whole simplex."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from joblib import delayed
+
+from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
+from climbopt.fitting.select import check_known, known_to, uses_of
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import parallel
+from climbopt.foundations.view import Columns, Reported, View, named
+from climbopt.model.ensemble import Ensemble
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import LAWS
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Array, Form
+from climbopt.model.uses import Use
+from climbopt.runs.pilots import PilotRuns
+
+FORMS = (("power", "gated", 1.0), ("power", "overlap", 1.0), ("bimix", "gated", 1.0), ("bimix", "overlap", 1.0))
+"""Law, interaction and weight of each form of the ensemble, of which those that are sane share all the weight."""
+SIZED_FORMS = (("power_nd", "gated", 1.0), ("power_nd", "overlap", 1.0))
+"""The same for runs whose model size varies, of which the others know nothing."""
+BEYOND = 10.0
+"""Forms must be sane at pilot budgets and at this many times the largest."""
+SAMPLE, SEED = 200, 0
+"""Mixtures, drawn uniformly from the simplex, at which every loss must be a number."""
+ROUNDING = 1e-9
+"""A loss without own data may be below that of the uniform mixture by this share of it."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EnsembleFit(Reported):
+    """An ensemble of fitted forms.
+
+    Parameters
+    ----------
+    model : Ensemble
+        The estimate.
+    fits : tuple of Fit
+        Of each block, in the order of the model's blocks.
+    refused : mapping of str to str
+        Forms that were tried and are not in the ensemble, and why.
+    seconds : float
+        Wall time.
+    """
+
+    model: Ensemble
+    fits: tuple[Fit, ...]
+    refused: Mapping[str, str]
+    seconds: float
+
+    @property
+    def pilots(self) -> PilotRuns:
+        """What it was fitted to."""
+        return self.fits[0].pilots
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return self.fits[0].n_runs
+
+    @property
+    def n_losses(self) -> int:
+        """Losses used, by the form that uses most."""
+        return max(fitted.n_losses for fitted in self.fits)
+
+    @property
+    def n_missing(self) -> int:
+        """Number of losses that the table left out and another run of the language has."""
+        return self.fits[0].n_missing
+
+    @property
+    def outliers(self) -> tuple[str, ...]:
+        """Runs with a loss that lies far from the law of every form."""
+        far = [set(fitted.outliers) for fitted in self.fits]
+        return tuple(name for name in self.fits[0].outliers if all(name in of for of in far))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What there is to doubt in the runs and in the fits, one sentence each."""
+        each = [set(fitted.warnings) for fitted in self.fits]
+        shared = [line for line in self.fits[0].warnings if all(line in of for of in each)]
+        own = [
+            f"{fitted.model.label}: {line}" for fitted in self.fits for line in fitted.warnings if line not in shared
+        ]
+        return (*shared, *own)
+
+    @property
+    def fixed(self) -> Fixed:
+        """Parameters that were known, of any form."""
+        return {name: values for fitted in self.fits for name, values in fitted.fixed.items()}
+
+    @property
+    def overall(self) -> Errors:
+        """Errors of the ensemble's predictions over all targets."""
+        return self._errors(slice(None))
+
+    @property
+    def errors(self) -> Mapping[str, Errors]:
+        """The same by target."""
+        return {name: self._errors(slice(i, i + 1)) for i, name in enumerate(self.model.targets)}
+
+    @cached_property
+    def predicted(self) -> Array:
+        """The predicted losses of the runs, (n, T)."""
+        return self.model.at(self.pilots.tokens, self.pilots.params, self.pilots.supply).predicted(self.pilots.ratios)
+
+    def _errors(self, of: slice) -> Errors:
+        pilots = self.pilots
+        judged = trained(pilots, pilots.targets, pilots.sources)[:, of]
+        predicted = self.predicted[:, of]
+        return prediction_errors(predicted, pilots.losses[:, of], judged, np.isfinite(predicted))
+
+    def view(self) -> View:
+        """Return how well the runs are met; the table has a row for each form."""
+        overall, model = self.overall, self.model
+        facts = [
+            f"MAE {overall.mae:.5f} nats, MRE {100 * overall.mre:.3f} %, R2 {overall.r2:.5f}",
+            f"{len(model.sources)} sources: {named(model.sources)}",
+        ]
+        facts += [f"{form} left out: {reason}" for form, reason in self.refused.items()]
+        title = f"fit of an ensemble of {len(self.fits)} forms to {self.n_losses} losses of {self.n_runs} runs"
+        return View(title, facts, self._columns)
+
+    def _columns(self) -> Columns:
+        """Return one row per form."""
+        return {
+            "form": [fitted.model.label for fitted in self.fits],
+            "weight": list(self.model.weights),
+            "mae": [fitted.overall.mae for fitted in self.fits],
+            "zero_shot_mae": [fitted.overall.zero_shot_mae for fitted in self.fits],
+        }
+
+
+def with_provenance(fitted: Fit | EnsembleFit, provenance: Mapping[str, str]) -> Fit | EnsembleFit:
+    """Return a fit whose model says where its parameters came from."""
+    if isinstance(fitted, Fit):
+        return replace(fitted, model=replace(fitted.model, provenance=provenance))
+    return replace(fitted, model=replace(fitted.model, provenance=provenance))
+
+
+def default_forms(pilots: PilotRuns, use: Use | str | None = None, *, supplied: bool = False) -> dict[Form, float]:
+    """Return the forms that the ensemble is chosen from, and their weights.
+
+    Parameters
+    ----------
+    pilots : PilotRuns
+    use : Use or str, optional
+        Of every form; by default saturating where supplies are known, else once.
+    supplied : bool
+        Whether supplies are known.
+    """
+    if use == "auto":
+        raise InputError("the use auto chooses the use of one form; name the form too, as --law power --use auto")
+    sized = pilots.params is not None and bool(np.ptp(pilots.params) > 0)
+    forms = {}
+    for law, interaction, weight in SIZED_FORMS if sized else FORMS:
+        (taken,) = uses_of(INTERACTIONS[interaction], use, supplied)
+        forms[Form(LAWS[law], INTERACTIONS[interaction], taken)] = weight
+    return forms
+
+
+def fit_ensemble(
+    pilots: PilotRuns,
+    forms: Mapping[Form, float] | None = None,
+    *,
+    n_starts: int = len(STARTS),
+    fixed: Fixed | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> EnsembleFit:
+    """Return the ensemble of those forms that can be fitted to the runs and are sane.
+
+    Parameters
+    ----------
+    pilots : PilotRuns
+    forms : mapping of Form to float, optional
+        Weights of the forms; by default :func:`default_forms`.
+    n_starts : int
+        As of :func:`climbopt.fit`.
+    fixed : mapping, optional
+        Known parameters; each form takes those that it has.
+    jobs : int
+        Processes, each of which fits whole forms.
+    progress : callable, optional
+        Called with the numbers of forms fitted and to fit.
+
+    Raises
+    ------
+    InputError
+        Where no form can be fitted, or none is sane.
+    """
+    began = time.perf_counter()
+    forms = default_forms(pilots) if forms is None else forms
+    check_known(pilots, tuple(forms), fixed or {})
+    fits, weights, refused = [], [], {}
+    tried = parallel(min(jobs, len(forms)), return_as="generator")(
+        delayed(_tried)(pilots, form, n_starts, known_to(form, fixed or {})) for form in forms
+    )
+    for done, (form, result) in enumerate(zip(forms, tried, strict=True), 1):
+        if isinstance(result, Fit):
+            fits.append(result)
+            weights.append(forms[form])
+        else:
+            refused[form.label] = result
+        if progress:
+            progress(done, len(forms))
+    if not fits:
+        first = next(iter(refused.values()))
+        raise InputError(
+            first
+            if len(set(refused.values())) == 1
+            else "no form of the ensemble can be used: "
+            + "; ".join(f"{form}: {reason}" for form, reason in refused.items())
+            + "; add runs, or name one form (--law power --interaction gated)"
+        )
+    return EnsembleFit(
+        Ensemble([one.model for one in fits], weights), tuple(fits), refused, time.perf_counter() - began
+    )
+
+
+def _tried(pilots: PilotRuns, form: Form, n_starts: int, known: Fixed) -> Fit | str:
+    """Return the fit of a form, or why the ensemble cannot have it."""
+    try:
+        fitted = estimate(pilots, *form, n_starts=n_starts, fixed=known)
+    except InputError as error:
+        return str(error)
+    return insane(fitted.model, pilots) or fitted
+
+
+def insane(model: MixtureModel, pilots: PilotRuns) -> str | None:
+    """Return what is wrong with a model's losses somewhere on the simplex; None where nothing is.
+
+    At the least and the largest pilot budget, and `BEYOND` times that, every loss must be a number above 0, and the
+    loss of a target without own data, all of another source's, no lower than in the uniform mixture.
+
+    Parameters
+    ----------
+    model : MixtureModel
+    pilots : PilotRuns
+        Give the budgets and the largest model size.
+    """
+    n = len(model.sources)
+    inside = np.random.default_rng(SEED).dirichlet(np.ones(n), SAMPLE)
+    mixtures = np.vstack([np.eye(n), np.full((1, n), 1.0 / n), inside])
+    size = None if pilots.params is None else float(pilots.params.max())
+    # A form that has no prediction at a ratio of 0 at all is judged inside the simplex.
+    shut = model.interaction.vanishes_without_own_data and model.law.needs_positive_z
+    for budget in (float(pilots.tokens.min()), float(pilots.tokens.max()), BEYOND * float(pilots.tokens.max())):
+        losses = model.at(budget, size).predicted(mixtures)
+        wrong = ~(np.isfinite(losses) & (losses > 0))
+        if shut:
+            wrong[:n] = False
+        if wrong.any():
+            return f"at {budget:.3g} tokens the loss of '{model.targets[int(np.argwhere(wrong)[0][1])]}' is no number"
+        for i, j in zip(model.own_targets.tolist(), model.own_sources.tolist(), strict=True):
+            without, uniform = np.delete(losses[:n, i], j), losses[n, i]
+            if without.size and without.min() < (1 - ROUNDING) * uniform:
+                return (
+                    f"at {budget:.3g} tokens the loss of '{model.targets[i]}' is lower with none of its own data "
+                    f"({without.min():.4g}) than in the uniform mixture ({uniform:.4g})"
+                )
+    return None

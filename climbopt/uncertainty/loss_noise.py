@@ -1,0 +1,151 @@
+"""The noise of an ensemble: how far measured losses lie from its predictions, by folds of mixtures of one shape.
+
+With e a held-out residual and s the spread of the prediction over forms and draws, the deviation d of a target and a
+class of ratios has d^2 = mean(e^2) - mean(s^2), and no less than the mean square of the fit's own residuals; targets
+with few losses are shrunk to all targets of the class. The width is the quantile of |e| / hypot(s, d) that holds the
+nominal share of the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from joblib import delayed
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from climbopt.fitting.ensemble import EnsembleFit
+from climbopt.fitting.estimate import Fit, Progress, declared_parameters
+from climbopt.foundations.processes import parallel
+from climbopt.model.ensemble import Ensemble, Model
+from climbopt.model.mixture import Indices, MixtureModel
+from climbopt.model.noise import CLASSES, LossNoise, classes_of
+from climbopt.model.templates import Array
+from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.bootstrap import refitted
+
+LEVEL = 0.9
+"""Nominal share of new measurements inside a band."""
+FOLDS, SEED = 7, 0
+LEVELS = 0.005
+"""Ratios that differ by less count as the same in a shape."""
+SHRUNK = 8.0
+"""Losses of all targets that a target's own deviation in a class is shrunk to, as a number of losses."""
+
+
+def loss_noise(
+    fitted: EnsembleFit,
+    draws: Sequence[Model] = (),
+    *,
+    level: float = LEVEL,
+    folds: int = FOLDS,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> LossNoise:
+    """Return the noise of an ensemble's predictions; see the module for the formulas.
+
+    Parameters
+    ----------
+    fitted : EnsembleFit
+    draws : sequence of Ensemble
+        Of its bootstrap; spreads are those over forms and draws.
+    level : float
+        In (0, 1).
+    folds : int
+        Of whole shapes; at most the number of different ones.
+    jobs : int
+        Processes.
+    progress : callable, optional
+        Called with the numbers of folds done and to do.
+    """
+    pilots, model = fitted.pilots, fitted.model
+    errors = np.abs(held_out(fitted, folds, jobs, progress) - pilots.losses)
+    inside = np.abs(fitted.predicted - pilots.losses)
+    with_draws = model.with_draws(draws) if draws else model
+    spread = with_draws.spread(pilots.ratios, pilots.tokens, pilots.params, pilots.supply)
+    own = pilots.ratios_of(model.targets)
+    classes = np.where(np.isfinite(errors), classes_of(own), -1)
+    deviations = np.column_stack([_deviations(errors, inside, spread, classes == c) for c in range(len(CLASSES))])
+    deviations = _filled(deviations)
+    noise = LossNoise(level, deviations, np.ones(len(CLASSES)))
+    scores = errors / noise.scale(spread, own)
+    normal = float(ndtri(0.5 + level / 2))
+    widths = np.array([_width(scores[classes == c], level) for c in range(len(CLASSES))])
+    return replace(noise, widths=np.where(np.isfinite(widths), widths, max(normal, float(np.nanmax(widths)))))
+
+
+def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: Progress | None = None) -> Array:
+    """Return the ensemble's predictions of each run by fits to the runs of other folds, (n, T)."""
+    pilots = fitted.pilots
+    number = folds_of_shapes(pilots, folds)
+    n_folds, predicted = int(number.max()) + 1, np.full(pilots.losses.shape, np.nan)
+    results = parallel(jobs, return_as="generator")(
+        delayed(_fold)(fitted.fits, fitted.model.weights, number == k) for k in range(n_folds)
+    )
+    for k, losses in enumerate(results):
+        predicted[number == k] = losses
+        if progress:
+            progress(k + 1, n_folds)
+    return predicted
+
+
+def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
+    """Return each run's fold, (n,): whole shapes, the mixtures of the same ratios in any order, at all budgets.
+
+    A design has few levels of a ratio, and folds that share them say nothing of the ratios between. Runs of a single
+    language, the corners that all else lies between, are left out one budget at a time. Shapes are dealt by a seeded
+    permutation.
+    """
+    alone = pilots.ratios.max(axis=1) > 1 - LEVELS
+    shape = np.where(alone[:, None], pilots.ratios, np.sort(pilots.ratios, axis=1))
+    budget = np.where(alone, pilots.tokens, 0.0)
+    _, group = np.unique(np.column_stack([np.round(shape / LEVELS), budget]), axis=0, return_inverse=True)
+    n = int(group.max()) + 1
+    dealt: Indices = (np.random.default_rng(SEED).permutation(n) % min(folds, n))[group.ravel()]
+    return dealt
+
+
+def _fold(fits: Sequence[Fit], weights: Sequence[float], left_out: NDArray[np.bool_]) -> Array:
+    """Return the mean over forms of the losses of some runs, predicted by refits without them."""
+    pilots = fits[0].pilots.select(left_out)
+    models = [_without(fitted, left_out) for fitted in fits]
+    return Ensemble(models, weights).at(pilots.tokens, pilots.params, pilots.supply).predicted(pilots.ratios)
+
+
+def _without(fitted: Fit, left_out: NDArray[np.bool_]) -> MixtureModel:
+    """Return a form fitted without some runs."""
+    counts = (~left_out).astype(np.intp)
+    return replace(fitted.model, parameters=declared_parameters([refitted(one, counts) for one in fitted.solved]))
+
+
+def _deviations(errors: Array, inside: Array, spread: Array, chosen: NDArray[np.bool_]) -> Array:
+    """Return the deviation of each target in a class, (T,); NaN where no target has a loss of the class."""
+    count = chosen.sum(axis=0)
+    if not count.any():
+        return np.full(chosen.shape[1], np.nan)
+
+    def mean_square(values: Array) -> Array:
+        total = np.where(chosen, values**2, 0.0).sum(axis=0)
+        return np.asarray((total + SHRUNK * total.sum() / count.sum()) / (count + SHRUNK))
+
+    return np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), mean_square(inside)))
+
+
+def _filled(deviations: Array) -> Array:
+    """Return deviations of all classes: one without losses has the larger of its neighbours'."""
+    result = deviations.copy()
+    for c in np.flatnonzero(np.isnan(deviations).all(axis=0)).tolist():
+        known = [k for k in (c - 1, c + 1) if 0 <= k < deviations.shape[1] and not np.isnan(deviations[:, k]).all()]
+        known = known or np.flatnonzero(~np.isnan(deviations).all(axis=0)).tolist()[:1]
+        result[:, c] = np.max(deviations[:, known], axis=1)
+    return result
+
+
+def _width(scores: Array, level: float) -> float:
+    """Return the quantile of scores that holds the nominal share of one more; NaN of none."""
+    if not scores.size:
+        return np.nan
+    rank = min(int(np.ceil(level * (scores.size + 1))), scores.size)
+    return float(np.sort(scores)[rank - 1])
