@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import Bounds
 from scipy.sparse import csr_array
 from test_newton import two_basins
 
+import climbopt
 from climbopt import (
     AllocationProblem,
     Floor,
@@ -21,8 +23,8 @@ from climbopt import (
 )
 from climbopt.backends import load
 from climbopt.certification.bounds import oracle
-from climbopt.certification.kkt import recover, residuals
-from climbopt.certification.local import certify, certify_feasible, lower_bound, repair
+from climbopt.certification.kkt import LimitsAt, recover, residuals
+from climbopt.certification.local import _named, certify, certify_feasible, lower_bound, repair
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.convexity import Proofs
 from climbopt.model.interactions import INTERACTIONS
@@ -301,3 +303,37 @@ def test_a_tangent_bounds_a_convex_function_from_below():
     elsewhere = oracle.linear_bound(Distance().at(x), x, region, np.array([-gradient.min()]))
     by_hand = float((x - a) @ (x - a) - gradient @ x + gradient.min())
     assert elsewhere.lower == pytest.approx(by_hand, abs=1e-12) and elsewhere.lower <= by_hand
+
+
+def test_a_limit_whose_multiplier_is_zero_is_named_by_its_active_side():
+    problem = replace(climbopt.load_problem("equal_beta"), constraints=(climbopt.Cap({"en": 0.3}),))
+    form = joint_form(problem)
+    for share, active in ((0.3, True), (0.2, False)):
+        limits = LimitsAt(form, form.complete(np.array([share, *np.full(3, (1 - share) / 3)])))
+        assert ("cap[en]" in _named(limits, np.zeros(limits.value.size))) == active
+
+
+def test_the_bound_is_lowered_by_the_rounding_of_a_large_constant():
+    form = joint_form(replace(climbopt.load_problem("equal_beta"), objective="1000000 + L[en] + L[de] + L[sw] + L[yo]"))
+    solution = load("newton").solve(form, Options())
+    value = form.functions.at(solution.x).value
+    least = lower_bound(form, solution.x, recover(form, solution.x))
+    assert value - 1e-8 < least <= value - 4 * np.finfo(float).eps * 1e6
+
+
+def test_recovered_multipliers_have_the_right_sign_at_any_point():
+    """At a corner that f falls away from, no sign fits, and the multipliers are 0."""
+    bounds = Bounds([0.0, 0.0], [1.0, 1.0])
+    examined = climbopt.examine(
+        lambda x: -x.sum(), lambda x: -np.ones(2), lambda x: np.zeros((2, 2)), [bounds], np.zeros(2)
+    )
+    assert not examined.passed
+    assert [examined.certificate.multipliers[f"bound[{i}]"].multiplier for i in range(2)] == [0.0, 0.0]
+
+
+def test_convexity_is_asked_up_to_the_upper_bounds():
+    """3 r^2 - 2 r^3 is convex up to r = 0.5 only."""
+    problem = replace(climbopt.load_problem("equal_beta"), objective="3 * r[en]**2 - 2 * r[en]**3 + L[en] + L[de]")
+    wide, narrow = joint_form(problem), joint_form(replace(problem, constraints=(climbopt.Cap({"en": 0.4}),)))
+    assert not wide.functions.convex(wide.polytope, np.zeros(len(wide.nonlinear)))
+    assert narrow.functions.convex(narrow.polytope, np.zeros(len(narrow.nonlinear)))
