@@ -11,7 +11,7 @@ from climbopt.cli import main
 from climbopt.files import load_pilots, save_model
 from climbopt.fitting.doubts import doubts_of_runs
 from climbopt.fitting.fit import fit
-from climbopt.fitting.robust import apart
+from climbopt.fitting.outliers import apart
 from climbopt.runs.pilots import PilotRuns
 
 NAMES = ("en", "de", "sw")

@@ -27,9 +27,9 @@ from climbopt.problem.constraints import ExpressionRow
 from climbopt.program import (
     Auxiliaries,
     Conflict,
-    Layout,
     Member,
     MixtureFunctions,
+    Ordering,
     StandardForm,
     Table,
     expression_rows,
@@ -322,7 +322,7 @@ def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]
     chosen = restricted(problem, [*others, *kept_open(limit)])
     if isinstance(row, ExpressionRow):
         targets = _targets(problem, [row])
-        return mixture_form(chosen, targets, Layout(sources, targets).table([limit.sign * row.expression]))
+        return mixture_form(chosen, targets, Ordering(sources, targets).table([limit.sign * row.expression]))
     targets = _targets(problem, expression_rows(chosen))
     form = mixture_form(chosen, targets, Table.build(len(sources), len(targets)))
     functions = form.functions

@@ -14,7 +14,7 @@ import numpy as np
 
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minimum
-from climbopt.fitting.robust import outlying
+from climbopt.fitting.outliers import outlying
 from climbopt.model.templates import Array
 
 CEILING, SPREAD = 1.05, 0.01

@@ -14,7 +14,7 @@ from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.doubts import doubt_of_ceilings, doubt_of_outliers, doubt_of_r2, doubts_of_runs
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minimum
-from climbopt.fitting.robust import outlying, robust_minimum
+from climbopt.fitting.outliers import outlying, robust_minimum
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.interactions import INTERACTIONS, Interaction

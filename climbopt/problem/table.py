@@ -245,7 +245,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Ordering:
     """Which variables and targets a form has, and where they stand in y.
 
     Parameters
@@ -293,8 +293,8 @@ class Layout:
                 curved[k] = self.place(Expression(rest))
         return Table(n, csr_array(dense), constant, curved)
 
-    def moved(self, table: Table, inner: Layout) -> Table:
-        """Return functions of another layout's y, whose names this layout also has, as functions of this layout's y."""
+    def moved(self, table: Table, inner: Ordering) -> Table:
+        """Return functions of another ordering's y, whose names this one also has, as functions of its own y."""
         to = np.array([self._index[name] for name in inner._index], dtype=np.intp)
         part = table.coefficients
         coefficients = csr_array((part.data, to[part.indices], part.indptr), shape=(len(table), len(self._index)))

@@ -1,7 +1,7 @@
 """The standard form of an optimisation problem, its mixture functions, and how a problem becomes one."""
 
 from climbopt.numerics.polytope import Label, Rows
-from climbopt.problem.table import Layout, Parts, Placed, Table
+from climbopt.problem.table import Ordering, Parts, Placed, Table
 from climbopt.program.build import Auxiliaries, expression_rows, mixture_form, targets_read
 from climbopt.program.conflict import Conflict, Member, linear_conflict
 from climbopt.program.functions import MixtureEvaluation, MixtureFunctions
@@ -15,7 +15,7 @@ __all__ = [
     "Conflict",
     "Evaluation",
     "Functions",
-    "Layout",
+    "Ordering",
     "LinearPart",
     "Member",
     "MixtureEvaluation",

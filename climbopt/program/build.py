@@ -19,7 +19,7 @@ from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import ExpressionRow
-from climbopt.problem.table import Layout, Table
+from climbopt.problem.table import Ordering, Table
 from climbopt.program.conflict import linear_conflict
 from climbopt.program.functions import MixtureFunctions
 from climbopt.program.linear_rows import Excess, LinearPart, excesses_of, linear_part, row_limits
@@ -85,7 +85,7 @@ def mixture_form(
     InputError
         Where no mixture meets the linear constraints: with a minimal set in conflict, and what each must give.
     """
-    own = Layout(problem.model.sources, tuple(targets), auxiliaries.names)
+    own = Ordering(problem.model.sources, tuple(targets), auxiliaries.names)
     formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
     direct, kinks = formulation.form(None), None
     if isinstance(problem.model, MixtureModel) and problem.model.kinked:
@@ -104,10 +104,10 @@ def _convex(form: StandardForm) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Formulation:
-    """The arguments of :func:`mixture_form`; `own` is the layout of the procedure's table."""
+    """The arguments of :func:`mixture_form`; `own` is the ordering of the procedure's table."""
 
     problem: AllocationProblem
-    own: Layout
+    own: Ordering
     table: Table
     limits: Rows
     auxiliaries: Auxiliaries
@@ -117,27 +117,27 @@ class _Formulation:
         problem, excesses = self.problem, () if kinks is None else _excesses(self.problem, kinks)
         part, start = _linear(problem, excesses)
         users = expression_rows(problem)
-        layout = replace(
+        ordering = replace(
             self.own,
             targets=tuple(dict.fromkeys([*self.own.targets, *targets_read(users)])),
             excesses=part.excess_names,
         )
-        table = layout.moved(self.table, self.own) + layout.table([row.expression for row in users])
+        table = ordering.moved(self.table, self.own) + ordering.table([row.expression for row in users])
         model = problem.model if kinks is None else kinks.model
-        functions = self._functions(layout, model, table)
+        functions = self._functions(ordering, model, table)
         domain = np.zeros(0, dtype=np.intp)
         if table.reads_losses:  # L(z) needs z > 0, and an excess above its least value lowers z
-            domain = np.flatnonzero(~self._proofs(layout, part).z_positive)
+            domain = np.flatnonzero(~self._proofs(ordering, part).z_positive)
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
-        n, extra = len(layout.variables), len(self.auxiliaries.names)
+        n, extra = len(ordering.variables), len(self.auxiliaries.names)
         start = np.append(start, np.zeros(extra))
         # only the user's rows are balanced; a procedure states its own rows in units near 1
         factors = _balancing_rows(functions, start)[len(self.limits) :] if users else np.zeros(0)
         if (factors != 1).any():
             # factors are powers of 16, so that the scaled coefficients are exact
             scaled = [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
-            table = table[: len(self.table)] + layout.table(scaled)
-            functions = self._functions(layout, model, table)
+            table = table[: len(self.table)] + ordering.table(scaled)
+            functions = self._functions(ordering, model, table)
         limits = self.limits + row_limits(users).scaled(factors)
         if domain.size:
             functions = replace(functions, table=functions.table + _domain_table(functions, domain))
@@ -149,35 +149,35 @@ class _Formulation:
             return x
 
         return StandardForm(
-            variables=layout.variables,
+            variables=ordering.variables,
             polytope=_with_free(part.polytope, self.auxiliaries.names),
             functions=functions,
             nonlinear=limits,
-            n_ratios=len(layout.sources),
+            n_ratios=len(ordering.sources),
             start=start,
             complete=complete,
             excess_of=tuple(j for _, j, _ in excesses),
             kinked=model.kinked,
         )
 
-    def _responses(self, layout: Layout, model: Model) -> Response | Responses:
+    def _responses(self, ordering: Ordering, model: Model) -> Response | Responses:
         """Return a model at the problem's budget, with the targets that count."""
-        return model.select(layout.targets).at(self.problem.total_budget, self.problem.params)
+        return model.select(ordering.targets).at(self.problem.total_budget, self.problem.params)
 
-    def _proofs(self, layout: Layout, part: LinearPart) -> Proofs | JointProofs:
+    def _proofs(self, ordering: Ordering, part: LinearPart) -> Proofs | JointProofs:
         """Return what can be proved of the problem's model over the box of its ratios."""
-        n, box = len(layout.sources), part.polytope.bounds
+        n, box = len(ordering.sources), part.polytope.bounds
         return proofs_of(
-            self._responses(layout, self.problem.model).parts,
+            self._responses(ordering, self.problem.model).parts,
             self.problem.cumulative(box.lower[:n]),
             self.problem.cumulative(box.upper[:n]),
         )
 
-    def _functions(self, layout: Layout, model: Model, table: Table) -> MixtureFunctions:
+    def _functions(self, ordering: Ordering, model: Model, table: Table) -> MixtureFunctions:
         """Return f and c, without the rows that keep z in its domain."""
-        problem, further = self.problem, len(model.sources) - len(layout.sources)
-        history = problem.cumulative(np.zeros(len(layout.sources)))
-        responses = self._responses(layout, model)
+        problem, further = self.problem, len(model.sources) - len(ordering.sources)
+        history = problem.cumulative(np.zeros(len(ordering.sources)))
+        responses = self._responses(ordering, model)
         return MixtureFunctions(
             responses,
             np.append(history, np.zeros(further)),

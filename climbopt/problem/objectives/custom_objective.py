@@ -13,7 +13,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.constraints import Setting
 from climbopt.problem.constraints.custom import checked
 from climbopt.problem.objectives.objective import Goal
-from climbopt.problem.table import Layout
+from climbopt.problem.table import Ordering
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ class CustomObjective:
             raise InputError("the objective holds no ratio, z or loss; write for example L[en] + 2 * L[sw]")
         read = {language for kind, language in map(entry, expression.free_symbols) if kind != "r"}
         targets = tuple(name for name in setting.targets if name in read) or setting.targets[:1]
-        return Goal(targets, Layout(setting.sources, targets).table([expression]), unit="", label="objective")
+        return Goal(targets, Ordering(setting.sources, targets).table([expression]), unit="", label="objective")

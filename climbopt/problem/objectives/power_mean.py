@@ -14,7 +14,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.constraints import Setting
 from climbopt.problem.objectives.objective import Goal
 from climbopt.problem.objectives.references import References
-from climbopt.problem.table import Layout, Table
+from climbopt.problem.table import Ordering, Table
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,6 @@ class WeightedPowerMean(References):
         counted = np.flatnonzero(weights > 0)
         targets = tuple(setting.targets[i] for i in counted.tolist())
         mean = PowerMean(targets, weights[counted], self.references(setting, weights)[counted], float(self.power))
-        curved = {0: Layout(setting.sources, targets).place(mean)}
+        curved = {0: Ordering(setting.sources, targets).place(mean)}
         table = Table.build(len(setting.sources), len(targets), curved=curved)
         return Goal(targets, table, "of its reference", f"power mean ({self.power:g}) of losses")

@@ -7,6 +7,10 @@ one while that helps. The runs cost no more tokens on average than CLIMB's. Wher
 each language alone at the smallest budget: `fit` takes the worst measured losses as ceilings of what it predicts
 anywhere, and needs the worst there are.
 
+>>> planned = plan(["en", "sw"], ["1B", "2B"], 6)
+>>> len(planned.chosen.runs), len(planned.climb.runs)
+(6, 16)
+
 Source of the exchange: Fedorov, Theory of Optimal Experiments (1972), chapter 3; of the priors: Chaloner and
 Verdinelli, Statistical Science 10 (1995), section 2.2.
 """
@@ -17,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -25,7 +30,7 @@ from climbopt.fitting.fit import fit_form
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
-from climbopt.model.ensemble import blocks_of
+from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.mixture import MixtureModel
@@ -135,12 +140,10 @@ def plan(
     law: Law | str = "power",
     interaction: Interaction | str = "gated",
     params: Amount | None = None,
-    target_budget: Amount | None = None,
-    supply: Mapping[str, Amount] | None = None,
-    cut_supply: bool = False,
     seed: int = 0,
     criterion: Criterion = "I",
     progress: Progress | None = None,
+    **target_run: Unpack[TargetKeywords],
 ) -> Plan:
     """Return an optimal plan of pilot runs beside CLIMB's.
 
@@ -155,82 +158,121 @@ def plan(
     floor : float
         Least ratio of every language in every run.
     model : MixtureModel, Ensemble or path, optional
-        Where the derivatives are taken, of an ensemble in the form of the largest weight; by default at points drawn
-        from the priors, or at the fit of `after`.
+        Where the derivatives are taken (an ensemble's main form); else at points of the priors, or a fit of `after`.
     after : PilotRuns, pandas.DataFrame or path, optional
         Earlier runs.
     law, interaction : Law, Interaction or str
         Law and interaction to be fitted, without a model.
     params : float, optional
         Model size of every run, for laws that depend on it.
-    target_budget : float or str, optional
-        Tokens of the run that the pilots are for. Predictions are judged there, and with a model or earlier runs only
-        at mixtures where its decision can lie: those near the optimum of each block.
-    supply : mapping of str to float or str, optional
-        Tokens there are, by source, of the run that the pilots are for.
-    cut_supply : bool
-        Whether pilots are drawn from supplies cut down in proportion to their budget, so that they repeat data as often
-        as the target run; needs `target_budget` and `supply`, and adds the column supply to the table.
     seed : int
         Seed of all draws.
     criterion : {"I", "D"}
         Criterion of optimality; on synthetic truths, plans by I predicted better.
     progress : callable, optional
         Called with the numbers of runs chosen and to choose, for the first design and then for the other.
-
-    Examples
-    --------
-    >>> planned = plan(["en", "sw"], ["1B", "2B"], 6)
-    >>> len(planned.chosen.runs), len(planned.climb.runs)
-    (6, 16)
+    target_budget, supply, cut_supply
+        The run that the pilots are for, see :class:`TargetKeywords`.
     """
     began = time.perf_counter()
     block, after = None if model is None else _main_block(model), None if after is None else as_pilots(after)
     names = _checked(languages, n_runs, block, after)
-    target = None if target_budget is None else TOKENS.positive(target_budget, "the target budget")
-    supplies = _supplies(names, supply, target, cut_supply)
-    space = replace(Space.read(len(names), budgets, floor, params), target=target)
+    target = _Target.read(names, **target_run)
+    space = replace(Space.read(len(names), budgets, floor, params), target=target.budget)
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source = block or (
-        form if after is None else fit_form(after, form.law, form.interaction, supply=supplies or None).model
-    )
-    if target is not None and isinstance(source, MixtureModel):
-        near = as_model(model) if model is not None else source
-        region = decision_region(
-            near, target, np.random.default_rng(seed), params=space.params, supply=supplies, floor=space.floor
-        )
-        space = replace(space, region=region)
+    source = block or (form if after is None else _fitted(after, form, target))
+    if isinstance(source, MixtureModel):
+        space = target.aimed(space, source if model is None else as_model(model), seed)
     designs = _Designs.of(names, space, source, after, seed)
     chosen, other = designs.best(criterion, n_runs, progress)
-    cut = _cut_down(names, chosen.runs, supplies, target) if cut_supply else None
-    seconds = time.perf_counter() - began
+    seconds, cut = time.perf_counter() - began, target.cut_down(chosen.runs)
     return Plan(names, chosen, other, designs.climb, designs.before, designs.n_before, seconds, cut)
 
 
-def _supplies(
-    names: tuple[str, ...], supply: Mapping[str, Amount] | None, target: float | None, cut: bool
-) -> dict[str, float]:
-    """Return the supplies by source; refuse those of unknown languages, and to cut down what is not known."""
-    supplies = dict(TOKENS.by_name(supply or {}, "supply"))
-    for name in supplies:
-        if name not in names:
-            raise unknown_name("language with a supply", name, names)
-    missing = [name for name in names if name not in supplies]
-    if cut and (target is None or missing):
-        raise InputError(
-            "supplies are cut down to a pilot's share of the target budget; give the target budget and the supply of "
-            f"{listed(missing or list(names), most=4)}"
-        )
-    return supplies
+class TargetKeywords(TypedDict, total=False):
+    """Keywords for the run that pilots are for.
+
+    Parameters
+    ----------
+    target_budget : float or str, optional
+        Its tokens. Predictions are judged there, and with a model or earlier runs only at mixtures where its decision
+        can lie: those near the optimum of each block.
+    supply : mapping of str to float or str, optional
+        Tokens there are, by source.
+    cut_supply : bool
+        Whether pilots are drawn from supplies cut down in proportion to their budget, so that they repeat data as often
+        as this run; needs `target_budget` and `supply`, and adds the column supply to the table.
+    """
+
+    target_budget: Amount | None
+    supply: Mapping[str, Amount] | None
+    cut_supply: bool
 
 
-def _cut_down(names: tuple[str, ...], runs: Runs, supplies: Mapping[str, float], target: float | None) -> Array:
-    """Return the supply of each source in each run, (n, S): its share of the target budget, all of it beyond that."""
-    assert target is not None  # _supplies has refused it
-    whole = np.array([supplies[name] for name in names])
-    return np.asarray(np.minimum(runs.tokens / target, 1.0)[:, None] * whole)
+@dataclass(frozen=True)
+class _Target:
+    """The run that pilots are for.
+
+    Parameters
+    ----------
+    budget : float or None
+        Tokens.
+    supplies : mapping of str to float
+        Tokens by source, where they are known.
+    cut : bool
+        Whether pilots are drawn from cut supplies; budget and all supplies are then known.
+    names : tuple of str
+        The sources.
+    """
+
+    budget: float | None
+    supplies: Mapping[str, float]
+    cut: bool
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls,
+        names: tuple[str, ...],
+        target_budget: Amount | None = None,
+        supply: Mapping[str, Amount] | None = None,
+        cut_supply: bool = False,
+    ) -> _Target:
+        """Return the run; refuse supplies of unknown languages, and to cut down what is not known."""
+        budget = None if target_budget is None else TOKENS.positive(target_budget, "the target budget")
+        supplies = dict(TOKENS.by_name(supply or {}, "supply"))
+        for name in supplies:
+            if name not in names:
+                raise unknown_name("language with a supply", name, names)
+        missing = [name for name in names if name not in supplies]
+        if cut_supply and (budget is None or missing):
+            raise InputError(
+                "supplies are cut down to a pilot's share of the target budget; give the target budget and the supply "
+                f"of {listed(missing or list(names), most=4)}"
+            )
+        return cls(budget, supplies, cut_supply, names)
+
+    def aimed(self, space: Space, model: Model, seed: int) -> Space:
+        """Return the space of runs judged at the target budget, where the decision can lie by a model."""
+        if self.budget is None:
+            return space
+        rng = np.random.default_rng(seed)
+        region = decision_region(model, self.budget, rng, params=space.params, supply=self.supplies, floor=space.floor)
+        return replace(space, region=region)
+
+    def cut_down(self, runs: Runs) -> Array | None:
+        """Return the supply of each source in each run, (n, S): its share of the target budget, at most all of it."""
+        if not self.cut or self.budget is None:
+            return None
+        whole = np.array([self.supplies[name] for name in self.names])
+        return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * whole)
+
+
+def _fitted(after: PilotRuns, form: Form, target: _Target) -> MixtureModel:
+    """Return the fit of a form to the runs made already."""
+    return fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
 
 
 def _main_block(model: ModelLike) -> MixtureModel:
