@@ -296,7 +296,7 @@ class Templates:
 
     def expand_z(self, sources: Sequence[str], target: str) -> sp.Expr:
         """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
-        ratio = self._expand_use(target) if target in sources else sp.Integer(0)
+        ratio = self.expand_use(target) if target in sources else sp.Integer(0)
         own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
         # z_i = own(u_i, D) + sum over j != i of pair(u_i, u_j, D).
         z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
@@ -305,11 +305,11 @@ class Templates:
                 continue
             names = {"target": (target,), "source": (source,), "pair": (target, source)}
             swap = {p.symbol: indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
-            swap |= {r_i: ratio, r_j: self._expand_use(source)}
+            swap |= {r_i: ratio, r_j: self.expand_use(source)}
             z += self.interaction.pair.subs(swap, simultaneous=True)
         return z
 
-    def _expand_use(self, source: str) -> sp.Expr:
+    def expand_use(self, source: str) -> sp.Expr:
         """Return u of `source` in r[source]."""
         swap = {p.symbol: indexed(p.symbol, source) for p in self.use.parameters}
         return self.use.expression.subs(swap | {r_j: indexed(r_j, source, stem="r")}, simultaneous=True)

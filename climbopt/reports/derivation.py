@@ -10,6 +10,7 @@ from climbopt.files import ModelLike, as_model_and_rows
 from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, r_i, r_j
+from climbopt.model.templates import derive as derive_form
 from climbopt.model.templates import indexed
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow, Row
@@ -105,6 +106,7 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
     own, own_t = templates.own.expression, templates.own.first[0]
     pair, (pair_t, pair_s) = templates.pair.expression, templates.pair.first
     slope, curvature = templates.loss.first[0], templates.loss.second[0]
+    x = "r" if templates.used is None else "u"
     total = "\\sum_{j \\ne i} " if latex else "sum over j != i of "
 
     def with_pairs(alone: sp.Expr, pairs: sp.Expr) -> str:
@@ -118,8 +120,8 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
         "z": ("z_i", "z_{i}"),
         "benefit": ("-dL_i/dz_i", "-\\partial L_i / \\partial z_i"),
         "curvature": ("d2L_i/dz_i2", "\\partial^2 L_i / \\partial z_i^2"),
-        "own": ("dz_i/dr_i", "\\partial z_i / \\partial r_i"),
-        "pair": ("dz_i/dr_j", "\\partial z_i / \\partial r_j"),
+        "own": (f"dz_i/d{x}_i", f"\\partial z_i / \\partial {x}_i"),
+        "pair": (f"dz_i/d{x}_j", f"\\partial z_i / \\partial {x}_j"),
         "joint": ("0", "0"),
         "step1": ("lambda", "\\lambda"),
         "step2": ("t*", "t^*"),
@@ -149,23 +151,44 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
         ),
     }
     kept = [key for key in names if model.interaction.own.has(r_i) or not key.startswith("step")]
-    return [(names[key][latex], "=", rhs[key]) for key in kept]
+    lines: list[Line] = [(names[key][latex], "=", rhs[key]) for key in kept]
+    if templates.used is None:
+        return lines
+    # The interaction is written in u; what is beyond it is the chain rule.
+    of_use: list[Line] = [
+        ("u_{j}" if latex else "u_j", "=", _printer(model, latex, used=False)(templates.used.expression)),
+        (
+            "d u_{j} / d r_{j}" if latex else "du_j/dr_j",
+            "=",
+            _printer(model, latex, used=False)(templates.used.first[0]),
+        ),
+    ]
+    return [*lines[:1], *of_use, *lines[1:]]
 
 
 def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
     """Return z, loss and stationarity of each language, with its name in place of an index."""
     show: Printer = _latex if latex else sp.sstr
-    z = {target: model.templates.expand_z(model.sources, target) for target in model.targets}
-    losses = model.templates.expand(model.sources, model.targets)
-    lines: list[Line] = [(show(sp.Symbol(f"z[{t}]")), "=", show(z[t])) for t in model.targets]
+    templates, used = derive_form(model.law, model.interaction), model.templates.used
+    # Where tokens are repeated, the same functions are written over u.
+    variables = {name: indexed(r_j, name, stem="r") for name in model.sources}
+    of_u = {r: indexed(r_j, name, stem="u") for name, r in variables.items()} if used else {}
+    z = {t: templates.expand_z(model.sources, t).subs(of_u) for t in model.targets}
+    losses = {t: loss.subs(of_u) for t, loss in templates.expand(model.sources, model.targets).items()}
+    lines: list[Line] = []
+    if used is not None:
+        worth = {name: model.templates.expand_use(name) for name in model.sources}
+        lines += [(show(of_u[r]), "=", show(worth[name])) for name, r in variables.items()]
+    lines += [(show(sp.Symbol(f"z[{t}]")), "=", show(z[t])) for t in model.targets]
     lines += [(show(sp.Symbol(f"L[{t}]")), "=", show(losses[t])) for t in model.targets]
     for source in model.sources:
         total = sp.Symbol("lambda") + sp.Symbol(f"zeta[{source}]")
+        chain = sp.diff(worth[source], variables[source]) if used is not None else 1
         for target in model.targets:
             slope = sp.Symbol(f"w[{target}]") * sp.Symbol(
                 f"Lprime[{target}]" if latex else f"dL[{target}]/dz[{target}]"
             )
-            total += slope * sp.diff(z[target], indexed(r_j, source, stem="r"))
+            total += slope * sp.diff(z[target], of_u.get(variables[source], variables[source])) * chain
         lines.append(("0", "=", show(total)))
     return lines
 
@@ -197,9 +220,11 @@ def _constraints(rows: Sequence[Row], latex: bool) -> list[Line]:
     return lines
 
 
-def _printer(model: MixtureModel, latex: bool) -> Printer:
-    """Return a printer that puts an index on every parameter, and on z."""
+def _printer(model: MixtureModel, latex: bool, *, used: bool = True) -> Printer:
+    """Return a printer that puts an index on every parameter, and on z; `used` writes u for r where they differ."""
     renamed = {model.law.z: sp.Symbol("z_i", positive=True), r_i: sp.Symbol("r_i", nonnegative=True)}
+    if used and model.templates.used is not None:
+        renamed |= {r_i: sp.Symbol("u_i", nonnegative=True), r_j: sp.Symbol("u_j", nonnegative=True)}
 
     def index(parameter: Parameter) -> sp.Symbol:
         return sp.Symbol(f"{parameter.name}_{_INDEX[parameter.per]}", **parameter.symbol.assumptions0)
