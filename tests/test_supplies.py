@@ -12,6 +12,7 @@ from test_fitting import design, simulate
 from climbopt import AllocationProblem, InputError, fit, load_model, predict, solve
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import _blocks, _held, _rows
+from climbopt.fitting.select import candidates
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
@@ -183,3 +184,15 @@ def test_files_and_command_line(run, runs, tmp_path):  # noqa: F811
         (tmp_path / "bad.csv").write_text(text)
         code, _, err = run("fit", str(tmp_path / "pilots.csv"), "--supply", str(tmp_path / "bad.csv"))
         assert code == 2 and message in " ".join(err.split())
+
+
+def test_a_gate_that_is_shut_for_a_target_that_is_no_source():
+    shut = {name for name, interaction in INTERACTIONS.items() if interaction.shut_without_own_data}
+    assert shut == {"none", "gated"}
+    truth = random_model("overlap", sources=3, targets=("s0", "s1", "s2", "other"))
+    runs = simulate(truth, *design(3))
+    assert fit(runs, law="power", n_starts=1).model.interaction.name == "overlap"
+    gated = fit(runs, law="power", interaction="gated", n_starts=1)
+    assert any("other: no source" in line for line in gated.warnings)
+    forms = candidates("power", "auto", sized=False, unseen=True)
+    assert {form.interaction.name for form in forms} == {"linear", "saturating", "overlap", "repetition", "powers"}

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from climbopt.foundations.errors import listed
+from climbopt.model.mixture import MixtureModel
 from climbopt.runs.pilots import PilotRuns
 
 LOWEST_R2 = 0.5
@@ -51,6 +52,17 @@ def doubt_of_ceilings(targets: tuple[str, ...]) -> tuple[str, ...]:
     return (
         f"the ceiling on mixtures that no run has moves the parameters of {listed(list(targets), most=8)} by more "
         "than the noise; add runs with a ratio of 0",
+    )
+
+
+def doubt_of_gate(model: MixtureModel) -> tuple[str, ...]:
+    """Return a sentence that names targets that are no source, where the form gives them less the larger the budget."""
+    unseen = [name for name in model.targets if name not in model.sources]
+    if not unseen or not model.interaction.shut_without_own_data:
+        return ()
+    return (
+        f"{listed(unseen, most=8)}: no source, and under '{model.interaction.name}' others help only a target with "
+        "data of its own; use overlap or powers",
     )
 
 

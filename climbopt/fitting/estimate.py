@@ -11,7 +11,7 @@ import numpy as np
 from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
 from climbopt.fitting.ceilings import NOTICED, cost_of_ceilings, under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.doubts import doubt_of_ceilings, doubt_of_outliers, doubt_of_r2, doubts_of_runs
+from climbopt.fitting.doubts import doubt_of_ceilings, doubt_of_gate, doubt_of_outliers, doubt_of_r2, doubts_of_runs
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
@@ -144,6 +144,7 @@ class Fit(Reported):
         """What there is to doubt in the runs and in the fit, one sentence each."""
         return (
             *doubts_of_runs(self.pilots),
+            *doubt_of_gate(self.model),
             *doubt_of_outliers(self.outliers),
             *doubt_of_r2(self.overall.r2),
             *doubt_of_ceilings(tuple(name for one in self.solved for name in one.strained)),

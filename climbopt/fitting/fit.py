@@ -98,7 +98,8 @@ def fit_form(
 ) -> Fit:
     """Return the fit of one form, which is named or chosen by cross-validation; see :func:`fit`."""
     supplied = supply is not None or runs.supply is not None
-    forms = candidates(law, interaction, use, sized=runs.params is not None, supplied=supplied)
+    sized, unseen = runs.params is not None, not set(runs.targets) <= set(runs.sources)
+    forms = candidates(law, interaction, use, sized=sized, supplied=supplied, unseen=unseen)
     known = with_supplies(runs, forms, fixed or {}, supply)
     form, scores = forms[0], tuple[Score, ...]()
     if "auto" in (law, interaction, use):

@@ -19,8 +19,8 @@ from climbopt.model.templates import Array, Form, agreeing_pairs, derive
 from climbopt.model.uses import ONCE, SUPPLY, USES, Use
 from climbopt.runs.pilots import PilotRuns
 
-DEFAULT = "gated"
-"""The interaction where none is asked for."""
+DEFAULT, DEFAULT_UNSEEN = "gated", "overlap"
+"""The interaction where none is asked for; and where a target is no source, for which the gate of `gated` is shut."""
 FOLDS = 7
 TIE = 1.0
 """Scores closer than this many standard errors of their paired difference are a tie, which the simpler form wins."""
@@ -33,6 +33,7 @@ def candidates(
     *,
     sized: bool,
     supplied: bool = False,
+    unseen: bool = False,
 ) -> tuple[Form, ...]:
     """Return the forms that are asked for, of which `auto` means every one that goes with the others.
 
@@ -46,6 +47,9 @@ def candidates(
         Whether the runs state their model size; a form that needs it is left out where they do not.
     supplied : bool
         Whether supplies are known.
+    unseen : bool
+        Whether a target is no source. The default is then `overlap`, and `auto` leaves out interactions whose z falls
+        to 0 there as the budget grows.
 
     Raises
     ------
@@ -63,11 +67,14 @@ def candidates(
     laws = tuple(LAWS.values()) if law == "auto" else (LAWS.member(law),)
     if interaction is None:
         taken = agreeing_pairs(laws)
-        pairs = tuple(pair for pair in taken if pair[1].name == DEFAULT) or taken[:1]
+        default = DEFAULT_UNSEEN if unseen else DEFAULT
+        pairs = tuple(pair for pair in taken if pair[1].name == default) or taken[:1]
     elif "auto" not in (law, interaction):
         pairs = ((laws[0], INTERACTIONS.member(interaction)),)
     else:
         pairs = agreeing_pairs(laws, None if interaction == "auto" else (INTERACTIONS.member(interaction),))
+        if interaction == "auto" and unseen:
+            pairs = tuple(pair for pair in pairs if not pair[1].shut_without_own_data)
     forms = tuple(Form(*pair, one) for pair in pairs for one in uses_of(pair[1], use, supplied))
     if "auto" not in (law, interaction, use):
         derive(*forms[0])  # refuses what does not go together

@@ -101,6 +101,12 @@ class Interaction(Viewed):
         """Whether z is 0 at r_i = 0 whatever the other ratios are, so that a target needs data of its own."""
         return bool(self.own.subs(r_i, 0).is_zero and self.pair.subs(r_i, 0).is_zero)
 
+    @property
+    def shut_without_own_data(self) -> bool:
+        """Whether z at r_i = 0 falls to 0 as the budget grows: what others give needs data of the target's own."""
+        at_zero = [part.subs(r_i, 0) for part in (self.own, self.pair)]
+        return not any(part.has(sp.Piecewise) or sp.limit(part, D, sp.oo) != 0 for part in at_zero)
+
     def view(self) -> View:
         """Return the formula and the parameters."""
         formulas = [f"own: {self.own}", f"pair: {self.pair}"]
