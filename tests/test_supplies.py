@@ -108,7 +108,8 @@ def test_runs_with_supplies_of_their_own(truth, runs):
     losses = truth.at(runs.tokens, None, supply).predicted(runs.ratios)
     own = PilotRuns.from_frame(table(replace(runs, losses=losses, supply=supply)))
     np.testing.assert_allclose(own.supply, supply)
-    result, wrong = fit(own), fit(replace(own, supply=None), supply=SUPPLIES)
+    result = fit(own, interaction="gated")
+    wrong = fit(replace(own, supply=None), interaction="gated", supply=SUPPLIES)
     np.testing.assert_allclose(result.model.parameters["U"] * result.model.token_unit, list(SUPPLIES.values()))
     assert result.overall.mae < 0.01 and wrong.overall.mae > 2 * result.overall.mae
     predicted = predict(result.model, table(own))
