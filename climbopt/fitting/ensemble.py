@@ -24,16 +24,16 @@ from climbopt.model.templates import Array, Form
 from climbopt.model.uses import Use
 from climbopt.runs.pilots import PilotRuns
 
-FORMS = (("power", "gated", 1.0), ("power", "overlap", 1.0), ("bimix", "gated", 1.0), ("bimix", "overlap", 1.0))
+FORMS = (("split", "powers", 2.0), ("bimix", "powers", 1.0), ("bimix", "overlap", 1.0))
 """Law, interaction and weight of each form of the ensemble, of which those that are sane share all the weight."""
-SIZED_FORMS = (("power_nd", "gated", 1.0), ("power_nd", "overlap", 1.0))
+SIZED_FORMS = (("split_nd", "powers", 2.0), ("power_nd", "overlap", 1.0))
 """The same for runs whose model size varies, of which the others know nothing."""
 BEYOND = 10.0
-"""Forms must be sane at pilot budgets and at this many times the largest."""
+"""Forms must be sane at the largest pilot budget and at this many times that."""
 SAMPLE, SEED = 200, 0
 """Mixtures, drawn uniformly from the simplex, at which every loss must be a number."""
 ROUNDING = 1e-9
-"""A loss without own data may be below that of the uniform mixture by this share of it."""
+"""A loss without own data may be below that of own data alone by this share of it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -239,8 +239,9 @@ def _tried(pilots: PilotRuns, form: Form, n_starts: int, known: Fixed) -> Fit | 
 def insane(model: MixtureModel, pilots: PilotRuns) -> str | None:
     """Return what is wrong with a model's losses somewhere on the simplex; None where nothing is.
 
-    At the least and the largest pilot budget, and `BEYOND` times that, every loss must be a number above 0, and the
-    loss of a target without own data, all of another source's, no lower than in the uniform mixture.
+    At the largest pilot budget, and `BEYOND` times that, every loss must be a number above 0, and the
+    loss of a target without own data, all of another source's, no lower than with own data alone, none of it
+    repeated.
 
     Parameters
     ----------
@@ -250,22 +251,23 @@ def insane(model: MixtureModel, pilots: PilotRuns) -> str | None:
     """
     n = len(model.sources)
     inside = np.random.default_rng(SEED).dirichlet(np.ones(n), SAMPLE)
-    mixtures = np.vstack([np.eye(n), np.full((1, n), 1.0 / n), inside])
+    mixtures = np.vstack([np.eye(n), inside])
     size = None if pilots.params is None else float(pilots.params.max())
     # A form that has no prediction at a ratio of 0 at all is judged inside the simplex.
     shut = model.interaction.vanishes_without_own_data and model.law.needs_positive_z
-    for budget in (float(pilots.tokens.min()), float(pilots.tokens.max()), BEYOND * float(pilots.tokens.max())):
+    for budget in (float(pilots.tokens.max()), BEYOND * float(pilots.tokens.max())):
         losses = model.at(budget, size).predicted(mixtures)
         wrong = ~(np.isfinite(losses) & (losses > 0))
         if shut:
             wrong[:n] = False
         if wrong.any():
             return f"at {budget:.3g} tokens the loss of '{model.targets[int(np.argwhere(wrong)[0][1])]}' is no number"
+        unrepeated = model.with_supply(dict.fromkeys(model.sources, budget)).at(budget, size).predicted(np.eye(n))
         for i, j in zip(model.own_targets.tolist(), model.own_sources.tolist(), strict=True):
-            without, uniform = np.delete(losses[:n, i], j), losses[n, i]
-            if without.size and without.min() < (1 - ROUNDING) * uniform:
+            without, alone = np.delete(losses[:n, i], j), unrepeated[j, i]
+            if without.size and without.min() < (1 - ROUNDING) * alone:
                 return (
                     f"at {budget:.3g} tokens the loss of '{model.targets[i]}' is lower with none of its own data "
-                    f"({without.min():.4g}) than in the uniform mixture ({uniform:.4g})"
+                    f"({without.min():.4g}) than with nothing else ({alone:.4g})"
                 )
     return None
