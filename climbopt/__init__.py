@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from climbopt.files import shipped_problems as shipped_problems
     from climbopt.fitting.accuracy import Errors as Errors
     from climbopt.fitting.accuracy import Score as Score
-    from climbopt.fitting.ensemble import EnsembleFit as EnsembleFit
+    from climbopt.fitting.ensemble_fit import EnsembleFit as EnsembleFit
     from climbopt.fitting.estimate import Fit as Fit
     from climbopt.fitting.fit import fit as fit
     from climbopt.fitting.prediction import predict as predict
@@ -124,7 +124,7 @@ _PUBLIC = {
     "climbopt.certification.local": "Certificate Verdict",
     "climbopt.files": "load_draws load_model load_pilots load_problem save_model save_problem shipped_problems",
     "climbopt.fitting.accuracy": "Errors Score",
-    "climbopt.fitting.ensemble": "EnsembleFit",
+    "climbopt.fitting.ensemble_fit": "EnsembleFit",
     "climbopt.fitting.estimate": "Fit",
     "climbopt.fitting.fit": "fit",
     "climbopt.fitting.prediction": "predict",

@@ -13,7 +13,7 @@ from climbopt import AllocationProblem, Floor, LossCeiling, Minimax, bootstrap, 
 from climbopt.backends import BACKENDS
 from climbopt.certification.local import certify as certify_locally
 from climbopt.files import DrawFile, load_draws, load_model, load_problem, save_model, save_problem
-from climbopt.fitting.ensemble import EnsembleFit, insane
+from climbopt.fitting.ensemble_fit import EnsembleFit, insane
 from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble, Stacked, check_draws, mean_of
 from climbopt.procedures import TwoStep, joint_form

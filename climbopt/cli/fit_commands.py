@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from climbopt.files import DrawFile, Layout, Reading
-    from climbopt.fitting.ensemble import EnsembleFit
+    from climbopt.fitting.ensemble_fit import EnsembleFit
     from climbopt.fitting.estimate import Fit, Fixed
     from climbopt.model.ensemble import Ensemble
     from climbopt.model.mixture import MixtureModel
@@ -168,7 +168,7 @@ def fit(
         remove_other_draws,
         save_model,
     )
-    from climbopt.fitting.ensemble import EnsembleFit, with_provenance
+    from climbopt.fitting.ensemble_fit import EnsembleFit, with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Score
-from climbopt.fitting.ensemble import EnsembleFit, default_forms, fit_ensemble
+from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.fitting.supplies import with_supplies
@@ -33,7 +33,7 @@ def fit(
     """Return the model that fits the runs best under the priors, with what the runs do and do not show.
 
     Where neither a law nor an interaction is named, that is an ensemble: the mean of several forms, each fitted to all
-    runs, of those that are sane on the whole simplex (:func:`climbopt.fitting.ensemble.fit_ensemble`).
+    runs, of those that are sane on the whole simplex (:func:`climbopt.fitting.ensemble_fit.fit_ensemble`).
 
     All parameters are fitted to all losses at once; targets that share no parameter are solved one by one,
     which is the same problem. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a ratio of 0) times the

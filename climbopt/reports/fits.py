@@ -7,7 +7,7 @@ from rich.console import Console
 
 from climbopt.files.models import ENSEMBLE
 from climbopt.fitting.accuracy import Errors
-from climbopt.fitting.ensemble import EnsembleFit
+from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit
 from climbopt.fitting.prediction import PredictedTable
 from climbopt.foundations.errors import listed

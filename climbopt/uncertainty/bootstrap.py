@@ -9,7 +9,7 @@ import numpy as np
 from joblib import delayed
 
 from climbopt.fitting.ceilings import under_ceilings
-from climbopt.fitting.ensemble import EnsembleFit
+from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress, Solved, declared_parameters
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.foundations.errors import InputError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climbopt.fitting.ensemble import EnsembleFit
+from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress
 from climbopt.foundations.view import Reported, View
 from climbopt.model.ensemble import Model, blocks_of

@@ -16,7 +16,7 @@ from joblib import delayed
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from climbopt.fitting.ensemble import EnsembleFit
+from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress, declared_parameters
 from climbopt.foundations.processes import parallel
 from climbopt.model.ensemble import Ensemble, Model
