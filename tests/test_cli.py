@@ -207,9 +207,9 @@ def test_predict_judges_targets_that_are_never_trained_on_by_all_their_rows(run,
 def test_fit_auto(run, tmp_path):
     code, out, _ = run("fit", PILOTS, "--interaction", "auto", "--json", "-")
     fitted = json.loads(out)
-    assert code == 0 and fitted["interaction"] == "overlap"
+    assert code == 0 and fitted["interaction"] == "powers"
     assert [set(row) >= {"law", "interaction", "mae", "mre", "spearman"} for row in fitted["cross_validation"]]
-    assert fitted["cross_validation"][0]["interaction"] == "overlap" and len(fitted["cross_validation"]) == 6
+    assert fitted["cross_validation"][0]["interaction"] == "powers" and len(fitted["cross_validation"]) == 7
 
 
 def test_fit_wide_tables(run, tmp_path):

@@ -42,6 +42,10 @@ def shown(fitted):
     plan = climbopt.plan([ODD, "b"], [1e9, 2e9], 6)
     bands = climbopt.bands(covariance, folds=2)
     objects = [
+        *(
+            climbopt.EnsembleFit(climbopt.Ensemble([fitted.model]), (fitted,), {}, 0.1),
+            climbopt.Ensemble([fitted.model]),
+        ),
         *(fitted, fitted.model, fitted.pilots, covariance, bands, bands.predict([[0.2, 0.3, 0.5]], 1e9)),
         *(problem, result, result.certificate, result.solution, climbopt.ranges(result)[ODD]),
         climbopt.SavedResult(result.to_dict()),

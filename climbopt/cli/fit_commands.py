@@ -166,9 +166,8 @@ def fit(
         pairs_beside,
         read_bytes,
         remove_other_draws,
-        save_model,
     )
-    from climbopt.fitting.ensemble_fit import EnsembleFit, with_provenance
+    from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns
 
@@ -184,26 +183,37 @@ def fit(
     layout = Layout(
         index, ratio_columns, loss_columns, by_column, tokens_column, params_column, tokens, params, ignore or ()
     )
+    known, supplies = _known(fixed), _supplies(supply)
     content = read_bytes(pilots)
     table, note = _reading(content, pilots, losses, layout, cast("Missing", missing))
     runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
     _say_what_changed(runs, note)
-    known, supplies = _known(fixed), _supplies(supply)
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, jobs=jobs, progress=count)
     fitted = with_provenance(fitted, {**_provenance(pilots, content, draws), **fitted.model.provenance})
     if draws is not None and bootstrap is None:
         remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
-    n = bootstrap or (DRAWS_OF_ENSEMBLE if draws is not None else None)
+    n = bootstrap or (DRAWS_OF_ENSEMBLE if draws is not None else 0)
+    fitted, drawn = _drawn_and_saved(fitted, n, seed, jobs, draw_file, output)
+    _report(fitted, _diagnosis(fitted, drawn) if bootstrap is not None else None, json)
+
+
+def _drawn_and_saved(
+    fitted: Fit | EnsembleFit, n: int, seed: int, jobs: int, file: DrawFile | None, output: Path | None
+) -> tuple[Fit | EnsembleFit, tuple[MixtureModel | Ensemble, ...]]:
+    """Write a fit's model, and return the fit with n draws; an ensemble's model states its noise, learned with them."""
+    from climbopt.files import save_model
+    from climbopt.fitting.ensemble_fit import EnsembleFit
+
     if output is not None and not isinstance(fitted, EnsembleFit):
         save_model(fitted.model, output)
-    drawn = () if n is None else _draws(fitted, n, seed, jobs, draw_file)
+    drawn = _draws(fitted, n, seed, jobs, file) if n else ()
     if isinstance(fitted, EnsembleFit):
-        fitted = _with_noise(fitted, drawn, jobs) if drawn else fitted
+        fitted = _with_noise(fitted, drawn, jobs) if n else fitted
         if output is not None:
             save_model(fitted.model, output)
-    _report(fitted, _diagnosis(fitted, drawn) if bootstrap is not None else None, json)
+    return fitted, drawn
 
 
 def _provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ WRITERS = {
     "Comparison": ("comparisons", "comparison_json"),
     "Diagnosis": ("diagnoses", "diagnosis_json"),
     "Fit": ("fits", "fit_json"),
+    "EnsembleFit": ("fits", "fit_json"),
     "Plan": ("plans", "plan_json"),
     "Result": ("results", "result_json"),
     "Robust": ("regrets", "robust_json"),
