@@ -209,7 +209,7 @@ def test_fit_auto(run, tmp_path):
     fitted = json.loads(out)
     assert code == 0 and fitted["interaction"] == "powers"
     assert [set(row) >= {"law", "interaction", "mae", "mre", "spearman"} for row in fitted["cross_validation"]]
-    assert fitted["cross_validation"][0]["interaction"] == "powers" and len(fitted["cross_validation"]) == 7
+    assert fitted["cross_validation"][0]["interaction"] == "overlap" and len(fitted["cross_validation"]) == 7
 
 
 def test_fit_wide_tables(run, tmp_path):

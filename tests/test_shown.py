@@ -153,7 +153,7 @@ def test_frames(shown, fitted):
 
 
 def test_dictionaries_are_json_and_name_their_format(shown):
-    kinds = {"Diagnosis": "fit", "Robust": "result", "Schedule": "sweep"}
+    kinds = {"Diagnosis": "fit", "EnsembleFit": "fit", "Robust": "result", "Schedule": "sweep"}
     for name, one in shown.items():
         if isinstance(one, Reported):
             content = one.to_dict()
