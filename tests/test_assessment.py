@@ -185,7 +185,10 @@ def test_ratios_far_beyond_the_pilots_are_a_doubt(run, tmp_path):  # noqa: F811
     value = json.loads((tmp_path / "a.json").read_text())
     assert value["certificate"]["passed"] and not value["decision"]["stands"] and code == 1
     assert value["ratios"]["en"] > 0.65 and "nothing was measured there" in value["decision"]["reason"]
-    assert "NOT a decision: en has" in text and "climbopt plan --after PILOTS" in " ".join(text.split())
+    assert "NOT a decision: en has" in text and value["decision"]["next"] in " ".join(text.split())
+    assert value["decision"]["next"] == (
+        "climbopt plan --languages en,de --budgets 1e+09,1e+11 --after PILOTS --target-budget 1e+11"
+    )
 
 
 def test_the_cost_of_a_form_is_its_regret():

@@ -271,6 +271,8 @@ class MixtureModel(ByFields, Viewed):
             if name not in self.sources:
                 raise unknown_name("language with a supply", name, self.sources)
             values[..., self.sources.index(name)] = max(tokens, LEAST_SUPPLY) / self.token_unit
+        if np.array_equal(values, self.parameters[SUPPLY]):
+            return self
         return replace(self, parameters={**self.parameters, SUPPLY: values})
 
     def view(self) -> View:

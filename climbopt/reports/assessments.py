@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Console
 
+from climbopt.model.ensemble import Stacked
+from climbopt.problem.allocation import AllocationProblem
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import NO_VALUE, TextTable, new_table, number, say
 from climbopt.uncertainty.assessment import Advantage, Alternative, Assessment
-
-PLAN = "plan pilots nearer to it, by climbopt plan --after PILOTS"
-"""What an answer that is no decision asks for."""
 
 
 def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
@@ -24,12 +24,21 @@ def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
         "decision": {
             "stands": assessment.doubt is None,
             "reason": assessment.doubt,
-            "next": None if assessment.doubt is None else PLAN,
+            "next": None if assessment.doubt is None else next_command(assessment.result.problem),
             "half_width": assessment.half_width,
             "scenarios": len(assessment.scenarios.models),
             "forms": {form: {"weight": cost.weight, "regret": cost.regret} for form, cost in assessment.forms.items()},
         },
     }
+
+
+def next_command(problem: AllocationProblem) -> str:
+    """Return the command that plans pilots for a problem whose answer is no decision."""
+    model = problem.model
+    budgets = "BUDGETS" if model.pilots is None else ",".join(f"{tokens:g}" for tokens in model.pilots.tokens)
+    pilots = "PILOTS" if isinstance(model, Stacked) else model.provenance.get("file", "PILOTS")
+    words = ["climbopt", "plan", "--languages", ",".join(model.sources), "--budgets", budgets, "--after", pilots]
+    return shlex.join([*words, "--target-budget", f"{problem.budget:g}"])
 
 
 def _baseline_json(baseline: Alternative, sources: Sequence[str]) -> dict[str, Value]:
@@ -66,7 +75,8 @@ def print_assessment(assessment: Assessment, console: Console) -> None:
         worst = max(costs, key=lambda form: costs[form])
         say(console, f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})")
     if assessment.doubt is not None:
-        say(console, f"NOT a decision: {assessment.doubt}; {PLAN}", "bold red")
+        say(console, f"NOT a decision: {assessment.doubt}", "bold red")
+        say(console, f"  plan pilots nearer to it: {next_command(assessment.result.problem)}")
 
 
 def _table(assessment: Assessment) -> TextTable:

@@ -153,16 +153,10 @@ class Assessment(Viewed):
     @cached_property
     def baselines(self) -> tuple[Alternative, ...]:
         """The baselines that the problem states enough for, in the order of the procedures."""
-        problem, options = self.result.problem, self.result.options or Options()
-        mixtures = _baseline_mixtures(problem, options)
-        form, several = joint_form(problem), len(self.scenarios.models) > 1
-        stacked = np.array([self._answer, *mixtures.values()])
-        values = self.scenarios.values(problem, stacked) if several else np.empty((0, len(stacked)))
+        problem, form = self.result.problem, joint_form(self.result.problem)
         alternatives = []
-        for k, (name, ratios) in enumerate(mixtures.items(), 1):
-            certificate = certify_feasible(form, form.complete(ratios), tolerance=options.tolerance)
-            gains = values[:, k] - values[:, 0]
-            known = several and bool(np.isfinite(gains).all())
+        for k, (name, ratios) in enumerate(self._mixtures.items(), 1):
+            certificate = certify_feasible(form, form.complete(ratios), tolerance=self._options.tolerance)
             alternatives.append(
                 Alternative(
                     name,
@@ -170,18 +164,24 @@ class Assessment(Viewed):
                     float(problem.value(ratios)),
                     certificate.residuals["primal"],
                     certificate.passed,
-                    Advantage.over(gains, self.scenarios.weights) if known else None,
+                    self._advantage(k),
                 )
             )
         return tuple(alternatives)
 
+    def _advantage(self, column: int) -> Advantage | None:
+        """Return how the answer does against a baseline; None without scenarios, or where one has no number."""
+        if self._values is None:
+            return None
+        gains = self._values[:, column] - self._values[:, 0]
+        return Advantage.over(gains, self.scenarios.weights) if np.isfinite(gains).all() else None
+
     @cached_property
     def half_width(self) -> float | None:
         """Half the width of the objective's 90 % band over the scenarios at the answer; None without scenarios."""
-        if len(self.scenarios.models) < 2:
+        if self._values is None:
             return None
-        values = self.scenarios.values(self.result.problem, self._answer[None])[:, 0]
-        lower, upper = _ends(values, self.scenarios.weights)
+        lower, upper = _ends(self._values[:, 0], self.scenarios.weights)
         return (upper - lower) / 2
 
     @cached_property
@@ -190,11 +190,10 @@ class Assessment(Viewed):
         problem = self.result.problem
         if not isinstance(problem.model, Ensemble) or len(problem.model.forms) < 2:
             return {}
-        options = replace(self.result.options or Options(), native={})
         costs = {}
         for form, weight in problem.model.forms.items():
             alone = replace(problem, model=_form_of(problem.model, form))
-            best = answered(alone, Joint(), None, options)
+            best = answered(alone, Joint(), None, self._options)
             regret = float(alone.value(self._answer)) - best.objective if best.passed else None
             costs[form] = FormCost(weight, None if regret is None else max(regret, 0.0))
         return costs
@@ -247,6 +246,22 @@ class Assessment(Viewed):
     def _unit(self) -> float:
         """What shares of the objective are taken of."""
         return max(1.0, abs(self.result.objective))
+
+    @cached_property
+    def _mixtures(self) -> Mapping[str, Array]:
+        """Ratios of each baseline that the problem states enough for."""
+        return _baseline_mixtures(self.result.problem, self._options)
+
+    @cached_property
+    def _values(self) -> Array | None:
+        """The objective of the answer and then of each baseline under each scenario; None for fewer than two."""
+        if len(self.scenarios.models) < 2:
+            return None
+        return self.scenarios.values(self.result.problem, np.array([self._answer, *self._mixtures.values()]))
+
+    @property
+    def _options(self) -> Options:
+        return replace(self.result.options or Options(), native={})
 
     @property
     def _answer(self) -> Array:
@@ -318,7 +333,7 @@ def _baseline_mixtures(problem: AllocationProblem, options: Options) -> dict[str
         if not issubclass(kind, Baseline):
             continue
         try:
-            ratios, _ = kind().mixture(problem, None, replace(options, native={}))
+            ratios, _ = kind().mixture(problem, None, options)
         except InputError:  # it needs a supply, or an epoch cap that the budget keeps, or a target that is a source
             continue
         if ratios is not None:
