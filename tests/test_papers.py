@@ -23,6 +23,10 @@ BY_HAND = {
     "exponential": lambda p, z, D, N: p["c"] + p["kappa"] * math.exp(z),
     "additive": lambda p, z, D, N: p["E"] + 1 / z + p["A"] / N ** p["a"] + p["B"] / D ** p["beta"],
     "bimix": lambda p, z, D, N: p["A"] / z ** p["a"] * (p["B"] / D ** p["beta"] + 1),
+    "split": lambda p, z, D, N: p["E"] / z ** p["a"] + p["B"] / D ** p["beta"] / z ** p["gamma"],
+    "split_nd": lambda p, z, D, N: (
+        p["E"] / z ** p["a"] + p["A"] / N ** p["nu"] + p["B"] / D ** p["beta"] / z ** p["gamma"]
+    ),
     "information_power": lambda p, z, D, N: p["alpha"] * z ** -p["beta"],
 }
 
@@ -48,6 +52,10 @@ def z_by_hand(name, p, i, r, D, N):
         return sum(p["t"][i][j] * r[j] for j in others)
     if name == "additive_power":
         return p["c_own"][i] * r[i] ** p["g_own"][i] + sum(p["c"][i][j] * r[j] ** p["g"][i][j] for j in others)
+    if name == "powers":
+        own, other = ([x * (x + 0.01) ** (p[of][i] - 1) for x in r] for of in ("p", "g"))
+        help_of = (p["s"][i][j] * own[i] * r[j] + (p["c"][i][j] + p["l"][i][j] / D) * other[j] for j in others)
+        return own[i] + p["h"][i] / D + sum(help_of)
     if name == "repetition":
         own = worth(r[i] * D, p["U"][i], p["l"][i]) / D
         return own + sum(p["tau"][i][j] * worth(r[j] * D, p["U"][j], p["l"][j]) / D for j in others)
@@ -75,7 +83,7 @@ def test_every_law_is_its_formula(law):
         assert losses[i] == pytest.approx(BY_HAND[law](p, z[i], TOKENS / UNIT, PARAMS), rel=1e-13)
 
 
-@pytest.mark.parametrize("interaction", ["mixing", "additive_power", "repetition", "information"])
+@pytest.mark.parametrize("interaction", ["mixing", "additive_power", "repetition", "information", "powers"])
 def test_every_published_interaction_is_its_formula(interaction):
     """Where tokens are repeated and where they are not."""
     model = random_model(interaction, seed=8)
@@ -89,7 +97,7 @@ def test_every_published_interaction_is_its_formula(interaction):
             )
 
 
-@pytest.mark.parametrize("interaction", ["mixing", "additive_power", "repetition", "information"])
+@pytest.mark.parametrize("interaction", ["mixing", "additive_power", "repetition", "information", "powers"])
 def test_z_does_not_depend_on_the_unit_of_tokens(interaction):
     """Parameters in tokens change with the unit, z as a ratio does not; information counts in tokens itself."""
     model = random_model(interaction, seed=8)
