@@ -251,13 +251,14 @@ def fitted(small):
     return fit(small, n_starts=1)
 
 
-def test_the_default_fit_is_an_ensemble_with_equal_weights(small, fitted):
-    assert isinstance(fitted, EnsembleFit) and len(fitted.fits) + len(fitted.refused) == 4
-    assert fitted.model.weights == pytest.approx([1 / len(fitted.fits)] * len(fitted.fits))
+def test_the_default_fit_is_a_weighted_ensemble(small, fitted):
+    assert isinstance(fitted, EnsembleFit) and len(fitted.fits) == 3 and not fitted.refused
+    assert fitted.model.weights == pytest.approx([1 / 2, 1 / 4, 1 / 4])
     for one in fitted.fits:
         alone = fit(small, one.model.law, one.model.interaction, n_starts=1).model
         assert all((alone.parameters[name] == value).all() for name, value in one.model.parameters.items())
-    expected = np.mean([one.model.at(small.tokens).predicted(small.ratios) for one in fitted.fits], axis=0)
+    each = [one.model.at(small.tokens).predicted(small.ratios) for one in fitted.fits]
+    expected = np.average(each, axis=0, weights=[2, 1, 1])
     trained = small.ratios > 0
     assert fitted.overall.mae == pytest.approx(np.abs(expected - small.losses)[trained].mean(), rel=1e-12)
     assert not isinstance(fit(small, interaction="linear", n_starts=1), EnsembleFit)
