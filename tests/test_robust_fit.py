@@ -12,6 +12,7 @@ from climbopt.files import load_pilots, save_model
 from climbopt.fitting.doubts import doubts_of_runs
 from climbopt.fitting.fit import fit
 from climbopt.fitting.outliers import apart
+from climbopt.fitting.select import cross_validate
 from climbopt.runs.pilots import PilotRuns
 
 NAMES = ("en", "de", "sw")
@@ -174,3 +175,18 @@ def test_robust_residuals_against_differences(clean):
     steps = 1e-6 * np.eye(x.size)
     numeric = np.column_stack([(block.residuals(x + step) - block.residuals(x - step)) / 2e-6 for step in steps])
     assert block.jacobian(x) == pytest.approx(numeric, rel=1e-5, abs=1e-5)
+
+
+def test_whole_mixtures_and_regions_are_held_out():
+    """Four budgets of each mixture: neighbours in the folds over runs, none over mixtures or regions."""
+    rng = np.random.default_rng(4)
+    ratios = np.repeat(rng.dirichlet(np.ones(3), 12), 4, axis=0)
+    runs = exact_runs(0, n=48, noise=0.01)
+    tokens = np.tile(1e6 * 2.0 ** np.arange(4), 12)
+    off = np.repeat(0.05 * rng.standard_normal((12, 3)), 4, axis=0)  # what the law cannot know of a mixture
+    losses = E + B * ((tokens / 1e6)[:, None] * (ratios @ HELP.T)) ** -BETA + off
+    runs = replace(runs, ratios=ratios, tokens=tokens, losses=losses)
+    assert np.bincount(runs.mixtures).tolist() == [4] * 12
+    assert sorted(np.bincount(runs.replicates)) == [1] * 48
+    _, (score,) = cross_validate(runs, "power", ["gated"])
+    assert score.mae < score.by_mixture and score.mae < score.by_region

@@ -56,6 +56,9 @@ class Score:
     by_scale : float or None
         Mean absolute error at the largest model size (or budget, where all sizes are the same), predicted from the
         smaller ones; None where all runs have one scale or the form predicts none.
+    by_mixture, by_region : float or None
+        Mean absolute error of the chosen form where whole mixtures, with all their budgets, or regions of the simplex,
+        the runs in which one source has the largest ratio, are held out; None of other forms.
     """
 
     law: str
@@ -68,6 +71,8 @@ class Score:
     refused: str | None = None
     by_scale: float | None = None
     use: str = ONCE.name
+    by_mixture: float | None = None
+    by_region: float | None = None
 
     @property
     def label(self) -> str:

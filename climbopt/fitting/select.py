@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,9 @@ def choose_form(
     Runs are dealt into folds by a seeded permutation, those of one mixture, budget and size (they differ in their
     seed) into the same one; each fold is predicted by a fit to the others. The least error wins, unless a form
     with fewer parameters ties with it. A form that cannot be fitted to the runs is skipped; its score says why.
-    Beside that, the runs of the largest scale are predicted by a fit to the smaller ones; that chooses nothing.
+    Beside that, the runs of the largest scale are predicted by a fit to the smaller ones, and for the form that is
+    chosen whole mixtures are held out (all budgets, seeds and checkpoints of one in one fold), and regions of the
+    simplex (the runs in which one source has the largest ratio); that chooses nothing.
 
     Parameters
     ----------
@@ -161,9 +163,32 @@ def choose_form(
         predictions = split.predicted(form, known_to(form, fixed or {}), advance)
         errors[form.label] = np.abs(predictions.held_out - pilots.losses)
         scores.append(_score(split, form, predictions, known_to(form, fixed or {})))
-    chosen = _chosen(pilots, scores, errors, pilots.replicates)
-    ranked = tuple(sorted(scores, key=lambda score: score.mae))
-    return next(form for form in forms if form.label == chosen), ranked
+    label = _chosen(pilots, scores, errors, pilots.replicates)
+    chosen = next(form for form in forms if form.label == label)
+    place = forms.index(chosen)
+    known = known_to(chosen, fixed or {})
+    scores[place] = replace(
+        scores[place],
+        by_mixture=_error_by_part(pilots, chosen, known, _dealt(pilots.mixtures, folds, seed)),
+        by_region=_error_by_part(pilots, chosen, known, pilots.ratios.argmax(axis=1)),
+    )
+    return chosen, tuple(sorted(scores, key=lambda score: score.mae))
+
+
+def _error_by_part(pilots: PilotRuns, form: Form, known: Fixed, part: NDArray[np.intp]) -> float | None:
+    """Return the mean absolute error where each part of the runs, (n,), is predicted by a fit to the others.
+
+    None where there is one part, or one without which the form cannot be fitted, or predicts no number.
+    """
+    parts = np.unique(part)
+    predicted = np.full(pilots.losses.shape, np.nan)
+    try:
+        for number in parts if len(parts) > 1 else ():
+            predicted[part == number] = _predicted(pilots, form, part == number, known)
+    except InputError:
+        return None
+    errors = np.abs(predicted - pilots.losses)[trained(pilots, pilots.targets, pilots.sources)]
+    return float(errors.mean()) if np.isfinite(errors).all() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,12 +310,16 @@ def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np
         Where there are fewer than two different runs.
     """
     group = pilots.replicates
-    n = int(group.max()) + 1
-    folds = min(folds, n)
-    if folds < 2:
+    if min(folds, int(group.max()) + 1) < 2:
         raise InputError("cross-validation needs at least two runs that differ in more than their seed")
-    dealt: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % folds)[group]
-    return dealt
+    return _dealt(group, folds, seed)
+
+
+def _dealt(group: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:
+    """Return each run's fold, (n,): its group, (n,), dealt by a seeded permutation."""
+    n = int(group.max()) + 1
+    fold: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % min(folds, n))[group]
+    return fold
 
 
 def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -> Score:

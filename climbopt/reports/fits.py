@@ -93,6 +93,8 @@ def _form_json(fitted: Fit) -> dict[str, Value]:
                 "spearman": score.spearman,
                 "zero_shot_mae": score.zero_shot_mae,
                 "by_scale_mae": score.by_scale,
+                "by_mixture_mae": score.by_mixture,
+                "by_region_mae": score.by_region,
                 "refused": score.refused,
             }
             for score in fitted.scores
@@ -185,6 +187,11 @@ def _print_form(fitted: Fit, console: Console) -> None:
         console.print(table)
         for score in refused:
             say(console, f"{score.label} cannot be fitted: {score.refused}")
+        for score in fitted.scores:
+            harder = (("whole mixtures", score.by_mixture), ("regions of the simplex", score.by_region))
+            parts = [f"{name} {value:.4f}" for name, value in harder if value is not None]
+            if parts:
+                say(console, f"{score.label}, mae where more is held out: {', '.join(parts)}")
         console.print()
     _print_errors(f"{fitted.model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):

@@ -122,6 +122,11 @@ class PilotRuns(Viewed):
         )
 
     @property
+    def mixtures(self) -> NDArray[np.intp]:
+        """For each run the number of its mixture, whatever its budget, counted in the order of the table; (n,)."""
+        return _numbered(self.ratios.round(9))
+
+    @property
     def replicates(self) -> NDArray[np.intp]:
         """For each run the number of its mixture, budget and size, counted in the order of the table; (n,)."""
         columns = [self.ratios, self.tokens, *([] if self.params is None else [self.params])]

@@ -137,6 +137,9 @@ def refitted(one: Solved, counts: Indices, means: Array | None = None) -> Solved
     times[~rows.ceiling] = counts
     scale = np.full(rows.scale.shape, np.inf)
     scale[times > 0] = rows.scale[times > 0] / np.sqrt(times[times > 0])[:, None]
-    block = replace(block, rows=replace(rows, scale=scale), prior_means=block.center if means is None else means)
+    # a run drawn t times counts t times: scale and knee go with sqrt(t), which multiplies its cost by t
+    knee = None if rows.knee is None else rows.knee * np.sqrt(np.maximum(times, 1.0))[:, None]
+    means = block.center if means is None else means
+    block = replace(block, rows=replace(rows, scale=scale, knee=knee), prior_means=means)
     block, x, _ = under_ceilings(block, minimum(block, one.x, TOLERANCE), TOLERANCE)
     return replace(one, block=block, x=x)
