@@ -144,7 +144,7 @@ def test_a_low_r2_is_a_warning():
 
 
 def test_measured_runs_give_no_warning():
-    assert fit(load_pilots("libreoffice6")).warnings == ()
+    assert fit(load_pilots("libreoffice6"), "power", "gated").warnings == ()
 
 
 def test_every_answer_repeats_what_the_fit_warned_of(clean, tmp_path, capsys, monkeypatch):
