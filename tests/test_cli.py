@@ -222,7 +222,7 @@ def test_fit_wide_tables(run, tmp_path):
     code, out, _ = run("fit", *tables, *columns, "--tokens", 1e6, "--interaction", "linear", "--json", "-")
     assert code == 0 and json.loads(out)["n_losses"] == 378 and json.loads(out)["interaction"] == "linear"
     assert run("fit", *tables, *columns)[0] == 2 and "add --tokens" in run("fit", *tables, *columns)[2]
-    assert "add --losses" in run("fit", PILOTS, "--tokens", 1e6)[2]
+    assert "leave out --tokens" in run("fit", PILOTS, "--tokens", 1e6)[2]
     assert "no COLUMN=LANGUAGE" in run("fit", *tables, *columns, "--tokens", 1e6, "--name", "en")[2]
 
 

@@ -159,14 +159,7 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
-    from climbopt.files import (
-        Layout,
-        draws_beside,
-        find_pilots,
-        pairs_beside,
-        read_bytes,
-        remove_other_draws,
-    )
+    from climbopt.files import Layout, draws_beside, find_pilots, pairs_beside, read_bytes, remove_other_draws
     from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.runs.pilots import PilotRuns

@@ -35,34 +35,29 @@ def fit(
     Where neither a law nor an interaction is named, that is an ensemble: the mean of several forms, each fitted to all
     runs, of those that are sane on the whole simplex (:func:`climbopt.fitting.ensemble_fit.fit_ensemble`).
 
-    All parameters are fitted to all losses at once; targets that share no parameter are solved one by one,
-    which is the same problem. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a ratio of 0) times the
-    target's median loss. z stays positive by bounds on the coordinates of the fit, never by clipping.
+    Targets that share no parameter are solved one by one. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a
+    ratio of 0) times the target's median loss. z stays positive by bounds on the coordinates, never by clipping.
 
     Parameters
     ----------
     pilots : PilotRuns, pandas.DataFrame or path
         Measured runs, or a tidy table of them.
     law, interaction : Law, Interaction or str, optional
-        For a model of one form: members of `LAWS` and `INTERACTIONS`, their names, or the caller's own; "auto" for
-        the one that cross-validation chooses among those that go with the other. Without an interaction, gated, or
-        the first that the law takes; without a law, power.
+        For one form: members of `LAWS` and `INTERACTIONS`, their names, or the caller's own; "auto" for the one that
+        cross-validation chooses. Without an interaction, gated, or the first that the law takes; without a law, power.
     use : Use or str, optional
         How repeated tokens count: a member of `USES`, its name, or "auto" for a model of one form. By default
         saturating where supplies are known, else once; once with an interaction that counts repetition itself.
     supply : mapping of str to float or str, optional
-        Different tokens that each source has, in all runs whose table states none (column ``supply``), and in the
-        model.
+        Different tokens of each source, in the model and in all runs whose table states none (column ``supply``).
     n_starts : int
         Starts tried for each block (1 to 3); the least cost wins.
     fixed : mapping of str to mapping of str to float, optional
-        Parameters of a target or a source that are known, by language, and are not fitted, as
-        ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
+        Known parameters of targets or sources, as ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
     jobs : int
         Processes for the forms of an ensemble.
     progress : callable, optional
-        Called with the numbers of fits done and to do: of the cross-validation, then of the chosen form's blocks; or of
-        the ensemble's forms.
+        Called with the numbers of fits done and to do.
 
     Raises
     ------

@@ -116,12 +116,7 @@ def predict_table(
     if model.uses_model_size and runs.params is None:
         raise InputError(f"{model.label} depends on the model size; add a column 'params'")
     ratios = runs.ratios_of(model.sources)
-    if draws and isinstance(model, Ensemble):
-        model = model.with_draws(draws)
-    elif draws:
-        check_draws(model, draws)
-        model = mean_of((model, *draws))
-    model = model.with_supply(supply or {})
+    model = _with_draws(model, draws).with_supply(supply or {})
     predicted = model.at(runs.tokens, runs.params, runs.supply_of(model.sources)).predicted(ratios)
     half = _half_widths(model, runs, ratios)
     place = {name: k for k, name in enumerate(runs.runs)}
@@ -151,6 +146,16 @@ def predict_table(
     judged = inside & ~np.isnan(measured)
     held = judged & (np.abs(chosen - measured) <= half[:, at])
     return PredictedTable(written, errors, level, int(held.sum()), int(judged.sum()))
+
+
+def _with_draws(model: Model, draws: Sequence[Model]) -> Model:
+    """Return the mean of a model and its draws; the model itself where there are none."""
+    if not draws:
+        return model
+    if isinstance(model, Ensemble):
+        return model.with_draws(draws)
+    check_draws(model, draws)
+    return mean_of((model, *draws))
 
 
 def _half_widths(model: Model, runs: PilotRuns, ratios: Array) -> Array | None:

@@ -152,18 +152,18 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
     }
     kept = [key for key in names if model.interaction.own.has(r_i) or not key.startswith("step")]
     lines: list[Line] = [(names[key][latex], "=", rhs[key]) for key in kept]
-    if templates.used is None:
-        return lines
     # The interaction is written in u; what is beyond it is the chain rule.
-    of_use: list[Line] = [
-        ("u_{j}" if latex else "u_j", "=", _printer(model, latex, used=False)(templates.used.expression)),
-        (
-            "d u_{j} / d r_{j}" if latex else "du_j/dr_j",
-            "=",
-            _printer(model, latex, used=False)(templates.used.first[0]),
-        ),
-    ]
-    return [*lines[:1], *of_use, *lines[1:]]
+    return [*lines[:1], *_of_use(model, latex), *lines[1:]]
+
+
+def _of_use(model: MixtureModel, latex: bool) -> list[Line]:
+    """Return u and its slope; nothing where data are used once."""
+    used = model.templates.used
+    if used is None:
+        return []
+    show = _printer(model, latex, used=False)
+    value, slope = ("u_{j}", "d u_{j} / d r_{j}") if latex else ("u_j", "du_j/dr_j")
+    return [(value, "=", show(used.expression)), (slope, "=", show(used.first[0]))]
 
 
 def _expanded(model: MixtureModel, latex: bool) -> list[Line]:

@@ -198,9 +198,7 @@ def sweep(
     progress: Progress | None = None,
     **common: Unpack[CommonOptions],
 ) -> Sweep:
-    """Return the optimal mixture at every budget, and at every value of a constraint's number.
-
-    Every point is certified.
+    """Return the optimal mixture, certified, at every budget, and at every value of a constraint's number.
 
     Parameters
     ----------
