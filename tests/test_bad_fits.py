@@ -18,7 +18,7 @@ RUNS = TABLE["run"].unique()
     [
         (
             TABLE[TABLE["run"].isin(RUNS[:2])],
-            "2 of the 2 runs can be used for 'en'; law 'power' has 3 parameters per target",
+            "2 of the 2 runs can be used for 'en'; law 'split' has 5 parameters per target",
         ),
         (TABLE.rename(columns={"ratio": "part"}), "the table has no column 'ratio'"),
         (TABLE.assign(tokens=TABLE["tokens"] / 1e9), "tokens are absolute counts: write 5e8, not 0.5 billion"),
