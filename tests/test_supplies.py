@@ -169,7 +169,7 @@ def test_files_and_command_line(run, runs, tmp_path):  # noqa: F811
     )
     assert code == 0, err
     model = load_model(tmp_path / "m.toml")
-    assert model.use is USES["saturating"] and 'use = "saturating"' in (tmp_path / "m.toml").read_text()
+    assert model.use is USES["diluting"] and 'use = "diluting"' in (tmp_path / "m.toml").read_text()
     np.testing.assert_allclose(model.parameters["U"] * model.token_unit, list(SUPPLIES.values()))
     (tmp_path / "more.csv").write_text("language,tokens\ns0,90e9\n")
     outputs = [tmp_path / "own.csv", tmp_path / "more.out.csv"]

@@ -124,9 +124,11 @@ def test_draws_with_parameters_of_sources_are_each_draw_alone():
 
 def test_use_at_one_epoch_and_beyond():
     """Muennighoff et al.: slope 1 on both sides of one epoch, at most U (1 + R) tokens; InfoLaw's slope jumps down."""
-    saturating, information, hurting = (random_model("none", sources=1, use=name, seed=3) for name in list(USES)[1:])
+    saturating, information, hurting, diluting = (
+        random_model("none", sources=1, use=name, seed=3) for name in list(USES)[1:]
+    )
     supply = float(saturating.parameters["U"][0])
-    for model, rises in ((saturating, True), (information, True), (hurting, False)):
+    for model, rises in ((saturating, True), (information, True), (hurting, False), (diluting, True)):
         tokens = supply * model.token_unit
         at = model.at(tokens * np.array([0.5, 1.0, 1 + 1e-9, 2.0, 50.0]))
         worth = at.z(np.ones((5, 1)))[:, 0] * at.D / supply
@@ -135,6 +137,11 @@ def test_use_at_one_epoch_and_beyond():
     R = float(saturating.parameters["R"][0])
     at = saturating.at(supply * saturating.token_unit * 1e3)
     assert at.z(np.ones(1))[0] * 1e3 == pytest.approx(1 + R, rel=1e-9)
+    R = float(diluting.parameters["R"][0])
+    ratios = np.array([[1.0], [0.01]])
+    at = diluting.at(float(diluting.parameters["U"][0]) * diluting.token_unit * 400.0)
+    expected = 1 + 20 * R * -np.expm1(-(400 * ratios[:, 0] - 1) / (20 * R))
+    np.testing.assert_allclose(at.z(ratios)[:, 0] * 400, expected, rtol=1e-12)
     assert not saturating.templates.kinked and not hurting.templates.kinked and information.templates.kinked
 
 

@@ -100,7 +100,7 @@ USE = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="How repeated tokens count: once, saturating, information, hurting, or auto. By default saturating where "
+        help="How repeated tokens count: once, saturating, information, hurting, diluting, or auto. By default diluting where "
         "supplies are known.",
     ),
 ]

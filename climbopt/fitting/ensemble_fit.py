@@ -154,7 +154,7 @@ def default_forms(pilots: PilotRuns, use: Use | str | None = None, *, supplied: 
     ----------
     pilots : PilotRuns
     use : Use or str, optional
-        Of every form; by default saturating where supplies are known, else once.
+        Of every form; by default diluting where supplies are known, else once.
     supplied : bool
         Whether supplies are known.
     """

@@ -37,6 +37,9 @@ AT_BOUND = 1e-3
 UNIDENTIFIED = 0.95
 """A parameter whose posterior spread is more than this share of its prior's has learned nothing from the runs."""
 
+REPEATED = 0.4
+"""Where this share of a run's tokens are repeats, its noise counts as twice that."""
+
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
 Fixed = Mapping[str, Mapping[str, float]]
@@ -257,7 +260,7 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observ
     with_data = measured & ~zero
     typical = np.where(with_data.any(axis=0), with_data, measured)
     median = np.array([np.median(pilots.losses[rows, i]) if rows.any() else np.inf for i, rows in enumerate(typical.T)])
-    scale = np.where(measured, np.where(zero, ZERO_SHOT_NOISE, NOISE) * median, np.inf)
+    scale = np.where(measured, _noise(pilots) * median, np.inf)
     left_out = None
     if interaction.vanishes_without_own_data and law.needs_positive_z:
         scale[zero] = np.inf
@@ -291,6 +294,16 @@ def _check_supply(form: FitForm, fixed: Fixed) -> None:
             f"use '{form.use.name}' needs the supply of each source; give --supply FILE (in Python supply=), or a "
             "column 'supply' in the pilots"
         )
+
+
+def _noise(pilots: PilotRuns) -> Array:
+    """Return the standard deviation of each loss about the model, as a share of the target's median loss, (n, T)."""
+    noise: Array = np.where(pilots.ratios_of(pilots.targets) == 0, ZERO_SHOT_NOISE, NOISE)
+    if pilots.supply is None:
+        return noise
+    # Runs that are mostly repeats, such as a small language alone, tell little of mixtures that could be chosen.
+    repeated = np.maximum(pilots.ratios - pilots.supply / pilots.tokens[:, None], 0.0).sum(axis=1)
+    return noise * (1 + (repeated / REPEATED) ** 2)[:, None]
 
 
 def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:

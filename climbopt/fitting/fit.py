@@ -47,7 +47,7 @@ def fit(
         cross-validation chooses. Without an interaction, gated, or the first that the law takes; without a law, power.
     use : Use or str, optional
         How repeated tokens count: a member of `USES`, its name, or "auto" for a model of one form. By default
-        saturating where supplies are known, else once; once with an interaction that counts repetition itself.
+        diluting where supplies are known, else once; once with an interaction that counts repetition itself.
     supply : mapping of str to float or str, optional
         Different tokens of each source, in the model and in all runs whose table states none (column ``supply``).
     n_starts : int

@@ -42,7 +42,7 @@ def candidates(
     law, interaction : Law, Interaction or str
         Objects, names, or auto; without an interaction, the default one, or the first that the law takes.
     use : Use or str, optional
-        An object, a name, or auto; by default saturating where supplies are known, else once.
+        An object, a name, or auto; by default diluting where supplies are known, else once.
     sized : bool
         Whether the runs state their model size; a form that needs it is left out where they do not.
     supplied : bool
@@ -61,7 +61,7 @@ def candidates(
     >>> [form.label for form in candidates("auto", "linear", sized=False)]
     ['power + linear', 'bimix + linear']
     >>> [form.label for form in candidates("power", "gated", sized=False, supplied=True)]
-    ['power + gated + saturating use']
+    ['power + gated + diluting use']
     """
     interaction = interaction or ("auto" if law == "auto" else None)
     laws = tuple(LAWS.values()) if law == "auto" else (LAWS.member(law),)
@@ -88,7 +88,7 @@ def uses_of(interaction: Interaction, use: Use | str | None, supplied: bool) -> 
     if use == "auto":
         return tuple(USES.values()) if supplied and not itself else (ONCE,)
     if use is None:
-        return (USES["saturating"] if supplied and not itself else ONCE,)
+        return (USES["diluting"] if supplied and not itself else ONCE,)
     return (USES.member(use),)
 
 

@@ -10,9 +10,9 @@ R = sp.Symbol("R", positive=True)
 OF_DECAY = Parameter(R, "source", "1", Prior(5.0, 0.5), meaning="R*: supplies that repetition adds at most")
 
 
-def saturating_worth(epochs: sp.Expr) -> sp.Expr:
-    """Return what a number of epochs above 1 is worth, in supplies: 1 + R (1 - exp(-(epochs - 1) / R))."""
-    return 1 + R * (1 - sp.exp(-(epochs - 1) / R))
+def saturating_worth(epochs: sp.Expr, most: sp.Expr = R) -> sp.Expr:
+    """Return what a number of epochs above 1 is worth, in supplies: 1 + most (1 - exp(-(epochs - 1) / most))."""
+    return 1 + most * (1 - sp.exp(-(epochs - 1) / most))
 
 
 SATURATING_USE = Use(
