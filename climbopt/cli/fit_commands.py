@@ -100,8 +100,8 @@ USE = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="How repeated tokens count: once, saturating, information, hurting, diluting, or auto. By default diluting where "
-        "supplies are known.",
+        help="How repeated tokens count: once, saturating, information, hurting, diluting, or auto. "
+        "By default diluting where supplies are known.",
     ),
 ]
 SUPPLY = Annotated[
