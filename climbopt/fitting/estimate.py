@@ -303,7 +303,8 @@ def _noise(pilots: PilotRuns) -> Array:
         return noise
     # Runs that are mostly repeats, such as a small language alone, tell little of mixtures that could be chosen.
     repeated = np.maximum(pilots.ratios - pilots.supply / pilots.tokens[:, None], 0.0).sum(axis=1)
-    return noise * (1 + (repeated / REPEATED) ** 2)[:, None]
+    scaled: Array = noise * (1 + (repeated / REPEATED) ** 2)[:, None]
+    return scaled
 
 
 def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
