@@ -15,7 +15,12 @@ ROOT = PROBLEMS.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|console|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?(?: [kMBT]\b)?")
-LONG = {"climbopt certify libreoffice6 --rigor ball": "16 s of intervals; tests/test_proof.py proves smaller problems"}
+SCARCE = "climbopt fit problems/scarce6/pilots.csv --supply problems/scarce6/supply.csv -o model.toml"
+LONG = {
+    "climbopt certify libreoffice6 --rigor ball": "16 s of intervals; tests/test_proof.py proves smaller problems",
+    "climbopt fit libreoffice6 --law auto --interaction auto": "90 s; tests/test_fitting.py chooses among fewer forms",
+    SCARCE: "80 s; tests/test_ensemble.py fits ensembles to fewer runs",
+}
 """Commands that are not run here, with the reason."""
 
 
