@@ -33,7 +33,14 @@ def models():
     for use in list(USES)[1:]:
         for interaction in INTERACTIONS:
             if interaction not in ("repetition", "information"):  # which count repeated tokens themselves
-                yield pytest.param(random_model(interaction, sources=2, use=use), id=f"{interaction}-{use}")
+                every_day = interaction == "powers" or (interaction, use) in {
+                    ("gated", "hurting"),
+                    ("overlap", "diluting"),
+                }
+                marks = () if every_day else pytest.mark.slow  # minutes of SymPy: `make slow`
+                yield pytest.param(
+                    random_model(interaction, sources=2, use=use), id=f"{interaction}-{use}", marks=marks
+                )
     yield pytest.param(random_model(sources=3, targets=("s1", "other"), use="hurting"), id="zero-shot target-hurting")
     for interaction in ("linear", "saturating", "gated"):
         yield pytest.param(
