@@ -79,6 +79,7 @@ def test_once_is_the_default_without_supplies_and_diluting_with_them(runs, fitte
     assert fit(runs, interaction="gated", use="once", n_starts=1).cost > fitted.cost + 10
 
 
+@pytest.mark.slow
 def test_auto_chooses_among_the_uses(runs):
     result = fit(runs, interaction="linear", use="auto", supply=SUPPLIES)
     assert {score.use for score in result.scores} == set(USES) and result.model.use is not USES["once"]

@@ -26,7 +26,9 @@ def models():
         if not {law.name, f"of {interaction.name}"} <= seen:
             seen |= {law.name, f"of {interaction.name}"}
             yield pytest.param(
-                random_model(interaction.name, law=law.name, sources=4 if law.name == "power" else 2),
+                random_model(
+                    interaction.name, law=law.name, sources=4 if interaction.name in ("linear", "saturating") else 2
+                ),
                 id=f"{law.name}-{interaction.name}",
             )
     yield pytest.param(random_model("powers", sources=3, targets=("s1", "other")), id="zero-shot target-powers")
@@ -41,7 +43,7 @@ def models():
                 yield pytest.param(
                     random_model(interaction, sources=2, use=use), id=f"{interaction}-{use}", marks=marks
                 )
-    yield pytest.param(random_model(sources=3, targets=("s1", "other"), use="hurting"), id="zero-shot target-hurting")
+    yield pytest.param(random_model(sources=2, targets=("s1", "other"), use="hurting"), id="zero-shot target-hurting")
     for interaction in ("linear", "saturating", "gated"):
         yield pytest.param(
             random_model(interaction, sources=4, targets=("s1", "other", "s3")), id=f"zero-shot target-{interaction}"

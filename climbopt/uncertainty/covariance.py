@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from climbopt.fitting.estimate import AT_BOUND, Fit, Solved, declared_parameters, label
 from climbopt.fitting.least_squares import Block, Observations
+from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
@@ -215,7 +216,18 @@ def covariance(fitted: Fit) -> Covariance:
     Parameters
     ----------
     fitted : Fit
+        Of one form.
+
+    Raises
+    ------
+    InputError
+        For the fit of an ensemble, whose forms have a covariance each.
     """
+    if not isinstance(fitted, Fit):
+        raise InputError(
+            f"a covariance is that of a fit of one form, not of {type(fitted).__name__}; name a law, take one "
+            "of the ensemble's fits, or use bootstrap"
+        )
     squares, freedom, all_kinds = [], [], []
     for one in fitted.solved:
         kinds = kinds_of(fitted.pilots.ratios_of(one.block.targets))
