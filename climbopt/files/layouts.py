@@ -320,7 +320,6 @@ def _wide(mixtures: _Columns, measured: _Columns, layout: Layout, missing: Missi
         raise InputError("a column names the runs in one of the two tables alone; add --index COLUMN")
     amounts, losses = mixtures.by_run(mixed, "ratio"), measured.by_run(lost, "loss")
     totals = amounts.sum(axis=1)
-    scale = {kind: total for total, _, kind in SUMS} | {IN_TOKENS: 1.0}
     tokens = mixtures.counts("tokens", layout.tokens)
     if tokens is None and mixed.kind == IN_TOKENS:
         tokens = totals.to_numpy()
@@ -333,7 +332,7 @@ def _wide(mixtures: _Columns, measured: _Columns, layout: Layout, missing: Missi
             f"no column of {mixtures.title} says how many tokens a run had; add --tokens 5B for all runs, or "
             f"--tokens-column; the columns are {mixtures.shown}"
         )
-    divisor = totals if mixed.kind == IN_TOKENS else scale[mixed.kind]
+    divisor = {kind: total for total, _, kind in SUMS}.get(mixed.kind, totals)  # of tokens, each run's own total
     tidy = joined(amounts.div(divisor, axis=0), losses, missing)
     params = mixtures.counts("params", layout.params)
     for role, values in (("tokens", tokens), ("params", params)):

@@ -69,17 +69,23 @@ def _table(source: str | os.PathLike[str] | pd.DataFrame | None) -> pd.DataFrame
     return read_table(find_pilots(source)) if isinstance(source, str | os.PathLike) else source
 
 
-def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Return the tokens that there are by language, from a table of language and tokens."""
-    table, columns = read_table(path), ["language", "tokens"]
+def _with_columns(path: str | os.PathLike[str], columns: list[str], what: str, remedy: str) -> pd.DataFrame:
+    """Return the table of a file that has just these columns, in this order, and a row at least."""
+    table = read_table(path)
     if sorted(table.columns) != sorted(columns):
         raise InputError(
-            f"{path} has the columns {', '.join(map(str, table.columns))}; supplies are a table of {', '.join(columns)}"
+            f"{path} has the columns {', '.join(map(str, table.columns))}; {what} are a table of {', '.join(columns)}"
         )
     if table.empty:
-        raise InputError(f"{path} has no rows; write one row per language")
+        raise InputError(f"{path} has no rows; {remedy}")
+    return table[columns]
+
+
+def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Return the tokens that there are by language, from a table of language and tokens."""
+    table = _with_columns(path, ["language", "tokens"], "supplies", "write one row per language")
     supply: dict[str, float] = {}
-    for language, tokens in table[columns].itertuples(index=False):
+    for language, tokens in table.itertuples(index=False):
         if language in supply:
             raise InputError(f"{path} has '{language}' twice; keep one row")
         supply[str(language)] = TOKENS.read(tokens, f"tokens of '{language}' in {path}")
@@ -92,16 +98,10 @@ def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """Return known parameters by name and language, from a table of parameter, language and value."""
     import pandas as pd
 
-    table, columns = read_table(path), ["parameter", "language", "value"]
-    if sorted(table.columns) != sorted(columns):
-        raise InputError(
-            f"{path} has the columns {', '.join(map(str, table.columns))}; known parameters are a table "
-            f"of {', '.join(columns)}"
-        )
-    if table.empty:
-        raise InputError(f"{path} has no rows; write one row per known parameter and language, or leave the file out")
+    columns = ["parameter", "language", "value"]
+    remedy = "write one row per known parameter and language, or leave the file out"
     fixed: dict[str, dict[str, float]] = {}
-    for name, language, value in table[columns].itertuples(index=False):
+    for name, language, value in _with_columns(path, columns, "known parameters", remedy).itertuples(index=False):
         number = pd.to_numeric(value, errors="coerce")
         if pd.isna(number):
             raise InputError(f"'{name}' of '{language}' in {path} is {value!r}; write a number, or leave the row out")
