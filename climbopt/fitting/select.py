@@ -59,7 +59,7 @@ def candidates(
     Examples
     --------
     >>> [form.label for form in candidates("auto", "linear", sized=False)]
-    ['power + linear', 'bimix + linear']
+    ['power + linear', 'bimix + linear', 'split + linear']
     >>> [form.label for form in candidates("power", "gated", sized=False, supplied=True)]
     ['power + gated + diluting use']
     """

@@ -284,7 +284,7 @@ class Ensemble(ByFields, Viewed):
     >>> model = climbopt.load_problem("equal_beta").model
     >>> both = Ensemble((model, model), (3, 1))
     >>> both.weights, both.label
-    ((0.75, 0.25), 'ensemble of power + none')
+    ((0.75, 0.25), 'ensemble of power + saturating')
     """
 
     blocks: Sequence[MixtureModel]

@@ -307,7 +307,7 @@ def assess(answer: Result | ProblemLike, draws: DrawsLike | None = None) -> Asse
     --------
     >>> import climbopt
     >>> [baseline.name for baseline in climbopt.assess("equal_beta").baselines]
-    ['uniform', 'natural', 'temperature', 'isolated']
+    ['uniform', 'natural', 'temperature', 'unimax', 'isolated']
     """
     result = as_result(answer)
     _ = result.ratios  # raises NoAnswerError
