@@ -49,3 +49,9 @@ def test_no_import_cycle(house):
 
 def test_no_function_is_long(figures, house):
     assert [function for function in house.functions if function.lines > figures.LONGEST_FUNCTION] == []
+
+
+def test_a_joint_solve_runs_through_few_rooms(figures, house):
+    trace = house.solve
+    assert 10 < len(trace.modules) <= figures.MOST_MODULES, trace.modules
+    assert 10 < len(trace.classes) <= figures.MOST_CLASSES, trace.classes

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from climbopt.model.mixture import Response
 from climbopt.model.symbols import r_j
 from climbopt.model.templates import Array, Compiled
-from climbopt.model.use_bounds import UseBounds, intervals
-from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
+from climbopt.model.use_bounds import UseBounds
+from climbopt.numerics.intervals import Interval, UnsupportedFunctionError, intervals
 
 CELLS = (2, 16)
 """Numbers of subintervals of a target's own ratio in the proof that z is positive: coarse first, then fine."""
@@ -122,7 +122,8 @@ class Proofs:
     @cached_property
     def _use(self) -> UseBounds | None:
         """Bounds of u; None where it is the ratio itself."""
-        return UseBounds.of(self.response, np.minimum(self.upper, 1.0))
+        template = self.response.model.templates.used
+        return None if template is None else UseBounds(self.response, template, np.minimum(self.upper, 1.0))
 
     @cached_property
     def _own_ratios(self) -> tuple[Array, Array]:

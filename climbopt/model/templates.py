@@ -195,7 +195,7 @@ class Form(NamedTuple):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter: the law's, the interaction's, the use's."""
-        return self.law.parameters + self.interaction.parameters + self.use.parameters
+        return derive(*self).parameters
 
 
 @dataclass(frozen=True)
@@ -238,11 +238,6 @@ class Templates:
         """L(z), with L_z and L_zz."""
         return Template(self.law.expression, (self.law.z,), self.law.parameters)
 
-    @property
-    def form(self) -> Form:
-        """The three parts."""
-        return Form(self.law, self.interaction, self.use)
-
     @cached_property
     def own(self) -> Template:
         """own(u_i), with its two derivatives; the variable is written r_i."""
@@ -256,7 +251,7 @@ class Templates:
     @cached_property
     def used(self) -> Template | None:
         """u_j = use(r_j), with its two derivatives; None where u is the ratio itself."""
-        return None if self.use.is_identity else Template(self.use.expression, (r_j,), self.use.parameters)
+        return None if self.use.expression == r_j else Template(self.use.expression, (r_j,), self.use.parameters)
 
     @property
     def uses_model_size(self) -> bool:
@@ -271,8 +266,8 @@ class Templates:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter of the form."""
-        return self.form.parameters
+        """Every parameter: the law's, the interaction's, the use's."""
+        return self.law.parameters + self.interaction.parameters + self.use.parameters
 
     def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
         """Return each target's loss as one SymPy expression in r[<source>], D, N and <parameter>[<language>].

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array, Template
-from climbopt.numerics.intervals import Interval
+from climbopt.numerics.intervals import Interval, intervals
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +33,6 @@ class UseBounds:
     response: Response
     template: Template
     upper: Array
-
-    @classmethod
-    def of(cls, response: Response, upper: Array) -> UseBounds | None:
-        """Return the bounds; None where u is the ratio itself."""
-        template = response.model.templates.used
-        return None if template is None else cls(response, template, upper)
 
     @cached_property
     def _ratios(self) -> Interval:
@@ -101,8 +94,3 @@ class UseBounds:
             least = float((self._between(Interval.of(top, top), self._arguments) / Interval.of(top, top)).lower.min())
         # u is the integral of its slope from 0.
         return Interval.of(max(least, 0.0), float(self.slope.upper.max()))
-
-
-def intervals(arguments: Sequence[ArrayLike]) -> list[Interval]:
-    """Return numbers as intervals, so that operations on them alone are rounded outwards too."""
-    return [Interval.enclosing(argument) for argument in arguments]

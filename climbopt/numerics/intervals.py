@@ -93,6 +93,11 @@ class Interval(NDArrayOperatorsMixin):
         return Interval(np.broadcast_to(self.lower, shape), np.broadcast_to(self.upper, shape))
 
 
+def intervals(arguments: Sequence[ArrayLike]) -> list[Interval]:
+    """Return numbers as intervals, so that operations on them alone are rounded outwards too."""
+    return [Interval.enclosing(argument) for argument in arguments]
+
+
 def _down(value: Array) -> Array:
     return np.nextafter(value, -np.inf)
 

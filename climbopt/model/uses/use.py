@@ -64,11 +64,6 @@ class Use(Viewed):
         if sp.simplify(expression.subs(r_j, 0)) != 0:
             raise InputError(f"use '{self.name}' is not 0 at r_j = 0; data that are not there are worth nothing")
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether u is the ratio itself."""
-        return bool(self.expression == r_j)
-
     def view(self) -> View:
         """Return the formula and the parameters."""
         return View(
