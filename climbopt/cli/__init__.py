@@ -13,6 +13,7 @@ import typer
 
 import climbopt
 from climbopt.cli.describe_commands import backends, derive
+from climbopt.cli.export_commands import export
 from climbopt.cli.fit_commands import fit, predict
 from climbopt.cli.process import run
 from climbopt.cli.solve_commands import certify, compare, solve
@@ -32,6 +33,10 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     predict: ["predict model.toml mixtures.csv"],
     solve: ["solve libreoffice6", "solve problem.toml --budget 1T --certify global --json answer.json"],
     certify: ["certify problem.toml --ratios answer.json"],
+    export: [
+        "export answer.json --to megatron --paths paths.csv -o blend.json",
+        "export folder --to csv -o mixture.csv",
+    ],
     compare: ["compare libreoffice6 --backends newton,ipopt --repeat 3"],
     derive: ["derive libreoffice6"],
     sweep: ["sweep libreoffice6 --budgets 1M:16M:12", "sweep libreoffice6 --over floor.pt=0%:30%:7 -o path.csv"],

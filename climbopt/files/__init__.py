@@ -3,6 +3,7 @@
 Everything is checked before anything is built, keyed by language name, and never evaluated.
 """
 
+from climbopt.files.answers import AnswerFile, load_answer
 from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
 from climbopt.files.formats import parse_table, read_table
 from climbopt.files.layouts import Layout, Reading, understood
@@ -30,10 +31,11 @@ from climbopt.files.problems import (
 )
 from climbopt.files.ratios import load_ratios
 from climbopt.files.shipped import find_pilots, find_problem, shipped_problems
-from climbopt.files.tables import load_fixed, load_pilots, load_supply, write_table
+from climbopt.files.tables import load_fixed, load_mean_tokens, load_paths, load_pilots, load_supply, write_table
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
 
 __all__ = [
+    "AnswerFile",
     "DrawFile",
     "DrawsLike",
     "FilePath",
@@ -56,8 +58,11 @@ __all__ = [
     "find_problem",
     "is_problem",
     "is_special",
+    "load_answer",
     "load_draws",
     "load_fixed",
+    "load_mean_tokens",
+    "load_paths",
     "load_supply",
     "load_model",
     "load_pilots",

@@ -19,7 +19,7 @@ from climbopt.foundations.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT = ("run", "language", "target", "source", "parameter")
+TEXT = ("run", "language", "target", "source", "parameter", "path")
 """Columns whose cells are text, also that of a language called na, or of a run called 007."""
 MISSING = ("", "nan", "NaN", "NA", "null", "None")
 """Cells that are missing numbers."""

@@ -83,15 +83,40 @@ def _with_columns(path: str | os.PathLike[str], columns: list[str], what: str, r
 
 def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
     """Return the tokens that there are by language, from a table of language and tokens."""
-    table = _with_columns(path, ["language", "tokens"], "supplies", "write one row per language")
-    supply: dict[str, float] = {}
-    for language, tokens in table.itertuples(index=False):
-        if language in supply:
+    return _tokens_by_language(path, "supplies", "a supply is 0 or more")
+
+
+def load_mean_tokens(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Return the mean number of tokens of an example by language, from a table of language and tokens."""
+    return _tokens_by_language(path, "mean tokens per example", "a mean is positive")
+
+
+def _tokens_by_language(path: str | os.PathLike[str], what: str, allowed: str) -> dict[str, float]:
+    """Return the column tokens of a table by its column language."""
+    tokens = {
+        language: TOKENS.read(value, f"tokens of '{language}' in {path}")
+        for language, value in _by_language(path, "tokens", what).items()
+    }
+    for language, number in tokens.items():
+        if not number >= 0:
+            raise InputError(f"tokens of '{language}' in {path} is {number:g}; {allowed}")
+    return tokens
+
+
+def load_paths(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return where the data of each language lie, from a table of language and path."""
+    return {language: str(place) for language, place in _by_language(path, "path", "paths").items()}
+
+
+def _by_language(path: str | os.PathLike[str], column: str, what: str) -> dict[str, object]:
+    """Return a column of a table by its column language, which may hold no language twice."""
+    values: dict[str, object] = {}
+    table = _with_columns(path, ["language", column], what, "write one row per language")
+    for language, value in table.itertuples(index=False):
+        if language in values:
             raise InputError(f"{path} has '{language}' twice; keep one row")
-        supply[str(language)] = TOKENS.read(tokens, f"tokens of '{language}' in {path}")
-        if not supply[str(language)] >= 0:
-            raise InputError(f"tokens of '{language}' in {path} is {tokens}; a supply is 0 or more")
-    return supply
+        values[str(language)] = value
+    return values
 
 
 def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,16 @@
+"""Trainers: one file each, listed in TRAINERS; a mixture in each one's own format."""
+
+from __future__ import annotations
+
+from climbopt.files.trainers.blend import Blend, Mixture, Source
+from climbopt.files.trainers.hugging_face import DATASETS
+from climbopt.files.trainers.megatron import MEGATRON
+from climbopt.files.trainers.plain import CSV, JSON, YAML
+from climbopt.files.trainers.streaming import STREAMING
+from climbopt.files.trainers.trainer import Exported, Trainer
+from climbopt.foundations.registry import Registry
+
+TRAINERS = Registry("trainer", (MEGATRON, DATASETS, STREAMING, JSON, YAML, CSV))
+"""Formats by the name of what reads them."""
+
+__all__ = ["TRAINERS", "Blend", "Exported", "Mixture", "Source", "Trainer"]

@@ -1,0 +1,39 @@
+"""Texts in JSON and YAML, written by libraries, so that no name in them can be more than text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from climbopt.files.trainers.blend import Blend
+from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import InputError
+
+
+def json_text(content: Any) -> str:
+    """Return a value as JSON."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def yaml_text(blend: Blend, content: Any, *comments: str) -> str:
+    """Return a value as YAML, after comments that say what it is."""
+    head = [_heading(blend), *comments]
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return "".join(f"# {shown(line)}\n" for line in head) + text
+
+
+def _heading(blend: Blend) -> str:
+    """Return what a file holds, for its first line."""
+    budget = "" if blend.budget is None else f", {blend.budget:g} tokens"
+    return f"{blend.name}, written by climbopt export: {len(blend.sources)} sources{budget}"
+
+
+def omegaconf_text(blend: Blend, content: Any, *comments: str) -> str:
+    """Return a value as YAML for a trainer that reads it by OmegaConf, which evaluates ${...} in every text."""
+    for source in blend.sources:
+        for what, text in (("name", source.language), ("path", source.path)):
+            if "${" in text:
+                raise InputError(f"the {what} {shown(text)!r} holds '${{', which OmegaConf would evaluate; change it")
+    return yaml_text(blend, content, *comments)

@@ -1,0 +1,125 @@
+"""How a mixture is handed to a trainer: a file in the trainer's own format, and what the trainer cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from climbopt.files.trainers.blend import DIGITS, Blend, Mixture, blended
+from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import InputError, listed
+
+SEQUENCE = 4096
+"""Tokens of one training sequence, where nothing else is stated."""
+
+Write = Callable[[Blend], str]
+"""Gives the text of a file; raises InputError for a name or path that the format cannot hold."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A mixture in a trainer's own format.
+
+    Parameters
+    ----------
+    text : str
+        Of the file.
+    blend : Blend
+        What the trainer draws.
+    notes : tuple of str
+        What is to be known before the run: placeholders, what was left out, what is repeated.
+    """
+
+    text: str
+    blend: Blend
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A format that a trainer reads.
+
+    Parameters
+    ----------
+    name : str
+        On the command line.
+    package : str
+        What it is for, and which of its options or classes reads the file.
+    formats : mapping of str to callable
+        By suffix of the file: the text of a blend. The first is the default.
+    by_example : bool
+        Whether the trainer draws examples, which differ in length, instead of sequences of equal length.
+    keeps_zeros : bool
+        Whether sources with ratio 0 stand in the file; trainers would refuse them, or draw from them nonetheless.
+    repetition : str
+        What the trainer does past the end of a source's data.
+    """
+
+    name: str
+    package: str
+    formats: Mapping[str, Write]
+    by_example: bool = False
+    keeps_zeros: bool = False
+    repetition: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the default format."""
+        return next(iter(self.formats))
+
+    def write(self, suffix: str = "") -> Write:
+        """Return what writes the format of a suffix; raises InputError where the trainer reads none such."""
+        if (suffix or self.suffix) not in self.formats:
+            raise InputError(f"{self.name} reads no '*{shown(suffix)}'; call the file *{' or *'.join(self.formats)}")
+        return self.formats[suffix or self.suffix]
+
+    def export(
+        self, mixture: Mixture, suffix: str = "", *, digits: int = DIGITS, sequence_length: float = SEQUENCE
+    ) -> Exported:
+        """Return a mixture in the trainer's own format.
+
+        Parameters
+        ----------
+        mixture : Mixture
+        suffix : str
+            Of the file's name, which selects the format; by default the trainer's first.
+        digits : int
+            Decimals of the weights; their sum is exactly 1.
+        sequence_length : float
+            Tokens of one sequence, below which a source is hardly ever drawn.
+
+        Raises
+        ------
+        InputError
+            For a suffix that the trainer does not read, and a name or path that its format cannot hold.
+        """
+        write = self.write(suffix)
+        blend = blended(mixture, by_example=self.by_example, digits=digits, keep_zeros=self.keeps_zeros)
+        return Exported(write(blend), blend, tuple(self._notes(mixture, blend, digits, sequence_length)))
+
+    def _notes(self, mixture: Mixture, blend: Blend, digits: int, sequence_length: float) -> Iterator[str]:
+        """Give what is to be known before the run."""
+        drawn = {source.language: source for source in blend.sources if source.weight}
+        if not self.keeps_zeros and (without := [name for name in drawn if name not in mixture.paths]):
+            yield f"placeholders stand for the paths of {listed(without)}; replace them, or state --paths FILE"
+        if not self.keeps_zeros and (zeros := [name for name, ratio in mixture.ratios.items() if not ratio]):
+            yield f"left out, with ratio 0: {listed(zeros)}"
+        if lost := [name for name, ratio in mixture.ratios.items() if ratio and name not in drawn]:
+            largest = max(mixture.ratios[name] for name in lost)
+            yield (
+                f"{listed(lost)}: at {digits} decimals the weight is 0 (the ratio at most {largest:.1e}); "
+                "--digits states more"
+            )
+        if self.by_example and not mixture.mean_tokens:
+            yield (
+                "the trainer draws examples; they are taken to have equally many tokens in every language, which holds "
+                "of packed sequences; --mean-tokens FILE states others"
+            )
+        short = [
+            name for name, source in drawn.items() if source.tokens is not None and source.tokens < sequence_length
+        ]
+        if short:
+            yield f"fewer tokens than one sequence of {sequence_length:g}: {listed(short)}; the trainer may draw none"
+        repeated = [f"{name} {source.epochs:.3g} times" for name, source in drawn.items() if (source.epochs or 0) > 1]
+        if repeated:
+            yield f"drawn more than once: {listed(repeated)}" + (f"; {self.repetition}" if self.repetition else "")
