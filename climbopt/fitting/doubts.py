@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -53,6 +54,17 @@ def doubt_of_ceilings(targets: tuple[str, ...]) -> tuple[str, ...]:
         f"the ceiling on mixtures that no run has moves the parameters of {listed(list(targets), most=8)} by more "
         "than the noise; add runs with a ratio of 0",
     )
+
+
+def doubt_of_heights(multiples: Mapping[str, float]) -> tuple[str, ...]:
+    """Return a sentence that names targets that some mixture without runs is predicted to raise far above the runs.
+
+    `multiples` are the largest predictions as multiples of the largest measured loss of each target.
+    """
+    if not multiples:
+        return ()
+    each = [f"{name} ({multiple:.3g} times)" for name, multiple in multiples.items()]
+    return (f"some mixture at a pilot budget is predicted above the largest measured loss of {listed(each, most=8)}",)
 
 
 def doubt_of_gate(model: MixtureModel) -> tuple[str, ...]:

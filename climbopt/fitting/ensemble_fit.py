@@ -11,6 +11,14 @@ import numpy as np
 from joblib import delayed
 
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.doubts import (
+    doubt_of_ceilings,
+    doubt_of_gate,
+    doubt_of_heights,
+    doubt_of_outliers,
+    doubt_of_r2,
+    doubts_of_runs,
+)
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.select import check_known, known_to, uses_of
 from climbopt.foundations.errors import InputError
@@ -85,13 +93,18 @@ class EnsembleFit(Reported):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What there is to doubt in the runs and in the fits, one sentence each."""
-        each = [set(fitted.warnings) for fitted in self.fits]
-        shared = [line for line in self.fits[0].warnings if all(line in of for of in each)]
-        own = [
-            f"{fitted.model.label}: {line}" for fitted in self.fits for line in fitted.warnings if line not in shared
-        ]
-        return (*shared, *own)
+        """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
+        fits, targets = self.fits, self.model.targets
+        strained = {name for fitted in fits for name in fitted.strained}
+        heights = {name: max(fitted.above_ceiling.get(name, 0.0) for fitted in fits) for name in targets}
+        return (
+            *doubts_of_runs(self.pilots),
+            *dict.fromkeys(line for fitted in fits for line in doubt_of_gate(fitted.model)),
+            *doubt_of_outliers(self.outliers),
+            *doubt_of_r2(self.overall.r2),
+            *doubt_of_ceilings(tuple(name for name in targets if name in strained)),
+            *doubt_of_heights({name: height for name, height in heights.items() if height > 0}),
+        )
 
     @property
     def fixed(self) -> Fixed:

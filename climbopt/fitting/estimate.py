@@ -11,7 +11,14 @@ import numpy as np
 from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
 from climbopt.fitting.ceilings import NOTICED, cost_of_ceilings, under_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.doubts import doubt_of_ceilings, doubt_of_gate, doubt_of_outliers, doubt_of_r2, doubts_of_runs
+from climbopt.fitting.doubts import (
+    doubt_of_ceilings,
+    doubt_of_gate,
+    doubt_of_heights,
+    doubt_of_outliers,
+    doubt_of_r2,
+    doubts_of_runs,
+)
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
@@ -150,13 +157,14 @@ class Fit(Reported):
             *doubt_of_gate(self.model),
             *doubt_of_outliers(self.outliers),
             *doubt_of_r2(self.overall.r2),
-            *doubt_of_ceilings(tuple(name for one in self.solved for name in one.strained)),
-            *(
-                f"some mixture at a pilot budget is predicted {multiple:.3g} times as high as the largest loss of "
-                f"{name} that was measured"
-                for name, multiple in self.above_ceiling.items()
-            ),
+            *doubt_of_ceilings(self.strained),
+            *doubt_of_heights(self.above_ceiling),
         )
+
+    @property
+    def strained(self) -> tuple[str, ...]:
+        """Targets whose parameters the ceiling on mixtures without runs moves by more than the noise."""
+        return tuple(name for one in self.solved for name in one.strained)
 
     @property
     def n_missing(self) -> int:
