@@ -109,6 +109,8 @@ if TYPE_CHECKING:
     from climbopt.uncertainty.confidence import confidence_set as confidence_set
     from climbopt.uncertainty.covariance import Covariance as Covariance
     from climbopt.uncertainty.covariance import covariance as covariance
+    from climbopt.uncertainty.decision import Decision as Decision
+    from climbopt.uncertainty.decision import decide as decide
     from climbopt.uncertainty.diagnosis import Diagnosis as Diagnosis
     from climbopt.uncertainty.diagnosis import diagnose as diagnose
     from climbopt.uncertainty.robust import Robust as Robust
@@ -158,6 +160,7 @@ _PUBLIC = {
     "climbopt.uncertainty.bootstrap": "bootstrap",
     "climbopt.uncertainty.confidence": "ConfidenceSet confidence_set",
     "climbopt.uncertainty.covariance": "Covariance covariance",
+    "climbopt.uncertainty.decision": "Decision decide",
     "climbopt.uncertainty.diagnosis": "Diagnosis diagnose",
     "climbopt.uncertainty.robust": "Robust robust robust_ranges",
 }

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import climbopt
+from climbopt.cli.decide_commands import decide, init
 from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.export_commands import export
 from climbopt.cli.fit_commands import fit, predict
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 
 EXAMPLES: dict[Callable[..., None], list[str]] = {
+    decide: ["decide pilots.csv --budget 1T --supply supply.csv --floor sw=0.02 -o decision"],
+    init: ["init pilots.csv -o problem.toml"],
     fit: ["fit pilots.csv -o model.toml", "fit pilots.csv --interaction auto --bootstrap 200 -o model.toml"],
     predict: ["predict model.toml mixtures.csv"],
     solve: ["solve libreoffice6", "solve problem.toml --budget 1T --certify global --json answer.json"],

@@ -8,36 +8,43 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climbopt.cli.arguments import JOBS, JSON, SEED, quantity
+from climbopt.cli.arguments import JOBS, JSON, SEED
+from climbopt.cli.pilot_options import (
+    IGNORE,
+    INDEX,
+    LOSS_COLUMNS,
+    LOSSES,
+    MISSING,
+    NAME,
+    PARAMS_COLUMN,
+    PILOTS,
+    RATIO_COLUMNS,
+    RUN_PARAMS,
+    RUN_TOKENS,
+    SUPPLY,
+    TOKENS_COLUMN,
+    layout_of,
+    read_pilots,
+)
 from climbopt.cli.streams import check_places, console, progress, report, warn
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.quantities import PARAMS, TOKENS
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from climbopt.files import DrawFile, Layout, Reading
+    from climbopt.files import DrawFile
     from climbopt.fitting.ensemble_fit import EnsembleFit
     from climbopt.fitting.estimate import Fit, Fixed
     from climbopt.model.ensemble import Ensemble
     from climbopt.model.mixture import MixtureModel
-    from climbopt.runs.pilots import Missing, PilotRuns
     from climbopt.uncertainty.diagnosis import Diagnosis
 
-PILOTS = Annotated[
-    Path,
-    typer.Argument(
-        metavar="PILOTS",
-        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
-        "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
-    ),
-]
 LAW = Annotated[
     str | None,
     typer.Option(
@@ -54,44 +61,6 @@ INTERACTION = Annotated[
         "takes.",
     ),
 ]
-LOSSES = Annotated[
-    Path | None,
-    typer.Option(metavar="LOSSES", help="Losses of a wide table that has the ratios alone, one row per run."),
-]
-RUN_TOKENS = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run, where no column states them."
-    ),
-]
-RUN_PARAMS = Annotated[
-    float | None,
-    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run, likewise."),
-]
-INDEX = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names the run.")]
-TOKENS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' tokens.")]
-PARAMS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' model sizes.")]
-RATIO_COLUMNS = Annotated[
-    str | None, typer.Option(metavar="PATTERN", help="Ratio columns of a wide table; * is the language.")
-]
-LOSS_COLUMNS = Annotated[
-    str | None, typer.Option(metavar="PATTERN", help="Loss columns of a wide table; * is the language.")
-]
-IGNORE = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PATTERN", help="Columns that are left out, by name or with *; may be repeated."),
-]
-NAME = Annotated[
-    list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated.")
-]
-MISSING = Annotated[
-    str,
-    typer.Option(
-        metavar="refuse|drop",
-        help="What becomes of a table with missing losses: it is refused, or they are left out and counted (a run "
-        "keeps its other losses).",
-    ),
-]
 FIXED = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Parameters that are known: CSV of parameter, language, value."),
@@ -102,12 +71,6 @@ USE = Annotated[
         metavar="NAME",
         help="How repeated tokens count: once, saturating, information, hurting, diluting, or auto. "
         "By default diluting where supplies are known.",
-    ),
-]
-SUPPLY = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="How many different tokens each source has: CSV of language, tokens; repeated beyond that."
     ),
 ]
 MODEL_OUTPUT = Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")]
@@ -159,10 +122,9 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
-    from climbopt.files import Layout, draws_beside, find_pilots, pairs_beside, read_bytes, remove_other_draws
+    from climbopt.files import draws_beside, find_pilots, pairs_beside, remove_other_draws
     from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
-    from climbopt.runs.pilots import PilotRuns
 
     if draws is not None and bootstrap is None:
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
@@ -172,18 +134,14 @@ def fit(
     pilots = find_pilots(pilots)
     inputs = [path for path in (pilots, losses, fixed, supply) if path is not None]
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
-    by_column = dict(map(_named_column, name or []))
-    layout = Layout(
-        index, ratio_columns, loss_columns, by_column, tokens_column, params_column, tokens, params, ignore or ()
-    )
-    known, supplies = _known(fixed), _supplies(supply)
-    content = read_bytes(pilots)
-    table, note = _reading(content, pilots, losses, layout, cast("Missing", missing))
-    runs = PilotRuns.from_frame(table, missing=cast("Missing", missing))
-    _say_what_changed(runs, note)
+    columns = ratio_columns, loss_columns, tokens_column, params_column
+    layout = layout_of(index, columns, (tokens, params), name, ignore)
+    known, supplies = _known(fixed), supplies_of(supply)
+    read = read_pilots(pilots, losses, layout, missing)
+    runs, table = read.runs, read.table
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, jobs=jobs, progress=count)
-    fitted = with_provenance(fitted, {**_provenance(pilots, content, draws), **fitted.model.provenance})
+    fitted = with_provenance(fitted, {**provenance(pilots, read.content, draws), **fitted.model.provenance})
     if draws is not None and bootstrap is None:
         remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
@@ -209,13 +167,13 @@ def _drawn_and_saved(
     return fitted, drawn
 
 
-def _provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, str]:
+def provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, str]:
     """Return where a model came from: the table, the day, the command, and the file of draws."""
     from climbopt.files import sha256
 
-    provenance = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
-    provenance["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
-    return provenance if draws is None else provenance | {"draws": shown(draws.name)}
+    said = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
+    said["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
+    return said if draws is None else said | {"draws": shown(draws.name)}
 
 
 def _known(fixed: Path | None) -> Fixed:
@@ -225,7 +183,7 @@ def _known(fixed: Path | None) -> Fixed:
     return {} if fixed is None else load_fixed(fixed)
 
 
-def _supplies(supply: Path | None) -> dict[str, float] | None:
+def supplies_of(supply: Path | None) -> dict[str, float] | None:
     """Return the tokens by language of a file of supplies, if there is one."""
     from climbopt.files import load_supply
 
@@ -246,30 +204,6 @@ def _report(fitted: Fit | EnsembleFit, diagnosis: Diagnosis | None, json: str | 
     if diagnosis is not None:
         record = record | diagnosis_json(diagnosis, ensemble=fitted.model.mean is not None)
     report(json, record, show)
-
-
-def _say_what_changed(runs: PilotRuns, note: str) -> None:
-    """Print on standard error how a table was read, what was rescaled in it, and what was left out of it."""
-    if note:
-        print(note, file=sys.stderr)
-    if runs.n_rescaled:
-        print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
-    if runs.missing:
-        run, language = runs.missing[0]
-        without = len({name for name, _ in runs.missing} - set(runs.runs))
-        print(
-            f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'"
-            + (f"; runs without any loss: {without}" if without else ""),
-            file=sys.stderr,
-        )
-
-
-def _reading(content: bytes, pilots: Path, losses: Path | None, layout: Layout, missing: Missing) -> Reading:
-    """Return the tidy table of a file, or of two wide ones, and what was understood of it."""
-    from climbopt.files import parse_table, read_bytes, understood
-
-    measured = None if losses is None else parse_table(read_bytes(losses), losses)
-    return understood(parse_table(content, pilots), layout, measured, missing=missing)
 
 
 def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[str, object]:
@@ -324,14 +258,6 @@ def _diagnosis(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensembl
         return diagnose(fitted, draws, progress=count)
 
 
-def _named_column(text: str) -> tuple[str, str]:
-    """Return the column and the language that COLUMN=LANGUAGE stands for."""
-    column, equals, language = text.rpartition("=")
-    if not equals or not column or not language:
-        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
-    return column, language
-
-
 MODEL = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")]
 MIXTURES = Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")]
 TABLE_OUTPUT = Annotated[
@@ -351,7 +277,7 @@ def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TAB
     check_places([*files_of(model), mixtures], None, output)
     loaded, beside = load_model(model), draws_beside(model)
     draws = load_draws(beside) if isinstance(loaded, Ensemble) and beside.exists() else ()
-    predicted = predict_table(loaded, read_table(mixtures), draws, _supplies(supply))
+    predicted = predict_table(loaded, read_table(mixtures), draws, supplies_of(supply))
     at = reach(loaded, predicted.table)
     if output is not None:
         write_table(output, predicted.table)

@@ -3,8 +3,10 @@
 Everything is checked before anything is built, keyed by language name, and never evaluated.
 """
 
-from climbopt.files.answers import AnswerFile, load_answer
+from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer
+from climbopt.files.commented import commented
 from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
+from climbopt.files.folders import check_folder, new_folder
 from climbopt.files.formats import parse_table, read_table
 from climbopt.files.layouts import Layout, Reading, understood
 from climbopt.files.models import load_model, pairs_beside, save_model
@@ -27,18 +29,30 @@ from climbopt.files.problems import (
     is_problem,
     load_problem,
     load_problem_file,
+    problem_table,
+    save_model_of,
     save_problem,
 )
 from climbopt.files.ratios import load_ratios
-from climbopt.files.shipped import find_pilots, find_problem, shipped_problems
-from climbopt.files.tables import load_fixed, load_mean_tokens, load_paths, load_pilots, load_supply, write_table
+from climbopt.files.shipped import PROBLEM_NAME, find_pilots, find_problem, shipped_problems
+from climbopt.files.tables import (
+    load_fixed,
+    load_mean_tokens,
+    load_paths,
+    load_pilots,
+    load_supply,
+    load_weights,
+    write_table,
+)
 from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
 
 __all__ = [
+    "ANSWER_NAME",
     "AnswerFile",
     "DrawFile",
     "DrawsLike",
     "FilePath",
+    "PROBLEM_NAME",
     "Layout",
     "ModelLike",
     "PathFile",
@@ -51,7 +65,9 @@ __all__ = [
     "as_model_and_rows",
     "as_pilots",
     "as_problem",
+    "check_folder",
     "check_places",
+    "commented",
     "draws_beside",
     "files_of",
     "find_pilots",
@@ -69,13 +85,17 @@ __all__ = [
     "load_problem",
     "load_problem_file",
     "load_ratios",
+    "load_weights",
+    "new_folder",
     "pairs_beside",
     "remove_other_draws",
     "parse_table",
     "paths_beside",
+    "problem_table",
     "read_bytes",
     "read_table",
     "save_model",
+    "save_model_of",
     "save_problem",
     "sha256",
     "shipped_problems",

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from climbopt.files.ratios import load_ratios
+from climbopt.files.shipped import PROBLEM_NAME
 from climbopt.files.text import read_json
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import TOKENS
 
-ANSWER, PROBLEM = "answer.json", "problem.toml"
-"""Files of a decision's folder."""
+ANSWER_NAME = "answer.json"
+"""Of the answer in a decision's folder."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
         Where there are no ratios, or they do not sum to 1.
     """
     path = Path(path)
-    file = path / ANSWER if path.is_dir() else path
+    file = path / ANSWER_NAME if path.is_dir() else path
     if path.is_dir() and not file.exists():
-        raise InputError(f"{shown(str(path))} holds no {ANSWER}; name a folder of climbopt decide, or an answer's file")
+        raise InputError(f"{shown(str(path))} holds no {ANSWER_NAME}; name a folder of climbopt decide, or an answer's file")
     content = read_json(file, "give what solve --json writes, or ratios by language") if file.suffix == ".json" else {}
     record = content if isinstance(content, Mapping) and "ratios" in content else {}
-    beside = file.parent / PROBLEM
+    beside = file.parent / PROBLEM_NAME
     budget = record.get("budget")
     return AnswerFile(
         name=shown(str(record.get("problem", path.stem))),

@@ -40,6 +40,7 @@ class _ProblemFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    name: str | None = None
     model: str
     budget: float | str
     params: float | str | None = None
@@ -130,7 +131,7 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
         groups={name: tuple(members) for name, members in table.groups.items()},
         constraints=constraints,
         objective=objective,
-        name=path.stem,
+        name=path.stem if table.name is None else table.name,
     )
     return ProblemFile(problem, table.procedure, {key: value for key, value in options.items() if value is not None})
 
@@ -166,8 +167,25 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> No
     if is_special(path):
         raise InputError(f"cannot write {path}: a problem lies beside its model; name a file")
     model = path.with_name(f"{path.stem}.model.toml")
-    content = {
-        "model": model.name,
+    text = tomli_w.dumps(problem_table(problem, model.name))
+    check_places([path, model], [])
+    save_model_of(problem, model)
+    write_text(path, text)
+
+
+def save_model_of(problem: AllocationProblem, path: Path) -> None:
+    """Write a problem's model and, beside it, the draws that it holds; draws that were there are removed."""
+    beside = draws_beside(path)
+    save_model(without_draws(problem.model), path)
+    beside.unlink(missing_ok=True)
+    if isinstance(problem.model, Ensemble) and problem.model.n_draws:
+        save_draws(problem.model, beside)
+
+
+def problem_table(problem: AllocationProblem, model: str) -> dict[str, Any]:
+    """Return what the file of a problem holds, for the name of its model's file; raises as save_problem does."""
+    return {
+        "model": model,
         "budget": problem.budget,
         **({} if problem.params is None else {"params": problem.params}),
         **{key: dict(values) for key in ("weights", "supply", "history") if (values := getattr(problem, key))},
@@ -175,14 +193,6 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> No
         "constraints": [_entry(constraint, CONSTRAINTS, problem) for constraint in problem.constraints],
         "objective": _entry(problem.objective, OBJECTIVES, problem),
     }
-    text = tomli_w.dumps(content)
-    beside = draws_beside(model)
-    check_places([path, model], [])
-    save_model(without_draws(problem.model), model)
-    beside.unlink(missing_ok=True)
-    if isinstance(problem.model, Ensemble) and problem.model.n_draws:
-        save_draws(problem.model, beside)
-    write_text(path, text)
 
 
 def _entry(member: Constraint | Objective, kinds: Registry[Any], problem: AllocationProblem) -> dict[str, Any]:
@@ -195,7 +205,7 @@ def _entry(member: Constraint | Objective, kinds: Registry[Any], problem: Alloca
     entry: dict[str, Any] = {"kind": member.kind}
     for field in dataclasses.fields(cast("Any", member)):
         value = getattr(member, field.name)
-        if value is not None and value != field.default:
+        if value is not None and value != field.default and (field.name, value) != ("name", member.kind):
             entry[field.name] = _plain(value, problem)
     return entry
 

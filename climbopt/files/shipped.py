@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from climbopt.foundations.errors import unknown_name
+from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import InputError, unknown_name
 
 
 def shipped_problems() -> tuple[str, ...]:
@@ -20,11 +21,25 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "problems"
 
 
+PROBLEM_NAME = "problem.toml"
+"""Of the problem file in a folder that a decision is written to."""
+
+
 def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the path of a problem or model file, or of a shipped problem by its name alone (no folder hides it)."""
+    """Return the path of a problem or model file, that in a decision's folder, or that of a shipped problem by name.
+
+    A folder hides no shipped problem.
+    """
     path, shipped = Path(name_or_path), shipped_problems()
     if str(path) in shipped and not path.is_file():
         return shipped_folder() / f"{path}.toml"
+    if path.is_dir():
+        if not (path / PROBLEM_NAME).is_file():
+            raise InputError(
+                f"{shown(str(path))} is a folder without {PROBLEM_NAME}; name a problem file, or the folder that "
+                "climbopt decide -o wrote"
+            )
+        return path / PROBLEM_NAME
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
     raise unknown_name("problem", path, shipped)

@@ -12,7 +12,7 @@ from climbopt.files.layouts import Layout, understood
 from climbopt.files.shipped import find_pilots
 from climbopt.files.text import write_bytes
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.quantities import TOKENS
+from climbopt.foundations.quantities import NUMBER, TOKENS, Unit
 from climbopt.runs.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
@@ -83,24 +83,29 @@ def _with_columns(path: str | os.PathLike[str], columns: list[str], what: str, r
 
 def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
     """Return the tokens that there are by language, from a table of language and tokens."""
-    return _tokens_by_language(path, "supplies", "a supply is 0 or more")
+    return _amounts(path, "tokens", TOKENS, "supplies", "a supply is 0 or more")
 
 
 def load_mean_tokens(path: str | os.PathLike[str]) -> dict[str, float]:
     """Return the mean number of tokens of an example by language, from a table of language and tokens."""
-    return _tokens_by_language(path, "mean tokens per example", "a mean is positive")
+    return _amounts(path, "tokens", TOKENS, "mean tokens per example", "a mean is positive")
 
 
-def _tokens_by_language(path: str | os.PathLike[str], what: str, allowed: str) -> dict[str, float]:
-    """Return the column tokens of a table by its column language."""
-    tokens = {
-        language: TOKENS.read(value, f"tokens of '{language}' in {path}")
-        for language, value in _by_language(path, "tokens", what).items()
+def load_weights(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Return the weights of losses by language, from a table of language and weight."""
+    return _amounts(path, "weight", NUMBER, "weights", "a weight is 0 or more")
+
+
+def _amounts(path: str | os.PathLike[str], column: str, unit: Unit, what: str, allowed: str) -> dict[str, float]:
+    """Return numbers of 0 or more in a column of a table, by its column language."""
+    amounts = {
+        language: unit.read(value, f"{column} of '{language}' in {path}")
+        for language, value in _by_language(path, column, what).items()
     }
-    for language, number in tokens.items():
+    for language, number in amounts.items():
         if not number >= 0:
-            raise InputError(f"tokens of '{language}' in {path} is {number:g}; {allowed}")
-    return tokens
+            raise InputError(f"{column} of '{language}' in {path} is {number:g}; {allowed}")
+    return amounts
 
 
 def load_paths(path: str | os.PathLike[str]) -> dict[str, str]:

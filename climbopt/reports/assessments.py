@@ -32,11 +32,12 @@ def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
     }
 
 
-def next_command(problem: AllocationProblem) -> str:
-    """Return the command that plans pilots for a problem whose answer is no decision."""
+def next_command(problem: AllocationProblem, pilots: str | None = None) -> str:
+    """Return the command that plans pilots for a problem whose answer is no decision, after those of a file."""
     model = problem.model
     budgets = "BUDGETS" if model.pilots is None else ",".join(f"{tokens:g}" for tokens in model.pilots.tokens)
-    pilots = "PILOTS" if isinstance(model, Stacked) else model.provenance.get("file", "PILOTS")
+    if pilots is None:
+        pilots = "PILOTS" if isinstance(model, Stacked) else model.provenance.get("file", "PILOTS")
     words = ["climbopt", "plan", "--languages", ",".join(model.sources), "--budgets", budgets, "--after", pilots]
     return shlex.join([*words, "--target-budget", f"{problem.budget:g}"])
 
@@ -58,10 +59,11 @@ def advantage_json(advantage: Advantage | None) -> dict[str, Value]:
     return {key: getattr(advantage, key, None) for key in ("probability", "gain", "lower", "upper")}
 
 
-def print_assessment(assessment: Assessment, console: Console) -> None:
+def print_assessment(assessment: Assessment, console: Console, pilots: str | None = None) -> None:
     """Print the baselines with what the answer gains on each, its band, its cost by form, and whether it is a decision.
 
-    A baseline that is not feasible is shown with the constraint that it violates most.
+    A baseline that is not feasible is shown with the constraint that it violates most. Of an answer that is no
+    decision, the next command plans runs after those of the file of pilots, by default that which the model names.
     """
     if assessment.baselines:
         console.print(_table(assessment))
@@ -76,7 +78,7 @@ def print_assessment(assessment: Assessment, console: Console) -> None:
         say(console, f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})")
     if assessment.doubt is not None:
         say(console, f"NOT a decision: {assessment.doubt}", "bold red")
-        say(console, f"  plan pilots nearer to it: {next_command(assessment.result.problem)}")
+        say(console, f"  plan pilots nearer to it: {next_command(assessment.result.problem, pilots)}")
 
 
 def _table(assessment: Assessment) -> TextTable:

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climbopt.fitting.estimate import Fit
-from climbopt.foundations.errors import unknown_name
+from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Reported
+from climbopt.model.templates import Array
 from climbopt.procedures.result import Result, solve
 from climbopt.reports import plots
 from climbopt.reports.comparisons import profile_figure
@@ -21,6 +22,7 @@ from climbopt.studies.design.plan import Plan
 from climbopt.studies.ranges import ranges
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import Sweep
+from climbopt.uncertainty.decision import Decision
 from climbopt.uncertainty.robust import Robust
 
 
@@ -55,6 +57,35 @@ def _marginal(result: Result, ax: Axes | None) -> Figure:
     return benefit_bars(result, solve(result.problem, "uniform"), ax=ax)
 
 
+def _decision(decision: Decision, ax: Axes | None) -> Figure:
+    """Ratios of the answer, with their near-optimal ranges, beside those of the baselines."""
+    names = decision.problem.model.sources
+    series = {"answer": np.array([decision.ratios[name] for name in names])}
+    if decision.assessment is not None:
+        series |= {one.name: one.ratios for one in decision.assessment.baselines if one.name != "isolated"}
+    return ratio_bars(names, series, _decided_ends(decision) if decision.ranges else None, ax=ax)
+
+
+def _decided_ranges(decision: Decision, ax: Axes | None) -> Figure:
+    """Near-optimal range of every ratio."""
+    if not decision.ranges:
+        raise InputError("there are no ranges, since the answer is not certified")
+    names = decision.problem.model.sources
+    ratios = np.array([decision.ratios[name] for name in names])
+    return plots.ranges_figure(names, ratios, _decided_ends(decision), ax=ax)
+
+
+def _decided_ends(decision: Decision) -> tuple[Array, Array]:
+    """Return the ends of the near-optimal ranges, each (S,)."""
+    near = [decision.ranges[name] for name in decision.problem.model.sources]
+    return np.array([ends.lower for ends in near]), np.array([ends.upper for ends in near])
+
+
+def _decided_fit(decision: Decision, ax: Axes | None) -> Figure:
+    """Predicted against measured losses of the runs that were fitted."""
+    return predictions(decision.fitted.model, decision.fitted.pilots, ax=ax)
+
+
 def _profile(comparison: Comparison, ax: Axes | None) -> Figure:
     """Share of problems that each backend solved within a factor of the fastest time."""
     return profile_figure(profiles(comparison), ax)
@@ -75,6 +106,7 @@ def _plan(plan: Plan, ax: Axes | None) -> Figure:
 
 DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
     Comparison: {"profile": _profile},
+    Decision: {"allocation": _decision, "ranges": _decided_ranges, "fit": _decided_fit},
     Fit: {"fit": _fit, "transfer": _transfer},
     Plan: {"errors": _plan},
     Result: {"allocation": _allocation, "ranges": _ranges, "marginal": _marginal},
@@ -87,9 +119,14 @@ DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
 
 def drawn(reported: Reported, kind: str | None, ax: Axes | None) -> Axes:
     """Return axes with a picture of an object."""
+    figure = figure_of(reported, kind, ax)
+    return figure.axes[0] if ax is None else ax
+
+
+def figure_of(reported: Reported, kind: str | None = None, ax: Axes | None = None) -> Figure:
+    """Return the figure with a picture of an object, of a kind or of its first."""
     kinds = DRAWINGS.get(type(reported), {})
     chosen = next(iter(kinds), "") if kind is None else kind
     if chosen not in kinds:
         raise unknown_name(f"picture of a {type(reported).__name__}", chosen, kinds)
-    figure = kinds[chosen](reported, ax)
-    return figure.axes[0] if ax is None else ax
+    return kinds[chosen](reported, ax)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WRITERS = {
     "Comparison": ("comparisons", "comparison_json"),
+    "Decision": ("decisions", "decision_json"),
     "Diagnosis": ("diagnoses", "diagnosis_json"),
     "Fit": ("fits", "fit_json"),
     "EnsembleFit": ("fits", "fit_json"),

@@ -195,11 +195,13 @@ class PilotRuns(Viewed):
         columns: Columns = {"run": list(np.repeat(self.runs, n)), "tokens": np.repeat(self.tokens, n).tolist()}
         if self.params is not None:
             columns["params"] = np.repeat(self.params, n).tolist()
-        return columns | {
+        columns |= {
             "language": list(languages) * len(self.runs),
             "ratio": ratios.ravel().tolist(),
             "loss": losses.ravel().tolist(),
         }
+        supply = self.supply_of(languages)
+        return columns if supply is None else columns | {"supply": supply.ravel().tolist()}
 
 
 def _gaps(

@@ -1,0 +1,216 @@
+"""The subcommands from pilot runs to a decision: decide, and init, which writes the problem that it answers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from climbopt.cli.arguments import JOBS, JSON, SEED, quantity
+from climbopt.cli.fit_commands import provenance, supplies_of
+from climbopt.cli.pilot_options import (
+    IGNORE,
+    INDEX,
+    LOSS_COLUMNS,
+    LOSSES,
+    MISSING,
+    NAME,
+    PARAMS_COLUMN,
+    PILOTS,
+    RATIO_COLUMNS,
+    RUN_PARAMS,
+    RUN_TOKENS,
+    SUPPLY,
+    TOKENS_COLUMN,
+    layout_of,
+    read_pilots,
+)
+from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
+from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
+
+if TYPE_CHECKING:
+    from climbopt.problem.constraints import Floor
+
+BUDGET = Annotated[
+    float,
+    typer.Option(parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Of the planned run, such as 1e12 or 1T."),
+]
+FLOORS = Annotated[
+    list[str] | None,
+    typer.Option("--floor", metavar="LANGUAGE=RATIO", help="Least ratio of a language; may be repeated."),
+]
+WEIGHTS = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="How much each language's loss counts: CSV of language, weight; 1 by default."),
+]
+TARGET_PARAMS = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--target-params", PARAMS),
+        metavar="SIZE",
+        help="Size of the planned model, where the pilots differ in theirs.",
+    ),
+]
+FOLDER = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="FOLDER", help="Write problem, model, draws, answer, mixture, report and pictures."
+    ),
+]
+BOOTSTRAP = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="Draws of the ensemble that the answer is the mean over; 40.")
+]
+FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
+
+
+def decide(
+    pilots: PILOTS,
+    budget: BUDGET,
+    supply: SUPPLY = None,
+    floor: FLOORS = None,
+    weights: WEIGHTS = None,
+    target_params: TARGET_PARAMS = None,
+    losses: LOSSES = None,
+    tokens: RUN_TOKENS = None,
+    params: RUN_PARAMS = None,
+    tokens_column: TOKENS_COLUMN = None,
+    params_column: PARAMS_COLUMN = None,
+    index: INDEX = None,
+    ratio_columns: RATIO_COLUMNS = None,
+    loss_columns: LOSS_COLUMNS = None,
+    name: NAME = None,
+    ignore: IGNORE = None,
+    missing: MISSING = "refuse",
+    output: FOLDER = None,
+    force: FORCE = False,
+    bootstrap: BOOTSTRAP = None,
+    seed: SEED = 0,
+    jobs: JOBS = 1,
+    json: JSON = None,
+) -> None:
+    """Decide on a mixture: fit the pilots, solve for the best ratios, certify them and weigh them up.
+
+    The exit code is 0 for a decision; 1 where the answer is none, with the reason.
+    """
+    from climbopt.files import check_folder, find_pilots, load_weights
+    from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
+    from climbopt.uncertainty.decision import DRAWS
+    from climbopt.uncertainty.decision import decide as decide_on
+
+    pilots = find_pilots(pilots)
+    inputs = [path for path in (pilots, losses, supply, weights) if path is not None]
+    check_places(inputs, json)
+    if output is not None:
+        check_folder(output, force=force)
+    columns = ratio_columns, loss_columns, tokens_column, params_column
+    floors = _floors(floor)
+    read = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing)
+    print(f"{shown(pilots.name)}: {runs_in_words(read.runs)}", file=sys.stderr)
+    with solvers_on_standard_error(json):
+        decision = decide_on(
+            read.runs,
+            budget,
+            supply=supplies_of(supply),
+            weights=None if weights is None else load_weights(weights),
+            constraints=floors,
+            params=target_params,
+            name="decision" if output is None else output.resolve().name,
+            n_draws=bootstrap or DRAWS,
+            seed=seed,
+            jobs=jobs,
+            provenance=provenance(pilots, read.content, None),
+            progress=progress,
+        )
+        if output is not None:
+            save_decision(decision, output, force=force, inputs=inputs)
+        record = decision_json(decision)
+    report(json, record, lambda to: print_decision(decision, to, output))
+    raise typer.Exit(0 if decision.stands else 1)
+
+
+def _floors(texts: list[str] | None) -> list[Floor]:
+    """Return the constraint that --floor options state, if there are any."""
+    from climbopt.problem.constraints import Floor
+
+    ratios: dict[str, float] = {}
+    for text in texts or []:
+        language, equals, ratio = text.rpartition("=")
+        if not equals or not language:
+            raise InputError(f"--floor {text!r} is no LANGUAGE=RATIO; write for example --floor sw=0.02")
+        if language in ratios:
+            raise InputError(f"--floor names '{language}' twice; keep one")
+        ratios[language] = RATIO.read(ratio, f"--floor of '{language}'")
+    return [Floor(ratios)] if ratios else []
+
+
+INIT_BUDGET = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--budget", TOKENS),
+        metavar="TOKENS",
+        help="Of the planned run; by default that of the largest pilot, to be edited.",
+    ),
+]
+PROBLEM_OUTPUT = Annotated[Path, typer.Option("-o", "--output", metavar="PROBLEM.toml", help="Write the problem.")]
+
+
+def init(
+    pilots: PILOTS,
+    budget: INIT_BUDGET = None,
+    supply: SUPPLY = None,
+    floor: FLOORS = None,
+    weights: WEIGHTS = None,
+    target_params: TARGET_PARAMS = None,
+    losses: LOSSES = None,
+    tokens: RUN_TOKENS = None,
+    params: RUN_PARAMS = None,
+    tokens_column: TOKENS_COLUMN = None,
+    params_column: PARAMS_COLUMN = None,
+    index: INDEX = None,
+    ratio_columns: RATIO_COLUMNS = None,
+    loss_columns: LOSS_COLUMNS = None,
+    name: NAME = None,
+    ignore: IGNORE = None,
+    missing: MISSING = "refuse",
+    output: PROBLEM_OUTPUT = Path("problem.toml"),
+    force: FORCE = False,
+) -> None:
+    """Write a problem file with comments, to be edited, for the languages of pilot runs."""
+    from climbopt.files import commented, find_pilots, load_weights, write_text
+    from climbopt.problem.allocation import OTHERS
+
+    pilots = find_pilots(pilots)
+    check_places([path for path in (pilots, losses, supply, weights) if path is not None], None, output)
+    if output.exists() and not force:
+        raise InputError(f"{output} is there already; name another file, or add --force to replace it")
+    columns = ratio_columns, loss_columns, tokens_column, params_column
+    runs = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing).runs
+    floors = _floors(floor)
+    stated = {
+        "floor": dict(floors[0].ratios) if floors else {},
+        "weights": {} if weights is None else load_weights(weights),
+        "supply": supplies_of(supply) or {},
+    }
+    known = {"floor": runs.sources, "supply": (*runs.sources, *runs.targets), "weights": (*runs.targets, OTHERS)}
+    for key, values in stated.items():
+        for language in values:
+            if language not in known[key]:
+                raise unknown_name(f"language with a {key.removesuffix('s')}", language, known[key])
+    table = {
+        "model": "model.toml",
+        "budget": float(runs.tokens.max()) if budget is None else budget,
+        **({} if target_params is None else {"params": target_params}),
+        "weights": stated["weights"],
+        "supply": {language: value for language, value in stated["supply"].items() if language in runs.sources},
+        "constraints": [{"kind": "floor", "ratios": stated["floor"]}] if floors else [],
+    }
+    write_text(output, commented(table, runs.sources, runs.targets))
+    fit = ["climbopt", "fit", str(pilots), *([] if supply is None else ["--supply", str(supply)])]
+    print(f"{output}: edit it, then")
+    print(f"  {shlex.join([*fit, '-o', str(output.with_name('model.toml'))])}")
+    print(f"  {shlex.join(['climbopt', 'solve', str(output)])}")

@@ -1,0 +1,153 @@
+"""Options of every command that reads pilot runs, and how their table is read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from climbopt.cli.arguments import quantity
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.quantities import PARAMS, TOKENS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from climbopt.files import Layout
+    from climbopt.runs.pilots import Missing, PilotRuns
+
+PILOTS = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PILOTS",
+        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
+        "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
+    ),
+]
+LOSSES = Annotated[
+    Path | None,
+    typer.Option(metavar="LOSSES", help="Losses of a wide table that has the ratios alone, one row per run."),
+]
+RUN_TOKENS = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run, where no column states them."
+    ),
+]
+RUN_PARAMS = Annotated[
+    float | None,
+    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run, likewise."),
+]
+INDEX = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names the run.")]
+TOKENS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' tokens.")]
+PARAMS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' model sizes.")]
+RATIO_COLUMNS = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Ratio columns of a wide table; * is the language.")
+]
+LOSS_COLUMNS = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Loss columns of a wide table; * is the language.")
+]
+IGNORE = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Columns that are left out, by name or with *; may be repeated."),
+]
+NAME = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated.")
+]
+MISSING = Annotated[
+    str,
+    typer.Option(
+        metavar="refuse|drop",
+        help="What becomes of a table with missing losses: it is refused, or they are left out and counted (a run "
+        "keeps its other losses).",
+    ),
+]
+SUPPLY = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="How many different tokens each source has: CSV of language, tokens; repeated beyond that."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class PilotTable:
+    """Pilot runs as they were read.
+
+    Parameters
+    ----------
+    runs : PilotRuns
+    table : pandas.DataFrame
+        Tidy.
+    content : bytes
+        Of the file.
+    """
+
+    runs: PilotRuns
+    table: pd.DataFrame
+    content: bytes
+
+
+def layout_of(
+    index: str | None,
+    columns: tuple[str | None, str | None, str | None, str | None],
+    every_run: tuple[float | None, float | None],
+    name: list[str] | None,
+    ignore: list[str] | None,
+) -> Layout:
+    """Return what the options state of a table's layout.
+
+    Parameters
+    ----------
+    index : str or None
+    columns : tuple
+        Patterns of ratios and losses, and the columns of tokens and of model sizes.
+    every_run : tuple
+        Tokens and model size of every run.
+    name, ignore : list of str or None
+    """
+    from climbopt.files import Layout
+
+    ratios, losses, tokens, params = columns
+    by_column = dict(map(_named_column, name or []))
+    return Layout(index, ratios, losses, by_column, tokens, params, *every_run, ignore or ())
+
+
+def read_pilots(pilots: Path, losses: Path | None, layout: Layout, missing: str) -> PilotTable:
+    """Return the runs of a file, or of two wide ones, and say on standard error how they were read."""
+    from climbopt.files import parse_table, read_bytes, understood
+    from climbopt.runs.pilots import PilotRuns
+
+    content, treatment = read_bytes(pilots), cast("Missing", missing)
+    measured = None if losses is None else parse_table(read_bytes(losses), losses)
+    reading = understood(parse_table(content, pilots), layout, measured, missing=treatment)
+    runs = PilotRuns.from_frame(reading.table, missing=treatment)
+    _say_what_changed(runs, reading.note)
+    return PilotTable(runs, reading.table, content)
+
+
+def _say_what_changed(runs: PilotRuns, note: str) -> None:
+    """Print on standard error how a table was read, what was rescaled in it, and what was left out of it."""
+    if note:
+        print(note, file=sys.stderr)
+    if runs.n_rescaled:
+        print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
+    if runs.missing:
+        run, language = runs.missing[0]
+        without = len({name for name, _ in runs.missing} - set(runs.runs))
+        print(
+            f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'"
+            + (f"; runs without any loss: {without}" if without else ""),
+            file=sys.stderr,
+        )
+
+
+def _named_column(text: str) -> tuple[str, str]:
+    """Return the column and the language that COLUMN=LANGUAGE stands for."""
+    column, equals, language = text.rpartition("=")
+    if not equals or not column or not language:
+        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
+    return column, language

@@ -1,0 +1,184 @@
+"""Decisions: as JSON values, as a page of text, and as a folder that holds all that they rest on."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from climbopt.files import (
+    ANSWER_NAME,
+    PROBLEM_NAME,
+    commented,
+    new_folder,
+    problem_table,
+    save_model_of,
+    write_table,
+    write_text,
+)
+from climbopt.reports.assessments import print_assessment
+from climbopt.reports.extrapolation import extrapolation_words, mixture, scales
+from climbopt.reports.fits import print_fit
+from climbopt.reports.json_values import Value, dumps
+from climbopt.reports.results import print_result, ranges_json, result_json
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_table, number, say, tokens
+from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.decision import MODEL_NAME, PILOTS_NAME, Decision
+
+MIXTURE_NAME, REPORT_NAME = "mixture.csv", "report.txt"
+"""Further files of a decision's folder."""
+PICTURES = ("allocation", "ranges", "fit")
+"""Pictures of a decision's folder, each a file x.svg."""
+COLUMNS = 100
+"""Width of the report in the folder."""
+
+
+def decision_json(decision: Decision) -> dict[str, Value]:
+    """Return a decision as JSON values: those of its result, with ranges, bands of losses and the mixture."""
+    answered = decision.result.allocation is not None
+    record = result_json(decision.result, decision.assessment) | ranges_json(decision.ranges or None)
+    columns = decision.mixture() if answered else {}
+    return record | {
+        "bands": {name: {"lower": lower, "upper": upper} for name, (lower, upper) in decision.bands.items()}
+        if answered
+        else {},
+        "mixture": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
+        "fit": {
+            "n_runs": decision.fitted.n_runs,
+            "n_losses": decision.fitted.n_losses,
+            "mae": decision.fitted.overall.mae,
+            "forms": dict(decision.fitted.model.forms),
+        },
+    }
+
+
+def print_decision(decision: Decision, console: Console, folder: Path | None = None) -> None:
+    """Print a decision: fit, ratios with what they mean, baselines, certificate and verdict, and what to run next."""
+    fitted, result = decision.fitted, decision.result
+    forms = ", ".join(f"{label} ({weight:.2f})" for label, weight in fitted.model.forms.items())
+    say(console, f"ensemble of {forms}")
+    say(
+        console,
+        f"mean error {fitted.overall.mae:.4f} nats over {fitted.n_losses} losses of {fitted.n_runs} runs, "
+        f"R2 {number(fitted.overall.r2, '.4f')}",
+    )
+    console.print()
+    if result.allocation is None:
+        print_result(result, console)
+    else:
+        _print_answer(decision, console, folder)
+    if folder is not None:
+        _print_folder(decision, folder, console)
+
+
+def runs_in_words(runs: PilotRuns) -> str:
+    """Return how many runs there are, of how many languages, and at which budgets."""
+    least, largest = tokens(float(runs.tokens.min())), tokens(float(runs.tokens.max()))
+    budgets = least if least == largest else f"{least} to {largest}"
+    languages = sum(1 for _ in dict.fromkeys([*runs.sources, *runs.targets]))
+    n_losses = int(np.isfinite(runs.losses).sum())
+    return f"{len(runs.runs)} runs of {languages} languages at {budgets} tokens, {n_losses} losses"
+
+
+def _print_answer(decision: Decision, console: Console, folder: Path | None) -> None:
+    """Print the ratios with what they mean, the certificate, the baselines and the verdict."""
+    goal, problem, result = decision.problem.goal, decision.problem, decision.result
+    console.print(_table(decision))
+    console.print()
+    say(console, f"{goal.label} {number(result.objective, '.5f')} {goal.unit}".rstrip())
+    if (outside := extrapolation_words(problem.model, *scales(problem), mixture(problem, result.ratios))) is not None:
+        say(console, outside)
+    passed = "passed" if result.passed else "NOT passed"
+    say(console, f"certificate {passed}: {result.certificate.verdict.value}")
+    if decision.assessment is not None:
+        print_assessment(decision.assessment, console, None if folder is None else str(folder / PILOTS_NAME))
+    if decision.stands:
+        say(
+            console,
+            "a decision: certified, no ratio far beyond the pilots', little to lose to a baseline",
+            "bold green",
+        )
+
+
+def _print_folder(decision: Decision, folder: Path, console: Console) -> None:
+    """Print what a decision's folder is for; what plans more pilots stands with the verdict."""
+    place = str(folder)
+    say(
+        console,
+        f"{place}: {PROBLEM_NAME} to edit, {MODEL_NAME}, {MIXTURE_NAME}, {ANSWER_NAME}, {REPORT_NAME}, pictures",
+    )
+    if decision.stands:
+        say(console, f"  again, after editing {PROBLEM_NAME}: {shlex.join(['climbopt', 'solve', place])}")
+        say(console, f"  next: {shlex.join(['climbopt', 'export', place, '--to', 'megatron', '-o', 'blend.json'])}")
+
+
+def _table(decision: Decision) -> TextTable:
+    """Return the table of languages: ratios with their ranges, tokens, epochs, and losses with their bands."""
+    problem, result, near = decision.problem, decision.result, decision.ranges
+    columns = decision.mixture()
+    epochs = dict(zip(columns["language"], columns.get("epochs", ()), strict=False))
+    heads = ["ratio %", *(["range %"] if near else []), "tokens", *(["epochs"] if epochs else []), "loss"]
+    table = new_table(f"{problem.name}: {tokens(problem.budget)} tokens", "language", *heads, "90 % band")
+    names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
+    shown = sorted(names, key=lambda name: -result.ratios.get(name, 0.0))[:MOST_ROWS]
+    for name in names if len(names) <= MOST_ROWS else shown:
+        ratio, band = result.ratios.get(name), decision.bands.get(name)
+        ends = near.get(name)
+        cells = [number(None if ratio is None else 100 * ratio, ".2f")]
+        cells += [NO_VALUE if ends is None else f"{100 * ends.lower:.1f}–{100 * ends.upper:.1f}"] if near else []
+        cells.append(NO_VALUE if ratio is None else tokens(ratio * problem.budget))
+        cells += [number(epochs.get(name), ".2f")] if epochs else []  # type: ignore[arg-type]
+        cells.append(number(result.losses.get(name), ".4f"))
+        table.add_row(name, *cells, NO_VALUE if band is None else f"{band[0]:.3f}–{band[1]:.3f}")
+    if len(names) > MOST_ROWS:
+        table.add_row(f"and {len(names) - MOST_ROWS} more", *[""] * (len(table.heads) - 1))
+    return table
+
+
+def save_decision(
+    decision: Decision, folder: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[Path] = ()
+) -> None:
+    """Write the folder of a decision; see :meth:`Decision.save`. Files among the inputs are never replaced."""
+    problem, model = decision.problem, decision.problem.model
+    table = {"name": problem.name, **problem_table(problem, MODEL_NAME)}
+    if table["objective"] == {"kind": "weighted"}:
+        del table["objective"]
+    with new_folder(folder, force=force, inputs=inputs) as place:
+        save_model_of(problem, place / MODEL_NAME)
+        write_table(place / PILOTS_NAME, decision.fitted.pilots.to_frame())
+        write_text(place / ANSWER_NAME, dumps(decision_json(decision)) + "\n")
+        write_text(place / REPORT_NAME, _report(decision))
+        if decision.result.allocation is not None:
+            import pandas as pd
+
+            write_table(place / MIXTURE_NAME, pd.DataFrame(decision.mixture()))
+            _draw(decision, place)
+        write_text(place / PROBLEM_NAME, commented(table, model.sources, model.targets))
+
+
+def _report(decision: Decision) -> str:
+    """Return the fit and the answer in full, as fit and solve print them."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=COLUMNS)
+    print_fit(decision.fitted, console)
+    console.print()
+    print_result(decision.result, console, decision.ranges or None, decision.assessment)
+    return stream.getvalue()
+
+
+def _draw(decision: Decision, place: Path) -> None:
+    """Write the pictures, where matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        return
+    from climbopt.reports.drawings import figure_of
+    from climbopt.reports.pictures import save
+
+    for kind in PICTURES:
+        if kind != "ranges" or decision.ranges:
+            save(figure_of(decision, kind), place / f"{kind}.svg")
