@@ -16,10 +16,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|console|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?(?: [kMBT]\b)?")
 SCARCE = "climbopt fit problems/scarce6/pilots.csv --supply problems/scarce6/supply.csv -o model.toml"
+DECIDE = "climbopt decide scarce6 --supply problems/scarce6/supply.csv --budget 4M -o decision"
 LONG = {
     "climbopt certify libreoffice6 --rigor ball": "16 s of intervals; tests/test_proof.py proves smaller problems",
     "climbopt fit libreoffice6 --law auto --interaction auto": "90 s; tests/test_fitting.py chooses among fewer forms",
     SCARCE: "80 s; tests/test_ensemble.py fits ensembles to fewer runs",
+    DECIDE: "80 s; test_long_blocks runs it by hand, and tests/test_decide.py decides on fewer runs",
 }
 """Commands that are not run here, with the reason."""
 
@@ -64,12 +66,23 @@ def test_page(page, workplace, monkeypatch, capsys):
             exec(compile(block, str(page), "exec"), module.__dict__)
         elif kind == "console":
             for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-                check_command(command, shown, monkeypatch, capsys)
+                if command not in LONG:
+                    check_command(command, shown, monkeypatch, capsys)
         elif named := re.match(r"# ([\w.]+\.toml)\n", block):
             (workplace / named[1]).write_text(block)
     for words in commands_in(BLOCK.sub("", page.read_text())):
         if len(words) > 1 and " ".join(["climbopt", *words]) not in LONG:  # a subcommand alone is a name
             check_command(shlex.join(["climbopt", *words]), "", monkeypatch, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_long_blocks(page, workplace, monkeypatch, capsys):
+    """Console blocks of the commands that take long print what they show."""
+    for kind, block in blocks(page):
+        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE) * (kind == "console"):
+            if command in LONG:
+                check_command(command, shown, monkeypatch, capsys)
 
 
 def check_command(command, shown, monkeypatch, capsys):

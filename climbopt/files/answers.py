@@ -57,7 +57,9 @@ def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
     path = Path(path)
     file = path / ANSWER_NAME if path.is_dir() else path
     if path.is_dir() and not file.exists():
-        raise InputError(f"{shown(str(path))} holds no {ANSWER_NAME}; name a folder of climbopt decide, or an answer's file")
+        raise InputError(
+            f"{shown(str(path))} holds no {ANSWER_NAME}; name a folder of climbopt decide, or an answer's file"
+        )
     content = read_json(file, "give what solve --json writes, or ratios by language") if file.suffix == ".json" else {}
     record = content if isinstance(content, Mapping) and "ratios" in content else {}
     beside = file.parent / PROBLEM_NAME
