@@ -169,7 +169,7 @@ def test_no_decision_is_written_too(tmp_path, run, monkeypatch):
     ],
 )
 def test_refused_before_the_work(options, message, inputs, tmp_path, run, monkeypatch):
-    monkeypatch.setattr("climbopt.uncertainty.decision._fitted", None)
+    monkeypatch.setattr("climbopt.uncertainty.decision.fit", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.csv").write_text("language,weight\nfr,1\n")
     (tmp_path / "negative.csv").write_text("language,weight\nsw,-1\n")

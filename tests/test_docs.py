@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|console|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?(?: [kMBT]\b)?")
 SCARCE = "climbopt fit problems/scarce6/pilots.csv --supply problems/scarce6/supply.csv -o model.toml"
-DECIDE = "climbopt decide scarce6 --supply problems/scarce6/supply.csv --budget 4M -o decision"
+DECIDE = "climbopt decide scarce6 --supply scarce6 --budget 4M -o decision"
 LONG = {
     "climbopt certify libreoffice6 --rigor ball": "16 s of intervals; tests/test_proof.py proves smaller problems",
     "climbopt fit libreoffice6 --law auto --interaction auto": "90 s; tests/test_fitting.py chooses among fewer forms",

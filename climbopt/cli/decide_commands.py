@@ -99,7 +99,7 @@ def decide(
     """
     from climbopt.files import check_folder, find_pilots, load_weights
     from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
-    from climbopt.uncertainty.decision import DRAWS
+    from climbopt.uncertainty.decision import DRAWS, DecisionKeywords
     from climbopt.uncertainty.decision import decide as decide_on
 
     pilots = find_pilots(pilots)
@@ -108,24 +108,19 @@ def decide(
     if output is not None:
         check_folder(output, force=force)
     columns = ratio_columns, loss_columns, tokens_column, params_column
-    floors = _floors(floor)
+    asked: DecisionKeywords = {
+        "supply": supplies_of(supply),
+        "weights": {} if weights is None else load_weights(weights),
+        "constraints": _floors(floor),
+        "params": target_params,
+        "name": "decision" if output is None else output.resolve().name,
+    }
     read = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing)
     print(f"{shown(pilots.name)}: {runs_in_words(read.runs)}", file=sys.stderr)
+    said = provenance(pilots, read.content, None)
+    draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
-        decision = decide_on(
-            read.runs,
-            budget,
-            supply=supplies_of(supply),
-            weights=None if weights is None else load_weights(weights),
-            constraints=floors,
-            params=target_params,
-            name="decision" if output is None else output.resolve().name,
-            n_draws=bootstrap or DRAWS,
-            seed=seed,
-            jobs=jobs,
-            provenance=provenance(pilots, read.content, None),
-            progress=progress,
-        )
+        decision = decide_on(read.runs, budget, **draws, provenance=said, progress=progress, **asked)
         if output is not None:
             save_decision(decision, output, force=force, inputs=inputs)
         record = decision_json(decision)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import unknown_name
 
 
 def shipped_problems() -> tuple[str, ...]:
@@ -33,12 +32,7 @@ def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
     path, shipped = Path(name_or_path), shipped_problems()
     if str(path) in shipped and not path.is_file():
         return shipped_folder() / f"{path}.toml"
-    if path.is_dir():
-        if not (path / PROBLEM_NAME).is_file():
-            raise InputError(
-                f"{shown(str(path))} is a folder without {PROBLEM_NAME}; name a problem file, or the folder that "
-                "climbopt decide -o wrote"
-            )
+    if (path / PROBLEM_NAME).is_file():
         return path / PROBLEM_NAME
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
@@ -47,6 +41,15 @@ def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
 
 def find_pilots(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a table of runs, or of those that a shipped problem was fitted to by its name alone."""
-    path = Path(name_or_path)
-    beside = shipped_folder() / path / "pilots.csv"
+    return _find_shipped(Path(name_or_path), "pilots.csv")
+
+
+def find_supply(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the path of a table of supplies, or of those of a shipped problem by its name alone."""
+    return _find_shipped(Path(name_or_path), "supply.csv")
+
+
+def _find_shipped(path: Path, name: str) -> Path:
+    """Return a path, or that of a file of the shipped problem that it names."""
+    beside = shipped_folder() / path / name
     return beside if str(path) in shipped_problems() and beside.is_file() and not path.is_file() else path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from climbopt.files.formats import read_table
 from climbopt.files.layouts import Layout, understood
-from climbopt.files.shipped import find_pilots
+from climbopt.files.shipped import find_pilots, find_supply
 from climbopt.files.text import write_bytes
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, TOKENS, Unit
@@ -82,8 +82,8 @@ def _with_columns(path: str | os.PathLike[str], columns: list[str], what: str, r
 
 
 def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Return the tokens that there are by language, from a table of language and tokens."""
-    return _amounts(path, "tokens", TOKENS, "supplies", "a supply is 0 or more")
+    """Return the tokens that there are by language, from a table of language and tokens, or of a shipped problem."""
+    return _amounts(find_supply(path), "tokens", TOKENS, "supplies", "a supply is 0 or more")
 
 
 def load_mean_tokens(path: str | os.PathLike[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from datetime import date
 from functools import cached_property
 from importlib import import_module
 from os import PathLike
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from climbopt.fitting.fit import fit
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, percentages
-from climbopt.model.ensemble import Ensemble
+from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import OTHERS, AllocationProblem
 from climbopt.problem.constraints import Asked, Setting, constraints_of
@@ -157,16 +158,12 @@ def decide(
     pilots: PilotsLike,
     budget: Amount,
     *,
-    supply: Mapping[str, Amount] | None = None,
-    weights: Mapping[str, Amount] | None = None,
-    constraints: Sequence[Asked] = (),
-    params: Amount | None = None,
-    name: str = "decision",
     n_draws: int = DRAWS,
     seed: int = 0,
     jobs: int = 1,
     provenance: Mapping[str, str] | None = None,
     progress: Stages = _silent,
+    **asked: Unpack[DecisionKeywords],
 ) -> Decision:
     """Return the mixture that pilot runs speak for at a budget, certified, with what it rests on.
 
@@ -177,27 +174,15 @@ def decide(
     pilots : PilotRuns, pandas.DataFrame or path
     budget : float or str
         Tokens of the planned run, as 1e12 or "1T".
-    supply : mapping of str to float or str, optional
-        Different tokens there are, by source; what is drawn beyond them is repeated.
-    weights : mapping of str to float, optional
-        By target, as of `AllocationProblem`.
-    constraints : sequence of Constraint, SymPy relation or str
-        As of `AllocationProblem`.
-    params : float or str, optional
-        Size of the planned model, where the pilots differ in theirs.
-    name : str
-        Of the problem, for reports.
-    n_draws : int
-        Draws of the ensemble, 2 or more.
-    seed : int
-        Of the draws.
-    jobs : int
-        Processes.
+    n_draws, seed, jobs : int
+        Draws of the ensemble, 2 or more; the seed of the draws; processes.
     provenance : mapping of str to str, optional
         What is written into the model of where the runs came from.
     progress : callable, optional
         Called with the name of each stage; returns a context manager that gives what is called with the numbers of
         steps done and to do, or None.
+    supply, weights, constraints, params, name
+        What is asked, see :class:`DecisionKeywords`.
 
     Raises
     ------
@@ -208,32 +193,21 @@ def decide(
     --------
     >>> import climbopt
     >>> runs = climbopt.load_pilots("libreoffice6").select(range(0, 63, 2))
-    >>> decided = climbopt.decide(runs, "4M", constraints=[climbopt.Floor(pt=0.15)], n_draws=4)
+    >>> decided = climbopt.decide(runs, "4M", constraints=[climbopt.Floor(pt=0.15)], n_draws=2)
     >>> decided.stands, decided.ratios["pt"] >= 0.15, list(decided.mixture())
     (True, True, ['language', 'ratio', 'tokens'])
     """
-    runs = as_pilots(pilots)
+    runs, tokens = as_pilots(pilots), TOKENS.positive(budget, "the budget")
     if n_draws < 2:
         raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
-    tokens = TOKENS.positive(budget, "the budget")
-    _check(runs, tokens, weights or {}, constraints)
-    fitted = _fitted(runs, supply, jobs, provenance or {}, progress)
-    with progress("draws") as count:
-        draws = bootstrap(fitted, n_draws, seed=seed, jobs=jobs, progress=count)
-    with progress("folds") as count:
-        noise = loss_noise(fitted, draws, jobs=jobs, progress=count)
-    fitted = replace(fitted, model=replace(fitted.model, noise=noise))
-    known = TOKENS.by_name(supply or {}, "supply")
-    problem = AllocationProblem(
-        fitted.model.with_draws(draws),
-        tokens,
-        params,
-        weights or {},
-        {name: known[name] for name in fitted.model.sources if name in known},
-        constraints=constraints,
-        name=name,
-    )
-    result = solve(problem)
+    supply = TOKENS.by_name(asked.get("supply") or {}, "supply")
+    _check(runs, tokens, asked)
+    with progress("fit") as count:
+        fitted = fit(runs, supply=supply or None, jobs=jobs, progress=count)
+    fitted = with_provenance(fitted, _origin(provenance or {}) | dict(fitted.model.provenance))
+    assert isinstance(fitted, EnsembleFit)  # neither a law nor an interaction is named
+    fitted, draws = _redrawn(fitted, n_draws, seed, jobs, progress)
+    result = solve(_problem(fitted.model.with_draws(draws), tokens, supply, asked))
     near: Mapping[str, Range] = {}
     if result.passed:
         with progress("ranges") as count:
@@ -241,27 +215,64 @@ def decide(
     return Decision(fitted, result, assessed(result, draws), near)
 
 
-def _check(runs: PilotRuns, budget: float, weights: Mapping[str, Amount], constraints: Sequence[Asked]) -> None:
+class DecisionKeywords(TypedDict, total=False):
+    """Keywords for what is asked of pilot runs; those of `AllocationProblem`.
+
+    Parameters
+    ----------
+    supply : mapping of str to float or str, optional
+        Different tokens there are, by source; what is drawn beyond them is repeated.
+    weights : mapping of str to float or str
+        By target.
+    constraints : sequence of Constraint, SymPy relation or str
+    params : float or str, optional
+        Size of the planned model, where the pilots differ in theirs.
+    name : str
+        Of the problem, for reports.
+    """
+
+    supply: Mapping[str, Amount] | None
+    weights: Mapping[str, Amount]
+    constraints: Sequence[Asked]
+    params: Amount | None
+    name: str
+
+
+def _check(runs: PilotRuns, budget: float, asked: DecisionKeywords) -> None:
     """Refuse weights, floors and caps before the work where they are wrong."""
-    for language in weights:
+    for language in asked.get("weights", {}):
         if language not in (*runs.targets, OTHERS):
             raise unknown_name("language with a weight", language, (*runs.targets, OTHERS))
     setting = Setting(runs.sources, budget, {}, {})
-    bounds = [one for one in constraints_of(constraints, "constraints") if isinstance(one, RatioBounds)]
+    constraints = constraints_of(asked.get("constraints", ()), "constraints")
+    bounds = [one for one in constraints if isinstance(one, RatioBounds)]
     check_bounds(runs.sources, tuple(row for one in bounds for row in one.rows(setting)))
 
 
-def _fitted(
-    runs: PilotRuns,
-    supply: Mapping[str, Amount] | None,
-    jobs: int,
-    provenance: Mapping[str, str],
-    progress: Stages,
-) -> EnsembleFit:
-    """Return the default ensemble, whose model says where it came from."""
-    with progress("fit") as count:
-        fitted = fit(runs, supply=supply, jobs=jobs, progress=count)
-    said = {"date": date.today().isoformat(), **provenance, "draws": DRAWS_NAME, **fitted.model.provenance}
-    stated = with_provenance(fitted, said)
-    assert isinstance(stated, EnsembleFit)  # neither a law nor an interaction is named
-    return stated
+def _problem(model: Ensemble, budget: float, supply: Mapping[str, float], asked: DecisionKeywords) -> AllocationProblem:
+    """Return the problem that is asked of a model; supplies of languages that no run draws from are of no account."""
+    return AllocationProblem(
+        model,
+        budget,
+        asked.get("params"),
+        asked.get("weights", {}),
+        {source: supply[source] for source in model.sources if source in supply},
+        constraints=asked.get("constraints", ()),
+        name=asked.get("name", "decision"),
+    )
+
+
+def _origin(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Return what a model says of where it came from."""
+    return {"date": date.today().isoformat(), **provenance, "draws": DRAWS_NAME}
+
+
+def _redrawn(
+    fitted: EnsembleFit, n_draws: int, seed: int, jobs: int, progress: Stages
+) -> tuple[EnsembleFit, tuple[Model, ...]]:
+    """Return a fit whose model states the noise of its losses, and its draws."""
+    with progress("draws") as count:
+        draws = bootstrap(fitted, n_draws, seed=seed, jobs=jobs, progress=count)
+    with progress("folds") as count:
+        noise = loss_noise(fitted, draws, jobs=jobs, progress=count)
+    return replace(fitted, model=replace(fitted.model, noise=noise)), draws
