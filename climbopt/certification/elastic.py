@@ -80,6 +80,7 @@ class _Elastic:
     def inside(self, ratios: Array) -> Array:
         """Return the point with the given ratios and slacks strictly above their violations."""
         x = self.form.complete(ratios)
+        # complete() gives the least slacks; interior-point methods start above them.
         x[self.form.n - len(self.soft) :] += ROOM
         return np.minimum(x, self.form.polytope.bounds.upper)
 
@@ -168,6 +169,7 @@ def _with_multiplier(nearest: _Nearest) -> set[str]:
 
 def _all_that_gives(whole: _Nearest, tolerance: float) -> Conflict:
     """Return the limits violated at the elastic problem's minimum, all of which have to be relaxed together."""
+    # Slacks are in the unit of the scaled row; the user's number is behind the row's own unit.
     scales = {label.name: label.scale for label in whole.elastic.form.nonlinear.labels}
     amounts = [
         (limit, slack / (scales[limit.name] * limit.row.per_unit))
@@ -204,6 +206,7 @@ class _ElasticSearch:
 
     def nearest(self, limits: Sequence[Limit]) -> _Nearest:
         """Return the best known mixture of the elastic problem of the limits; equal sets of limits are solved once."""
+        # QuickXplain asks about many overlapping subsets, in any order.
         key = frozenset((limit.name, limit.upper, limit.bound) for limit in limits)
         if key not in self._known:
             self._known[key] = self._nearest(limits)
@@ -214,6 +217,7 @@ class _ElasticSearch:
         elastic = elastic_form(self.problem, limits)
         form = elastic.form
         points = [_Nearest(elastic, form.complete(form.start[: form.n_ratios]), False)]
+        # The cold start already meets every limit.
         if points[0].broken == 0:
             return points[0]
         for start in _starts(elastic):
@@ -231,6 +235,7 @@ class _ElasticSearch:
     def least_amount(self, limit: Limit, others: Sequence[Limit]) -> float | None:
         """Return the least known relaxation with which a limit holds beside others; None where these do not hold."""
         form = value_form(self.problem, limit, others)
+        # A mixture that meets the other limits is a candidate, and the better start.
         points, starts = [], [form.start]
         if _nonlinear(others):
             nearest = self.nearest(others)
@@ -245,6 +250,7 @@ class _ElasticSearch:
                 bound = lower_bound(form, x, recover(form, x))
                 if bound is not None and form.functions.at(x).value - bound <= self.options.tolerance:
                     break
+        # Only points that meet the other limits say what this one must give.
         met = [x for x in points if LimitsAt(form, x).violation.max() <= self.options.tolerance]
         amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
         return min((amount for amount in amounts if np.isfinite(amount)), default=None)
@@ -262,6 +268,7 @@ class _ElasticSearch:
             return None
         x = repair(form, solution.x)
         evaluation = form.functions.at(x)
+        # A point outside a law's domain has no violation to compare.
         numbers = np.concatenate([[evaluation.value], evaluation.rows, evaluation.gradient])
         return x if np.isfinite(numbers).all() else None
 
@@ -272,6 +279,7 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     rows = expression_rows(chosen)
     position = {row.name: k for k, row in enumerate(rows)}
     soft = tuple(limit for limit in limits if limit.name in position)
+    # Row of c, and sign, of each soft limit: +1 for an upper one.
     at = np.array([position[limit.name] for limit in soft], dtype=np.intp)
     signs = np.array([limit.sign for limit in soft])
     k, n, targets = len(soft), len(problem.model.sources), _targets(problem, rows)
@@ -295,6 +303,7 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
     table = replace(table, coefficients=csr_array(table.coefficients + on_slack))
     total = form.complete(form.start[:n])[slack].sum()  # an upper bound of the minimum
     lower, upper = form.polytope.bounds.lower.copy(), form.polytope.bounds.upper.copy()
+    # Slacks up to about twice the known total lose no optimum, and keep the polytope bounded for the Frank-Wolfe bound.
     lower[slack], upper[slack] = 0.0, 2 * total + 1 if np.isfinite(total) else np.inf
     form = replace(
         form,
@@ -310,6 +319,7 @@ def _starts(elastic: _Elastic) -> Iterator[Array]:
     middle, n = form.start[: form.n_ratios], form.n_ratios
     shares = [0.0, *[TOWARDS_VERTEX] * OTHER_STARTS]
     for share in shares:
+        # A random cost leads to a random vertex.
         vertex = form.polytope.linear_minimum(np.append(rng.normal(size=n), np.zeros(form.n - n)))[1][:n]
         start = elastic.inside(middle + share * (vertex - middle))
         if np.isfinite(start).all():

@@ -36,7 +36,7 @@ class Examination:
         Of the point, with multipliers recovered from the functions there; limits are named ``rows[k][i]``, row i of
         constraint k, and ``bound[i]``.
     claimed : mapping of condition to Residual
-        The four conditions with the multipliers that were given; empty where none were.
+        The four conditions with the multipliers that came with the point; empty where none did.
     """
 
     certificate: Certificate
@@ -44,7 +44,7 @@ class Examination:
 
     @property
     def passed(self) -> bool:
-        """Whether the point and the multipliers that were given meet every condition within the tolerance."""
+        """Whether the point, and the multipliers that came with it, meet every condition within the tolerance."""
         return self.certificate.passed and all(
             residual.value <= self.certificate.tolerance for residual in self.claimed.values()
         )
@@ -60,10 +60,10 @@ def examine(
     *,
     tolerance: float = TOLERANCE,
 ) -> Examination:
-    """Return the examination of a point as a minimum of f under some rows; nothing that a solver says is used.
+    """Return the examination of a point as a minimum of f under constraints; no claim of a solver is used.
 
-    Feasibility, the conditions of Karush, Kuhn and Tucker, LICQ and the curvature along the active rows. Whether f is
-    convex is not asked, so that no more than a strict local minimum is claimed.
+    Feasibility, the conditions of Karush, Kuhn and Tucker, LICQ and the curvature along the active rows. Convexity of f
+    is not examined, so that no more than a strict local minimum is claimed.
 
     Parameters
     ----------
@@ -103,6 +103,7 @@ def examine(
     program = _Program(f, gradient, hessian, tuple(rows), point)
     form = program.form
     certificate = certify(form, point, tolerance=tolerance)
+    # Without multipliers in the certificate the functions have no value at the point, and nothing can be compared.
     if multipliers is None or not certificate.multipliers:
         return Examination(certificate, {})
     return Examination(certificate, residuals(form, point, program.ordered(multipliers)))
@@ -110,7 +111,7 @@ def examine(
 
 @dataclass(frozen=True, eq=False)
 class _Program:
-    """A nonlinear program as it was given, with the point that is examined; as a standard form's functions, f and c."""
+    """A nonlinear program in scipy's types and the point to examine; serves as the functions f and c of its form."""
 
     f: Callable[[Array], float]
     gradient: Callable[[Array], Array]
@@ -162,6 +163,7 @@ class _Program:
     def form(self) -> StandardForm:
         """The program in standard form."""
         n = self.point.size
+        # The examined program has no ratios of its own: every variable counts as one.
         free = Rows.free([Label(f"bound[{i}]", unit="its own") for i in range(n)])
         bounds = [self._limits(k) for k in self._of(Bounds)]
         linear, nonlinear = self._of(LinearConstraint), self._of(NonlinearConstraint)
@@ -228,12 +230,14 @@ class _FunctionsAt:
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight * Hess f + sum_i multipliers_i Hess c_i, (n, n)."""
         square = (self.x.size, self.x.size)
+        # scipy's hess(x, v) is already the sum of v_i Hess c_i of one constraint.
         total = weight * _numbers(_dense(self.program.hessian(self.x)), square, "the Hessian")
         first = 0
         for constraint in self.nonlinear:
             size = np.size(constraint.fun(self.x))
             part = _dense(constraint.hess(self.x, multipliers[first : first + size]))
             total, first = total + _numbers(part, square, "a Hessian of rows"), first + size
+        # Eigenvalues are taken of symmetric matrices; a user's Hessian may be off by rounding.
         return 0.5 * (total + total.T)
 
 

@@ -103,6 +103,7 @@ class LimitsAt:
 
     def _sides(self, distance: Array) -> NDArray[np.int8]:
         """Return which limits are within a distance of the values, coded as in `sides`."""
+        # Violated limits count as active.
         low, high = self.value - self.lower <= distance, self.upper - self.value <= distance
         return np.where(low & high, 2, np.where(low, -1, np.where(high, 1, 0))).astype(np.int8)
 
@@ -118,6 +119,7 @@ class LimitsAt:
     def worst(self, amounts: Array) -> Residual:
         """Return the largest of the amounts, one per entry, with the name of the nearer limit of that entry."""
         k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))  # NaN counts as the worst
+        # Bounds of one ratio may come from different constraints: the nearer one is named.
         nearer_upper = bool(self.upper[k] - self.value[k] < self.value[k] - self.lower[k])
         return Residual(float(amounts[k]), self.side(k, upper=nearer_upper).name)
 
@@ -152,6 +154,7 @@ def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     if free.size > 1:
         return None
     at = form.functions.at(x)
+    # Terms mu_i dc_i/dt of the Lagrangian's slope.
     slopes = np.asarray(at.jacobian[:, free[0]]).ravel() * mu
     residual = float(at.gradient[free[0]] + slopes.sum())  # dL/dt of the Lagrangian, to be made 0
     # residual + (scale - 1) * slopes[rows].sum() = 0; a negative scale would flip the signs of the multipliers
@@ -171,6 +174,7 @@ def scales(rows: LimitsAt) -> tuple[Array, Array]:
     """
     n = rows.form.n
     own = np.maximum(1.0, np.abs(rows.form.functions.at(rows.x).gradient))
+    # At a bound the bound's multiplier takes up the gradient, so that it sets no scale for the row.
     free = np.where(rows.sides[:n] == 0, own, 1.0)
     of_rows = np.where(rows.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
     return own, np.concatenate([own, of_rows])
@@ -188,6 +192,7 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
         A feasible point.
     """
     rows = LimitsAt(form, x)
+    # A solver that stops 1e-6 short of a limit still gives it a multiplier: such limits are tried too.
     active = _recovered(rows, rows.sides)
     if np.array_equal(rows.sides, rows.near):
         return active
@@ -205,6 +210,7 @@ def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
     gradient, n, own = form.functions.at(rows.x).gradient, form.n, scales(rows)[0]
     on_bound, active = sides[:n] != 0, sides[n:] != 0
     chosen = rows.gradients[active] / own
+    # Allowed signs: <= 0 where the lower limit is active, >= 0 where the upper one is, any for both.
     lower = np.where(np.isin(sides, (-1, 2)), -np.inf, 0.0)
     upper = np.where(np.isin(sides, (1, 2)), np.inf, 0.0)
     values = np.zeros(sides.size)
@@ -214,6 +220,7 @@ def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
     wrong = np.maximum(np.maximum(lower - values, values - upper), 0.0).max()
     if wrong > SIGN_ROUNDING * max(1.0, float(np.abs(gradient).max())):  # a sign is wrong: bounded least squares
         sided = np.flatnonzero(sides)
+        # Stationarity over all chosen limits at once: the unit vectors of the bounds, then the rows.
         columns = np.hstack([np.diag(1 / own)[:, on_bound], chosen.T])
         values[sided] = lsq_linear(columns, -gradient / own, (lower[sided], upper[sided]), method="bvls", tol=1e-14).x
     values = np.clip(values, lower, upper)
@@ -237,6 +244,7 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
     wrong = np.where(
         values > 0, np.where(np.isinf(rows.upper), values, 0.0), np.where(np.isinf(rows.lower), -values, 0.0)
     )
+    # The slack of the side that the multiplier belongs to.
     slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
     product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
     return {
@@ -261,6 +269,7 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
 
     def change(j: int) -> float:
         whole = min(ACROSS, NO_FARTHER * abs(float(x[j])))
+        # Central differences of the Lagrangian's gradient along r_j, at the step and at half of it.
         over, over_half = (gradient(j, step) - gradient(j, -step) for step in (whole, whole / 2))
         return float((np.abs(2 * over_half - over) / own).max())
 
@@ -273,6 +282,7 @@ def independent(rows: LimitsAt) -> bool:
     """Return whether the gradients of the active rows are linearly independent (LICQ)."""
     n = rows.form.n
     free, active = rows.sides[:n] == 0, rows.sides[n:] != 0
+    # Active bounds are unit vectors: rows are independent of them if they are so on the free variables.
     chosen = rows.gradients[np.ix_(active, free)]
     return not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum())
 
@@ -296,6 +306,7 @@ def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray
         None where the null space of the strongly active rows is empty.
     """
     n, form = rows.form.n, rows.form
+    # Weakly active rows may become slack, so that they do not restrict the directions.
     strong = strong & (rows.sides != 0) | (rows.lower == rows.upper)
     free = ~strong[:n]
     tight = rows.gradients[np.ix_(strong[n:], free)]

@@ -190,6 +190,7 @@ class Certificate(Viewed):
 
     def bounded(self, bound: Bound) -> Certificate:
         """Return the certificate with a bound, which decides: a certificate passes only where its gap is closed."""
+        # A bound proves the value, not the point: every residual must hold as well.
         met = all(residual.value <= self.tolerance for residual in self.residuals.values())
         known = bound.reached and self.verdict is not Verdict.INFEASIBLE
         return replace(
@@ -270,9 +271,11 @@ def certify(
     if form.kinked and (change := jump(form, x, multipliers)).value > conditions["stationarity"].value:
         conditions["stationarity"] = change
     values, over = flat(multipliers), scales(rows)[1]
+    # A multiplier below the tolerance is no evidence that its row is active in every neighbouring optimum.
     strong = np.abs(values) > tolerance * over
     weak = (np.abs(rows.sides) == 1) & ~strong
     second_order = smallest_curvature(rows, multipliers, strong)
+    # At an infeasible point f(x) is no upper bound, so that there is no gap to speak of.
     lower = lower_bound(form, x, multipliers) if conditions["primal"].value <= tolerance else None
     certificate = Certificate(
         verdict=_verdict(conditions, tolerance, second_order),
@@ -326,6 +329,7 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
         return None
     evaluation = form.functions.at(x)
     limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
+    # mu'(c(x) - limit), 0 at an active row up to rounding; infinite limits have mu = 0.
     slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
     gradient = evaluation.gradient + (evaluation.jacobian.T @ mu if mu.size else 0.0)
     gradient = np.where(unbounded(form), 0.0, gradient)  # 0 but for rounding, by `balanced`
@@ -341,6 +345,7 @@ def _verdict(conditions: Mapping[Condition, Residual], tolerance: float, second_
     """Return the strongest verdict that the local conditions alone prove."""
     if conditions["primal"].value > tolerance:
         return Verdict.INFEASIBLE
+    # Feasible is all that the residuals leave.
     if any(residual.value > tolerance for residual in conditions.values()):
         return Verdict.FEASIBLE
     return Verdict.STRICT_LOCAL_MINIMUM if second_order is None or second_order > CURVATURE else Verdict.KKT_POINT

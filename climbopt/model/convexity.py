@@ -82,6 +82,7 @@ class Proofs:
     @cached_property
     def losses_convex(self) -> bool:
         """Whether every loss is convex in the ratios: law convex, and z affine or (z concave and law decreasing)."""
+        # An affine z needs no sign of law': its second derivative is 0.
         # Composition rules: (law o z)'' = law''(z) z'^2 + law'(z) z''.
         return self.loss_convex and (self.z_affine or (self.z_concave and self.loss_decreasing))
 
@@ -112,6 +113,7 @@ class Proofs:
     def _loss(self, function: Compiled, which: int) -> Interval | None:
         """Enclose one result of a compiled law over its whole domain; None where it has no interval form."""
         model = self.response.model
+        # The whole domain, not the range of z on the box: one answer serves every set of bounds.
         z = Interval.of(np.full(len(model.targets), model.law.end_of_domain), np.inf)
         try:
             enclosure = function(z, *intervals(self.response.loss_arguments))[which]
@@ -149,6 +151,7 @@ class Proofs:
         try:
             _, own_t = self._own(templates.own.slopes, *self._own_range)
             _, pair_t, pair_s = self._pair(templates.pair.slopes, *self._own_range)
+            # (z o u)'' = z_uu u'^2 + z_u u'': the second term is at most 0 only where z_u >= 0.
             rises = ((own_t + pair_t.sum(1)).lower >= 0).all() and (pair_s.lower >= 0).all()
             return bool(rises) and self._use.concave
         except UnsupportedFunctionError:
@@ -161,13 +164,16 @@ class Proofs:
         """
         model = self.response.model
         shape = (*low.shape, len(model.sources))
+        # Targets along rows, sources along columns.
         t = Interval.of(low[..., None], high[..., None])
         # From 0: the mean value theorem needs pair_s on [0, u_j].
         s = Interval.of(0.0, np.minimum(self.upper, 1.0)) if self._use is None else self._use.range
         results = []
+        # A derivative that is constant is compiled to a scalar; it is widened to (..., T, S).
         for value in function(t, s, *intervals(self.response.pair_arguments)):
             wide = Interval.enclosing(value).broadcast_to(shape)
             ends = [np.array(end) for end in (wide.lower, wide.upper)]
+            # No pair of a target with itself: it must enter neither a sum nor a sign.
             for end in ends:
                 end[..., model.own_targets, model.own_sources] = 0.0
             results.append(Interval(*ends))
@@ -198,6 +204,7 @@ class Proofs:
             return False
         on_own, pair_ts, pair_ss = self._second
         # With no cross term the Hessian of z is diagonal, so that its signs decide its curvature.
+        # Concave: pair_ts = 0, the rest <= 0. Affine: all three are 0.
         zero = [pair_ts] if most else [pair_ts, pair_ss, on_own]
         signed = [pair_ss, on_own] if most else []
         return all(bool(((part.lower == 0) & (part.upper == 0)).all()) for part in zero) and all(
@@ -208,6 +215,7 @@ class Proofs:
     def _slopes_jump_down(self) -> bool:
         """Whether own and pair are whole, or of two pieces that meet with a slope that does not rise."""
         templates = self.response.model.templates
+        # A concave function of two pieces: each concave, and the slope falls at the kink.
         jumps = []
         for template, evaluated in ((templates.own, self._own), (templates.pair, self._pair)):
             if not template.whole and template.pieces is None:
@@ -231,6 +239,7 @@ class Proofs:
         if not model.templates.pair.expression.subs(r_j, 0).is_zero:
             return np.full(low.size, -np.inf)
         least = np.full(low.size, -np.inf)
+        # Subintervals per evaluation, so that the arrays over targets and sources stay small.
         together = max(1, AT_ONCE // (low.size * len(model.sources)))
         for cells in CELLS:
             # Narrow ones near 0, where forms bend most.
@@ -249,7 +258,9 @@ class Proofs:
 
     def _rest(self, low: Array, high: Array) -> Interval:
         """Enclose the sum of the others' u for own ratios in [low, high], (..., T)."""
+        # sum_{j != i} r_j = total - r_i, with the total in [1, most].
         rest: Interval = Interval.of(1.0, self.most) - Interval.of(low, high)
+        # The sum of u lies in share times the sum of r.
         rest = rest if self._use is None else rest * self._use.share
         return rest
 
@@ -268,6 +279,7 @@ class Proofs:
         """Bound min over the other sources j of pair_s from below for own u in [low, high], (..., T)."""
         model = self.response.model
         slopes = np.array(self._pair(model.templates.pair.slopes, low, high)[2].lower)
+        # The minimum runs over j != i.
         slopes[..., model.own_targets, model.own_sources] = np.inf
         # Own pairs are infinite here, and do not count in the minimum.
         least = slopes.min(axis=-1)

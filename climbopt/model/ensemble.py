@@ -56,6 +56,7 @@ class Stack(MixtureModel):
                 # Sources are shared; where models differ in their parameters, these are one row per target.
                 same = all(np.array_equal(array, arrays[0]) for array in arrays)
                 n = (len(first.targets), len(first.sources))
+                # With equal values one copy serves all, so that u is computed once and not once per target.
                 arrays = arrays[:1] if same else [np.broadcast_to(array, n) for array in arrays]
             values[p.name] = np.concatenate(arrays)
         return cls(
@@ -109,7 +110,7 @@ class Responses:
         return [int(end) for end in np.cumsum([len(part.model.targets) for part in self.parts])[:-1]]
 
     def _split(self, values: Array) -> list[Array]:
-        """Return numbers of all targets, (..., n_L), part by part."""
+        """Return values of all targets, (..., n_L), split by part."""
         return np.split(values, self._ends, axis=-1)
 
     def z(self, ratios: Array) -> Array:
@@ -145,6 +146,7 @@ class Responses:
         """Return the loss of each target of the ensemble, shape (..., T); NaN where a block has none."""
         losses = self.losses(self.z(ratios))
         # A sparse product reads no loss that a target does not depend on, be it NaN.
+        # Leading axes are flattened, because sparse arrays multiply matrices only.
         flat = self.model.mean @ losses.reshape(-1, losses.shape[-1]).T
         return np.asarray(flat.T.reshape(*losses.shape[:-1], len(self.model.targets)))
 
@@ -193,6 +195,7 @@ class Stacked(ByFields, Viewed):
     @classmethod
     def _of(cls, blocks: Sequence[MixtureModel], weights: Array, names: tuple[str, ...], label: str) -> Stacked:
         """Return the model whose targets are weighted sums over blocks: weights (k, n_blocks), names of k T targets."""
+        # Blocks of one form, units and languages are evaluated together, as one stack.
         groups: dict[object, list[int]] = {}
         for k, block in enumerate(blocks):
             groups.setdefault(_key(block), []).append(k)
@@ -230,6 +233,7 @@ class Stacked(ByFields, Viewed):
         """Return the same model with a subset of its targets, and of its parts' targets those that they depend on."""
         position = {name: i for i, name in enumerate(self.targets)}
         mean = self.mean[[position[name] for name in targets]]
+        # Losses with a weight in these rows; the other targets of the parts need no evaluation.
         used = np.zeros(mean.shape[1], dtype=bool)
         used[mean.indices] = True
         parts, first = [], 0
@@ -247,7 +251,7 @@ class Stacked(ByFields, Viewed):
         return Responses(self, tuple(part.at(budget, params, supply) for part in self.parts))
 
     def with_supply(self, supply: Mapping[str, float]) -> Stacked:
-        """Return the same models with other supplies of some sources, in tokens."""
+        """Return the same models with the supplies of the named sources replaced, in tokens."""
         return replace(self, parts=tuple(part.with_supply(supply) for part in self.parts))
 
     def view(self) -> View:
@@ -372,6 +376,7 @@ class Ensemble(ByFields, Viewed):
         self, ratios: Array, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None
     ) -> Array:
         """Return the standard deviation of each target's loss over the blocks, shape (..., T)."""
+        # Weighted standard deviation about the weighted mean: sqrt(sum_b w_b (L_b - L)^2).
         each = np.array([block.at(budget, params, supply).predicted(ratios) for block in self.blocks])
         weights, mean = np.array(self.weights), self.at(budget, params, supply).predicted(ratios)
         return np.asarray(np.sqrt(np.einsum("b,b...->...", weights, (each - mean) ** 2)))
@@ -392,6 +397,7 @@ class Ensemble(ByFields, Viewed):
         """The ensemble without the draws."""
         if not self.n_draws:
             return self
+        # `with_draws` puts the model's own blocks first, then as many for each draw.
         n = len(self.blocks) // (self.n_draws + 1)
         return replace(self, blocks=self.blocks[:n], weights=self.weights[:n], n_draws=0)
 
@@ -408,7 +414,7 @@ class Ensemble(ByFields, Viewed):
         return self.stacked.at(budget, params, supply)
 
     def with_supply(self, supply: Mapping[str, float]) -> Ensemble:
-        """Return the same blocks with other supplies of some sources, in tokens."""
+        """Return the same blocks with the supplies of the named sources replaced, in tokens."""
         return replace(self, blocks=tuple(block.with_supply(supply) for block in self.blocks))
 
     def view(self) -> View:
@@ -432,6 +438,7 @@ def mean_of(
     """Return the mean of models, each with the same weight, as one ensemble of all their blocks."""
     parts = [blocks_of(model) for model in models]
     blocks = [block for blocks, _ in parts for block in blocks]
+    # Every model has the same total weight, however many blocks it has.
     weights = [weight / len(models) for _, of_model in parts for weight in of_model]
     return Ensemble(blocks, weights, provenance or {}, noise)
 
@@ -452,7 +459,7 @@ def check_draws(model: Model, draws: Sequence[Model]) -> None:
 
 
 def without_draws(model: Model) -> Model:
-    """Return a model, of an ensemble with its draws the ensemble alone."""
+    """Return a model without its draws: of an ensemble with draws, the ensemble alone."""
     return model.base if isinstance(model, Ensemble) else model
 
 
@@ -474,5 +481,5 @@ def blocks_of(model: Model) -> tuple[Sequence[MixtureModel], Sequence[float]]:
 
 
 def _key(block: MixtureModel) -> object:
-    """Return what the models of one stack share."""
+    """Return what the models of one stack share, as a key."""
     return tuple(getattr(block, key) for key in FORM)

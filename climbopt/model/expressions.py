@@ -67,6 +67,7 @@ def entry(symbol: sp.Symbol) -> tuple[Kind, str]:
     ('r', 'sw')
     """
     kind, bracket, rest = str(symbol).partition("[")
+    # Compared as symbols, not as text: one with other assumptions would not be replaced later.
     if kind in _QUANTITIES and bracket and rest.endswith("]") and symbol == _QUANTITIES[kind][rest[:-1]]:
         return _QUANTITIES[kind].kind, rest[:-1]
     raise InputError(
@@ -98,6 +99,7 @@ class Relation:
 
     def shifted(self, expression: sp.Expr) -> Relation:
         """Return the relation with another expression, whose numbers are moved into the limits."""
+        # lower <= rest + number <= upper is lower - number <= rest <= upper - number.
         number, rest = expression.as_coeff_Add()
         if not rest.free_symbols:
             raise InputError(
@@ -110,6 +112,7 @@ class Relation:
     def of_sympy(cls, relation: sp.Basic) -> Relation:
         """Return the relation that a SymPy relation (<=, >= or Eq) states."""
         operators = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}
+        # Strict relations have no closed feasible set; a minimum need not exist.
         if type(relation) not in operators:
             raise InputError(
                 f"'{relation}' is no relation with <=, >= or Eq; write for example "
@@ -150,6 +153,7 @@ def text_of(expression: sp.Basic) -> str:
         return f"{text_of(expression.lhs)} {operator} {text_of(expression.rhs)}"
     # SymPy prints 15 digits of a Float; symbols named by repr keep all 17.
     numbers = {number: sp.Symbol(_number_text(number)) for number in expression.atoms(sp.Float)}
+    # SymPy prints rational exponents as fractions or roots, which the grammar does not have.
     exponents = {
         power: sp.Pow(power.base, sp.Symbol(_number_text(power.exp)))
         for power in expression.atoms(sp.Pow)
@@ -192,6 +196,7 @@ def parse_relation(text: str, groups: Mapping[str, Sequence[str]]) -> Relation:
     parts = [reader.value(part) for part in (node.left, *node.comparators)]
     if len(signs) == 1:
         return Relation.of(parts[0], signs[0], parts[1])
+    # "0.1 <= r[a] <= r[b]" would need two relations.
     ends_are_numbers = not (parts[0].free_symbols or parts[-1].free_symbols)
     if len(signs) > 2 or signs[0] != signs[1] or signs[0] == "==" or not ends_are_numbers:
         reader.refuse(
@@ -224,6 +229,7 @@ def _finite(number: sp.Expr) -> float:
         value = float(number)
     except (TypeError, OverflowError):
         value = math.nan
+    # An infinite or undefined number says nothing as a limit or coefficient.
     if not math.isfinite(value):
         raise InputError(f"{number} is no finite number")
     return value
@@ -247,6 +253,7 @@ class _Reader:
         if len(self.text) > LONGEST:
             raise InputError(f"the expression has {len(self.text)} characters; {LONGEST} are allowed")
         nesting = 0
+        # Counted before parsing: Python's parser and SymPy recurse on nesting.
         for position, character in enumerate(self.text):
             nesting += (character in "([{") - (character in ")]}")
             if nesting > DEEPEST:
@@ -255,6 +262,7 @@ class _Reader:
             return ast.parse(self._quoted(), mode="eval").body
         except SyntaxError as error:
             self._refuse_at(self._original((error.offset or 1) - 1), "this cannot be read")
+        # What the parser raises for null bytes and for texts that are too deep for it.
         except (ValueError, RecursionError, MemoryError):
             self._refuse_at(0, "this cannot be read")
 
@@ -295,9 +303,11 @@ class _Reader:
         if depth > DEEPEST * 4:
             self.refuse(node, "this is nested too deeply")
         match node:
+            # Before numbers: True is an int in Python.
             case ast.Constant(value=bool()):
                 self.refuse(node, "a truth value is no number")
             case ast.Constant(value=int() | float() as number):
+                # An integer of many digits overflows float(), hence the comparison first.
                 if not math.isfinite(float(number) if abs(number) < 1e300 else math.inf):
                     self.refuse(node, "this is no finite number")
                 return sp.Integer(number) if isinstance(number, int) and number < 10**6 else sp.Float(float(number))
@@ -310,6 +320,7 @@ class _Reader:
                 return self._power(self.value(left, depth + 1), right)
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as operator, right=right):
                 return self._combined(node, operator, self.value(left, depth + 1), self.value(right, depth + 1))
+            # A loop variable of a sum stands for the language of the current term.
             case ast.Subscript(value=ast.Name(id="r" | "z" | "L" as kind), slice=ast.Constant(value=str(name))):
                 return _QUANTITIES[kind][self._loops.get(name, name)]
             case ast.Call(func=ast.Name(id="sum"), args=[ast.GeneratorExp() as loop], keywords=[]):
@@ -366,6 +377,7 @@ class _Reader:
                 pass
             case _:
                 self.refuse(loop, "a sum is sum(... for x in group)")
+        # Nested sums multiply their numbers of terms.
         if self._loops:
             self.refuse(loop, "a sum inside a sum is not allowed")
         if group not in self.groups:

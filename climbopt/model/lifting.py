@@ -55,13 +55,16 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     of_source = [p.name for p in model.interaction.parameters if p.per == "source"]
     if kink is None or any(model.parameters[name].ndim > 1 for name in of_source):
         return None
+    # A ratio is at most 1, so that a kink at 1 or beyond is never reached.
     kinks = _values(kink, model.at(budget, params))
     chosen = np.flatnonzero(kinks < 1.0)
+    # 1 where an excess is of the target's own source: its gain is that of `own`, not of `pair`.
     itself = np.zeros((len(model.targets), chosen.size))
     itself[model.own_source[:, None] == chosen] = 1.0
     values: dict[str, Array] = {}
     for p in model.templates.interaction.parameters:
         value = model.parameters[p.name]
+        # An excess has its source's parameters.
         if p.per == "source":
             value = np.append(value, value[chosen])
         elif p.per == "pair":  # own pairs have no value; any positive number serves, its term has factor 0
@@ -69,6 +72,7 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
             further[itself == 1] = 1.0
             value = np.hstack([value, further])
         values[p.name] = value
+    # Switches between the two forms of a pair: 0 for an original source, 1 for an excess.
     values[_EXCESS.name] = np.repeat([0.0, 1.0], [len(model.sources), chosen.size])
     values[_ITSELF.name] = np.hstack([np.zeros((len(model.targets), len(model.sources))), itself])
     of_law = {p.name: model.parameters[p.name] for p in model.law.parameters}
@@ -90,6 +94,7 @@ def _kink(templates: Templates) -> sp.Expr | None:
     for template in (templates.own, templates.pair):
         if not template.whole:
             parts = template.pieces
+            # A gain that depends on the target's own ratio is no function of the excess alone.
             if parts is None or _gain(parts).has(r_i):
                 return None
             kinks.add(parts.kink.subs(r_i, r_j))

@@ -82,6 +82,7 @@ class MixtureModel(ByFields, Viewed):
         for kind in ("sources", "targets"):
             names = tuple(getattr(self, kind))
             object.__setattr__(self, kind, names)
+            # Names are the keys of every table: twice the same would make a ratio ambiguous.
             twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if not names or twice:
                 raise InputError(f"{kind} of a model must be one or more different names; {twice or 'none'} given")
@@ -97,6 +98,7 @@ class MixtureModel(ByFields, Viewed):
                 f"target {', '.join(strangers)} is no source, and interaction '{self.interaction.name}' "
                 "leaves its z at 0; choose an interaction with transfer"
             )
+        # There own(r_i = 0) has no source whose parameter it could take.
         if strangers:
             of_source = {p.symbol for p in self.interaction.parameters if p.per == "source"}
             loose = self.interaction.own.subs(r_i, 0).free_symbols & of_source
@@ -118,6 +120,7 @@ class MixtureModel(ByFields, Viewed):
         name = parameter.name
         if name not in self.parameters:
             raise InputError(f"the model has no values for parameter '{name}' ({parameter.meaning}); add them")
+        # A copy: the array is made read-only below, and the caller's must not be.
         value = np.array(self.parameters[name], dtype=float)
         shape = self.shape(parameter)
         if value.shape not in (shape, self._shape_within(parameter)):
@@ -130,11 +133,13 @@ class MixtureModel(ByFields, Viewed):
             value[self.own_targets, self.own_sources] = 0.0
         positive = bool(parameter.symbol.is_positive)
         bad = ~np.isfinite(value) | (value < parameter.lower)
+        # `lower` is 0 for positive symbols too, whose domain leaves 0 out.
         if positive:
             bad |= value <= 0
         if parameter.per == "pair":
             bad[self.own_targets, self.own_sources] = False
         if bad.any():
+            # The first faulty entry stands for all.
             where = tuple(int(index[0]) for index in np.nonzero(bad))
             domain = "a positive number" if positive else "0 or more" if parameter.lower == 0 else "a finite number"
             raise InputError(
@@ -217,8 +222,8 @@ class MixtureModel(ByFields, Viewed):
     def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Response:
         """Return the model at a budget (tokens) and a model size (parameters), each a scalar or one per mixture.
 
-        `supply` holds the tokens that there are of each source for each mixture, (n, S), instead of the model's own;
-        NaN where it is that.
+        `supply` holds the tokens available of each source for each mixture, (n, S), in place of the model's own supply;
+        NaN keeps the model's.
         """
         if params is None:
             if self.templates.uses_model_size:
@@ -229,6 +234,7 @@ class MixtureModel(ByFields, Viewed):
             return Response(self, D, size)
         own = self.parameters[SUPPLY]
         tokens = np.maximum(supply, LEAST_SUPPLY) / self.token_unit
+        # Shape (n, 1 or T, S): parameters of sources broadcast over targets.
         values = np.where(np.isnan(supply)[:, None, :], own, tokens[:, None, :])
         return Response(self, D, size, {**self.parameters, SUPPLY: values})
 
@@ -241,12 +247,12 @@ class MixtureModel(ByFields, Viewed):
         return replace(self, targets=tuple(targets), parameters=self._values_of(self._rows(targets)))
 
     def _rows(self, targets: Sequence[str]) -> list[int]:
-        """Return the positions of some targets."""
+        """Return the positions of `targets`."""
         position = {name: i for i, name in enumerate(self.targets)}
         return [position[name] for name in targets]
 
     def _values_of(self, rows: Sequence[int]) -> dict[str, Array]:
-        """Return the parameters of some targets."""
+        """Return the parameters of the targets at positions `rows`."""
         return {
             p.name: self.parameters[p.name]
             if p.per == "source" and self.parameters[p.name].ndim == 1
@@ -260,7 +266,7 @@ class MixtureModel(ByFields, Viewed):
         return any(p.name == SUPPLY for p in self.templates.parameters)
 
     def with_supply(self, supply: Mapping[str, float]) -> Self:
-        """Return the same model with other supplies of some sources, in tokens; itself where its form has none.
+        """Return the same model with the named supplies replaced, in tokens; itself where its form has no supply.
 
         A supply below `LEAST_SUPPLY` counts as that.
         """
@@ -271,6 +277,7 @@ class MixtureModel(ByFields, Viewed):
             if name not in self.sources:
                 raise unknown_name("language with a supply", name, self.sources)
             values[..., self.sources.index(name)] = max(tokens, LEAST_SUPPLY) / self.token_unit
+        # The same object, so that what was cached for it is kept.
         if np.array_equal(values, self.parameters[SUPPLY]):
             return self
         return replace(self, parameters={**self.parameters, SUPPLY: values})
@@ -337,11 +344,11 @@ class Response:
         return pair
 
     def used(self, ratios: Array) -> Array:
-        """Return u of each source, shape (..., 1, S), or (..., T, S) where targets have parameters of sources."""
+        """Return u of each source, shape (..., 1, S), or (..., T, S) where source parameters differ by target."""
         return self._use("value", ratios)[0]
 
     def use_rises(self, shares: Array) -> bool:
-        """Return whether u of every source rises with its ratio at each of some ratios, (n,)."""
+        """Return whether u of every source rises with its ratio at each value of `shares`, (n,)."""
         _, slope = self._use("slopes", np.multiply.outer(shares, np.ones(len(self.model.sources))))
         return bool((slope > 0).all())
 
@@ -356,6 +363,7 @@ class Response:
         model = self.model
         own, own_t = self._own(model.templates.own.slopes, used)
         pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, used)
+        # Column of the own source in J: u_i is an argument of own and of every pair of row i.
         on_itself = own_t + pair_t.sum(axis=-1)
         jacobian[..., model.own_targets, model.own_sources] += on_itself[..., model.own_targets]
         return own + pair.sum(axis=-1), jacobian
@@ -370,14 +378,18 @@ class Response:
         used, slope = self._use("slopes", ratios)
         (own_tt,) = self._own(model.templates.own.curvatures, used)
         pair_tt, pair_ts, pair_ss = self._pair(model.templates.pair.curvatures, used)
+        # u'_i, the slope of the use at each target's own ratio.
         own_slope = self._at_own(slope)
         hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
+        # Cross terms: w_i u'_i pair_ts,ij u'_j at (i, j), then mirrored; most forms without a gate have none.
         if model.templates.pair.second[1] != 0:
             hessian += model.owning @ ((weights * own_slope)[:, None] * pair_ts * slope)
             hessian += hessian.T.copy()
+        # sum_i w_i pair_ss,ij u'_j^2 at (j, j), and w_i u'_i^2 (own'' + sum_k pair_tt,ik) at a target's own source.
         diagonal = weights @ (pair_ss * slope**2)
         diagonal += model.owning @ (weights * own_slope**2 * (own_tt + pair_tt.sum(axis=-1)))
         if model.templates.used is not None:
+            # diag(J_i u''): a curved use bends z even where z is linear in u.
             (curvature,) = self._use("curvatures", ratios)
             diagonal += weights @ (self._by_used(used)[1] * curvature)
         hessian.flat[:: len(model.sources) + 1] += diagonal
@@ -427,9 +439,12 @@ class Response:
                 result[parameter.name] = slope * (by_own + by_pair.sum(axis=-1))
                 continue
             if parameter.per == "source":
+                # In `own` a source parameter is the own source's, whose pair is empty.
                 by_pair[..., model.own_targets, model.own_sources] = by_own[..., model.own_targets]
+            # Chain rule: dL_i/dp = L'_i dz_i/dp.
             result[parameter.name] = slope[..., None] * by_pair
         if templates.use.parameters:
+            # Each parameter of the use belongs to one source j:
             # dL_i / dp_j = L' dz_i/du_j du_j/dp_j.
             by_used = slope[..., None] * self._by_used(used)[1]
             for parameter, by_use in zip(templates.use.parameters, self._use("by_parameter", ratios), strict=True):
@@ -478,15 +493,18 @@ class Response:
         """Evaluate a compiled law at z; NaN where the law is not defined."""
         z = np.asarray(z)
         if self.model.law.needs_positive_z:
+            # `real`, since complex steps come through here as well.
             z = np.where(z.real > 0, z, np.nan)
         with np.errstate(all="ignore"):
             return [_filled(result, z.shape) for result in function(z, *self.loss_arguments)]
 
     def _use(self, order: Literal["value", "slopes", "curvatures", "by_parameter"], ratios: Array) -> list[Array]:
-        """Evaluate the use at ratios: arrays that broadcast to (..., T, S), with T or 1 before the sources."""
+        """Evaluate the use at ratios: arrays of shape (..., 1 or T, S)."""
         ratios = np.asarray(ratios)[..., None, :]
+        # Leading axes are mixtures; the new axis is that of targets.
         template = self.model.templates.used
         if template is None:
+            # The identity: u = r, u' = 1, with no curvature and no parameter.
             return {"value": [ratios], "slopes": [ratios, np.ones_like(ratios)]}.get(order, [])
         function: Compiled = getattr(template, order)
         shape = np.broadcast_shapes(ratios.shape, *(argument.shape for argument in self.use_arguments))
@@ -505,18 +523,20 @@ class Response:
         shape = (*t.shape[:-1], used.shape[-1])
         with np.errstate(all="ignore"):
             filled = [_filled(result, shape) for result in function(t, used, *self.pair_arguments)]
+        # Own pairs are in no formula: 0 here keeps them out of every sum over sources.
         for array in filled:
             array[..., self.model.own_targets, self.model.own_sources] = 0.0
         return filled
 
     def _at_own(self, used: Array) -> Array:
-        """Return what u of shape (..., T or 1, S) is of each target's own source, (..., T); 0 for one that is none."""
+        """Return u of each target's own source, (..., T), for u of shape (..., T or 1, S); 0 where it has none."""
         taken = self.of_own(used)
         return taken if self.model.sources == self.model.targets else np.where(self.model.own_source >= 0, taken, 0.0)
 
     def of_own(self, values: Array) -> Array:
-        """Return the entries of (S,) or (..., T or 1, S) of each target's own source; any for one that is none."""
+        """Return the entry of each target's own source in (S,) or (..., T or 1, S); arbitrary where it has none."""
         own = self.model.own_source
+        # Index -1 of a target without a source picks the last entry: callers replace or ignore it.
         rows = np.arange(own.size) if values.ndim > 1 and values.shape[-2] > 1 else 0
         taken: Array = values[own] if values.ndim == 1 else values[..., rows, own]
         return taken
@@ -524,6 +544,7 @@ class Response:
 
 def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Return a compiled function's result as an array of `shape` of its own: a constant comes back as a scalar."""
+    # A broadcast view would be read-only, and callers write into the result.
     filled = np.empty(shape, dtype=getattr(result, "dtype", float))
     filled[...] = result
     return filled

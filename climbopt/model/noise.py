@@ -50,6 +50,7 @@ class LossNoise:
 
     def scale(self, spread: Array, own: Array) -> Array:
         """Return the standard deviation of new measurements, (..., T), for spreads and own ratios of that shape."""
+        # Taken as independent, the model's spread and the deviation about its prediction add in squares.
         return np.hypot(spread, self.deviations[np.arange(len(self.deviations)), classes_of(own)])
 
     def half_widths(self, spread: Array, own: Array) -> Array:

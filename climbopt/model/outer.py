@@ -84,11 +84,13 @@ class Expression:
         index = {symbol: position for position, symbol in enumerate(self.entries)}
         first: list[list[sp.Expr]] = [[] for _ in index]
         second: dict[tuple[int, int], list[sp.Expr]] = {}
+        # Term by term, so that the cost follows the couplings present and not the square of all entries.
         for term in sp.Add.make_args(self.expression):
             for symbol in sorted(term.free_symbols, key=str):
                 slope = sp.diff(term, symbol)
                 first[index[symbol]].append(slope)
                 for other in sorted(slope.free_symbols, key=str):
+                    # The Hessian is symmetric: the lower triangle determines it.
                     if index[other] <= index[symbol]:
                         second.setdefault((index[symbol], index[other]), []).append(sp.diff(slope, other))
                 if len(second) > MOST_SECOND_DERIVATIVES:
@@ -140,11 +142,13 @@ class Expression:
         try:
             slopes = [Interval.enclosing(sign * value) for value in self._compiled[1](*entries)]
             curvatures = [Interval.enclosing(sign * value) for value in self._compiled[2](*entries)]
+        # A function without an interval form: nothing is proved, which is a valid answer.
         except UnsupportedFunctionError:
             return None
         # Gershgorin: a symmetric matrix with H_ii >= sum_j |H_ij| is positive semidefinite. Sums are rounded upwards.
         diagonal, around = np.zeros(len(entries)), np.zeros(len(entries))
         for i, j, curvature in zip(*self._places, curvatures, strict=True):
+            # Largest |H_ij| over the box; the diagonal enters by its lower end.
             size = max(abs(float(curvature.lower)), abs(float(curvature.upper)))
             if i == j:
                 diagonal[i] = float(curvature.lower)
@@ -209,6 +213,7 @@ class PowerMean:
 
     def shape(self, y: Interval, sign: int) -> Interval | None:
         """Return [0, inf] for every slope: a norm of losses above 0 is convex and rises with each of them."""
+        # -g is concave; and a loss of 0 or less is outside the domain of the power.
         if sign < 0 or not bool((y.lower > 0).all()):
             return None
         return Interval.of(np.zeros(len(self.targets)), np.inf)

@@ -70,6 +70,7 @@ def in_pieces(expression: sp.Expr, of: str) -> sp.Expr:
             f"{of} has {steps[0]}, which jumps; write what is continuous, with Min, Max, Abs or Piecewise "
             "where it bends"
         )
+    # Innermost first: the branches of an outer function must be free of kinks when it is split.
     while bent := expression.atoms(*BENT):
         inner = next(part for part in bent if not any(arg.has(*BENT) for arg in part.args))
         expression = expression.xreplace({inner: _unbent(inner)})
@@ -104,11 +105,13 @@ def pieces(expression: sp.Expr, variable: sp.Symbol) -> Pieces | None:
     (U/3, -1, True)
     """
     (condition, *others) = _conditions(expression) or (None,)
+    # One inequality means one kink; Ne, Eq or And would mean others.
     if others or not isinstance(condition, sp.Le | sp.Lt | sp.Ge | sp.Gt):
         return None
     # The condition is excess <= 0, with excess linear in the variable: kink = -excess(0) / slope.
     excess = condition.lts - condition.gts
     slope = sp.diff(excess, variable)
+    # A slope of unknown sign would leave open which branch is `below`.
     if slope.has(variable) or not (slope.is_positive or slope.is_negative):
         return None
     # With a rising excess the condition holds below the kink, so that the first branch is `below`.

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 Compiled = Callable[..., list[Array]]
 
 ROUNDING = sp.Rational(1, 10**15)
-"""Below the spacing of floats near 1."""
+"""Width of the smoothing at a kink: of the order of the spacing of floats near 1."""
 
 _ARTICLE = {
     "ratio": "a ratio",
@@ -83,6 +83,7 @@ class Template:
     @cached_property
     def exact(self) -> Template:
         """The same with each decimal number as its exact fraction, so that SymPy rounds no product of them."""
+        # A decimal number in the declaration stands for the nearest double, which is a fraction.
         numbers = {number: sp.Rational(float(number)) for number in self.expression.atoms(sp.Float)}
         return replace(self, expression=self.expression.xreplace(numbers)) if numbers else self
 
@@ -128,6 +129,7 @@ class Template:
         """
         if self.whole or self.kinked or self.pieces is None:
             return self.expression
+        # gain(0) = gain'(0) = 0 where the slope does not jump: the smoothing changes nothing above rounding.
         excess = self.pieces.variable - self.pieces.kink
         positive = (excess + sp.sqrt(excess**2 + ROUNDING**2)) / 2
         return self.pieces.below + sp.simplify(self.pieces.gain).subs(self.pieces.variable, positive)
@@ -140,7 +142,7 @@ class Template:
     @cached_property
     def jump(self) -> Compiled:
         """Compiled [change of the slope at the kink]; of a template that has pieces."""
-        assert self.pieces is not None  # callers checked
+        assert self.pieces is not None  # callers ensure it
         return _compile(self.arguments, [self.pieces.jump])
 
 
@@ -152,9 +154,11 @@ def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
     """
     bases = {power.base for power in derivative.atoms(sp.Pow) if power.exp.free_symbols}
     for x, base in [(x, base) for x in variables for base in bases if base != x and (base - x).is_number]:
+        # In w the factor x = w + (x - base) multiplies out, and each term is a power of w with its own sign.
         w = sp.Dummy("w", positive=True)
         moved = sp.expand(sp.powsimp(sp.expand(derivative.subs(x, w + (x - base)))))
         derivative = sp.powsimp(sp.collect(moved, w, func=sp.factor)).subs(w, base)
+    # Only symbolic exponents need it: SymPy simplifies x^2 / x by itself.
     if not any(power.base in variables and power.exp.free_symbols for power in derivative.atoms(sp.Pow)):
         return derivative
     return sp.powsimp(sp.factor_terms(derivative))
@@ -165,6 +169,7 @@ def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr
 
     def vanishing(product: sp.Expr) -> bool:
         return any(
+            # Without a positive power of x beside it, log x is unbounded at 0 and stays as it is.
             product.has(sp.log(x)) and any(f.is_Pow and f.base == x and f.exp.is_positive for f in product.args)
             for x in variables
         )
@@ -207,11 +212,13 @@ class Templates:
     use: Use = ONCE
 
     def __post_init__(self) -> None:
+        # A law of an effective ratio given an exponent would be evaluated without an error, and mean nothing.
         if self.law.quantity != self.interaction.quantity:
             raise InputError(
                 f"law '{self.law.name}' takes z for {_ARTICLE[self.law.quantity]}, and interaction "
                 f"'{self.interaction.name}' gives {_ARTICLE[self.interaction.quantity]}; choose two that agree"
             )
+        # Repetition counted twice would discount the same tokens twice.
         if SUPPLY in {p.name for p in self.interaction.parameters} & {p.name for p in self.use.parameters}:
             raise InputError(
                 f"interaction '{self.interaction.name}' counts repeated tokens itself; take it with the use 'once', "
@@ -291,6 +298,7 @@ class Templates:
 
     def expand_z(self, sources: Sequence[str], target: str) -> sp.Expr:
         """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
+        # A target that is no source has no data of its own: u_i = 0.
         ratio = self.expand_use(target) if target in sources else sp.Integer(0)
         own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
         # z_i = own(u_i, D) + sum over j != i of pair(u_i, u_j, D).
@@ -298,6 +306,7 @@ class Templates:
         for source in sources:
             if source == target:
                 continue
+            # The languages that index each parameter of pair(u_i, u_j).
             names = {"target": (target,), "source": (source,), "pair": (target, source)}
             swap = {p.symbol: indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
             swap |= {r_i: ratio, r_j: self.expand_use(source)}

@@ -59,6 +59,7 @@ def translate(
     known: dict[sp.Expr, Value] = {**numbers, **values}
     for node in nodes:
         kind = node.func.__name__
+        # Rules before functions: a system may have its own form of a sum, product or power.
         if kind in rules:
             known[node] = rules[kind](node, known)
         elif kind in functions and len(node.args) == 1:
@@ -77,11 +78,13 @@ def _ordered(expression: sp.Expr) -> tuple[dict[sp.Expr, float], tuple[sp.Expr, 
     def visit(node: sp.Expr) -> None:
         if node.is_Symbol or node in numbers or node in nodes:
             return
+        # A subtree of numbers alone is one number, exact where it is an integer.
         if node.is_number:
             numbers[node] = int(node) if node.is_Integer else float(node)
             return
         for part in node.args:
             visit(part)
+        # A dict as an ordered set: appended after its arguments, each node once.
         nodes[node] = None
 
     visit(expression)

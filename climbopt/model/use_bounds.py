@@ -57,6 +57,7 @@ class UseBounds:
         """Whether every u is concave in its ratio: u'' <= 0, and its slope does not jump up."""
         if not self.template.whole and self.template.pieces is None:
             return False
+        # Concave: u'' <= 0 on each piece, and a slope that falls at the kink.
         bends = list(self.template.curvatures(self._ratios, *self._arguments))
         bends += [] if self.template.whole else self.template.jump(self._ratios, *self._arguments)
         return all(bool((Interval.enclosing(bend).upper <= 0).all()) for bend in bends)
@@ -69,15 +70,18 @@ class UseBounds:
     def of_own(self, low: Array, high: Array) -> tuple[Array, Array]:
         """Return bounds of u of each target's own source for its ratios from low to high, (..., T)."""
         D, N, *values = self.response.use_arguments
+        # Parameters of each target's own source; D and N lose the axis of sources.
         values = [self.response.of_own(value) for value in values]
         enclosure = self._between(Interval.of(low, high), intervals([D[..., 0], N[..., 0], *values]))
         own = self.response.model.own_source >= 0
+        # A target that is no source has u_i = 0.
         return np.where(own, enclosure.lower, 0.0), np.where(own, enclosure.upper, 0.0)
 
     def _between(self, ratios: Interval, arguments: Sequence[Interval]) -> Interval:
         """Return an enclosure of u for ratios in intervals: from end to end where it rises."""
         if not self.rises:
             return Interval.enclosing(self.template.value(ratios, *arguments)[0])
+        # Evaluated at points, intervals do not widen; a monotone u attains its bounds at the ends.
         least, most = (
             Interval.enclosing(self.template.value(Interval.of(end, end), *arguments)[0])
             for end in (ratios.lower, ratios.upper)

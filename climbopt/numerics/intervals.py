@@ -61,6 +61,7 @@ class Interval(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Interval:
         """Evaluate a NumPy function, as array code calls it."""
+        # Refused, not approximated: an unknown function would make an enclosure that encloses nothing.
         if method != "__call__" or options or ufunc.__name__ not in _FUNCTIONS:
             raise UnsupportedFunctionError(f"no interval form of {ufunc.__name__}")
         if ufunc is np.power:
@@ -130,6 +131,7 @@ def evaluated_by(routine: Routine) -> Iterator[None]:
 
 def _rounding_error(a: Array, b: Array, total: Array) -> Array:
     """Return a + b - total exactly, for total = fl(a + b) (Knuth's two-sum)."""
+    # The part of b that entered the rounded sum.
     part = total - a
     return (a - (total - part)) + (b - part)
 
@@ -174,6 +176,7 @@ def _divide(a: Interval, b: Interval) -> Interval:
     high = np.where(
         b.upper <= 0, np.minimum(_up(1.0 / b.lower), 0.0), np.where(b.lower > 0, _up(1.0 / b.lower), np.inf)
     )
+    # a / b = a (1 / b); a divisor that contains 0 inside gives the whole line.
     return _multiply(a, Interval(low, high))
 
 
@@ -184,6 +187,7 @@ def _monotone(function: np.ufunc, zero: float, least: float = -np.inf) -> Callab
     """
 
     def evaluate(a: Interval) -> Interval:
+        # Increasing: the image of an interval is the interval of the images of its ends.
         low, high = _ROUTINE.get()(function, a.lower)[0], _ROUTINE.get()(function, a.upper)[1]
         low = np.where(a.lower >= zero, np.maximum(low, 0.0), low)
         high = np.where(a.upper <= zero, np.minimum(high, 0.0), high)
@@ -194,6 +198,7 @@ def _monotone(function: np.ufunc, zero: float, least: float = -np.inf) -> Callab
 
 def _unknown_where(mask: NDArray[np.bool_], low: Array, high: Array) -> Interval:
     """Return the interval; the whole real line where `mask` is true or an end is NaN."""
+    # An end that is NaN (inf - inf, for example) says nothing about the values.
     mask = mask | np.isnan(low) | np.isnan(high)
     return Interval(np.where(mask, -np.inf, low), np.where(mask, np.inf, high))
 
@@ -208,7 +213,9 @@ def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interv
             np.power, np.stack([ends[0], ends[0], ends[1], ends[1]]), np.stack([ends[2], ends[3], ends[2], ends[3]])
         )
         low, high = below.min(axis=0), above.max(axis=0)
+        # A single integer exponent is defined for every base.
         whole = (p.lower == p.upper) & (p.lower % 1 == 0)
+        # Such a power is never negative.
         even = whole & (p.lower % 2 == 0)
         low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)
         crosses = (x.lower < 0) & (x.upper >= 0)
@@ -236,6 +243,7 @@ def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interv
     """Return the hull of the choices whose condition may be the first true one; all numbers where none may be true."""
     truths = [Interval.enclosing(condition) for condition in conditions]
     values = [Interval.enclosing(choice) for choice in choices]
+    # Empty hulls to begin with; a choice enters where it may be the first one that applies.
     shape = np.broadcast_shapes(*(interval.lower.shape for interval in (*truths, *values)))
     low, high, reached = np.full(shape, np.inf), np.full(shape, -np.inf), np.ones(shape, dtype=bool)
     for truth, value in zip(truths, values, strict=True):

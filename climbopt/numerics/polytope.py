@@ -42,6 +42,7 @@ def balancing(sizes: Array) -> Array:
 
     Products with them are exact, and the coarse grid leaves rows of ordinary size unchanged.
     """
+    # 16^-k = 2^(-4 k), k the rounded logarithm to base 16: an exact power of two.
     usable = np.isfinite(sizes) & (sizes > 0)
     return np.exp2(-4 * np.round(np.log2(np.where(usable, sizes, 1.0)) / 4))
 
@@ -98,6 +99,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
+            # A read-only copy: rows are shared between forms.
             limits = np.array(getattr(self, name), dtype=float)
             limits.setflags(write=False)
             object.__setattr__(self, name, limits)
@@ -183,6 +185,7 @@ class Polytope:
         if self.A.shape[0] != 1 or self.rows.lower[0] != self.rows.upper[0]:
             return None
         row = self.dense[0]
+        # Other coefficients, or a variable without a lower bound, have no closed form.
         return row == 1 if np.isin(row, (0.0, 1.0)).all() and np.isfinite(self.bounds.lower[row == 1]).all() else None
 
     def violation(self, x: Array) -> float:
@@ -212,6 +215,7 @@ class Polytope:
         """
         if self.simplex is None:
             G, h = self._inequalities
+            # Scaled by a power of two, which changes no digit of the costs.
             size = np.abs(g).max(initial=0.0)
             if not np.isfinite(size):
                 return -np.inf, np.full(g.size, np.nan)
@@ -222,11 +226,13 @@ class Polytope:
             on_rows, on_equations = unit * np.minimum(result.ineqlin.marginals, 0.0), unit * result.eqlin.marginals
             # reduced costs g - A' rows; multipliers of the wrong sign were clipped to 0 above
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
+            # The box minimum is finite only where each variable with a reduced cost is bounded; rows imply such bounds.
             lower, upper = self.implied_bounds
             ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
             box = reduced * ends
             return float(on_rows @ h + on_equations @ self.rows.lower[self.equation] + box.sum()), result.x
         on = self.simplex
+        # Variables outside the simplex row go to the end that their cost favours; the others are filled below.
         vertex = np.where(
             g > 0,
             self.bounds.lower,
@@ -251,6 +257,7 @@ class Polytope:
             on, total = self.simplex, float(self.rows.lower[0])
             middle = np.clip(0.0, self.bounds.lower + width, self.bounds.upper - width)
             lower = self.bounds.lower[on]
+            # The most that each variable can have with the others at their lower bounds; all get the same share of it.
             reach = np.minimum(self.bounds.upper[on], total - lower.sum() + lower) - lower
             if lower.sum() > total + FEASIBILITY or lower.sum() + reach.sum() < total - FEASIBILITY:
                 raise EmptyPolytopeError
@@ -259,6 +266,7 @@ class Polytope:
             return np.asarray(middle)
         G, h = self._inequalities
         low, high = np.isfinite(self.bounds.lower), np.isfinite(self.bounds.upper)
+        # Every inequality as sides x <= limits, with `reach` the slack that is aimed at in each.
         sides = np.vstack([G, -np.eye(n)[low], np.eye(n)[high]])
         limits = np.concatenate([h, -self.bounds.lower[low], self.bounds.upper[high]])
         reach = np.concatenate([np.abs(G) @ width, width[low], width[high]])
@@ -278,6 +286,7 @@ class Polytope:
         A vertex of the linear program may be near limits that were not binding, where solvers start badly. The
         quadratic term keeps y near x in unbounded directions.
         """
+        # Moves in the null space of what holds with equality stay feasible for it.
         held = np.vstack([self.dense[self.equation], G[~strict]])
         basis = linalg.null_space(held) if len(held) else np.eye(x.size)
         G, h = G[strict] @ basis, (h - G @ x)[strict]
@@ -302,6 +311,7 @@ class Polytope:
         n = self.bounds.lower.size
         result = self._linear_program(
             np.append(np.zeros(n), -1.0),
+            # Variables (x, s), cost -s.
             np.column_stack([G, reach]),
             h,
             np.append(np.full(n, -np.inf), 0.0),
@@ -338,6 +348,7 @@ class Polytope:
         G, h = self._inequalities
         result = self._linear_program(
             np.append(np.zeros(n), -1.0),
+            # s <= constant_i + slopes_i y for every i, with s maximised.
             np.vstack([np.column_stack([G, np.zeros(len(h))]), np.column_stack([-slopes, np.ones(k)])]),
             np.append(h, constant),
             np.append(self.bounds.lower, -np.inf),
@@ -355,12 +366,14 @@ class Polytope:
                 continue
             on = np.flatnonzero(row)
             a = row[on]
+            # The least that each term can add to the row.
             least = a * np.where(a > 0, self.bounds.lower[on], self.bounds.upper[on])
             unbounded = np.isinf(least)
             known = np.where(unbounded, 0.0, least)
             slack = FEASIBILITY * (abs(limit) + np.abs(known).sum())
             # row limit less the least activity of the other variables; unbounded if another one is
             room = np.where(unbounded.sum() > unbounded, np.inf, limit - (known.sum() - known) + slack) / a
+            # Dividing by a negative coefficient turns the bound into a lower one.
             upper[on] = np.where(a > 0, np.minimum(upper[on], room), upper[on])
             lower[on] = np.where(a < 0, np.maximum(lower[on], room), lower[on])
         return lower, upper
@@ -379,6 +392,7 @@ class Polytope:
 
     def _linear_program(self, g: Array, G: Array, h: Array, lower: Array, upper: Array) -> OptimizeResult:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
+        # Further variables, such as s, are in no equation.
         equations = np.zeros((int(self.equation.sum()), g.size))
         equations[:, : self.dense.shape[1]] = self.dense[self.equation]
         for presolve in (True, False):  # with it, HiGHS calls some unbounded programs infeasible

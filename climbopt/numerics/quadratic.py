@@ -102,6 +102,7 @@ def project(x: Array, polytope: Polytope) -> Array:
         Where the polytope is empty.
     """
     clipped = np.clip(x, polytope.bounds.lower, polytope.bounds.upper)
+    # With bounds alone the nearest point is the clipped one.
     if polytope.violation(clipped) == 0:
         return clipped
     if polytope.simplex is not None:
@@ -111,6 +112,7 @@ def project(x: Array, polytope: Polytope) -> Array:
         )
         return clipped
     identity = np.eye(x.size)
+    # min |y - x|^2 / 2 is a quadratic program with H = I and g = -x.
     face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope))
     if face is None:
         face = _one_at_a_time(identity, -x, polytope, polytope.interior_point())
@@ -128,6 +130,7 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     # the sum falls with the shift and is linear between breaks: bisect for the piece of the root
     while high - low > 1:
         middle = (low + high) // 2
+        # Still too large a sum: the root lies at a larger shift.
         if np.clip(x - breaks[middle], lower, upper).sum() >= total:
             low = middle
         else:
@@ -137,6 +140,7 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     free = (x - inside > lower) & (x - inside < upper)
     result = np.clip(x - inside, lower, upper)
     if free.any():
+        # sum over free of (x - shift) = total - sum of the clipped entries.
         result[free] = x[free] - (x[free].sum() + result[~free].sum() - total) / free.sum()
     return np.asarray(np.clip(result, lower, upper))
 
@@ -174,6 +178,7 @@ def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face 
     if solved is None:
         return None
     x[free], rows[held] = solved
+    # Dependent rows with contradictory limits have no common point; least squares would hide that.
     if held.any() and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
         return None
     # stationarity: gradient + A' rows + bounds = 0
@@ -185,8 +190,10 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     """Return the minimum of x'Hx / 2 - right'x with A x = target, and the multipliers of the equations."""
     if not right.size:
         return right, np.zeros(len(A))
+    # Large enough against H that the rows' directions are positive, small enough to keep the condition number.
     weight = 10.0 * max(1.0, float(np.abs(H).max())) if len(A) else 0.0
     # augmented Lagrangian: on A x = target, c |A x - target|^2 does not change the minimum
+    # A failure means that H is not positive definite on the face: there is no unique minimum.
     factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
     if failed:
         return None
@@ -196,6 +203,7 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
         return unconstrained, np.zeros(0)
     # Schur complement: (A H^-1 A') rows = A H^-1 right - target
     schur, excess = A @ spread, A @ unconstrained - target
+    # Least squares where rows depend on each other: multipliers are then not unique.
     rows = excess / schur[0] if len(A) == 1 and schur[0, 0] > 0 else np.linalg.lstsq(schur, excess, rcond=None)[0]
     return unconstrained - spread @ rows, rows
 
@@ -207,6 +215,7 @@ def _exchanged(face: Face, polytope: Polytope) -> Active:
     """
     bounds = _exchange(face.x, polytope.bounds.lower, polytope.bounds.upper, face.bounds, face.active.bounds)
     rows = face.active.rows
+    # Equations are always active, with multipliers of either sign.
     if not polytope.equation.all():
         rows = _exchange(polytope.dense @ face.x, polytope.rows.lower, polytope.rows.upper, face.rows, rows)
     same = bounds is face.active.bounds and rows is face.active.rows
@@ -220,6 +229,7 @@ def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, activ
     inactive = active == 0
     if not (wrong.any() or (low & inactive).any() or (high & inactive).any()):
         return active
+    # Violated sides enter, sides with a multiplier of the wrong sign leave; the others stay.
     entering = np.where(low, -1, np.where(high, 1, 0))
     return np.where(inactive, entering, np.where(wrong, 0, active)).astype(np.int8)
 
@@ -230,6 +240,7 @@ def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face
     upper = np.concatenate([polytope.bounds.upper, polytope.rows.upper])
     equation, n = lower == upper, start.size
     sides, x = np.where(equation, -1, 0).astype(np.int8), start.copy()
+    # Finite in exact arithmetic; the bound catches cycles at degenerate points.
     for _ in range(20 * lower.size):
         face = _minimum_on(H, g, polytope, Active(sides[:n], sides[n:]))
         if face is None:
@@ -247,6 +258,7 @@ def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face
         with np.errstate(divide="ignore", invalid="ignore"):
             # ratio test: the largest step along the direction that stays feasible
             room = np.where(change < 0, (lower - value) / change, (upper - value) / change)
+        # Active constraints and those that the step does not move cannot block it.
         room = np.where((sides != 0) | (np.abs(change) <= FEASIBILITY * np.abs(change).max()), np.inf, room)
         blocking = int(room.argmin())
         length = min(1.0, max(0.0, float(room[blocking])))

@@ -147,6 +147,7 @@ class AllocationProblem(ByFields, Viewed):
         if not self.weights or not unnamed or OTHERS in self.weights:
             return
         total = sum(self.weights.values())
+        # What the named targets would weigh together if each of the others had weight 1.
         share = f"{100 * total / (total + len(unnamed)):.3g}"
         raise InputError(
             f"[weights] names {listed(list(self.weights), most=4)} and not {listed(unnamed, most=4)}; add "
@@ -157,6 +158,7 @@ class AllocationProblem(ByFields, Viewed):
     @property
     def setting(self) -> Setting:
         """The part of the problem that constraints read."""
+        # Forms average in their losses; the mean of their z has no meaning.
         has_z = isinstance(self.model, MixtureModel)
         return Setting(
             self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses, has_z
@@ -176,6 +178,7 @@ class AllocationProblem(ByFields, Viewed):
     def weight_vector(self) -> Array:
         """Weights in the order of the model's targets, summing to 1."""
         others = self.weights.get(OTHERS, 1.0)
+        # Without any weights the default of 1 makes every target count alike.
         values = np.array([self.weights.get(name, others) for name in self.model.targets])
         total = values.sum()
         return values / total if total > 0 else values
@@ -199,6 +202,7 @@ class AllocationProblem(ByFields, Viewed):
         """Return the ratios of history and run together: (D0 r0 + D r) / (D0 + D); shape (..., S)."""
         tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
         # Cumulative ratios: (D0 r0 + D r) / (D0 + D), with D0 r0 the tokens of the history.
+        # The laws are of whole runs: the history counts as if its tokens were part of this one.
         result: Array = tokens / self.total_budget + self.run_share * ratios
         return result
 
@@ -212,17 +216,19 @@ class AllocationProblem(ByFields, Viewed):
         return self.response.predicted(self.cumulative(ratios))
 
     def value(self, ratios: Array, model: Model | None = None) -> Array:
-        """Return the objective, in the unit of its goal; (..., S) to (...): under its own model, or another one."""
+        """Return the objective, in the unit of its goal; (..., S) to (...): under its own model, or another model."""
         return np.asarray(self.goal.table.values(self.read_by_goal(ratios, model)).max(axis=-1))
 
     def read_by_goal(self, ratios: Array, model: Model | None = None) -> Array:
         """Return y = (r, z, L) over the targets that the objective depends on, (..., S + 2 k)."""
         z, losses = self.effective_and_losses(ratios, model)
+        # The goal's table is over the targets that it depends on alone, in its own order.
         counted = [self.model.targets.index(name) for name in self.goal.targets]
         return np.concatenate([ratios, z[..., counted], losses[..., counted]], axis=-1)
 
     def effective_and_losses(self, ratios: Array, model: Model | None = None) -> tuple[Array, Array]:
         """Return z and loss of each target after the run, (..., T); z of an ensemble is NaN, as it has none."""
+        # A draw or another form is judged under the supplies of this problem too.
         other = self.model if model is None else model.with_supply(self.supply)
         response = other.at(self.total_budget, self.params)
         cumulative = self.cumulative(ratios)
@@ -245,6 +251,7 @@ class AllocationProblem(ByFields, Viewed):
 
     def _columns(self) -> Columns:
         """Return one row per language."""
+        # Sources first, then targets that are no source, each once.
         languages = tuple(dict.fromkeys(self.model.sources + self.model.targets))
         weights = dict(zip(self.model.targets, self.weight_vector.tolist(), strict=True))
         by_language = {"weight": weights, "supply": self.supply, "history": self.history}

@@ -24,7 +24,7 @@ from climbopt.model.templates import Array
 
 
 class Sliced(Protocol):
-    """Numbers of some arithmetic along axes."""
+    """Numbers of an arithmetic (floating point, rational or interval) along axes."""
 
     def __getitem__(self, index: Any, /) -> Any:
         """Return the numbers at `index`."""
@@ -65,6 +65,7 @@ class Placed:
         slopes = self.outer.gradient(self.read(y))
         if self.mean is not None:
             return np.asarray(self.mean.T @ slopes)
+        # Added, not assigned: of one quantity read twice the slopes add up.
         result = np.zeros(y.size)
         np.add.at(result, self.positions, slopes)
         return result
@@ -141,6 +142,7 @@ class Table:
 
     def __getitem__(self, rows: slice) -> Table:
         """Return the functions of a range of rows."""
+        # New position of each row of the slice; curved parts move with their rows.
         places = {k: i for i, k in enumerate(range(len(self))[rows])}
         curved = {places[k]: placed for k, placed in self.curved.items() if k in places}
         return Table(self.n, self.coefficients[rows], self.constant[rows], curved)
@@ -175,8 +177,10 @@ class Table:
             raise InputError(
                 "an ensemble has no effective ratio of its own; write the row or objective in losses, L[...]"
             )
+        # Losses of the ensemble are mean @ L, so that their coefficients apply to L through mean.
         losses = self.coefficients[:, self.first_loss :] @ mean
         coefficients = hstack([self.coefficients[:, :n], csr_array((len(self), k)), losses])
+        # (x, z, L of the ensemble) as a linear map of (x, z, L of all blocks), whose rows for z are empty.
         into = block_diag([eye_array(n), csr_array((self.n_targets, k)), mean], format="csr")
         curved = {}
         for row, placed in self.curved.items():
@@ -198,6 +202,7 @@ class Table:
     def reads_losses(self) -> bool:
         """Whether any function depends on a loss."""
         curved = (placed.positions for placed in self.curved.values())
+        # The first position of a mean tells: an entry is a mean of losses, or a single ratio.
         return bool(self.parts.loss.any()) or any((at >= self.first_loss).any() for at in curved)
 
     @cached_property
@@ -236,6 +241,7 @@ class Table:
             Turns an array of floats into the numbers of the arithmetic that the sum is taken in.
         """
         total, limit = exact(np.zeros(self.dense.shape[1] + 1)), np.zeros(self.dense.shape[1] + 1)
+        # Rows of weight 0 are left out, so that an infinite limit is not multiplied by 0.
         for k in np.flatnonzero(weights).tolist():
             limit[-1] = limits[k]
             # limit and constant are subtracted in the exact arithmetic, not in floating point
@@ -295,6 +301,7 @@ class Ordering:
 
     def moved(self, table: Table, inner: Ordering) -> Table:
         """Return functions of another ordering's y, whose names this one also has, as functions of its own y."""
+        # Renumbers columns only: the row pointers of the sparse array stay valid.
         to = np.array([self._index[name] for name in inner._index], dtype=np.intp)
         part = table.coefficients
         coefficients = csr_array((part.data, to[part.indices], part.indptr), shape=(len(table), len(self._index)))

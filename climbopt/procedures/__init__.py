@@ -57,6 +57,7 @@ def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] =
             f"a {type(procedure).__name__} is no procedure; give a name ({', '.join(PROCEDURES)}) or an object such "
             "as climbopt.TwoStep()"
         )
+    # A file may hold options of several procedures; each takes the fields that it declares.
     kind: Any = PROCEDURES[procedure]
     result: Procedure = kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
     return result

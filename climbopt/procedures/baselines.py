@@ -93,6 +93,7 @@ class Temperature(Baseline):
     def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return ratios in proportion to supply^(1/T)."""
         supply = _supply(problem, self.name)
+        # Divided by the largest first, so that no power overflows.
         flattened = (supply / supply.max()) ** (1.0 / self.temperature)
         return flattened / flattened.sum(), None
 
@@ -110,11 +111,13 @@ class UniMax(Baseline):
     def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
         """Return ratios as equal as the epoch cap allows."""
         supply, sources = _supply(problem, self.name), problem.model.sources
+        # By supply constraint the epochs allowed; without one, a single epoch.
         limits = [
             constraint.epochs_of(problem.setting)
             for constraint in problem.constraints
             if isinstance(constraint, Supply)
         ] or [dict.fromkeys(sources, 1.0)]
+        # Tokens that each source may give: the tightest of several caps.
         most = np.min([[epochs.get(name, np.inf) for name in sources] for epochs in limits], axis=0) * supply
         if most.sum() < problem.budget:
             raise InputError(
@@ -162,6 +165,7 @@ class Isolated(Baseline):
 
 def _without_transfer(model: MixtureModel, targets: Sequence[str]) -> MixtureModel:
     """Return the law of a model with the interaction none, for targets that are sources."""
+    # Units stay, since the law's parameters are in them; the use is left out with the interaction.
     served = model.select(targets)
     return MixtureModel(
         model.law,

@@ -139,6 +139,7 @@ class OwnData:
                 "two_step needs a use under which more tokens are never worth less, and "
                 f"'{self.response.model.use.name}' is none; use the procedure joint"
             )
+        # Checked on a grid, not proved: step 1 has one solution where benefits fall.
         increases = (self.own_slope(data) > 0).all(axis=0)
         benefits = self.benefit(data)
         falls = (benefits > 0).all(axis=0) & (np.diff(benefits, axis=0) <= 0).all(axis=0)
@@ -158,6 +159,7 @@ class OwnData:
 
         Newton's method in log-log coordinates, in which a power law is affine, safeguarded by bisection.
         """
+        # All in logarithms of own data; the bracket holds the root, or the root is at one of its ends.
         low, high = np.full(len(self.targets), np.log(LEAST * most)), np.full(len(self.targets), np.log(most))
         at = high - np.log(len(self.targets))
         for _ in range(NEWTON_STEPS):
@@ -206,8 +208,10 @@ def equal_benefit_direction(problem: AllocationProblem, magnitude: float) -> Arr
     def excess(log_benefit: float) -> float:
         return float(np.log(alone.with_benefit(log_benefit, magnitude).sum() / magnitude))
 
+    # The sum of own data falls with lambda; it is `magnitude` at the root.
     root = low if high - low < 1e-14 else brentq(excess, low - 1e-9, high + 1e-9, xtol=1e-14)
     data = alone.with_benefit(root, magnitude)
+    # The sum is t within the root's rounding; p sums to 1.
     return np.asarray(data / data.sum())
 
 
@@ -218,6 +222,7 @@ def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: fl
     the interval of a target with share 0 is unbounded above. The deviation is 0 where all intervals overlap.
     """
     alone, data = OwnData.of(problem), magnitude * direction
+    # Benefits fall: just above the own data is the least value at a kink, just below the largest.
     beyond = alone.benefit(data * (1 + BESIDE))
     below = np.where(direction > 0, alone.benefit(data * (1 - BESIDE)), np.inf)
     least, most = float(beyond.max()), float(below.min())

@@ -59,5 +59,6 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
         Rows(np.full(k, -np.inf), np.zeros(k), labels),
         Auxiliaries(("t",), largest),
     )
+    # t strictly above every loss, so that interior-point methods start inside the rows.
     start = form.complete(form.start[:n])
     return form.from_start(np.append(start[:-1], LARGEST_ROOM * start[-1]))

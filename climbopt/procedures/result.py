@@ -109,9 +109,11 @@ class Allocation:
             return np.full(self.z.shape, np.nan)
         goal, names = self.problem.goal, self.problem.model.targets
         shares = np.ones(len(goal.table))
+        # f = max of L_i / reference_i: its slopes are the multipliers of the epigraph rows, which sum to 1.
         if goal.largest:
             rows = [self.certificate.multipliers.get(f"largest[{name}]") for name in goal.targets]
             shares = np.array([0.0 if row is None else row.multiplier for row in rows])
+        # df/dL_i, over the targets of the goal; the others have none.
         by_y = shares @ goal.table.slopes(self.problem.read_by_goal(self.ratios), slice(None))
         weights = np.zeros(len(names))
         weights[[names.index(name) for name in goal.targets]] = goal.table.split(by_y).loss
@@ -220,6 +222,7 @@ class Result(Reported):
 
         None unless the answer is that of joint or two_step, both are certified, and two_step supports the problem.
         """
+        # Baselines, and ratios from the user, have no gap between procedures.
         other = {Joint: TwoStep, TwoStep: Joint}.get(type(self.procedure))
         if other is None or self.options is None or not self.passed:
             return None
@@ -353,6 +356,7 @@ def _breaks_rows(result: Result) -> bool:
     """Whether the procedure optimises, and its backend stopped by itself at a point that violates a nonlinear row."""
     if result.solution is None or not result.procedure.optimises or not expression_rows(result.problem):
         return False
+    # A solver that ran out of time, or was interrupted, says nothing about feasibility.
     if result.solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
         return False
     if result.allocation is None:
@@ -364,6 +368,7 @@ def _certificate(
     problem: AllocationProblem, procedure: Procedure, answer: Answer, x: Array, options: Options
 ) -> Certificate:
     """Return the certificate that the procedure requires."""
+    # The objective as the problem declares it, without the form that the backend solved.
     declared = float(problem.value(x[: len(problem.model.sources)]))
     solved = answer.form.functions.at(x).value
     # Step 2 of two_step minimises -t, which is finite even where losses are not.
@@ -410,5 +415,6 @@ def _gap(joint: Result, two_step: Result) -> Gap | None:
     model = joint.problem.model
     if not isinstance(model, MixtureModel) or model.law.irreducible is None:
         return Gap(excess, None)
+    # f - sum_i w_i E_i: the part of the loss that data can remove.
     reducible = joint.objective - float(joint.problem.weight_vector @ model.parameters[model.law.irreducible.name])
     return Gap(excess, excess / reducible)

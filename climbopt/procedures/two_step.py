@@ -102,10 +102,12 @@ def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0
     KKT point of step 2 itself, since values and gradients agree there.
     """
     alone, n = OwnData.of(problem), len(problem.model.sources)
+    # least + t slope: the required z of each target, affine in t.
     shares, k = alone.shares(direction, at), len(direction)
     on_t = np.append(np.zeros(n), -1.0)  # over x = (r, t): f = -t, rows z_i(r) - t slope_i >= least_i
 
     def reach(functions: MixtureFunctions, x: Array) -> Array:
+        # Rows are z - t slope with t = 0 here: t is the least of (z_i - least_i) / slope_i.
         reached = (functions.at(x).rows[:k] - shares.least)[direction > 0] / shares.slopes[direction > 0]
         return np.array([reached.min()])
 
@@ -127,6 +129,7 @@ def _share_rows(targets: Sequence[str], least: Array) -> Rows:
 
 def _inside(form: StandardForm, start: Array) -> StandardForm:
     """Return the form started at the ratios of a point, with a t below the largest feasible one."""
+    # Strictly feasible: a smaller t widens every row.
     t = _reach(form, start[: form.n_ratios])
     return form.from_start(np.append(start[:-1], START_SHARE * t if t > 0 else t - 1.0))
 
@@ -175,6 +178,7 @@ class _Solves:
         """Return step 2 along a direction, own terms replaced by their tangents at a magnitude."""
         form = magnitude_form(self.problem, direction, at)
         if self.last is not None and self.last.solution.x is not None:
+            # Near the previous optimum, but off the bounds, on which trust-constr can hang.
             form = _inside(form, project(0.9 * self.last.solution.x + 0.1 * form.start, form.polytope))
         self.n_solves += 1
         self.last = _Solved(direction, at, form, choose(form, self.backend).solve(form, self._remaining()))
@@ -202,6 +206,7 @@ def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _So
 
     try:
         first = max(1.0 + excess(1.0), LEAST_MAGNITUDE)  # T(1)
+        # The excess falls in t: widen until it is >= 0 at low and <= 0 at high.
         low, high = first / 1.5, first * 1.5
         while excess(low) < 0:
             low /= 2
@@ -245,12 +250,14 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
     backend and, where that fails, by the default one.
     """
     problem, form = solves.problem, solved.form
+    # Second-order condition of step 2 on the rows that are tight in all of its optima.
     limits, multipliers = LimitsAt(form, x), recover(form, x)
     curvature = smallest_curvature(limits, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True
     joint, k, n = joint_form(problem), len(solved.direction), form.n_ratios
     shares = OwnData.of(problem).shares(solved.direction, solved.at).at((1 - GIVE) * float(x[-1]))
+    # min sum w_i L_i over the r that reach t, less a share that gives the set an interior.
     second = mixture_form(
         problem,
         counted_targets(problem),
@@ -258,6 +265,7 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
         _share_rows(counted_targets(problem), shares),
     )
     second = second.from_start(second.complete(x[:n]))
+    # Native options belong to the first backend alone.
     for name, used in ((solves.backend, solves.options), (None, replace(solves.options, native={}))):
         solution = choose(second, name).solve(second, used)
         if solution.x is None or not solution.termination.settled:
@@ -278,6 +286,7 @@ def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[
     targets, multipliers = alone.targets, recover(form, x)
     shares = alone.shares(solved.direction, solved.at).at(float(x[-1]))
     z = alone.response.z(problem.cumulative(x[: form.n_ratios]))
+    # A target of share 0 has no excess to speak of.
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(z > shares, z / shares - 1, 0.0)
     return tuple(
@@ -294,6 +303,7 @@ def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, mu
         return "it is no source: what it gets is transfer from the others"
     j = sources.index(name)
     limits = LimitsAt(form, x)
+    # The ratio is at its lower limit.
     if limits.sides[j] in (-1, 2):
         if form.polytope.bounds.lower[j] <= 0:
             return "it needs no data of its own: what it gets is transfer from the others"

@@ -87,11 +87,13 @@ def mixture_form(
     """
     own = Ordering(problem.model.sources, tuple(targets), auxiliaries.names)
     formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
+    # Lifting is exact where the problem is convex: then each excess takes its least value at the optimum.
     direct, kinks = formulation.form(None), None
     if isinstance(problem.model, MixtureModel) and problem.model.kinked:
         kinks = split(problem.model, problem.total_budget, problem.params)
     if kinks is None or not _convex(direct):
         return direct
+    # The lifted form must be proved convex too, or the excesses need not be tight.
     smooth = formulation.form(kinks)
     return smooth if _convex(smooth) else direct
 
@@ -115,10 +117,12 @@ class _Formulation:
     def form(self, kinks: Split | None) -> StandardForm:
         """Return the standard form, with the excesses over `kinks` of z as variables."""
         problem, excesses = self.problem, () if kinks is None else _excesses(self.problem, kinks)
+        # The polytope holds every linear row; c is left with the procedure's rows and the user's nonlinear ones.
         part, start = _linear(problem, excesses)
         users = expression_rows(problem)
         ordering = replace(
             self.own,
+            # Targets of the procedure first, then those that the user's rows read.
             targets=tuple(dict.fromkeys([*self.own.targets, *targets_read(users)])),
             excesses=part.excess_names,
         )
@@ -145,6 +149,7 @@ class _Formulation:
 
         def complete(ratios: Array) -> Array:
             x = np.concatenate([ratios, excesses_of(part, ratios), np.zeros(extra)])
+            # Auxiliaries of the procedure are the last of x, and a function of the rest.
             x[n - extra :] = self.auxiliaries.best(functions, x)
             return x
 
@@ -175,6 +180,7 @@ class _Formulation:
 
     def _functions(self, ordering: Ordering, model: Model, table: Table) -> MixtureFunctions:
         """Return f and c, without the rows that keep z in its domain."""
+        # Excesses are sources of the lifted model; without history of their own, their offset is 0.
         problem, further = self.problem, len(model.sources) - len(ordering.sources)
         history = problem.cumulative(np.zeros(len(ordering.sources)))
         responses = self._responses(ordering, model)
@@ -191,6 +197,7 @@ def _excesses(problem: AllocationProblem, kinks: Split) -> tuple[Excess, ...]:
     """Return the auxiliaries for the excess of cumulative ratios over their kinks, in ratios of the run."""
     history = problem.cumulative(np.zeros(len(problem.model.sources)))[kinks.excess_of]
     # cumulative = history + run_share r, so that the kink of a cumulative ratio lies at this ratio of the run
+    # Solved for r at cumulative = kink.
     centers = (kinks.kinks - history) / problem.run_share
     return tuple(
         (f"kink[{problem.model.sources[j]}]", j, center)
@@ -207,6 +214,7 @@ def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[Lin
         conflict = linear_conflict(problem)
         raise InputError("no mixture meets all constraints" if conflict is None else conflict.message) from None
     n, k = len(problem.model.sources), len(excesses)
+    # Strictly above the least excess, so that interior-point methods start inside its row.
     start[n : n + k] = excesses_of(part, start[:n])[:k] + ABOVE_LEAST * start[part.excess_of[:k]]
     return part, start
 
@@ -238,6 +246,7 @@ def _domain_table(functions: MixtureFunctions, domain: Indices) -> Table:
 def _domain_limits(functions: MixtureFunctions, domain: Indices, problem: AllocationProblem) -> Rows:
     """Return the rows z_i >= least for the targets in `domain`."""
     targets = functions.names
+    # z D of one token or more keeps z off the law's pole at 0, and cuts off no mixture of interest.
     labels = (Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
     least = np.full(len(domain), LEAST_EFFECTIVE_TOKENS / problem.total_budget)
     return Rows(least, np.full(len(domain), np.inf), tuple(labels))
@@ -259,6 +268,7 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
         if best > 0:
             return x
         z, jacobian = functions.responses.z_and_jacobian(functions.cumulative(x))
+        # z linearised at x: z + J (y - x) = (z - J x) + J y; auxiliaries do not enter z.
         slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x
         for length in (0.999, 0.5, 0.25, 0.1):  # short of the vertex itself, which lies on bounds

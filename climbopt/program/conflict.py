@@ -129,6 +129,7 @@ class Conflict(Viewed):
     @property
     def message(self) -> str:
         """What is in conflict and what resolves it, in a sentence."""
+        # Members that suffice alone are joined with "or", those that must all give with "and".
         names = listed([member.name for member in self.members], " and ")
         together = f"{names} together" if len(self.members) > 1 else names
         together = together if self.minimal else "all constraints together"
@@ -173,6 +174,7 @@ def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> Allocatio
     """Return the problem under `limits` alone, with an arbitrary objective."""
     sides: dict[str, dict[bool, Limit]] = {}
     for limit in limits:
+        # Both sides of one row meet again in one row; a side that is not listed becomes infinite.
         sides.setdefault(limit.name, {})[limit.upper] = limit
     rows = []
     for both in sides.values():
@@ -218,6 +220,7 @@ def conflict_of(
     changes = [
         (member, member.moved(rounded_up(amount))) for member, amount in ordered[:MOST_LISTED] if amount is not None
     ]
+    # One minimal set may not be the only one: each change is tried with all limits in place.
     others = any(not feasible([moved if limit == member else limit for limit in limits]) for member, moved in changes)
     return Conflict(tuple(Member.of(limit, amount) for limit, amount in ordered), proved, others)
 
@@ -242,6 +245,7 @@ def linear_conflict(problem: AllocationProblem) -> Conflict | None:
     if feasible(limits):
         return None
     conflict = minimal_conflict(limits, feasible)
+    # Without this member the others can be met; the least change of it follows from one linear program.
     members = [
         (member, _least_amount(problem, member, [limit for limit in conflict if limit != member]))
         for member in conflict
@@ -258,6 +262,7 @@ def _least_amount(problem: AllocationProblem, limit: Limit, others: Sequence[Lim
         x = part.polytope.linear_minimum(slopes)[1]
     except EmptyPolytopeError:
         return None
+    # Not below the tolerance, at which the limit would count as met already.
     return max(limit.amount(value_of(limit.row, problem.model.sources, x)), FEASIBILITY)
 
 
@@ -269,6 +274,7 @@ def kept_open(limit: Limit) -> list[Limit]:
 def activity(row: Row, sources: Sequence[str], polytope: Polytope) -> Array:
     """Return the slopes by x of what a linear row bounds, (n,), or of half a distance up to a constant."""
     if isinstance(row, DistanceRow):
+        # The row that ends at half the distance, over ratios and excesses.
         return np.asarray(polytope.dense[[label.name for label in polytope.rows.labels].index(row.name)])
     slopes = np.zeros(polytope.bounds.lower.size)
     if isinstance(row, LinearRow):
@@ -309,6 +315,7 @@ def _change(limit: Limit, amount: float) -> str:
     to = ""
     if row.at_zero is not None:
         number = (limit.bound - row.at_zero) / row.per_unit
+        # Rounded in the direction of the change, so that the number printed is enough.
         to = f" (to {_text(sign * _up(sign * number + amount, digit))})"
     return f"{'raise' if limit.upper else 'lower'} {whose} by {_text(_up(amount, digit))}{unit}{to}"
 

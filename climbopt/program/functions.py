@@ -96,6 +96,7 @@ class MixtureFunctions:
         Where z is not affine, each function is also monotone in z in the direction that convexity requires.
         """
         proofs, units = self.proofs(polytope), np.eye(len(self.table))
+        # f is minimised, so that it counts with the sign of an upper limit; weights -1 prove a row concave.
         upper = [0, *(1 + np.flatnonzero(np.isfinite(limits.upper)))]
         lower = 1 + np.flatnonzero(np.isfinite(limits.lower))
         sides = [*(units[k] for k in upper), *(-units[k] for k in lower)]
@@ -103,6 +104,7 @@ class MixtureFunctions:
 
     def _convex(self, weights: Array, polytope: Polytope, proofs: Proofs | JointProofs) -> bool:
         """Return whether weights'(f, c) is proved convex."""
+        # Coefficients of the Lagrangian weights'(f, c) over x, z and L; those of x do not bend it.
         _, on_z, on_loss = self.table.split(weights @ self.table.dense)
         # sufficient: weights >= 0 on convex losses, and <= 0 on concave z unless z is affine
         losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
@@ -118,6 +120,7 @@ class MixtureFunctions:
         """Whether sign * g(x, z, L) is proved convex: g is, and bends the way of each entry that is not affine."""
         n, n_targets, first_loss = self.table.n, self.table.n_targets, self.table.first_loss
         losses = proofs.loss_range
+        # What y = (x, z, L) can be on the polytope: z is bounded by its law's domain alone.
         box = Interval(
             np.concatenate([polytope.bounds.lower, proofs.end_of_domain, losses.lower]),
             np.concatenate([polytope.bounds.upper, np.full(n_targets, np.inf), losses.upper]),
@@ -126,6 +129,7 @@ class MixtureFunctions:
         slopes = placed.outer.shape(_entries(placed, box), sign)
         if slopes is None:
             return False
+        # Composition: g convex, and rising with convex entries (L), falling with concave ones (z); ratios are affine.
         on_z, on_loss = (at >= n) & (at < first_loss), at >= first_loss
         return bool(
             (not on_loss.any() or (proofs.losses_convex and (slopes.lower[on_loss] >= 0).all()))
@@ -168,12 +172,14 @@ class MixtureEvaluation:
     @cached_property
     def z(self) -> Array:
         """z of each target, (T,)."""
+        # A first-order evaluation that is there already has z as well.
         known = self.__dict__.get("_z_first_order")
         return self.functions.responses.z(self.cumulative) if known is None else known[0]
 
     @cached_property
     def losses(self) -> Array:
         """Loss of each target, (T,)."""
+        # The same for the losses.
         known = self.__dict__.get("_loss_first_order")
         return self.functions.responses.losses(self.z) if known is None else known[0]
 
@@ -193,6 +199,7 @@ class MixtureEvaluation:
     @cached_property
     def z_jacobian(self) -> Array:
         """dz/dr, (T, S)."""
+        # Chain rule: d(offset + scale r) / dr = scale.
         return self.functions.scale * self._z_first_order[1]
 
     @cached_property
@@ -255,12 +262,14 @@ class MixtureEvaluation:
         by_y, hessian = weights @ table.dense, np.zeros((self.x.size, self.x.size))
         for k, placed in table.curved.items():
             if weights[k] != 0:
+                # g(e(x)): E' (Hess g) E, E the slopes of its entries; its own slopes join the affine part's in `by_y`.
                 inner = self._by_x(placed.by_y(by_y.size))
                 hessian += weights[k] * (inner.T @ placed.outer.hessian(placed.read(self._y)) @ inner)
                 by_y = by_y + weights[k] * placed.gradient(self._y)
         _, u, on_loss = table.split(by_y)
         block = hessian[: functions.offset.size, : functions.offset.size]
         if on_loss.any():
+            # (L o z)'' = L_zz J'J + L_z Hess z: the second part is weighted with those of z itself.
             u = u + np.where(on_loss != 0, on_loss * self.slopes, 0.0)
             q = np.where(on_loss != 0, on_loss * functions.responses.loss_curvatures(self.z), 0.0)
             block += (self.z_jacobian.T * q) @ self.z_jacobian

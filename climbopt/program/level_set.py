@@ -63,6 +63,7 @@ class LevelSet:
         if not isinstance(self.inner, Algebraic):
             raise TypeError("the inner functions cannot be written out")
         objective, rows = self.inner.build(x, system)
+        # The direction is a signed unit vector.
         j = int(np.flatnonzero(self.direction)[0])
         return float(self.direction[j]) * x[j], [*rows, objective]
 
@@ -93,4 +94,5 @@ class _LevelSetAt:
         return np.vstack([self.inner.jacobian, self.inner.gradient])
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
+        # The new objective is linear: only the rows, of which the level is the last, have curvature.
         return self.inner.hessian(float(multipliers[-1]), multipliers[:-1])

@@ -64,6 +64,7 @@ def _tighten(bounds: _Bounds, j: int, row: LinearRow) -> None:
     (coefficient,) = row.coefficients.values()
     # a negative coefficient swaps the sides
     low, high = sorted((row.lower / coefficient, row.upper / coefficient))
+    # A shadow price is per unit of the user's number: d bound / d number = per_unit / coefficient.
     label = Label(row.name, row.per_unit / coefficient, row.unit)
     for bound, value, labels, tighter in (
         (bounds.lower, low, bounds.lower_labels, low > bounds.lower[j]),
@@ -100,12 +101,14 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     blocks = [
         np.hstack([rows.A, np.zeros((len(rows.limits), extra))]),
         excess.A,
+        # The simplex: the ratios sum to 1, the auxiliaries do not count.
         np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
     ]
     auxiliary = [Label(name, internal=True) for name in excess.names]
     polytope = Polytope(
         Rows(
             np.append(bounds.lower, np.zeros(extra)),
+            # The least u is at most 1 - center at every mixture; a finite bound keeps the polytope bounded.
             np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in excess.centers]),
             (*bounds.lower_labels, *auxiliary),
             (*bounds.upper_labels, *auxiliary),
@@ -154,6 +157,7 @@ def _rows(problem: AllocationProblem) -> _LinearRows:
     A: Array = np.zeros((len(rows), len(index)))
     for k, row in enumerate(rows):
         A[k, [index[name] for name in row.coefficients]] = list(row.coefficients.values())
+    # Row by row: a user's unit must not decide how tightly a solver meets the row.
     factors = balancing(np.abs(A).max(axis=1, initial=0.0))
     A, limits = A * factors[:, None], row_limits(rows).scaled(factors)
     independent, implied = _independent_rows(A, limits)
@@ -215,9 +219,11 @@ def _excess_rows(problem: AllocationProblem, bounds: _Bounds, excesses: Sequence
                 above.append(j)
                 # r_j - center_j is the excess itself: its constant moves to the right side
                 limit += center
+            # Where both ends lie at or below the center the excess is 0, and the ratio is in no row.
             elif bounds.upper[j] > center:
                 excess.add(f"{distance.name}[{name}]", j, center, n)
         row = len(excess.upper)
+        # sum of (r_j - center_j) over the ratios above, and of the auxiliaries of the others, <= distance / 2.
         excess.entries += [(row, j, 1.0) for j in (*above, *range(n + first, n + len(excess.names)))]
         excess.upper.append(limit)
         excess.labels.append(Label(distance.name, 0.5, distance.unit))
@@ -244,6 +250,7 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
     for k, (low, high) in enumerate(zip(limits.lower.tolist(), limits.upper.tolist(), strict=True)):
         equation = low == high
         # Gram-Schmidt against the simplex and the equations so far
+        # What is left, `rest`, is the part of the row that no equation so far determines.
         along = basis @ A[k]
         rest = A[k] - along @ basis
         size = float(np.linalg.norm(rest))
@@ -257,6 +264,7 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
             continue
         independent.append(k)
         if equation:
+            # A x = low, with A = along Q + size q, gives q x = (low - along Q x) / size.
             rights = np.append(rights, (low - along @ rights) / size)
             basis = np.vstack([basis, rest / size])
     return independent, tuple(implied)

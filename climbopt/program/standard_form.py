@@ -148,6 +148,7 @@ class StandardForm:
         EmptyPolytopeError, ArithmeticError
             Where there is no such point, or the projection did not settle.
         """
+        # Auxiliaries are recomputed from the projected ratios, so that they are optimal and feasible for them.
         return self.complete(project(x, self.polytope)[: self.n_ratios])
 
     def slopes(self, ratios: Array) -> Array:

@@ -35,6 +35,7 @@ def written_out(
             for name, value in zip(names, effective(response, cumulative, system), strict=True)
         ]
         law = _function(response.model.templates.loss, system)
+        # Laws are written only where a function reads a loss: outside their domain they have no value.
         losses: list[Scalar] = [None] * len(names)
         if table.reads_losses:
             for i, name in enumerate(names):
@@ -46,12 +47,14 @@ def written_out(
     def entries(placed: Placed) -> list[Scalar]:
         if placed.mean is None:
             return [y[i] for i in placed.positions.tolist()]
+        # Entries that are means over the blocks of an ensemble: sum_b w_b L_b, written term by term.
         rows = [placed.mean[[k]] for k in range(len(placed.positions))]
         terms = [[float(w) * y[i] for w, i in zip(row.data, row.indices.tolist(), strict=True)] for row in rows]
         return [reduce(add, of_entry) for of_entry in terms]
 
     def function(k: int) -> Scalar:
         row = table.dense[k]
+        # Only entries with a coefficient: the others may be None.
         terms = [float(row[i]) * y[i] for i in np.flatnonzero(row).tolist()]
         if k in table.curved:
             placed = table.curved[k]
@@ -86,6 +89,7 @@ def _used(response: Response, cumulative: Sequence[Scalar], system: System) -> C
     use, arguments = _function(template, system), response.use_arguments
     if any(argument.ndim > 1 and argument.shape[-2] > 1 for argument in arguments):
         return lambda i, j: use(cumulative[j], *_at(arguments, i, j))
+    # u_j is the same for every target, so that it enters the system once per source.
     shared = [use(cumulative[j], *_at(arguments, 0, j)) for j in range(len(response.model.sources))]
     return lambda i, j: shared[j]
 
@@ -98,6 +102,7 @@ def transferring(model: MixtureModel) -> Any:
     pairs = [p for p in model.interaction.parameters if p.per == "pair"]
     zero = [model.parameters[p.name] == 0 for p in pairs]
     result = np.ones((len(model.targets), len(model.sources)), dtype=bool)
+    # 2^k patterns of the k pair parameters, in place of T S simplifications.
     for pattern in product((False, True), repeat=len(pairs)):
         if _vanishes(model.templates.pair.expression, frozenset(compress((p.symbol for p in pairs), pattern))):
             # the pairs whose parameters are 0 in this pattern
@@ -121,11 +126,12 @@ def _function(template: Template, system: System) -> Callable[..., Scalar]:
 
 
 def _at(arguments: Sequence[Any], i: int, j: int | None = None) -> list[float]:
-    """Return the numbers that broadcasting arguments stand for at target i, and source j."""
+    """Return the entries of broadcasting arguments at target i, and source j."""
     index = (i,) if j is None else (i, j)
     values = []
     for argument in arguments:
         array = np.asarray(argument)
+        # NumPy's rule: axes are aligned at the end, and an axis of length 1 holds for every index.
         last = index[len(index) - array.ndim :]
         values.append(float(array[tuple(0 if size == 1 else k for size, k in zip(array.shape, last, strict=True))]))
     return values

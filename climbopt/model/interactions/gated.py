@@ -32,6 +32,7 @@ GATED = Interaction(
             Parameter(slope_smallest, "pair", "1", SLOPE_PRIOR, meaning="eta alpha + 9/10 at the smallest budget"),
         ),
         values={
+            # alpha(D) = b + k / D is linear in 1 / D, so that its two ends bound eta alpha at all budgets between.
             b: (slope_limit - GATE_SLOPE) / eta,
             k: (slope_smallest - slope_limit) / eta * smallest_budget,
         },

@@ -87,6 +87,7 @@ class Interaction(Viewed):
             if stray:
                 names = ", ".join(sorted(map(str, stray)))
                 raise InputError(f"interaction '{self.name}' uses {names} in {part}, which it does not declare there")
+        # `own` is evaluated once per target, where no source of a pair is defined.
         per_pair = {parameter.symbol for parameter in self.parameters if parameter.per == "pair"}
         if self.own.free_symbols & per_pair:
             raise InputError(f"interaction '{self.name}' uses a pair parameter in own; own knows one language only")
@@ -99,11 +100,13 @@ class Interaction(Viewed):
     @property
     def vanishes_without_own_data(self) -> bool:
         """Whether z is 0 at r_i = 0 whatever the other ratios are, so that a target needs data of its own."""
+        # is_zero is None where SymPy cannot decide: then nothing is refused.
         return bool(self.own.subs(r_i, 0).is_zero and self.pair.subs(r_i, 0).is_zero)
 
     @property
     def shut_without_own_data(self) -> bool:
         """Whether z at r_i = 0 falls to 0 as the budget grows: what others give needs data of the target's own."""
+        # Terms in 1 / D (a head start, a leak) remain at small budgets only.
         at_zero = [part.subs(r_i, 0) for part in (self.own, self.pair)]
         return not any(part.has(sp.Piecewise) or sp.limit(part, D, sp.oo) != 0 for part in at_zero)
 

@@ -62,6 +62,7 @@ class Law(Viewed):
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"law '{self.name}'"))
         free = self.expression.free_symbols
+        # By name: a law may declare z positive, real or without assumption, which are different symbols.
         z = [symbol for symbol in free if str(symbol) == "z"]
         if len(z) != 1:
             raise InputError(f"law '{self.name}' must contain one symbol named z; it has {len(z)}")

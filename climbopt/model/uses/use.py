@@ -61,6 +61,7 @@ class Use(Viewed):
         shared = [p.name for p in self.parameters if p.per != "source"]
         if shared:
             raise InputError(f"parameter '{shared[0]}' of use '{self.name}' is not per source; a use is of one source")
+        # Bounds of u rest on it: u is the integral of its slope from 0.
         if sp.simplify(expression.subs(r_j, 0)) != 0:
             raise InputError(f"use '{self.name}' is not 0 at r_j = 0; data that are not there are worth nothing")
 

@@ -51,6 +51,7 @@ def constraints_of(constraints: Sequence[Asked], of: str) -> tuple[Constraint, .
     if isinstance(constraints, str | sp.Basic | Mapping) or not isinstance(constraints, Iterable):
         raise InputError(f"{of} is a {type(constraints).__name__}; give a list, such as {of}=[climbopt.Floor(pt=0.15)]")
     items = tuple(constraints)
+    # Relations get the first free names custom, custom 2, ..., so that none repeats a name that the user gave.
     taken = {item.name for item in items if _is_constraint(item)}
     names = chain([Custom.kind], (f"{Custom.kind} {n}" for n in count(2)))
     free = (name for name in names if name not in taken)

@@ -81,9 +81,11 @@ class Setting:
                 return np.full(len(self.sources), 1.0 / len(self.sources))
             if reference != "natural":
                 raise unknown_name(f"reference of {of}", reference, ("uniform", "natural"))
+            # In proportion to the supplies; normalised below.
             ratios = self.supplies(f"the reference 'natural' of {of}")
         else:
             self.check_sources(reference, f"the reference of {of}")
+            # Files hold rounded ratios: a sum within the tolerance is rescaled to 1.
             total = sum(reference.values())
             if not all(0 <= ratio <= 1 for ratio in reference.values()) or abs(total - 1) > RATIO_SUM_TOLERANCE:
                 raise InputError(
@@ -105,6 +107,7 @@ class Setting:
     def reference_losses(self, reference: Reference, of: str) -> Array:
         """Return the losses of a reference mixture, (T,); refuses a mixture outside the law's domain."""
         losses = self.losses(self.mixture(reference, of))
+        # Not above 0: NaN outside the law's domain, or a loss that nothing can be divided by.
         outside = [name for name, loss in zip(self.targets, losses, strict=True) if not loss > 0]
         if outside:
             raise InputError(

@@ -46,11 +46,13 @@ class Custom:
                 if isinstance(self.expression, str)
                 else Relation.of_sympy(self.expression)
             )
+            # D becomes a number here, which `shifted` moves into the limits.
             relation = relation.shifted(checked(relation.expression, setting, self.name))
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
         coefficients, rest = affine_part(relation.expression)
         by_source = {language: value for (kind, language), value in coefficients.items() if kind == "r"}
+        # A term in z or L, or one that is not linear: no row of the polytope.
         if rest != 0 or len(by_source) < len(coefficients):
             return [ExpressionRow(self.name, relation.expression, relation.lower, relation.upper, at_zero=None)]
         # Normalised to a largest coefficient of 1; per_unit restores prices per unit of the user's bound.
@@ -74,7 +76,7 @@ def checked(expression: sp.Expr, setting: Setting, of: str) -> sp.Expr:
     if changes_form(expression, expression.free_symbols):
         raise InputError(
             f"{of} has Min, Max, Abs or Piecewise, and its slopes must not jump; write a largest value as "
-            "one constraint a value (or the objective minimax), and a distance as stay_near"
+            "one constraint per value (or the objective minimax), and a distance as stay_near"
         )
     for symbol in sorted(expression.free_symbols, key=str):
         kind, language = entry(symbol)

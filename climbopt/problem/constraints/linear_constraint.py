@@ -38,6 +38,7 @@ class Linear:
     kind: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
+        # Coefficients of 0 would hide a row of one ratio, which is a bound.
         nonzero = {language: value for language, value in self.coefficients.items() if value != 0}
         if not nonzero:
             raise InputError(f"the coefficients of {self.name} are {dict(self.coefficients)}; give one that is not 0")

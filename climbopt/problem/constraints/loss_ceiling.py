@@ -67,6 +67,7 @@ class LossCeiling:
         for field, value in values.items():
             object.__setattr__(self, field, value)
         absolute = self.losses is not None
+        # Exactly one of the two ways, and a reference with the second only.
         if absolute == (self.excess is not None) or (self.excess is None) != (self.reference is None):
             raise InputError(f"{self.name} has either 'losses' by target, or 'excess' with a 'reference' mixture")
         if absolute and self.targets is not None:

@@ -35,6 +35,7 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
     linear = [row for row in rows if isinstance(row, LinearRow)]
     lower, upper = _tightest(sources, linear)
     for language in sources:
+        # Within the tolerance bounds count as met, as they do for solvers and the certificate.
         low, high = lower[language], upper[language]
         if low.value > high.value + FEASIBILITY:
             raise InputError(
@@ -98,6 +99,7 @@ def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
             if limit is None
             else (f"the {least_shown} that {limit.name} asks for", f", or lower {limit.name}")
         )
+        # An upper bound of 1 is implied by the simplex, and widening it changes nothing.
         binding = [part for part in parts if part.value < 1]
         named = sorted({part.name.split("[")[0] for part in binding})
         if any(part.unit.startswith("token") for part in binding):

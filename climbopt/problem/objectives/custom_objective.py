@@ -43,5 +43,6 @@ class CustomObjective:
         if not expression.free_symbols:
             raise InputError("the objective holds no ratio, z or loss; write for example L[en] + 2 * L[sw]")
         read = {language for kind, language in map(entry, expression.free_symbols) if kind != "r"}
+        # In the order of the model; a table needs one target even where f is of ratios alone.
         targets = tuple(name for name in setting.targets if name in read) or setting.targets[:1]
         return Goal(targets, Ordering(setting.sources, targets).table([expression]), unit="", label="objective")

@@ -29,5 +29,6 @@ class Minimax(References):
         references = self.references(setting, weights)
         counted = np.flatnonzero(np.isfinite(references))
         targets, k = tuple(setting.targets[i] for i in counted.tolist()), counted.size
+        # One function per target, L_i / reference_i; the goal is the largest of them.
         table = Table.build(len(setting.sources), k, k, loss=diags_array(1.0 / references[counted]))
         return Goal(targets, table, "of its reference", "largest loss", largest=True)

@@ -34,6 +34,7 @@ class WeightedPowerMean(References):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Below 1 the mean is no norm, and not convex in the losses.
         if not (math.isfinite(self.power) and self.power >= 1):
             raise InputError(
                 f"the power of the mean is {self.power:g}; it is 1 or more (for the largest loss alone "
