@@ -67,6 +67,7 @@ def choose(form: StandardForm, name: str | None = None) -> Backend:
             raise BackendError(reason)
         return backend
     for entry in BACKENDS.values():
+        # In the order of the registry; loading comes last, since imports are slow.
         if entry.by_default and entry.missing is None and (backend := load(entry.name)).refusal(form) is None:
             return backend
     raise BackendError("no available backend takes this problem")

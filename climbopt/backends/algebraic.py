@@ -25,6 +25,7 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
     if not isinstance(form.functions, Algebraic):
         return "its functions are known by their values only, and cannot be written out"
     try:
+        # Written out once with placeholders: an unsupported function shows before the solver is loaded.
         form.functions.build([_Term()] * form.n, _Trial(functions))
     except TypeError as error:  # UntranslatableError among them
         return f"its functions cannot be written out: {error}"

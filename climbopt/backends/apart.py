@@ -110,14 +110,17 @@ def _answer(call: Callable[[], object], write: int) -> NoReturn:
     """Write the pickled value of a call, and exit without the clean-up handlers of the original process."""
     code = 1
     try:
+        # Standard output may be data of the command line; what a callee prints must not enter it.
         os.dup2(2, 1)
         sys.stdout = sys.stderr
+        # Pickled before anything is written: a value that cannot be pickled becomes a failure, not half an answer.
         answer = _outcome(call)
         with os.fdopen(write, "wb") as stream:
             stream.write(answer)
         sys.stderr.flush()
         code = 0
     finally:
+        # No atexit handlers, no flush of inherited buffers: they belong to the original process.
         os._exit(code)
 
 
@@ -128,6 +131,7 @@ def _outcome(call: Callable[[], object]) -> bytes:
     except BaseException as error:  # a callee's SystemExit and KeyboardInterrupt count as failures
         for kind in PASSED_ON:
             if isinstance(error, kind):
+                # Rebuilt from its text: the exception itself may hold what cannot be pickled.
                 return pickle.dumps((None, kind(printable(str(error)))))
         return pickle.dumps((None, error if isinstance(error, FailedError) else FailedError(described(error))))
 
@@ -141,6 +145,7 @@ class _Child:
 
     def answer(self, deadline: float | None) -> bytes:
         """Return all that the child writes until it closes the pipe or ends; raises TimedOutError."""
+        # An empty read means that every writer has closed the pipe.
         received, is_open = bytearray(), True
         while is_open:
             if deadline is not None and time.monotonic() > deadline:
@@ -163,6 +168,7 @@ class _Child:
     def end(self) -> None:
         """Close the pipe and wait for the child, which is killed if it does not end soon after its answer."""
         os.close(self._read)
+        # A child that has answered exits by itself; one that hangs is killed.
         patience = time.monotonic() + POLL
         while not self._ended() and time.monotonic() < patience:
             time.sleep(POLL / 50)

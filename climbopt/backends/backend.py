@@ -77,6 +77,7 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
     >>> options_of({"print_level": 5}, {"tolerance": 1e-8})
     Options(tolerance=1e-08, max_iterations=None, time_limit=None, native=FrozenMap({'print_level': 5}))
     """
+    # Keywords arrive unchecked at run time, whatever the type says.
     for name in common:
         if name not in CommonOptions.__annotations__:
             raise unknown_name("keyword", name, [*CommonOptions.__annotations__, "options"])
@@ -96,6 +97,7 @@ def checked_native(options: Options, known: Mapping[str, type], backend: str) ->
     for name, value in options.native.items():
         if name not in known:
             raise unknown_name(f"option of backend '{backend}'", name, known)
+        # A whole number is a valid float; the reverse would be cut off.
         if not isinstance(value, (int, float) if known[name] is float else known[name]):
             raise InputError(
                 f"option {name} of backend '{backend}' is {value!r}; it must be of type {known[name].__name__}"
@@ -171,8 +173,10 @@ class Evaluator:
         """Return the evaluation at x; cached while x does not change."""
         if self.time_is_up:
             raise TimeUpError
+        # Solvers ask for value, gradient and Hessian at one x in separate calls.
         if self._last is None or not np.array_equal(self._last[0], x):
             self.count += 1
+            # A copy: solvers reuse the array that they pass.
             self._last = (np.array(x, dtype=float), self.form.functions.at(x))
         return self._last[1]
 
@@ -222,6 +226,7 @@ def completed(form: StandardForm, x: Array, claimed: Multipliers) -> Multipliers
     They follow from stationarity: zeta = -(grad f + A' lambda + Jc' mu).
     """
     polytope, evaluation = form.polytope, form.functions.at(x)
+    # What the multipliers of rows leave of the gradient is the bound's.
     left = evaluation.gradient + polytope.A.T @ claimed.rows + evaluation.jacobian.T @ claimed.nonlinear
     bounds = np.where(polytope.bounds.lower == polytope.bounds.upper, -left, claimed.bounds)
     return Multipliers(bounds, claimed.rows, claimed.nonlinear)
@@ -238,6 +243,7 @@ def silenced(descriptor: int, to: int | None = None) -> Iterator[None]:
         Descriptor of a file that receives it; discarded by default.
     """
     (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    # Native libraries write to the descriptor, past Python's sys.stdout.
     before, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere if to is None else to, descriptor)

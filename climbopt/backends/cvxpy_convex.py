@@ -135,6 +135,7 @@ class CvxpyConvex:
         if reason is not None or isinstance(program, str):
             return solution(Termination.FAILED, str(reason))
         try:
+            # Reduction and solve apart, so that the time limit is known to the solver and its raw status is seen.
             data, chain, inverse = program.problem.get_problem_data(solver, solver_opts=settings)
         except cp.SolverError as error:
             raise InputError(f"solver '{solver}' cannot take this problem: {error}; CLARABEL can") from None
@@ -145,6 +146,7 @@ class CvxpyConvex:
         try:
             raw = chain.solve_via_data(program.problem, data, warm_start=False, verbose=False, solver_opts=settings)
         except (AttributeError, TypeError, ValueError) as error:
+            # Clarabel's options were checked; another solver's error is most likely one of its options.
             if solver == "CLARABEL" or not options.native:
                 return solution(Termination.FAILED, str(error))
             raise InputError(f"solver '{solver}' refuses {dict(options.native)}: {error}") from None
@@ -230,6 +232,7 @@ def _obstacle(form: StandardForm, program: Program) -> str:
 
 def _bent_row(form: StandardForm, program: Program) -> str:
     """Return the first row that is not convex: an upper limit needs a convex function, a lower limit a concave one."""
+    # Position of c_k behind the bounds and the linear rows.
     for k, side in enumerate(form.nonlinear.labels):
         value = program.rows.value(np.array([form.n + len(form.polytope.rows) + k]))
         if form.nonlinear.lower[k] == form.nonlinear.upper[k] and not value.is_affine():
@@ -248,6 +251,7 @@ def _bent_z(response: Response) -> str:
     if not model.templates.pair.second[1].is_zero:
         return f"z of interaction '{name}' is not concave, since it multiplies ratios"
     for target, weights in zip(model.targets, np.eye(len(model.targets)), strict=True):
+        # Without cross terms the Hessian is diagonal: one entry above 0 disproves concavity.
         curvature = np.diag(response.hessian(middle, weights))
         if curvature.max() > 0:
             return (

@@ -85,6 +85,7 @@ class CvxpyDnlp:
         except cp.SolverError as error:
             return solution(None, Termination.FAILED, str(error))
         status = STATUS.get(problem.status, Termination.FAILED)
+        # CVXPY maps Ipopt's iteration and time limits to one status.
         used = time.process_time() - processor_time
         if problem.status == "user_limit" and used >= settings.get("max_cpu_time", np.inf):
             status = Termination.TIME_LIMIT

@@ -34,6 +34,7 @@ def varies(value: Value) -> bool:
 
 def _folded(parts: list[Value], numeric: Callable[..., Value], symbolic: Callable[..., Value]) -> Value:
     """Return the sum or product of values, constants first."""
+    # Folded in NumPy first: every CVXPY atom costs time in its reductions.
     constants = [part for part in parts if not varies(part)]
     varying = [part for part in parts if varies(part)]
     total = constants[0] if constants else None
@@ -61,6 +62,7 @@ def _power(node: sp.Expr, known: Known) -> Value:
 
 def _power_of(base: Value, exponent: Value, inside: sp.Expr) -> Value:
     """Return base**exponent in the form that CVXPY takes exactly; `inside` is the base in SymPy."""
+    # Numbers alone.
     if not varies(base) and not varies(exponent):
         return np.asarray(base, dtype=float) ** exponent
     whole = not varies(exponent) and bool(np.all(np.asarray(exponent) % 1 == 0))
@@ -68,6 +70,7 @@ def _power_of(base: Value, exponent: Value, inside: sp.Expr) -> Value:
         return base if exponent == 1 else cp.square(_power_of(base, exponent / 2, inside))
     if whole and not inside.is_nonnegative and not base.is_nonneg():
         raise UntranslatableError(f"CVXPY would take ({inside})**{exponent} only where {inside} is not negative")
+    # approx=False: a power cone, and no rational approximation of the exponent.
     if not varies(exponent) and np.ndim(exponent) == 0 and exponent > 0:
         return cp.power(base, float(exponent), approx=False)
     return cp.exp(cp.multiply(exponent, cp.log(base) if varies(base) else np.log(base)))

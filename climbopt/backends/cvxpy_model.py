@@ -53,11 +53,13 @@ class Quantities:
         def define(value: cp.Expression, positive: bool) -> cp.Expression:
             if not named:
                 return value
+            # A sign known in advance makes powers and logarithms of the variable acceptable.
             variable = cp.Variable(value.shape, nonneg=positive)
             equations.append(variable == value)
             return variable
 
         parts = functions.responses.parts
+        # z > 0 is implied by losses that are finite; without losses z may have any sign.
         z_positive = functions.table.reads_losses and all(part.model.law.needs_positive_z for part in parts)
         ratios = x if x.size == functions.offset.size else x[: functions.offset.size]
         ratios = ratios if functions.scale == 1 else functions.scale * ratios
@@ -112,6 +114,7 @@ class Quantities:
         p = mean.power
         if p == 1:
             return (mean.weights / mean.references) @ losses
+        # A norm with nonnegative weights: convex, and increasing in the losses.
         if self.named is None:
             return cp.pnorm(cp.multiply(mean.weights ** (1 / p) / mean.references, losses), p, approx=False)
         # (sum_i w_i (L_i / ref_i)^p)^(1/p), in functions that are smooth for L > 0
@@ -167,6 +170,7 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
         return z
     values = _values(templates.pair, (own[i], used(i, j)), response.pair_arguments, shape, (i, j))
     # sums the transfer of each pair into its target
+    # One entry per transferring pair k, in the row of its target i_k.
     into = csr_array((np.ones(i.size), (i, np.arange(i.size))), shape=(shape[0], i.size))
     return z + into @ _vector(translate(templates.pair.expression, values), i.shape)
 
@@ -240,6 +244,7 @@ class Written:
         """Yield equations, lower and upper limits: a constraint per kind for affine rows, and one per curved row."""
         curved = sorted(self.table.curved)
         plain = np.setdiff1d(np.arange(len(rows)), curved)
+        # Affine rows are vectorised; each curved row is an expression of its own.
         for group in (plain, *(np.array([k]) for k in curved)):
             low, high = rows.lower[group], rows.upper[group]
             for chosen, relation, limit, sign in (
@@ -266,6 +271,7 @@ class Program:
         self.quantities.x.save_value(x)
         with np.errstate(all="ignore"):
             for equation in self.quantities.named or ():
+                # In order: losses are functions of the z that are set just before.
                 variable, value = equation.args
                 variable.save_value(value.value)
         return all(np.isfinite(variable.value).all() for variable in self.problem.variables())
@@ -275,6 +281,7 @@ class Program:
         n, k = form.n, form.n + len(form.polytope.rows)
         values = np.zeros(k + len(form.nonlinear))
         for limit in self.limits:
+            # A solver that returns duals for some constraints only is of no use for the certificate.
             dual = duals.get(limit.constraint.id)
             if dual is None or not np.isfinite(dual).all():
                 return None

@@ -61,8 +61,10 @@ class Entry:
     @property
     def missing(self) -> str | None:
         """Why the backend is not available here, or None where it is."""
+        # An executable on the PATH stands in for the module that would bring one.
         served = bool(self.instead) and shutil.which(self.instead) is not None
         needed = self.requires[:-1] if served else self.requires
+        # Without an import: solvers are slow to load, and some print on import.
         absent = [module for module in needed if find_spec(module) is None]
         neither = f" and there is no {self.instead} on the PATH" if self.instead and not served else ""
         return f"{', '.join(absent)} is not installed{neither}; {self.remedy}" if absent else None
@@ -148,6 +150,7 @@ class Backends(Registry[Entry]):
         if isinstance(member, Entry):
             return super().register(member)
         try:
+            # In a forked process, since properties of a foreign object may do anything.
             reason = apart(lambda: fault(member))
         except (FailedError, ClimboptError) as error:
             reason = str(error)
@@ -177,6 +180,7 @@ def fault(backend: object, name: str | None = None) -> str | None:
         return f"it calls itself '{own}', and its entry point calls it '{name}'"
     for method, arguments in (("refusal", "form"), ("solve", "form, options")):
         try:
+            # The call is checked without being made.
             signature(getattr(backend, method)).bind(*arguments.split(", "))
         except (TypeError, ValueError):
             return f"its {method} does not take ({arguments})"

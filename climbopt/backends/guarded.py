@@ -92,6 +92,7 @@ class Guarded:
             return apart(call, seconds)
         try:
             return call()
+        # The contract allows these; whatever else a solver raises becomes a failure with its text.
         except (ClimboptError, MemoryError, FailedError):
             raise
         except Exception as error:
@@ -122,6 +123,7 @@ def checked(answer: object, form: StandardForm, name: str) -> Solution:
     if answer.backend != name:
         raise FailedError(f"the answer is that of backend {answer.backend!r:.100}, not of '{name}'")
     x = None if answer.x is None else _numbers(answer.x, form.n, "x")
+    # "Solved" without a point would pass as an answer further on.
     if x is None and answer.termination.settled:
         raise FailedError(f"the termination is {answer.termination.name}, and there is no point")
     return Solution(
@@ -155,6 +157,7 @@ def _numbers(values: object, size: int, what: str) -> Array:
         array = np.asarray(values)
     except Exception as error:  # a ragged sequence, or a class with its own conversion
         raise FailedError(f"{what} is no array: {described(error)}") from None
+    # Booleans, complex numbers, text and objects convert to float without an error, or with a wrong value.
     if array.dtype.kind not in "fiu":
         raise FailedError(f"{what} is {_kind(values)} of type {array.dtype}; it must hold real numbers")
     if array.shape != (size,):
@@ -185,6 +188,7 @@ def _text(value: object, what: str) -> str:
     """Return text as a printable line."""
     if not isinstance(value, str):
         raise FailedError(f"{what} is {_kind(value)}; it must be text")
+    # Solver texts reach terminals and reports: control characters are escaped.
     return value if value.isprintable() and len(value) <= MOST_WORDS else printable(value)
 
 

@@ -87,6 +87,7 @@ class Ipopt:
             cl=_finite(np.append(polytope.rows.lower, form.nonlinear.lower)),
             cu=_finite(np.append(polytope.rows.upper, form.nonlinear.upper)),
         )
+        # Far below the certificate's tolerance, since tol is relative to Ipopt's own scaling of the conditions.
         native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {
             "tol": native,
@@ -100,6 +101,7 @@ class Ipopt:
         }
         if options.max_iterations is not None:
             settings["max_iter"] = options.max_iterations
+        # The user's options come last, and win.
         for name, value in {**settings, **options.native}.items():
             set_option(problem, name, value)
         x, info = problem.solve(form.start)
@@ -199,6 +201,7 @@ class _Callbacks:
 
     def jacobianstructure(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         n_rows, n = self._form.functions.n_rows, self._form.n
+        # Linear rows first, sparse; then c, dense, row by row.
         rows = np.repeat(np.arange(n_rows), n) + self._linear.shape[0]
         return np.append(self._linear.row, rows), np.append(self._linear.col, np.tile(np.arange(n), n_rows))
 

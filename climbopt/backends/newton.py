@@ -107,9 +107,12 @@ class _NewtonSteps:
         if not np.isfinite(gradient).all():
             return x, face, Termination.NOT_A_NUMBER
         stationary = face is not None and self._stationary(x, gradient, face)
+        # The model was convex on the face: KKT and positive curvature.
         if stationary and not self.shifted:
             return x, face, Termination.SOLVED
+        # Rows of c only keep z in its domain here; the search is under linear rows, so that they have no multiplier.
         hessian = evaluation.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
+        # A shift hid negative curvature: the point may be a saddle.
         if face is not None and stationary:
             moved = self._leave_saddle(x, gradient, hessian, face)
             return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
@@ -141,8 +144,10 @@ class _NewtonSteps:
         shift, least = 0.0, max(1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * float(np.abs(gradient).max()))
         for attempt in range(8):
             shifted = hessian + shift * np.eye(x.size) if shift else hessian
+            # m(y) = g'(y - x) + (y - x)'H(y - x) / 2 = y'Hy / 2 + (g - H x)'y + constant, over the whole polytope.
             face = quadratic.minimise(shifted, gradient - shifted @ x, self.polytope, x, warm)
             if face is not None:
+                # The direction to it must not rise to first order.
                 if float(gradient @ (face.x - x)) <= ROUNDING * float(np.abs(gradient).max()):
                     self.shifted = shift > 0
                     return face
@@ -155,12 +160,14 @@ class _NewtonSteps:
     def _tangent(self, hessian: Array) -> Array:
         """Return P H P with P the projector onto the null space of the equations."""
         basis = linalg.orth(self.polytope.dense[self.polytope.equation].T)
+        # P = I - Q Q', applied from both sides.
         half = hessian - basis @ (basis.T @ hessian)
         result: Array = half - (half @ basis) @ basis.T
         return result
 
     def _leave_saddle(self, x: Array, gradient: Array, hessian: Array, face: Face) -> Array | None:
         """Return a lower point along negative curvature, first with weakly active limits released; or None."""
+        # A bound with multiplier 0 does not hold x back: directions off it count too.
         weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(gradient))
         weak &= self.polytope.bounds.lower < self.polytope.bounds.upper
         for fixed in ((face.active.bounds != 0) & ~weak, face.active.bounds != 0):
@@ -196,6 +203,7 @@ class _NewtonSteps:
             np.append(polytope.bounds.lower, polytope.rows.lower),
             np.append(polytope.bounds.upper, polytope.rows.upper),
         )
+        # Entries that the direction changes by rounding alone are no limit.
         moving = np.abs(change) > 1e-13
         room = np.where(change < 0, lower - value, upper - value)[moving] / change[moving]
         length = float(np.min(room, initial=1.0))
@@ -207,6 +215,7 @@ class _NewtonSteps:
         # along negative curvature (slope 0) f must fall by more than rounding; otherwise rounding is forgiven
         slack = ROUNDING * max(1.0, abs(value)) if slope else -ROUNDING * max(1.0, abs(value))
         while length >= SHORTEST_STEP:
+            # Between two feasible points; clipping removes the rounding of the sum at the bounds.
             trial = np.clip(x + length * direction, self.polytope.bounds.lower, self.polytope.bounds.upper)
             evaluation = self.evaluator.at(trial)
             _ = evaluation.gradient  # computed with the value: most first trials are accepted

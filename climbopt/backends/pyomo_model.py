@@ -38,6 +38,7 @@ def algebraic_model(form: StandardForm) -> Any:
     ):
         variable.setlb(_finite(lower))
         variable.setub(_finite(upper))
+        # A start may lie on or, by rounding, beyond a bound.
         variable.set_value(float(start), skip_validation=True)
     f, c = form.functions.build(x, _PyomoSystem(model))
     model.objective = pyo.Objective(expr=f)
@@ -82,6 +83,7 @@ def _constraints(rows: Rows, bodies: Sequence[Any]) -> Any:
         body, low, high = limits[name]
         if low is None and high is None:
             return pyo.Constraint.Skip
+        # An equation, or a range; None stands for no limit.
         return (body, low) if low == high else (low, body, high)
 
     return pyo.Constraint(list(limits), rule=rule)
@@ -121,6 +123,7 @@ def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
         duals = [dual.get(constraints[name], 0.0) if name in constraints else 0.0 for name in _indices(sides)]
         return -np.array(duals, dtype=float)
 
+    # At most one of the two differs from 0 at an active bound.
     bounds = [lower.get(variable, 0.0) + upper.get(variable, 0.0) for variable in variables(model)]
     return Multipliers(
         -np.array(bounds, dtype=float),

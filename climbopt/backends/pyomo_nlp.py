@@ -119,6 +119,7 @@ class Pyomo:
         solver, settings, evaluator = _solver(name), _settings(name, options), Evaluator(form, options.time_limit)
         if np.isfinite(form.functions.at(form.start).value):
             model = algebraic_model(form)
+            # Building the model counts against the limit.
             left = None if options.time_limit is None else options.time_limit - evaluator.seconds
             run = _run(solver, model, {**settings, **own}, left, own)
         else:
@@ -214,6 +215,7 @@ def _run(
         return _Run(Termination.TIME_LIMIT, "the time limit passed before the solver began")
     with _captured() as words:
         try:
+            # Loaded by hand: Pyomo warns or raises where a solver stopped early.
             results = solver.solve(model, load_solutions=False, tee=True, options=dict(settings), timelimit=seconds)
             answered = len(results.solution) > 0 and results.solver.status != SolverStatus.error
             if answered:
@@ -222,6 +224,7 @@ def _run(
             return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=words.getvalue())
         except Exception as error:  # any exception of a solver's interface is that solver's failure
             output = f"{error} {words.getvalue()}"
+            # The output of a solver that refuses an option names it; there is no error type for it.
             for option, value in own.items():
                 if re.search(rf"\b{re.escape(option)}\b", output):
                     known = {*settings} - {*own} | {*COMMON}
@@ -229,6 +232,7 @@ def _run(
             return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=output)
     condition, message = results.solver.termination_condition, results.solver.message
     status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
+    # AMPL's codes are coarse: Ipopt's own message says more than the condition that Pyomo derives.
     specific = (meaning for pattern, meaning in WORDS if pattern.search(status))
     return _Run(next(specific, STATUS.get(condition, Termination.FAILED)), status, answered, words.getvalue())
 

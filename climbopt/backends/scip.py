@@ -148,11 +148,13 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
         ),
     )
     linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
+    # SCIP minimises linear objectives only: min t s.t. f(x) - t <= 0.
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
     bodies = [*map(pyscipopt.quicksum, linear), *c, f - objective]
     lower = np.concatenate([polytope.rows.lower, form.nonlinear.lower, [-np.inf]])
     upper = np.concatenate([polytope.rows.upper, form.nonlinear.upper, [0.0]])
     for body, low, high in zip(bodies, lower.tolist(), upper.tolist(), strict=True):
+        # quicksum turns a number or a variable into an expression that can be compared.
         for constraint in _constraints(pyscipopt.quicksum([body]), low, high):
             scip.addCons(constraint)
     return x

@@ -71,10 +71,12 @@ class Slsqp:
             try:
                 result = _run(evaluator, rows, form.start, native, progress)
             except _HangsError:
+                # The rounding of equations can keep changes of f above 1e-16 for ever.
                 result = _run(evaluator, rows, progress.x, {**native, "ftol": max(LOOSE, float(native["ftol"]))})
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         status = STATUS.get(int(result.status), Termination.FAILED)
+        # SLSQP can report success where f is NaN.
         if not np.isfinite(result.fun):
             status = Termination.LEFT_DOMAIN
         multipliers = rows.multipliers(result) if np.isfinite(result.x).all() and np.isfinite(result.fun) else None
@@ -120,6 +122,7 @@ class _Progress:
 
     def __call__(self, x: Array) -> None:
         self._iterations += 1
+        # There is nothing to compare before the first iteration.
         same = self.x.size and np.abs(x - self.x).max() <= MOVE * max(1.0, float(np.abs(x).max()))
         self._unmoved = self._unmoved + 1 if same else 0
         self.x = np.array(x)
@@ -157,6 +160,7 @@ class _ScipyRows:
         return [
             {
                 "type": kind,
+                # Defaults bind this set's values: a closure would see those of the last one.
                 "fun": lambda x, i=chosen, s=sign, b=bound: s * (self._values(x)[i] - b),
                 "jac": lambda x, i=chosen, s=sign: s * self._jacobian(x)[i],
             }
@@ -166,6 +170,7 @@ class _ScipyRows:
     def multipliers(self, result: OptimizeResult) -> Multipliers:
         """Return scipy's multipliers, for which grad f = sum of multiplier times grad g, in climbopt's convention."""
         values = np.zeros(self._lower.size)
+        # scipy concatenates multipliers in the order of the constraint dictionaries.
         start = 0
         for _, chosen, sign, _ in self._sets:
             # scipy: grad f - J' v = 0 with g >= 0; upper limits were negated, so that their multipliers become >= 0

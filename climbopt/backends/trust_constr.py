@@ -78,6 +78,7 @@ class TrustConstr:
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         except ValueError as error:  # scipy refuses matrices that are not finite
+            # Only a NaN of the form's own explains the error; any other is passed on.
             if not np.isnan(evaluator.at(form.start if evaluator.last_x is None else evaluator.last_x).value):
                 raise
             return evaluator.solution(self, None, None, Termination.NOT_A_NUMBER, str(error), None)
@@ -99,6 +100,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
                 lambda x: evaluator.at(x).rows,
                 form.nonlinear.lower,
                 form.nonlinear.upper,
+                # Sparse, as the linear rows that scipy stacks it with.
                 jac=lambda x: csr_array(evaluator.at(x).jacobian),
                 hess=lambda x, v: evaluator.at(x).hessian(0.0, v),
             )
@@ -111,6 +113,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
             form.start,
             method="trust-constr",
             jac=lambda x: evaluator.at(x).gradient,
+            # scipy adds the Hessians of the rows itself.
             hess=lambda x: evaluator.at(x).hessian(1.0, no_rows),
             bounds=Bounds(polytope.bounds.lower, polytope.bounds.upper, keep_feasible=strict),
             constraints=constraints,
@@ -122,6 +125,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
 def _status(result: OptimizeResult) -> Termination:
     """Return why scipy stopped; its own test of feasibility uses gtol, which is 0 here."""
     status = STATUS.get(int(result.status), Termination.FAILED)
+    # A trust region that shrank to xtol at a feasible point is a solution, whatever stopped the run.
     if status is Termination.STALLED and result.constr_violation <= FEASIBLE and result.tr_radius <= NATIVE["xtol"]:
         return Termination.SOLVED
     return status
