@@ -93,6 +93,7 @@ def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Ma
     R2 is taken about each target's own mean, so that differences between targets explain nothing.
     """
     error = np.abs(predicted - measured)
+    # Per target; with a common mean, differences between languages would raise R2.
     mean = np.where(trained, measured, 0.0).sum(axis=0) / np.maximum(trained.sum(axis=0), 1)
     variance = float(((measured - mean) ** 2)[trained].sum())
     zero_shot = error[used & ~trained & ~np.isnan(measured)]

@@ -57,6 +57,7 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> tupl
     """
     if block.form.interaction.vanishes_without_own_data:
         return block, x, {}
+    # Fits start from the minimum without ceilings each time, so that softness alone differs.
     worst, free = worst_losses(block, x), x
     for softness in SOFTER:
         bound, x, above = _bounded(block, free, softness * SPREAD * worst, worst, tolerance)
@@ -96,6 +97,7 @@ def above_ceiling(block: Block, x: Array, worst: Array) -> tuple[Mixtures, dict[
     A target comes with the multiple of its worst loss. Looks along every edge of the simplex: for a fixed own ratio
     the least z of a form that is linear or concave in the other ratios is where one source has all the rest.
     """
+    # Own ratios 0 and 1e-4 to 0.5, closest near 0, where losses change most.
     own = np.concatenate([[0.0], np.logspace(-4, -0.3, 25)])
     n = len(block.sources)
     edges = np.concatenate([share * np.eye(n)[:, None] + (1 - share) * np.eye(n)[None] for share in own])
@@ -106,6 +108,7 @@ def above_ceiling(block: Block, x: Array, worst: Array) -> tuple[Mixtures, dict[
     highest = dict(zip(block.targets, multiples.max(axis=0).tolist(), strict=True))
     largest = multiples.max(axis=1)
     above = np.flatnonzero(largest > HIGHEST)
+    # The worst few are enough: another round adds those that are left.
     keep = above[np.argsort(-largest[above])][:n]
     return (
         (ratios[keep], D[keep], N[keep]),

@@ -49,6 +49,7 @@ class FitForm(ByFields):
         coordinates = self.interaction.coordinates
         values = {p.symbol: p.symbol for p in self.form.parameters}
         values |= dict(coordinates.values) if coordinates else {}
+        # Applied to the coordinates' own values too: a positive coordinate is moved in its logarithm.
         logs = {p.symbol: sp.exp(_log(p.symbol)) for p in self._moved if p.symbol.is_positive}
         return {symbol: value.subs(logs, simultaneous=True) for symbol, value in values.items()}
 
@@ -96,6 +97,7 @@ class FitForm(ByFields):
     @cached_property
     def coordinates(self) -> tuple[Parameter, ...]:
         """Everything the fit moves."""
+        # Without D_min, the last, which is held fixed.
         of_interaction = self.coordinate_interaction.parameters[:-1]
         return self.coordinate_law.parameters + of_interaction + self.coordinate_use.parameters
 
@@ -133,6 +135,7 @@ class FitForm(ByFields):
             for declared in self.form.parameters
             for moved in self.coordinates
         }
+        # Most parameters depend on one coordinate, or on two.
         slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
         return tuple(slopes), sp.lambdify(symbols, list(slopes.values()), modules="numpy", cse=True)
 
@@ -166,6 +169,7 @@ class FitForm(ByFields):
     def _shaped(self, fitted: MixtureModel, parameter: Parameter, value: Array) -> Array:
         """Return what was broadcast as an array of the parameter's own shape."""
         if self._pairwise and parameter.per == "target" and np.ndim(value):
+            # Broadcast over sources, all of its columns are the same.
             value = value[:, 0]
         return np.array(np.broadcast_to(value, fitted.shape(parameter)))
 
@@ -178,6 +182,7 @@ def _coordinate(parameter: Parameter) -> Parameter:
     """Return `parameter`, or its logarithm with the same prior where it is positive."""
     if not parameter.symbol.is_positive:
         return parameter
+    # Log-normal with that median: the normal prior of the logarithm.
     prior = Prior(float(np.log(parameter.prior.center)), parameter.prior.spread)
     return Parameter(_log(parameter.symbol), parameter.per, parameter.unit, prior, f"log of {parameter.meaning}")
 

@@ -115,6 +115,7 @@ def _replicates(pilots: PilotRuns) -> list[str]:
         for number in np.flatnonzero(members > 1):
             same = losses[(group == number) & ~np.isnan(losses)]
             if len(same) > 1:
+                # Pooled variance over groups of replicates, each about its own mean, with n - 1 degrees of freedom.
                 squares += float(((same / same.mean() - 1) ** 2).sum())
                 freedom += len(same) - 1
         spread = np.sqrt(squares / max(freedom, 1))

@@ -215,6 +215,7 @@ def fit_ensemble(
     forms = default_forms(pilots) if forms is None else forms
     check_known(pilots, tuple(forms), fixed or {})
     fits, weights, refused = [], [], {}
+    # A generator in the order of the forms, so that progress is shown as they finish.
     tried = parallel(min(jobs, len(forms)), return_as="generator")(
         delayed(_tried)(pilots, form, n_starts, known_to(form, fixed or {})) for form in forms
     )
@@ -264,6 +265,7 @@ def insane(model: MixtureModel, pilots: PilotRuns) -> str | None:
     """
     n = len(model.sources)
     inside = np.random.default_rng(SEED).dirichlet(np.ones(n), SAMPLE)
+    # The corners first: rows 0 to S - 1 are each source by itself.
     mixtures = np.vstack([np.eye(n), inside])
     size = None if pilots.params is None else float(pilots.params.max())
     # A form that has no prediction at a ratio of 0 at all is judged inside the simplex.
@@ -272,9 +274,11 @@ def insane(model: MixtureModel, pilots: PilotRuns) -> str | None:
         losses = model.at(budget, size).predicted(mixtures)
         wrong = ~(np.isfinite(losses) & (losses > 0))
         if shut:
+            # At a corner every other target has a ratio of 0.
             wrong[:n] = False
         if wrong.any():
             return f"at {budget:.3g} tokens the loss of '{model.targets[int(np.argwhere(wrong)[0][1])]}' is no number"
+        # With a supply as large as the budget no token is repeated: what own data alone can do at best.
         unrepeated = model.with_supply(dict.fromkeys(model.sources, budget)).at(budget, size).predicted(np.eye(n))
         for i, j in zip(model.own_targets.tolist(), model.own_sources.tolist(), strict=True):
             without, alone = np.delete(losses[:n, i], j), unrepeated[j, i]

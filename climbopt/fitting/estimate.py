@@ -212,6 +212,7 @@ def estimate(
         raise InputError(
             f"{Form(law, interaction, use).label} depends on the model size; add a column 'params' to the pilots"
         )
+    # Scales and units of the observations; blocks of targets follow, each with its own least-squares problem.
     rows, left_out = _rows(pilots, law, interaction)
     form = fit_form(law, interaction, use)
     _check_supply(form, fixed or {})
@@ -266,17 +267,20 @@ def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observ
     """Return the rows of all targets, and a sentence on what was left out."""
     zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
     with_data = measured & ~zero
+    # Noise is a share of the median loss: over runs with data of the target, or over all where no run has any.
     typical = np.where(with_data.any(axis=0), with_data, measured)
     median = np.array([np.median(pilots.losses[rows, i]) if rows.any() else np.inf for i, rows in enumerate(typical.T)])
     scale = np.where(measured, _noise(pilots) * median, np.inf)
     left_out = None
     if interaction.vanishes_without_own_data and law.needs_positive_z:
+        # An infinite scale leaves a loss out: z = 0 is outside the law's domain, whatever the parameters.
         scale[zero] = np.inf
         if (zero & measured).any():
             left_out = (
                 f"{int((zero & measured).sum())} losses at a ratio of 0 were left out: with interaction "
                 f"'{interaction.name}' z is 0 there, and the law is not defined"
             )
+    # The priors make any fit determinate; with fewer losses than the law's parameters they alone would decide.
     n_used = np.isfinite(scale).sum(axis=0)
     needed = len(law.parameters)
     if n_used.min() < needed:
@@ -310,6 +314,7 @@ def _noise(pilots: PilotRuns) -> Array:
     if pilots.supply is None:
         return noise
     # Runs that are mostly repeats, such as a small language alone, tell little of mixtures that could be chosen.
+    # Share of the run's tokens beyond one epoch: sum over sources of max(0, r_j - U_j / D).
     repeated = np.maximum(pilots.ratios - pilots.supply / pilots.tokens[:, None], 0.0).sum(axis=1)
     scaled: Array = noise * (1 + (repeated / REPEATED) ** 2)[:, None]
     return scaled
@@ -334,11 +339,13 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
                     f"'{name}' of '{language}' is fixed at {value:g}; it must be "
                     f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}"
                 )
+            # Fewer than one token or parameter: a count in billions, most likely.
             if p.unit in units and 0 < value < 1:
                 raise InputError(
                     f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not 0.5 billion"
                 )
             values[languages.index(language)] = value / units.get(p.unit, 1.0)
+        # In the fit's coordinate, which is the logarithm of a positive parameter.
         coordinate, held_at = form.held(p, values)
         held[coordinate] = held_at
     return held
@@ -349,6 +356,7 @@ def _blocks(
 ) -> list[Block]:
     """Return one block per target, or one of all where sources have parameters of their own."""
     smallest = float(pilots.tokens.min() / token_unit(pilots))
+    # Parameters of sources are shared by all targets; without them each target's problem is independent.
     if any(p.per == "source" for p in form.coordinates):
         return [Block(form, pilots.sources, pilots.targets, rows, smallest, held=held or {})]
     return [
@@ -367,6 +375,7 @@ def _blocks(
 def _solve_block(block: Block, n_starts: int) -> Solved:
     """Return the best of several starts, under the ceilings that it needs."""
     starts = _starts(block, n_starts)
+    # Plain least squares from all starts, then robust losses, then ceilings: each step starts at the last minimum.
     best = min((minimum(block, start) for start in starts), key=block.cost)
     block, best = robust_minimum(block, best, starts[0])
     bound, x, above = under_ceilings(block, best)
@@ -390,6 +399,7 @@ def _starts(block: Block, n_starts: int) -> list[Array]:
     for interior, offset in STARTS[:n_starts]:
         start = _inside(block, interior)
         start[in_law] = law
+        # Only the interaction's parameters of targets without a bound: logarithms, such as that of eta.
         starts.append(start + offset * np.where(varied, block.spread, 0.0))
     return starts
 
@@ -413,6 +423,7 @@ def _monolingual(block: Block, default: Array) -> Array:
         if target not in block.sources:
             continue
         column = block.sources.index(target)
+        # Runs of the language by itself, at which z is taken as 1.
         alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
@@ -435,6 +446,7 @@ def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     declared = [form.declared(one.block.model(one.x)) for one in solved]
     values = {}
     for p in form.form.parameters:
+        # A form with parameters of sources has one block, which holds them.
         values[p.name] = np.concatenate([d[p.name] for d in declared]) if p.per != "source" else declared[0][p.name]
     return values
 
@@ -459,6 +471,7 @@ def _at_bound(one: Solved) -> list[str]:
 
 def _unidentified(one: Solved) -> list[str]:
     """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
+    # (J'J)^-1 = R^-1 R^-T in units of the priors' spreads: row norms of R^-1 are posterior over prior spreads.
     root = np.linalg.qr(one.jacobian * one.block.spread, mode="r")  # its inverse has no negative variance
     wide = np.linalg.norm(np.linalg.inv(root), axis=1) > UNIDENTIFIED
     return [label(one.block, k) for k in np.flatnonzero(wide).tolist()]

@@ -104,6 +104,7 @@ class Block(ByFields):
         for parameter in self.form.coordinates:
             mask = np.isnan(self.held.get(parameter.name, np.full(self.blank.shape(parameter), np.nan)))
             if parameter.per == "pair":
+                # In no formula: the data say nothing of it.
                 mask[self.blank.own_targets, self.blank.own_sources] = False
             masks[parameter.name] = mask
         return masks
@@ -120,8 +121,10 @@ class Block(ByFields):
         nats = np.array([_median(self.rows, i) for i in range(len(self.targets))])
         values = {}
         for p in self.form.coordinates:
+            # Targets with higher losses have a larger E and B, and smaller coefficients in 1/nats.
             scale = nats ** {"nats": 1.0, "1/nats": -1.0}.get(p.unit, 0.0) if p.per != "source" else np.ones(1)
             scale = scale[:, None] if p.per == "pair" else scale
+            # Scaling a parameter shifts its logarithm.
             center = p.prior.center + np.log(scale) if p.name.startswith("log_") else p.prior.center * scale
             values[p.name] = np.broadcast_to(center, self.free[p.name].shape)
         return self._flat(values)
@@ -164,6 +167,7 @@ class Block(ByFields):
 
     def _values(self, x: Array) -> dict[str, Array]:
         """Return the coordinates at the flat vector x, each in its own shape; 0 for what is neither moved nor held."""
+        # Places one past the end, of entries that are not moved, read this 0.
         padded = np.append(x, 0.0)
         values = {name: padded[places] for name, places in self.places.items()}
         for name, held in self.held.items():
@@ -178,6 +182,7 @@ class Block(ByFields):
         """Return that model at budgets, sizes and supplies (by default those of runs of each budget) in its units."""
         values, supply = self._values(x), self.supply_at(D) if supply is None else supply
         if supply is not None and LOG_SUPPLY in values:
+            # (n, 1, S): supplies of the run in place of the parameter, for every target.
             values[LOG_SUPPLY] = np.log(supply)[:, None, :]
         return Response(self.blank, D, N, values)
 
@@ -185,11 +190,13 @@ class Block(ByFields):
         """Return the supplies that runs of some budgets had, (n, S); None where the runs do not state them."""
         if self.rows.supply is None:
             return None
+        # By the nearest budget, since supplies that are cut down follow the budget.
         supply: Array = self.rows.supply[np.abs(np.subtract.outer(D, self.rows.D)).argmin(axis=1)]
         return supply
 
     def _at(self, x: Array) -> tuple[Response, Array, Array]:
         """Return the response at x, and z and losses of the rows; the last ones are kept for the Jacobian."""
+        # Residuals and Jacobian are asked for at the same x, one after the other.
         key = x.tobytes()
         if key not in self._memory:
             response = self.response(x, self.rows.D, self.rows.N, self.rows.supply)
@@ -214,6 +221,7 @@ class Block(ByFields):
     def scaled_errors(self, x: Array) -> Array:
         """Return u = (predicted - measured) / scale, (n, T); 0 below a ceiling and where a loss is not used."""
         errors = self._at(x)[2] - self.rows.losses
+        # One-sided: a prediction below the ceiling costs nothing.
         errors = np.where(self.rows.ceiling[:, None], np.maximum(errors, 0.0), errors)
         return np.where(self._used, errors / self.rows.scale, 0.0)
 
@@ -253,12 +261,15 @@ class Block(ByFields):
         by_parameter = response.by_parameter(self.rows.ratios, z)
         active = ~self.rows.ceiling[:, None] | (predicted > self.rows.losses)
         weight = np.where(active, self._slope(self.scaled_errors(x)) / self.rows.scale, 0.0)
+        # Dense over (n, T, p); the last column takes the derivatives of what is not moved.
         full = np.zeros((*weight.shape, x.size + 1))
         targets = np.arange(len(self.targets))
         for name, places in self.places.items():
             values = by_parameter[name]
+            # Values of targets are (n, T), of sources and pairs (n, T, S); each goes to the column of its coordinate.
             full[:, targets if values.ndim == 2 else targets[:, None], places] = values
         full = full[..., :-1] * weight[:, :, None]
+        # Rows of the priors: d((x - center) / spread) / dx.
         return np.vstack([full[self._used], np.diag(1.0 / self.spread)])
 
 

@@ -54,12 +54,14 @@ def _descend(block: Block, start: Array, tolerance: float) -> Array:
         gradient, normal = jacobian.T @ residuals, jacobian.T @ jacobian
         while True:
             step = _step(gradient, normal, damping, (block.lower - x) / spread)
+            # Decrease of |residuals|^2 in the linear model: -(2 g's + s'J'J s), with g = J'residuals.
             promised = -float(2 * gradient @ step + step @ normal @ step)
             if not promised > tolerance * cost:
                 return x
             trial = np.maximum(x + spread * step, block.lower)
             new = block.residuals(trial)
             gained = cost - _square(new)
+            # NaN compares false, so that the damping rises until every prediction is a number.
             if gained > 0:  # not where a prediction is no number
                 break
             damping *= RAISE_MORE
@@ -80,15 +82,18 @@ def _step(gradient: Array, normal: Array, damping: float, room: Array) -> Array:
     there and the way goes on to the minimum of the others, so that the model falls all along.
     """
     step = np.zeros(gradient.size)
+    # At a bound (room 0) a coordinate is free only where the descent direction -g points inwards.
     free = (room < 0) | (gradient < 0)
     damped = normal + max(damping, ROUNDING * float(normal.max(initial=0.0))) * np.eye(gradient.size)
     while free.any():
         rows = damped[free]
         way = np.zeros(gradient.size)
+        # From the point reached so far to the damped model's minimum over the free coordinates.
         way[free] = -np.linalg.solve(rows[:, free], gradient[free] + rows @ step)
         down = np.flatnonzero(step + way < room)
         if not down.size:
             return step + way
+        # Shares of the way at which bounds are met; the first one met is held from here on.
         lengths = (room - step)[down] / way[down]
         first = int(down[lengths.argmin()])
         step += max(float(lengths.min()), 0.0) * way

@@ -61,10 +61,12 @@ def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLE
     noise = noise_of(block, x)
     if (np.abs(block.scaled_errors(x)) <= KNEE * noise).all() and (noise <= BAD).all():
         return block, x
+    # All candidates are compared by one cost, with the tightest knees, so that no noisy start wins by its own noise.
     least = with_knees(block, np.full(noise.shape, LEAST_NOISE))
     points = [x, *(minimum(half, start, START_TOLERANCE) for half in _halves(block))]
     best = min((minimum(least, point, START_TOLERANCE) for point in points), key=least.cost)
     bent, robust = _in_turn(block, best, tolerance)
+    # No loss stands apart: what is far is what the form cannot express, and halves of the runs must not decide.
     return (bent, robust) if outlying(bent, robust).any() else _in_turn(block, x, tolerance)
 
 
@@ -91,6 +93,7 @@ def _halves(block: Block) -> Iterator[Block]:
 def noise_of(block: Block, x: Array) -> Array:
     """Return the noise of each target's measured losses about the model, in units of their assumed scale, (T,)."""
     errors = np.abs(block.scaled_errors(x))
+    # The median is unmoved by outliers that are fewer than half of the losses.
     medians = [np.median(errors[rows, i]) if rows.any() else 0.0 for i, rows in enumerate(block.measured.T)]
     noise: Array = np.maximum(NORMAL * np.array(medians), LEAST_NOISE)
     return noise
@@ -117,6 +120,7 @@ def apart(distances: Array, least: float) -> NDArray[np.bool_]:
     order = np.argsort(-distances)
     falling = distances[order]
     most = int(MOST * len(falling))
+    # A gap in the sorted distances, within the largest share that may be outlying; the last such gap counts.
     cuts = np.flatnonzero((falling[:most] >= least) & (falling[:most] >= GAP * falling[1 : most + 1]))
     result = np.zeros(len(distances), dtype=bool)
     result[order[: cuts[-1] + 1 if cuts.size else 0]] = True

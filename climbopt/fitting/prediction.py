@@ -119,6 +119,7 @@ def predict_table(
     model = _with_draws(model, draws).with_supply(supply or {})
     predicted = model.at(runs.tokens, runs.params, runs.supply_of(model.sources)).predicted(ratios)
     half = _half_widths(model, runs, ratios)
+    # Each row's run and target, to place the (n, T) predictions back into the tidy table.
     place = {name: k for k, name in enumerate(runs.runs)}
     of_run = np.array([place[name] for name in run_names(rows)], dtype=int)
     of_target = rows["language"].astype(str).map({name: i for i, name in enumerate(model.targets)})

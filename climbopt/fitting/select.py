@@ -20,7 +20,7 @@ from climbopt.model.uses import ONCE, SUPPLY, USES, Use
 from climbopt.runs.pilots import PilotRuns
 
 DEFAULT, DEFAULT_UNSEEN = "gated", "overlap"
-"""The interaction where none is asked for; and where a target is no source, for which the gate of `gated` is shut."""
+"""The interaction where none is named; and where a target is no source, for which the gate of `gated` is shut."""
 FOLDS = 7
 TIE = 1.0
 """Scores closer than this many standard errors of their paired difference are a tie, which the simpler form wins."""
@@ -35,7 +35,7 @@ def candidates(
     supplied: bool = False,
     unseen: bool = False,
 ) -> tuple[Form, ...]:
-    """Return the forms that are asked for, of which `auto` means every one that goes with the others.
+    """Return the forms that are requested; `auto` stands for every part that goes with the others.
 
     Parameters
     ----------
@@ -84,6 +84,7 @@ def candidates(
 
 def uses_of(interaction: Interaction, use: Use | str | None, supplied: bool) -> tuple[Use, ...]:
     """Return the uses that an interaction is tried with; one that counts repetition itself goes with `once`."""
+    # Two supplies in one form would discount the same repeats twice.
     itself = any(p.name == SUPPLY for p in interaction.parameters)
     if use == "auto":
         return tuple(USES.values()) if supplied and not itself else (ONCE,)
@@ -161,6 +162,7 @@ def choose_form(
     for number, form in enumerate(forms):
         advance = _counted(progress, number * len(split), len(forms) * len(split))
         predictions = split.predicted(form, known_to(form, fixed or {}), advance)
+        # Kept per loss: ties are judged by paired differences.
         errors[form.label] = np.abs(predictions.held_out - pilots.losses)
         scores.append(_score(split, form, predictions, known_to(form, fixed or {})))
     label = _chosen(pilots, scores, errors, pilots.replicates)
@@ -318,6 +320,7 @@ def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np
 def _dealt(group: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:
     """Return each run's fold, (n,): its group, (n,), dealt by a seeded permutation."""
     n = int(group.max()) + 1
+    # A permutation modulo the number of folds: sizes differ by one group at most.
     fold: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % min(folds, n))[group]
     return fold
 
@@ -371,8 +374,10 @@ def _chosen(pilots: PilotRuns, scores: list[Score], errors: dict[str, Array], gr
         )
     judged = trained(pilots, pilots.targets, pilots.sources)
     for score in sorted(scores, key=lambda score: score.n_parameters):
+        # Paired over runs: what is hard to predict in a run is hard for both forms, and cancels.
         difference = np.where(judged, errors[score.label] - errors[best.label], 0.0)
         per_run = difference.sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
+        # Replicates are one observation, or the standard error would be too small.
         each = np.bincount(group, per_run) / np.bincount(group)
         if np.isfinite(each).all() and each.mean() <= TIE * each.std(ddof=1) / np.sqrt(len(each)):
             return score.label

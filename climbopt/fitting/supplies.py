@@ -39,6 +39,7 @@ def with_supplies(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed, supply
                 f"the supply of {listed(missing, most=4)} is not stated; give the tokens of every source in the runs"
             )
     elif pilots.supply is not None:
+        # Runs may be drawn from supplies cut down; the whole one is the largest.
         tokens = dict(zip(pilots.sources, pilots.supply.max(axis=0).tolist(), strict=True))
     if tokens is None or not any(p.name == SUPPLY for form in forms for p in form.parameters):
         return fixed

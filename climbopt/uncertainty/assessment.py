@@ -62,6 +62,7 @@ class Scenarios:
         if draws is not None:
             check_draws(problem.model, members)
         parts = [blocks_of(member) for member in members]
+        # Each draw counts alike, and within it its blocks by their weights.
         weights = np.concatenate([np.asarray(weights) for _, weights in parts]) / len(parts)
         return cls(tuple(block for blocks, _ in parts for block in blocks), weights)
 
@@ -194,6 +195,7 @@ class Assessment(Viewed):
         for form, weight in problem.model.forms.items():
             alone = replace(problem, model=_form_of(problem.model, form))
             best = answered(alone, Joint(), None, self._options)
+            # Without a certified optimum of the form alone there is nothing to compare with.
             regret = float(alone.value(self._answer)) - best.objective if best.passed else None
             costs[form] = FormCost(weight, None if regret is None else max(regret, 0.0))
         return costs
@@ -216,6 +218,7 @@ class Assessment(Viewed):
         if not self.outside:
             return None
         name, beyond = max(self.outside.items(), key=lambda source: abs(source[1]))
+        # The sign says on which side; what matters is how far.
         if abs(beyond) <= OUTSIDE:
             return None
         return (

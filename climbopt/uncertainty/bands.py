@@ -144,6 +144,7 @@ def bands(
         inside, outside = pilots.select(number != k), pilots.select(number == k)
         there = covariance(_fitted_like(found.fitted, inside))
         losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
+        # Held-out errors in standard deviations of prediction and measurement together.
         scores.append((np.abs(outside.losses - losses) / np.hypot(spread, of_kind(there.noise, kinds))).ravel())
         of.append(kinds.ravel())
         if progress:
@@ -171,9 +172,10 @@ def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
 
 
 def _width(scores: Array, level: float, normal: float) -> float:
-    """Return the normal width, or the one that covers the asked share of the held-out losses and one more."""
+    """Return the normal width, or the width that covers the nominal share of the held-out losses and one more."""
     if not scores.size:
         return normal
+    # Conformal rank: of n + 1 exchangeable scores the share `level` lies at or below it.
     rank = min(int(np.ceil(level * (scores.size + 1))), scores.size)
     return max(normal, float(np.sort(scores)[rank - 1]))
 
@@ -193,6 +195,7 @@ def _spread(
     parts = []
     for one in found.spreads:
         gradients = one.gradients(ratios, response.D, np.broadcast_to(response.N, len(ratios)))
+        # Delta method: g C g' per mixture and target.
         parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, one.covariance, gradients)))
     own = np.where(model.own_source >= 0, ratios[:, model.own_source], 0.0)
     return response.losses(response.z(ratios)), np.concatenate(parts, axis=1), kinds_of(own)

@@ -92,7 +92,7 @@ def _drawn(fitted: Fit | EnsembleFit, parameters: Sequence[Parameters]) -> Mixtu
 def _refits(
     forms: Sequence[Sequence[Solved]], n_runs: int, seed: int, draws: Sequence[int], jobs: int
 ) -> Iterator[tuple[int, Sequence[Parameters]]]:
-    """Give each draw and its parameters, those of each form, in order."""
+    """Yield each draw and its parameters, those of each form, in order."""
     chunks = [draws[first : first + CHUNK] for first in range(0, len(draws), CHUNK)]
     workers = parallel(jobs, return_as="generator")
     for chunk, results in zip(
@@ -110,6 +110,7 @@ def _chunk(
         refitted = []
         for solved in forms:
             generator = np.random.default_rng([seed, k])  # anew, so that all forms count the same runs
+            # Drawing n runs with replacement counts each so many times.
             counts = generator.multinomial(n_runs, np.full(n_runs, 1.0 / n_runs))
             refitted.append(declared_parameters([_redrawn(one, counts, generator) for one in solved]))
         results.append(refitted)
@@ -135,6 +136,7 @@ def refitted(one: Solved, counts: Indices, means: Array | None = None) -> Solved
     block, rows = one.block, one.block.rows
     times = np.ones(len(rows.D))
     times[~rows.ceiling] = counts
+    # Runs that were not drawn are left out by an infinite scale.
     scale = np.full(rows.scale.shape, np.inf)
     scale[times > 0] = rows.scale[times > 0] / np.sqrt(times[times > 0])[:, None]
     # a run drawn t times counts t times: scale and knee go with sqrt(t), which multiplies its cost by t

@@ -24,7 +24,7 @@ FEASIBLE = 1e-9
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ConfidenceSet(Viewed):
-    """Mixtures of which the draws do not show that they are worse than a given one.
+    """Mixtures that the draws do not show to be worse than a reference mixture.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ConfidenceSet(Viewed):
     sample : ndarray, (n, S)
         Mixtures of the set.
     ranges : mapping of str to tuple of float
-        Least and largest ratio of each source in the sample, and along the lines from the given mixture through it:
+        Least and largest ratio of each source in the sample, and along the lines from the reference through it:
         inside the set's own ranges.
     share_of_optima : float
         Share of the draws' own optima that lie in the set.
@@ -124,12 +124,13 @@ def _feasible(form: StandardForm, ratios: Array) -> bool:
 
 
 def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generator: np.random.Generator) -> Array:
-    """Return a point of the set on the line through `at`: the interval shrinks towards it until one is found."""
+    """Return a point of the set on the line through `at`; the interval shrinks towards `at` until a trial is inside."""
     scale = float(np.abs(direction).max())
     if scale == 0:
         return at
     way = direction / scale
     with np.errstate(divide="ignore"):
+        # Steps at which a ratio reaches 0: the walk stays on the simplex, since directions sum to 0.
         limits = np.where(way != 0, -at / way, np.inf)  # where a ratio would be 0
     low, high = float(np.max(limits[way > 0], initial=-1.0)), float(np.min(limits[way < 0], initial=1.0))
     for _ in range(SHRINKS):
@@ -137,6 +138,7 @@ def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generat
         trial = np.maximum(at + step * way, 0.0)
         if inside(trial):
             return trial
+        # Shrinking towards the current point, which is in the set.
         low, high = (step, high) if step < 0 else (low, step)
     return at
 

@@ -58,6 +58,7 @@ class Spread(Viewed):
         inverse = _inverse(self.solved)
         weights = np.ones(block.rows.scale.shape)  # a ceiling's scale is its own
         weights[~block.rows.ceiling] = of_kind(self.noise, self.kinds)
+        # J' diag(s^2) J + P, with s the noise shown over the assumed scale; 1 for a ceiling.
         middle = data.T @ (data * weights[np.isfinite(block.rows.scale)][:, None] ** 2) + np.diag(block.spread**-2)
         result: Array = inverse @ middle @ inverse
         return result
@@ -77,10 +78,12 @@ class Spread(Viewed):
         block, x = self.solved.block, self.solved.x
         gradients: dict[str, Array] = {}
         for (declared, moved), slope in block.form.slopes(block.model(x)).items():
+            # Delta method: gradients of each declared parameter by the flat vector of coordinates, one row per entry.
             places = block.places[moved.name]
             if declared.per == "pair" and moved.per == "target":
                 places = places[:, None]
             by_x = gradients.setdefault(declared.name, np.zeros((*slope.shape, x.size + 1)))
+            # Places one past the end, of entries that are not moved, fall into the last column, which is dropped below.
             np.put_along_axis(by_x, np.broadcast_to(places, slope.shape)[..., None], slope[..., None], axis=-1)
         variances = {
             name: np.einsum("...j,jk,...k->...", by_x[..., :-1], self.covariance, by_x[..., :-1])
@@ -106,6 +109,7 @@ class Spread(Viewed):
 def _inverse(one: Solved) -> Array:
     """Return (J'J)^-1 over the coordinates that are not at a bound, 0 elsewhere."""
     free = one.x - one.block.lower >= AT_BOUND * one.block.spread
+    # With J = QR, (J'J)^-1 = R^-1 R^-T: J'J itself, with its squared condition number, is never formed.
     root = np.linalg.inv(np.linalg.qr(one.jacobian[:, free], mode="r"))
     result = np.zeros((free.size, free.size))
     result[np.ix_(free, free)] = root @ root.T
@@ -202,6 +206,7 @@ def of_kind(values: Array, kinds: Indices) -> Array:
 def _assumed(block: Block, kinds: Indices) -> Array:
     """Return the assumed scale of a loss in nats, (T, 3); that of mixed losses for lone ones, which share it."""
     scale = np.where(np.isfinite(block.rows.scale), block.rows.scale, -np.inf)[~block.rows.ceiling]
+    # The largest assumed scale stands for the kind; -inf marks kinds without any loss.
     with_data = np.where(kinds < 2, scale, -np.inf).max(axis=0)
     columns = np.column_stack([with_data, with_data, np.where(kinds == 2, scale, -np.inf).max(axis=0)])
     return np.where(np.isfinite(columns), columns, np.nan)
@@ -250,6 +255,7 @@ def _residual_parts(one: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Arra
     """Return the squared residuals, and the degrees of freedom left, summed over some losses of each target, (T,)."""
     rows, data = one.block.rows, one.of_losses
     used = np.isfinite(rows.scale)
+    # Leverages h_i = J_i (J'J)^-1 J_i': a loss leaves 1 - h_i degrees of freedom.
     taken = np.einsum("ij,jk,ik->i", data, _inverse(one), data)
     table, left = np.zeros(used.shape), np.zeros(used.shape)
     table[used], left[used] = one.block.residuals(one.x)[: taken.size] ** 2, 1.0 - taken

@@ -88,7 +88,7 @@ def transfers(
     params: float | None = None,
     level: float = LEVEL,
 ) -> tuple[Transfer, ...]:
-    """Return the :func:`transfer` of every pair at a budget, and whether draws tell it from 0.
+    """Return the :func:`transfer` of every pair at a budget, and whether draws distinguish it from 0.
 
     Parameters
     ----------
@@ -145,6 +145,7 @@ def missing_runs(found: Covariance) -> tuple[MissingRun, ...]:
         for members in candidates:
             ratios = np.zeros(n)
             ratios[list(members)] = 1.0 / len(members)
+            # That run was made.
             if (np.abs(pilots.ratios - ratios).max(axis=1)[pilots.tokens == tokens] < 1e-6).any():
                 continue
             after, identified = 0.0, 0
@@ -170,6 +171,7 @@ def _gradients(found: Covariance, one: Spread, ratios: Array, tokens: float, siz
 
 def _variance(covariance: Array, rows: Array) -> float:
     """Return the sum over targets of the mean variance of predictions; what leaves the domain does not count."""
+    # Prediction variances g C g'; NaN where a mixture leaves the law's domain.
     each = np.einsum("ijk,kl,ijl->ij", rows, covariance, rows)
     return float(np.nanmean(each, axis=0).sum())
 
@@ -183,6 +185,7 @@ def _with_run(found: Covariance, one: Spread, ratios: Array, tokens: float, size
     covariance = one.covariance
     for row, deviation in zip(rows, noise, strict=True):
         if np.isfinite(row).all() and np.isfinite(deviation):
+            # Sherman-Morrison: C - C g g'C / (s^2 + g'C g).
             along = covariance @ row
             covariance = covariance - np.outer(along, along) / (deviation**2 + row @ along)
     return covariance

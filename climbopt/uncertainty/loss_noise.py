@@ -99,6 +99,7 @@ def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
     permutation.
     """
     alone = pilots.ratios.max(axis=1) > 1 - LEVELS
+    # Sorted ratios are the shape; a corner keeps its language, and its budget below.
     shape = np.where(alone[:, None], pilots.ratios, np.sort(pilots.ratios, axis=1))
     budget = np.where(alone, pilots.tokens, 0.0)
     _, group = np.unique(np.column_stack([np.round(shape / LEVELS), budget]), axis=0, return_inverse=True)
@@ -127,9 +128,11 @@ def _deviations(errors: Array, inside: Array, spread: Array, chosen: NDArray[np.
         return np.full(chosen.shape[1], np.nan)
 
     def mean_square(values: Array) -> Array:
+        # Shrunk to the class: as if SHRUNK further losses had the mean square of all targets.
         total = np.where(chosen, values**2, 0.0).sum(axis=0)
         return np.asarray((total + SHRUNK * total.sum() / count.sum()) / (count + SHRUNK))
 
+    # Held-out errors contain the model's own spread, which the bands add again.
     return np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), mean_square(inside)))
 
 

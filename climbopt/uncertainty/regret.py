@@ -175,9 +175,11 @@ def _optima(
         under = replace(problem, model=model)
         form = joint_form(under)
         start = form.complete(optimum)
+        # Draws differ little from the fit, and so do their optima; off the bounds for interior-point solvers.
         form = form.from_start(start + ROOM * (form.start - start))
         solution = choose(form).solve(form, options)
         settled = solution.termination.settled and solution.x is not None
+        # The fit's own optimum is feasible for every draw, so that the least loss is never above the loss there.
         candidates = [optimum] if solution.x is None else [repair(form, solution.x)[: form.n_ratios], optimum]
         values = np.array([float(under.value(one)) for one in candidates])
         best = int(np.argmin(np.where(np.isnan(values), np.inf, values)))
@@ -213,6 +215,7 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
     n, size, k = len(found.problem.model.sources), len(found.weights), len(chosen)
     all_targets = found.targets
     targets = [all_targets[draw * size + i] for draw in chosen for i in range(size)]
+    # Weight of each excess u_k in the CVaR: 1 / ((1 - level) K).
     share = 1.0 / ((1.0 - level) * len(found.draws))
     least = found.least[list(chosen)]
     losses = csr_array(
@@ -225,6 +228,7 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
         """Return t, the quantile of the regrets, and u above it."""
         at = np.append(x[: -(k + 1)], np.zeros(k + 1))
         regret = -functions.at(at).rows[:k]
+        # The optimal t is the quantile: the weights of the regrets above it sum to at most 1.
         t = np.sort(regret)[::-1][min(int(np.floor(1.0 / share)), k - 1)]
         return np.append(t, np.maximum(regret - t, 0.0))
 
@@ -236,6 +240,7 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
         Rows(np.zeros(k), np.full(k, np.inf), tuple(Label(name, internal=True) for name in excesses)),
         Auxiliaries(("quantile", *excesses), best),
     )
+    # u_k >= 0; t is unbounded.
     lower = form.polytope.bounds.lower.copy()
     lower[-k:] = 0.0
     form = replace(form, polytope=replace(form.polytope, bounds=replace(form.polytope.bounds, lower=lower)))
@@ -291,6 +296,7 @@ class CvarRegret:
         """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
         n = self.ratios.size
         quantile = float(x[self._quantile])
+        # Draws left out have u = 0, which is right only while their regret is at most t.
         beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
         return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
 

@@ -67,6 +67,7 @@ class Measure:
         """Return the measure of regrets, (K,)."""
         if self.kind == "mean":
             return float(values.mean())
+        # Mean of the worst `tail` regrets, of which the last may count in part.
         tail = (1 - self.level) * values.size
         ordered = np.sort(values)[::-1]
         whole = int(np.floor(tail))
@@ -189,6 +190,7 @@ def robust(
     began = time.perf_counter()
     measure = Measure.parse(measure) if isinstance(measure, str) else measure
     problem, draws, options = as_problem(problem), as_draws(draws), options_of(options, common)
+    # The draws are given apart: the fit alone is the model that constraints are held under.
     problem = replace(problem, model=without_draws(problem.model))
     plug_in = solve(problem, options=replace(options, native={}))
     if plug_in.allocation is None:
