@@ -72,6 +72,7 @@ class PilotRange:
     def outside(self, ratios: Mapping[str, float]) -> dict[str, float]:
         """Return how far ratios lie below the least (negative) or above the largest of the pilots, where they do."""
         known = self.ratios or {}
+        # Distance from the interval, signed: 0 inside.
         beyond = {
             name: ratio - min(max(ratio, known[name][0]), known[name][1])
             for name, ratio in ratios.items()

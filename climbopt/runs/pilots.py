@@ -106,6 +106,7 @@ class PilotRuns(Viewed):
         if need_losses and not measured.any():
             raise InputError("the table holds no loss at all; fill the column 'loss' (nats per token)")
         gaps = _gaps(measured, runs, languages, missing)
+        # Mixtures to be predicted need no loss; runs to be fitted need one.
         usable = measured.any(axis=1) | (not need_losses)
         used, targets = np.any(ratios[usable] > 0, axis=0), measured.any(axis=0)
         return cls(
@@ -124,6 +125,7 @@ class PilotRuns(Viewed):
     @property
     def mixtures(self) -> NDArray[np.intp]:
         """For each run the number of its mixture, whatever its budget, counted in the order of the table; (n,)."""
+        # Rounded: rescaling leaves differences in the last digits between runs of one mixture.
         return _numbered(self.ratios.round(9))
 
     @property
@@ -223,5 +225,6 @@ def _gaps(
 def _numbered(rows: Array) -> NDArray[np.intp]:
     """Return for each row the number of its value, counted in the order of appearance; (n,)."""
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    # np.unique numbers values in sorted order; ranks of their first rows number them by appearance.
     numbers: NDArray[np.intp] = np.argsort(np.argsort(first))[group.ravel()]
     return numbers

@@ -51,6 +51,7 @@ class TidyTable:
         self._frame = frame
         self._run_of, self._language_of = run_names(frame), frame["language"].astype(str).tolist()
         self.runs, self.languages = (list(dict.fromkeys(names)) for names in (self._run_of, self._language_of))
+        # Row and column of each entry in the (runs, languages) arrays.
         places = ({name: k for k, name in enumerate(names)} for names in (self.runs, self.languages))
         self._run, self._language = (
             np.array([place[name] for name in names], dtype=np.intp)
@@ -108,6 +109,7 @@ class TidyTable:
     def _numbers(self, column: str) -> Array:
         """Return a column as floats; text is refused with its row."""
         values = numbers(self._frame[column])
+        # NaN from something that was there: text, a time or a truth value.
         text = np.isnan(values) & self._frame[column].notna().to_numpy()
         if text.any():
             row = int(np.argmax(text))
@@ -130,6 +132,7 @@ class TidyTable:
                 f"language '{self.languages[j]}' stands twice in run '{self.runs[k]}'; keep one row, rename one run, "
                 "or tell runs of one name apart by a column 'seed'"
             )
+        # A pair that is absent may be spelled differently elsewhere, which is the better message.
         present = rows > 0
         self._check_spellings("run", present.T, self.runs, self._run)
         self._check_spellings("language", present, self.languages, self._language)
@@ -176,6 +179,7 @@ def numbers(column: pd.Series[float]) -> Array:
     """Return a column as floats, (n,), by its name with units (5B, 20%); NaN for text, times and truth values."""
     import pandas as pd  # here, so that only reading a table loads pandas
 
+    # pandas would turn truth values, times and durations into numbers.
     if column.dtype.kind in "bmM":
         return np.full(len(column), np.nan)
     values: Array = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float).copy()
@@ -214,5 +218,6 @@ def _check_names(frame: pd.DataFrame) -> None:
         checked = set()
         for row, name in enumerate(frame[column], HEADER_ROWS):
             if name not in checked:
+                # Each name once: tables repeat them in every row.
                 checked.add(name)
                 check_name("" if name is None or name != name else str(name), f"column '{column}' in row {row}")

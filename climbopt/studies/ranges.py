@@ -163,10 +163,12 @@ def ranges_near(
     if not (np.isfinite(tolerance) and tolerance > 0):
         raise InputError(f"the tolerance of ranges is {tolerance:g}; it is relative and above 0, as 0.001 (0.1 %)")
     sources, optimum = result.problem.model.sources, np.array(list(result.ratios.values()))
+    # Relative to the loss even where the goal is a regret, whose least value may be 0.
     level = least + tolerance * abs(result.objective)
     options = replace(options or Options(), native={})
     n = len(sources)
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
+    # Ceiling division: every process has a task.
     size = min(CHUNK, -(-n // jobs))
     completed: list[Range] = []
     for part in parallel(jobs, return_as="generator")(
@@ -209,6 +211,7 @@ def _extreme(
         return None, False
     x = repair(end, solution.x)
     certificate = certify(end, x, tolerance=options.tolerance)
+    # An end that is not certified is no end; the optimum's own ratio stands for it.
     return (x, certificate.verdict is Verdict.GLOBAL) if certificate.passed else (None, False)
 
 
@@ -217,6 +220,7 @@ def _near(goal: RangedObjective, optimum: Array, level: float) -> StandardForm:
     form = goal.form()
     best = form.complete(optimum)
     step = ROOM
+    # Below the level the start is strictly feasible for the row that bounds the objective.
     while step > 1e-6 and not form.functions.at(best + step * (form.start - best)).value < level:
         step /= 2
     return form.from_start(best + step * (form.start - best))

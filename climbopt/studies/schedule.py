@@ -186,6 +186,7 @@ def _stages(problems: Sequence[AllocationProblem], cumulative: Array, optimal: A
     stages = []
     begin, read = 0.0, np.zeros(cumulative.shape[1])
     for problem, c, best in zip(problems, cumulative, optimal, strict=True):
+        # Tokens of the stage: D_k c_k - D_(k-1) c_(k-1), above 0 but for rounding.
         tokens = np.maximum(problem.budget * c - read, 0.0)
         stages.append(
             Stage(
@@ -211,6 +212,7 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     if any(part.bounds.lower.size != S for part in parts):
         raise InputError("a schedule keeps bounds and linear rows on the ratios only; leave out stay_near")
     lower, upper = (np.concatenate([getattr(part.bounds, side) for part in parts]) for side in ("lower", "upper"))
+    # c_n = c*_n: the last block of variables is fixed.
     lower[-S:] = upper[-S:] = optimal[-1]
     ends = np.array([problem.budget for problem in problems])
     # tokens of each language grow: c_k - D_(k-1) / D_k c_(k-1) >= 0
@@ -231,8 +233,10 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     limits = reduce(add, [*(part.rows for part in parts[:-1]), growth])
     polytope = Polytope(Rows(lower, upper), rows, limits)
     target = optimal.ravel()
+    # The optimal path is feasible as it is.
     if polytope.violation(target) <= FOLLOWED / 10:
         return optimal
+    # The final mixture throughout lets every language's tokens grow; the constraints of earlier stages may forbid it.
     start = np.tile(optimal[-1], n)
     if polytope.violation(start) > 1e-9:
         start = polytope.interior_point()

@@ -137,6 +137,7 @@ class Sweep(Reported):
         """
         if self.draws is None:
             return None
+        # Quantiles point by point, over the draws with a certified answer there.
         result = np.full((2, *self.draws.shape[1:]), np.nan)
         known = ~np.isnan(self.draws[:, :, 0])
         for k in np.flatnonzero(known.any(axis=0)):
@@ -293,6 +294,7 @@ class _Along:
         self, problems: Sequence[AllocationProblem], jobs: int, stored: StoredPaths | None, advance: Advance
     ) -> Array:
         """Return the certified ratios of several models, (n_models, n_points, S), all but the paths known before."""
+        # Draws that are stored need no solve; each new one is stored as soon as it is known, in order.
         known = {} if stored is None else {k: path for k, path in stored.known.items() if k < len(problems)}
         missing = [k for k in range(len(problems)) if k not in known]
         paths = parallel(jobs, return_as="generator")(delayed(self.ratios)(problems[k]) for k in missing)
@@ -305,6 +307,7 @@ class _Along:
 
     def _point(self, problem: AllocationProblem, budget: float, bound: float | None, last: Array | None) -> Point:
         try:
+            # A point that no mixture meets is part of the path: its reason stands in place of an answer.
             at = replace(problem, budget=budget)
             at = at if bound is None else varied(at, self.name, bound)
             return Point(budget, bound, self._answer(at, last))
@@ -320,8 +323,10 @@ class _Along:
         warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
         if warm is not None and warm.allocation is not None and warm.certificate.verdict is Verdict.GLOBAL:
             return warm
+        # The warm answer failed: the form's own start alone counts.
         if warm is None or not warm.passed:
             return _joint(problem, form, backend, options)
+        # A local minimum at best: another start may lead to a better one.
         cold = choose(form, backend).solve(form, options)
         value = np.inf if cold.x is None else form.functions.at(repair(form, cold.x)).value
         return _certified(problem, form, cold, options, warm) if value < warm.objective - BETTER else warm
@@ -338,6 +343,7 @@ def _grid(
     if over is None:
         return tokens, "", (None,)
     name, values = over[0], [float(value) for value in over[1]]
+    # Checked once: a name is wrong everywhere, a value only at its own point.
     varied(problem, name)  # refuses an unknown name; a value is refused at its point
     if not values or not np.isfinite(values).all():
         raise InputError(f"the values of {name} are {values}; give one or more numbers")

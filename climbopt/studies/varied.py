@@ -37,6 +37,7 @@ def varied(problem: AllocationProblem, place: str, value: float | None = None) -
     """
     name, _, key = place.partition(".")
     constraint = next((known for known in problem.constraints if known.name == name), None)
+    # "floor.sw" means something in a problem without floors: one is added.
     if constraint is None and name in _EMPTY and key:
         constraint = _EMPTY[name]
         problem = dataclasses.replace(problem, constraints=(*problem.constraints, constraint))

@@ -72,6 +72,7 @@ def exclusion(backend: Backend, name: str, declared: Mapping[str, str] | None = 
             raise unknown_name("check", check, CHECKS)
         if not reason.strip():
             raise InputError(f"the exclusion of {backend.name} from the check '{check}' has no reason; write one")
+    # A refusal is read where several backends are tried, so that it must say whose it is.
     refusal = backend.refusal(CHECKS[name].form())
     assert refusal is None or backend.name in refusal, f"the refusal does not say whose it is: {refusal}"
     return refusal or (declared or {}).get(name)

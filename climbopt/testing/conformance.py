@@ -175,6 +175,7 @@ def check_case(backend: Backend, case: Case) -> None:
     np.testing.assert_allclose(x, case.x, atol=RATIO_TOLERANCE, rtol=0, err_msg=where)
     certificate = certify(form, x, claimed=solution.multipliers)
     assert certificate.passed, f"{where}: {certificate.residuals}"
+    # Scaled by the largest: solvers meet multipliers to a relative accuracy.
     expected = by_entry(form, x, case.multipliers)
     if solution.multipliers is not None:
         scale = max(1.0, float(np.abs(expected).max()))
@@ -214,6 +215,7 @@ def check_limits(backend: Backend, form: StandardForm) -> None:
     form : StandardForm
         One that takes more than an iteration from its start, unless an iteration of the backend solves a problem.
     """
+    # Methods that solve a quadratic program in one step may finish; then the answer must be right.
     solution = backend.solve(form, Options(max_iterations=1))
     if solution.termination is Termination.SOLVED:
         solved = solution.x is not None and certify(form, repair(form, solution.x)).passed
@@ -263,6 +265,7 @@ class _Broken:
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         assert isinstance(self.inner, Algebraic)
         f, c = self.inner.build(x, system)
+        # The logarithm of a negative number at every x.
         return f + system.functions["log"](-1.0 - x[0] * x[0]), c
 
 

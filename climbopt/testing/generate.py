@@ -53,9 +53,11 @@ def family_model(m: int, *, interaction: str = "saturating", negative: float = 0
     rng = np.random.default_rng(seed)
     names = tuple(LANGUAGES[k] if k < len(LANGUAGES) else f"l{k}" for k in range(m))
     family = np.arange(m) // FAMILY_SIZE
+    # Ordered pairs inside a family.
     same = family[:, None] == family[None, :]
     b = np.where(same, rng.uniform(0.1, 0.4, (m, m)), rng.uniform(0.0, 0.05, (m, m)))
     flipped = rng.random((m, m)) < negative
+    # Negative pairs are weakened, so that z stays positive wherever a language has data of its own.
     b = np.where(flipped, -0.3 * b, b)
     values = {
         "E": rng.uniform(1.0, 2.0, m),

@@ -87,22 +87,24 @@ class PublishedProblem(ByFields):
     @property
     def minimisers(self) -> Array:
         """Every published solution, one per row."""
-        return np.array([_floats(one) for one in (self.solution, *self.others)])
+        return np.array([_floats(minimiser) for minimiser in (self.solution, *self.others)])
 
     @cached_property
     def form(self) -> StandardForm:
         """The problem as a standard form."""
         x, n = self.variables, len(self.start)
-        slopes = [[sp.diff(part, one) for one in x] for _, part, _ in self.constraints]
+        slopes = [[sp.diff(part, variable) for variable in x] for _, part, _ in self.constraints]
+        # A constraint with constant slopes is linear.
         linear = np.array([not any(slope.free_symbols for slope in row) for row in slopes], dtype=bool)
         limits = np.array([_floats((lower, upper)) for lower, _, upper in self.constraints]).reshape(-1, 2)
+        # lower <= a'x + constant <= upper: rows of a polytope have no constant.
         constants = _floats([part.subs(dict.fromkeys(x, 0)) for _, part, _ in self.constraints])
         on_rows = limits[linear] - constants[linear, None]
         bounds = np.array([_floats(self.bounds.get(i, (-INFINITY, INFINITY))) for i in range(1, n + 1)])
         A = np.array([_floats(row) for row, flag in zip(slopes, linear, strict=True) if flag]).reshape(-1, n)
         names = [Label(f"c{i}", unit="unit of its bound") for i in range(1, len(linear) + 1)]
         polytope = Polytope(
-            Rows(bounds[:, 0], bounds[:, 1], tuple(Label(str(one), unit="unit of its bound") for one in x)),
+            Rows(bounds[:, 0], bounds[:, 1], tuple(Label(str(variable), unit="unit of its bound") for variable in x)),
             csr_array(A),
             Rows(on_rows[:, 0], on_rows[:, 1], tuple(names[i] for i in np.flatnonzero(linear).tolist())),
         )

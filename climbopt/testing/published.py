@@ -26,7 +26,7 @@ class Accuracy:
     multiplier : float
         Distance of each multiplier from its value, over max(1, |multiplier|).
     certificate : float or None
-        Tolerance at which the certificate passes; None asks for a feasible point only, where a solver stays further
+        Tolerance at which the certificate passes; None requires a feasible point only, where a solver stays further
         from active limits than a certificate allows.
     """
 
@@ -63,6 +63,7 @@ def check_problem(backend: Backend, problem: PublishedProblem, accuracy: Accurac
     assert solution.termination.settled, f"{where}: {solution.termination.value}"
     assert solution.x is not None, where
     x = repair(form, solution.x)
+    # Any of several published minimisers counts.
     distances = np.abs(x - problem.minimisers) / np.maximum(1.0, np.abs(problem.minimisers))
     assert distances.max(axis=1).min() <= accuracy.point, f"{where}: {x} is not {problem.minimisers}"
     best, value = form.functions.at(problem.minimisers[0]).value, form.functions.at(x).value
@@ -73,9 +74,9 @@ def check_problem(backend: Backend, problem: PublishedProblem, accuracy: Accurac
         certificate = certify(form, x, tolerance=accuracy.certificate, claimed=solution.multipliers)
     assert certificate.passed, f"{where}: {certificate.residuals}"
     if solution.multipliers is not None:
-        expected, given = by_entry(form, x, problem.multipliers), flat(solution.multipliers)
+        expected, claimed = by_entry(form, x, problem.multipliers), flat(solution.multipliers)
         np.testing.assert_allclose(
-            given, expected, atol=accuracy.multiplier, rtol=accuracy.multiplier, err_msg=f"{where}: multipliers"
+            claimed, expected, atol=accuracy.multiplier, rtol=accuracy.multiplier, err_msg=f"{where}: multipliers"
         )
-        assert (given * expected >= 0).all(), f"{where}: signs of {given}, not {expected}"
+        assert (claimed * expected >= 0).all(), f"{where}: signs of {claimed}, not {expected}"
     check_report(backend, solution)

@@ -66,7 +66,7 @@ class SymbolicFunctions(ByFields):
     def compiled(self) -> tuple[Callable[..., Any], ...]:
         """NumPy functions of x: f, its gradient, c, its Jacobian; and of (x, factors): the Lagrangian's Hessian."""
         x = list(self.variables)
-        slopes = [[sp.diff(part, one) for one in x] for part in (self.objective, *self.constraints)]
+        slopes = [[sp.diff(part, variable) for variable in x] for part in (self.objective, *self.constraints)]
         of_x = [
             sp.lambdify([x], what, modules="numpy", cse=True)
             for what in (self.objective, slopes[0], list(self.constraints), slopes[1:])
@@ -77,6 +77,7 @@ class SymbolicFunctions(ByFields):
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex: its Hessian is constant and, exactly, semidefinite."""
         factors = dict(zip(self._multipliers, (1, *map(sp.Rational, multipliers.tolist())), strict=True))
+        # Multipliers as exact fractions: floating point would leave semidefinite matrices undecided.
         hessian = sp.hessian(sp.expand(self.lagrangian.subs(factors)), list(self.variables))
         return not hessian.free_symbols and hessian.is_positive_semidefinite is True
 
@@ -84,7 +85,9 @@ class SymbolicFunctions(ByFields):
         """Return f and c of another system's scalars."""
         values = dict(zip(self.variables, x, strict=True))
         f, *c = (
-            translate(sp.N(part, DIGITS), values, system.functions) for part in (self.objective, *self.constraints)
+            # Irrational constants such as sqrt(3) become numbers, which every system has.
+            translate(sp.N(part, DIGITS), values, system.functions)
+            for part in (self.objective, *self.constraints)
         )
         return f, c
 

@@ -187,9 +187,9 @@ def compare(
             raise InputError(f"{name} is {value:g}; it must be a positive number")
     memory = int(min(memory_limit, sys.maxsize))
     chosen = _available(backends)
-    asked = _several(procedures, (str, Procedure, type)) or [None]
+    requested = _several(procedures, (str, Procedure, type)) or [None]
     each = _several(problems, (str, PathLike, AllocationProblem))
-    cases = [resolve(problem, procedure) for problem in each for procedure in asked]
+    cases = [resolve(problem, procedure) for problem in each for procedure in requested]
     options = replace(options or Options(), native={}, time_limit=time_limit)
     runs = []
     for problem, procedure in cases:
@@ -233,10 +233,12 @@ def _run(task: Task, time_limit: float) -> Run:
         return Run(*who, "time_limit", f"killed: it did not stop within {GRACE:g} s of its time limit")
     except OSError as error:
         raise InputError(_cannot_start(str(error))) from error
+    # The worker writes a line before it begins to solve: without it the process did not start.
     if not done.stdout:
         raise InputError(_cannot_start(_last_words(done)))
     try:
         outcome: dict[str, Any] = json.loads(done.stdout)
+    # It began and gave no answer: the backend ended the process.
     except json.JSONDecodeError:
         return Run(*who, "crashed", _last_words(done))
     seconds = sorted(outcome.pop("all_seconds", []))
@@ -261,6 +263,7 @@ def _pickled(task: Task) -> bytes:
 
 def _cannot_start(words: str) -> str:
     """Return why the process of a run did not begin."""
+    # An address space too small for the imports is the usual reason.
     limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
     advice = f"raise its limit of {min(limits) / 1e9:.3g} GB of address space (ulimit -v)" if limits else IMPORTABLE
     return f"compare solves in processes of their own, and the first could not begin: {words}; {advice}"

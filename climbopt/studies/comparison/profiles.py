@@ -46,6 +46,7 @@ def profiles(comparison: Comparison) -> list[Profile]:
     Source: Dolan and Moré, "Benchmarking optimization software with performance profiles", Math. Program. 91, 2002.
     Problems that no backend solved are left out; a refusal counts as not solved.
     """
+    # Without any success there is no fastest time to compare with.
     groups = [runs for runs in comparison.groups.values() if any(comparison.success(run) for run in runs)]
     names = list(dict.fromkeys(run.backend for run in comparison.runs))
     result = []

@@ -50,6 +50,7 @@ def perform(task: Task) -> dict[str, Any]:
     """Return the outcome of a task as JSON values: refused, or the certified answer and the seconds of each solve."""
     began, name = time.perf_counter(), task.backend.name
     try:
+        # Registered in the parent process alone.
         if name not in BACKENDS:
             BACKENDS.register(task.backend)
         version = load(name).version
@@ -57,6 +58,7 @@ def perform(task: Task) -> dict[str, Any]:
         for _ in range(task.repeat):
             result = answered(task.problem, task.procedure, name, task.options)
             seconds.append(result.solution.seconds if result.solution is not None else 0.0)
+            # Repeats are for timing: none begins once the time of one solve is spent.
             if time.perf_counter() - began > (task.options.time_limit or float("inf")):
                 break
     except (BackendError, InputError) as error:
@@ -73,11 +75,13 @@ def _outcome(result: Result) -> dict[str, Any]:
         "objective": None if answer is None else answer.objective,
         "ratios": None if answer is None else dict(result.ratios),
         "minimised": None if certificate is None else certificate.upper_bound,
-        "residuals": {} if certificate is None else {key: one.value for key, one in certificate.residuals.items()},
+        "residuals": {}
+        if certificate is None
+        else {key: residual.value for key, residual in certificate.residuals.items()},
         "multiplier_disagreement": None if certificate is None else certificate.disagreement,
         "multipliers": {}
         if certificate is None
-        else {name: one.multiplier for name, one in certificate.multipliers.items()},
+        else {name: limit.multiplier for name, limit in certificate.multipliers.items()},
         "verdict": None if certificate is None else certificate.verdict.value,
         "passed": result.passed,
         "lower_bound": None if certificate is None else certificate.lower_bound,
@@ -99,6 +103,7 @@ def _limited(memory: int) -> int:
 
 def main() -> None:
     """Perform the task on standard input."""
+    # The answer has a descriptor of its own; whatever else writes to standard output goes to standard error.
     answer = os.dup(1)
     os.dup2(2, 1)
     task: Task = pickle.load(sys.stdin.buffer)  # written by the parent process, never from a file

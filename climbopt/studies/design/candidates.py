@@ -95,6 +95,7 @@ class Space:
         budgets are a reconstruction, as are the monolingual runs at every budget, which the laws' own parameters need.
         A floor maps every mixture r to floor + (1 - n floor) r.
         """
+        # 3 x m mixtures at the two largest budgets.
         mixed = [(row, budget) for budget in self._tokens[-2:] for row in self._in_turn()]
         rows = [(row, budget) for budget in self._tokens for row in np.eye(self.n)] + mixed
         ratios = self._above_floor(np.array([row for row, _ in rows]))
@@ -120,6 +121,7 @@ class Space:
         edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
         ones, zeros = np.ones(n), np.zeros(n)
         drawn = np.vstack([mixtures(zeros, ones, N_DRAWN, rng, concentration=shape) for shape in (1.0, SPARSE)])
+        # Ratios near 0 are taken as 0, so that some candidates have few languages.
         drawn[drawn < min(LEAST, 0.5 / n)] = 0.0
         drawn /= drawn.sum(axis=1, keepdims=True)
         inside = np.vstack([eye, *edges, *self._in_turn(), np.full((1, n), 1 / n), drawn])

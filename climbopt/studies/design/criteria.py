@@ -76,6 +76,7 @@ class Knowledge:
         n_points = max(1, POINTS // len(languages))
         chosen = []
         for block in blocks:
+            # The first point is the center of the priors, moved inside the bounds as the fit's start is.
             inside = np.where(
                 np.isfinite(block.lower), np.maximum(block.center, block.lower + INTERIOR * block.spread), block.center
             )
@@ -94,6 +95,7 @@ class Knowledge:
         form = fit_form(*model.form)
         values = _coordinates(form, model, smallest / model.token_unit)
         blocks = _blank(form, model.sources, model.targets, smallest / model.token_unit)
+        # A law's loss scales the noise: that at z = 1 / S, ten times the smallest budget, serves as the median.
         medians = model.at(10 * smallest, model.params_unit).losses(
             np.full(len(model.targets), 1.0 / len(model.sources))
         )
@@ -120,6 +122,7 @@ class Knowledge:
     @cached_property
     def prior(self) -> Array:
         """Precision of the priors, (B, p, p); 1 where a block has fewer coordinates than the largest."""
+        # Blocks of different sizes in one array: unused coordinates have unit precision and no derivatives.
         result = np.tile(np.eye(self.width), (len(self.blocks), 1, 1))
         for b, (block, x) in enumerate(self.blocks):
             result[b, range(x.size), range(x.size)] = block.spread**-2.0
@@ -142,6 +145,7 @@ class Knowledge:
             used = np.isfinite(at_runs.rows.scale)
             rows = np.nan_to_num(at_runs.jacobian(x)[: int(used.sum())], posinf=0.0, neginf=0.0)
             share = (at_runs.rows.scale / medians)[used]  # a row's unit (its noise) over the median loss
+            # Standard deviation of the loss under the priors, to first order, over its median.
             spread = share * np.sqrt(np.square(rows) @ np.square(block.spread))
             rows = rows * (BELIEVED / np.maximum(spread, BELIEVED) * (1.0 if noise else share))[:, None]
             result[b][used, : x.size] = rows

@@ -89,6 +89,7 @@ class Search:
 
     def _exchange(self, picked: list[int], n_fixed: int, known: Array) -> None:
         """Exchange single runs, in place, while the criterion improves; the first `n_fixed` stay."""
+        # Exchanges keep within the allowed total, or the present one where fixed runs exceed it.
         total = max(self.cost * len(picked), float(self.tokens[picked].sum()))
         for _ in range(PASSES):
             changed = False
@@ -125,6 +126,7 @@ class Search:
         I: trace((M^-1 - (M + G'G)^-1) W) = trace((I + G M^-1 G')^-1 G M^-1 W M^-1 G').
         """
         covariance = np.asarray(np.linalg.inv(known), dtype=float)
+        # G M^-1, then G M^-1 G' + I per candidate, of the small size T x T.
         moved = _times(self.derivatives, covariance)
         spread = _products(moved, self.derivatives) + np.eye(self.derivatives.shape[2])
         if self.criterion == "D":

@@ -315,6 +315,7 @@ class _Designs:
     ) -> _Designs:
         """Return the designs by a fitted model, or by the priors of a form, after the runs made already."""
         rng = np.random.default_rng(seed)
+        # Coordinates of transfer are values at the smallest budget of all runs, as a later fit will have it.
         smallest = min([*space.budgets, *([] if after is None else after.tokens.tolist())])
         if isinstance(source, MixtureModel):
             known = Knowledge.of_model(source, smallest)
@@ -323,8 +324,8 @@ class _Designs:
             known = Knowledge.of_prior(source, names, smallest, unit, rng)
         start = known.prior
         if after is not None:
-            made = Runs(after.ratios_of(names), after.tokens, space.params)
-            start = start + information(known.derivatives(made))
+            earlier = Runs(after.ratios_of(names), after.tokens, space.params)
+            start = start + information(known.derivatives(earlier))
         judged = known.derivatives(space.judged(rng), noise=False)
         n_before = 0 if after is None else len(after.runs)
         return cls(space, known, n_before, start, judged, space.candidates(rng))
@@ -341,9 +342,11 @@ class _Designs:
 
     def best(self, criterion: Criterion, n_runs: int | None, progress: Progress | None) -> tuple[Design, Design]:
         """Return the optimal design, and one of as many runs that is optimal by the other criterion."""
+        # A first plan may stop where it is as good as CLIMB's design; a later one adds as many runs as are requested.
         first = not self.n_before
         most = n_runs or (len(self.climb.runs) if first else self.space.n)
         enough = self.climb.error if n_runs is None and first else None
+        # The runs that give the ceilings, unless they were made before.
         alone = self.space.alone if first else []
         chosen = self.optimal(criterion, alone[:most], most, enough, progress)
         n = len(chosen.runs)
@@ -363,6 +366,7 @@ class _Designs:
         self, criterion: Criterion, first: Sequence[int], most: int, enough: float | None, progress: Progress | None
     ) -> Design:
         """Return an optimal design of `most` runs that holds the `first`, or of fewer whose error is small enough."""
+        # The mean cost of CLIMB's runs, which no design exceeds.
         candidates, cost = self.candidates, self.climb.tokens / len(self.climb.runs)
         search = Search(self.derivatives, candidates.tokens, self.start, self.judged, cost, self.space.n, criterion)
         chosen = search.run(first, most, enough, progress)

@@ -52,6 +52,7 @@ def decision_region(
         best, drawn = answer.allocation.ratios, floor + (1 - n * floor) * rng.dirichlet(np.ones(n), share)
         step = rng.uniform(size=share)
         for _ in range(HALVINGS):
+            # NaN outside the domain counts as far.
             far = ~(problem.value(best + step[:, None] * (drawn - best)) <= (1 + NEAR) * answer.objective)
             step = np.where(far, step / 2, step)
         parts.append(best + np.where(far, 0.0, step)[:, None] * (drawn - best))

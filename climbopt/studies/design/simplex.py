@@ -58,6 +58,7 @@ def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator, *, co
         i, j = order[:half], order[half : 2 * half]
         total = drawn[:, i] + drawn[:, j]
         least, most = np.maximum(lower[i], total - upper[j]), np.minimum(upper[i], total - lower[j])
+        # Rounding can put the ends a little out of order.
         drawn[:, i] = rng.uniform(least, np.maximum(least, most))
         drawn[:, j] = total - drawn[:, i]
     return drawn
