@@ -102,6 +102,7 @@ def _option_value(text: str) -> OptionValue:
     """Return the number, truth value or text that an option's value stands for."""
     if text in ("true", "false"):
         return text == "true"
+    # An option that takes integers refuses 5.0, so that int is tried first.
     for kind in (int, float):
         try:
             return kind(text)

@@ -85,22 +85,25 @@ def export(
     from climbopt.files.trainers import TRAINERS, Mixture
 
     trainer = TRAINERS[to]
+    # Refused before anything is read: a suffix that the trainer does not take.
     trainer.write(output.suffix)
     check_places([path for path in (answer, paths, mean_tokens, supply) if path is not None], None, output)
     read = load_answer(answer)
     named = problem or read.problem
-    asked = None if named is None else _answered(load_problem(named), read.ratios)
-    tokens = budget or read.budget or (None if asked is None else asked.budget)
+    declared = None if named is None else _answered(load_problem(named), read.ratios)
+    tokens = budget or read.budget or (None if declared is None else declared.budget)
     mixture = Mixture(
         read.ratios,
         tokens,
-        load_supply(supply) if supply is not None else {} if asked is None else asked.supply,
+        load_supply(supply) if supply is not None else {} if declared is None else declared.supply,
         {} if paths is None else load_paths(paths),
         {} if mean_tokens is None else load_mean_tokens(mean_tokens),
         read.name,
     )
     exported = trainer.export(mixture, output.suffix, digits=digits, sequence_length=sequence_length)
-    cost = _cost(read.ratios, exported.blend, None if asked is None else replace(asked, budget=tokens or asked.budget))
+    cost = _cost(
+        read.ratios, exported.blend, None if declared is None else replace(declared, budget=tokens or declared.budget)
+    )
     write_text(output, exported.text)
     warn(read.doubts)
     for note in exported.notes:

@@ -93,7 +93,7 @@ DRAWS_OUTPUT = Annotated[
 
 
 DRAWS_OF_ENSEMBLE = 40
-"""Draws that are written beside the model of an ensemble where no number is asked for."""
+"""Draws that are written beside the model of an ensemble where no number is requested."""
 
 
 def fit(
@@ -133,6 +133,7 @@ def fit(
         draws = draws or draws_beside(output)
     pilots = find_pilots(pilots)
     inputs = [path for path in (pilots, losses, fixed, supply) if path is not None]
+    # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     columns = ratio_columns, loss_columns, tokens_column, params_column
     layout = layout_of(index, columns, (tokens, params), name, ignore)

@@ -29,7 +29,7 @@ class StandardOutputError(Exception):
 
 
 class StandardOutput(io.TextIOWrapper):
-    """Standard output whose errors are told from those of files; characters that it cannot encode become escapes."""
+    """Standard output whose errors are distinct from those of files; characters that it cannot encode are escaped."""
 
     def write(self, text: str, /) -> int:
         """Write text."""
@@ -56,6 +56,7 @@ def run(application: Callable[[], object]) -> NoReturn:
         interrupted = True
         raise KeyboardInterrupt
 
+    # A handler of the caller's own, or SIGINT that is ignored, stays.
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
@@ -63,6 +64,7 @@ def run(application: Callable[[], object]) -> NoReturn:
         try:
             application()
         finally:
+            # Flushed here, so that a full disk or a closed pipe is reported and not lost at exit.
             sys.stdout.flush()
         sys.exit(0)
     except ClimboptError as error:
@@ -100,6 +102,7 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - for the whole process
     real = sys.stdout
+    # Captured output, such as that of tests, is left as it is.
     if real is sys.__stdout__ and isinstance(real, io.TextIOWrapper):
         sys.stdout = StandardOutput(
             real.buffer, encoding=real.encoding, errors="backslashreplace", line_buffering=real.line_buffering

@@ -135,6 +135,7 @@ def solve(
 
     check_places(files_of(find_problem(problem)), json)
     if backend is not None:
+        # Refuses an unknown name before the problem is loaded.
         BACKENDS[backend]
     options = native_options(tolerance, max_iterations, time_limit, option)
     loaded, way = resolve(problem, procedure)

@@ -87,6 +87,7 @@ def solvers_on_standard_error(json: str | None) -> Iterator[None]:
         yield
         return
     sys.stdout.flush()
+    # Descriptors, since native solvers write past Python's sys.stdout.
     standard_output = os.dup(1)
     os.dup2(2, 1)
     try:
@@ -101,7 +102,7 @@ def solvers_on_standard_error(json: str | None) -> Iterator[None]:
 
 @contextmanager
 def progress(label: str) -> Iterator[Progress | None]:
-    """Give a function that draws a progress bar on standard error, or None where that is no terminal."""
+    """Yield a function that draws a progress bar on standard error, or None where that is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -115,7 +116,7 @@ def progress(label: str) -> Iterator[Progress | None]:
 
 @contextmanager
 def bounding() -> Iterator[Callable[[Bounds], None] | None]:
-    """Give a function that shows where branch and bound has got to, or None where standard error is no terminal."""
+    """Yield a function that shows the progress of branch and bound, or None where standard error is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -111,12 +111,13 @@ def _staged(
     """Return the schedule whose stages end between the first and the last budget."""
     from climbopt.studies.schedule import schedule
 
+    # Even on a logarithmic scale, as the budgets of the sweep are.
     ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
     return schedule(problem, ends, backend=backend, options=options)
 
 
 def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
-    """Return the budgets, and the constraint's number with its values, that a sweep is asked for."""
+    """Return the budgets of a sweep, and the constraint's number with its values."""
     tokens = None if budgets is None else spaced("--budgets", budgets, logarithmic=True)
     if tokens is None and over is None:
         raise InputError("a sweep needs --budgets FROM:TO:COUNT, --over NUMBER=FROM:TO:COUNT, or both")
@@ -139,6 +140,7 @@ def _path_file(
     if any(map(is_special, [place, *inputs])):
         return None
     tokens, numbers = grid
+    # Points of the grid; what does not vary counts once.
     shape = len(tokens or [1]) * len(numbers[1] if numbers else [1]), len(problem.model.sources)
     return PathFile(paths_beside(place), shape, {"inputs": [sha256(read_bytes(path)) for path in inputs], **origin})
 

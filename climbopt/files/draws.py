@@ -31,6 +31,7 @@ def draws_beside(path: Path) -> Path:
 
 def save_draws(model: Ensemble, path: str | os.PathLike[str]) -> None:
     """Write the draws that an ensemble holds."""
+    # Blocks of draw k follow those of the model itself and of the draws before it.
     size = len(model.base.blocks)
     file = DrawFile(path, model.base, {})
     for k in range(model.n_draws):
@@ -148,6 +149,7 @@ def _header(model: Model) -> dict[str, Any]:
     if isinstance(model, Ensemble):
         return {"format": FORMAT, "law": ENSEMBLE, "interaction": ENSEMBLE, **names, "forms": forms}
     only = forms[0]
+    # The use `once` is left out, as in model files.
     form = {key: only[key] for key in ("law", "interaction", "use") if only[key] != ONCE.name}
     return {"format": FORMAT, **form, **names, **{key: only[key] for key in ("token_unit", "params_unit")}}
 

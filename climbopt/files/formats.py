@@ -50,6 +50,7 @@ def parse_table(content: bytes, path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             table = pd.read_parquet(BytesIO(content))
+            # An index that pandas stored is a column like the others.
             return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
         text = content.decode("utf-8-sig")
         return _typed(pd.json_normalize(_records(text), sep="/") if path.suffix in _LINES else _frame(text))
@@ -86,9 +87,11 @@ def _frame(text: str) -> pd.DataFrame:
     rows: list[list[str]] = []
     last = 0
     for row in filter(None, reader):
+        # A field too many or too few shifts the values of a row into other columns.
         if rows and len(row) != len(rows[0]):
             raise csv.Error(f"line {reader.line_num} has {len(row)} fields and the header {len(rows[0])}")
         rows.append(row)
+        # Spreadsheets append empty rows.
         last = len(rows) if any(map(str.strip, row)) else last
     rows = _one_header(rows[:last])
     if not rows:
@@ -103,6 +106,7 @@ def _frame(text: str) -> pd.DataFrame:
         if names.count(name) > 1:
             raise csv.Error(f"two columns are called {quoted(name)}")
     cells = [[row[k] for k in columns] for row in rows[1:]]
+    # Locales with a decimal comma separate columns by semicolons.
     if separator != ",":
         cells = [[_with_point(cell) for cell in row] for row in cells]
     return pd.DataFrame(cells, columns=pd.Index(names, dtype=object), dtype=object)

@@ -50,6 +50,7 @@ class Journal:
         if is_special(self.path):
             raise InputError(f"{path} is a device or a pipe; {plural} go to a file, so that they can be continued")
         self._stream = _locked(self.path, plural)
+        # The lock goes with the object, even where nobody closes it.
         self._release = weakref.finalize(self, self._stream.close)
         self.entries = self._continued(json.dumps(header, ensure_ascii=False), plural, origin)
 
@@ -70,11 +71,13 @@ class Journal:
         """Return the entries that are there; what follows the last whole line is cut off."""
         content = read_bytes(self.path)
         lines = _whole_lines(content, plural)
+        # A file that was cut off inside its first line is continued too.
         if lines[:1] != [header] and not header.encode().startswith(content):
             raise InputError(
                 f"{self.path} holds {plural} of another {origin}, or no {plural}; name another file, or remove it"
             )
         entries = _entries(lines[1:], self._kind, plural, self.path)
+        # A last line without its end was cut off while it was written.
         self._stream.truncate(sum(len(line.encode()) + 1 for line in lines))
         if not lines:
             self._write(header)
@@ -103,6 +106,7 @@ def _locked(path: Path, plural: str) -> FileIO:
             ) from None
         except OSError:
             pass  # a file system without locks
+        # The lock is on an open file, which its last owner may have removed in between.
         if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
             return stream
         stream.close()  # its last owner removed it meanwhile

@@ -147,6 +147,7 @@ class _Columns:
     def _named(self, role: str, taken: Sequence[str]) -> dict[str, str]:
         """Return the column whose name states a role, if there is one; two are refused."""
         named = [column for column in self.names if _role(column) == role and column not in taken]
+        # The standard name wins over its synonyms.
         exact = [column for column in named if column.casefold() == role]
         candidates = exact or named
         if len(candidates) > 1:
@@ -177,6 +178,7 @@ class _Columns:
             return None if stated is None else np.full(len(self.table), stated)
         column = self.roles[role]
         values = numbers(self.table[column].rename(role))
+        # tokens_b counts in billions; a name that is a role as a whole has no unit.
         unit = None if _plain(column) in _ROLES else _UNIT.fullmatch(column)
         if unit:
             values = values * TOKENS.read(f"1{unit[2][0]}", "the unit")
@@ -202,7 +204,7 @@ class _Columns:
         return table.set_axis(self.run_names()).rename(columns=dict(group.languages))
 
     def run_names(self) -> list[str]:
-        """Return the name of each row's run: its number where no column names it; with the seed where that tells."""
+        """Return the name of each row's run: its number where no column names it; with the seed where names repeat."""
         if "run" not in self.roles:
             return [str(number) for number in range(1, len(self.table) + 1)]
         names = run_index(self.table[self.roles["run"]])
@@ -279,6 +281,7 @@ def _tidy(columns: _Columns, layout: Layout) -> Reading:
             table[role] = values
     if "run" in roles and "tokens" in roles:
         keys = [table[key].astype(str) for key in ("run", "seed") if key in roles]
+        # Tokens that differ within a run are those of each language: their shares are the ratios.
         if "ratio" not in roles and (table.groupby(keys)["tokens"].nunique() > 1).any():
             totals = table.groupby(keys)["tokens"].transform("sum")
             table["ratio"], table["tokens"] = table["tokens"] / totals, totals
@@ -298,7 +301,7 @@ def _near(sums: Array, total: float, tolerance: float) -> bool:
 
 
 def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
-    """Return what is told of a reading; nothing of a table under the standard names."""
+    """Return the description of a reading; empty for a table under the standard names."""
     if not notes and not left_out:
         return ""
     return "read as " + "; ".join(
@@ -325,6 +328,7 @@ def _wide(mixtures: _Columns, measured: _Columns, layout: Layout, missing: Missi
         tokens = totals.to_numpy()
     runs = amounts.index.tolist()
     if tokens is None and (of_losses := measured.counts("tokens", None)) is not None:
+        # The budget may stand in the table of losses.
         by_run = dict(zip(losses.index, of_losses.tolist(), strict=True))
         tokens = np.array([by_run.get(run, np.nan) for run in runs])
     if tokens is None:
@@ -354,6 +358,7 @@ def _patterns(columns: Sequence[str], least: int) -> list[_Group]:
     """Return each pattern that cuts names at separators and fits at least so many columns, the widest first."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for column in columns:
+        # A language's name begins and ends at a separator, so that train_* fits train_en but not trainen.
         starts = [0] + [k + 1 for k, c in enumerate(column[:-1]) if not c.isalnum()]
         ends = [k for k, c in enumerate(column) if k and not c.isalnum()] + [len(column)]
         for start in starts:
@@ -362,6 +367,7 @@ def _patterns(columns: Sequence[str], least: int) -> list[_Group]:
                     groups.setdefault((column[:start], column[end:]), {})[column] = column[start:end]
     named = [_Group(f"{p}*{s}", names) for (p, s), names in groups.items() if "*" not in p + s]
     wide = [group for group in named if len(group.languages) >= least]
+    # Of patterns with the same columns the longest first, which leaves the shortest names.
     return sorted(wide, key=lambda group: (-len(group.languages), -len(group.pattern)))
 
 
@@ -407,6 +413,7 @@ def _ratio_group(columns: _Columns, layout: Layout) -> _Group:
     bare = [{c: c for c in usable if c not in group.key} for group in patterns if group.pattern != "*"]
     for group in [*patterns, *(_Group("*", names) for names in bare if len(names) > 1)]:
         kind = _sum_kind(group, values, budgets)
+        # A pattern inside a wider one that fits already is no reading of its own.
         if kind is not None and not any(group.key <= other.key or other.key <= group.key for other in fitting):
             fitting.append(_checked(group._replace(kind=kind), columns.title))
     if not fitting:
@@ -443,6 +450,7 @@ def _loss_group(columns: _Columns, taken: frozenset[str], layout: Layout, mixed:
     usable = [column for column, of in values.items() if np.isfinite(of).any() and np.nanmin(of) > 0]
     sources = {name for same in _same_columns(mixed) for name in same.languages.values()}
     groups = [(len(sources & set(group.languages.values())), group) for group in _patterns(usable, least=1)]
+    # Losses are recognised by their languages: those that the ratios name too.
     most = max((shared for shared, _ in groups), default=0)
     best: list[_Group] = []
     for shared, group in groups:
@@ -457,6 +465,7 @@ def _loss_group(columns: _Columns, taken: frozenset[str], layout: Layout, mixed:
     if len(best) > 1:
         readings = [f"--loss-columns {shlex.quote(shown(group.pattern))}" for group in best]
         raise InputError(f"several groups of columns may be the losses; add {' or '.join(readings)}")
+    # A column such as loss_avg is a summary, unless a source bears that name.
     names = {c: name for c, name in best[0].languages.items() if name.casefold() not in TOTALS - sources}
     return _named(_Group(best[0].pattern, names), named, columns.title)
 

@@ -221,6 +221,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         content, tables = _ensemble_content(model, path)
     text = tomli_w.dumps(content)
     check_places([path, *tables], [])
+    # Tables first: a model file that names them is never there without them.
     for place, of in tables.items():
         write_table(place, _pair_frame(of))
     write_text(path, text)
@@ -252,6 +253,7 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
         ("interaction", model.interaction, INTERACTIONS.get(model.interaction.name)),
         ("use", model.use, USES.get(model.use.name)),
     ):
+        # A file stores names: another form under a registered name would be read as the registered one.
         if known is not None and known != form:
             raise InputError(
                 f"{kind} '{form.name}' of this model is not the registered one, which its file would "
@@ -361,6 +363,7 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
     for name in frame.columns.drop(["target", "source"]):
         _check_per_pair(str(name), declared, path)
         array = np.full((len(file.targets), len(file.sources)), np.nan)
+        # By name, whatever the order of the rows.
         array[place] = numbers(frame[name])
         for i, j in np.argwhere(np.isnan(array)).tolist():
             if file.targets[i] != file.sources[j]:
@@ -368,6 +371,7 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
                     f"{path.name} has no number as '{name}' of '{file.targets[i]}' from "
                     f"'{file.sources[j]}'; give one for every pair"
                 )
+        # NaN is left at own pairs only, which have no value.
         result[str(name)] = np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)
     return result
 

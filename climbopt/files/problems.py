@@ -177,6 +177,7 @@ def save_model_of(problem: AllocationProblem, path: Path) -> None:
     """Write a problem's model and, beside it, the draws that it holds; draws that were there are removed."""
     beside = draws_beside(path)
     save_model(without_draws(problem.model), path)
+    # Draws of another model would be averaged with this one when the problem is read.
     beside.unlink(missing_ok=True)
     if isinstance(problem.model, Ensemble) and problem.model.n_draws:
         save_draws(problem.model, beside)
@@ -214,6 +215,7 @@ def _plain(value: Any, problem: AllocationProblem) -> Any:
     """Return a field's value as TOML holds it."""
     if isinstance(value, sp.Basic):
         text = text_of(value)
+        # Read again before it is written: what the grammar lacks is refused now, and not when the file is used.
         (parse_relation if isinstance(value, sp.Rel) else parse_expression)(text, problem.groups)
         return text
     if isinstance(value, Mapping):
@@ -259,5 +261,6 @@ def _built(kinds: Registry[type[Kind]], entry: dict[str, Any], where: str) -> Ki
 def _in_a_file(hint: Any) -> Any:
     """Return a field's type as far as a file can hold it: no SymPy; what converts its value checks it too."""
     if get_origin(hint) is Converted:
+        # Such fields check what they convert, with a message of their own.
         return Any
     return str if sp.Basic in get_args(hint) else hint

@@ -37,7 +37,7 @@ def load_pilots(
     Parameters
     ----------
     path : path or pandas.DataFrame
-        Tidy, one row per run and language, or wide, one row per run; the layout is recognised, and told in the
+        Tidy, one row per run and language, or wide, one row per run; the layout is recognised, and stated in the
         attribute `layout` of the runs.
     losses : path or pandas.DataFrame, optional
         The losses of a wide table that has the ratios alone.

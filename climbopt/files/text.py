@@ -38,6 +38,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         if is_special(path):
             path.write_bytes(content)
             return
+        # The target of a link is replaced, and not the link.
         place = _real(path)
         temporary = place.with_name(f".climbopt-{secrets.token_hex(8)}")
         try:
@@ -45,6 +46,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
                 stream.write(content)
             if place.exists():
                 shutil.copymode(place, temporary)
+            # Atomic within a folder: readers see the old file or the new one.
             temporary.replace(place)
         except BaseException:
             temporary.unlink(missing_ok=True)

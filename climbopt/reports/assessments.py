@@ -39,6 +39,7 @@ def next_command(problem: AllocationProblem, pilots: str | None = None) -> str:
     if pilots is None:
         pilots = "PILOTS" if isinstance(model, Stacked) else model.provenance.get("file", "PILOTS")
     words = ["climbopt", "plan", "--languages", ",".join(model.sources), "--budgets", budgets, "--after", pilots]
+    # A command to be copied: names with blanks are quoted.
     return shlex.join([*words, "--target-budget", f"{problem.budget:g}"])
 
 

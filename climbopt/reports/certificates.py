@@ -12,9 +12,10 @@ from climbopt.reports.typesetting import MOST_ROWS, say
 
 
 def certificate_json(certificate: Certificate) -> dict[str, Value]:
-    """Return a certificate as JSON values; conditions that were not asked for are null."""
+    """Return a certificate as JSON values; conditions that the procedure does not require are null."""
     conditions: dict[str, Value] = {name: None for name in ("stationarity", "primal", "dual", "complementarity")}
     conditions |= {name: residual.value for name, residual in certificate.residuals.items()}
+    # A search that ended without a bound still has its cost.
     bound = certificate.bound if certificate.lower_bound is not None else None
     search = None if certificate.bound is None else certificate.bound.search
     return {

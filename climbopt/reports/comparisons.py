@@ -87,6 +87,7 @@ def _run_json(run: Run) -> dict[str, Value]:
 
 def cells(run: Run, best: float | None) -> list[str]:
     """Return a run's row, one text per column."""
+    # Refused or ended without an answer: there are no numbers.
     if run.verdict is None:
         return [run.backend, *[""] * (len(COLUMNS) - 3), run.termination, run.raw_status]
     excess = None if best is None or run.objective is None else run.objective - best
@@ -164,6 +165,7 @@ def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figur
     for position, profile in enumerate(measured):
         solved = profile.factors[np.isfinite(profile.factors)]
         heights = np.arange(1, solved.size + 1) / max(profile.factors.size, 1)
+        # A step at each factor, drawn on to the end of the axis.
         x = np.concatenate([[1.0], solved, [PROFILE_END]])
         y = np.concatenate([[0.0], heights, [heights[-1] if solved.size else 0.0]])
         axes.step(x, y, where="post", linestyle=STYLES[position % len(STYLES)], linewidth=1.8, label=profile.backend)
@@ -246,4 +248,5 @@ def _drawn(measured: Sequence[Profile]) -> str:
     stream = StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
+    # Without the XML declaration, which has no place inside HTML.
     return svg[svg.index("<svg") :]

@@ -150,8 +150,8 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
             else "max t with z_i(r) >= own_i(t p_i)   (two_step, magnitude)"
         ),
     }
-    kept = [key for key in names if model.interaction.own.has(r_i) or not key.startswith("step")]
-    lines: list[Line] = [(names[key][latex], "=", rhs[key]) for key in kept]
+    equations = [key for key in names if model.interaction.own.has(r_i) or not key.startswith("step")]
+    lines: list[Line] = [(names[key][latex], "=", rhs[key]) for key in equations]
     # The interaction is written in u; what is beyond it is the chain rule.
     return [*lines[:1], *_of_use(model, latex), *lines[1:]]
 
@@ -183,6 +183,7 @@ def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
     lines += [(show(sp.Symbol(f"L[{t}]")), "=", show(losses[t])) for t in model.targets]
     for source in model.sources:
         total = sp.Symbol("lambda") + sp.Symbol(f"zeta[{source}]")
+        # Chain rule: du_j/dr_j.
         chain = sp.diff(worth[source], variables[source]) if used is not None else 1
         for target in model.targets:
             slope = sp.Symbol(f"w[{target}]") * sp.Symbol(
@@ -239,6 +240,7 @@ def _latex(expression: sp.Expr) -> str:
     for symbol in expression.free_symbols:
         stem, bracket, languages = symbol.name.partition("[")
         if bracket:
+            # SymPy would read "en, de" as mathematics: names are set as text, escaped.
             names[symbol] = f"{sp.latex(sp.Symbol(stem))}_{{{_text(languages[:-1])}}}"
     latex: str = sp.latex(expression, symbol_names=names)
     return latex

@@ -62,7 +62,7 @@ def _decision(decision: Decision, ax: Axes | None) -> Figure:
     names = decision.problem.model.sources
     series = {"answer": np.array([decision.ratios[name] for name in names])}
     if decision.assessment is not None:
-        series |= {one.name: one.ratios for one in decision.assessment.baselines if one.name != "isolated"}
+        series |= {base.name: base.ratios for base in decision.assessment.baselines if base.name != "isolated"}
     return ratio_bars(names, series, _decided_ends(decision) if decision.ranges else None, ax=ax)
 
 

@@ -81,7 +81,7 @@ def fit_warnings(model: Model) -> list[str]:
     texts = (
         []
         if isinstance(model, Stacked)
-        else [one.provenance.get(WARNINGS, "") for one in (model, *blocks_of(model)[0])]
+        else [part.provenance.get(WARNINGS, "") for part in (model, *blocks_of(model)[0])]
     )
     return [f"the fit warned: {line}" for line in dict.fromkeys(line for text in texts for line in text.splitlines())]
 
@@ -114,6 +114,7 @@ def _ratios_outside(model: Model, mixtures: Mixtures) -> list[tuple[str, float, 
     if model.pilots is None:
         return []
     farthest: dict[str, tuple[float, float]] = {}
+    # By source the mixture that lies farthest out.
     for ratios in mixtures:
         for name, beyond in model.pilots.outside(ratios).items():
             if abs(beyond) > abs(farthest.get(name, (0.0, 0.0))[1]):
@@ -144,6 +145,7 @@ def _sides(model: Model, budgets: Sequence[float], sizes: Sequence[float]) -> li
     sides = []
     for name, ends, values in ranges:
         if ends is not None and len(values):
+            # Factors above 1 where the values leave the pilots' range at that end.
             above, below = max(values) / ends[1], ends[0] / min(values)
             sides += [
                 (above, f"the {name} is {above:.3g} times the largest pilot's"),

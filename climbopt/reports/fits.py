@@ -130,6 +130,7 @@ def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
     _print_errors(f"mean of the forms: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
     noise = fitted.model.noise
     if noise is not None:
+        # One number per class for reading: the median over targets.
         halves = noise.widths * np.median(noise.deviations, axis=0)
         words = (f"{name} {half:.4f}" for name, half in zip(CLASSES, halves.tolist(), strict=True))
         say(

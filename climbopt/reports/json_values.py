@@ -20,6 +20,7 @@ def dumps(value: Value) -> str:
 def finite(value: Value) -> Value:
     """Return a value whose numbers are finite or None, and whose mappings and sequences are dicts and lists."""
     if isinstance(value, float):
+        # JSON has neither NaN nor infinity.
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {key: finite(entry) for key, entry in value.items()}

@@ -71,7 +71,7 @@ class Request:
         return self.file.suffix in (".json", ".csv", ".parquet")
 
     def solved(self, procedure: str | None = None) -> Result:
-        """Return the answer of the problem that the file is, at the budget asked for, by its own or a procedure."""
+        """Return the answer of the file's problem at the requested budget, by its own or a named procedure."""
         path = find_problem(str(self.file))
         if not is_problem(path):
             raise InputError(
@@ -109,6 +109,7 @@ def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Ax
             f"the runs train {', '.join(missing) or 'no language'} of which the model knows nothing; "
             "give the runs it was fitted to"
         )
+    # Targets that were not measured have no point in the picture.
     response = model.select(common).at(runs.tokens, runs.params)
     predicted = response.predicted(runs.ratios_of(model.sources))
     measured = runs.losses[:, [runs.targets.index(name) for name in common]]
@@ -145,6 +146,7 @@ def transfer_map(
     if draws is not None:
         check_draws(model, draws)
         each = [transfer(one_form(draw, "transfer"), budget, size) for draw in draws]
+        # Where the draws' quantiles have different signs, the sign of the transfer is not known.
         indistinct = ~told_from_zero(np.array(each))[2]
         caption = f"grey: not distinguishable from 0 by 5 to 95 % of {len(draws)} draws"
     return plots.transfer_figure(
@@ -310,6 +312,7 @@ def draw(kind: str, request: Request) -> Figure:
         return KINDS[kind](request)
     except InputError:
         raise
+    # JSON comes from users: a missing key or a wrong type is bad input, not a fault of the program.
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if request.file.suffix != ".json":
             raise
@@ -323,5 +326,6 @@ def save(figure: Figure, path: Path) -> None:
     kind = path.suffix[1:].lower()
     stream = BytesIO()
     with rc_context(plots.STYLE):
+        # Without the date, equal figures are equal files.
         figure.savefig(stream, format=kind, dpi=300, metadata={"Date": None} if kind == "svg" else None)
     write_bytes(path, stream.getvalue())

@@ -114,6 +114,7 @@ def fit_figure(data: Predictions, width: float = PAGE, ax: Axes | None = None) -
         left, right = figure.subplots(1, 2) if width > 5 else figure.subplots(2, 1)
     else:
         figure, left, right = cast("Figure", ax.figure), ax, None
+    # Both ends of the diagonal, on which prediction and measurement agree.
     known = np.isfinite(data.predicted) & np.isfinite(data.measured)
     ends = (float(data.measured[known].min()), float(data.measured[known].max()))
     left.plot(ends, ends, color="0.4", linewidth=0.8, zorder=1)
@@ -173,6 +174,7 @@ def transfer_figure(
     (T, S), not distinguishable from 0, are grey, with their numbers in brackets or dotted. `caption` stands below.
     """
     figure, axes = _canvas(ax, width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
+    # Symmetric about 0, so that equal help and harm are equally dark.
     most = float(np.nanmax(np.abs(values))) or 1.0
     norm = TwoSlopeNorm(0.0, -most, most)
     numbered = len(sources) <= MOST_NUMBERS
@@ -243,10 +245,12 @@ def bars_figure(
         Drawn as whiskers on the first series.
     """
     n, k = len(languages), len(series)
+    # Bars lie where they would be too thin to stand: more than 14 per inch.
     lying = n * k > 14 * width
     figure, axes = _canvas(ax, width, 0.13 * n * k + 0.9 if lying else 0.72 * width if width < 5 else 0.4 * width)
     thick, places = 0.84 / k, np.arange(n)
     for s, (name, values) in enumerate(series.items()):
+        # Bars of a group side by side, centred on its place.
         at = places + (s - (k - 1) / 2) * thick
         kind = BASELINES.get(name, 0)
         look: dict[str, Any] = {
@@ -342,6 +346,7 @@ class Path:
 def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> Figure:
     """Return ratios along a path; of many languages, those that move most are named and the rest are thin grey."""
     figure, axes = _canvas(ax, width, 0.78 * width if width < 5 else 0.45 * width)
+    # Languages by how far their ratio moves along the path; the legend follows the order at its end.
     moved = np.nanmax(path.ratios, axis=0) - np.nanmin(path.ratios, axis=0)
     named = sorted(
         np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(), key=lambda j: -np.nan_to_num(path.ratios[-1, j])

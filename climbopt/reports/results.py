@@ -100,7 +100,7 @@ def conflict_json(conflict: Conflict) -> dict[str, Value]:
 
 
 def ranges_json(ranges: Mapping[str, Range] | None) -> dict[str, Value]:
-    """Return near-optimal ranges by language, or nothing where none were asked for."""
+    """Return near-optimal ranges by language, or nothing where none were requested."""
     if ranges is None:
         return {}
     return {
@@ -152,6 +152,7 @@ def print_result(
     console.print()
     goal = problem.goal
     say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
+    # Active limits of no single language; the others stand in its own row.
     whole = [
         f"{name} ({_price(entry)})"
         for name, entry in result.certificate.multipliers.items()
@@ -197,6 +198,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable
         right=1,
     )
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
+    # Of many languages, those with the largest ratios.
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
     for name in shown:
         ratio = ratios.get(name)
@@ -233,6 +235,7 @@ def _held_by(certificate: Certificate, language: str) -> str:
 def _price(entry: NamedMultiplier) -> str:
     """Return a shadow price in nats; per billion where it is per token."""
     if entry.unit.startswith("token"):
+        # A single token is too small a unit to read.
         return f"{1e9 * entry.shadow_price:+.2g} per B {entry.unit.replace('token', 'tokens', 1)}"
     return f"{entry.shadow_price:+.2g} per {entry.unit}"
 

@@ -19,7 +19,7 @@ BAND_NAME = f"{50 * (1 - BAND):.0f} to {50 * (1 + BAND):.0f} %"
 
 
 def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]:
-    """Return a sweep as JSON values: points in order, bands where there are draws, stages where asked for."""
+    """Return a sweep as JSON values: points in order, bands where there are draws, stages where requested."""
     sources, bands = sweep.problem.model.sources, sweep.bands()
     return {
         "format": "climbopt sweep 1",
@@ -185,6 +185,7 @@ def _most_moved(ratios: Array, most: int) -> Sequence[int]:
     known = ratios[~np.isnan(ratios[:, 0])]
     if not len(known) or ratios.shape[1] <= most:
         return range(min(ratios.shape[1], most))
+    # By movement, rounded, and by size where that is equal.
     moved = np.lexsort((-known.max(axis=0), -(known.max(axis=0) - known.min(axis=0)).round(6)))
     result: list[int] = sorted(moved[:most].tolist())
     return result

@@ -81,6 +81,7 @@ class TextTable:
 
     def _least(self, column: int, width: int) -> int:
         """Return the cells without which a column would cut a number or break a word."""
+        # Heads break between words only.
         words = max(map(cell_len, shown(self.heads[column]).split()), default=0)
         texts = [row[column] for row in self.rows]
         if self._is_text(column):
@@ -93,6 +94,7 @@ class TextTable:
         first = list(range(self.left))
         parts, part = [], list(first)
         for column in range(self.left, len(self.heads)):
+            # A part holds one further column at least, however wide it is.
             if len(part) > len(first) and _total(self._least(c, width) for c in [*part, column]) > width:
                 parts.append(part)
                 part = list(first)
@@ -105,6 +107,7 @@ class TextTable:
         least = {c: self._least(c, width) for c in columns}
         while _total(widths.values()) > width:
             spare = {c: widths[c] - least[c] for c in columns}
+            # One cell at a time, from the column that is readiest to give it.
             widest = max(columns, key=lambda c: self._readiness(c, spare[c]))
             if spare[widest] <= 0:
                 break
@@ -123,6 +126,7 @@ class TextTable:
         self, texts: Sequence[str], columns: Sequence[int], widths: dict[int, int], *, bottom: bool = False
     ) -> Iterator[str]:
         """Yield the lines of one row; heads stand at its bottom, cells at its top."""
+        # Balanced heads leave no lone word on a line.
         wrap = _balanced if bottom else wrapped
         cells = [wrap(text, widths[c]) for text, c in zip(texts, columns, strict=True)]
         height = max(map(len, cells))
@@ -192,6 +196,7 @@ def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
             lines.append(line)
             line, begun = further, False
         while cell_len(line) + begun + cell_len(word) > width and len(word) > 1:
+            # A word longer than a line is folded where the line ends.
             room = max(width - cell_len(line) - begun, 1)
             head = _head(word, room)
             lines.append(line + " " * begun + head)

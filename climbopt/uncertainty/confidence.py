@@ -59,16 +59,16 @@ class ConfidenceSet(Viewed):
 def confidence_set(
     found: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: int = 0
 ) -> ConfidenceSet:
-    """Return the mixtures r that meet the constraints and have f_k(r) <= f_k(given) for 1 - level of the draws k.
+    """Return the mixtures r that meet the constraints and have f_k(r) <= f_k(reference) for 1 - level of the draws k.
 
-    The sample is that of a random walk from the given mixture, uniform on the part of the set that it reaches:
+    The sample is that of a random walk from the reference mixture, uniform on the part of the set that it reaches:
     hit-and-run along differences of the draws' optima, with shrinking steps; together with the optima in the set.
 
     Parameters
     ----------
     found : Regrets
     ratios : ndarray, (S,)
-        The mixture that others are told apart from, usually the answer.
+        The reference mixture, usually the answer.
     level : float
         In (0, 1).
     size : int

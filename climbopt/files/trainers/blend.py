@@ -28,7 +28,7 @@ def _paths(paths: Mapping[str, str], of: str) -> FrozenMap[str]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Ratios by language, and what a trainer must be told beside them.
+    """Ratios by language, and what else a trainer requires.
 
     Parameters
     ----------
@@ -158,8 +158,10 @@ def blended(mixture: Mixture, *, by_example: bool, digits: int = DIGITS, keep_ze
     if not 1 <= digits <= MOST_DIGITS:
         raise InputError(f"the weights have {digits} decimals; 1 to {MOST_DIGITS} are possible")
     mean = {name: mixture.mean_tokens.get(name, 1.0) if by_example else 1.0 for name in mixture.ratios}
+    # Tokens in shares r_i are examples in shares r_i / m_i.
     units = rounded([ratio / mean[name] for name, ratio in mixture.ratios.items()], digits)
     drawn = dict(zip(mixture.ratios, units, strict=True))
+    # Back to tokens: rounded examples times their mean length.
     total = math.fsum(count * mean[name] for name, count in drawn.items())
     sources = []
     for name, count in drawn.items():
@@ -198,6 +200,7 @@ def rounded(shares: Iterable[float], digits: int) -> list[int]:
     exact = [Fraction(share) for share in shares]  # in floats a sum of floors could exceed the whole
     exact = [share * 10**digits / sum(exact) for share in exact]
     units = [math.floor(share) for share in exact]
+    # Largest remainders first: they are nearest to the next unit.
     by_remainder = sorted(range(len(units)), key=lambda i: units[i] - exact[i])
     for i in by_remainder[: 10**digits - sum(units)]:
         units[i] += 1

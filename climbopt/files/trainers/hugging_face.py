@@ -22,6 +22,7 @@ SEED = 42
 def _load(path: str) -> dict[str, Any]:
     """Return the arguments of load_dataset for a path."""
     name = PurePath(path)
+    # data.jsonl.gz is read as data.jsonl.
     builder = BUILDERS.get((name.with_suffix("") if name.suffix in COMPRESSED else name).suffix)
     place = {"path": path} if builder is None else {"path": builder, "data_files": path}
     return {**place, "split": "train", "streaming": True}

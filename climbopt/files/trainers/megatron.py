@@ -15,6 +15,7 @@ from climbopt.foundations.errors import InputError
 
 def _per_split(blend: Blend) -> str:
     """Return the JSON of --per-split-data-args-path; splits other than train are for the user to fill in."""
+    # Weights and prefixes in turn, as text: what Megatron's own argument holds.
     train = [text for source in blend.sources for text in (repr(source.weight), _prefix(source))]
     return json_text({"train": train, "valid": None, "test": None})
 

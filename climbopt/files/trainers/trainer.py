@@ -13,7 +13,7 @@ SEQUENCE = 4096
 """Tokens of one training sequence, where nothing else is stated."""
 
 Write = Callable[[Blend], str]
-"""Gives the text of a file; raises InputError for a name or path that the format cannot hold."""
+"""Returns the text of a file; raises InputError for a name or path that the format cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Trainer:
         return Exported(write(blend), blend, tuple(self._notes(mixture, blend, digits, sequence_length)))
 
     def _notes(self, mixture: Mixture, blend: Blend, digits: int, sequence_length: float) -> Iterator[str]:
-        """Give what is to be known before the run."""
+        """Yield what is to be known before the run."""
         drawn = {source.language: source for source in blend.sources if source.weight}
         if not self.keeps_zeros and (without := [name for name in drawn if name not in mixture.paths]):
             yield f"placeholders stand for the paths of {listed(without)}; replace them, or state --paths FILE"
