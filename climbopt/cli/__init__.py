@@ -50,6 +50,7 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
 """Subcommands in the order of the help, with the examples that their help ends in."""
 
 for command, examples in EXAMPLES.items():
+    # \b keeps click from filling the lines of examples as text.
     app.command(epilog="\b\nExamples:\n" + "\n".join(f"  climbopt {line}" for line in examples))(command)
 
 

@@ -113,6 +113,7 @@ def _option_value(text: str) -> OptionValue:
 
 def spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
     """Return the numbers that FROM:TO:COUNT stands for; on a logarithmic scale they are tokens."""
+    # COUNT in digits only: int() would take blanks, signs and underscores.
     unit, example = (TOKENS, "1B:10T:20") if logarithmic else (BOUND, "0:10%:11")
     parts = text.split(":")
     if len(parts) != 3 or not re.fullmatch("[0-9]{1,18}", parts[2]):

@@ -108,19 +108,20 @@ def decide(
     if output is not None:
         check_folder(output, force=force)
     columns = ratio_columns, loss_columns, tokens_column, params_column
-    asked: DecisionKeywords = {
+    keywords: DecisionKeywords = {
         "supply": supplies_of(supply),
         "weights": {} if weights is None else load_weights(weights),
         "constraints": _floors(floor),
         "params": target_params,
         "name": "decision" if output is None else output.resolve().name,
     }
+    # Said at once, before the fit takes its minutes: what was understood of the table.
     read = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing)
     print(f"{shown(pilots.name)}: {runs_in_words(read.runs)}", file=sys.stderr)
     said = provenance(pilots, read.content, None)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
-        decision = decide_on(read.runs, budget, **draws, provenance=said, progress=progress, **asked)
+        decision = decide_on(read.runs, budget, **draws, provenance=said, progress=progress, **keywords)
         if output is not None:
             save_decision(decision, output, force=force, inputs=inputs)
         record = decision_json(decision)
@@ -134,6 +135,7 @@ def _floors(texts: list[str] | None) -> list[Floor]:
 
     ratios: dict[str, float] = {}
     for text in texts or []:
+        # At the last sign: a name may hold one itself, a ratio not.
         language, equals, ratio = text.rpartition("=")
         if not equals or not language:
             raise InputError(f"--floor {text!r} is no LANGUAGE=RATIO; write for example --floor sw=0.02")
@@ -181,6 +183,7 @@ def init(
 
     pilots = find_pilots(pilots)
     check_places([path for path in (pilots, losses, supply, weights) if path is not None], None, output)
+    # The file is meant to be edited: a second run must not undo that.
     if output.exists() and not force:
         raise InputError(f"{output} is there already; name another file, or add --force to replace it")
     columns = ratio_columns, loss_columns, tokens_column, params_column
@@ -201,6 +204,7 @@ def init(
         "budget": float(runs.tokens.max()) if budget is None else budget,
         **({} if target_params is None else {"params": target_params}),
         "weights": stated["weights"],
+        # A problem's supplies are those of its sources; a target that is no source is never drawn.
         "supply": {language: value for language, value in stated["supply"].items() if language in runs.sources},
         "constraints": [{"kind": "floor", "ratios": stated["floor"]}] if floors else [],
     }

@@ -92,6 +92,7 @@ def export(
     named = problem or read.problem
     declared = None if named is None else _answered(load_problem(named), read.ratios)
     tokens = budget or read.budget or (None if declared is None else declared.budget)
+    # What the command line states goes before what the problem states.
     mixture = Mixture(
         read.ratios,
         tokens,
@@ -133,6 +134,7 @@ def _cost(ratios: Mapping[str, float], blend: Blend, problem: AllocationProblem 
 
     if problem is None:
         return "name the problem by --problem, and the loss that this costs is stated"
+    # In the order of the model, with 0 for what rounding left out.
     exact, drawn = (np.array([of.get(name, 0.0) for name in problem.model.sources]) for of in (ratios, blend.ratios))
     cost = float(problem.value(drawn) - problem.value(exact))
     return f"the {problem.goal.label} changes by {cost:+.1e} {problem.goal.unit}".rstrip()

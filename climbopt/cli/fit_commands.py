@@ -136,6 +136,7 @@ def fit(
     # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     columns = ratio_columns, loss_columns, tokens_column, params_column
+    # Options are checked before any file is read.
     layout = layout_of(index, columns, (tokens, params), name, ignore)
     known, supplies = _known(fixed), supplies_of(supply)
     read = read_pilots(pilots, losses, layout, missing)
@@ -160,6 +161,7 @@ def _drawn_and_saved(
 
     if output is not None and not isinstance(fitted, EnsembleFit):
         save_model(fitted.model, output)
+    # One form's model stands in its file already, should the draws be interrupted.
     drawn = _draws(fitted, n, seed, jobs, file) if n else ()
     if isinstance(fitted, EnsembleFit):
         fitted = _with_noise(fitted, drawn, jobs) if n else fitted

@@ -121,6 +121,7 @@ def read_pilots(pilots: Path, losses: Path | None, layout: Layout, missing: str)
     from climbopt.files import parse_table, read_bytes, understood
     from climbopt.runs.pilots import PilotRuns
 
+    # Read once: standard input and pipes have no second time, and the digest is of the same bytes.
     content, treatment = read_bytes(pilots), cast("Missing", missing)
     measured = None if losses is None else parse_table(read_bytes(losses), losses)
     reading = understood(parse_table(content, pilots), layout, measured, missing=treatment)
@@ -147,6 +148,7 @@ def _say_what_changed(runs: PilotRuns, note: str) -> None:
 
 def _named_column(text: str) -> tuple[str, str]:
     """Return the column and the language that COLUMN=LANGUAGE stands for."""
+    # At the last sign: column names may hold one.
     column, equals, language = text.rpartition("=")
     if not equals or not column or not language:
         raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")

@@ -51,6 +51,7 @@ def run(application: Callable[[], object]) -> NoReturn:
     _prepare_streams()
     interrupted = False
 
+    # Remembers the signal, since code that is interrupted may raise another exception in its place.
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         nonlocal interrupted
         interrupted = True
@@ -104,6 +105,7 @@ def _prepare_streams() -> None:
     real = sys.stdout
     # Captured output, such as that of tests, is left as it is.
     if real is sys.__stdout__ and isinstance(real, io.TextIOWrapper):
+        # The same buffer under a class of its own: output already written stays in order.
         sys.stdout = StandardOutput(
             real.buffer, encoding=real.encoding, errors="backslashreplace", line_buffering=real.line_buffering
         )

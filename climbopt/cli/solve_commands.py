@@ -148,6 +148,7 @@ def solve(
         raise InputError(f"--certify is '{certify}'; it is local or global")
     if robust is not None and (certify == "global" or not joint):
         raise InputError("--robust is for the procedure joint, without --certify global")
+    # Without --robust only draws that the model names count: a stray file must not change the assessment.
     draws = draws or _draws_beside(problem, loaded, named=robust is None)
     bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
     request = _Request(loaded, way, backend, options, draws, ranges, jobs, json)

@@ -30,6 +30,7 @@ def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None
     """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
     from climbopt.files import check_places
 
+    # --json - is standard output, and no file.
     files = [path for path in outputs if path is not None]
     if Path("-") in files:
         raise InputError("only --json - writes to standard output; name a file")
@@ -49,6 +50,7 @@ def _width() -> int:
 
 def complain(message: str) -> None:
     """Print a message on standard error; it wraps on a terminal, and is one line where programs read it."""
+    # Escaped: messages quote names and numbers from files.
     lines = [shown(line) for line in f"climbopt: {message}".split("\n")]
     if sys.stderr.isatty():
         from climbopt.reports.typesetting import wrapped

@@ -72,6 +72,7 @@ def sweep(
     (loaded, procedure), options = resolve(problem), Options(tolerance)
     models = () if draws is None else load_draws(draws)
     origin: dict[str, object] = {"budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance}
+    # Draws take long: their paths are stored beside the output, and a second run goes on where the first stopped.
     place = output or (None if json in (None, "-") else Path(str(json)))
     file = None if draws is None or place is None else _path_file(place, inputs, loaded, (tokens, numbers), origin)
     with solvers_on_standard_error(json), progress("points") as count:
@@ -102,6 +103,7 @@ def sweep(
     report(json, sweep_json(path, staged), show)
     if file is not None:
         file.remove()
+    # Points that no mixture meets are an answer; points without a certificate are not.
     raise typer.Exit(0 if all(point.passed for point in path.points if point.result is not None) else 1)
 
 

@@ -60,6 +60,7 @@ def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
         raise InputError(
             f"{shown(str(path))} holds no {ANSWER_NAME}; name a folder of climbopt decide, or an answer's file"
         )
+    # A table holds ratios alone: nothing is known of its budget or its certificate.
     content = read_json(file, "give what solve --json writes, or ratios by language") if file.suffix == ".json" else {}
     record = content if isinstance(content, Mapping) and "ratios" in content else {}
     beside = file.parent / PROBLEM_NAME

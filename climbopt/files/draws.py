@@ -99,6 +99,7 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, .
     if not entries:
         raise InputError(f"{path} holds no draws yet; climbopt fit --bootstrap makes them")
     try:
+        # A header comes from a file: whatever it lacks is one message.
         languages = tuple(map(str, header["sources"])), tuple(map(str, header["targets"]))
         forms = [_Form.read(form) for form in header.get("forms", [header])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -42,6 +42,7 @@ def parse_table(content: bytes, path: Path) -> pd.DataFrame:
     name = shown(str(path))
     if content.startswith(_GZIP):
         try:
+            # By its first bytes, whatever the name; the inner suffix then states the format.
             content, path = gzip.decompress(content), path.with_suffix("") if path.suffix == ".gz" else path
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{name} cannot be decompressed: {error}") from None
@@ -145,6 +146,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     for column in table:
+        # pandas would read a language na as missing, and a run 007 as 7.
         if str(column).casefold() in TEXT or table[column].dtype.kind in "ifb":
             continue
         cells = table[column].where(~table[column].isin(MISSING), np.nan)

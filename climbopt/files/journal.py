@@ -97,6 +97,7 @@ def _locked(path: Path, plural: str) -> FileIO:
             stream = path.open("ab", buffering=0)
         try:
             if fcntl is not None:
+                # Not blocking: a second process is told so, and does not wait for hours.
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.close()
@@ -122,6 +123,7 @@ def _entries(lines: list[str], kind: str, plural: str, path: Path) -> list[dict[
     """Return the entries on lines, each of which holds its own number."""
     entries = [_object(line, path) for line in lines]
     for k, entry in enumerate(entries):
+        # A number that is missing means that lines were removed or joined.
         if entry.get(kind) != k:
             raise InputError(f"line {k + 2} of {path} is not {kind} {k}; remove the file and make the {plural} anew")
     return entries

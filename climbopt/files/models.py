@@ -108,6 +108,7 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
             raise InputError(f"{path.name} has [noise], which is that of an ensemble; remove it")
         return _form_model(table, path)
     _check_languages(table, path)
+    # Parameters beside the forms would belong to none of them.
     if table.parameters or table.pairs is not None:
         raise InputError(f"{path.name} has parameters beside [[forms]]; write them in the forms")
     for k, block in enumerate(table.forms):
@@ -259,6 +260,7 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
                 f"{kind} '{form.name}' of this model is not the registered one, which its file would "
                 "stand for; give it a name of its own and register that"
             )
+    # T x S numbers are unreadable in TOML for many languages; a pipe has no place beside it.
     beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(_pairs(model)) and not is_special(path)
     content = {
         "law": model.law.name,
@@ -298,6 +300,7 @@ def _values(
         row = table[target]
         if not isinstance(row, Mapping):
             raise InputError(f"parameter '{name}' in {path.name} is per pair; '{target}' needs a table by source")
+        # The own pair may be stated, and is ignored.
         others = [source for source in file.sources if source != target]
         _check_names(
             [source for source in row if source != target], others, f"parameter '{name}' of '{target}' in {path.name}"

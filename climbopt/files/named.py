@@ -74,6 +74,7 @@ def as_model(model: ModelLike) -> Model:
 def as_model_and_rows(model: ModelLike | AllocationProblem) -> tuple[Model, tuple[Row, ...]]:
     """Return a model and no rows, or a problem's model and the rows of its constraints; each itself, a path or name."""
     if isinstance(model, str | os.PathLike):
+        # Both are TOML: the key `model` tells a problem from a model.
         file = find_problem(model)
         model = load_problem(file) if is_problem(file) else load_model(file)
     return (model.model, model.rows) if isinstance(model, AllocationProblem) else (as_model(model), ())

@@ -58,6 +58,7 @@ class PathFile:
 def _ratios(entry: Mapping[str, Any], k: int, shape: tuple[int, int], path: Path) -> Array:
     """Return the ratios of draw k, (n_points, S); NaN at a point without an answer."""
     try:
+        # null stands for a point without an answer.
         rows = [[np.nan] * shape[1] if row is None else row for row in entry["ratios"]]
         ratios = np.array(rows, dtype=float)
     except (KeyError, TypeError, ValueError):

@@ -206,6 +206,7 @@ def _entry(member: Constraint | Objective, kinds: Registry[Any], problem: Alloca
     entry: dict[str, Any] = {"kind": member.kind}
     for field in dataclasses.fields(cast("Any", member)):
         value = getattr(member, field.name)
+        # What is left out reads back as the default.
         if value is not None and value != field.default and (field.name, value) != ("name", member.kind):
             entry[field.name] = _plain(value, problem)
     return entry
@@ -247,6 +248,7 @@ def _built(kinds: Registry[type[Kind]], entry: dict[str, Any], where: str) -> Ki
         raise InputError(f"{where} has no key 'kind'; known kinds: {', '.join(kinds)}")
     kind = kinds[checked_value(str, entry.pop("kind"), f"kind of {where}")]
     name = kind.kind  # type: ignore[attr-defined]
+    # The constraint's own dataclass is the schema of its table: a new kind needs no other.
     hints = {key: _in_a_file(hint) for key, hint in get_type_hints(kind).items()}
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in entry:

@@ -40,6 +40,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             return
         # The target of a link is replaced, and not the link.
         place = _real(path)
+        # In the same folder, so that the replacement is one rename; random, so that two processes do not meet.
         temporary = place.with_name(f".climbopt-{secrets.token_hex(8)}")
         try:
             with temporary.open("xb") as stream:
@@ -48,6 +49,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
                 shutil.copymode(place, temporary)
             # Atomic within a folder: readers see the old file or the new one.
             temporary.replace(place)
+        # Ctrl-C too must leave no temporary file.
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -95,6 +97,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
 def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse outputs that could not be written, that are an input, or of which two are one file."""
+    # By real paths: links and relative names may be one file.
     taken = {_real(Path(path)): "is an input" for path in inputs}
     for path in map(Path, outputs):
         check_place(path)

@@ -53,6 +53,7 @@ def joined(ratios: pd.DataFrame, losses: pd.DataFrame, missing: Missing = "refus
         )
     languages = list(dict.fromkeys([*ratios, *losses]))
     by_kind = {
+        # A language without a ratio column has a ratio of 0; one without a loss column has no losses.
         "ratio": ratios.reindex(columns=languages, fill_value=0.0),
         "loss": losses.reindex(index=ratios.index, columns=languages),
     }
@@ -67,6 +68,7 @@ def _runs(names: pd.Index[str]) -> str:
 
 def run_index(column: pd.Series[Any]) -> list[str]:
     """Return the names of runs; 3 and 3.0 are one number, however either table writes them."""
+    # pandas reads whole numbers as floats where another cell is empty.
     if column.dtype.kind == "f" and (column % 1 == 0).all() and (column.abs() < MOST_EXACT).all():
         column = column.astype(int)
     return column.astype(str).tolist()

@@ -54,6 +54,7 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         for name, residual in certificate.residuals.items()
     )
     say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
+    # Where only feasibility is required, nothing else was examined.
     if certificate.licq is not None:
         second = certificate.second_order
         curvature = "a vertex" if second is None else f"least curvature {second:.3g}"

@@ -147,6 +147,7 @@ def save_decision(
     """Write the folder of a decision; see :meth:`Decision.save`. Files among the inputs are never replaced."""
     problem, model = decision.problem, decision.problem.model
     table = {"name": problem.name, **problem_table(problem, MODEL_NAME)}
+    # The default, which a file to be edited need not mention.
     if table["objective"] == {"kind": "weighted"}:
         del table["objective"]
     with new_folder(folder, force=force, inputs=inputs) as place:

@@ -89,6 +89,7 @@ def derivation(model: Model, rows: Sequence[Row] = (), *, latex: bool = False, c
         )
     blocks = []
     for title, lines in sections:
+        # Relations of one section stand below one another.
         width = max(len(left) for left, _, _ in lines)
         texts = [title]
         for left, relation, right in lines:
@@ -169,6 +170,7 @@ def _of_use(model: MixtureModel, latex: bool) -> list[Line]:
 def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
     """Return z, loss and stationarity of each language, with its name in place of an index."""
     show: Printer = _latex if latex else sp.sstr
+    # Without the use: z is written over u, and u on lines of its own.
     templates, used = derive_form(model.law, model.interaction), model.templates.used
     # Where tokens are repeated, the same functions are written over u.
     variables = {name: indexed(r_j, name, stem="r") for name in model.sources}

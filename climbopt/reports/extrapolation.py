@@ -62,6 +62,7 @@ def extrapolation_json(
             "ratio_extrapolation": None,
             "warnings": fit_warnings(model),
         }
+    # None where the model's pilots do not state their size.
     by_size = [factor for factor in map(model.pilots.size_extrapolation, sizes) if factor is not None]
     return {
         "extrapolation": max(map(model.pilots.extrapolation, budgets), default=None),

@@ -189,6 +189,7 @@ def _print_form(fitted: Fit, console: Console) -> None:
         for score in refused:
             say(console, f"{score.label} cannot be fitted: {score.refused}")
         for score in fitted.scores:
+            # Stated beside the folds' error, which shares ratio levels with the runs that were fitted.
             harder = (("whole mixtures", score.by_mixture), ("regions of the simplex", score.by_region))
             parts = [f"{name} {value:.4f}" for name, value in harder if value is not None]
             if parts:

@@ -122,6 +122,7 @@ def _transfer(request: Request) -> Figure:
     path = find_problem(str(request.file))
     problem = load_problem(path) if is_problem(path) else None
     model = one_form(load_model(path) if problem is None else problem.model, "a picture of transfer")
+    # A model alone has no budget: its token unit is near those of its pilots.
     budget = request.budget or (model.token_unit if problem is None else problem.total_budget)
     size = None
     if model.uses_model_size:
@@ -167,10 +168,12 @@ def _allocation(request: Request) -> Figure:
         record = _answer(request.file)
         names = list(record["ratios"])
         series = {record["procedure"]: _array(record["ratios"], names), "uniform": np.full(len(names), 1 / len(names))}
+        # Whiskers, where the file holds near-optimal ranges.
         ends = _ends(record, names) if record.get("ranges") else None
     else:
         result = request.certified()
         names, ends = list(result.problem.model.sources), None
+        # The answer first: pictures draw the first series as the answer.
         series = {result.procedure.name: _array(result.ratios, names)} | baselines(result, request.solved)
     return ratio_bars(names, series, ends, request.size(plots.COLUMN))
 
@@ -228,6 +231,7 @@ def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, a
     """Return the picture of a sweep's JSON values; messages call it by a name."""
     names, points = list(record["languages"]), record["points"]
     of_budget = record["over"] is None
+    # A line has one axis to run along.
     if not of_budget and len({point["budget"] for point in points}) > 1:
         raise InputError(f"{name} sweeps budgets and {record['over']} at once; draw one of them at a time")
     table = np.array(

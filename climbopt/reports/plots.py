@@ -196,6 +196,7 @@ def transfer_figure(
                 [j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor="none", edgecolor="0.35", hatch="////", linewidth=0
             )
         if numbered:
+            # z: a value that rounds to 0 has no sign.
             words = f"({values[i, j]:z.2f})" if grey else f"{values[i, j]:z.2f}"
             boxed = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if values[i, j] < 0 and not grey else None
             axes.text(
@@ -262,6 +263,7 @@ def bars_figure(
         }
         (axes.barh if lying else axes.bar)(at, values / unit, thick, **look)
         if s == 0 and ranges is not None:
+            # Error bars take distances from the value.
             ends = np.abs(np.array(ranges) - values) / unit
             whiskers: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1.0, "capsize": 2.0}
             if lying:
@@ -270,6 +272,7 @@ def bars_figure(
                 axes.errorbar(at, values / unit, yerr=ends, **whiskers)
     if lying:
         axes.set_yticks(places, languages)
+        # The first language on top.
         axes.set_ylim(n - 0.45, -0.55)
         axes.set_xlabel(label)
     else:

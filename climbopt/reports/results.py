@@ -144,6 +144,7 @@ def print_result(
         _print_conflict(result, console)
         return
     console.print(_allocation(result, ranges))
+    # What is printed as a range must not claim more than was certified.
     open_ends = [name for name, interval in (ranges or {}).items() if not interval.certified]
     if open_ends:
         say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there")
@@ -255,6 +256,7 @@ def _print_steps(result: Result, console: Console) -> None:
     steps = result.two_step
     if steps is None:
         return
+    # Smallest and largest share of the direction.
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
     say(
         console,

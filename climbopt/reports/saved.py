@@ -83,6 +83,7 @@ def load_result(path: str | os.PathLike[str]) -> SavedResult:
         Where the file holds none.
     """
     record = load_record(path)
+    # Files of other formats have ratios too; their keys mean other things.
     if record.get("format") != "climbopt result 1" or not {"problem", "procedure", "ratios", "certificate"} <= set(
         record
     ):

@@ -195,6 +195,7 @@ def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
         if begun and cell_len(line) + 1 + cell_len(word) > width:
             lines.append(line)
             line, begun = further, False
+        # At least one character per line, or a wide one would never fit.
         while cell_len(line) + begun + cell_len(word) > width and len(word) > 1:
             # A word longer than a line is folded where the line ends.
             room = max(width - cell_len(line) - begun, 1)
@@ -208,6 +209,7 @@ def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
 def _balanced(text: str, width: int) -> list[str]:
     """Return the lines of a text within a width, as narrow as their number allows."""
     lines, least = wrapped(text, width), max(map(cell_len, words_of(text)), default=1)
+    # Narrower as long as no further line is needed.
     while width > least and len(narrower := wrapped(text, width - 1)) == len(lines):
         width, lines = width - 1, narrower
     return lines
@@ -264,6 +266,7 @@ class Grid:
         return down if down.fits(width) else self._languages_down()
 
     def _points_down(self) -> TextTable:
+        # Bands have a row of their own below their point.
         heads = *self.heads, *(f"{name} %" for name in self.languages), *(["verdict"] if self.verdicts else [])
         table = TextTable(self.title, heads, left=0, right=1 if self.verdicts else 0)
         for k, point in enumerate(self.points):

@@ -30,6 +30,7 @@ WRITERS = {
 
 def to_dict(reported: Reported) -> dict[str, Any]:
     """Return an object as the values of its JSON; NaN and infinity become None."""
+    # By name, so that a type's writer is imported on its first use only.
     module, function = WRITERS[type(reported).__name__]
     written = getattr(import_module(f"climbopt.reports.{module}"), function)(reported)
     return cast("dict[str, Any]", finite(written))

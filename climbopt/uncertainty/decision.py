@@ -41,7 +41,7 @@ MODEL_NAME, DRAWS_NAME, PILOTS_NAME = "model.toml", "model.draws.jsonl", "pilots
 """Files of a decision's folder."""
 
 Stages = Callable[[str], AbstractContextManager[Progress | None]]
-"""Gives a function that shows the progress of a stage, by its name."""
+"""Returns a context that yields a function which shows the progress of a stage, by its name."""
 
 
 def _silent(stage: str) -> AbstractContextManager[Progress | None]:
@@ -148,6 +148,7 @@ def loss_bands(problem: AllocationProblem, ratios: Array) -> dict[str, tuple[flo
     cumulative = problem.cumulative(ratios)
     by_name = dict(zip(model.sources, cumulative.tolist(), strict=True))
     own = np.array([by_name.get(name, 0.0) for name in model.targets])
+    # Spread over forms and draws, and the noise of a measurement, by the class of the target's own ratio.
     half = model.noise.half_widths(model.spread(cumulative, problem.total_budget, problem.params), own)
     losses = problem.losses(ratios)
     ends = zip((losses - half).tolist(), (losses + half).tolist(), strict=True)
@@ -201,6 +202,7 @@ def decide(
     if n_draws < 2:
         raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
     supply = TOKENS.by_name(asked.get("supply") or {}, "supply")
+    # A fit takes minutes: what can be refused without it is refused first.
     _check(runs, tokens, asked)
     with progress("fit") as count:
         fitted = fit(runs, supply=supply or None, jobs=jobs, progress=count)
@@ -216,7 +218,7 @@ def decide(
 
 
 class DecisionKeywords(TypedDict, total=False):
-    """Keywords for what is asked of pilot runs; those of `AllocationProblem`.
+    """Keywords that state the problem; those of `AllocationProblem`.
 
     Parameters
     ----------
@@ -250,7 +252,7 @@ def _check(runs: PilotRuns, budget: float, asked: DecisionKeywords) -> None:
 
 
 def _problem(model: Ensemble, budget: float, supply: Mapping[str, float], asked: DecisionKeywords) -> AllocationProblem:
-    """Return the problem that is asked of a model; supplies of languages that no run draws from are of no account."""
+    """Return the problem of a model and the keywords; supplies of languages that no run draws from are ignored."""
     return AllocationProblem(
         model,
         budget,

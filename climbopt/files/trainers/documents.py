@@ -34,6 +34,7 @@ def omegaconf_text(blend: Blend, content: Any, *comments: str) -> str:
     """Return a value as YAML for a trainer that reads it by OmegaConf, which evaluates ${...} in every text."""
     for source in blend.sources:
         for what, text in (("name", source.language), ("path", source.path)):
+            # In a name as in a path: both are values of the file.
             if "${" in text:
                 raise InputError(f"the {what} {shown(text)!r} holds '${{', which OmegaConf would evaluate; change it")
     return yaml_text(blend, content, *comments)
