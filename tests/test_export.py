@@ -123,6 +123,55 @@ def test_streams_with_a_scheme_are_remote():
     }
 
 
+def test_schemas_of_trainers_that_read_yaml():
+    mixture = Mixture(
+        {**RATIOS, "xx": 0.0}, 1e6, {"en": 1e6, "de": 70_001, "xx": 1}, {"en": "/data/en", "de": "/data/de"}
+    )
+    content = {
+        name: yaml.safe_load(TRAINERS[name].export(mixture).text)
+        for name in ("nemo", "llm-foundry", "olmo-core", "nanotron", "lingua")
+    }
+    paths, weights = ["/data/en", "/data/de", "PATH_OF_sw"], [0.5, 0.3, 0.2]
+    assert content["nemo"] == {"dataset": {"blend": [paths, weights]}}
+    assert content["llm-foundry"]["train_loader"]["dataset"]["streams"]["de"] == {
+        "local": "/data/de",
+        "proportion": 0.3,
+    }
+    # 300,000 tokens of 70,001 are 4.28565 epochs, and OLMo-core refuses what is too little.
+    assert content["olmo-core"]["sources"] == [
+        {"source_name": "en", "target_ratio": 0.5, "paths": ["/data/en"], "max_repetition_ratio": 1.0},
+        {"source_name": "de", "target_ratio": 0.3, "paths": ["/data/de"], "max_repetition_ratio": 4.29},
+        {"source_name": "sw", "target_ratio": 0.2, "paths": ["PATH_OF_sw"]},
+    ]
+    (stage,) = content["nanotron"]["data_stages"]
+    assert stage["start_training_step"] == 1
+    assert stage["data"]["dataset"] == {"dataset_folder": paths, "dataset_weights": weights}
+    assert content["lingua"] == {"data": {"sources": dict(zip(paths, weights, strict=True))}}
+
+
+def test_torchtitan_takes_arguments_of_its_sources():
+    config = json.loads(TRAINERS["torchtitan"].export(Mixture(RATIOS)).text)
+    assert config["sources"][1] == {"dataset": "de", "dataset_path": "PATH_OF_de", "infinite": True, "weight": 0.3}
+
+
+@pytest.mark.parametrize("name", ["nemo", "llm-foundry", "lingua"])
+@pytest.mark.parametrize("mixture", [{"paths": {"en": "${oc.env:HOME}"}}, {"ratios": {"${oc.env:HOME}": 1.0}}])
+def test_what_omegaconf_would_evaluate_is_refused(name, mixture):
+    with pytest.raises(InputError, match="which OmegaConf would evaluate"):
+        TRAINERS[name].export(Mixture(**{"ratios": RATIOS, **mixture}))
+
+
+def test_lingua_names_sources_by_their_paths():
+    with pytest.raises(InputError, match="two languages have the path"):
+        TRAINERS["lingua"].export(Mixture(RATIOS, paths={"en": "/data/a", "de": "/data/a"}))
+
+
+def test_the_help_names_every_trainer(capsys):
+    _, printed, _ = run(capsys, "export", "--help")
+    words = printed.replace("\n", " ").replace(",", " ").split()
+    assert all(name in words for name in TRAINERS)
+
+
 @pytest.mark.parametrize("name", TRAINERS)
 def test_names_are_text_and_no_more(name):
     trainer = TRAINERS[name]

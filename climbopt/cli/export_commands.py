@@ -29,7 +29,8 @@ TRAINER = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="What reads the file: megatron, datasets, streaming, json, yaml or csv.",
+        help="What reads the file: megatron, nemo, datasets, streaming, llm-foundry, olmo-core, torchtitan, nanotron, "
+        "lingua, json, yaml or csv.",
     ),
 ]
 OUTPUT = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file; its suffix names the format.")]

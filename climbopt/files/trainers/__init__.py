@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from climbopt.files.trainers.blend import Blend, Mixture, Source
 from climbopt.files.trainers.hugging_face import DATASETS
+from climbopt.files.trainers.lingua import LINGUA
+from climbopt.files.trainers.llm_foundry import LLM_FOUNDRY
 from climbopt.files.trainers.megatron import MEGATRON
+from climbopt.files.trainers.nanotron import NANOTRON
+from climbopt.files.trainers.nemo import NEMO
+from climbopt.files.trainers.olmo_core import OLMO_CORE
 from climbopt.files.trainers.plain import CSV, JSON, YAML
 from climbopt.files.trainers.streaming import STREAMING
+from climbopt.files.trainers.torchtitan import TORCHTITAN
 from climbopt.files.trainers.trainer import Exported, Trainer
 from climbopt.foundations.registry import Registry
 
-TRAINERS = Registry("trainer", (MEGATRON, DATASETS, STREAMING, JSON, YAML, CSV))
+TRAINERS = Registry(
+    "trainer",
+    (
+        MEGATRON,
+        NEMO,
+        DATASETS,
+        STREAMING,
+        LLM_FOUNDRY,
+        OLMO_CORE,
+        TORCHTITAN,
+        NANOTRON,
+        LINGUA,
+        JSON,
+        YAML,
+        CSV,
+    ),
+)
 """Formats by the name of what reads them."""
 
 __all__ = ["TRAINERS", "Blend", "Exported", "Mixture", "Source", "Trainer"]

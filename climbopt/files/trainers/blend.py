@@ -14,6 +14,8 @@ from climbopt.foundations.quantities import TOKENS, ByName
 
 DIGITS = 6
 """Decimals of the weights that are written."""
+SEED = 42
+"""Of the random draws of trainers whose configuration states one."""
 MOST_DIGITS = 12
 """A double holds weights of so many decimals, and their sum, exactly enough."""
 

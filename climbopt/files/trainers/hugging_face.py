@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from climbopt.files.trainers.blend import Blend
+from climbopt.files.trainers.blend import SEED, Blend
 from climbopt.files.trainers.documents import json_text
 from climbopt.files.trainers.trainer import Trainer
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text", ".arrow": "arrow"}
 """Builder by the suffix of a file; any other path is a folder or a name on the hub."""
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-SEED = 42
 
 
 def _load(path: str) -> dict[str, Any]:

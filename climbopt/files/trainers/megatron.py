@@ -16,7 +16,7 @@ from climbopt.foundations.errors import InputError
 def _per_split(blend: Blend) -> str:
     """Return the JSON of --per-split-data-args-path; splits other than train are for the user to fill in."""
     # Weights and prefixes in turn, as text: what Megatron's own argument holds.
-    train = [text for source in blend.sources for text in (repr(source.weight), _prefix(source))]
+    train = [text for source in blend.sources for text in (repr(source.weight), prefix(source))]
     return json_text({"train": train, "valid": None, "test": None})
 
 
@@ -28,10 +28,10 @@ def _list(blend: Blend) -> str:
                 f"the path of '{source.language}' is {shown(source.path)!r}, and --data-args-path is split at blanks; "
                 "write FILE.json for --per-split-data-args-path"
             )
-    return "".join(f"{source.weight!r} {_prefix(source)}\n" for source in blend.sources)
+    return "".join(f"{source.weight!r} {prefix(source)}\n" for source in blend.sources)
 
 
-def _prefix(source: Source) -> str:
+def prefix(source: Source) -> str:
     """Return where an indexed data set lies: its path without .bin and .idx."""
     if source.path.endswith((".bin", ".idx")):
         raise InputError(
@@ -45,4 +45,5 @@ MEGATRON = Trainer(
     "Megatron-LM, --per-split-data-args-path FILE.json or --data-args-path FILE.txt",
     {".json": _per_split, ".txt": _list},
     repetition="Megatron-LM repeats a data set by itself",
+    remark="the splits valid and test are not written; state theirs",
 )

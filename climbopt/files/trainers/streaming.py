@@ -1,6 +1,6 @@
-"""MosaicML Streaming, and LLM Foundry, which reads its streams from YAML.
+"""MosaicML Streaming: the arguments of each stream.
 
-Source: Stream (remote, local, proportion) of mosaicml/streaming, and build_streams of mosaicml/llm-foundry.
+Source: Stream (remote, local, proportion) in streaming/base/stream.py; a StreamingDataset draws epoch_size samples.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from climbopt.files.trainers.documents import yaml_text
 from climbopt.files.trainers.trainer import Trainer
 
 
-def _streams(blend: Blend) -> dict[str, Any]:
+def streams(blend: Blend) -> dict[str, Any]:
     """Return the arguments of each Stream by language; a path with a scheme is remote."""
     return {
         source.language: {"remote" if "://" in source.path else "local": source.path, "proportion": source.weight}
@@ -23,7 +23,7 @@ def _streams(blend: Blend) -> dict[str, Any]:
 def _streaming(blend: Blend) -> str:
     """Return the streams."""
     comment = "streams: arguments of streaming.Stream; give StreamingDataset an epoch_size for the samples of the run"
-    return yaml_text(blend, {"streams": _streams(blend)}, comment)
+    return yaml_text(blend, {"streams": streams(blend)}, comment)
 
 
 STREAMING = Trainer(

@@ -53,6 +53,8 @@ class Trainer:
         Whether sources with ratio 0 stand in the file; trainers would refuse them, or draw from them nonetheless.
     repetition : str
         What the trainer does past the end of a source's data.
+    remark : str
+        What is to be done beside the file.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Trainer:
     by_example: bool = False
     keeps_zeros: bool = False
     repetition: str = ""
+    remark: str = ""
 
     @property
     def suffix(self) -> str:
@@ -99,6 +102,8 @@ class Trainer:
 
     def _notes(self, mixture: Mixture, blend: Blend, digits: int, sequence_length: float) -> Iterator[str]:
         """Yield what is to be known before the run."""
+        if self.remark:
+            yield self.remark
         drawn = {source.language: source for source in blend.sources if source.weight}
         if not self.keeps_zeros and (without := [name for name in drawn if name not in mixture.paths]):
             yield f"placeholders stand for the paths of {listed(without)}; replace them, or state --paths FILE"

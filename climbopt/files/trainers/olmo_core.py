@@ -1,0 +1,41 @@
+"""OLMo-core: a list of sources of a mixture.
+
+Source: SourceMixtureList and SourceMixtureConfig in olmo_core/data/source_mixture.py. A source with fewer tokens than
+requested_tokens x target_ratio is refused unless max_repetition_ratio allows the repeats.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from climbopt.files.trainers.blend import Blend, Source
+from climbopt.files.trainers.documents import yaml_text
+from climbopt.files.trainers.trainer import Trainer
+
+
+def _source(source: Source) -> dict[str, Any]:
+    """Return the fields of a SourceMixtureConfig; epochs are rounded up to 1 %, since what is too little is refused."""
+    fields = {"source_name": source.language, "target_ratio": source.weight, "paths": [source.path]}
+    if source.epochs is None:
+        return fields
+    return fields | {"max_repetition_ratio": max(1.0, math.ceil(100 * source.epochs) / 100)}
+
+
+def _sources(blend: Blend) -> str:
+    """Return the list of sources."""
+    requested = "the tokens of the run" if blend.budget is None else f"{blend.budget:.0f}"
+    return yaml_text(
+        blend,
+        {"sources": [_source(source) for source in blend.sources]},
+        f"for SourceMixtureList.from_yaml; requested_tokens of SourceMixtureDatasetConfig is {requested}",
+        "without a supply max_repetition_ratio is 1, and OLMo-core refuses sources that are too short",
+    )
+
+
+OLMO_CORE = Trainer(
+    "olmo-core",
+    "OLMo-core, SourceMixtureList",
+    {".yaml": _sources, ".yml": _sources},
+    repetition="max_repetition_ratio allows it",
+)

@@ -1,0 +1,29 @@
+"""torchtitan: the sources of an interleaved data loader.
+
+Source: InterleavedHuggingFaceTextDataLoader.Config and HFDataSource in torchtitan/hf_datasets/text_datasets.py. Sources
+are packed before they are interleaved, so that weights are shares of tokens; a source's dataset is a name in DATASETS.
+"""
+
+from __future__ import annotations
+
+from climbopt.files.trainers.blend import SEED, Blend
+from climbopt.files.trainers.documents import json_text
+from climbopt.files.trainers.trainer import Trainer
+
+
+def _config(blend: Blend) -> str:
+    """Return the arguments of the loader's Config, with those of each HFDataSource."""
+    sources = [
+        {"dataset": source.language, "dataset_path": source.path, "infinite": True, "weight": source.weight}
+        for source in blend.sources
+    ]
+    return json_text({"sources": sources, "seed": SEED})
+
+
+TORCHTITAN = Trainer(
+    "torchtitan",
+    "torchtitan, arguments of InterleavedHuggingFaceTextDataLoader.Config and of each HFDataSource",
+    {".json": _config},
+    repetition="infinite sources begin again",
+    remark="torchtitan takes the names of registered data sets: add each language to DATASETS",
+)
