@@ -156,6 +156,7 @@ class _Program:
             if np.size(values) not in (1, size) or np.isnan(values).any():
                 raise InputError(f"rows[{k}] has {np.size(values)} {what} limits for {size} rows; each is a number")
             limits.append(np.broadcast_to(np.ravel(values), size))
+        # Scalars in scipy's types hold for every row.
         names = "bound[{}]" if isinstance(constraint, Bounds) else f"rows[{k}][{{}}]"
         return Rows(limits[0], limits[1], tuple(Label(names.format(i), unit="its own") for i in range(size)))
 
@@ -181,6 +182,7 @@ class _Program:
         def of(kind: type) -> Array:
             return np.concatenate([np.zeros(0), *(each[k] for k in self._of(kind))])
 
+        # Without Bounds the variables are free, and have no multipliers.
         bounds = of(Bounds) if self._of(Bounds) else np.zeros(self.point.size)
         return Multipliers(bounds, of(LinearConstraint), of(NonlinearConstraint))
 

@@ -273,6 +273,7 @@ def certify(
     values, over = flat(multipliers), scales(rows)[1]
     # A multiplier below the tolerance is no evidence that its row is active in every neighbouring optimum.
     strong = np.abs(values) > tolerance * over
+    # Not equations (both sides active), whose multiplier may well be 0.
     weak = (np.abs(rows.sides) == 1) & ~strong
     second_order = smallest_curvature(rows, multipliers, strong)
     # At an infeasible point f(x) is no upper bound, so that there is no gap to speak of.

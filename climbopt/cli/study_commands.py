@@ -148,7 +148,7 @@ def _path_file(
 
 
 def _resumable(file: PathFile | None, solve_path: Callable[[], Sweep]) -> Sweep:
-    """Return a sweep; where it is refused, a file without paths is removed, which would stand in a right one's way."""
+    """Return a sweep; where it is refused, a file without paths is removed, which would block a corrected sweep."""
     try:
         path = solve_path()
     except InputError:

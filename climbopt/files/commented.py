@@ -15,7 +15,7 @@ NOTES = {
     "budget": 'tokens of the planned run; text such as "1T" is read too',
     "params": "size of the planned model",
     "weights": "how much the loss of each language counts",
-    "supply": "different tokens that there are of each language",
+    "supply": "different tokens available of each language",
     "history": "tokens that the model was trained on before",
     "groups": "lists of languages, for constraints of the kind group",
 }
@@ -25,7 +25,7 @@ LARGEST_WHOLE = 1e15
 
 
 def commented(table: Mapping[str, Any], sources: Sequence[str], targets: Sequence[str]) -> str:
-    """Return the text of a problem file with comments; tables that are not stated stand there as comments, too.
+    """Return the text of a problem file with comments; tables that are not stated are included as comments.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ def commented(table: Mapping[str, Any], sources: Sequence[str], targets: Sequenc
         {"kind": "supply", "epochs": 4},
     ]
     single = {key: value for key, value in table.items() if not isinstance(value, Mapping | list)}
+    # Plain keys come first: after a table's head they would belong to that table.
     parts = [HEAD, *(_noted(key, f"{_key(key)} = {_inline(value)}\n") for key, value in single.items())]
     for key, example in examples.items():
         stated = table.get(key)
@@ -80,6 +81,7 @@ def _comment(text: str) -> str:
 
 def _key(name: str) -> str:
     """Return a key as TOML writes it, in quotes where it needs them."""
+    # The library decides about quotes: names may hold dots, blanks and other scripts.
     return tomli_w.dumps({name: 0}).removesuffix(" = 0\n")
 
 

@@ -41,7 +41,7 @@ def check_folder(path: str | os.PathLike[str], *, force: bool = False) -> Path:
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[Path] = ()) -> Iterator[Path]:
-    """Give an empty folder to write to, which takes the place of `path` once all is written; else nothing remains.
+    """Yield an empty folder to write to, which takes the place of `path` once all is written; else nothing remains.
 
     Parameters
     ----------
@@ -52,6 +52,7 @@ def new_folder(path: str | os.PathLike[str], *, force: bool = False, inputs: Ite
         Files that are never replaced.
     """
     place = check_folder(path, force=force)
+    # Beside its place, so that the move is a rename within one file system.
     temporary = place.with_name(f".climbopt-{secrets.token_hex(8)}")
     with written(place):
         temporary.mkdir()
@@ -73,6 +74,7 @@ def _move(temporary: Path, place: Path, inputs: list[Path]) -> None:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"cannot write {shown(str(folder))}: it is a file, and a folder is to be there")
         folder.mkdir(parents=True, exist_ok=True)
+    # All of them, before the first file is replaced.
     check_places([place / file for file in files], inputs)
     for file in files:
         (temporary / file).replace(place / file)

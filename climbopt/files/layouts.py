@@ -355,7 +355,7 @@ def _wide(mixtures: _Columns, measured: _Columns, layout: Layout, missing: Missi
 
 
 def _patterns(columns: Sequence[str], least: int) -> list[_Group]:
-    """Return each pattern that cuts names at separators and fits at least so many columns, the widest first."""
+    """Return each pattern that cuts names at separators and fits at least `least` columns, the widest first."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for column in columns:
         # A language's name begins and ends at a separator, so that train_* fits train_en but not trainen.
@@ -429,7 +429,7 @@ def _ratio_group(columns: _Columns, layout: Layout) -> _Group:
 
 
 def _sum_kind(group: _Group, values: Mapping[str, Array], budgets: Array | None) -> str | None:
-    """Return in what unit a group's columns are shares, as it is said; None where they are none."""
+    """Return the unit of a group's columns as shares of a run, as notes state it; None where they are no shares."""
     sums: Array = np.sum([values[column] for column in group.languages], axis=0)
     whole = np.isfinite(sums)
     for total, tolerance, kind in SUMS:

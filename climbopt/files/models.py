@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENSEMBLE = "ensemble"
-"""Law and interaction of a file whose model is an ensemble; its blocks stand in `forms`."""
+"""Law and interaction of a file whose model is an ensemble; its blocks are listed in `forms`."""
 PAIRS_INSIDE = 16
 """Models of up to this many languages keep their pair parameters inside the model file; larger ones beside it."""
 

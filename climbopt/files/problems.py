@@ -225,7 +225,7 @@ def _plain(value: Any, problem: AllocationProblem) -> Any:
 
 
 def _refuse_model(path: Path) -> None:
-    """Raise InputError for a model, which answers no question by itself, with a problem that asks one of it."""
+    """Raise InputError for a model file, with the text of a problem file that would use it."""
     table = read_toml(path)
     if "law" in table and not table.keys() & {"model", "budget"}:
         raise InputError(

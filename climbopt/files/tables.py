@@ -49,7 +49,7 @@ def load_pilots(
     Raises
     ------
     InputError
-        Where a file is none, holds no runs, or has two readings.
+        Where a file is no table, holds no runs, or has two readings.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def _with_columns(path: str | os.PathLike[str], columns: list[str], what: str, r
 
 
 def load_supply(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Return the tokens that there are by language, from a table of language and tokens, or of a shipped problem."""
+    """Return the available tokens by language, from a table of language and tokens, or of a shipped problem."""
     return _amounts(find_supply(path), "tokens", TOKENS, "supplies", "a supply is 0 or more")
 
 
@@ -132,6 +132,7 @@ def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     remedy = "write one row per known parameter and language, or leave the file out"
     fixed: dict[str, dict[str, float]] = {}
     for name, language, value in _with_columns(path, columns, "known parameters", remedy).itertuples(index=False):
+        # Cells are text where any cell of the column is no number.
         number = pd.to_numeric(value, errors="coerce")
         if pd.isna(number):
             raise InputError(f"'{name}' of '{language}' in {path} is {value!r}; write a number, or leave the row out")

@@ -261,7 +261,7 @@ def insane(model: MixtureModel, pilots: PilotRuns) -> str | None:
     ----------
     model : MixtureModel
     pilots : PilotRuns
-        Give the budgets and the largest model size.
+        Provide the budgets and the largest model size.
     """
     n = len(model.sources)
     inside = np.random.default_rng(SEED).dirichlet(np.ones(n), SAMPLE)

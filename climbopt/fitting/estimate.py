@@ -118,7 +118,7 @@ class Fit(Reported):
     fixed : mapping of str to mapping of str to float
         Parameters that were known.
     scores : tuple of Score
-        Of every form that cross-validation tried, best first; empty where the form was given.
+        Of every form that cross-validation tried, best first; empty where the form was named.
     """
 
     model: MixtureModel
@@ -405,7 +405,7 @@ def _starts(block: Block, n_starts: int) -> list[Array]:
 
 
 def _inside(block: Block, interior: float) -> Array:
-    """Return the prior centers, moved so many spreads inside the bounds."""
+    """Return the prior centers, moved `interior` spreads inside the bounds."""
     inside: Array = np.maximum(block.center, block.lower + interior * block.spread)
     return inside
 

@@ -35,9 +35,9 @@ class Observations:
     scale : ndarray, (n, T)
         Standard deviation of each entry; infinite where it is left out or missing.
     ceiling : ndarray of bool, (n,)
-        Observations that only count where the predicted loss is above the given one.
+        Observations that only count where the predicted loss is above the stated one.
     supply : ndarray, (n, S), optional
-        Tokens that there were of each source, in the model's units, where runs had supplies of their own.
+        Tokens that were available of each source, in the model's units, where runs had supplies of their own.
     knee : ndarray, (n, T), optional
         Residual, in units of the scale, past which its cost grows as a logarithm and no longer as a square;
         infinite everywhere by default, which is plain least squares.

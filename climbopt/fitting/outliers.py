@@ -83,7 +83,7 @@ def _in_turn(block: Block, x: Array, tolerance: float) -> tuple[Block, Array]:
 
 
 def _halves(block: Block) -> Iterator[Block]:
-    """Give the block with random halves of its runs left out."""
+    """Yield the block with random halves of its runs left out."""
     generator = np.random.default_rng(0)
     for _ in range(HALVES):
         out = generator.permutation(len(block.rows.D)) < len(block.rows.D) // 2

@@ -43,7 +43,7 @@ def predict(
         As pilot runs; losses, or the column loss, may be missing. Its column supply, where it has one, holds for
         its runs.
     supply : mapping of str to float, optional
-        Tokens that there are of some sources, instead of the fit's.
+        Available tokens of some sources, in place of the supplies of the fit.
     draws : sequence of Ensemble or path
         Of the model's fit; predictions are then means over the model and them.
 
@@ -101,12 +101,12 @@ def predict_table(
     draws : sequence of Ensemble
         Of the model's fit; predictions are then means over the model and them.
     supply : mapping of str to float, optional
-        Tokens that there are of some sources, instead of the fit's.
+        Available tokens of some sources, in place of the supplies of the fit.
 
     Raises
     ------
     InputError
-        For a table that is none, a language that the model does not mix but a run does, or a missing model size.
+        For what is no table, a language that the model does not mix but a run does, or a missing model size.
     """
     rows = table.drop(columns=list(PREDICTIONS), errors="ignore")
     runs = PilotRuns.from_frame(rows, need_losses=False, missing="drop")

@@ -43,5 +43,5 @@ def with_supplies(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed, supply
         tokens = dict(zip(pilots.sources, pilots.supply.max(axis=0).tolist(), strict=True))
     if tokens is None or not any(p.name == SUPPLY for form in forms for p in form.parameters):
         return fixed
-    # A target that is no source is in no run; what it has of text is of no account.
+    # A target that is no source is drawn in no run, so that its supply does not matter.
     return {**fixed, SUPPLY: {name: max(tokens[name], LEAST_SUPPLY) for name in pilots.sources if name in tokens}}

@@ -89,7 +89,7 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
 def _kink(templates: Templates) -> sp.Expr | None:
     """Return the ratio of source j at which both templates change their form; None where there is no such ratio."""
     if templates.used is not None:
-        return None  # an excess of a ratio is none of what its tokens are worth
+        return None  # the templates are in u, and an excess of r is no excess of u
     kinks = set()
     for template in (templates.own, templates.pair):
         if not template.whole:

@@ -90,7 +90,9 @@ class Parameter:
     def __post_init__(self) -> None:
         positive = bool(self.symbol.is_positive)
         object.__setattr__(self, "name", self.symbol.name)
+        # Positive symbols are nonnegative too.
         object.__setattr__(self, "lower", 0.0 if self.symbol.is_nonnegative else -math.inf)
+        # NaN stands for the default: a median of 1 for positive symbols, a mean of 0 for others.
         if math.isnan(self.prior.center):
             object.__setattr__(self, "prior", Prior(1.0 if positive else 0.0, self.prior.spread))
         if self.prior.spread <= 0 or (positive and self.prior.center <= 0):

@@ -52,7 +52,7 @@ class AllocationProblem(ByFields, Viewed):
         By target, 0 or more, normalised to sum 1; ``default`` stands for the targets that are not named. Every
         target counts alike where there are none.
     supply : mapping of str to float or str
-        Tokens there are, by source; what a form's use counts repetition by, instead of the fit's, where it has one.
+        Available tokens, by source; a form with a use counts repetition by these, in place of the fit's supplies.
     history : mapping of str to float or str
         Tokens already trained, by source.
     groups : mapping of str to sequence of str

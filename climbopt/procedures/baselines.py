@@ -32,7 +32,7 @@ class Baseline(Procedure):
 
     @abstractmethod
     def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
-        """Return the ratios, and the backend's solution where one was asked."""
+        """Return the ratios, and the backend's solution where a backend was used."""
 
     def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
         """Return the ratios as a point of the joint problem, whose constraints they are judged by."""

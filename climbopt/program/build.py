@@ -65,7 +65,7 @@ def mixture_form(
     Parameters
     ----------
     problem : AllocationProblem
-        Gives the model, the constraints, budget and history.
+        Provides the model, the constraints, budget and history.
     targets : sequence of str
         The targets that `table` is written over, in their order.
     table : Table

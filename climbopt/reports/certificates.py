@@ -91,6 +91,6 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
 
 
 def _magnitude_bound(result: Result, bound: float) -> str:
-    """Return how large the magnitude of two_step can be; step 2 is solved on tangents where own is no line."""
+    """Return how large the magnitude of two_step can be; step 2 is solved on tangents where own is not affine."""
     line = one_form(result.problem.model, "two_step").templates.own.second[0].is_zero
     return f"t is at most {bound:.10f}" + ("" if line else ", to first order")

@@ -47,7 +47,7 @@ def derive(of: ModelLike | AllocationProblem, *, latex: bool = False, columns: i
         A problem's constraints are derived too.
     latex : bool
     columns : int
-        Of plain text: lines wrap at so many; 0 leaves them whole.
+        Width at which lines of plain text wrap; 0 leaves them whole.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def derivation(model: Model, rows: Sequence[Row] = (), *, latex: bool = False, c
     latex : bool
         LaTeX instead of plain text; one align* environment per section.
     columns : int
-        Of plain text: lines wrap at so many; 0 leaves them whole.
+        Width at which lines of plain text wrap; 0 leaves them whole.
     """
     sections = []
     for form in {block.label: block for block in blocks_of(model)[0]}.values():

@@ -309,7 +309,7 @@ KINDS: Mapping[str, Callable[[Request], Figure]] = {
 
 
 def draw(kind: str, request: Request) -> Figure:
-    """Return the figure of a kind; raises InputError where the file is none that the kind is drawn from."""
+    """Return the figure of a kind; raises InputError where the kind cannot be drawn from the file."""
     if kind not in KINDS:
         raise unknown_name("kind of picture", kind, KINDS)
     try:

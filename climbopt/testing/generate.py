@@ -165,7 +165,9 @@ def degenerate_problems(seed: int = 0) -> tuple[AllocationProblem, ...]:
         AllocationProblem(
             _model("saturating", np.array([2.0, 2.0, 2.0, 3.0, 3.0]), blocks), BUDGET, name="equal languages"
         ),
+        # z_i is the sum of all ratios, 1 at every mixture.
         AllocationProblem(_model("linear", scales, off), BUDGET, name="flat"),
+        # z of both twins is the sum of their two ratios.
         AllocationProblem(
             _model("linear", scales[[0, 0, 1]], np.array([[0, 1.0, 0], [1.0, 0, 0], [0, 0, 0]])), BUDGET, name="twins"
         ),

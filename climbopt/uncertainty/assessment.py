@@ -157,6 +157,7 @@ class Assessment(Viewed):
         problem, form = self.result.problem, joint_form(self.result.problem)
         alternatives = []
         for k, (name, ratios) in enumerate(self._mixtures.items(), 1):
+            # A baseline that breaks a constraint is shown with it; losing to it is no doubt about the answer.
             certificate = certify_feasible(form, form.complete(ratios), tolerance=self._options.tolerance)
             alternatives.append(
                 Alternative(
@@ -174,6 +175,7 @@ class Assessment(Viewed):
         """Return how the answer does against a baseline; None without scenarios, or where one has no number."""
         if self._values is None:
             return None
+        # Column 0 is the answer; a gain is above 0 where the answer's objective is lower.
         gains = self._values[:, column] - self._values[:, 0]
         return Advantage.over(gains, self.scenarios.weights) if np.isfinite(gains).all() else None
 
@@ -346,5 +348,6 @@ def _baseline_mixtures(problem: AllocationProblem, options: Options) -> dict[str
 
 def _ends(values: Array, weights: Array) -> Sequence[float]:
     """Return the 5 % and 95 % quantiles of weighted values, (K,)."""
+    # Of NumPy's methods for quantiles this one takes weights.
     ends: list[float] = np.quantile(values, (LOWER, UPPER), weights=weights, method="inverted_cdf").tolist()
     return ends

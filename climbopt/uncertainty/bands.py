@@ -142,6 +142,7 @@ def bands(
     scores, of = [], []
     for k in range(n_folds):
         inside, outside = pilots.select(number != k), pilots.select(number == k)
+        # The covariance and the noise of the other folds: those of all runs have seen this one.
         there = covariance(_fitted_like(found.fitted, inside))
         losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
         # Held-out errors in standard deviations of prediction and measurement together.

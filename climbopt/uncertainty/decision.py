@@ -183,7 +183,7 @@ def decide(
         Called with the name of each stage; returns a context manager that gives what is called with the numbers of
         steps done and to do, or None.
     supply, weights, constraints, params, name
-        What is asked, see :class:`DecisionKeywords`.
+        What defines the problem, see :class:`DecisionKeywords`.
 
     Raises
     ------
@@ -223,7 +223,7 @@ class DecisionKeywords(TypedDict, total=False):
     Parameters
     ----------
     supply : mapping of str to float or str, optional
-        Different tokens there are, by source; what is drawn beyond them is repeated.
+        Different tokens available, by source; what is drawn beyond them is repeated.
     weights : mapping of str to float or str
         By target.
     constraints : sequence of Constraint, SymPy relation or str

@@ -73,8 +73,10 @@ def diagnose(fitted: Fit | EnsembleFit, draws: Sequence[Model], *, progress: Pro
     if isinstance(fitted, EnsembleFit):
         best = int(np.argmin([form.overall.mae for form in fitted.fits]))
         fitted = fitted.fits[best]
+    # A draw of an ensemble holds its forms in the order of the fits.
     models = tuple(blocks_of(draw)[0][best] for draw in draws)
     pilots, found = fitted.pilots, covariance(fitted)
+    # The measured budget that is nearest to the planned run's.
     largest = int(pilots.tokens.argmax())
     size = None if pilots.params is None else float(pilots.params[largest])
     return Diagnosis(

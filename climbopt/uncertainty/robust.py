@@ -192,6 +192,7 @@ def robust(
     problem, draws, options = as_problem(problem), as_draws(draws), options_of(options, common)
     # The draws are given apart: the fit alone is the model that constraints are held under.
     problem = replace(problem, model=without_draws(problem.model))
+    # The optimum under the fit alone: each draw's solve starts there, and the answer is compared with it.
     plug_in = solve(problem, options=replace(options, native={}))
     if plug_in.allocation is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
@@ -221,6 +222,7 @@ def _least(
 def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
     """Return a form's repaired point, its certificate and the backend's answer; the start where there is none."""
     solution = choose(form, backend).solve(form, options)
+    # Without a point the start is judged, so that there is a certificate, which does not pass.
     x = repair(form, form.start if solution.x is None else solution.x)
     claimed = solution.multipliers if solution.x is not None else None
     return x, certify(form, x, tolerance=options.tolerance, claimed=claimed), solution
@@ -250,6 +252,7 @@ def _least_cvar(
         if grown is None:
             return x[: form.n_ratios], certificate, solution
         goal = grown
+    # Draws without a row may still lie beyond the quantile: the answer is not that of all draws.
     return x[: form.n_ratios], replace(certificate, passed=False), solution
 
 

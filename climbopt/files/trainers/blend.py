@@ -17,7 +17,7 @@ DIGITS = 6
 SEED = 42
 """Of the random draws of trainers whose configuration states one."""
 MOST_DIGITS = 12
-"""A double holds weights of so many decimals, and their sum, exactly enough."""
+"""Most decimals of a weight: a double represents such weights, and their sum, accurately enough."""
 
 
 def _ratios(ratios: Mapping[str, float], of: str) -> FrozenMap[float]:
@@ -39,11 +39,11 @@ class Mixture:
     budget : float, optional
         Tokens of the run.
     supply : mapping of str to float
-        Tokens there are by language; a language without one has an unknown number of epochs.
+        Available tokens by language; a language without a supply has an unknown number of epochs.
     paths : mapping of str to str
         Where the data of a language lie; a placeholder stands for a path that is not stated.
     mean_tokens : mapping of str to float
-        Mean tokens of one example (document) by language; all alike where there are none.
+        Mean tokens of one example (document) by language; taken as equal where none is stated.
     name : str
         What the mixture is called in comments.
 
@@ -136,7 +136,7 @@ class Blend:
 
 
 def placeholder(language: str) -> str:
-    """Return what stands for a path that is not stated.
+    """Return the placeholder for a path that is not stated.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def placeholder(language: str) -> str:
 
 
 def blended(mixture: Mixture, *, by_example: bool, digits: int = DIGITS, keep_zeros: bool = False) -> Blend:
-    """Return a mixture as a trainer draws it: by token, or by example, at weights of so many decimals.
+    """Return a mixture as a trainer draws it: by token, or by example, with weights of `digits` decimals.
 
     Of n languages with mean tokens m_i per example, examples are drawn in shares proportional to r_i / m_i.
 

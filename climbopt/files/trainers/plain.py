@@ -1,4 +1,4 @@
-"""Plain files for a loader of one's own: CSV, JSON and YAML, which climbopt reads as ratios again."""
+"""Plain files for a user's own loader: CSV, JSON and YAML, which climbopt reads as ratios again."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Trainer:
     by_example : bool
         Whether the trainer draws examples, which differ in length, instead of sequences of equal length.
     keeps_zeros : bool
-        Whether sources with ratio 0 stand in the file; trainers would refuse them, or draw from them nonetheless.
+        Whether sources with ratio 0 are written; trainers would refuse them, or draw from them nonetheless.
     repetition : str
         What the trainer does past the end of a source's data.
     remark : str
@@ -71,7 +71,7 @@ class Trainer:
         return next(iter(self.formats))
 
     def write(self, suffix: str = "") -> Write:
-        """Return what writes the format of a suffix; raises InputError where the trainer reads none such."""
+        """Return what writes the format of a suffix; raises InputError where the trainer does not read it."""
         if (suffix or self.suffix) not in self.formats:
             raise InputError(f"{self.name} reads no '*{shown(suffix)}'; call the file *{' or *'.join(self.formats)}")
         return self.formats[suffix or self.suffix]
@@ -104,11 +104,13 @@ class Trainer:
         """Yield what is to be known before the run."""
         if self.remark:
             yield self.remark
+        # Formats that keep zeros list sources that are never drawn.
         drawn = {source.language: source for source in blend.sources if source.weight}
         if not self.keeps_zeros and (without := [name for name in drawn if name not in mixture.paths]):
             yield f"placeholders stand for the paths of {listed(without)}; replace them, or state --paths FILE"
         if not self.keeps_zeros and (zeros := [name for name, ratio in mixture.ratios.items() if not ratio]):
             yield f"left out, with ratio 0: {listed(zeros)}"
+        # A positive ratio whose weight was rounded to 0.
         if lost := [name for name, ratio in mixture.ratios.items() if ratio and name not in drawn]:
             largest = max(mixture.ratios[name] for name in lost)
             yield (

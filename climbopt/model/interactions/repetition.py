@@ -23,7 +23,7 @@ REPETITION = Interaction(
     own=_worth(r_i * D) / D,
     pair=tau * _worth(r_j * D) / D,
     parameters=(
-        Parameter(U, "source", "tokens", Prior(0.5, 2.0), meaning="supply: different tokens there are"),
+        Parameter(U, "source", "tokens", Prior(0.5, 2.0), meaning="supply: different tokens available"),
         Parameter(l, "source", "1", Prior(0.5, 1.0), meaning="rate at which repeated tokens lose worth"),
         Parameter(tau, "pair", "1", meaning="transfer"),
     ),

@@ -12,12 +12,12 @@ from climbopt.model.piecewise import in_pieces
 from climbopt.model.symbols import D, N, Parameter, Prior, r_j
 
 U = sp.Symbol("U", positive=True)
-"""Supply of a source, in token units: the different tokens that there are."""
+"""Supply of a source, in token units: the number of different tokens available."""
 
 SUPPLY = U.name
 """Name of the parameter that a known supply gives, in uses and in interactions."""
 
-OF_SUPPLY = Parameter(U, "source", "tokens", Prior(0.5, 2.0), meaning="supply: different tokens there are")
+OF_SUPPLY = Parameter(U, "source", "tokens", Prior(0.5, 2.0), meaning="supply: different tokens available")
 
 epochs = r_j * D / U
 """Passes over the supply of a source."""

@@ -58,6 +58,7 @@ def profiles(comparison: Comparison) -> list[Profile]:
             solved = bool(mine) and comparison.success(mine[0])
             attempts += bool(mine) and mine[0].termination != "refused"
             successes += solved
+            # A failure has an infinite factor: it is within no factor of the fastest time.
             factors.append(_seconds(mine[0]) / fastest if solved else np.inf)
             charged.append(_seconds(mine[0]) if solved else comparison.time_limit)
         result.append(

@@ -24,7 +24,7 @@ from climbopt.procedures.result import Result, answered
 
 @dataclass(frozen=True)
 class Task:
-    """What one process is asked to do.
+    """The task of one process.
 
     Parameters
     ----------

@@ -200,7 +200,7 @@ class TargetKeywords(TypedDict, total=False):
         Its tokens. Predictions are judged there, and with a model or earlier runs only at mixtures where its decision
         can lie: those near the optimum of each block.
     supply : mapping of str to float or str, optional
-        Tokens there are, by source.
+        Available tokens, by source.
     cut_supply : bool
         Whether pilots are drawn from supplies cut down in proportion to their budget, so that they repeat data as often
         as this run; needs `target_budget` and `supply`, and adds the column supply to the table.
