@@ -118,10 +118,10 @@ def decide(
     # Said at once, before the fit takes its minutes: what was understood of the table.
     read = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing)
     print(f"{shown(pilots.name)}: {runs_in_words(read.runs)}", file=sys.stderr)
-    said = provenance(pilots, read.content, None)
+    origin = provenance(pilots, read.content, None)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
-        decision = decide_on(read.runs, budget, **draws, provenance=said, progress=progress, **keywords)
+        decision = decide_on(read.runs, budget, **draws, provenance=origin, progress=progress, **keywords)
         if output is not None:
             save_decision(decision, output, force=force, inputs=inputs)
         record = decision_json(decision)

@@ -174,9 +174,9 @@ def provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, st
     """Return where a model came from: the table, the day, the command, and the file of draws."""
     from climbopt.files import sha256
 
-    said = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
-    said["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
-    return said if draws is None else said | {"draws": shown(draws.name)}
+    origin = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
+    origin["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
+    return origin if draws is None else origin | {"draws": shown(draws.name)}
 
 
 def _known(fixed: Path | None) -> Fixed:
@@ -278,8 +278,8 @@ def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TAB
     from climbopt.reports.fits import print_prediction
 
     check_places([*files_of(model), mixtures], None, output)
-    loaded, beside = load_model(model), draws_beside(model)
-    draws = load_draws(beside) if isinstance(loaded, Ensemble) and beside.exists() else ()
+    loaded, draws_file = load_model(model), draws_beside(model)
+    draws = load_draws(draws_file) if isinstance(loaded, Ensemble) and draws_file.exists() else ()
     predicted = predict_table(loaded, read_table(mixtures), draws, supplies_of(supply))
     at = reach(loaded, predicted.table)
     if output is not None:

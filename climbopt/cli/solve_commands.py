@@ -138,10 +138,10 @@ def solve(
         # Refuses an unknown name before the problem is loaded.
         BACKENDS[backend]
     options = native_options(tolerance, max_iterations, time_limit, option)
-    loaded, way = resolve(problem, procedure)
+    loaded, method = resolve(problem, procedure)
     if budget is not None:
         loaded = replace(loaded, budget=budget)
-    joint = isinstance(way, Joint)
+    joint = isinstance(method, Joint)
     if ranges is not None and not joint:
         raise InputError("--ranges is for the procedure joint; add --procedure joint")
     if certify not in ("local", "global"):
@@ -151,7 +151,7 @@ def solve(
     # Without --robust only draws that the model names count: a stray file must not change the assessment.
     draws = draws or _draws_beside(problem, loaded, named=robust is None)
     bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
-    request = _Request(loaded, way, backend, options, draws, ranges, jobs, json)
+    request = _Request(loaded, method, backend, options, draws, ranges, jobs, json)
     if robust is not None:
         passed = _solve_robust(request, robust)
     else:
@@ -219,10 +219,10 @@ def _draws_beside(problem: str, loaded: AllocationProblem, *, named: bool) -> Pa
     from climbopt.files import draws_beside, files_of, find_problem
     from climbopt.model.ensemble import Stacked
 
-    beside = [draws_beside(path) for path in files_of(find_problem(problem))]
+    places = [draws_beside(path) for path in files_of(find_problem(problem))]
     provenance = {} if isinstance(loaded.model, Stacked) else loaded.model.provenance
     return next(
-        (path for path in beside if path.exists() and (provenance.get("draws") == path.name or not named)), None
+        (path for path in places if path.exists() and (provenance.get("draws") == path.name or not named)), None
     )
 
 

@@ -63,13 +63,13 @@ def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
     # A table holds ratios alone: nothing is known of its budget or its certificate.
     content = read_json(file, "give what solve --json writes, or ratios by language") if file.suffix == ".json" else {}
     record = content if isinstance(content, Mapping) and "ratios" in content else {}
-    beside = file.parent / PROBLEM_NAME
+    problem = file.parent / PROBLEM_NAME
     budget = record.get("budget")
     return AnswerFile(
         name=shown(str(record.get("problem", path.stem))),
         ratios=load_ratios(file),
         budget=None if budget is None else TOKENS.read(budget, f"the budget in {file.name}"),
-        problem=beside if beside.exists() else None,
+        problem=problem if problem.exists() else None,
         doubts=tuple(_doubts(record)),
     )
 

@@ -160,9 +160,9 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
         values[name] = _values(declared[name], entries, table, path)
     if table.pairs is not None:
         pairs = _read_pairs(path.parent / table.pairs, table, declared)
-        twice = [name for name in pairs if name in values]
-        if twice:
-            raise InputError(f"parameter '{twice[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
+        repeated = [name for name in pairs if name in values]
+        if repeated:
+            raise InputError(f"parameter '{repeated[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
         values |= pairs
     return MixtureModel(
         form.law,
@@ -232,9 +232,9 @@ def _ensemble_content(model: Ensemble, path: Path) -> tuple[dict[str, object], d
     """Return what the file of an ensemble holds, and the models whose pairs go to a table beside it."""
     forms, tables = [], dict[Path, MixtureModel]()
     for k, (block, weight) in enumerate(zip(model.blocks, model.weights, strict=True), 1):
-        content, beside = _form_content(block, path, pairs_beside(path, k))
+        content, pair_tables = _form_content(block, path, pairs_beside(path, k))
         forms.append({"weight": weight, **content})
-        tables |= beside
+        tables |= pair_tables
     content = {
         "law": ENSEMBLE,
         "interaction": ENSEMBLE,
@@ -261,7 +261,7 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
                 "stand for; give it a name of its own and register that"
             )
     # T x S numbers are unreadable in TOML for many languages; a pipe has no place beside it.
-    beside = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(_pairs(model)) and not is_special(path)
+    apart = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(_pairs(model)) and not is_special(path)
     content = {
         "law": model.law.name,
         "interaction": model.interaction.name,
@@ -270,12 +270,12 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
         "params_unit": model.params_unit,
         "sources": list(model.sources),
         "targets": list(model.targets),
-        **({"pairs": table.name} if beside else {}),
+        **({"pairs": table.name} if apart else {}),
         "provenance": dict(model.provenance),
         **({} if model.pilots is None else {"pilots": _pilot_table(model.pilots)}),
-        "parameters": {p.name: _table(model, p) for p in model.templates.parameters if p.per != "pair" or not beside},
+        "parameters": {p.name: _table(model, p) for p in model.templates.parameters if p.per != "pair" or not apart},
     }
-    return content, ({table: model} if beside else {})
+    return content, ({table: model} if apart else {})
 
 
 def _pairs(model: MixtureModel) -> list[str]:
@@ -351,12 +351,12 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
         raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one per parameter")
     frame = frame.astype({"target": str, "source": str})
     for key, names in (("target", file.targets), ("source", file.sources)):
-        strangers = frame[key][~frame[key].isin(names)]
-        if len(strangers):
-            raise unknown_name(f"{key} in {path.name}", strangers.iloc[0], names)
-    twice = frame.duplicated(["target", "source"])
-    if twice.any():
-        target, source = frame.loc[twice, ["target", "source"]].iloc[0]
+        unknown = frame[key][~frame[key].isin(names)]
+        if len(unknown):
+            raise unknown_name(f"{key} in {path.name}", unknown.iloc[0], names)
+    repeated = frame.duplicated(["target", "source"])
+    if repeated.any():
+        target, source = frame.loc[repeated, ["target", "source"]].iloc[0]
         raise InputError(f"{path.name} has two rows for '{target}' from '{source}'; give every pair once")
     place = tuple(
         frame[key].map({name: k for k, name in enumerate(names)}).to_numpy(dtype=int)

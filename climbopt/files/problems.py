@@ -80,9 +80,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
     table = read_toml(path)
     forms = table.get("forms")
     parts = [table, *(form for form in forms if isinstance(form, dict))] if isinstance(forms, list) else [table]
-    beside = [draws_beside(path)] if forms and draws_beside(path).exists() else []
+    draws = [draws_beside(path)] if forms and draws_beside(path).exists() else []
     named = [path.parent / part[key] for part in parts for key in ("model", "pairs") if isinstance(part.get(key), str)]
-    return (path, *beside, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
+    return (path, *draws, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
 
 
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
@@ -138,9 +138,9 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
 
 def _model_with_draws(path: Path) -> MixtureModel | Ensemble:
     """Return the model of a file; an ensemble with the draws beside it, over all of which a problem takes the mean."""
-    model, beside = load_model(path), draws_beside(path)
-    if isinstance(model, Ensemble) and beside.exists():
-        return model.with_draws(load_draws(beside))
+    model, draws = load_model(path), draws_beside(path)
+    if isinstance(model, Ensemble) and draws.exists():
+        return model.with_draws(load_draws(draws))
     return model
 
 
@@ -175,12 +175,12 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> No
 
 def save_model_of(problem: AllocationProblem, path: Path) -> None:
     """Write a problem's model and, beside it, the draws that it holds; draws that were there are removed."""
-    beside = draws_beside(path)
+    draws = draws_beside(path)
     save_model(without_draws(problem.model), path)
     # Draws of another model would be averaged with this one when the problem is read.
-    beside.unlink(missing_ok=True)
+    draws.unlink(missing_ok=True)
     if isinstance(problem.model, Ensemble) and problem.model.n_draws:
-        save_draws(problem.model, beside)
+        save_draws(problem.model, draws)
 
 
 def problem_table(problem: AllocationProblem, model: str) -> dict[str, Any]:

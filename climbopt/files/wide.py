@@ -33,9 +33,9 @@ def joined(ratios: pd.DataFrame, losses: pd.DataFrame, missing: Missing = "refus
     import pandas as pd  # here, so that only reading a table loads pandas
 
     for table, title in ((ratios, "the mixtures"), (losses, "the losses")):
-        twice = table.index[table.index.duplicated()]
-        if len(twice):
-            raise InputError(f"run '{twice[0]}' stands twice in {title}; keep one row per run")
+        repeated = table.index[table.index.duplicated()]
+        if len(repeated):
+            raise InputError(f"run '{repeated[0]}' stands twice in {title}; keep one row per run")
     without = losses.index.difference(ratios.index)
     if len(without):
         raise InputError(f"{_runs(without)} stands among the losses and not among the mixtures; give its ratios")

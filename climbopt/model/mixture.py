@@ -83,29 +83,29 @@ class MixtureModel(ByFields, Viewed):
             names = tuple(getattr(self, kind))
             object.__setattr__(self, kind, names)
             # Names are the keys of every table: twice the same would make a ratio ambiguous.
-            twice = sorted(name for name, count in Counter(names).items() if count > 1)
-            if not names or twice:
-                raise InputError(f"{kind} of a model must be one or more different names; {twice or 'none'} given")
+            repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+            if not names or repeated:
+                raise InputError(f"{kind} of a model must be one or more different names; {repeated or 'none'} given")
             for number, name in enumerate(names, 1):
                 check_name(name, f"name {number} of the model's {kind}")
         for unit in ("token_unit", "params_unit"):
             if not (np.isfinite(getattr(self, unit)) and getattr(self, unit) > 0):
                 raise InputError(f"{unit} is {getattr(self, unit)}; it must be a positive number")
         # A law in z > 0 has no value where z is 0 on every mixture.
-        strangers = [name for name, j in zip(self.targets, self.own_source, strict=True) if j < 0]
-        if strangers and self.law.needs_positive_z and self.interaction.vanishes_without_own_data:
+        unsourced = [name for name, j in zip(self.targets, self.own_source, strict=True) if j < 0]
+        if unsourced and self.law.needs_positive_z and self.interaction.vanishes_without_own_data:
             raise InputError(
-                f"target {', '.join(strangers)} is no source, and interaction '{self.interaction.name}' "
+                f"target {', '.join(unsourced)} is no source, and interaction '{self.interaction.name}' "
                 "leaves its z at 0; choose an interaction with transfer"
             )
         # There own(r_i = 0) has no source whose parameter it could take.
-        if strangers:
+        if unsourced:
             of_source = {p.symbol for p in self.interaction.parameters if p.per == "source"}
-            loose = self.interaction.own.subs(r_i, 0).free_symbols & of_source
-            if loose:
+            undefined = self.interaction.own.subs(r_i, 0).free_symbols & of_source
+            if undefined:
                 raise InputError(
-                    f"target {', '.join(strangers)} is no source, and interaction "
-                    f"'{self.interaction.name}' needs its own {loose.pop()} there; make that per target"
+                    f"target {', '.join(unsourced)} is no source, and interaction "
+                    f"'{self.interaction.name}' needs its own {undefined.pop()} there; make that per target"
                 )
         declared = [parameter.name for parameter in self.templates.parameters]
         for name in self.parameters:

@@ -360,8 +360,8 @@ class Polytope:
     def implied_bounds(self) -> tuple[Array, Array]:
         """Bounds, tightened by the activity bounds of each row, with slack for rounding."""
         lower, upper = np.array(self.bounds.lower), np.array(self.bounds.upper)
-        both = zip(np.vstack([self.dense, -self.dense]), np.append(self.rows.upper, -self.rows.lower), strict=True)
-        for row, limit in both:
+        sides = zip(np.vstack([self.dense, -self.dense]), np.append(self.rows.upper, -self.rows.lower), strict=True)
+        for row, limit in sides:
             if np.isinf(limit):
                 continue
             on = np.flatnonzero(row)

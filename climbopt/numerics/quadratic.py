@@ -197,8 +197,8 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
     if failed:
         return None
-    both, _ = lapack.dpotrs(factor, np.column_stack([right + weight * (A.T @ target), A.T]), lower=1)
-    unconstrained, spread = both[:, 0], both[:, 1:]
+    solutions, _ = lapack.dpotrs(factor, np.column_stack([right + weight * (A.T @ target), A.T]), lower=1)
+    unconstrained, spread = solutions[:, 0], solutions[:, 1:]
     if not len(A):
         return unconstrained, np.zeros(0)
     # Schur complement: (A H^-1 A') rows = A H^-1 right - target

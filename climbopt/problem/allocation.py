@@ -18,7 +18,7 @@ from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.ensemble import Ensemble, Model, Responses, Stacked
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
-from climbopt.problem.constraints import Asked, Constraint, Row, Setting, constraints_of
+from climbopt.problem.constraints import Constraint, ConstraintLike, Row, Setting, constraints_of
 from climbopt.problem.constraints.ratio_bounds import check_bounds
 from climbopt.problem.objectives import Goal, Objective, Weighted, objective_of
 
@@ -77,7 +77,7 @@ class AllocationProblem(ByFields, Viewed):
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     history: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     groups: Converted[Mapping[str, Sequence[str]], FrozenMap[tuple[str, ...]]] = Converted(_groups, FrozenMap({}))
-    constraints: Converted[Sequence[Asked], tuple[Constraint, ...]] = Converted(constraints_of, ())
+    constraints: Converted[Sequence[ConstraintLike], tuple[Constraint, ...]] = Converted(constraints_of, ())
     objective: Converted[Objective | sp.Basic | str, Objective] = Converted(objective_of, Weighted())
     name: str = "problem"
 

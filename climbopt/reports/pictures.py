@@ -78,8 +78,8 @@ class Request:
                 f"{self.file} is a model; this kind of picture is drawn from a problem, or from what "
                 "solve --json has written"
             )
-        problem, way = resolve(path, procedure)
-        return solve(problem if self.budget is None else replace(problem, budget=self.budget), way)
+        problem, method = resolve(path, procedure)
+        return solve(problem if self.budget is None else replace(problem, budget=self.budget), method)
 
     def certified(self, procedure: str | None = None) -> Result:
         """Return the answer as `solved` does; raises InputError where its certificate did not pass."""

@@ -154,13 +154,13 @@ def print_result(
     goal = problem.goal
     say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
     # Active limits of no single language; the others stand in its own row.
-    whole = [
+    of_groups = [
         f"{name} ({_price(entry)})"
         for name, entry in result.certificate.multipliers.items()
         if entry.active and "[" not in name and name != "simplex"
     ]
-    if whole:
-        say(console, f"active: {', '.join(whole)}")
+    if of_groups:
+        say(console, f"active: {', '.join(of_groups)}")
     if (outside := extrapolation_words(problem.model, *scales(problem), mixture(problem, result.ratios))) is not None:
         say(console, outside)
     if (assessment := assessment or assessed(result)) is not None:

@@ -53,8 +53,8 @@ class SavedResult(Viewed):
         if not isinstance(record["ratios"], dict):
             return View(f"{title}no answer")
         columns: Columns = {"language": list(self.ratios), "ratio": list(self.ratios.values())}
-        said = f"{'' if self.passed else 'NOT certified, '}{record['certificate']['verdict']}"
-        return View(f"{title}{said}", [f"ratios: {percentages(self.ratios)}"], lambda: columns)
+        verdict = f"{'' if self.passed else 'NOT certified, '}{record['certificate']['verdict']}"
+        return View(f"{title}{verdict}", [f"ratios: {percentages(self.ratios)}"], lambda: columns)
 
 
 def save_result(result: Result | Robust, path: str | os.PathLike[str]) -> None:

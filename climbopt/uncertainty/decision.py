@@ -23,7 +23,7 @@ from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import OTHERS, AllocationProblem
-from climbopt.problem.constraints import Asked, Setting, constraints_of
+from climbopt.problem.constraints import ConstraintLike, Setting, constraints_of
 from climbopt.problem.constraints.constraint import RatioBounds
 from climbopt.problem.constraints.ratio_bounds import check_bounds
 from climbopt.procedures.result import Result, solve
@@ -235,7 +235,7 @@ class DecisionKeywords(TypedDict, total=False):
 
     supply: Mapping[str, Amount] | None
     weights: Mapping[str, Amount]
-    constraints: Sequence[Asked]
+    constraints: Sequence[ConstraintLike]
     params: Amount | None
     name: str
 

@@ -33,11 +33,11 @@ CONSTRAINTS: Registry[type[Constraint]] = Registry(
     "constraint kind", (Floor, Cap, Group, Supply, StayNear, LossCeiling, Linear, Custom), key=attrgetter("kind")
 )
 
-Asked: TypeAlias = Constraint | sp.Basic | str
+ConstraintLike: TypeAlias = Constraint | sp.Basic | str
 """A constraint, or a relation of `climbopt.r`, `climbopt.z`, `climbopt.L` and `climbopt.D`, or its text."""
 
 
-def constraints_of(constraints: Sequence[Asked], of: str) -> tuple[Constraint, ...]:
+def constraints_of(constraints: Sequence[ConstraintLike], of: str) -> tuple[Constraint, ...]:
     """Return constraints; relations become the kind custom, named in their order.
 
     Examples
@@ -81,7 +81,7 @@ def _constraint(item: object, number: int, names: Iterator[str]) -> Constraint:
 
 __all__ = [
     "CONSTRAINTS",
-    "Asked",
+    "ConstraintLike",
     "Cap",
     "Constraint",
     "Custom",
