@@ -87,7 +87,7 @@ class Ipopt:
             cl=_finite(np.append(polytope.rows.lower, form.nonlinear.lower)),
             cu=_finite(np.append(polytope.rows.upper, form.nonlinear.upper)),
         )
-        # Far below the certificate's tolerance, since tol is relative to Ipopt's own scaling of the conditions.
+        # Far below the certificate's tolerance: at a weakly active bound the slack left is about the root of tol.
         native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {
             "tol": native,

@@ -192,7 +192,7 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
         A feasible point.
     """
     rows = LimitsAt(form, x)
-    # A solver that stops 1e-6 short of a limit still gives it a multiplier: such limits are tried too.
+    # A limit that is nearly active may have a multiplier too: of the two sets the better is taken.
     active = _recovered(rows, rows.sides)
     if np.array_equal(rows.sides, rows.near):
         return active

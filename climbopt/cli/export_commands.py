@@ -136,6 +136,6 @@ def _cost(ratios: Mapping[str, float], blend: Blend, problem: AllocationProblem 
     if problem is None:
         return "name the problem by --problem, and the loss that this costs is stated"
     # In the order of the model, with 0 for what rounding left out.
-    exact, drawn = (np.array([of.get(name, 0.0) for name in problem.model.sources]) for of in (ratios, blend.ratios))
+    exact, drawn = (np.array([r.get(name, 0.0) for name in problem.model.sources]) for r in (ratios, blend.ratios))
     cost = float(problem.value(drawn) - problem.value(exact))
     return f"the {problem.goal.label} changes by {cost:+.1e} {problem.goal.unit}".rstrip()

@@ -76,7 +76,7 @@ class DrawFile:
 
     def append(self, k: int, *parameters: Mapping[str, Array]) -> None:
         """Write draw k, which follows the last one: the parameters of the model, or of each block of an ensemble."""
-        each = [{"parameters": {name: np.asarray(value).tolist() for name, value in of.items()}} for of in parameters]
+        each = [{"parameters": {name: np.asarray(value).tolist() for name, value in p.items()}} for p in parameters]
         self._journal.append(k, {"forms": each} if isinstance(self._model, Ensemble) else each[0])
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, .
     models: list[MixtureModel | Ensemble] = []
     for k, entry in enumerate(entries):
         values = _values(entry, k, path, len(forms))
-        blocks = [form.model(*languages, of) for form, of in zip(forms, values, strict=True)]
+        blocks = [form.model(*languages, parameters) for form, parameters in zip(forms, values, strict=True)]
         models.append(Ensemble(blocks, [form.weight for form in forms]) if "forms" in header else blocks[0])
     return tuple(models)
 
@@ -170,6 +170,6 @@ def _drawn(blocks: Sequence[MixtureModel], entry: Mapping[str, Any], k: int, pat
     """Return the models of draw k, checked against those of the fit."""
     values = _values(entry, k, path, len(blocks))
     return [
-        MixtureModel(b.law, b.interaction, b.sources, b.targets, of, b.token_unit, b.params_unit, use=b.use)
-        for b, of in zip(blocks, values, strict=True)
+        MixtureModel(b.law, b.interaction, b.sources, b.targets, parameters, b.token_unit, b.params_unit, use=b.use)
+        for b, parameters in zip(blocks, values, strict=True)
     ]

@@ -402,7 +402,7 @@ def _checked(group: _Group, title: str) -> _Group:
 def _ratio_group(columns: _Columns, layout: Layout) -> _Group:
     """Return the columns of ratios: those of one pattern that sum to 1, to 100 or to the tokens of each run."""
     values = {column: numbers(columns.table[column].rename("ratio")) for column in columns.per_language()}
-    usable = [column for column, of in values.items() if np.isfinite(of).any() and np.nanmin(of) >= 0]
+    usable = [column for column, array in values.items() if np.isfinite(array).any() and np.nanmin(array) >= 0]
     budgets = columns.counts("tokens", layout.tokens)
     if layout.ratios:
         stated = _stated(columns.per_language(), layout.ratios, columns.title)
@@ -447,7 +447,7 @@ def _loss_group(columns: _Columns, taken: frozenset[str], layout: Layout, mixed:
     if layout.losses:
         return _named(_stated(candidates, layout.losses, columns.title), named, columns.title)
     values = {column: numbers(columns.table[column].rename("loss")) for column in candidates}
-    usable = [column for column, of in values.items() if np.isfinite(of).any() and np.nanmin(of) > 0]
+    usable = [column for column, array in values.items() if np.isfinite(array).any() and np.nanmin(array) > 0]
     sources = {name for same in _same_columns(mixed) for name in same.languages.values()}
     groups = [(len(sources & set(group.languages.values())), group) for group in _patterns(usable, least=1)]
     # Losses are recognised by their languages: those that the ratios name too.

@@ -223,8 +223,8 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     text = tomli_w.dumps(content)
     check_places([path, *tables], [])
     # Tables first: a model file that names them is never there without them.
-    for place, of in tables.items():
-        write_table(place, _pair_frame(of))
+    for place, form in tables.items():
+        write_table(place, _pair_frame(form))
     write_text(path, text)
 
 

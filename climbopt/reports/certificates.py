@@ -61,9 +61,9 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         if certificate.verdict is Verdict.GLOBAL and second is not None and second <= 0:
             curvature += " (a tie: other mixtures may be as good)"
         lower = certificate.lower_bound
-        none = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
+        why = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
         bound = (
-            none
+            why
             if lower is None
             else (_magnitude_bound(result, -lower) if procedure == "two_step" else f"no mixture is below {lower:.10f}")
         )

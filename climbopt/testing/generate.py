@@ -227,8 +227,8 @@ def _model(interaction: str, B: Array, b: Array) -> MixtureModel:
     """
     n_targets, n_sources = b.shape
     law, form = LAWS["power"], INTERACTIONS[interaction]
-    none, each = np.zeros((n_targets, n_sources)), np.ones(n_targets)
-    values = {"E": each, "B": B, "beta": 0.3 * each, "eta": 4.0 * each, "b": b, "k": none, "h": 0.0 * each, "l": none}
+    zeros, ones = np.zeros((n_targets, n_sources)), np.ones(n_targets)
+    values = {"E": ones, "B": B, "beta": 0.3 * ones, "eta": 4.0 * ones, "b": b, "k": zeros, "h": 0.0 * ones, "l": zeros}
     names = tuple("abcdef"[:n_sources])
     return MixtureModel(
         law,
