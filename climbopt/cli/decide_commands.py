@@ -115,7 +115,7 @@ def decide(
         "params": target_params,
         "name": "decision" if output is None else output.resolve().name,
     }
-    # Said at once, before the fit takes its minutes: what was understood of the table.
+    # Stated before the fit, which takes minutes: how the table was interpreted.
     read = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing)
     print(f"{shown(pilots.name)}: {runs_in_words(read.runs)}", file=sys.stderr)
     origin = provenance(pilots, read.content, None)

@@ -254,7 +254,7 @@ def _with_noise(fitted: EnsembleFit, draws: Sequence[MixtureModel | Ensemble], j
 
 
 def _diagnosis(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensemble]) -> Diagnosis:
-    """Return what draws and folds say of a fit; of an ensemble, of the form that meets the runs best."""
+    """Return the diagnosis of a fit by draws and folds; of an ensemble, of the form that fits the runs best."""
     from climbopt.uncertainty.diagnosis import diagnose
 
     with progress("folds") as count:

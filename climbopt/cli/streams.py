@@ -1,4 +1,4 @@
-"""What subcommands share: where the table, the JSON, the progress and what solvers print go, and where not."""
+"""Streams that subcommands share: where tables, JSON, progress and the output of solvers go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The subcommands that take many solves or draw what came of them: sweep, plan and plot."""
+"""The subcommands that take many solves or draw their results: sweep, plan and plot."""
 
 from __future__ import annotations
 

@@ -78,6 +78,7 @@ def _doubts(record: Mapping[str, Any]) -> list[str]:
     """Return why an answer of solve is no decision, or not certified."""
     decision, certificate = record.get("decision"), record.get("certificate")
     doubts = []
+    # An answer of an earlier version may hold no decision: only a stated "no" is a doubt.
     if isinstance(decision, Mapping) and decision.get("stands") is False:
         doubts.append(f"this answer is NOT a decision: {shown(str(decision.get('reason')))}")
     if isinstance(certificate, Mapping) and certificate.get("passed") is False:

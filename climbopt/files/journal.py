@@ -1,4 +1,4 @@
-"""Journal: a file that long work appends to as it goes, one JSON line for what it belongs to, then one per entry.
+"""Journal: a file that long computations append to, one JSON line for what it belongs to, then one per entry.
 
 A file that was cut off anywhere is continued from its last whole line. Nothing in it is evaluated.
 """

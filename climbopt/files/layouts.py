@@ -46,7 +46,7 @@ PER_RUN = ("run", "tokens", "params", "seed")
 TOTALS = frozenset("mean avg average total overall macro all".split())
 """What names a summary of losses, and no language."""
 SUMS = ((1.0, RATIO_SUM_TOLERANCE, ""), (100.0, 0.5, " in per cent"))
-"""What the ratios of a run sum to, how nearly, and how that is said."""
+"""What the ratios of a run sum to, the tolerance, and how notes state it."""
 IN_TOKENS = " in tokens"
 MOST_ODD = 0.1
 """Share of runs whose ratios may have another sum; such a run is refused by its name later."""
@@ -99,7 +99,7 @@ class Layout:
 
 
 class Reading(NamedTuple):
-    """A tidy table, and what was understood of the file that it comes from in one line.
+    """A tidy table, and one line on how its file was interpreted.
 
     The line is empty for a tidy table under the standard names.
     """

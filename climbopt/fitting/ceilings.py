@@ -2,7 +2,7 @@
 
 Nothing measured supports a higher prediction. Wherever on the edges of the simplex one occurs, its excess becomes a
 residual, and the block is fitted again. Ceilings decide what the runs leave open and nothing else: where the measured
-losses would be met worse by more than their noise, the ceilings are made softer.
+losses would be fitted worse by more than their noise, the ceilings are made softer.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _bounded(
 
 
 def cost_of_ceilings(block: Block, free: Array, x: Array) -> float:
-    """Return how much the measured losses are met worse at x than at the free minimum, in variances of their noise.
+    """Return how much worse x fits the measured losses than the free minimum does, in variances of their noise.
 
     The rise of their sum of squares over its mean at the free minimum: the square of so many standard deviations of
     what the runs determine.

@@ -133,7 +133,7 @@ class EnsembleFit(Reported):
         return prediction_errors(predicted, pilots.losses[:, of], judged, np.isfinite(predicted))
 
     def view(self) -> View:
-        """Return how well the runs are met; the table has a row for each form."""
+        """Return the errors of the fit; the table has a row for each form."""
         overall, model = self.overall, self.model
         facts = [
             f"MAE {overall.mae:.5f} nats, MRE {100 * overall.mre:.3f} %, R2 {overall.r2:.5f}",

@@ -172,7 +172,7 @@ class Fit(Reported):
         return len(self.pilots.missing)
 
     def view(self) -> View:
-        """Return how well the runs are met; the table has a row for each target."""
+        """Return the errors of the fit; the table has a row for each target."""
         model, overall = self.model, self.overall
         zero_shot = "" if overall.zero_shot_mae is None else f"; at a ratio of 0: MAE {overall.zero_shot_mae:.4f}"
         facts = [

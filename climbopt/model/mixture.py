@@ -381,7 +381,7 @@ class Response:
         # u'_i, the slope of the use at each target's own ratio.
         own_slope = self._at_own(slope)
         hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
-        # Cross terms: w_i u'_i pair_ts,ij u'_j at (i, j), then mirrored; most forms without a gate have none.
+        # Cross terms: w_i u'_i pair_ts,ij u'_j at (i, j), then mirrored; forms without a gate have none.
         if model.templates.pair.second[1] != 0:
             hessian += model.owning @ ((weights * own_slope)[:, None] * pair_ts * slope)
             hessian += hessian.T.copy()

@@ -74,6 +74,7 @@ def derivation(model: Model, rows: Sequence[Row] = (), *, latex: bool = False, c
         Width at which lines of plain text wrap; 0 leaves them whole.
     """
     sections = []
+    # Once per form: the blocks of an ensemble's draws repeat its forms.
     for form in {block.label: block for block in blocks_of(model)[0]}.values():
         sections.append((f"{form.label}, with indices", _general(form, latex)))
         if max(len(form.sources), len(form.targets)) <= MOST_EXPANDED:

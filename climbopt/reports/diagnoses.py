@@ -16,7 +16,7 @@ LISTED = 5
 
 
 def diagnosis_json(diagnosis: Diagnosis, *, ensemble: bool = False) -> dict[str, Value]:
-    """Return a fit and how sure it is as JSON values; of an ensemble, what draws say of its form `of_form`."""
+    """Return a fit and its uncertainty as JSON values; of an ensemble, the uncertainty of its form `of_form`."""
     evidence = _evidence_json(diagnosis)
     fitted = diagnosis.bands.uncertainty.fitted
     if ensemble:
@@ -82,6 +82,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     )
     columns = KINDS, bands.uncertainty.noise.T, bands.widths, bands.coverage
     for name, noise, width, coverage in zip(*columns, strict=True):
+        # NaN where no run is of the kind: there is nothing to state.
         if np.isfinite(coverage):
             table.add_row(name, number(float(np.nanmedian(noise)), ".5f"), f"{width:.3f}", f"{100 * coverage:.1f}")
     console.print(table)

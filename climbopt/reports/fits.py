@@ -27,7 +27,7 @@ def fit_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
 
 
 def _errors_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
-    """Return how many losses there are, and how well they are met."""
+    """Return the number of losses and the errors of the fit."""
     return {
         "n_runs": fitted.n_runs,
         "n_losses": fitted.n_losses,
@@ -174,6 +174,7 @@ def _print_form(fitted: Fit, console: Console) -> None:
         )
         refused = [score for score in fitted.scores if score.refused]
         for score in fitted.scores:
+            # A form that cannot be fitted has no errors: its reason stands below the table.
             if score not in refused:
                 table.add_row(
                     score.law,

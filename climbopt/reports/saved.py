@@ -18,7 +18,7 @@ from climbopt.uncertainty.robust import Robust
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SavedResult(Viewed):
-    """A result that was read from a file: what was said when it was written, which nothing here has proved.
+    """A result that was read from a file: claims of the time of writing, which have not been verified again.
 
     ``climbopt.certify(problem, saved.ratios)`` judges its ratios anew.
 

@@ -125,7 +125,7 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
 
 
 def _verdict(point: Point) -> str:
-    """Return what is said of a point's answer."""
+    """Return the verdict on a point's answer."""
     if point.result is None:
         return "refused"
     if point.answer is None:
@@ -142,6 +142,7 @@ def _band_cells(low: Array, high: Array, chosen: Sequence[int]) -> list[str]:
 def _print_notes(sweep: Sweep, shown: int, console: Console) -> None:
     """Print what the table leaves out, what was refused, and how far the points lie outside the pilots."""
     if sweep.draws is not None:
+        # One NaN ratio marks a point without a certified answer.
         n, missing = len(sweep.draws), int(np.isnan(sweep.draws[:, :, 0]).sum())
         left_out = f"; {missing} of their {n * len(sweep.points)} points have no certified answer and are left out"
         say(console, f"{BAND_NAME} of {n} draws" + (left_out if missing else ""))

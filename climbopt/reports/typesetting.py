@@ -1,6 +1,6 @@
 """Tables and lines of text that fit the width of a terminal.
 
-Numbers are never cut, no column is dropped, and words wrap whole: what is wider than the terminal goes on below.
+Numbers are never cut, no column is dropped, and words wrap whole: what is wider than the terminal continues below.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class Grid:
     cells : sequence of sequence of str
         One text per language of each point.
     verdicts : sequence of str
-        What is said of each point; empty where nothing is.
+        The verdict on each point; empty where there are none.
     bands : sequence of sequence of str
         One text per language of each point, shown below its ratios; empty without bands.
     band_name : str

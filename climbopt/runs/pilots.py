@@ -55,7 +55,7 @@ class PilotRuns(Viewed):
     missing : tuple of (str, str)
         Run and language of each missing loss of a target.
     layout : str
-        What was understood of the table's layout; empty for a tidy one under the standard names.
+        How the table's layout was interpreted; empty for a tidy one under the standard names.
     """
 
     runs: tuple[str, ...]

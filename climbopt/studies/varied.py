@@ -44,6 +44,7 @@ def varied(problem: AllocationProblem, place: str, value: float | None = None) -
     if constraint is None:
         raise unknown_name("constraint", name, [known.name for known in problem.constraints])
     field, by_language = _field(constraint, key, place)
+    # A misspelt language would otherwise add a bound on a source that does not exist.
     if by_language and key not in (*problem.model.sources, *problem.model.targets):
         raise unknown_name(f"language of {name}", key, problem.model.sources)
     if value is None:

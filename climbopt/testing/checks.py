@@ -67,6 +67,7 @@ def exclusion(backend: Backend, name: str, declared: Mapping[str, str] | None = 
     AssertionError
         Where a refusal does not name the backend.
     """
+    # An exclusion without a reason, or of a check that was renamed, would hide a failure.
     for check, reason in (declared or {}).items():
         if check not in CHECKS:
             raise unknown_name("check", check, CHECKS)

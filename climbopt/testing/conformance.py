@@ -197,7 +197,7 @@ def by_entry(form: StandardForm, x: Array, multipliers: Mapping[str, Number]) ->
 
 
 def check_report(backend: Backend, solution: Solution) -> None:
-    """Assert that what a solution says of itself is said in full; unknown is None, never 0 or text."""
+    """Assert that a solution states its facts in full; what is unknown is None, never 0 or text."""
     assert solution.backend == backend.name
     assert solution.backend_version == backend.version and any(c.isdigit() for c in backend.version)
     assert isinstance(solution.termination, Termination) and solution.raw_status

@@ -126,6 +126,7 @@ def _floats(values: tuple[Number, ...] | list[Number]) -> Array:
 def _inside(start: Array, polytope: Polytope) -> Array:
     """Return the published start, moved a little inside where it is on or outside bounds and linear rows."""
     activity = polytope.A @ start
+    # Interior-point methods need a start strictly inside; published starts may lie on or outside limits.
     strictly = ((start > polytope.bounds.lower) & (start < polytope.bounds.upper)).all() and (
         polytope.equation | (activity > polytope.rows.lower) & (activity < polytope.rows.upper)
     ).all()

@@ -230,6 +230,7 @@ class Assessment(Viewed):
 
     def _wide(self) -> str | None:
         """Return how wide the band is, where it is too wide or not finite."""
+        # NaN compares false, so that a band that is not finite counts as too wide.
         if self.half_width is None or self.half_width <= WIDE * self._unit:
             return None
         return (

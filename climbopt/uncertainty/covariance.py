@@ -1,4 +1,4 @@
-"""How sure a fit is: the covariance of its coordinates, the noise its residuals show, and models drawn from it.
+"""The uncertainty of a fit: the covariance of its coordinates, the noise its residuals show, and models drawn from it.
 
 With J the Jacobian of the residuals (losses over their assumed scale) and P the priors' precision, an estimate x is off
 by A^-1 (J'e + P^1/2 u), A = J'J + P, where e are the losses' errors and u is how far the truth lies from the priors'

@@ -145,6 +145,7 @@ def loss_bands(problem: AllocationProblem, ratios: Array) -> dict[str, tuple[flo
     model = problem.model
     if not isinstance(model, Ensemble) or model.noise is None:
         return {}
+    # Bands are of the loss after history and run, whose mixture the model is evaluated at.
     cumulative = problem.cumulative(ratios)
     by_name = dict(zip(model.sources, cumulative.tolist(), strict=True))
     own = np.array([by_name.get(name, 0.0) for name in model.targets])
@@ -166,7 +167,7 @@ def decide(
     progress: Stages = _silent,
     **asked: Unpack[DecisionKeywords],
 ) -> Decision:
-    """Return the mixture that pilot runs speak for at a budget, certified, with what it rests on.
+    """Return the mixture that pilot runs support at a budget, certified, with what it rests on.
 
     The default ensemble is fitted to the runs and redrawn; the answer minimises the mean over its forms and draws.
 
@@ -265,7 +266,7 @@ def _problem(model: Ensemble, budget: float, supply: Mapping[str, float], asked:
 
 
 def _origin(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Return what a model says of where it came from."""
+    """Return the provenance that is written into the model."""
     return {"date": date.today().isoformat(), **provenance, "draws": DRAWS_NAME}
 
 

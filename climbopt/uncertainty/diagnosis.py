@@ -1,4 +1,4 @@
-"""Everything that the runs say about how sure a fit is, in one place for reports."""
+"""The uncertainty of a fit: bands, transfer and missing runs together, for reports."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Diagnosis(Reported):
 
 
 def diagnose(fitted: Fit | EnsembleFit, draws: Sequence[Model], *, progress: Progress | None = None) -> Diagnosis:
-    """Return bands, transfer and missing runs of a fit; of an ensemble, those of the form that meets the runs best.
+    """Return bands, transfer and missing runs of a fit; of an ensemble, those of the form that fits the runs best.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Measure:
-    """What of the regrets is to be least.
+    """The measure of the regrets that is minimised.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def robust(
     ------
     InputError
         Where the objective is not the weighted loss, the draws belong to another fit, or the fit's own optimum
-        cannot be had.
+        is not available.
     """
     began = time.perf_counter()
     measure = Measure.parse(measure) if isinstance(measure, str) else measure

@@ -19,6 +19,7 @@ def _source(source: Source) -> dict[str, Any]:
     fields = {"source_name": source.language, "target_ratio": source.weight, "paths": [source.path]}
     if source.epochs is None:
         return fields
+    # Rounded up: with a ratio just too small the source is refused.
     return fields | {"max_repetition_ratio": max(1.0, math.ceil(100 * source.epochs) / 100)}
 
 

@@ -35,7 +35,7 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
     linear = [row for row in rows if isinstance(row, LinearRow)]
     lower, upper = _tightest(sources, linear)
     for language in sources:
-        # Within the tolerance bounds count as met, as they do for solvers and the certificate.
+        # Bounds that miss each other by rounding do not contradict each other.
         low, high = lower[language], upper[language]
         if low.value > high.value + FEASIBILITY:
             raise InputError(

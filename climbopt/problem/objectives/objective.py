@@ -54,7 +54,7 @@ def by_target(values: Mapping[str, float] | None, setting: Setting, weights: Arr
     setting.check_targets(values or {}, of)
     result = np.full(len(setting.targets), np.inf)
     for i, target in enumerate(setting.targets):
-        # Infinite elsewhere: L / inf = 0, so that a target without a weight never is the largest.
+        # Infinite elsewhere, which marks targets that do not count.
         if weights[i] > 0:
             value = (values or {}).get(target)
             if value is None:

@@ -292,6 +292,7 @@ def _with_differences(runs: Sequence[Run]) -> tuple[Run, ...]:
     """Return the runs with their distance from the best of their problem and procedure."""
     result = []
     for run in runs:
+        # Against the best certified run of the same case; without one there is no distance.
         best = best_of([other for other in runs if (other.problem, other.procedure) == (run.problem, run.procedure)])
         if best is not None and best.ratios is not None and run.ratios is not None:
             difference = max(abs(run.ratios[name] - ratio) for name, ratio in best.ratios.items())

@@ -1,4 +1,4 @@
-"""The process of one run: reads what to solve from standard input, writes what came of it to standard output.
+"""The process of one run: reads what to solve from standard input, writes the outcome to standard output.
 
 Whatever a solver prints goes to standard error, so that standard output holds an empty line once the process has
 started, and then the answer as JSON.

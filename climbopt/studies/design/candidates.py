@@ -113,6 +113,7 @@ class Space:
     def candidates(self, rng: np.random.Generator) -> Runs:
         """Return vertices, edges, each language in turn, the centre, draws and some of the region, at every budget."""
         n = self.n
+        # Pairs on an edge show the transfer of each to the other with nothing else beside it.
         pairs = list(combinations(range(n), 2))
         if n > MOST_PAIRS:
             n_pairs = MOST_PAIRS * (MOST_PAIRS - 1) // 2

@@ -267,6 +267,7 @@ class _Target:
         if not self.cut or self.budget is None:
             return None
         whole = np.array([self.supplies[name] for name in self.names])
+        # Epochs r D / U then agree with those of the target run at the same ratio.
         return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * whole)
 
 
