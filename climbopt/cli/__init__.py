@@ -17,6 +17,7 @@ from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.export_commands import export
 from climbopt.cli.fit_commands import fit, predict
 from climbopt.cli.process import run
+from climbopt.cli.run_commands import collect
 from climbopt.cli.solve_commands import certify, compare, solve
 from climbopt.cli.study_commands import plan, plot, sweep
 
@@ -43,7 +44,11 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     compare: ["compare libreoffice6 --backends newton,ipopt --repeat 3"],
     derive: ["derive libreoffice6"],
     sweep: ["sweep libreoffice6 --budgets 1M:16M:12", "sweep libreoffice6 --over floor.pt=0%:30%:7 -o path.csv"],
-    plan: ["plan --languages en,de,sw --budgets 0.5B,1B -o plan.csv"],
+    plan: [
+        "plan --languages en,de,sw --budgets 0.5B,1B -o plan.csv",
+        "plan --languages en,de,sw --budgets 1B --export megatron --command 'train.sh {config} {logs}' -o jobs",
+    ],
+    collect: ["collect jobs --from jobs/logs -o pilots.csv"],
     plot: ["plot answer.json --kind allocation -o allocation.pdf"],
     backends: ["backends"],
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -11,7 +13,7 @@ import numpy as np
 import typer
 
 from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, quantity, spaced
-from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
+from climbopt.cli.streams import check_places, complain, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
     from climbopt.backends import Options
     from climbopt.files import PathFile
+    from climbopt.files.trainers import Trainer
     from climbopt.problem.allocation import AllocationProblem
     from climbopt.studies.design.exchange import Criterion
+    from climbopt.studies.design.plan import Plan
     from climbopt.studies.schedule import Schedule
     from climbopt.studies.sweep import Sweep
 
@@ -209,6 +213,25 @@ PLAN_OUTPUT = Annotated[
 ]
 
 
+EXPORT = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TRAINER",
+        help="Write a folder instead: a configuration per run for this trainer, a manifest and job scripts.",
+    ),
+]
+EXPORT_PATHS = Annotated[
+    Path | None, typer.Option("--paths", metavar="FILE", help="Where the data lie: CSV of language, path.")
+]
+COMMAND = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="What trains one run, with {config}, {tokens}, {run} and {logs}, for the job scripts."
+    ),
+]
+FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
+
+
 def plan(
     languages: LANGUAGES,
     budgets: PILOT_BUDGETS,
@@ -224,7 +247,11 @@ def plan(
     cut_supply: CUT_SUPPLY = False,
     criterion: CRITERION = "I",
     seed: SEED = 0,
+    export: EXPORT = None,
+    paths: EXPORT_PATHS = None,
+    command: COMMAND = None,
     output: PLAN_OUTPUT = None,
+    force: FORCE = False,
     json: JSON = None,
 ) -> None:
     """Choose pilot runs by an optimal design.
@@ -237,14 +264,15 @@ def plan(
     from climbopt.reports.plans import plan_json, print_plan
     from climbopt.studies.design.plan import plan as design
 
-    check_places([path for path in (model, after, supply) if path is not None], json, output)
+    inputs = [path for path in (model, after, supply, paths) if path is not None]
+    check_places(inputs, json, None if export is not None else output)
+    jobs = None if export is None else _Jobs.checked(export, output, paths, command, force)
     if criterion not in ("D", "I"):
         raise InputError(f"--criterion is '{criterion}'; it is D or I")
-    tokens = [TOKENS.read(part, "--budgets") for part in budgets.split(",")]
     with progress("plan") as count:
         planned = design(
             names("--languages", languages),
-            tokens,
+            [TOKENS.read(part, "--budgets") for part in budgets.split(",")],
             runs,
             floor=floor,
             model=None if model is None else load_model(model),
@@ -259,9 +287,59 @@ def plan(
             seed=seed,
             progress=count,
         )
-    if output is not None:
+    if jobs is not None:
+        jobs.write(planned, inputs)
+    elif output is not None:
         write_text(output, planned.to_frame().to_csv(index=False))
     report(json, plan_json(planned), lambda to: print_plan(planned, to, listed=output is None))
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """A folder of jobs to be written.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    folder : path
+    paths : mapping of str to str
+    command : str or None
+    force : bool
+    """
+
+    trainer: Trainer
+    folder: Path
+    paths: Mapping[str, str]
+    command: str | None
+    force: bool
+
+    @classmethod
+    def checked(cls, name: str, folder: Path | None, paths: Path | None, command: str | None, force: bool) -> _Jobs:
+        """Return the folder that options ask for; raises InputError where it could not be written."""
+        from climbopt.files import check_folder, load_paths
+        from climbopt.files.jobs import train_words
+        from climbopt.files.trainers import TRAINERS
+
+        if folder is None:
+            raise InputError("--export writes a folder; name it by -o FOLDER")
+        check_folder(folder, force=force)
+        if command is not None:
+            train_words(command)
+        return cls(TRAINERS[name], folder, {} if paths is None else load_paths(paths), command, force)
+
+    def write(self, planned: Plan, inputs: list[Path]) -> None:
+        """Write the jobs of a plan, and say on standard error what is to be known before they start."""
+        from climbopt.files import new_folder, write_table
+        from climbopt.files.jobs import PLAN_NAME, RUN_NAME, write_jobs
+        from climbopt.reports.plans import planned_runs
+
+        with new_folder(self.folder, force=self.force, inputs=inputs) as place:
+            write_table(place / PLAN_NAME, planned.to_frame())
+            notes = write_jobs(place, planned_runs(planned), self.trainer, self.paths, self.command)
+        for note in notes:
+            complain(note)
+        start = shlex.join([str(self.folder / RUN_NAME)])
+        complain(f"start the runs by {start}, then: {shlex.join(['climbopt', 'collect', str(self.folder)])}")
 
 
 PICTURED = Annotated[

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from climbopt.files.jobs import PlannedRun
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, Grid, new_table, say
 from climbopt.reports.typesetting import tokens as token_words
 from climbopt.studies.design.plan import Design, Plan
+
+
+def planned_runs(plan: Plan) -> list[PlannedRun]:
+    """Return the runs of a plan, named as in its table."""
+    runs = plan.chosen.runs
+    table = plan.to_frame()
+    ratios = table["ratio"].to_numpy().reshape(len(runs), -1)
+    return [
+        PlannedRun(
+            name,
+            float(tokens),
+            dict(zip(plan.languages, (row / row.sum()).tolist(), strict=True)),
+            {} if plan.supplies is None else dict(zip(plan.languages, plan.supplies[k].round().tolist(), strict=True)),
+            runs.params,
+        )
+        for k, (name, tokens, row) in enumerate(
+            zip(table["run"].unique(), table["tokens"].to_numpy()[:: len(plan.languages)], ratios, strict=True)
+        )
+    ]
 
 
 def plan_json(plan: Plan) -> dict[str, Value]:

@@ -1,0 +1,242 @@
+"""collect: the losses of planned runs, from what was logged of them, with where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climbopt.files.jobs import PlannedRun
+from climbopt.files.logs import EVENTS, LogEntry, is_log, keys_by_language, logs_in, read_log, tokens_of, unreadable
+from climbopt.files.text import read_bytes, sha256
+from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import InputError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DONE = 0.99
+"""Share of its tokens that a finished run has logged."""
+SAME = 1e-6
+"""Relative difference up to which two files state the same loss."""
+FINISHED, ENDED = ("finished", "completed", "done", "success"), ("failed", "crashed", "killed", "running", "preempted")
+"""States of runs that trackers and the job's script write."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one file, or the rows of one file that name a run, logged of a run.
+
+    Parameters
+    ----------
+    file : path
+    entries : tuple of LogEntry
+        In the order of the file.
+    """
+
+    file: Path
+    entries: tuple[LogEntry, ...]
+
+    def losses(self, keys: Mapping[str, str]) -> dict[str, float]:
+        """Return the last loss of each language."""
+        return {
+            language: [entry.numbers[key] for entry in self.entries if key in entry.numbers][-1]
+            for language, key in keys.items()
+            if any(key in entry.numbers for entry in self.entries)
+        }
+
+    @property
+    def tokens(self) -> float | None:
+        """Most tokens that an entry states."""
+        return max((tokens for entry in self.entries if (tokens := tokens_of(entry)) is not None), default=None)
+
+    @property
+    def state(self) -> str:
+        """The last state that an entry states."""
+        return next((entry.state for entry in reversed(self.entries) if entry.state), "")
+
+
+@dataclass(frozen=True)
+class CollectedRun:
+    """What is known of a planned run.
+
+    Parameters
+    ----------
+    planned : PlannedRun
+    status : str
+        ok, or what is wrong: failed, unfinished, doubled, incomplete, no logs.
+    reason : str
+        In words.
+    losses : mapping of str to float
+        By language, nats per token; those of a run that is not ok are not used.
+    files : sequence of path
+        Where they come from.
+    """
+
+    planned: PlannedRun
+    status: str
+    reason: str = ""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Planned runs with what was logged of them.
+
+    Parameters
+    ----------
+    runs : sequence of CollectedRun
+        In the order of the plan; each is listed, whatever became of it.
+    pattern : str
+        Of the keys of losses.
+    ignored : mapping of str to str
+        Files that were not used, and why.
+    """
+
+    runs: Sequence[CollectedRun]
+    pattern: str
+    ignored: Mapping[str, str]
+
+    @property
+    def usable(self) -> list[CollectedRun]:
+        """Runs whose losses are used."""
+        return [run for run in self.runs if run.status == "ok"]
+
+    def table(self) -> pd.DataFrame:
+        """Return the tidy table of the usable runs, as `fit` reads it."""
+        import pandas as pd
+
+        return pd.DataFrame([row for run in self.usable for row in _rows(run)])
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what became of each run, and the files that its losses come from, with their digests."""
+        return {
+            "format": "climbopt provenance 1",
+            "losses": self.pattern,
+            "runs": [
+                {
+                    "run": run.planned.name,
+                    "status": run.status,
+                    "reason": run.reason,
+                    "files": [{"file": str(file), "sha256": sha256(read_bytes(file))} for file in run.files],
+                }
+                for run in self.runs
+            ],
+            "ignored": dict(self.ignored),
+        }
+
+
+def _rows(run: CollectedRun) -> Iterable[dict[str, Any]]:
+    """Give a row per language of a run; a language without a loss has an empty one."""
+    planned = run.planned
+    for language in dict.fromkeys([*planned.ratios, *run.losses]):
+        row: dict[str, Any] = {"run": planned.name, "tokens": planned.tokens}
+        row |= {} if planned.params is None else {"params": planned.params}
+        row |= {"language": language, "ratio": planned.ratios.get(language, 0.0), "loss": run.losses.get(language)}
+        yield row | ({"supply": planned.supply[language]} if language in planned.supply else {})
+
+
+def collect(runs: Sequence[PlannedRun], places: Iterable[Path], pattern: str | None = None) -> Collection:
+    """Return what logs say of planned runs.
+
+    A log belongs to the run that its rows name, or whose name is that of a folder above it or of the file itself.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+    places : iterable of path
+        Files, and folders that are searched to the bottom.
+    pattern : str, optional
+        Of the keys of losses, with * for the language.
+
+    Raises
+    ------
+    InputError
+        Where keys of losses have two readings, or there are none.
+    """
+    names = [run.name for run in runs]
+    traces: dict[str, list[Trace]] = {name: [] for name in names}
+    states: dict[str, str] = {}
+    ignored: dict[str, str] = {}
+    for path in logs_in(places):
+        owner = next((name for name in names if name in (*path.parts[:-1], path.stem)), None)
+        if path.name == "status" and owner is not None:
+            states[owner] = read_bytes(path).decode(errors="replace").strip()
+        elif (reason := unreadable(path)) is not None:
+            ignored[shown(str(path))] = reason
+        elif is_log(path):
+            _assign(path, owner, traces, ignored)
+    languages = list(dict.fromkeys(name for run in runs for name in run.ratios))
+    keys = [key for each in traces.values() for trace in each for entry in trace.entries for key in entry.numbers]
+    stated, by_language = keys_by_language(keys, languages, pattern)
+    if keys and not by_language:
+        raise InputError(
+            "no key of the logs names the loss of a language; state their pattern, such as --loss-columns 'eval/loss/*'"
+        )
+    return Collection([_judged(run, traces[run.name], states, by_language) for run in runs], stated, ignored)
+
+
+def _assign(path: Path, owner: str | None, traces: dict[str, list[Trace]], ignored: dict[str, str]) -> None:
+    """Add the entries of a log to the runs that they are of."""
+    try:
+        entries = read_log(path)
+    except InputError as error:
+        if "pip install" in str(error):
+            raise
+        ignored[shown(str(path))] = str(error)
+        return
+    by_run: dict[str, list[LogEntry]] = {}
+    for entry in entries:
+        by_run.setdefault(entry.run if entry.run in traces else owner or entry.run, []).append(entry)
+    for name, of_run in by_run.items():
+        if name in traces:
+            _add(traces[name], Trace(path, tuple(of_run)))
+        else:
+            ignored[shown(str(path))] = f"it names the run '{shown(name)}', which is not planned" if name else "no run"
+
+
+def _add(traces: list[Trace], trace: Trace) -> None:
+    """Add a trace; a further event file in the same folder goes on with the run, after it was resumed."""
+    last = traces[-1] if traces else trace
+    if trace is not last and EVENTS in last.file.name and EVENTS in trace.file.name:
+        if last.file.parent == trace.file.parent:
+            traces[-1] = Trace(trace.file, last.entries + trace.entries)
+            return
+    traces.append(trace)
+
+
+def _disagreeing(language: str, by_trace: Mapping[Path, Mapping[str, float]]) -> list[str]:
+    """Return the files that state different losses of a language."""
+    stated = {file: losses[language] for file, losses in by_trace.items() if language in losses}
+    if max(stated.values(), default=0.0) <= (1 + SAME) * min(stated.values(), default=0.0):
+        return []
+    return [shown(str(file)) for file in stated]
+
+
+def _judged(
+    run: PlannedRun, traces: Sequence[Trace], states: Mapping[str, str], keys: Mapping[str, str]
+) -> CollectedRun:
+    """Return what became of a run."""
+    state = states.get(run.name) or next((trace.state for trace in traces if trace.state), "")
+    by_trace = {trace.file: losses for trace in traces if (losses := trace.losses(keys))}
+    files = list(by_trace)
+    reached = max((trace.tokens for trace in traces if trace.tokens is not None), default=None)
+    if state.startswith(ENDED):
+        status = "unfinished" if state.startswith(("running", "preempted")) else "failed"
+        return CollectedRun(run, status, f"its state is '{shown(state)}'", files=files)
+    if not by_trace:
+        return CollectedRun(run, "no logs" if not traces else "incomplete", "no loss was logged")
+    if reached is not None and reached < DONE * run.tokens:
+        return CollectedRun(run, "unfinished", f"{reached:.4g} of {run.tokens:.4g} tokens were logged", files=files)
+    for language in keys:
+        if len(places := _disagreeing(language, by_trace)) > 1:
+            reason = f"{listed(places, ' and ')} state different losses of {language}"
+            return CollectedRun(run, "doubled", reason, files=files)
+    losses = {name: loss for each in by_trace.values() for name, loss in each.items()}
+    missing = [name for name in keys if name not in losses]
+    if missing:
+        return CollectedRun(run, "incomplete", f"the loss of {missing[0]} is not logged", losses, files)
+    known = reached is not None or state.startswith(FINISHED)
+    return CollectedRun(run, "ok", "" if known else "nothing says that it ended", losses, files)

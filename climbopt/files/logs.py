@@ -1,0 +1,201 @@
+"""What trainers and trackers log of runs: JSON lines, tables of exports, TensorBoard, W&B's offline runs, lm-eval.
+
+Only numbers are taken, with the run's name and state; configurations, arguments and environments are never read, since
+they hold secrets.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from climbopt.files.formats import read_table
+from climbopt.files.text import check_file, read_json
+from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import InputError, listed
+
+TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
+SUMMARY = "wandb-summary.json"
+EVENTS = "events.out.tfevents"
+LOSS_WORDS = ("loss", "nll", "crossentropy", "bits_per_byte")
+"""What a key of losses holds, in its letters."""
+TOKEN_WORDS = ("token",)
+TOKENS = frozenset("tokens traintokens trainingtokens totaltokens tokensseen seentokens consumedtokens ntokens".split())
+"""Letters of a key that counts the tokens of the run so far."""
+NAMES = frozenset("name run runname runid displayname id".split())
+STATES = frozenset(("state", "status"))
+BITS_PER_BYTE = "bits_per_byte"
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """What was logged at one moment.
+
+    Parameters
+    ----------
+    numbers : mapping of str to float
+        By key; finite.
+    run, state : str
+        Name and state of the run, where the entry says them; else empty.
+    """
+
+    numbers: Mapping[str, float]
+    run: str = ""
+    state: str = ""
+
+
+def is_log(path: Path) -> bool:
+    """Return whether a file is of a kind that is read."""
+    name = path.name
+    return path.suffix in TABLES or name == SUMMARY or EVENTS in name or (path.suffix == ".json" and "result" in name)
+
+
+def unreadable(path: Path) -> str | None:
+    """Return why a file of a tracker cannot be read here, with what to do; None for any other file."""
+    if path.suffix == ".wandb":
+        return (
+            "W&B's own binary record of an offline run; finish the run, which writes wandb-summary.json beside it, or "
+            "export its history as CSV"
+        )
+    return None
+
+
+def read_log(path: Path) -> list[LogEntry]:
+    """Return what a log holds, in its order.
+
+    Raises
+    ------
+    InputError
+        Where the file is no log that can be read, or the package for it is missing.
+    """
+    check_file(path)
+    if (reason := unreadable(path)) is not None:
+        raise InputError(f"{shown(str(path))} is {reason}")
+    if EVENTS in path.name:
+        return _events(path)
+    if path.name == SUMMARY:
+        return [LogEntry(_numbers(_object(path)))]
+    if path.suffix == ".json":
+        return [LogEntry(_harness(_object(path)))]
+    return [_of_row(row) for row in read_table(path).to_dict("records")]
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    content = read_json(path, "give the file as its tracker wrote it")
+    if not isinstance(content, Mapping):
+        raise InputError(f"{shown(str(path))} holds no JSON object; give the file as its tracker wrote it")
+    return content
+
+
+def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the finite numbers of a record by key, those of inner objects too."""
+    numbers: dict[str, float] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            numbers |= _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            numbers[f"{prefix}{key}"] = float(value)
+    return numbers
+
+
+def _harness(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the losses of lm-eval's results, in nats per byte, by task."""
+    results = record.get("results")
+    losses = {}
+    for task, metrics in results.items() if isinstance(results, Mapping) else ():
+        for metric, value in _numbers(metrics if isinstance(metrics, Mapping) else {}).items():
+            if metric.split(",")[0] == BITS_PER_BYTE:
+                losses[f"{task}/{BITS_PER_BYTE}"] = value * math.log(2)
+    return losses
+
+
+def _events(path: Path) -> list[LogEntry]:
+    """Return the scalars of a TensorBoard event file, one entry per step."""
+    if find_spec("tensorboard") is None:
+        raise InputError(
+            f"{shown(str(path))} is a TensorBoard event file, which the package tensorboard reads; "
+            "pip install 'climbopt[tensorboard]'"
+        )
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
+
+    by_step: dict[int, dict[str, float]] = {}
+    for event in EventFileLoader(str(path)).Load():
+        for value in event.summary.value:
+            if value.HasField("tensor") and not value.tensor.tensor_shape.dim:
+                number = make_ndarray(value.tensor).item()
+                if isinstance(number, int | float) and math.isfinite(number):
+                    by_step.setdefault(event.step, {})[value.tag] = float(number)
+    return [LogEntry({**numbers, "step": float(step)}) for step, numbers in by_step.items()]
+
+
+def _of_row(row: Mapping[Any, Any]) -> LogEntry:
+    """Return the entry of a row of a table."""
+    named = {_plain(str(key)): str(value) for key, value in row.items() if isinstance(value, str)}
+    run = next((named[name] for name in named if name in NAMES), "")
+    state = next((named[name] for name in named if name in STATES), "")
+    return LogEntry(_numbers({str(key): value for key, value in row.items()}), run, state.casefold())
+
+
+def _plain(key: str) -> str:
+    """Return the letters of the last part of a key, in lower case."""
+    return re.sub("[^a-z]", "", re.split(r"[/.]", key)[-1].casefold())
+
+
+def keys_by_language(
+    keys: Iterable[str],
+    languages: Sequence[str],
+    pattern: str | None = None,
+    words: Sequence[str] = LOSS_WORDS,
+) -> tuple[str, dict[str, str]]:
+    """Return the pattern of the keys that state a number of each language, and the keys by language.
+
+    Without a stated pattern it is the one that names most languages, among those that hold one of some words.
+
+    Raises
+    ------
+    InputError
+        Where two patterns name equally many.
+
+    Examples
+    --------
+    >>> keys_by_language(["step", "eval/loss/de", "eval/loss/en"], ["en", "de"])
+    ('eval/loss/*', {'de': 'eval/loss/de', 'en': 'eval/loss/en'})
+    """
+    keys = list(dict.fromkeys(keys))
+    if pattern is not None:
+        if pattern.count("*") != 1:
+            raise InputError(f"'{pattern}' is no pattern of keys; write one * for the language, as in eval/loss/*")
+        return pattern, {name: key for name in languages if (key := pattern.replace("*", name)) in keys}
+    groups: dict[str, dict[str, str]] = {}
+    for key in keys:
+        for name in languages:
+            parts = re.split(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", key)
+            if len(parts) == 2 and any(word in "".join(parts).casefold().replace("-", "_") for word in words):
+                groups.setdefault("*".join(parts), {})[name] = key
+    most = max(map(len, groups.values()), default=0)
+    best = [pattern for pattern, group in groups.items() if len(group) == most]
+    if len(best) > 1:
+        raise InputError(
+            f"the logs have {listed([repr(shown(name)) for name in best], ' and ')} for the same languages; state "
+            "which is the validation loss: " + " or ".join(f"--loss-columns {shown(name)!r}" for name in best[:4])
+        )
+    return (best[0], groups[best[0]]) if best else ("", {})
+
+
+def tokens_of(entry: LogEntry) -> float | None:
+    """Return the tokens of the run so far that an entry states."""
+    return next((value for key, value in entry.numbers.items() if _plain(key) in TOKENS), None)
+
+
+def logs_in(places: Iterable[Path]) -> Iterator[Path]:
+    """Give the files of places, folders searched to the bottom, in the order of their names."""
+    for place in places:
+        if not place.exists():
+            raise InputError(f"there is no file or folder {shown(str(place))}; check the name")
+        yield from sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
