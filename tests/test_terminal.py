@@ -25,19 +25,19 @@ COMMANDS = [
         [command, "-h"]
         for command in ("fit", "predict", "solve", "certify", "compare", "derive", "sweep", "plan", "plot")
     ),
-    ["fit", PILOTS, "--law", "power", "--bootstrap", "20", "-o", "model.toml"],
+    ["fit", PILOTS, "--law", "power", "--bootstrap", "5", "-o", "model.toml"],
     ["predict", "model.toml", PILOTS],
     ["solve", "libreoffice6", "--ranges", "0.1%"],
     ["solve", "synthetic16", "--procedure", "two_step"],
     ["solve", "libreoffice6", "--robust", "mean", "--draws", "model.draws.jsonl"],
     ["solve", "conflict.toml"],
     ["certify", "known_floor", "--ratios", "ratios.json"],
-    ["compare", "known_floor", "equal_beta", "--backends", "newton,slsqp,cvxpy"],
+    ["compare", "known_floor", "--backends", "newton,slsqp"],
     ["derive", "libreoffice6"],
     ["derive", "known_floor"],
     ["sweep", "libreoffice6", "--budgets", "1M:16M:9", "--stages", "3"],
     ["sweep", "libreoffice6", "--over", "floor.pt=0%:20%:2", "--draws", "model.draws.jsonl"],
-    ["plan", "--languages", "en,de,nl,es,pt,ru,sw,ar,zh,ja,ko,hi", "--budgets", "0.5B,1B", "--runs", "40"],
+    ["plan", "--languages", "en,de,nl,es,pt,ru,sw,ar,zh,ja,ko,hi", "--budgets", "0.5B,1B", "--runs", "20"],
     ["plot", "libreoffice6", "--kind", "nothing", "-o", "x.png"],
     ["backends"],
     ["solve", "libreofice6"],
@@ -115,19 +115,19 @@ def test_no_number_and_no_column_is_lost(terminal):
         assert head in solved, head
     for number in ("20.337", "1.63 M", "18.196", "1.24429", "0.10144", "1.26230631", "(+0.008"):
         assert number in solved, number
-    compared = shown["compare", "known_floor", "equal_beta", "--backends", "newton,slsqp,cvxpy"]
+    compared = shown["compare", "known_floor", "--backends", "newton,slsqp"]
     for head in ("objective", "off by", "stationarity", "multipliers", "seconds", "evaluations", "verdict"):
-        assert compared.count(head) >= 2, head
+        assert head in compared, head
     planned = shown[
-        "plan", "--languages", "en,de,nl,es,pt,ru,sw,ar,zh,ja,ko,hi", "--budgets", "0.5B,1B", "--runs", "40"
+        "plan", "--languages", "en,de,nl,es,pt,ru,sw,ar,zh,ja,ko,hi", "--budgets", "0.5B,1B", "--runs", "20"
     ]
-    assert all(f"plan-{k:03d}" in planned for k in range(1, 41)) and "hi %" in planned
+    assert all(f"plan-{k:03d}" in planned for k in range(1, 21)) and "hi %" in planned
 
 
 def test_words_wrap_whole(terminal):
     width, shown = terminal
     words = " ".join(
-        " ".join(lines_of(shown["fit", PILOTS, "--law", "power", "--bootstrap", "20", "-o", "model.toml"])).split()
+        " ".join(lines_of(shown["fit", PILOTS, "--law", "power", "--bootstrap", "5", "-o", "model.toml"])).split()
     )
     assert "not identified by the runs: slope_smallest[en, pt], slope_smallest[en, ru]," in words
     refusal = lines_of(shown["solve", MODEL])
