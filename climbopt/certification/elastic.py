@@ -169,7 +169,7 @@ def _with_multiplier(nearest: _Nearest) -> set[str]:
 
 def _all_that_gives(whole: _Nearest, tolerance: float) -> Conflict:
     """Return the limits violated at the elastic problem's minimum, all of which have to be relaxed together."""
-    # Slacks are in the unit of the scaled row; the user's number is behind the row's own unit.
+    # Slacks are in the unit of the scaled row: over its scale and per_unit they are in the user's unit.
     scales = {label.name: label.scale for label in whole.elastic.form.nonlinear.labels}
     amounts = [
         (limit, slack / (scales[limit.name] * limit.row.per_unit))

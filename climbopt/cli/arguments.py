@@ -113,9 +113,9 @@ def _option_value(text: str) -> OptionValue:
 
 def spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
     """Return the numbers that FROM:TO:COUNT stands for; on a logarithmic scale they are tokens."""
-    # COUNT in digits only: int() would take blanks, signs and underscores.
     unit, example = (TOKENS, "1B:10T:20") if logarithmic else (BOUND, "0:10%:11")
     parts = text.split(":")
+    # COUNT in digits only: int() would take blanks, signs and underscores.
     if len(parts) != 3 or not re.fullmatch("[0-9]{1,18}", parts[2]):
         raise InputError(f"{option} has the values {text!r}; write FROM:TO:COUNT, for example {example}")
     ends, n = [unit.read(part, f"an end of {option}") for part in parts[:2]], int(parts[2])

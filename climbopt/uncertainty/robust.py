@@ -190,7 +190,7 @@ def robust(
     began = time.perf_counter()
     measure = Measure.parse(measure) if isinstance(measure, str) else measure
     problem, draws, options = as_problem(problem), as_draws(draws), options_of(options, common)
-    # The draws are given apart: the fit alone is the model that constraints are held under.
+    # The draws are an argument of their own; constraints are held under the fit alone.
     problem = replace(problem, model=without_draws(problem.model))
     # The optimum under the fit alone: each draw's solve starts there, and the answer is compared with it.
     plug_in = solve(problem, options=replace(options, native={}))

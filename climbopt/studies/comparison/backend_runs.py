@@ -224,9 +224,9 @@ def _run(task: Task, time_limit: float) -> Run:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "climbopt.studies.comparison.worker"],
-            # Each repeat has the limit of one solve; imports and the certificate have the rest.
             input=_pickled(task),
             capture_output=True,
+            # Each repeat has the limit of one solve; imports and the certificate have the rest.
             timeout=time_limit * (task.repeat + 1) + GRACE,
             check=False,
         )

@@ -50,7 +50,7 @@ def perform(task: Task) -> dict[str, Any]:
     """Return the outcome of a task as JSON values: refused, or the certified answer and the seconds of each solve."""
     began, name = time.perf_counter(), task.backend.name
     try:
-        # Registered in the parent process alone.
+        # A backend that was registered in the parent process is unknown here.
         if name not in BACKENDS:
             BACKENDS.register(task.backend)
         version = load(name).version

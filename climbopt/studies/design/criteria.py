@@ -95,7 +95,7 @@ class Knowledge:
         form = fit_form(*model.form)
         values = _coordinates(form, model, smallest / model.token_unit)
         blocks = _blank(form, model.sources, model.targets, smallest / model.token_unit)
-        # A law's loss scales the noise: that at z = 1 / S, ten times the smallest budget, serves as the median.
+        # Noise is a share of the median loss, for which the law at z = 1 / S and ten times the smallest budget stands.
         medians = model.at(10 * smallest, model.params_unit).losses(
             np.full(len(model.targets), 1.0 / len(model.sources))
         )
