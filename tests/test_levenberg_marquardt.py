@@ -9,7 +9,7 @@ from scipy.optimize import least_squares
 from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
 from climbopt.fitting.estimate import _blocks, _rows, _starts
-from climbopt.fitting.levenberg_marquardt import minimum
+from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 
@@ -79,3 +79,26 @@ def test_a_start_that_predicts_nothing_is_returned(pilots):
     block = blocks(pilots, "power", "gated")[0]
     start = np.full(block.center.size, np.nan)
     assert np.isnan(minimum(block, start)).all()
+
+
+def drawn(block, rng, count):
+    """A batch of the block with runs counted 0 to 3 times and prior means drawn."""
+    batch = block.repeated(count)
+    times = rng.integers(0, 4, (count, len(block.rows.D), 1))
+    scale = np.where(times > 0, batch.rows.scale / np.sqrt(np.maximum(times, 1)), np.inf)
+    means = block.center + 0.3 * block.spread * rng.standard_normal((count, block.center.size))
+    return batch.on(replace(batch.rows, scale=scale), means)
+
+
+@pytest.mark.parametrize("law, interaction", [("split", "powers"), ("bimix", "overlap"), ("power", "repetition")])
+def test_each_problem_of_a_batch_ends_where_scipys_search_of_it_alone_does(pilots, law, interaction):
+    rng = np.random.default_rng(3)
+    made = blocks(pilots, law, interaction)[:3]
+    batches = [drawn(block, rng, 2) for block in made]
+    starts = [np.tile(_starts(block, 1)[0], (2, 1)) for block in made]
+    ends = minima(batches, starts, 1e-12)
+    for batch, start, end in zip(batches, starts, ends, strict=True):
+        for k in range(2):
+            alone = batch.take(k)
+            assert alone.cost(end[k]) <= scipys(alone, start[k]).cost * (1 + 1e-6)
+            assert end[k] == pytest.approx(minimum(alone, start[k], 1e-12), abs=1e-4)

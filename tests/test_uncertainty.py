@@ -123,7 +123,7 @@ def test_slopes_of_declared_parameters_against_differences(law, interaction):
     for moved in form.coordinates:
         for place in np.unique(blank.places[moved.name][blank.free[moved.name]]):
             step = 1e-6 * (np.arange(x.size) == place)
-            up, down = (form.declared(blank.model(x + side * step)) for side in (1, -1))
+            up, down = (form.declared(blank.values(x + side * step), blank.blank) for side in (1, -1))
             here = blank.places[moved.name] == place
             for name, value in up.items():
                 where = here[:, None] if value.ndim == 2 and moved.per == "target" else here

@@ -7,12 +7,12 @@ losses would be fitted worse by more than their noise, the ceilings are made sof
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from climbopt.fitting.least_squares import Block, Observations
+from climbopt.fitting.least_squares import Block, Observations, stacks, unstacked
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minimum
 from climbopt.fitting.outliers import outlying
 from climbopt.model.templates import Array
@@ -33,51 +33,107 @@ SOFTER = (1.0, 4.0, 16.0, 64.0, 256.0)
 RESTART = 1e-2
 """Each round restarts this many prior spreads inside the bounds: on them z may be 0, and nothing is predicted."""
 
+OWN_RATIOS = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.2, 0.5)
+"""Where on an edge of the simplex predictions are looked at, from both ends."""
+
 Mixtures = tuple[Array, Array, Array]
-"""Ratios, (n, S), and D and N in the model's units, (n,) each."""
+"""Ratios, (..., n, S), and D and N in the model's units, (..., n) each."""
 
 
-def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> tuple[Block, Array, Mapping[str, float]]:
-    """Return the block with the ceilings that its minimum needs, the minimum then, and what stays above.
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """A problem under ceilings.
 
     Parameters
     ----------
     block : Block
+        With the ceilings that its minimum needs.
     x : ndarray, (p,)
-        A minimum of the block.
-    tolerance : float
-        As of :func:`minimum`.
-
-    Returns
-    -------
-    block : Block
-    x : ndarray, (p,)
+        Its minimum.
     above : mapping of str to float
         Targets still predicted above `HIGHEST` times their largest measured loss, and the multiple.
     """
+
+    block: Block
+    x: Array
+    above: Mapping[str, float]
+
+    def like(self, batch: Block) -> Bounded:
+        """Return the same as a problem of the batch of one target that it was stacked from."""
+        above = {name: multiple for name, multiple in zip(batch.targets, self.above.values(), strict=False)}
+        return Bounded(unstacked(self.block, batch), self.x, above)
+
+
+def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list[Bounded]:
+    """Return each problem of a batch under the ceilings that it needs.
+
+    Parameters
+    ----------
+    block : Block
+        A batch.
+    x : ndarray, (K, p)
+        A minimum of each problem.
+    tolerance : float
+        As of :func:`minimum`.
+    """
+    result = [Bounded(block.take(k), free, {}) for k, free in enumerate(x)]
     if block.form.interaction.vanishes_without_own_data:
-        return block, x, {}
+        return result
+    worst, left = np.stack([worst_losses(one.block, one.x) for one in result]), np.arange(len(x))
     # Fits start from the minimum without ceilings each time, so that softness alone differs.
-    worst, free = worst_losses(block, x), x
     for softness in SOFTER:
-        bound, x, above = _bounded(block, free, softness * SPREAD * worst, worst, tolerance)
-        if cost_of_ceilings(block, free, x) <= ALLOWED:
+        bounded = _bounded(block.take(left), x[left], softness * SPREAD * worst[left], worst[left], tolerance)
+        strained = []
+        for k, one in zip(left.tolist(), bounded, strict=True):
+            if one.block.rows.ceiling.size > block.rows.ceiling.size:
+                strained += [k] if cost_of_ceilings(one.block, x[k], one.x) > ALLOWED else []
+                result[k] = one
+        left = np.array(strained, dtype=np.intp)
+        if not left.size:
             break
-    return bound, x, above
+    return result
 
 
-def _bounded(
-    block: Block, x: Array, spread: Array, worst: Array, tolerance: float
-) -> tuple[Block, Array, Mapping[str, float]]:
-    """Return what :func:`under_ceilings` does, with ceilings of one standard deviation, (T,)."""
-    mixtures, above = above_ceiling(block, x, worst)
-    for _ in range(ROUNDS):
-        if not above:
+def all_under_ceilings(
+    batches: Sequence[Block], points: Sequence[Array], tolerance: float = TOLERANCE
+) -> list[list[Bounded]]:
+    """Return what :func:`under_ceilings` does for several batches of as many problems, those alike as one."""
+    result: list[list[Bounded]] = [[] for _ in batches]
+    for which, batch in stacks(batches):
+        bounded = under_ceilings(batch, np.concatenate([points[i] for i in which]), tolerance)
+        count = len(bounded) // len(which)
+        for place, i in enumerate(which):
+            of = bounded[place * count : (place + 1) * count]
+            result[i] = of if len(which) == 1 else [one.like(batches[i]) for one in of]
+    return result
+
+
+def _bounded(block: Block, x: Array, spread: Array, worst: Array, tolerance: float) -> list[Bounded]:
+    """Return what :func:`under_ceilings` does, with ceilings of one standard deviation, (K, T)."""
+    x, above, grid = x.copy(), np.zeros(worst.shape), _edges(block)
+    on = np.arange(len(x))
+    for added in range(ROUNDS + 1):
+        multiples = _multiples(block.take(on), x[on], grid, worst[on])
+        above[on] = multiples.max(axis=1)
+        largest = multiples.max(axis=2)
+        # The worst few are enough: another round adds those that are left.
+        highest = np.argsort(-largest, axis=1)[:, : len(block.sources)]
+        high = np.take_along_axis(largest, highest, axis=1) > HIGHEST
+        on, highest, high = on[high[:, 0]], highest[high[:, 0]], high[high[:, 0]]
+        highest, high = highest[:, high.any(axis=0)], high[:, high.any(axis=0)]
+        if not on.size or added == ROUNDS:
             break
-        block = with_ceilings(block, mixtures, CEILING * worst, spread)
-        x = minimum(block, np.maximum(x, block.lower + RESTART * block.spread), tolerance)
-        mixtures, above = above_ceiling(block, x, worst)
-    return block, x, above
+        at = np.zeros((len(x), high.shape[1]), dtype=np.intp)
+        scale = np.full((*at.shape, worst.shape[1]), np.inf)
+        at[on], scale[on] = highest, np.where(high[..., None], spread[on][:, None], np.inf)
+        block = with_ceilings(block, (grid[0][at], grid[1][at], grid[2][at]), CEILING * worst, scale)
+        here = block.take(on)
+        x[on] = minimum(here, np.maximum(x[on], block.lower + RESTART * block.spread), tolerance)
+    names = block.targets
+    return [
+        Bounded(block.take(k), point, {name: m for name, m in zip(names, of.tolist(), strict=True) if m > HIGHEST})
+        for k, (point, of) in enumerate(zip(x, above, strict=True))
+    ]
 
 
 def cost_of_ceilings(block: Block, free: Array, x: Array) -> float:
@@ -91,58 +147,60 @@ def cost_of_ceilings(block: Block, free: Array, x: Array) -> float:
     return max(after - before, 0.0) / max(before / int(judged.sum()), LEAST_VARIANCE)
 
 
-def above_ceiling(block: Block, x: Array, worst: Array) -> tuple[Mixtures, dict[str, float]]:
-    """Return the mixtures predicted furthest above `HIGHEST` times a target's worst loss, and each such target.
+def _edges(block: Block) -> Mixtures:
+    """Return mixtures along every edge of the simplex, at the least and largest budgets of each model size.
 
-    A target comes with the multiple of its worst loss. Looks along every edge of the simplex: for a fixed own ratio
-    the least z of a form that is linear or concave in the other ratios is where one source has all the rest.
+    For a fixed own ratio the least z of a form that is linear or concave in the other ratios is where one source has
+    all the rest.
     """
-    # Own ratios 0 and 1e-4 to 0.5, closest near 0, where losses change most.
-    own = np.concatenate([[0.0], np.logspace(-4, -0.3, 25)])
     n = len(block.sources)
-    edges = np.concatenate([share * np.eye(n)[:, None] + (1 - share) * np.eye(n)[None] for share in own])
-    ratios, D, N = at_budgets(block, edges.reshape(-1, n))
+    edges = np.concatenate([share * np.eye(n)[:, None] + (1 - share) * np.eye(n)[None] for share in OWN_RATIOS])
+    return at_budgets(block, np.unique(edges.reshape(-1, n), axis=0))
+
+
+def _multiples(block: Block, x: Array, mixtures: Mixtures, worst: Array) -> Array:
+    """Return the losses predicted in a batch over each target's worst measured one, (K, n, T); infinite where none."""
+    ratios, D, N = mixtures
     response = block.response(x, D, N)
-    multiples = response.losses(response.z(ratios)) / worst
-    multiples[np.isnan(multiples)] = np.inf  # z is 0 there
-    highest = dict(zip(block.targets, multiples.max(axis=0).tolist(), strict=True))
-    largest = multiples.max(axis=1)
-    above = np.flatnonzero(largest > HIGHEST)
-    # The worst few are enough: another round adds those that are left.
-    keep = above[np.argsort(-largest[above])][:n]
-    return (
-        (ratios[keep], D[keep], N[keep]),
-        {name: multiple for name, multiple in highest.items() if multiple > HIGHEST},
-    )
+    multiples: Array = response.losses(response.z(np.broadcast_to(ratios, (len(x), *ratios.shape)))) / worst[:, None]
+    return np.where(np.isnan(multiples), np.inf, multiples)  # z is 0 there
 
 
 def with_ceilings(block: Block, mixtures: Mixtures, ceiling: Array, spread: Array) -> Block:
-    """Return the block with a ceiling for each target, (T,), on more mixtures, and its standard deviation, (T,)."""
+    """Return the block with a ceiling for each target, (..., T), on more mixtures.
+
+    `spread` is its standard deviation, (..., T) or (..., n, T); infinite where there is no ceiling.
+    """
     ratios, D, N = mixtures
-    rows, supply = block.rows, block.supply_at(D)
-    added = np.ones((len(ratios), 1))
-    return replace(
-        block,
-        rows=Observations(
-            np.vstack([rows.ratios, ratios]),
-            np.append(rows.D, D),
-            np.append(rows.N, N),
-            np.vstack([rows.losses, ceiling * added]),
-            np.vstack([rows.scale, spread * added]),
-            np.append(rows.ceiling, np.ones(len(ratios), dtype=bool)),
-            supply=None if rows.supply is None or supply is None else np.vstack([rows.supply, supply]),
-            knee=None if rows.knee is None else np.vstack([rows.knee, np.inf * ceiling * added]),
+    rows, shape = block.rows, (*ratios.shape[:-1], len(block.targets))
+
+    def joined(old: Array, new: Array) -> Array:
+        return np.concatenate([old, np.broadcast_to(new, shape)], axis=-2)
+
+    supply = None if rows.supply is None else block.supply_at(D)
+    return block.on(
+        Observations(
+            np.concatenate([rows.ratios, ratios], axis=-2),
+            np.concatenate([rows.D, D], axis=-1),
+            np.concatenate([rows.N, N], axis=-1),
+            joined(rows.losses, ceiling[..., None, :]),
+            joined(rows.scale, spread if spread.ndim == ratios.ndim else spread[..., None, :]),
+            np.append(rows.ceiling, np.ones(shape[-2], dtype=bool)),
+            supply=None if rows.supply is None or supply is None else np.concatenate([rows.supply, supply], axis=-2),
+            knee=None if rows.knee is None else joined(rows.knee, np.array(np.inf)),
         ),
+        block.prior_means,
     )
 
 
 def at_budgets(block: Block, mixtures: Array) -> Mixtures:
-    """Return each mixture at each budget and size of the measured rows."""
+    """Return each mixture at the least and largest budget of the measured rows of each model size."""
     measured = ~block.rows.ceiling
-    sizes = np.nan_to_num(block.rows.N[measured])  # NaN, where no size is stated, would equal no other
-    scales = np.unique(np.column_stack([block.rows.D[measured], sizes]), axis=0)
-    D, N = np.tile(scales, (len(mixtures), 1)).T
-    return np.repeat(mixtures, len(scales), axis=0), D, N
+    D, N = (one.reshape(-1, measured.size)[0, measured] for one in (block.rows.D, block.rows.N))
+    N = np.nan_to_num(N)  # NaN, where no size is stated, would equal no other
+    scales = np.array([(end(D[size == N]), size) for size in np.unique(N) for end in (np.min, np.max)])
+    D, N = np.tile(np.unique(scales, axis=0), (len(mixtures), 1)).T
+    return np.repeat(mixtures, len(D) // len(mixtures), axis=0), D, N
 
 
 def worst_losses(block: Block, x: Array) -> Array:

@@ -6,6 +6,7 @@ still those of the templates.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -139,11 +140,10 @@ class FitForm(ByFields):
         slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
         return tuple(slopes), sp.lambdify(symbols, list(slopes.values()), modules="numpy", cse=True)
 
-    def declared(self, fitted: MixtureModel) -> dict[str, Array]:
-        """Return the declared parameters' values of a model in coordinates."""
-        declared = self.form.parameters
-        values = self._declared(*self._columns(fitted))
-        return {p.name: self._shaped(fitted, p, value) for p, value in zip(declared, values, strict=True)}
+    def declared(self, values: Mapping[str, Array], like: MixtureModel) -> dict[str, Array]:
+        """Return the declared parameters of values of the coordinates and D_min, in the shapes of a model's."""
+        results = self._declared(*self._columns(values))
+        return {p.name: self._shaped(like, p, v) for p, v in zip(self.form.parameters, results, strict=True)}
 
     def slopes(self, fitted: MixtureModel) -> dict[tuple[Parameter, Parameter], Array]:
         """Return d(declared parameter) / d(coordinate) by both, shaped as the declared parameter.
@@ -152,17 +152,17 @@ class FitForm(ByFields):
         are not there have a derivative of 0.
         """
         pairs, function = self._slopes
-        values = function(*self._columns(fitted))
+        values = function(*self._columns(fitted.parameters))
         return {pair: self._shaped(fitted, pair[0], value) for pair, value in zip(pairs, values, strict=True)}
 
     @cached_property
     def _pairwise(self) -> bool:
         return any(p.per == "pair" for p in self.form.parameters)
 
-    def _columns(self, fitted: MixtureModel) -> list[Array]:
+    def _columns(self, values: Mapping[str, Array]) -> list[Array]:
         """Return the values of all coordinates and D_min, broadcasting over targets and sources."""
         return [
-            fitted.parameters[p.name][:, None] if self._pairwise and p.per == "target" else fitted.parameters[p.name]
+            values[p.name][:, None] if self._pairwise and p.per == "target" else values[p.name]
             for p in (*self.coordinates, _D_MIN)
         ]
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
-from climbopt.fitting.ceilings import NOTICED, cost_of_ceilings, under_ceilings
+from climbopt.fitting.anchors import SURER, anchors
+from climbopt.fitting.ceilings import NOTICED, all_under_ceilings, cost_of_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.doubts import (
     doubt_of_ceilings,
@@ -20,7 +22,7 @@ from climbopt.fitting.doubts import (
     doubts_of_runs,
 )
 from climbopt.fitting.least_squares import Block, Observations
-from climbopt.fitting.levenberg_marquardt import minimum
+from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, Reported, View, named
@@ -217,11 +219,7 @@ def estimate(
     form = fit_form(law, interaction, use)
     _check_supply(form, fixed or {})
     blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
-    solved = []
-    for done, block in enumerate(blocks):
-        solved.append(_solve_block(block, n_starts))
-        if progress:
-            progress(done + 1, len(blocks))
+    solved = _solved(blocks, n_starts, anchors(pilots), progress)
     model = MixtureModel(
         law,
         interaction,
@@ -372,15 +370,40 @@ def _blocks(
     ]
 
 
-def _solve_block(block: Block, n_starts: int) -> Solved:
-    """Return the best of several starts, under the ceilings that it needs."""
-    starts = _starts(block, n_starts)
+def _solved(
+    blocks: Sequence[Block], n_starts: int, anchors: NDArray[np.bool_], progress: Progress | None
+) -> list[Solved]:
+    """Return the best of several starts of each block, through its anchors, (n,), under the ceilings that it needs."""
     # Plain least squares from all starts, then robust losses, then ceilings: each step starts at the last minimum.
-    best = min((minimum(block, start) for start in starts), key=block.cost)
-    block, best = robust_minimum(block, best, starts[0])
-    bound, x, above = under_ceilings(block, best)
-    strained = block.targets if cost_of_ceilings(block, best, x) > NOTICED else ()
-    return Solved(bound, x, bound.jacobian(x), bound.cost(x), above, strained)
+    starts = [np.array(_starts(block, n_starts)) for block in blocks]
+    ends = minima([block.repeated(n_starts) for block in blocks], starts)
+    free = []
+    for done, (block, start, end) in enumerate(zip(blocks, starts, ends, strict=True), 1):
+        free.append(_anchored(*robust_minimum(block, min(end, key=block.cost), start[0]), anchors))
+        if progress:
+            progress(done, len(blocks) + 1)
+    batches = [block.repeated(1) for block, _ in free]
+    solved = []
+    for (block, x), (bounded,) in zip(free, all_under_ceilings(batches, [x[None] for _, x in free]), strict=True):
+        strained = block.targets if cost_of_ceilings(block, x, bounded.x) > NOTICED else ()
+        bound = bounded.block
+        solved.append(
+            Solved(bound, bounded.x, bound.jacobian(bounded.x), float(bound.cost(bounded.x)), bounded.above, strained)
+        )
+    if progress:
+        progress(len(blocks) + 1, len(blocks) + 1)
+    return solved
+
+
+def _anchored(block: Block, x: Array, anchors: NDArray[np.bool_]) -> tuple[Block, Array]:
+    """Return the block with its anchors, (n,), surer than other runs, and its minimum from x."""
+    of = anchors[:, None] & ~outlying(block, x)
+    if not of.any():
+        return block, x
+    rows = block.rows
+    knee = None if rows.knee is None else np.where(of, np.inf, rows.knee)
+    block = replace(block, rows=replace(rows, scale=np.where(of, rows.scale / SURER, rows.scale), knee=knee))
+    return block, minimum(block, x)
 
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
@@ -443,7 +466,7 @@ def _monolingual(block: Block, default: Array) -> Array:
 def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     """Return the declared parameters of all targets, as a model takes them."""
     form = solved[0].block.form
-    declared = [form.declared(one.block.model(one.x)) for one in solved]
+    declared = [form.declared(one.block.values(one.x), one.block.blank) for one in solved]
     values = {}
     for p in form.form.parameters:
         # A form with parameters of sources has one block, which holds them.

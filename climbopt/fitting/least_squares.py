@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,6 +24,8 @@ LOG_SUPPLY = f"log_{SUPPLY}"
 @dataclass(frozen=True, eq=False)
 class Observations:
     """What a block is fitted to: mixtures with measured losses, and mixtures with a ceiling.
+
+    In a batch all arrays but `ceiling` have a leading axis, with an entry per problem.
 
     Parameters
     ----------
@@ -52,10 +54,19 @@ class Observations:
     supply: Array | None = None
     knee: Array | None = None
 
+    def each(self, change: Callable[[Array], Array]) -> Observations:
+        """Return the same with every array of one entry per problem changed."""
+        ratios, D, N, losses, scale = map(change, (self.ratios, self.D, self.N, self.losses, self.scale))
+        supply, knee = (None if one is None else change(one) for one in (self.supply, self.knee))
+        return Observations(ratios, D, N, losses, scale, self.ceiling, supply, knee)
+
 
 @dataclass(frozen=True, eq=False)
 class Block(ByFields):
     """The residuals and their Jacobian, over a flat vector of coordinates.
+
+    A batch is a block of several problems that differ in their observations and priors alone: observations, prior
+    means and the coordinates x then have a leading axis, shown as "..." below.
 
     Parameters
     ----------
@@ -108,6 +119,25 @@ class Block(ByFields):
                 mask[self.blank.own_targets, self.blank.own_sources] = False
             masks[parameter.name] = mask
         return masks
+
+    def repeated(self, count: int) -> Block:
+        """Return a batch of this problem, so many times."""
+
+        def repeat(array: Array) -> Array:
+            return np.broadcast_to(array, (count, *array.shape))
+
+        return self.on(self.rows.each(repeat), repeat(self.center))
+
+    def take(self, which: NDArray[np.intp] | int) -> Block:
+        """Return some problems of a batch as a batch, or one as a block."""
+        means = None if self.prior_means is None else self.prior_means[which]
+        return self.on(self.rows.each(lambda array: array[which]), means)
+
+    def on(self, rows: Observations, prior_means: Array | None) -> Block:
+        """Return the block with other observations and prior means, and what does not depend on them kept."""
+        other = replace(self, rows=rows, prior_means=prior_means)
+        other.__dict__.update({name: getattr(self, name) for name in _OF_COORDINATES})
+        return other
 
     def _flat(self, value: dict[str, Array]) -> Array:
         """Return arrays by coordinate as one vector."""
@@ -165,38 +195,56 @@ class Block(ByFields):
             start = stop
         return places
 
-    def _values(self, x: Array) -> dict[str, Array]:
-        """Return the coordinates at the flat vector x, each in its own shape; 0 for what is neither moved nor held."""
+    @cached_property
+    def of_targets(self) -> NDArray[np.intp]:
+        """Where the coordinates of each target and its pairs stand in the flat vector, (T, q), as in `places`."""
+        count = len(self.targets)
+        columns = [self.places[p.name].reshape(count, -1) for p in self.form.coordinates if p.per != "source"]
+        return np.concatenate(columns, axis=1)
+
+    @cached_property
+    def of_sources(self) -> NDArray[np.intp]:
+        """Where the coordinates of sources, which all targets share, stand in the flat vector, (s,)."""
+        columns = [self.places[p.name] for p in self.form.coordinates if p.per == "source"]
+        return np.concatenate([np.empty(0, dtype=np.intp), *columns])
+
+    def values(self, x: Array) -> dict[str, Array]:
+        """Return the coordinates at x, (..., p), each in its own shape; 0 for what is neither moved nor held."""
         # Places one past the end, of entries that are not moved, read this 0.
-        padded = np.append(x, 0.0)
-        values = {name: padded[places] for name, places in self.places.items()}
+        padded = np.concatenate([x, np.zeros((*x.shape[:-1], 1))], axis=-1)
+        values = {name: padded[..., places] for name, places in self.places.items()}
         for name, held in self.held.items():
             values[name] = np.where(self.free[name], values[name], np.nan_to_num(held))
         return values | {smallest_budget.name: self.blank.parameters[smallest_budget.name]}
 
     def model(self, x: Array) -> MixtureModel:
         """Return the model in coordinates at the flat vector x."""
-        return replace(self.blank, parameters=self._values(x))
+        return replace(self.blank, parameters=self.values(x))
 
     def response(self, x: Array, D: Array, N: Array, supply: Array | None = None) -> Response:
         """Return that model at budgets, sizes and supplies (by default those of runs of each budget) in its units."""
-        values, supply = self._values(x), self.supply_at(D) if supply is None else supply
+        values, supply = self.values(x), self.supply_at(D) if supply is None else supply
+        if x.ndim > 1:  # an axis for the mixtures of each problem, and for the targets where there is none
+            shared = {p.name for p in self.form.coordinates if p.per == "source"} | {smallest_budget.name}
+            values = {name: v[:, None] if name not in shared else v[..., None, None, :] for name, v in values.items()}
+            values[smallest_budget.name] = self.blank.parameters[smallest_budget.name]
         if supply is not None and LOG_SUPPLY in values:
-            # (n, 1, S): supplies of the run in place of the parameter, for every target.
-            values[LOG_SUPPLY] = np.log(supply)[:, None, :]
+            values[LOG_SUPPLY] = np.log(supply)[..., None, :]
         return Response(self.blank, D, N, values)
 
     def supply_at(self, D: Array) -> Array | None:
-        """Return the supplies that runs of some budgets had, (n, S); None where the runs do not state them."""
+        """Return the supplies that runs of some budgets had, (..., n, S); None where the runs do not state them."""
         if self.rows.supply is None:
             return None
-        # By the nearest budget, since supplies that are cut down follow the budget.
-        supply: Array = self.rows.supply[np.abs(np.subtract.outer(D, self.rows.D)).argmin(axis=1)]
-        return supply
+        runs = ~self.rows.ceiling  # which are the same in all problems of a batch
+        budgets, supply = (
+            (self.rows.D, self.rows.supply) if self.rows.D.ndim == 1 else (self.rows.D[0], self.rows.supply[0])
+        )
+        nearest: Array = supply[runs][np.abs(np.subtract.outer(D, budgets[runs])).argmin(axis=-1)]
+        return nearest
 
     def _at(self, x: Array) -> tuple[Response, Array, Array]:
-        """Return the response at x, and z and losses of the rows; the last ones are kept for the Jacobian."""
-        # Residuals and Jacobian are asked for at the same x, one after the other.
+        """Return the response at x, and z and losses of the rows; the last ones are reused by the Jacobian."""
         key = x.tobytes()
         if key not in self._memory:
             response = self.response(x, self.rows.D, self.rows.N, self.rows.supply)
@@ -215,22 +263,18 @@ class Block(ByFields):
 
     @property
     def measured(self) -> NDArray[np.bool_]:
-        """Which entries are losses that are used, (n, T), without ceilings."""
+        """Which entries are losses that are used, (..., n, T), without ceilings."""
         return self._used & ~self.rows.ceiling[:, None]
 
     def scaled_errors(self, x: Array) -> Array:
-        """Return u = (predicted - measured) / scale, (n, T); 0 below a ceiling and where a loss is not used."""
+        """Return u = (predicted - measured) / scale, (..., n, T); 0 below a ceiling and where a loss is not used."""
         errors = self._at(x)[2] - self.rows.losses
         # One-sided: a prediction below the ceiling costs nothing.
         errors = np.where(self.rows.ceiling[:, None], np.maximum(errors, 0.0), errors)
         return np.where(self._used, errors / self.rows.scale, 0.0)
 
-    def residuals(self, x: Array) -> Array:
-        """Return the robust errors of the used rows, then the prior's residuals."""
-        return np.concatenate([self.robust_errors(x)[self._used], (x - self.center) / self.spread])
-
     def robust_errors(self, x: Array) -> Array:
-        """Return t(u), (n, T), whose half square is the cost of a loss: Huber's inside the knee, Cauchy's outside.
+        """Return t(u), (..., n, T), whose half square is the cost of a loss: Huber's inside the knee, Cauchy's outside.
 
         With k the knee, t(u) = u where abs(u) <= k, else sign(u) k sqrt(1 + 2 log(abs(u) / k)): the cost and its
         slope are continuous.
@@ -250,27 +294,115 @@ class Block(ByFields):
         slope: Array = 1.0 / (past * np.sqrt(1.0 + 2.0 * np.log(past)))
         return slope
 
-    def cost(self, x: Array) -> float:
-        """Return half the sum of squared residuals."""
-        residuals = self.residuals(x)
-        return float(residuals @ residuals) / 2
+    def prior_errors(self, x: Array) -> Array:
+        """Return the distances from the prior means in units of their spread, (..., p)."""
+        errors: Array = (x - self.center) / self.spread
+        return errors
 
-    def jacobian(self, x: Array) -> Array:
-        """Return the derivatives of :meth:`residuals`, dense."""
+    def cost(self, x: Array) -> Array:
+        """Return half the sum of squares of all errors, (...,)."""
+        cost: Array = np.square(self.robust_errors(x)).sum(axis=(-2, -1)) + np.square(self.prior_errors(x)).sum(axis=-1)
+        return cost / 2
+
+    def derivatives(self, x: Array) -> tuple[Array, Array]:
+        """Return those of :meth:`robust_errors`, by `of_targets`, (..., n, T, q), and by `of_sources`, (..., n, T, s).
+
+        A target's errors depend on no other target's coordinates.
+        """
         response, z, predicted = self._at(x)
         by_parameter = response.by_parameter(self.rows.ratios, z)
         active = ~self.rows.ceiling[:, None] | (predicted > self.rows.losses)
-        weight = np.where(active, self._slope(self.scaled_errors(x)) / self.rows.scale, 0.0)
+        weight = np.where(active, self._slope(self.scaled_errors(x)) / self.rows.scale, 0.0)[..., None]
+        own: list[Array] = []
+        shared = [np.empty((*predicted.shape, 0))]
+        for p in self.form.coordinates:
+            values = by_parameter[p.name]
+            (shared if p.per == "source" else own).append(values if p.per != "target" else values[..., None])
+        used = self._used[..., None]  # an entry that is not used may have no derivative
+        by_own, by_shared = (np.where(used, np.concatenate(one, axis=-1) * weight, 0.0) for one in (own, shared))
+        return by_own, by_shared
+
+    def residuals(self, x: Array) -> Array:
+        """Return the robust errors of the used rows, then the prior's, of one problem."""
+        return np.concatenate([self.robust_errors(x)[self._used], self.prior_errors(x)])
+
+    def jacobian(self, x: Array) -> Array:
+        """Return the derivatives of :meth:`residuals`, dense."""
+        own, shared = self.derivatives(x)
         # Dense over (n, T, p); the last column takes the derivatives of what is not moved.
-        full = np.zeros((*weight.shape, x.size + 1))
-        targets = np.arange(len(self.targets))
-        for name, places in self.places.items():
-            values = by_parameter[name]
-            # Values of targets are (n, T), of sources and pairs (n, T, S); each goes to the column of its coordinate.
-            full[:, targets if values.ndim == 2 else targets[:, None], places] = values
-        full = full[..., :-1] * weight[:, :, None]
+        full = np.zeros((*own.shape[:2], x.size + 1))
+        full[:, np.arange(len(self.targets))[:, None], self.of_targets] = own
+        full[..., self.of_sources] = shared
         # Rows of the priors: d((x - center) / spread) / dx.
-        return np.vstack([full[self._used], np.diag(1.0 / self.spread)])
+        return np.vstack([full[..., :-1][self._used], np.diag(1.0 / self.spread)])
+
+
+def stacks(batches: Sequence[Block]) -> Iterator[tuple[list[int], Block]]:
+    """Give the positions of batches that are alike, and all their problems as one batch, in that order.
+
+    Batches of a target each, which is a source in all or in none, are alike where the target's own source is the
+    first: the coordinates of pairs stand in the same order then. Batches have the same number of problems.
+    """
+    groups: dict[object, list[int]] = {}
+    for i, block in enumerate(batches):
+        alike = len(block.targets) == 1 and not block.held and not block.of_sources.size
+        groups.setdefault((block.targets[0] in block.sources) if alike else i + 2, []).append(i)
+    for which in groups.values():
+        if len(which) == 1:
+            yield which, batches[which[0]]
+            continue
+        length = max(batches[i].rows.ceiling.size for i in which)
+        turned = [_own_first(batches[i]) for i in which]
+        padded = [_padded(block.rows, length) for block in turned]
+        arrays = [[getattr(rows, name) for rows in padded] for name in ("ratios", "D", "N", "losses", "scale")]
+        ratios, D, N, losses, scale = map(np.concatenate, arrays)
+        knee = None
+        if any(rows.knee is not None for rows in padded):
+            knee = np.concatenate([np.full(r.scale.shape, np.inf) if r.knee is None else r.knee for r in padded])
+        supplies = [rows.supply for rows in padded if rows.supply is not None]
+        supply = np.concatenate(supplies) if supplies else None
+        rows = Observations(ratios, D, N, losses, scale, padded[0].ceiling, supply, knee)
+        yield which, turned[0].on(rows, np.concatenate([block.center for block in turned]))
+
+
+def _order(block: Block) -> list[int]:
+    """Return the positions of the sources with the target's own first."""
+    return sorted(range(len(block.sources)), key=lambda j: block.sources[j] != block.targets[0])
+
+
+def _own_first(block: Block) -> Block:
+    """Return a batch of one target with its own source first."""
+    order = _order(block)
+    sources = tuple(block.sources[j] for j in order)
+    return replace(block, sources=sources, rows=_turned(block.rows, order))
+
+
+def unstacked(problem: Block, of: Block) -> Block:
+    """Return a problem of a stack as one of the batch that it is from, without the ceilings that count nothing."""
+    rows = _turned(problem.rows, np.argsort(_order(of)).tolist())
+    live = ~rows.ceiling | np.isfinite(rows.scale).any(axis=1)
+    rows = replace(rows.each(lambda array: array[live]), ceiling=rows.ceiling[live])
+    return of.on(rows if of.rows.knee is not None else replace(rows, knee=None), problem.prior_means)
+
+
+def _turned(rows: Observations, order: Sequence[int]) -> Observations:
+    """Return observations with the sources in another order."""
+    supply = None if rows.supply is None else rows.supply[..., order]
+    return replace(rows, ratios=rows.ratios[..., order], supply=supply)
+
+
+def _padded(rows: Observations, length: int) -> Observations:
+    """Return the observations of a batch with ceilings that count nothing, up to so many rows."""
+    more = length - rows.ceiling.size
+    if not more:
+        return rows
+    longer = rows.each(lambda array: np.concatenate([array, np.repeat(array[:, -1:], more, axis=1)], axis=1))
+    longer.scale[:, -more:] = np.inf
+    return replace(longer, ceiling=np.append(rows.ceiling, np.ones(more, dtype=bool)))
+
+
+_OF_COORDINATES = ("blank", "free", "spread", "lower", "places", "of_targets", "of_sources")
+"""Cached properties of a block that do not depend on its observations."""
 
 
 def _median(rows: Observations, target: int) -> float:

@@ -14,7 +14,6 @@ outlier detection (1987), chapter 5: starts from random subsets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -63,8 +62,9 @@ def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLE
         return block, x
     # All candidates are compared by one cost, with the tightest knees, so that no noisy start wins by its own noise.
     least = with_knees(block, np.full(noise.shape, LEAST_NOISE))
-    points = [x, *(minimum(half, start, START_TOLERANCE) for half in _halves(block))]
-    best = min((minimum(least, point, START_TOLERANCE) for point in points), key=least.cost)
+    halves = minimum(_halves(block), np.tile(start, (HALVES, 1)), START_TOLERANCE)
+    points = minimum(least.repeated(HALVES + 1), np.vstack([x, halves]), START_TOLERANCE)
+    best = min(points, key=least.cost)
     bent, robust = _in_turn(block, best, tolerance)
     # No loss stands apart: what is far is what the form cannot express, and halves of the runs must not decide.
     return (bent, robust) if outlying(bent, robust).any() else _in_turn(block, x, tolerance)
@@ -82,12 +82,12 @@ def _in_turn(block: Block, x: Array, tolerance: float) -> tuple[Block, Array]:
     return bent, x
 
 
-def _halves(block: Block) -> Iterator[Block]:
-    """Yield the block with random halves of its runs left out."""
-    generator = np.random.default_rng(0)
-    for _ in range(HALVES):
-        out = generator.permutation(len(block.rows.D)) < len(block.rows.D) // 2
-        yield replace(block, rows=replace(block.rows, scale=np.where(out[:, None], np.inf, block.rows.scale)))
+def _halves(block: Block) -> Block:
+    """Return a batch of the block with random halves of its runs left out."""
+    generator, n = np.random.default_rng(0), len(block.rows.D)
+    out = np.array([generator.permutation(n) < n // 2 for _ in range(HALVES)])
+    batch = block.repeated(HALVES)
+    return batch.on(replace(batch.rows, scale=np.where(out[..., None], np.inf, batch.rows.scale)), batch.prior_means)
 
 
 def noise_of(block: Block, x: Array) -> Array:
@@ -112,6 +112,7 @@ def outlying(block: Block, x: Array) -> NDArray[np.bool_]:
         distance = np.abs(block.scaled_errors(x)) / noise_of(block, x) / KNEE
         for i, measured in enumerate(block.measured.T):
             result[measured, i] = apart(distance[measured, i], FAR)
+        result &= np.isfinite(block.rows.knee)
     return result
 
 

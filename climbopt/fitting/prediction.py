@@ -13,6 +13,7 @@ from climbopt.files import DrawsLike, ModelLike, as_draws, as_model, read_table
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.ensemble import Ensemble, Model, check_draws, mean_of
+from climbopt.model.noise import SMALL
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
 from climbopt.runs.tidy_table import run_names
@@ -63,6 +64,33 @@ def predict(
     return predict_table(as_model(model), table, as_draws(draws), supply).table
 
 
+@dataclass(frozen=True)
+class Group:
+    """How well the losses of some budgets and own ratios are predicted.
+
+    Parameters
+    ----------
+    beyond : bool
+        Whether the budgets lie outside the pilots'.
+    own : str
+        The range of the targets' own ratios.
+    n, n_inside : int
+        Losses, and those inside their bands.
+    mae, bias : float
+        Mean absolute and mean error of the predictions, nats.
+    half_width : float
+        Median of half the bands' widths, nats.
+    """
+
+    beyond: bool
+    own: str
+    n: int
+    n_inside: int
+    mae: float
+    bias: float
+    half_width: float
+
+
 @dataclass(frozen=True, eq=False)
 class PredictedTable:
     """Predictions of a tidy table of mixtures.
@@ -78,6 +106,8 @@ class PredictedTable:
         Nominal share of new measurements inside the bands; None without bands.
     n_inside, n_judged : int
         Stated losses inside their bands, and those that have one.
+    groups : tuple of Group
+        The same by budget and own ratio, with their errors.
     """
 
     table: pd.DataFrame
@@ -85,6 +115,7 @@ class PredictedTable:
     level: float | None = None
     n_inside: int = 0
     n_judged: int = 0
+    groups: tuple[Group, ...] = ()
 
 
 def predict_table(
@@ -146,7 +177,26 @@ def predict_table(
         return PredictedTable(written, errors)
     judged = inside & ~np.isnan(measured)
     held = judged & (np.abs(chosen - measured) <= half[:, at])
-    return PredictedTable(written, errors, level, int(held.sum()), int(judged.sum()))
+    groups = _groups(model, runs, shared, np.where(judged, chosen - measured, np.nan), half[:, at])
+    return PredictedTable(written, errors, level, int(held.sum()), int(judged.sum()), groups)
+
+
+def _groups(model: Model, runs: PilotRuns, targets: Sequence[str], errors: Array, half: Array) -> tuple[Group, ...]:
+    """Return the groups of errors, (n, T), NaN where none is judged, that hold any."""
+    known = model.pilots is not None
+    low, high = model.pilots.tokens if model.pilots is not None else (0.0, np.inf)
+    outside = known & ((runs.tokens < low) | (runs.tokens > high))
+    own = runs.ratios_of(targets)
+    ranges = {f"{SMALL:g} or more": own >= SMALL, f"below {SMALL:g}": (own > 0) & (own < SMALL), "0": own == 0}
+    groups = []
+    for beyond in (False, True):
+        for name, here in ranges.items():
+            chosen = here & (outside == beyond)[:, None] & ~np.isnan(errors)
+            if chosen.any():
+                of, width = errors[chosen], half[chosen]
+                held, mae = int((np.abs(of) <= width).sum()), float(np.abs(of).mean())
+                groups.append(Group(beyond, name, of.size, held, mae, float(of.mean()), float(np.median(width))))
+    return tuple(groups)
 
 
 def _with_draws(model: Model, draws: Sequence[Model]) -> Model:

@@ -478,7 +478,7 @@ class Response:
     def pair_arguments(self) -> list[Array]:
         """D, N and the interaction's parameters, as `pair` takes them after shapes (..., T, 1) and (..., 1, S)."""
         values = [
-            self._values[p.name][:, None] if p.per == "target" else self._values[p.name]
+            self._values[p.name][..., None] if p.per == "target" else self._values[p.name]
             for p in self.model.interaction.parameters
         ]
         return [self.D[..., None, None], self.N[..., None, None], *values]

@@ -207,6 +207,22 @@ def _print_form(fitted: Fit, console: Console) -> None:
         say(console, fitted.left_out)
 
 
+def _print_groups(predicted: PredictedTable, console: Console) -> None:
+    """Print errors and shares inside the bands by budget and own ratio."""
+    rows = new_table("predictions of the stated losses", "budget", "ratio", "losses", "mae", "bias", "in bands %", "half width", left=2)
+    for group in predicted.groups:
+        rows.add_row(
+            "outside the pilots'" if group.beyond else "as the pilots'",
+            group.own,
+            str(group.n),
+            f"{group.mae:.4f}",
+            f"{group.bias:+.4f}",
+            f"{100 * group.n_inside / group.n:.0f}",
+            f"{group.half_width:.4f}",
+        )
+    console.print(rows)
+
+
 def print_prediction(predicted: PredictedTable, console: Console, *, listed: bool, outside: str | None = None) -> None:
     """Print predictions, and how far they are from measured losses.
 
@@ -252,6 +268,7 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
             f"{predicted.n_inside} of {predicted.n_judged} losses lie inside their {100 * predicted.level:.0f} % bands "
             f"({100 * predicted.n_inside / predicted.n_judged:.1f} %)",
         )
+        _print_groups(predicted, console)
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
         say(

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 from joblib import delayed
+from numpy.typing import NDArray
 
-from climbopt.fitting.ceilings import under_ceilings
+from climbopt.fitting.anchors import anchors
+from climbopt.fitting.ceilings import all_under_ceilings
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress, Solved, declared_parameters
-from climbopt.fitting.levenberg_marquardt import minimum
+from climbopt.fitting.least_squares import Block
+from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.processes import parallel
@@ -19,7 +22,7 @@ from climbopt.model.ensemble import Ensemble
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 
-CHUNK = 8
+CHUNK = 20
 """Refits that one process makes at a time, and that a kill can cost it."""
 
 TOLERANCE = 1e-3
@@ -42,7 +45,8 @@ def bootstrap(
     """Return models refitted to runs that were drawn with replacement; all forms of an ensemble to the same ones.
 
     Each draw counts every run as often as it was drawn, draws the priors' means from the priors themselves (or what
-    the runs do not show would look certain), and fits again from the full fit's point, ceilings included.
+    the runs do not show would look certain), and fits again from the full fit's point, ceilings included. Anchors
+    (:mod:`climbopt.fitting.anchors`) are in every draw.
 
     Parameters
     ----------
@@ -72,7 +76,7 @@ def bootstrap(
     fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
     found = {k: parameters for k, parameters in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in found]
-    for k, parameters in _refits([fit.solved for fit in fits], fitted.n_runs, seed, missing, jobs):
+    for k, parameters in _refits([fit.solved for fit in fits], anchors(fitted.pilots), seed, missing, jobs):
         found[k] = parameters
         if keep:
             keep(k, *parameters)
@@ -90,58 +94,71 @@ def _drawn(fitted: Fit | EnsembleFit, parameters: Sequence[Parameters]) -> Mixtu
 
 
 def _refits(
-    forms: Sequence[Sequence[Solved]], n_runs: int, seed: int, draws: Sequence[int], jobs: int
+    forms: Sequence[Sequence[Solved]], sure: NDArray[np.bool_], seed: int, draws: Sequence[int], jobs: int
 ) -> Iterator[tuple[int, Sequence[Parameters]]]:
     """Yield each draw and its parameters, those of each form, in order."""
     chunks = [draws[first : first + CHUNK] for first in range(0, len(draws), CHUNK)]
     workers = parallel(jobs, return_as="generator")
     for chunk, results in zip(
-        chunks, workers(delayed(_chunk)(forms, n_runs, seed, chunk) for chunk in chunks), strict=True
+        chunks, workers(delayed(_chunk)(forms, sure, seed, chunk) for chunk in chunks), strict=True
     ):
         yield from zip(chunk, results, strict=True)
 
 
 def _chunk(
-    forms: Sequence[Sequence[Solved]], n_runs: int, seed: int, draws: Sequence[int]
+    forms: Sequence[Sequence[Solved]], sure: NDArray[np.bool_], seed: int, draws: Sequence[int]
 ) -> list[list[dict[str, Array]]]:
-    """Return the parameters of some draws, those of each form; all forms of a draw count the same runs."""
-    results = []
-    for k in draws:
-        refitted = []
-        for solved in forms:
-            generator = np.random.default_rng([seed, k])  # anew, so that all forms count the same runs
-            # Drawing n runs with replacement counts each so many times.
-            counts = generator.multinomial(n_runs, np.full(n_runs, 1.0 / n_runs))
-            refitted.append(declared_parameters([_redrawn(one, counts, generator) for one in solved]))
-        results.append(refitted)
-    return results
+    """Return the parameters of some draws, those of each form; all forms of a draw count the same runs.
+
+    Runs that are `sure`, (n,), count once in every draw.
+    """
+    share = ~sure / np.count_nonzero(~sure)
+    by_form = []
+    for solved in forms:
+        generators = [np.random.default_rng([seed, k]) for k in draws]  # anew, so that all forms count the same runs
+        # Drawing n runs with replacement counts each so many times.
+        counts = sure + np.array([one.multinomial(np.count_nonzero(share), share) for one in generators])
+        means = [_means(one, generators) for one in solved]
+        by_form.append(refitted(solved, counts, means))
+    return [list(of_draw) for of_draw in zip(*by_form, strict=True)]
 
 
-def _redrawn(one: Solved, counts: Indices, generator: np.random.Generator) -> Solved:
-    """Return a block fitted with each run counted as often as drawn, about other prior means."""
-    means = one.block.center + one.block.spread * generator.standard_normal(one.x.size)
-    return refitted(one, counts, means)
+def _means(one: Solved, generators: Sequence[np.random.Generator]) -> Array:
+    """Return means of the priors drawn from the priors themselves, (K, p)."""
+    drawn = np.array([generator.standard_normal(one.x.size) for generator in generators])
+    means: Array = one.block.center + one.block.spread * drawn
+    return means
 
 
-def refitted(one: Solved, counts: Indices, means: Array | None = None) -> Solved:
-    """Return a block fitted from its point, under ceilings, with each run counted so many times, (n,).
+def refitted(solved: Sequence[Solved], counts: Indices, means: Sequence[Array] | None = None) -> list[dict[str, Array]]:
+    """Return the declared parameters of a form fitted from its point, with each run counted so many times.
 
     Parameters
     ----------
-    one : Solved
-    counts : ndarray of int, (n,)
-    means : ndarray, (p,), optional
-        The priors' means; their centers by default.
+    solved : sequence of Solved
+        The blocks of a form.
+    counts : ndarray of int, (K, n)
+        For each of K refits.
+    means : sequence of ndarray, (K, p), optional
+        The priors' means of each block; their centers by default.
     """
-    block, rows = one.block, one.block.rows
-    times = np.ones(len(rows.D))
-    times[~rows.ceiling] = counts
-    # Runs that were not drawn are left out by an infinite scale.
-    scale = np.full(rows.scale.shape, np.inf)
-    scale[times > 0] = rows.scale[times > 0] / np.sqrt(times[times > 0])[:, None]
+    means = [np.tile(one.block.center, (len(counts), 1)) for one in solved] if means is None else means
+    batches = [_counted(one.block, counts, of) for one, of in zip(solved, means, strict=True)]
+    free = minima(batches, [np.tile(one.x, (len(counts), 1)) for one in solved], TOLERANCE)
+    bounded = all_under_ceilings(batches, free, TOLERANCE)
+    return [
+        declared_parameters([replace(one, x=of.x) for one, of in zip(solved, draw, strict=True)])
+        for draw in zip(*bounded, strict=True)
+    ]
+
+
+def _counted(block: Block, counts: Indices, means: Array) -> Block:
+    """Return a batch of a block with each run counted so many times, (K, n), and priors with other means."""
+    batch = block.repeated(len(counts))
+    times = np.ones((len(counts), block.rows.ceiling.size, 1))
+    times[:, ~block.rows.ceiling, 0] = counts
+    rows, root = batch.rows, np.sqrt(np.maximum(times, 1.0))
     # a run drawn t times counts t times: scale and knee go with sqrt(t), which multiplies its cost by t
-    knee = None if rows.knee is None else rows.knee * np.sqrt(np.maximum(times, 1.0))[:, None]
-    means = block.center if means is None else means
-    block = replace(block, rows=replace(rows, scale=scale, knee=knee), prior_means=means)
-    block, x, _ = under_ceilings(block, minimum(block, one.x, TOLERANCE), TOLERANCE)
-    return replace(one, block=block, x=x)
+    # Runs that were not drawn are left out by an infinite scale.
+    scale = np.where(times > 0, rows.scale / root, np.inf)
+    return batch.on(replace(rows, scale=scale, knee=None if rows.knee is None else rows.knee * root), means)

@@ -16,8 +16,10 @@ from joblib import delayed
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ensemble_fit import EnsembleFit
-from climbopt.fitting.estimate import Fit, Progress, declared_parameters
+from climbopt.fitting.estimate import Fit, Progress
+from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.processes import parallel
 from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.mixture import Indices, MixtureModel
@@ -58,7 +60,7 @@ def loss_noise(
     jobs : int
         Processes.
     progress : callable, optional
-        Called with the numbers of folds done and to do.
+        Called with the numbers of forms done and to do.
     """
     pilots, model = fitted.pilots, fitted.model
     errors = np.abs(held_out(fitted, folds, jobs, progress) - pilots.losses)
@@ -77,17 +79,21 @@ def loss_noise(
 
 
 def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: Progress | None = None) -> Array:
-    """Return the ensemble's predictions of each run by fits to the runs of other folds, (n, T)."""
+    """Return the ensemble's predictions of each run by fits to the runs of other folds, (n, T); NaN of anchors."""
     pilots = fitted.pilots
-    number = folds_of_shapes(pilots, folds)
-    n_folds, predicted = int(number.max()) + 1, np.full(pilots.losses.shape, np.nan)
-    results = parallel(jobs, return_as="generator")(
-        delayed(_fold)(fitted.fits, fitted.model.weights, number == k) for k in range(n_folds)
-    )
-    for k, losses in enumerate(results):
-        predicted[number == k] = losses
+    number = np.where(anchors(pilots), -1, folds_of_shapes(pilots, folds))
+    counts = (number != np.arange(number.max() + 1)[:, None]).astype(np.intp)
+    by_form = []
+    workers = parallel(jobs, return_as="generator")
+    for done, models in enumerate(workers(delayed(_refits)(one, counts) for one in fitted.fits), 1):
+        by_form.append(models)
         if progress:
-            progress(k + 1, n_folds)
+            progress(done, len(fitted.fits))
+    predicted = np.full(pilots.losses.shape, np.nan)
+    for k, models in enumerate(zip(*by_form, strict=True)):
+        out = pilots.select(number == k)
+        mean = Ensemble(models, fitted.model.weights).at(out.tokens, out.params, out.supply)
+        predicted[number == k] = mean.predicted(out.ratios)
     return predicted
 
 
@@ -108,17 +114,9 @@ def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
     return dealt
 
 
-def _fold(fits: Sequence[Fit], weights: Sequence[float], left_out: NDArray[np.bool_]) -> Array:
-    """Return the mean over forms of the losses of some runs, predicted by refits without them."""
-    pilots = fits[0].pilots.select(left_out)
-    models = [_without(fitted, left_out) for fitted in fits]
-    return Ensemble(models, weights).at(pilots.tokens, pilots.params, pilots.supply).predicted(pilots.ratios)
-
-
-def _without(fitted: Fit, left_out: NDArray[np.bool_]) -> MixtureModel:
-    """Return a form fitted without some runs."""
-    counts = (~left_out).astype(np.intp)
-    return replace(fitted.model, parameters=declared_parameters([refitted(one, counts) for one in fitted.solved]))
+def _refits(fitted: Fit, counts: Indices) -> list[MixtureModel]:
+    """Return a form fitted with each run counted so many times, (K, n)."""
+    return [replace(fitted.model, parameters=FrozenMap(of)) for of in refitted(fitted.solved, counts)]
 
 
 def _deviations(errors: Array, inside: Array, spread: Array, chosen: NDArray[np.bool_]) -> Array:
