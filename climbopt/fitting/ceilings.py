@@ -87,7 +87,7 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
         for k, one in zip(left.tolist(), bounded, strict=True):
             if one.block.rows.ceiling.size > block.rows.ceiling.size:
                 strained += [k] if cost_of_ceilings(one.block, x[k], one.x) > ALLOWED else []
-                result[k] = one
+            result[k] = one
         left = np.array(strained, dtype=np.intp)
         if not left.size:
             break
