@@ -16,7 +16,7 @@ BEYOND = 2.0
 """Anchors have at least this many times the budget of every other run."""
 MOST = 0.1
 """Largest share of the runs that may be anchors; more are pilots like the others."""
-SURER = 3.0
+SURER = 10.0
 """What the assumed noise of an anchor is divided by."""
 
 

@@ -209,7 +209,17 @@ def _print_form(fitted: Fit, console: Console) -> None:
 
 def _print_groups(predicted: PredictedTable, console: Console) -> None:
     """Print errors and shares inside the bands by budget and own ratio."""
-    rows = new_table("predictions of the stated losses", "budget", "ratio", "losses", "mae", "bias", "in bands %", "half width", left=2)
+    rows = new_table(
+        "predictions of the stated losses",
+        "budget",
+        "ratio",
+        "losses",
+        "mae",
+        "bias",
+        "in bands %",
+        "half width",
+        left=2,
+    )
     for group in predicted.groups:
         rows.add_row(
             "outside the pilots'" if group.beyond else "as the pilots'",
