@@ -296,7 +296,8 @@ def test_draws_in_a_file(tmp_path, fitted):
     file.close()
     r = np.array([[0.3, 0.7], [1.0, 0.0]])
     for again in (resumed, load_draws(path)):
-        assert [losses(a, r).tolist() for a in again] == [losses(b, r).tolist() for b in draws]
+        for a, b in zip(again, draws, strict=True):  # draws made together differ by rounding
+            assert losses(a, r) == pytest.approx(losses(b, r), rel=1e-9)
     both = fitted.model.with_draws(draws)
     assert both.n_draws == 3 and both.base.blocks == fitted.model.blocks
     assert losses(both.base, r) == pytest.approx(losses(fitted.model, r), rel=1e-15)

@@ -55,7 +55,7 @@ def bootstrap(
     n : int
         Draws.
     seed : int
-        Draw k has a generator of its own, (seed, k), so that no draw depends on the others or on `jobs`.
+        Draw k has a generator of its own, (seed, k), so that up to rounding no draw depends on the others or on `jobs`.
     jobs : int
         Processes.
     known : mapping of int to sequence of parameters, optional
