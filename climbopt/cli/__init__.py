@@ -17,7 +17,7 @@ from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.export_commands import export
 from climbopt.cli.fit_commands import fit, predict
 from climbopt.cli.process import run
-from climbopt.cli.run_commands import collect
+from climbopt.cli.run_commands import collect, watch
 from climbopt.cli.solve_commands import certify, compare, solve
 from climbopt.cli.study_commands import plan, plot, sweep
 
@@ -49,6 +49,7 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
         "plan --languages en,de,sw --budgets 1B --export megatron --command 'train.sh {config} {logs}' -o jobs",
     ],
     collect: ["collect jobs --from jobs/logs -o pilots.csv"],
+    watch: ["watch decision --log train.jsonl"],
     plot: ["plot answer.json --kind allocation -o allocation.pdf"],
     backends: ["backends"],
 }

@@ -1,4 +1,4 @@
-"""The subcommands on runs that are trained: collect, which reads back what planned runs logged."""
+"""The subcommands on runs that are trained: collect, which reads back what planned runs logged, and watch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from climbopt.cli.arguments import JSON
-from climbopt.cli.streams import check_places, report
+from climbopt.cli.arguments import JOBS, JSON, SEED
+from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
+from climbopt.foundations.errors import InputError
 
 JOBS_FOLDER = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Of jobs, as climbopt plan --export wrote it, or its manifest.json.")
@@ -61,3 +62,50 @@ def collect(
     after = None if output is None else shlex.join(["climbopt", "decide", str(output), "--budget", "TOKENS"])
     report(json, record, lambda to: print_collection(collection, to, after))
     raise typer.Exit(0 if len(collection.usable) == len(collection.runs) else 1)
+
+
+ANSWER = Annotated[Path, typer.Argument(metavar="ANSWER", help="A folder of climbopt decide, or an answer beside one.")]
+LOGS = Annotated[list[Path], typer.Option("--log", metavar="LOGS", help="Files and folders of the run's logs.")]
+DRAWN_KEYS = Annotated[
+    str | None, typer.Option("--drawn-columns", metavar="PATTERN", help="Keys of the tokens drawn; * is the language.")
+]
+AGAIN = Annotated[
+    bool, typer.Option("--again/--no-again", help="Past the bands, decide again with the run's own losses.")
+]
+
+
+def watch(
+    answer: ANSWER,
+    log: LOGS,
+    loss_columns: LOSS_KEYS = None,
+    drawn_columns: DRAWN_KEYS = None,
+    again: AGAIN = True,
+    seed: SEED = 0,
+    jobs: JOBS = 1,
+    json: JSON = None,
+) -> None:
+    """Compare the losses of the big run with those predicted, as it goes.
+
+    The exit code is 1 where a loss is outside its band; what would be decided now is then computed.
+    """
+    from climbopt.files import PILOTS_NAME, load_answer, load_pilots, load_problem
+    from climbopt.files.collect import moments
+    from climbopt.reports.watching import print_watch, watch_json
+    from climbopt.uncertainty.watch import Moment, Watch
+
+    check_places([path for path in (answer, *log) if path.is_file()], json)
+    read = load_answer(answer)
+    if read.problem is None:
+        raise InputError(f"there is no problem beside {answer}; name the folder that climbopt decide wrote")
+    problem = load_problem(read.problem)
+    languages = tuple(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
+    logged = moments(log, languages, loss_columns, drawn_columns)
+    watched = Watch(problem, read.ratios, tuple(Moment(*moment) for moment in logged))
+    pilots = read.problem.with_name(PILOTS_NAME)
+    decided = None
+    with solvers_on_standard_error(json):
+        if again and watched.outside and pilots.exists() and watched.undecided:
+            decided = watched.decide_again(load_pilots(pilots, missing="drop"), seed=seed, jobs=jobs, progress=progress)
+        record = watch_json(watched, decided)
+    report(json, record, lambda to: print_watch(watched, decided, to))
+    raise typer.Exit(1 if watched.outside else 0)

@@ -34,7 +34,7 @@ from climbopt.files.problems import (
     save_problem,
 )
 from climbopt.files.ratios import load_ratios
-from climbopt.files.shipped import PROBLEM_NAME, find_pilots, find_problem, shipped_problems
+from climbopt.files.shipped import PILOTS_NAME, PROBLEM_NAME, find_pilots, find_problem, shipped_problems
 from climbopt.files.tables import (
     load_fixed,
     load_mean_tokens,
@@ -52,6 +52,7 @@ __all__ = [
     "DrawFile",
     "DrawsLike",
     "FilePath",
+    "PILOTS_NAME",
     "PROBLEM_NAME",
     "Layout",
     "ModelLike",

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climbopt.files.jobs import PlannedRun
-from climbopt.files.logs import EVENTS, LogEntry, is_log, keys_by_language, logs_in, read_log, tokens_of, unreadable
+from climbopt.files.logs import (
+    EVENTS,
+    TOKEN_WORDS,
+    LogEntry,
+    is_log,
+    keys_by_language,
+    logs_in,
+    read_log,
+    tokens_of,
+    unreadable,
+)
 from climbopt.files.text import read_bytes, sha256
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
@@ -240,3 +250,36 @@ def _judged(
         return CollectedRun(run, "incomplete", f"the loss of {missing[0]} is not logged", losses, files)
     known = reached is not None or state.startswith(FINISHED)
     return CollectedRun(run, "ok", "" if known else "nothing says that it ended", losses, files)
+
+
+def moments(
+    places: Iterable[Path], languages: Sequence[str], losses: str | None = None, drawn: str | None = None
+) -> list[tuple[float, dict[str, float], dict[str, float]]]:
+    """Return the tokens, the losses and the tokens drawn by language at each moment of one run's logs, in order.
+
+    Entries of the same tokens are one moment. Patterns are those of the keys, with * for the language.
+
+    Raises
+    ------
+    InputError
+        Where keys have two readings, or no entry states losses together with the tokens of the run.
+    """
+    entries = [entry for path in logs_in(places) if is_log(path) for entry in read_log(path)]
+    keys = list(dict.fromkeys(key for entry in entries for key in entry.numbers))
+    by_loss = keys_by_language(keys, languages, losses)[1]
+    others = [key for key in keys if key not in by_loss.values()]
+    by_drawn = keys_by_language(others, languages, drawn, TOKEN_WORDS)[1]
+    at: dict[float, tuple[dict[str, float], dict[str, float]]] = {}
+    for entry in entries:
+        tokens = tokens_of(entry)
+        if tokens is not None and tokens > 0:
+            of = at.setdefault(tokens, ({}, {}))
+            for place, known in zip(of, (by_loss, by_drawn), strict=True):
+                place.update({name: entry.numbers[key] for name, key in known.items() if key in entry.numbers})
+    logged = [(tokens, *at[tokens]) for tokens in sorted(at) if at[tokens][0]]
+    if not logged:
+        raise InputError(
+            "no entry of the logs states losses of the languages together with the tokens of the run; log the key "
+            "tokens beside keys such as eval/loss/de, or state --loss-columns"
+        )
+    return logged

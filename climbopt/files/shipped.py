@@ -20,8 +20,8 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "problems"
 
 
-PROBLEM_NAME = "problem.toml"
-"""Of the problem file in a folder that a decision is written to."""
+PROBLEM_NAME, PILOTS_NAME = "problem.toml", "pilots.csv"
+"""Files in a folder that a decision is written to: the problem, and the runs."""
 
 
 def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
@@ -41,7 +41,7 @@ def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
 
 def find_pilots(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a table of runs, or of those that a shipped problem was fitted to by its name alone."""
-    return _find_shipped(Path(name_or_path), "pilots.csv")
+    return _find_shipped(Path(name_or_path), PILOTS_NAME)
 
 
 def find_supply(name_or_path: str | os.PathLike[str]) -> Path:

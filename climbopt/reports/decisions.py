@@ -14,6 +14,7 @@ from rich.console import Console
 
 from climbopt.files import (
     ANSWER_NAME,
+    PILOTS_NAME,
     PROBLEM_NAME,
     commented,
     new_folder,
@@ -29,7 +30,7 @@ from climbopt.reports.json_values import Value, dumps
 from climbopt.reports.results import print_result, ranges_json, result_json
 from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_table, number, say, tokens
 from climbopt.runs.pilots import PilotRuns
-from climbopt.uncertainty.decision import MODEL_NAME, PILOTS_NAME, Decision
+from climbopt.uncertainty.decision import MODEL_NAME, Decision
 
 MIXTURE_NAME, REPORT_NAME = "mixture.csv", "report.txt"
 """Further files of a decision's folder."""

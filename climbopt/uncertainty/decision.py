@@ -37,7 +37,7 @@ DRAWS = 40
 """Draws of the ensemble that an answer is the mean over."""
 NEAR = 1e-3
 """Share of the optimum within which ranges are."""
-MODEL_NAME, DRAWS_NAME, PILOTS_NAME = "model.toml", "model.draws.jsonl", "pilots.csv"
+MODEL_NAME, DRAWS_NAME = "model.toml", "model.draws.jsonl"
 """Files of a decision's folder."""
 
 Stages = Callable[[str], AbstractContextManager[Progress | None]]
@@ -183,7 +183,7 @@ def decide(
     progress : callable, optional
         Called with the name of each stage; returns a context manager that gives what is called with the numbers of
         steps done and to do, or None.
-    supply, weights, constraints, params, name
+    supply, weights, constraints, params, history, name
         What defines the problem, see :class:`DecisionKeywords`.
 
     Raises
@@ -230,6 +230,8 @@ class DecisionKeywords(TypedDict, total=False):
     constraints : sequence of Constraint, SymPy relation or str
     params : float or str, optional
         Size of the planned model, where the pilots differ in theirs.
+    history : mapping of str to float or str
+        Tokens already trained, by source.
     name : str
         Of the problem, for reports.
     """
@@ -238,6 +240,7 @@ class DecisionKeywords(TypedDict, total=False):
     weights: Mapping[str, Amount]
     constraints: Sequence[ConstraintLike]
     params: Amount | None
+    history: Mapping[str, Amount]
     name: str
 
 
@@ -260,6 +263,7 @@ def _problem(model: Ensemble, budget: float, supply: Mapping[str, float], asked:
         asked.get("params"),
         asked.get("weights", {}),
         {source: supply[source] for source in model.sources if source in supply},
+        asked.get("history", {}),
         constraints=asked.get("constraints", ()),
         name=asked.get("name", "decision"),
     )
