@@ -1,5 +1,5 @@
 # make demo: the main job on measured runs. make test: every check. Both set up all that they need.
-.PHONY: demo test setup lint types layers house coverage mutants slow benchmarks profile clean
+.PHONY: demo test setup lint types layers house coverage mutants slow trainers-test benchmarks profile clean
 
 python := .venv/bin/python
 
@@ -34,6 +34,9 @@ mutants: setup # one changed operator or number at a time, and the tests of its 
 slow: setup # minutes; run by hand
 	@$(python) -m pytest -m slow
 
+trainers-test: # what export writes is read by the real packages, in a venv of their own; gigabytes, run by hand
+	@.ci/trainers
+
 benchmarks: setup # minutes; run by hand
 	@OMP_NUM_THREADS=1 $(python) benchmarks/joint.py
 	@OMP_NUM_THREADS=1 $(python) benchmarks/convex.py
@@ -44,4 +47,4 @@ profile: setup # minutes; run by hand
 	@OMP_NUM_THREADS=1 $(python) benchmarks/profile.py -o docs/profile.svg
 
 clean:
-	rm -rf .venv demo build *.egg-info
+	rm -rf .venv .venv-trainers demo build *.egg-info

@@ -17,9 +17,12 @@ BLOCK = re.compile(r"^```(python|console|toml)\n(.*?)^```", re.MULTILINE | re.DO
 NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?(?: [kMBT]\b)?")
 SCARCE = "climbopt fit problems/scarce6/pilots.csv --supply problems/scarce6/supply.csv -o model.toml"
 DECIDE = "climbopt decide scarce6 --supply scarce6 --budget 4M -o decision"
+LOOP = "climbopt decide loop4 --supply loop4 --budget 2M -o decision"
 LONG = {
     "climbopt certify libreoffice6 --rigor ball": "16 s of intervals; tests/test_proof.py proves smaller problems",
     "climbopt fit libreoffice6 --law auto --interaction auto": "90 s; tests/test_fitting.py chooses among fewer forms",
+    LOOP: "40 s; tests/test_decide.py decides on fewer runs",
+    "climbopt export decision --to datasets --paths problems/loop4/paths.csv -o d.json": "of that decision",
     SCARCE: "80 s; tests/test_ensemble.py fits ensembles to fewer runs",
     DECIDE: "80 s; test_long_blocks runs it by hand, and tests/test_decide.py decides on fewer runs",
 }
