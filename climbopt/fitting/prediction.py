@@ -65,7 +65,7 @@ def predict(
 
 
 @dataclass(frozen=True)
-class Group:
+class ErrorGroup:
     """How well the losses of some budgets and own ratios are predicted.
 
     Parameters
@@ -106,7 +106,7 @@ class PredictedTable:
         Nominal share of new measurements inside the bands; None without bands.
     n_inside, n_judged : int
         Stated losses inside their bands, and those that have one.
-    groups : tuple of Group
+    groups : tuple of ErrorGroup
         The same by budget and own ratio, with their errors.
     """
 
@@ -115,7 +115,7 @@ class PredictedTable:
     level: float | None = None
     n_inside: int = 0
     n_judged: int = 0
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ErrorGroup, ...] = ()
 
 
 def predict_table(
@@ -161,10 +161,8 @@ def predict_table(
         result[known] = values[of_run[known], of_target[known].to_numpy(dtype=int)]
         return result
 
-    columns = {"predicted": column(predicted)}
-    if half is not None:
-        columns |= {"lower": column(predicted - half), "upper": column(predicted + half)}
-    written = rows.assign(**columns)
+    bounds = {} if half is None else {"lower": column(predicted - half), "upper": column(predicted + half)}
+    written = rows.assign(predicted=column(predicted), **bounds)
     level = model.noise.level if isinstance(model, Ensemble) and model.noise is not None else None
     shared = [name for name in runs.targets if name in model.targets]
     if not shared:
@@ -181,7 +179,9 @@ def predict_table(
     return PredictedTable(written, errors, level, int(held.sum()), int(judged.sum()), groups)
 
 
-def _groups(model: Model, runs: PilotRuns, targets: Sequence[str], errors: Array, half: Array) -> tuple[Group, ...]:
+def _groups(
+    model: Model, runs: PilotRuns, targets: Sequence[str], errors: Array, half: Array
+) -> tuple[ErrorGroup, ...]:
     """Return the groups of errors, (n, T), NaN where none is judged, that hold any."""
     known = model.pilots is not None
     low, high = model.pilots.tokens if model.pilots is not None else (0.0, np.inf)
@@ -195,7 +195,7 @@ def _groups(model: Model, runs: PilotRuns, targets: Sequence[str], errors: Array
             if chosen.any():
                 of, width = errors[chosen], half[chosen]
                 held, mae = int((np.abs(of) <= width).sum()), float(np.abs(of).mean())
-                groups.append(Group(beyond, name, of.size, held, mae, float(of.mean()), float(np.median(width))))
+                groups.append(ErrorGroup(beyond, name, of.size, held, mae, float(of.mean()), float(np.median(width))))
     return tuple(groups)
 
 
