@@ -319,3 +319,38 @@ def test_bad_input_is_refused_and_nothing_written(answer, tmp_path, monkeypatch,
 def test_a_folder_without_an_answer_is_refused(tmp_path, capsys):
     code, _, error = run(capsys, "export", tmp_path, "--to", "csv", "-o", tmp_path / "x.csv")
     assert code == 2 and "holds no answer.json" in error
+
+
+@pytest.fixture
+def schedule(tmp_path):
+    """A schedule of two stages, as sweep --stages --json writes it."""
+    stages = [
+        {"begin": 0.0, "end": 1e6, "ratios": {"en": 0.75, "de": 0.25}, "cumulative": {"en": 0.75, "de": 0.25}},
+        {"begin": 1e6, "end": 4e6, "ratios": {"en": 0.25, "de": 0.75}, "cumulative": {"en": 0.375, "de": 0.625}},
+    ]
+    (tmp_path / "path.json").write_text(json.dumps({"format": "climbopt sweep 1", "schedule": stages}))
+    return tmp_path / "path.json"
+
+
+def test_a_stage_is_exported_with_its_own_ratios_and_tokens(schedule, capsys):
+    out = schedule.with_name("stage.yaml")
+    code, _, _ = run(capsys, "export", schedule, "--to", "yaml", "-o", out, "--stage", 2)
+    content = yaml.safe_load(out.read_text())
+    assert code == 0 and content["ratios"] == {"en": 0.25, "de": 0.75} and content["budget"] == 3e6
+
+
+def test_a_stage_must_be_named_and_be_there(schedule, answer, capsys):
+    out = schedule.with_name("x.csv")
+    for words in ([schedule], [schedule, "--stage", 3]):
+        code, _, error = run(capsys, "export", *words, "--to", "csv", "-o", out)
+        assert code == 2 and "a schedule of 2 stages; name one by --stage N" in error
+    code, _, error = run(capsys, "export", answer / "answer.json", "--stage", 1, "--to", "csv", "-o", out)
+    assert code == 2 and "holds no schedule" in error and not out.exists()
+
+
+def test_sweep_writes_stages_that_are_exported(tmp_path, capsys):
+    path, out = tmp_path / "path.json", tmp_path / "s.json"
+    code, _, _ = run(capsys, "sweep", "synthetic16", "--budgets", "1B:4B:2", "--stages", 2, "--json", path)
+    assert code == 0
+    code, _, _ = run(capsys, "export", path, "--to", "json", "-o", out, "--stage", 1)
+    assert code == 0 and sum(json.loads(out.read_text())["ratios"].values()) == pytest.approx(1)

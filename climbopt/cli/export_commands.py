@@ -58,6 +58,9 @@ BUDGET = Annotated[
     float | None,
     typer.Option(parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Instead of the answer's own."),
 ]
+STAGE = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Of a schedule, which sweep --stages --json writes: the stage.")
+]
 DIGITS = Annotated[int, typer.Option(min=1, max=12, help="Decimals of the weights.")]
 SEQUENCE_LENGTH = Annotated[
     float,
@@ -78,6 +81,7 @@ def export(
     supply: SUPPLY = None,
     problem: PROBLEM = None,
     budget: BUDGET = None,
+    stage: STAGE = None,
     digits: DIGITS = 6,
     sequence_length: SEQUENCE_LENGTH = 4096.0,
 ) -> None:
@@ -89,7 +93,7 @@ def export(
     # Refused before anything is read: a suffix that the trainer does not take.
     trainer.write(output.suffix)
     check_places([path for path in (answer, paths, mean_tokens, supply) if path is not None], None, output)
-    read = load_answer(answer)
+    read = load_answer(answer, stage)
     named = problem or read.problem
     declared = None if named is None else _answered(load_problem(named), read.ratios)
     tokens = budget or read.budget or (None if declared is None else declared.budget)

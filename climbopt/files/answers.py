@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from climbopt.files.ratios import load_ratios
+from climbopt.files.ratios import load_ratios, ratios_of_object
 from climbopt.files.shipped import PROBLEM_NAME
 from climbopt.files.text import read_json
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import TOKENS
+from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 
 ANSWER_NAME = "answer.json"
 """Of the answer in a decision's folder."""
@@ -44,15 +45,16 @@ class AnswerFile:
     doubts: tuple[str, ...]
 
 
-def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
+def load_answer(path: str | os.PathLike[str], stage: int | None = None) -> AnswerFile:
     """Return the answer of a decision's folder, of the JSON that solve writes, or ratios by language of a table.
 
-    The problem is the file problem.toml beside the answer, if there is one.
+    The problem is the file problem.toml beside the answer, if there is one. Of a schedule, which sweep --stages writes,
+    one stage is taken, counted from 1: its own ratios and tokens.
 
     Raises
     ------
     InputError
-        Where there are no ratios, or they do not sum to 1.
+        Where there are no ratios, they do not sum to 1, or there is no such stage.
     """
     path = Path(path)
     file = path / ANSWER_NAME if path.is_dir() else path
@@ -62,6 +64,9 @@ def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
         )
     # A table holds ratios alone: nothing is known of its budget or its certificate.
     content = read_json(file, "give what solve --json writes, or ratios by language") if file.suffix == ".json" else {}
+    stages = content.get("schedule") if isinstance(content, Mapping) else None
+    if isinstance(stages, list) or stage is not None:
+        return _of_stage(stages if isinstance(stages, list) else [], stage, file)
     record = content if isinstance(content, Mapping) and "ratios" in content else {}
     problem = file.parent / PROBLEM_NAME
     budget = record.get("budget")
@@ -72,6 +77,23 @@ def load_answer(path: str | os.PathLike[str]) -> AnswerFile:
         problem=problem if problem.exists() else None,
         doubts=tuple(_doubts(record)),
     )
+
+
+def _of_stage(stages: list[Any], stage: int | None, file: Path) -> AnswerFile:
+    """Return one stage of a schedule as an answer; the problem, whose budget is the whole run's, does not judge it."""
+    if stage is None or not 1 <= stage <= len(stages):
+        held = f"a schedule of {len(stages)} stages; name one by --stage N, from 1" if stages else "no schedule"
+        raise InputError(f"{shown(file.name)} holds {held}")
+    record = stages[stage - 1]
+    if not (isinstance(record, Mapping) and {"begin", "end", "ratios"} <= record.keys()):
+        raise InputError(f"stage {stage} in {shown(file.name)} is not as sweep --stages --json writes it")
+    begin, end = (TOKENS.read(record[key], f"the {key} of stage {stage} in {file.name}") for key in ("begin", "end"))
+    ratios = ratios_of_object(dict(record), file)
+    total = sum(ratios.values())
+    if abs(total - 1) > RATIO_SUM_TOLERANCE:
+        raise InputError(f"the ratios of stage {stage} in {shown(file.name)} sum to {total:.6g}; they must sum to 1")
+    name = f"{shown(file.stem)}, stage {stage}"
+    return AnswerFile(name, {key: ratio / total for key, ratio in ratios.items()}, end - begin, None, ())
 
 
 def _doubts(record: Mapping[str, Any]) -> list[str]:
