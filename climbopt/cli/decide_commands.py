@@ -16,6 +16,7 @@ from climbopt.cli.pilot_options import (
     INDEX,
     LOSS_COLUMNS,
     LOSSES,
+    MAP,
     MISSING,
     NAME,
     PARAMS_COLUMN,
@@ -24,9 +25,11 @@ from climbopt.cli.pilot_options import (
     RUN_PARAMS,
     RUN_TOKENS,
     SUPPLY,
+    TABLES,
     TOKENS_COLUMN,
     layout_of,
     read_pilots,
+    read_tables,
 )
 from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.characters import shown
@@ -69,13 +72,14 @@ FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same 
 
 
 def decide(
-    pilots: PILOTS,
+    pilots: TABLES,
     budget: BUDGET,
     supply: SUPPLY = None,
     floor: FLOORS = None,
     weights: WEIGHTS = None,
     target_params: TARGET_PARAMS = None,
     losses: LOSSES = None,
+    by_source: MAP = None,
     tokens: RUN_TOKENS = None,
     params: RUN_PARAMS = None,
     tokens_column: TOKENS_COLUMN = None,
@@ -102,8 +106,8 @@ def decide(
     from climbopt.uncertainty.decision import DRAWS, DecisionKeywords
     from climbopt.uncertainty.decision import decide as decide_on
 
-    pilots = find_pilots(pilots)
-    inputs = [path for path in (pilots, losses, supply, weights) if path is not None]
+    places = list(map(find_pilots, pilots))
+    inputs = [path for path in (*places, losses, supply, weights, by_source) if path is not None]
     check_places(inputs, json)
     if output is not None:
         check_folder(output, force=force)
@@ -116,9 +120,9 @@ def decide(
         "name": "decision" if output is None else output.resolve().name,
     }
     # Stated before the fit, which takes minutes: how the table was interpreted.
-    read = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing)
-    print(f"{shown(pilots.name)}: {runs_in_words(read.runs)}", file=sys.stderr)
-    origin = provenance(pilots, read.content, None)
+    read = read_tables(places, losses, layout_of(index, columns, (tokens, params), name, ignore), missing, by_source)
+    print(f"{', '.join(shown(place.name) for place in places)}: {runs_in_words(read.runs)}", file=sys.stderr)
+    origin = provenance(places, read.content, None)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
         decision = decide_on(read.runs, budget, **draws, provenance=origin, progress=progress, **keywords)

@@ -18,17 +18,18 @@ from climbopt.cli.pilot_options import (
     INDEX,
     LOSS_COLUMNS,
     LOSSES,
+    MAP,
     MISSING,
     NAME,
     PARAMS_COLUMN,
-    PILOTS,
     RATIO_COLUMNS,
     RUN_PARAMS,
     RUN_TOKENS,
     SUPPLY,
+    TABLES,
     TOKENS_COLUMN,
     layout_of,
-    read_pilots,
+    read_tables,
 )
 from climbopt.cli.streams import check_places, console, progress, report, warn
 from climbopt.foundations.characters import shown
@@ -97,10 +98,11 @@ DRAWS_OF_ENSEMBLE = 40
 
 
 def fit(
-    pilots: PILOTS,
+    pilots: TABLES,
     law: LAW = None,
     interaction: INTERACTION = None,
     losses: LOSSES = None,
+    by_source: MAP = None,
     tokens: RUN_TOKENS = None,
     params: RUN_PARAMS = None,
     tokens_column: TOKENS_COLUMN = None,
@@ -131,19 +133,19 @@ def fit(
     ensemble = law is None and interaction is None
     if output is not None and (bootstrap is not None or ensemble):
         draws = draws or draws_beside(output)
-    pilots = find_pilots(pilots)
-    inputs = [path for path in (pilots, losses, fixed, supply) if path is not None]
+    places = list(map(find_pilots, pilots))
+    inputs = [path for path in (*places, losses, fixed, supply, by_source) if path is not None]
     # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     columns = ratio_columns, loss_columns, tokens_column, params_column
     # Options are checked before any file is read.
     layout = layout_of(index, columns, (tokens, params), name, ignore)
     known, supplies = _known(fixed), supplies_of(supply)
-    read = read_pilots(pilots, losses, layout, missing)
+    read = read_tables(places, losses, layout, missing, by_source)
     runs, table = read.runs, read.table
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, jobs=jobs, progress=count)
-    fitted = with_provenance(fitted, {**provenance(pilots, read.content, draws), **fitted.model.provenance})
+    fitted = with_provenance(fitted, {**provenance(places, read.content, draws), **fitted.model.provenance})
     if draws is not None and bootstrap is None:
         remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
@@ -170,11 +172,13 @@ def _drawn_and_saved(
     return fitted, drawn
 
 
-def provenance(pilots: Path, content: bytes, draws: Path | None) -> dict[str, str]:
-    """Return where a model came from: the table, the day, the command, and the file of draws."""
+def provenance(places: Sequence[Path], content: bytes, draws: Path | None) -> dict[str, str]:
+    """Return where a model came from: the tables, the day, the command, and the file of draws."""
     from climbopt.files import sha256
 
-    origin = {"file": shown(pilots.name), "sha256": sha256(content), "date": date.today().isoformat()}
+    origin = {"file": shown(places[0].name), "sha256": sha256(content), "date": date.today().isoformat()}
+    if len(places) > 1:
+        origin["earlier"] = ", ".join(shown(place.name) for place in places[1:])
     origin["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
     return origin if draws is None else origin | {"draws": shown(draws.name)}
 

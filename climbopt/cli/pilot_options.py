@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from climbopt.cli.arguments import quantity
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import PARAMS, TOKENS
 
@@ -25,6 +27,23 @@ PILOTS = Annotated[
         metavar="PILOTS",
         help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
         "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
+    ),
+]
+TABLES = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PILOTS...",
+        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
+        "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs. Earlier tables may "
+        "follow, of the same languages or with --map.",
+    ),
+]
+MAP = Annotated[
+    Path | None,
+    typer.Option(
+        "--map",
+        metavar="FILE",
+        help="What became of the languages of earlier tables: CSV of language, becomes, and share where one was split.",
     ),
 ]
 LOSSES = Annotated[
@@ -114,6 +133,40 @@ def layout_of(
     ratios, losses, tokens, params = columns
     by_column = dict(map(_named_column, name or []))
     return Layout(index, ratios, losses, by_column, tokens, params, *every_run, ignore or ())
+
+
+def read_tables(
+    places: Sequence[Path], losses: Path | None, layout: Layout, missing: str, by_source: Path | None
+) -> PilotTable:
+    """Return the runs of tables as those of the first one's languages, and say on standard error what was used.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        Today's table, then earlier ones.
+    losses : Path or None
+        Of a single table.
+    layout : Layout
+        Of all tables.
+    missing : str
+    by_source : Path or None
+        What became of earlier languages.
+    """
+    from climbopt.files import load_map
+    from climbopt.runs.joined import join_pilots
+
+    if len(places) == 1:
+        if by_source is not None:
+            raise InputError("--map says what became of an earlier table's languages; name that table after the first")
+        return read_pilots(places[0], losses, layout, missing)
+    if losses is not None:
+        raise InputError("--losses is for a single table; give several tables with their losses in them")
+    tables = [read_pilots(place, None, layout, missing) for place in places]
+    named = [(shown(place.name), table.runs) for place, table in zip(places, tables, strict=True)]
+    joined = join_pilots(named[0], named[1:], {} if by_source is None else load_map(by_source))
+    for note in joined.notes:
+        print(note, file=sys.stderr)
+    return PilotTable(joined.runs, joined.runs.to_frame(), b"".join(table.content for table in tables))
 
 
 def read_pilots(pilots: Path, losses: Path | None, layout: Layout, missing: str) -> PilotTable:

@@ -37,6 +37,7 @@ from climbopt.files.ratios import load_ratios
 from climbopt.files.shipped import PILOTS_NAME, PROBLEM_NAME, find_pilots, find_problem, shipped_problems
 from climbopt.files.tables import (
     load_fixed,
+    load_map,
     load_mean_tokens,
     load_paths,
     load_pilots,
@@ -78,6 +79,7 @@ __all__ = [
     "load_answer",
     "load_draws",
     "load_fixed",
+    "load_map",
     "load_mean_tokens",
     "load_paths",
     "load_supply",

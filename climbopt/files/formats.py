@@ -19,7 +19,7 @@ from climbopt.foundations.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT = ("run", "language", "target", "source", "parameter", "path")
+TEXT = ("run", "language", "target", "source", "parameter", "path", "becomes")
 """Columns whose cells are text, also that of a language called na, or of a run called 007."""
 MISSING = ("", "nan", "NaN", "NA", "null", "None")
 """Cells that are missing numbers."""

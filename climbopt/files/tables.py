@@ -12,7 +12,7 @@ from climbopt.files.layouts import Layout, understood
 from climbopt.files.shipped import find_pilots, find_supply
 from climbopt.files.text import write_bytes
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.quantities import NUMBER, TOKENS, Unit
+from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
 from climbopt.runs.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
@@ -106,6 +106,32 @@ def _amounts(path: str | os.PathLike[str], column: str, unit: Unit, what: str, a
         if not number >= 0:
             raise InputError(f"{column} of '{language}' in {path} is {number:g}; {allowed}")
     return amounts
+
+
+def load_map(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """Return what became of earlier languages, from a table of language, becomes and optionally share (1 by default).
+
+    A language that was removed has an empty cell; one that was split has a row per part.
+    """
+    table = read_table(path)
+    columns = [column for column in table.columns if column != "share"]
+    if sorted(columns) != ["becomes", "language"]:
+        raise InputError(
+            f"{path} has the columns {', '.join(map(str, table.columns))}; a map is a table of language, becomes, and "
+            "where languages were split share"
+        )
+    shares: dict[str, dict[str, float]] = {}
+    for row in table.to_dict("records"):
+        language, becomes = str(row["language"]), row["becomes"]
+        parts = shares.setdefault(language, {})
+        if not isinstance(becomes, str) or not becomes:
+            continue
+        if becomes in parts:
+            raise InputError(f"{path} maps '{language}' to '{becomes}' twice; keep one row")
+        share = row.get("share", 1.0)
+        missing = share is None or share != share or share == ""
+        parts[becomes] = 1.0 if missing else RATIO.read(share, f"the share of '{language}' in '{becomes}' in {path}")
+    return shares
 
 
 def load_paths(path: str | os.PathLike[str]) -> dict[str, str]:
