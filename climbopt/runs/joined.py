@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from climbopt.foundations.errors import InputError, listed, unknown_name
-from climbopt.runs.pilots import PilotRuns
+from climbopt.runs.pilots import Array, PilotRuns
 
 SUM_TOLERANCE = 1e-6
 """Largest deviation of a language's sum of shares from 1."""
@@ -80,13 +80,19 @@ def join_pilots(first: tuple[str, PilotRuns], others: Sequence[tuple[str, PilotR
         table["run"] = table["run"].where(~clashing, title + ": " + table["run"].astype(str))
         taken |= set(table["run"])
         tables.append(table)
-        notes.append(note)
+        unmeasured = [target for target in runs.targets if np.isnan(_losses_of(mapped, target)).all()]
+        notes.append(note + (f"; none measures {listed(unmeasured)}: plan runs for it" if unmeasured else ""))
     together = PilotRuns.from_frame(pd.concat(tables, ignore_index=True), missing="drop")
     return Joined(replace(together, missing=runs.missing), tuple(notes))
 
 
 def _languages(runs: PilotRuns) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*runs.sources, *runs.targets]))
+
+
+def _losses_of(runs: PilotRuns, target: str) -> Array:
+    """Return the losses of a target in every run, (n,)."""
+    return runs.losses[:, runs.targets.index(target)]
 
 
 def _check_map(by_source: SourceMap, languages: Sequence[str], earlier: Sequence[str]) -> None:
@@ -140,14 +146,11 @@ def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: 
 
 
 def _note(title: str, mapped: PilotRuns, n: int, removed: Sequence[str]) -> str:
-    """Return what could be used of a table, and which languages its runs say nothing of."""
+    """Return what could be used of a table, and which languages none of its runs holds."""
     parts = [f"{title}: {len(mapped.runs)} of {n} runs used"]
     if len(mapped.runs) < n:
         parts.append(f"left out are those with {listed(removed)}" if removed else "the others have no loss of today")
     never = [name for name, column in zip(mapped.sources, mapped.ratios.T, strict=True) if not column.any()]
-    unmeasured = [name for name, column in zip(mapped.targets, mapped.losses.T, strict=True) if np.isnan(column).all()]
     if never:
         parts.append(f"none holds {listed(never)}")
-    if unmeasured:
-        parts.append(f"none measures {listed(unmeasured)}: plan runs for it")
     return "; ".join(parts)
