@@ -237,8 +237,8 @@ def test_tensorboard_events_and_a_resumed_run(tmp_path):
 
 
 def test_two_readings_of_losses_are_refused_with_both():
-    keys = ["train/loss/en", "train/loss/de", "eval/loss/en", "eval/loss/de", "tokens/en"]
-    with pytest.raises(InputError, match=r"--loss-columns 'train/loss/\*' or --loss-columns 'eval/loss/\*'"):
+    keys = ["test/loss/en", "test/loss/de", "eval/loss/en", "eval/loss/de", "tokens/en"]
+    with pytest.raises(InputError, match=r"--loss-columns 'test/loss/\*' or --loss-columns 'eval/loss/\*'"):
         keys_by_language(keys, ["en", "de"])
     assert keys_by_language(keys, ["en", "de"], "eval/loss/*")[1] == {"en": "eval/loss/en", "de": "eval/loss/de"}
     assert keys_by_language(["loss_zh", "loss_zh-hans"], ["zh", "zh-hans"])[1] == {
@@ -262,3 +262,53 @@ def test_a_folder_that_is_none(tmp_path, run):
     (tmp_path / "manifest.json").write_text('{"format": "climbopt manifest 1", "runs": [{}]}')
     code, _, err = run("collect", tmp_path)
     assert code == 2 and "is not as climbopt writes it" in err
+
+
+def evaluated(tokens, en=2.0, de=2.1):
+    return {"tokens": tokens, "eval/loss/en": en, "eval/loss/de": de}
+
+
+@pytest.mark.parametrize(
+    "entries, status, reason",
+    [
+        ([evaluated(1e6)], "ok", ""),
+        ([evaluated(5e5, 7, 8), {"tokens": 1e6, "lr": 0.0}], "unfinished", "the last loss of en is at 5e+05 of 1e+06"),
+        ([evaluated(5e5, 7, 8), evaluated(1e6, float("nan"))], "failed", "its last loss of en is nan"),
+        ([evaluated(5e5), evaluated(1e6, "Infinity")], "failed", "its last loss of en is inf"),
+        ([evaluated(2e6)], "overrun", "2e+06 tokens where 1e+06 were planned"),
+        ([{"tokens": 1e6}, {"eval/loss/en": 2.0, "eval/loss/de": 2.1}], "ok", ""),
+        ([evaluated(None) | {"config": {"tokens": 1e6}}], "ok", "nothing says that it ended"),
+    ],
+)
+def test_losses_are_those_of_the_planned_end(tmp_path, entries, status, reason):
+    """The last loss must be a number, and stand at the planned tokens."""
+    (tmp_path / "plan-001.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    run = collect(planned(n=1), [tmp_path]).runs[0]
+    assert run.status == status and reason in run.reason
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
+    lines = json.dumps(evaluated(1e6)) + "\n"
+    (tmp_path / "plan-001.jsonl").write_text(lines + '{"tokens": 1e')
+    (tmp_path / "plan-002.jsonl").write_text('{"tokens": 1e\n' + lines)
+    collection = collect(planned(n=2), [tmp_path])
+    assert [run.status for run in collection.runs] == ["ok", "no logs"]
+    assert "line 1 is no JSON" in str(collection.ignored)
+
+
+def test_training_losses_are_not_taken_for_validation_losses(tmp_path):
+    (tmp_path / "plan-001.jsonl").write_text(json.dumps({"tokens": 1e6, "train/loss/en": 2.0, "train/loss/de": 2.1}))
+    with pytest.raises(InputError, match="no key of the logs names the loss"):
+        collect(planned(n=1), [tmp_path])
+    assert collect(planned(n=1), [tmp_path], "train/loss/*").runs[0].losses == {"en": 2.0, "de": 2.1}
+
+
+def test_rows_of_a_table_of_runs_are_runs(tmp_path):
+    """Two finished rows of one name are a double; one that crashed before the one that finished is left out."""
+    rows = [("plan-001", "finished", 2.0), ("plan-001", "finished", 2.4), ("plan-002", "crashed", 3.0)]
+    rows += [("plan-002", "finished", 2.0)]
+    text = "".join(f"{name},{state},{loss},2.1,5000000\n" for name, state, loss in rows)
+    (tmp_path / "export.csv").write_text("Name,State,eval/loss/en,eval/loss/de,config.total_tokens\n" + text)
+    first, second = collect(planned(n=2), [tmp_path]).runs
+    assert first.status == "doubled"
+    assert (second.status, second.losses["en"]) == ("ok", 2.0) and "left out" in second.reason

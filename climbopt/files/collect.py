@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DONE = 0.99
-"""Share of its tokens that a finished run has logged."""
+"""Share of its tokens at which the last losses of a finished run stand, at least."""
+OVERRUN = 1.02
+"""Share of its tokens past which a run is longer than planned, and its losses are those of another budget."""
 SAME = 1e-6
 """Relative difference up to which two files state the same loss."""
 FINISHED, ENDED = ("finished", "completed", "done", "success"), ("failed", "crashed", "killed", "running", "preempted")
 """States of runs that trackers and the job's script write."""
+ROWS = (".csv", ".tsv", ".parquet")
+"""Tables in which a row that states a state is a run, and not a moment of one."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,16 @@ class Trace:
     file: Path
     entries: tuple[LogEntry, ...]
 
-    def losses(self, keys: Mapping[str, str]) -> dict[str, float]:
-        """Return the last loss of each language."""
-        return {
-            language: [entry.numbers[key] for entry in self.entries if key in entry.numbers][-1]
-            for language, key in keys.items()
-            if any(key in entry.numbers for entry in self.entries)
-        }
+    def last(self, keys: Mapping[str, str]) -> dict[str, tuple[float, float | None]]:
+        """Return the last loss of each language, and the tokens of the run at which it stands, where stated."""
+        last: dict[str, tuple[float, float | None]] = {}
+        tokens: float | None = None
+        for entry in self.entries:
+            stated = tokens_of(entry)
+            # an evaluation without a count stands where the training before it had come to
+            tokens = tokens if stated is None else stated
+            last |= {language: (entry.numbers[key], tokens) for language, key in keys.items() if key in entry.numbers}
+        return last
 
     @property
     def tokens(self) -> float | None:
@@ -75,7 +83,7 @@ class CollectedRun:
     ----------
     planned : PlannedRun
     status : str
-        ok, or what is wrong: failed, unfinished, doubled, incomplete, no logs.
+        ok, or what is wrong: failed, unfinished, overrun, doubled, incomplete, no logs.
     reason : str
         In words.
     losses : mapping of str to float
@@ -202,9 +210,17 @@ def _assign(path: Path, owner: str | None, traces: dict[str, list[Trace]], ignor
         by_run.setdefault(entry.run if entry.run in traces else owner or entry.run, []).append(entry)
     for name, of_run in by_run.items():
         if name in traces:
-            _add(traces[name], Trace(path, tuple(of_run)))
+            for part in _attempts(path, of_run):
+                _add(traces[name], Trace(path, tuple(part)))
         else:
             ignored[shown(str(path))] = f"it names the run '{shown(name)}', which is not planned" if name else "no run"
+
+
+def _attempts(path: Path, entries: list[LogEntry]) -> list[list[LogEntry]]:
+    """Return the entries of a run in a file, apart where each is a run of its own in a tracker's table of runs."""
+    if path.suffix in ROWS and all(entry.state for entry in entries):
+        return [[entry] for entry in entries]
+    return [entries]
 
 
 def _add(traces: list[Trace], trace: Trace) -> None:
@@ -217,39 +233,81 @@ def _add(traces: list[Trace], trace: Trace) -> None:
     traces.append(trace)
 
 
-def _disagreeing(language: str, by_trace: Mapping[Path, Mapping[str, float]]) -> list[str]:
-    """Return the files that state different losses of a language."""
-    stated = {file: losses[language] for file, losses in by_trace.items() if language in losses}
-    if max(stated.values(), default=0.0) <= (1 + SAME) * min(stated.values(), default=0.0):
-        return []
-    return [shown(str(file)) for file in stated]
+@dataclass(frozen=True)
+class _Last:
+    """The last losses of a run in each of its traces, by language: loss and tokens."""
+
+    by_trace: Sequence[tuple[Path, Mapping[str, tuple[float, float | None]]]]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """By language."""
+        return {name: loss for _, last in self.by_trace for name, (loss, _) in last.items()}
+
+    @property
+    def files(self) -> list[Path]:
+        """Where they stand."""
+        return list(dict.fromkeys(file for file, _ in self.by_trace))
+
+    def reached(self, language: str) -> float | None:
+        """Return the tokens at which the last loss of a language stands."""
+        each = [last[language][1] for _, last in self.by_trace if language in last]
+        return max((tokens for tokens in each if tokens is not None), default=None)
+
+    def disagreeing(self, language: str) -> list[str]:
+        """Return the files that state different losses of a language."""
+        stated = [(file, last[language][0]) for file, last in self.by_trace if language in last]
+        losses = [loss for _, loss in stated]
+        if max(losses, default=0.0) <= (1 + SAME) * min(losses, default=0.0):
+            return []
+        return [shown(str(file)) for file, _ in stated]
 
 
 def _judged(
     run: PlannedRun, traces: Sequence[Trace], states: Mapping[str, str], keys: Mapping[str, str]
 ) -> CollectedRun:
     """Return what became of a run."""
+    tried, remark = traces, ""
+    if any(trace.state.startswith(FINISHED) for trace in traces):
+        # a tracker keeps the attempts that crashed beside the one that ended
+        traces = [trace for trace in traces if not trace.state.startswith(ENDED)]
+        remark = (
+            f"{len(tried) - len(traces)} attempts that did not end are left out" if len(traces) < len(tried) else ""
+        )
     state = states.get(run.name) or next((trace.state for trace in traces if trace.state), "")
-    by_trace = {trace.file: losses for trace in traces if (losses := trace.losses(keys))}
-    files = list(by_trace)
-    reached = max((trace.tokens for trace in traces if trace.tokens is not None), default=None)
+    last = _Last([(trace.file, losses) for trace in traces if (losses := trace.last(keys))])
+    status, reason = _fault(run, traces, state, last, keys)
+    if status is not None:
+        return CollectedRun(run, status, reason, last.losses, last.files)
+    known = state.startswith(FINISHED) or any(trace.tokens is not None for trace in traces)
+    return CollectedRun(run, "ok", remark if known else "nothing says that it ended", last.losses, last.files)
+
+
+def _fault(
+    run: PlannedRun, traces: Sequence[Trace], state: str, last: _Last, keys: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """Return the status of a run that is no pilot, and why; None for one that is."""
     if state.startswith(ENDED):
         status = "unfinished" if state.startswith(("running", "preempted")) else "failed"
-        return CollectedRun(run, status, f"its state is '{shown(state)}'", files=files)
-    if not by_trace:
-        return CollectedRun(run, "no logs" if not traces else "incomplete", "no loss was logged")
-    if reached is not None and reached < DONE * run.tokens:
-        return CollectedRun(run, "unfinished", f"{reached:.4g} of {run.tokens:.4g} tokens were logged", files=files)
-    for language in keys:
-        if len(places := _disagreeing(language, by_trace)) > 1:
-            reason = f"{listed(places, ' and ')} state different losses of {language}"
-            return CollectedRun(run, "doubled", reason, files=files)
-    losses = {name: loss for each in by_trace.values() for name, loss in each.items()}
-    missing = [name for name in keys if name not in losses]
-    if missing:
-        return CollectedRun(run, "incomplete", f"the loss of {missing[0]} is not logged", losses, files)
-    known = reached is not None or state.startswith(FINISHED)
-    return CollectedRun(run, "ok", "" if known else "nothing says that it ended", losses, files)
+        return status, f"its state is '{shown(state)}'"
+    if not last.by_trace:
+        return "incomplete" if traces else "no logs", "no loss was logged"
+    for name, loss in last.losses.items():
+        if not math.isfinite(loss):
+            return "failed", f"its last loss of {name} is {loss}"
+    for name in keys:
+        reached = last.reached(name)
+        if reached is not None and reached < DONE * run.tokens:
+            return "unfinished", f"the last loss of {name} is at {reached:.4g} of {run.tokens:.4g} tokens"
+    most = max((trace.tokens for trace in traces if trace.tokens is not None), default=0.0)
+    if most > OVERRUN * run.tokens:
+        return "overrun", f"it logged {most:.4g} tokens where {run.tokens:.4g} were planned"
+    for name in keys:
+        if len(places := last.disagreeing(name)) > 1:
+            return "doubled", f"{listed(places, ' and ')} state different losses of {name}"
+    if missing := [name for name in keys if name not in last.losses]:
+        return "incomplete", f"the loss of {missing[0]} is not logged"
+    return None, ""
 
 
 def moments(

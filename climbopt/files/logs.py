@@ -1,11 +1,12 @@
 """What trainers and trackers log of runs: JSON lines, tables of exports, TensorBoard, W&B's offline runs, lm-eval.
 
 Only numbers are taken, with the run's name and state; configurations, arguments and environments are never read, since
-they hold secrets.
+they hold secrets, and plans instead of what was trained. A loss that is logged as not finite is kept: the run diverged.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from climbopt.files.formats import read_table
-from climbopt.files.text import check_file, read_json
+from climbopt.files.text import check_file, read_bytes, read_json
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
 
@@ -25,6 +26,13 @@ EVENTS = "events.out.tfevents"
 LOSS_WORDS = ("loss", "nll", "crossentropy", "bits_per_byte")
 """What a key of losses holds, in its letters."""
 TOKEN_WORDS = ("token",)
+TRAINING = "train"
+"""What a key of losses on the training data holds; these are no validation losses."""
+LINES = (".jsonl", ".ndjson")
+CONFIGURATION = "config"
+"""First part of the keys of a run's configuration."""
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""Words by which trackers write such numbers."""
 TOKENS = frozenset("tokens traintokens trainingtokens totaltokens tokensseen seentokens consumedtokens ntokens".split())
 """Letters of a key that counts the tokens of the run so far."""
 NAMES = frozenset("name run runname runid displayname id".split())
@@ -39,7 +47,7 @@ class LogEntry:
     Parameters
     ----------
     numbers : mapping of str to float
-        By key; finite.
+        By key; those that were logged, whether finite or not.
     run, state : str
         Name and state of the run, where the entry says them; else empty.
     """
@@ -82,7 +90,11 @@ def read_log(path: Path) -> list[LogEntry]:
         return [LogEntry(_numbers(_object(path)))]
     if path.suffix == ".json":
         return [LogEntry(_harness(_object(path)))]
-    return [_of_row(row) for row in read_table(path).to_dict("records")]
+    if path.suffix in LINES:
+        return [_of_record(record) for record in _records(path)]
+    # An empty cell of a table is a NaN, and says nothing.
+    rows = read_table(path).to_dict("records")
+    return [_of_record({str(key): value for key, value in row.items() if value == value}) for row in rows]
 
 
 def _object(path: Path) -> Mapping[str, Any]:
@@ -92,14 +104,34 @@ def _object(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def _records(path: Path) -> list[Mapping[str, Any]]:
+    """Return the objects of JSON lines; the last line of a run that was killed may be cut off, and is left out."""
+    lines = [line for line in read_bytes(path).decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == len(lines):
+                break
+            raise InputError(f"{shown(str(path))}: line {number} is no JSON; write one object per line") from None
+        if not isinstance(record, Mapping):
+            raise InputError(f"{shown(str(path))}: line {number} is no JSON object; write one per line")
+        records.append(record)
+    return records
+
+
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the finite numbers of a record by key, those of inner objects too."""
+    """Return the numbers of a record by key, those of inner objects too, but for its configuration."""
     numbers: dict[str, float] = {}
     for key, value in record.items():
+        number = NOT_FINITE.get(value, value) if isinstance(value, str) else value
+        if not prefix and re.split(r"[/.]", key)[0].casefold() == CONFIGURATION:
+            continue
         if isinstance(value, Mapping):
             numbers |= _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            numbers[f"{prefix}{key}"] = float(value)
+        elif isinstance(number, int | float) and not isinstance(number, bool):
+            numbers[f"{prefix}{key}"] = float(number)
     return numbers
 
 
@@ -129,17 +161,17 @@ def _events(path: Path) -> list[LogEntry]:
         for value in event.summary.value:
             if value.HasField("tensor") and not value.tensor.tensor_shape.dim:
                 number = make_ndarray(value.tensor).item()
-                if isinstance(number, int | float) and math.isfinite(number):
+                if isinstance(number, int | float):
                     by_step.setdefault(event.step, {})[value.tag] = float(number)
     return [LogEntry({**numbers, "step": float(step)}) for step, numbers in by_step.items()]
 
 
-def _of_row(row: Mapping[Any, Any]) -> LogEntry:
-    """Return the entry of a row of a table."""
-    named = {_plain(str(key)): str(value) for key, value in row.items() if isinstance(value, str)}
+def _of_record(record: Mapping[str, Any]) -> LogEntry:
+    """Return the entry that a line or a row states."""
+    named = {_plain(key): value for key, value in record.items() if isinstance(value, str)}
     run = next((named[name] for name in named if name in NAMES), "")
     state = next((named[name] for name in named if name in STATES), "")
-    return LogEntry(_numbers({str(key): value for key, value in row.items()}), run, state.casefold())
+    return LogEntry(_numbers(record), run, state.casefold())
 
 
 def _plain(key: str) -> str:
@@ -155,7 +187,8 @@ def keys_by_language(
 ) -> tuple[str, dict[str, str]]:
     """Return the pattern of the keys that state a number of each language, and the keys by language.
 
-    Without a stated pattern it is the one that names most languages, among those that hold one of some words.
+    Without a stated pattern it is the one that names most languages, among those that hold one of some words; losses
+    on training data count only where the pattern is stated.
 
     Raises
     ------
@@ -176,7 +209,10 @@ def keys_by_language(
     for key in keys:
         for name in languages:
             parts = re.split(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", key)
-            if len(parts) == 2 and any(word in "".join(parts).casefold().replace("-", "_") for word in words):
+            rest = "".join(parts).casefold().replace("-", "_")
+            if words is LOSS_WORDS and TRAINING in rest:
+                continue
+            if len(parts) == 2 and any(word in rest for word in words):
                 groups.setdefault("*".join(parts), {})[name] = key
     most = max(map(len, groups.values()), default=0)
     best = [pattern for pattern, group in groups.items() if len(group) == most]
