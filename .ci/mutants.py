@@ -2,7 +2,7 @@
 
     python .ci/mutants.py --sample 40 --seed 0 --out mutants.jsonl
 
-A seeded sample over certification (without bounds/), program, numerics and the table. Each change runs the tests of its
+A seeded sample over certification, program, numerics and the table. Each change runs the tests of its
 module, which stop at the first failure and after --cap seconds, which counts as noticed. What was run is kept in the
 file, and not run again.
 """
@@ -28,6 +28,10 @@ TESTS = {
     "climbopt/certification/kkt.py": ["certificate", "tiny_intervals", "examine", "kinks", "prices", "scale"],
     "climbopt/certification/local.py": ["certificate", "tiny_intervals", "examine", "prices", "proofs"],
     "climbopt/certification/examine.py": ["examine", "hock_schittkowski"],
+    "climbopt/certification/global_bound/boxes.py": ["dual", "global_bound"],
+    "climbopt/certification/global_bound/dual.py": ["dual", "global_bound"],
+    "climbopt/certification/global_bound/proof.py": ["proof_files"],
+    "climbopt/certification/global_bound/separable.py": ["dual"],
     "climbopt/certification/elastic.py": ["conflict"],
     "climbopt/numerics/polytope.py": ["quadratic", "constraints", "newton", "fixed"],
     "climbopt/numerics/quadratic.py": ["quadratic", "newton", "sweep"],

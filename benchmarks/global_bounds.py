@@ -1,4 +1,4 @@
-"""Global bounds: the relative gap, seconds and boxes of branch and bound, beside SCIP with the same time limit.
+"""Global bounds: the relative gap, seconds and boxes of the search, beside SCIP with the same time limit.
 
     python benchmarks/global_bounds.py [--sizes 4,10,16,32,64] [--seeds 1] [--limit 60] [--gap 1e-6] [--jobs 1]
         [--without-scip]
@@ -6,8 +6,7 @@
 Rows are the generator's families of languages with 30 % of the pairs negative (saturating, and gated at up to 10
 languages), and libreoffice6 as shipped and without its constraints; of the gated ones also with nonlinear rows: under
 an active loss ceiling, and the second step of two_step. Seconds are wall time of one call each, the local solves for an
-incumbent included, and behind them this process's CPU time; SCIP's column stands where that backend is there. Behind
-them, the ball proof of a convex family.
+incumbent included, and behind them this process's CPU time; SCIP's column stands where that backend is there.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 
 from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
-from climbopt.certification.bounds import enclose
+from climbopt.certification.global_bound import enclose
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import LossCeiling
 from climbopt.procedures import joint_form
@@ -30,8 +28,6 @@ from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import StandardForm
 from climbopt.testing import family_problem
-
-CONVEX_SIZES = (16, 200)
 
 
 def problems(sizes: list[int], seeds: int) -> Iterator[tuple[str, StandardForm]]:
@@ -95,18 +91,6 @@ def main() -> None:
             f"{name:32} {gap:>12} {found.seconds:8.2f} {cpu:8.2f} {found.nodes:6d}  {found.stopped:12} "
             f"{'-' if given.without_scip else by_scip(form, given.limit)}",
             flush=True,
-        )
-    if find_spec("flint") is None:
-        return
-    from climbopt.certification.bounds.enclosure import prove
-
-    for m in CONVEX_SIZES:
-        form = joint_form(family_problem(m))
-        x = choose(form).solve(form, Options(tolerance=1e-9)).x
-        began = time.perf_counter()
-        proof = prove(form, x)
-        print(
-            f"ball proof, convex, m = {m}: {proof.upper - proof.lower:.1e} wide in {time.perf_counter() - began:.2f} s"
         )
 
 

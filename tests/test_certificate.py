@@ -1,12 +1,10 @@
 """The certificate fails when anything it certifies is broken."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.optimize import Bounds
-from scipy.sparse import csr_array
 from test_newton import two_basins
 
 import climbopt
@@ -22,14 +20,12 @@ from climbopt import (
     solve,
 )
 from climbopt.backends import load
-from climbopt.certification.bounds import oracle
 from climbopt.certification.kkt import LimitsAt, recover, residuals
 from climbopt.certification.local import _named, certify, certify_feasible, lower_bound, repair
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.convexity import Proofs
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.problem.objectives import CustomObjective
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
@@ -285,24 +281,6 @@ def test_rounding_lifts_no_bound_above_the_optimum(seed):
     for x in np.random.default_rng(seed).dirichlet(np.ones(3), 10):
         bound = lower_bound(form, x, Multipliers(np.zeros(3), np.zeros(1), np.zeros(form.functions.n_rows)))
         assert c.min() - 1e-13 * np.abs(c).max() <= bound <= c.min()
-
-
-def test_a_tangent_bounds_a_convex_function_from_below():
-    """|x - a|^2 is least at a, which is on the simplex: the bound of its tangent there is 0, not more."""
-
-    class Distance(oracle.WithoutRows):
-        def at(self, x):
-            return SimpleNamespace(value=float((x - a) @ (x - a)), gradient=2 * (x - a), slack=0.0)
-
-    a, x = np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.25, 0.25])
-    region = Polytope(Rows(np.zeros(3), np.ones(3)), csr_array(np.ones((1, 3))), Rows(np.ones(1), np.ones(1)))
-    best = oracle.linear_bound(Distance().at(a), a, region, np.zeros(1))
-    assert -1e-12 <= best.lower <= 0.0
-    # elsewhere: f(x) - g'x + the least of g on the simplex, with the multiplier that makes it 0
-    gradient = 2 * (x - a)
-    elsewhere = oracle.linear_bound(Distance().at(x), x, region, np.array([-gradient.min()]))
-    by_hand = float((x - a) @ (x - a) - gradient @ x + gradient.min())
-    assert elsewhere.lower == pytest.approx(by_hand, abs=1e-12) and elsewhere.lower <= by_hand
 
 
 def test_a_limit_whose_multiplier_is_zero_is_named_by_its_active_side():

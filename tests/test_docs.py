@@ -19,7 +19,6 @@ SCARCE = "climbopt fit problems/scarce6/pilots.csv --supply problems/scarce6/sup
 DECIDE = "climbopt decide scarce6 --supply scarce6 --budget 4M -o decision"
 LOOP = "climbopt decide loop4 --supply loop4 --budget 2M -o decision"
 LONG = {
-    "climbopt certify libreoffice6 --rigor ball": "16 s of intervals; tests/test_proof.py proves smaller problems",
     "climbopt fit libreoffice6 --law auto --interaction auto": "90 s; tests/test_fitting.py chooses among fewer forms",
     LOOP: "40 s; tests/test_decide.py decides on fewer runs",
     "climbopt export decision --to datasets --paths problems/loop4/paths.csv -o d.json": "of that decision",

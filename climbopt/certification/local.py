@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -88,11 +89,14 @@ class BoundSearch:
         Number of boxes examined.
     seconds : float
         Wall time.
+    proof : mapping, optional
+        What shows the lower bound, for a file.
     """
 
     rigor: str
     nodes: int = 0
     seconds: float = 0.0
+    proof: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

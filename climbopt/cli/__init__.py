@@ -18,7 +18,7 @@ from climbopt.cli.export_commands import export
 from climbopt.cli.fit_commands import fit, predict
 from climbopt.cli.process import run
 from climbopt.cli.run_commands import collect, watch
-from climbopt.cli.solve_commands import certify, compare, solve
+from climbopt.cli.solve_commands import certify, compare, solve, verify
 from climbopt.cli.study_commands import plan, plot, sweep
 
 app = typer.Typer(
@@ -36,7 +36,8 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     fit: ["fit pilots.csv -o model.toml", "fit pilots.csv --interaction auto --bootstrap 200 -o model.toml"],
     predict: ["predict model.toml mixtures.csv"],
     solve: ["solve libreoffice6", "solve problem.toml --budget 1T --certify global --json answer.json"],
-    certify: ["certify problem.toml --ratios answer.json"],
+    certify: ["certify problem.toml --ratios answer.json", "certify problem.toml --rigor ball --proof proof.json"],
+    verify: ["verify problem.toml proof.json"],
     export: [
         "export answer.json --to megatron --paths paths.csv -o blend.json",
         "export folder --to csv -o mixture.csv",

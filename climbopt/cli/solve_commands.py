@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from climbopt.problem.allocation import AllocationProblem
     from climbopt.procedures import Procedure
     from climbopt.procedures.optimum import Effort
+    from climbopt.procedures.result import Result
 
 PROCEDURE = Annotated[
     str | None, typer.Option(metavar="NAME", help="Instead of the problem's own: joint, two_step, or a baseline.")
@@ -240,6 +242,12 @@ BOUND_TIME_LIMIT = Annotated[
 ]
 
 
+PROOF = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --rigor ball: write what climbopt verify checks, as JSON.")
+]
+PROOF_FILE = Annotated[Path, typer.Argument(metavar="PROOF", help="What certify --proof wrote.")]
+
+
 def certify(
     problem: PROBLEM,
     ratios: RATIOS = None,
@@ -248,6 +256,7 @@ def certify(
     rigor: RIGOR = "float",
     jobs: JOBS = 1,
     tolerance: TOLERANCE = 1e-6,
+    proof: PROOF = None,
     json: JSON = None,
 ) -> None:
     """Say what can be proved of ratios, judged against every mixture."""
@@ -255,13 +264,45 @@ def certify(
     from climbopt.procedures.optimum import certify as certify_answer
     from climbopt.reports.results import print_result, result_json
 
-    check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json)
+    check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json, proof)
     bound = effort(gap, time_limit, rigor, jobs)
+    if proof is not None and rigor != "ball":
+        raise InputError("--proof is for --rigor ball")
     with solvers_on_standard_error(json), bounding() as follow:
         result = certify_answer(problem, ratios, tolerance=tolerance, effort=bound, progress=follow)
         record = result_json(result)
+    if proof is not None:
+        _write_proof(proof, result)
     report(json, record, lambda to: print_result(result, to))
     raise typer.Exit(0 if result.passed else 1)
+
+
+def _write_proof(path: Path, result: Result) -> None:
+    """Write what shows the lower bound of a result."""
+    from climbopt.files.text import write_text
+
+    bound = None if result.allocation is None else result.certificate.bound
+    if bound is None or bound.search is None or bound.search.proof is None:
+        raise InputError("no lower bound was proved, so that no proof is written; allow more time or a wider gap")
+    write_text(path, dumps(bound.search.proof))
+
+
+def verify(problem: PROBLEM, proof: PROOF_FILE) -> None:
+    """Check the proof of a lower bound: every bound in it is computed anew from the problem."""
+    from climbopt.certification.global_bound.proof import ProofError, check
+    from climbopt.files import load_problem
+    from climbopt.files.text import read_json
+    from climbopt.procedures import joint_form
+
+    try:
+        lower, boxes = check(
+            joint_form(load_problem(problem)), read_json(proof, "write one by climbopt certify --proof")
+        )
+    except ProofError as error:
+        print(f"not proved: {error}")
+        raise typer.Exit(1) from None
+    many = "1 box" if boxes == 1 else f"{boxes} boxes"
+    print(f"proved: no mixture that meets the constraints is below {lower!r}; {many}")
 
 
 PROBLEMS = Annotated[list[str], typer.Argument(metavar="PROBLEM...", help="Problem files, or names of shipped ones.")]

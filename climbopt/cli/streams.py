@@ -17,7 +17,7 @@ from climbopt.foundations.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from climbopt.certification.bounds import Progress as Bounds
+    from climbopt.certification.global_bound import Progress as Bounds
     from climbopt.fitting.estimate import Progress
     from climbopt.reports.json_values import Value
 
@@ -118,7 +118,7 @@ def progress(label: str) -> Iterator[Progress | None]:
 
 @contextmanager
 def bounding() -> Iterator[Callable[[Bounds], None] | None]:
-    """Yield a function that shows the progress of branch and bound, or None where standard error is no terminal."""
+    """Yield a function that shows the progress of a global bound, or None where standard error is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -4,7 +4,7 @@ Everything is checked before anything is built, keyed by language name, and neve
 """
 
 from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer
-from climbopt.files.commented import commented
+from climbopt.files.comments import commented
 from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
 from climbopt.files.folders import check_folder, new_folder
 from climbopt.files.formats import parse_table, read_table

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 
-from climbopt.certification.bounds import Enclosure, NoRelaxationError, Progress, enclose
+from climbopt.certification.global_bound import Enclosure, NoBoundError, Progress, enclose
+from climbopt.certification.global_bound.search import BALLS, RESTS_ON, proved
 from climbopt.certification.local import TOLERANCE, Bound, BoundSearch, Certificate
 from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError
@@ -23,24 +23,10 @@ from climbopt.procedures.result import Regret, Result, certify_ratios, solve
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import StandardForm
 
-if TYPE_CHECKING:
-    from climbopt.certification.bounds.enclosure import Proof
-
-CONVEX = (
-    "convexity, proved by the signs of the templates' second derivatives; the Frank-Wolfe bound in ball "
-    "arithmetic; {}; the parameters' exact values as floats"
-)
-PLANES = (
-    "planes below {} on boxes that cover every mixture, each shown by intervals that are rounded outwards, "
-    "functions in ball arithmetic; {{}}; the parameters' exact values as floats"
-)
 AT_RATIONALS = "the objective at an exactly feasible rational point, in ball arithmetic"
 AT_FLOATS = "the objective in float64 at a point whose constraints hold within their tolerance"
-WITH_ROWS = "the functions of nonlinear rows, and Lagrangians with each box's own multipliers,"
 SEARCH = 0.5
-"""Share of the time limit for the search in floating point that precedes a proof."""
-PROVABLE = 1e-12
-"""Least relative gap for which a proof by planes is attempted."""
+"""Share of the time limit for the search that precedes a proof."""
 BETTER = 1e-9
 """A mixture counts as better than the answer where its objective is lower by more than this share of it."""
 
@@ -116,7 +102,7 @@ def certify(
     gap, time_limit, rigor, jobs
         Keywords for these of :class:`Effort`.
     progress : callable, optional
-        Called with the progress of branch and bound.
+        Called with the progress of the search.
 
     Examples
     --------
@@ -145,7 +131,7 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProg
     result : Result
     effort : Effort
     progress : callable, optional
-        Called with the progress of branch and bound.
+        Called with the progress of the search.
 
     Returns
     -------
@@ -172,7 +158,7 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProg
             second = magnitude_form(problem, steps.direction, steps.magnitude)
             result = _judged(result, second, ratios, effort, progress)
         return _with_regret(result, problem, ratios, effort, progress)
-    except KeyboardInterrupt:  # before branch and bound, which returns its bound when interrupted
+    except KeyboardInterrupt:  # outside of the search, which returns its bound when interrupted
         return result.certified(replace(result.certificate, passed=False, no_bound=INTERRUPTED))
 
 
@@ -189,94 +175,35 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
     x = form.complete(ratios)
     try:
         enclosure = _enclosed(form, x, effort, progress)
-    except NoRelaxationError as error:
+    except NoBoundError as error:
         return result.certified(replace(certificate, passed=False, no_bound=str(error)))
-    upper = None
+    upper = certificate.upper_bound
     if effort.rigor == "ball":
-        upper = enclosure.upper if enclosure.x is x and np.isfinite(enclosure.upper) else _in_balls(form, x).upper
-        enclosure = replace(enclosure, rests_on=enclosure.rests_on.format(AT_FLOATS if upper is None else AT_RATIONALS))
-    upper = certificate.upper_bound if upper is None else upper
+        shown = _upper_in_balls(form, x)
+        upper = upper if shown is None else shown
+        enclosure = replace(enclosure, rests_on=enclosure.rests_on.format(AT_FLOATS if shown is None else AT_RATIONALS))
     better = _better(form, x, enclosure) if isinstance(result.procedure, Joint) else None
     return replace(result.certified(_bounded(certificate, enclosure, effort, upper)), better=better)
 
 
 def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress | None) -> Enclosure:
-    """Return the enclosure of a form's optimum."""
-    began, proved = time.perf_counter(), None
-    if effort.rigor == "ball":
-        if find_spec("flint") is None:
-            raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
-        proved = _by_convexity(form, x, _in_balls(form, x), began)
-        if proved is not None and (gap := proved.relative_gap) is not None and gap <= effort.gap:
-            return proved
+    """Return the enclosure of a form's optimum; with rigor ball its lower bound as a proof shows it."""
     limit = effort.time_limit if effort.rigor == "float" else SEARCH * effort.time_limit
-    try:
-        enclosure = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
-    except NoRelaxationError:
-        if proved is None:
-            raise
-        return proved
-    return enclosure if effort.rigor == "float" else _proved(form, enclosure, effort, progress, began)
+    if effort.rigor == "ball" and find_spec("flint") is None:
+        raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
+    enclosure = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
+    if effort.rigor == "float":
+        return enclosure
+    shown = proved(form, enclosure)
+    lower, proof = (-np.inf, None) if shown is None else shown
+    return replace(enclosure, lower=lower, rests_on=RESTS_ON.format(BALLS), written=proof)
 
 
-def _in_balls(form: StandardForm, x: Array, multipliers: Array | None = None) -> Proof:
-    """Return the bounds that ball arithmetic proves from a point: a lower one if it is convex, and an upper one."""
-    from climbopt.certification.bounds.enclosure import prove  # so that only proofs load python-flint
+def _upper_in_balls(form: StandardForm, x: Array) -> float | None:
+    """Return an upper bound of the objective near x, proved in ball arithmetic; None where none is."""
+    from climbopt.certification.global_bound.rational import upper_bound  # so that only proofs load python-flint
 
-    return prove(form, x, multipliers)
-
-
-def _by_convexity(form: StandardForm, x: Array, proof: Proof, began: float) -> Enclosure | None:
-    """Return the bounds proved from a point as an enclosure; None where the problem is not proved convex."""
-    if proof.lower is None:
-        return None
-    upper = np.inf if proof.upper is None else proof.upper
-    return Enclosure(
-        proof.lower, upper, x, CONVEX, 0, time.perf_counter() - began, "gap", np.zeros(len(form.nonlinear))
-    )
-
-
-def _proved(
-    form: StandardForm, enclosure: Enclosure, effort: Effort, progress: OnProgress | None, began: float
-) -> Enclosure:
-    """Return the provable part of an enclosure in floating point, within the remaining time."""
-    from climbopt.certification.bounds.proof import prove_below
-
-    x = form.start if enclosure.x is None else enclosure.x
-    proof = _in_balls(form, x, enclosure.multipliers)
-    convex, upper = _by_convexity(form, x, proof, began), proof.upper
-    value = enclosure.upper if upper is None else upper
-    if convex is not None and value - convex.lower <= effort.gap * abs(value):
-        return convex
-    # A lower bound that is slightly closer than the requested gap.
-    target = value - max(0.99 * effort.gap, PROVABLE) * abs(value) if np.isfinite(value) else np.inf
-
-    def report(lower: float, boxes: int, waiting: int) -> None:
-        if progress is not None:
-            progress(Progress(lower, value, boxes, waiting, time.perf_counter() - began))
-
-    deadline = -np.inf if enclosure.stopped == "interrupted" else began + effort.time_limit
-    try:
-        proved = prove_below(
-            form, enclosure.multipliers, x, min(target, enclosure.lower), deadline=deadline, told=report
-        )
-    except NoRelaxationError:
-        if convex is None:
-            raise
-        return convex
-    if convex is not None and convex.lower >= proved.lower:
-        return convex
-    what = WITH_ROWS if form.has_nonlinear_rows else "the objective"
-    return Enclosure(
-        proved.lower,
-        np.inf if upper is None else upper,
-        x,
-        PLANES.format(what),
-        proved.boxes,
-        time.perf_counter() - began,
-        proved.stopped,
-        enclosure.multipliers,
-    )
+    return upper_bound(form, x)
 
 
 def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, float] | None:
@@ -292,7 +219,7 @@ def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upp
     lower = enclosure.lower
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)
-    search = BoundSearch(effort.rigor, enclosure.nodes, enclosure.seconds)
+    search = BoundSearch(effort.rigor, enclosure.nodes, enclosure.seconds, enclosure.written)
     return certificate.bounded(Bound(lower, upper, effort.gap * abs(upper), enclosure.rests_on, search))
 
 
@@ -304,7 +231,7 @@ def _with_regret(
     x = form.complete(ratios)
     try:
         enclosure = _enclosed(form, x, effort, progress)
-    except NoRelaxationError:
+    except NoBoundError:
         return result
     value = form.functions.at(x).value
     # enclosure.lower <= f* <= enclosure.upper, and the excess is value - f*

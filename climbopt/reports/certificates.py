@@ -70,9 +70,10 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
     search = None if certificate.bound is None else certificate.bound.search
     if certificate.bound is not None and search is not None and certificate.relative_gap is not None:
+        boxes = "1 box" if search.nodes == 1 else f"{search.nodes} boxes"
         say(
             console,
-            f"  relative gap {certificate.relative_gap:.1e} after {search.nodes} boxes and "
+            f"  relative gap {certificate.relative_gap:.1e} after {boxes} and "
             f"{search.seconds:.2f} s; it rests on {certificate.bound.rests_on}",
         )
     if result.regret is not None:

@@ -69,7 +69,18 @@ def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0
         best = found if found.value < best.value else best
         if time_is_up() or (found.x is not None and form.functions.convex(form.polytope, multipliers_of(form, found))):
             break
-    return first if first.value < best.value else best
+    best = first if first.value < best.value else best
+    return best if best.x is not None else _best_corner(form)
+
+
+def _best_corner(form: StandardForm) -> Incumbent:
+    """Return the best feasible point of those that have the most of one ratio."""
+    try:
+        corners = [form.polytope.linear_minimum(-one)[1] for one in np.eye(form.n)[: form.n_ratios]]
+    except (EmptyPolytopeError, ArithmeticError):
+        return Incumbent()
+    found = (judged(form, form.complete(corner[: form.n_ratios])) for corner in corners)
+    return min(found, key=lambda one: one.value, default=Incumbent())
 
 
 def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:

@@ -1,0 +1,104 @@
+"""Points of rationals that meet every bound and linear row exactly, and upper bounds of the objective there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from flint import fmpq, fmpq_mat
+
+from climbopt.certification.global_bound.balls import in_balls
+from climbopt.certification.global_bound.boxes import bounded
+from climbopt.certification.global_bound.dual import Box
+from climbopt.model.templates import Array
+from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
+from climbopt.numerics.quadratic import project
+from climbopt.program import StandardForm
+
+INWARD = (0.0, 1e-12, 1e-9, 1e-7)
+"""Shares of the way to an interior point that are tried until every limit holds exactly."""
+
+
+def upper_bound(form: StandardForm, x: Array) -> float | None:
+    """Return an upper bound of the optimum, proved at a rational point near x; None where none is shown feasible."""
+    point = exactly_feasible(form.polytope, x)
+    if point is None:
+        return None
+    low, high = (np.array(ends) for ends in zip(*map(_ends, point), strict=True))
+    problem, limits = bounded(form), form.nonlinear
+    with in_balls():
+        values = problem.values(Box(low, high))
+    if not ((values.upper[1:] <= limits.upper).all() and (values.lower[1:] >= limits.lower).all()):
+        return None
+    return float(values.upper[0]) if np.isfinite(values.upper[0]) else None
+
+
+def _ends(number: fmpq) -> tuple[float, float]:
+    """Return floats around a rational; itself twice where it is one."""
+    value = int(number.p) / int(number.q)
+    if rational(value) == number:
+        return value, value
+    return float(np.nextafter(value, -np.inf)), float(np.nextafter(value, np.inf))
+
+
+def rational(value: float) -> fmpq:
+    """Return the exact value of a float."""
+    return fmpq(*float(value).as_integer_ratio())
+
+
+def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
+    """Return rationals near x that meet every bound and row of a polytope exactly; None where none are found.
+
+    The variables with most room are solved for from the equations.
+    """
+    try:
+        inside = polytope.interior_point()
+        x = project(x, polytope)
+    except EmptyPolytopeError:
+        return None
+    for share in INWARD:
+        point = _on_equations(polytope, (1 - share) * x + share * inside)
+        if point is not None and _meets(polytope, point):
+            return point
+    return None
+
+
+def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
+    """Return x as rationals, some entries changed so that the equations hold exactly."""
+    rows, limits = polytope.dense[polytope.equation], polytope.rows.lower[polytope.equation]
+    point = [rational(one) for one in x.tolist()]
+    if not len(rows):
+        return point
+    room = np.minimum(x - polytope.bounds.lower, polytope.bounds.upper - x)
+    basis: list[int] = []
+    for j in np.argsort(-room, kind="stable").tolist():
+        if np.linalg.matrix_rank(rows[:, [*basis, j]]) > len(basis):
+            basis.append(j)
+        if len(basis) == len(rows):
+            break
+    if len(basis) < len(rows):
+        return None
+    exact = [[rational(one) for one in row] for row in rows.tolist()]
+    rest = [
+        rational(limit) - sum((row[j] * point[j] for j in range(x.size) if j not in basis and row[j]), fmpq(0))
+        for row, limit in zip(exact, limits.tolist(), strict=True)
+    ]
+    solved = fmpq_mat([[row[j] for j in basis] for row in exact]).solve(fmpq_mat([[one] for one in rest]))
+    for k, j in enumerate(basis):
+        point[j] = solved[k, 0]
+    return point
+
+
+def _meets(polytope: Polytope, point: Sequence[fmpq]) -> bool:
+    """Whether rationals meet every bound and row exactly."""
+    values = list(point)
+    for row in polytope.dense.tolist():
+        values.append(sum((rational(a) * one for a, one in zip(row, point, strict=True) if a), fmpq(0)))
+    lower, upper = (
+        np.concatenate(pair).tolist()
+        for pair in ((polytope.bounds.lower, polytope.rows.lower), (polytope.bounds.upper, polytope.rows.upper))
+    )
+    return all(
+        (low == -np.inf or value >= rational(low)) and (high == np.inf or value <= rational(high))
+        for value, low, high in zip(values, lower, upper, strict=True)
+    )

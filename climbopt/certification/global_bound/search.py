@@ -1,0 +1,367 @@
+"""The search for a global bound: boxes, each with the multipliers of a local optimum; no bound rests on how it goes.
+
+A box is shrunk to what its pieces leave below the target as long as that shrinks it, and then cut in two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from climbopt.certification.global_bound.boxes import BoundedProblem, Step, bounded, examined
+from climbopt.certification.global_bound.dual import Box, Prices
+from climbopt.certification.global_bound.incumbents import Incumbent, judged, local, multipliers_of, multistart
+from climbopt.certification.global_bound.proof import Branch, Tree, written
+from climbopt.certification.global_bound.reciprocal import reciprocal
+from climbopt.certification.kkt import recover
+from climbopt.foundations.processes import parallel
+from climbopt.model.templates import Array
+from climbopt.program import StandardForm
+
+RESTS_ON = "Lagrangian decomposition into functions of one variable, bounded piece by piece; {}"
+FLOATS = "float64 arithmetic, rounded outwards"
+ROUNDS = 40
+"""Times that a box is shrunk before it is cut."""
+SHRINKS = 0.9
+"""A round that leaves less than this share of the widths is worth another."""
+MARGIN = 0.9
+"""Share of the gap asked for that points may be below the incumbent and not be looked for."""
+ROUNDING = 1e-15
+"""Relative error of an objective's value."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search has got to.
+
+    Parameters
+    ----------
+    lower, upper : float
+        lower <= f* <= upper so far.
+    nodes : int
+        Boxes examined.
+    open : int
+        Boxes that wait.
+    seconds : float
+    """
+
+    lower: float
+    upper: float
+    nodes: int
+    open: int
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """upper - lower."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A box of the search.
+
+    Parameters
+    ----------
+    box : Box
+    lower : float
+        The objective is nowhere below it on the box, but where it is above the search's target.
+    path : tuple of Step
+        How it was shrunk since its parent was cut.
+    multipliers : Prices
+        To begin with.
+    """
+
+    box: Box
+    lower: float
+    multipliers: Prices
+    split: tuple[int, float] | None = None
+    path: tuple[Step, ...] = ()
+    parent: tuple[Node, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """lower <= f* <= upper.
+
+    Parameters
+    ----------
+    lower, upper : float
+        -inf and inf where nothing was found.
+    x : ndarray, (n,), or None
+        The point whose objective is `upper`: feasible in its linear rows, and in the others within 1e-7.
+    rests_on : str
+        What the lower bound assumes.
+    nodes : int
+        Boxes examined.
+    seconds : float
+    stopped : str
+        gap, time, interrupted, or exhausted: every box that is left is too small to be cut.
+    multipliers : ndarray, (k,)
+        Of the nonlinear rows at x, >= 0 for upper and <= 0 for lower limits.
+    proof : tuple of Node
+        Boxes whose steps and cuts lead from the first one to `lower`.
+    written : dict or None
+        What proves `lower`, for a file.
+    """
+
+    lower: float
+    upper: float
+    x: Array | None
+    rests_on: str
+    nodes: int
+    seconds: float
+    stopped: str
+    multipliers: Array
+    proof: tuple[Node, ...] = ()
+    written: Tree | None = None
+
+    @property
+    def gap(self) -> float:
+        """upper - lower."""
+        return self.upper - self.lower
+
+    @property
+    def relative_gap(self) -> float | None:
+        """gap / |upper|; None where that is no number."""
+        return self.gap / abs(self.upper) if self.upper and np.isfinite(self.gap) else None
+
+
+def enclose(
+    form: StandardForm,
+    *,
+    gap: float = 1e-6,
+    time_limit: float = 60.0,
+    jobs: int = 1,
+    incumbent: Array | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Enclosure:
+    """Return bounds of a problem's optimum.
+
+    Parameters
+    ----------
+    form : StandardForm
+    gap : float
+        Relative gap to stop at.
+    time_limit : float
+        Seconds; the bound reached by then is as valid as any.
+    jobs : int
+        Processes that examine boxes.
+    incumbent : ndarray, (n,), optional
+        A point to start from, beside those of local solves.
+    progress : callable, optional
+        Called with a Progress after each step.
+
+    Raises
+    ------
+    NoBoundError
+        Where the problem is not one of ratios, z and losses, or an auxiliary has no bounds since no feasible point is
+        known.
+    """
+    other = reciprocal(form)
+    if other is not None:
+        started = other.start if incumbent is None else other.complete(incumbent[: form.n_ratios])
+        found = enclose(other, gap=gap, time_limit=time_limit, jobs=jobs, incumbent=started, progress=progress)
+        return _of_reciprocal(form, found)
+    began = time.perf_counter()
+    problem, best, interrupted = bounded(form), judged(form, form.start), False
+    try:
+        if incumbent is not None:
+            best = min(best, judged(form, incumbent), key=lambda one: one.value)
+        best = min(multistart(form, lambda: time.perf_counter() - began > time_limit), best, key=lambda one: one.value)
+    except KeyboardInterrupt:
+        interrupted = True
+    search = _Search(problem, best.with_multipliers(form), gap, began + time_limit, jobs, progress, began)
+    stopped = search.run(interrupted)
+    return Enclosure(
+        search.lower,
+        search.best.value,
+        search.best.x,
+        RESTS_ON.format(FLOATS),
+        search.nodes,
+        time.perf_counter() - began,
+        stopped,
+        multipliers_of(form, search.best),
+        (*search.closed, *(node for _, _, node in search.open)),
+    )
+
+
+def _of_reciprocal(form: StandardForm, found: Enclosure) -> Enclosure:
+    """Return the bounds of -t for those of s = 1/t."""
+    best = Incumbent() if found.x is None else judged(form, found.x)
+    lower = np.nextafter(-1.0 / found.lower, -np.inf) if found.lower > 0 else -np.inf
+    return replace(found, lower=min(float(lower), best.value), upper=best.value, x=best.x)
+
+
+def optimal(problem: BoundedProblem, x: Array, nonlinear: Array) -> Prices:
+    """Return the multipliers at a point, as if it were a local optimum; 0 of rows where the objective has no slope."""
+    form, at = problem.form, problem.form.functions.at(x)
+    smooth = np.isfinite(at.gradient).all() and np.isfinite(at.jacobian).all()
+    rows = recover(form, x).rows if smooth else np.zeros(len(form.polytope.rows))
+    return Prices(rows, nonlinear, problem.prices(x, nonlinear))
+
+
+def _shrunk(problem: BoundedProblem, node: Node, target: float, tolerance: float, deadline: float) -> Node:
+    """Return what is left of a node: with an infinite bound where nothing is."""
+    for _ in range(ROUNDS):
+        width = node.box.width.sum()
+        step = examined(problem, node.box, node.multipliers, target, tolerance)
+        node = replace(node, box=step.box, lower=max(node.lower, step.lower), path=(*node.path, step), split=step.split)
+        if node.lower >= target or node.box.width.sum() > SHRINKS * width or time.perf_counter() > deadline:
+            break
+    return node
+
+
+@dataclass(eq=False)
+class _Search:
+    """The state of one search."""
+
+    problem: BoundedProblem
+    best: Incumbent
+    gap: float
+    deadline: float
+    jobs: int
+    progress: Callable[[Progress], None] | None
+    began: float
+    open: list[tuple[float, int, Node]] = field(default_factory=list)
+    closed: list[Node] = field(default_factory=list)
+    nodes: int = 0
+    order: Iterator[int] = field(default_factory=count)
+    claimed: float = np.inf
+
+    @property
+    def tolerance(self) -> float:
+        """The gap in the objective's unit."""
+        return self.gap * abs(self.best.value) if np.isfinite(self.best.value) else 0.0
+
+    @property
+    def target(self) -> float:
+        """Points that are not below it are not looked for."""
+        return self.best.value - MARGIN * self.tolerance
+
+    @property
+    def lower(self) -> float:
+        """The least bound of the boxes, of the targets that they were shrunk to and of the incumbent."""
+        least = min((node.lower for node in self.closed), default=np.inf)
+        rounding = ROUNDING * abs(self.best.value) if np.isfinite(self.best.value) else 0.0
+        return float(min(self.open[0][0] if self.open else np.inf, least, self.claimed, self.best.value - rounding))
+
+    def run(self, interrupted: bool) -> str:
+        """Examine boxes until the gap is closed, time is up or nothing is left; return why it stopped."""
+        form, best = self.problem.form, self.best
+        x = form.start if best.x is None else best.x
+        multipliers = optimal(self.problem, x, multipliers_of(form, best))
+        root = Node(self.problem.root(best.value), -np.inf, multipliers)
+        self.open = [(-np.inf, next(self.order), root)]
+        if interrupted:
+            self._step(None, 1)
+            return "interrupted"
+        try:
+            with parallel(self.jobs) as workers:
+                while self.open:
+                    self._step(workers, self.jobs)
+                    if self.lower >= self.best.value - self.tolerance:
+                        return "gap"
+                    if time.perf_counter() > self.deadline:
+                        return "time"
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "gap" if self.lower >= self.best.value - self.tolerance else "exhausted"
+
+    def _step(self, workers: Parallel | None, many: int) -> None:
+        """Examine the boxes with the least bounds, or the halves of those that were examined."""
+        chosen = [node for _, _, node in self.open[:many]]
+        boxes = [half for node in chosen for half in self._halves(node)]
+        arguments = (self.target, (1 - MARGIN) * self.tolerance, self.deadline)
+        left: list[Node] = list(
+            workers(delayed(_shrunk)(self.problem, node, *arguments) for node in boxes)
+            if workers is not None and self.jobs > 1
+            else (_shrunk(self.problem, node, *arguments) for node in boxes)
+        )
+        if any(step.cut for node in left for step in node.path):
+            self.claimed = min(self.claimed, self.target)
+        done = [node.lower >= self.target or node.split is None for node in left]
+        self.closed.extend(node for node, stop in zip(left, done, strict=True) if stop)
+        waiting = [(node.lower, next(self.order), node) for node, stop in zip(left, done, strict=True) if not stop]
+        self.open = sorted([*self.open[len(chosen) :], *waiting])
+        self.nodes += len(left)
+        if self.progress is not None:
+            self.progress(
+                Progress(self.lower, self.best.value, self.nodes, len(self.open), time.perf_counter() - self.began)
+            )
+
+    def _halves(self, node: Node) -> list[Node]:
+        """Return the halves of a node with multipliers of their own; itself where it was not examined yet."""
+        if node.split is None:
+            return [node]
+        return [
+            self._with_multipliers(Node(half, node.lower, node.multipliers, parent=(node, k)))
+            for k, half in enumerate(node.box.halves(*node.split))
+        ]
+
+    def _with_multipliers(self, node: Node) -> Node:
+        """Return a node with the multipliers of a local optimum in its box; that may be a new incumbent."""
+        form = self.problem.form
+        inside = replace(form, polytope=self.problem.inside(node.box))
+        start = inside.nearest(
+            np.clip(self.best.x if self.best.x is not None else form.start, node.box.lower, node.box.upper)
+        )
+        found = local(inside, start)
+        if found.x is None:
+            return node
+        if found.value < self.best.value:
+            self.best = judged(form, found.x, found.multipliers).with_multipliers(form)
+        return replace(node, multipliers=optimal(self.problem, found.x, multipliers_of(form, found)))
+
+
+BALLS = "float64 arithmetic, rounded outwards; exp, log and powers in ball arithmetic; {}"
+LOWERED = (1e-12, 1e-9, 1e-7, 1e-5, 1e-3)
+"""By what shares a bound in floating point is lowered until its proof holds."""
+
+
+def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | None:
+    """Return the lower bound of an enclosure as a proof repeats it in ball arithmetic, and the proof; None where none.
+
+    The bound of step 2 is proved for the minimax that :func:`reciprocal` returns.
+    """
+    branch, other = branch_of(enclosure.proof), reciprocal(form)
+    if branch is None or not np.isfinite(enclosure.lower):
+        return None
+    lower = enclosure.lower if other is None else -1.0 / enclosure.lower
+    for share in LOWERED:
+        claim = lower - share * abs(lower)
+        tree = written(form if other is None else other, branch, claim, 0.1 * share * abs(lower) + 1e-9 * abs(lower))
+        if tree is not None:
+            return (claim if other is None else float(np.nextafter(-1.0 / claim, -np.inf))), tree
+    return None
+
+
+def branch_of(leaves: tuple[Node, ...]) -> Branch | None:
+    """Return the tree of multipliers that a search's boxes came from; None where it has no leaves."""
+    if not leaves:
+        return None
+    below: dict[int, dict[int, Node]] = {}
+    nodes: dict[int, Node] = {}
+    root = leaves[0]
+    for leaf in leaves:
+        node = leaf
+        nodes[id(node)] = node
+        while node.parent is not None:
+            parent, k = node.parent
+            below.setdefault(id(parent), {})[k] = node
+            nodes[id(parent)], node = parent, parent
+        root = node
+
+    def made(node: Node) -> Branch:
+        multipliers = tuple(step.multipliers for step in node.path)
+        halves = below.get(id(node), {})
+        if len(halves) < 2 or node.split is None:
+            return Branch(multipliers)
+        return Branch(multipliers, (*node.split, made(halves[0]), made(halves[1])))
+
+    return made(root)
