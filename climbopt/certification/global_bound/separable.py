@@ -170,8 +170,16 @@ class Curves:
         return bend
 
     def _of(self, x: Interval, at: Index) -> Interval:
-        """Return what the template is evaluated at."""
-        return x if self.used is None else self.used.enclose(x, at)
+        """Return what the template is evaluated at: x, or the use there, which lies between its ends where it rises."""
+        if self.used is None:
+            return x
+        whole, rises = self.used.enclose(x, at), self.used.enclose_slopes(x, at).lower >= 0
+        first, last = (self.used.enclose(Interval(end, end), at) for end in (x.lower, x.upper))
+        # the interval extension of the formula alone may reach below 0, where powers are not defined
+        return Interval(
+            np.where(rises, np.maximum(whole.lower, first.lower), whole.lower),
+            np.where(rises, np.minimum(whole.upper, last.upper), whole.upper),
+        )
 
     def _curvature(self, x: Interval, at: Index) -> Interval:
         """Return enclosures of the template's second derivative."""
