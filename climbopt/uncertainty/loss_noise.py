@@ -33,6 +33,8 @@ LEVEL = 0.9
 FOLDS, SEED = 7, 0
 LEVELS = 0.005
 """Ratios that differ by less count as the same in a shape."""
+SAME = 0.01
+"""Budgets that differ by less than this share count as the same."""
 SHRUNK = 8.0
 """Losses of all targets that a target's own deviation in a class is shrunk to, as a number of losses."""
 
@@ -70,7 +72,8 @@ def loss_noise(
     own = pilots.ratios_of(model.targets)
     classes = np.where(np.isfinite(errors), classes_of(own), -1)
     deviations = np.column_stack([_deviations(errors, inside, spread, classes == c) for c in range(len(CLASSES))])
-    deviations = _filled(deviations)
+    raw = [_deviations(errors, inside, np.zeros(spread.shape), classes == c) for c in range(len(CLASSES))]
+    deviations = _filled(deviations, np.column_stack(raw))
     noise = LossNoise(level, deviations, np.ones(len(CLASSES)))
     scores = errors / noise.scale(spread, own)
     normal = float(ndtri(0.5 + level / 2))
@@ -79,10 +82,18 @@ def loss_noise(
 
 
 def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: Progress | None = None) -> Array:
-    """Return the ensemble's predictions of each run by fits to the runs of other folds, (n, T); NaN of anchors."""
+    """Return the ensemble's predictions of each run by fits to the runs of other folds, (n, T); NaN of anchors.
+
+    Runs of the largest budget are predicted without any run of that budget, since bands are for larger budgets too; not
+    where most runs have it.
+    """
     pilots = fitted.pilots
     number = np.where(anchors(pilots), -1, folds_of_shapes(pilots, folds))
-    counts = (number != np.arange(number.max() + 1)[:, None]).astype(np.intp)
+    judged = number >= 0
+    top = judged & (pilots.tokens >= (1 - SAME) * pilots.tokens[judged].max())
+    top &= np.count_nonzero(top) <= np.count_nonzero(judged) / 2
+    out = number == np.arange(number.max() + 1)[:, None]
+    counts = np.vstack([~out, ~out & ~top]).astype(np.intp)
     by_form = []
     workers = parallel(jobs, return_as="generator")
     for done, models in enumerate(workers(delayed(_refits)(one, counts) for one in fitted.fits), 1):
@@ -90,10 +101,11 @@ def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: P
         if progress:
             progress(done, len(fitted.fits))
     predicted = np.full(pilots.losses.shape, np.nan)
-    for k, models in enumerate(zip(*by_form, strict=True)):
-        out = pilots.select(number == k)
-        mean = Ensemble(models, fitted.model.weights).at(out.tokens, out.params, out.supply)
-        predicted[number == k] = mean.predicted(out.ratios)
+    for left_out, models in zip(np.vstack([out & ~top, out & top]), zip(*by_form, strict=True), strict=True):
+        if left_out.any():
+            runs = pilots.select(left_out)
+            mean = Ensemble(models, fitted.model.weights).at(runs.tokens, runs.params, runs.supply)
+            predicted[left_out] = mean.predicted(runs.ratios)
     return predicted
 
 
@@ -134,13 +146,16 @@ def _deviations(errors: Array, inside: Array, spread: Array, chosen: NDArray[np.
     return np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), mean_square(inside)))
 
 
-def _filled(deviations: Array) -> Array:
-    """Return deviations of all classes: one without losses has the larger of its neighbours'."""
+def _filled(deviations: Array, raw: Array) -> Array:
+    """Return deviations of all classes: one without losses has the larger raw one of its neighbours.
+
+    `raw` are those with no spread taken off: how far forms differ at a ratio of 0 says nothing of small ratios.
+    """
     result = deviations.copy()
     for c in np.flatnonzero(np.isnan(deviations).all(axis=0)).tolist():
         known = [k for k in (c - 1, c + 1) if 0 <= k < deviations.shape[1] and not np.isnan(deviations[:, k]).all()]
         known = known or np.flatnonzero(~np.isnan(deviations).all(axis=0)).tolist()[:1]
-        result[:, c] = np.max(deviations[:, known], axis=1)
+        result[:, c] = np.max(raw[:, known], axis=1)
     return result
 
 
