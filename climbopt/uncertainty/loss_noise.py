@@ -85,13 +85,15 @@ def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: P
     """Return the ensemble's predictions of each run by fits to the runs of other folds, (n, T); NaN of anchors.
 
     Runs of the largest budget are predicted without any run of that budget, since bands are for larger budgets too; not
-    where most runs have it.
+    where most runs have it, or one other budget alone is left.
     """
     pilots = fitted.pilots
     number = np.where(anchors(pilots), -1, folds_of_shapes(pilots, folds))
     judged = number >= 0
     top = judged & (pilots.tokens >= (1 - SAME) * pilots.tokens[judged].max())
-    top &= np.count_nonzero(top) <= np.count_nonzero(judged) / 2
+    smaller = pilots.tokens[judged & ~top]
+    # One budget alone does not show how losses fall with it, and few runs show nothing.
+    top &= bool(smaller.size and smaller.max() > smaller.min() / (1 - SAME) and smaller.size >= np.count_nonzero(top))
     out = number == np.arange(number.max() + 1)[:, None]
     counts = np.vstack([~out, ~out & ~top]).astype(np.intp)
     by_form = []
