@@ -111,6 +111,17 @@ def test_an_ensemble_of_several_forms_with_draws():
     assert found.relative_gap <= 1e-5
 
 
+def test_the_shipped_ensemble_on_repeated_data_is_closed():
+    """Uses that are diluted, powers of others' data and three forms: parts bend most next to 0, where nodes are dense."""
+    made = joint_form(load_problem("scarce6"))
+    found = enclose(made, gap=6e-3, time_limit=np.inf)
+    assert found.relative_gap <= 6e-3 and found.nodes == 1
+    assert found.lower <= local_minimum(made, 3)
+    box = Box(made.polytope.bounds.lower, np.minimum(made.polytope.bounds.upper, 1.0))
+    for x in points(made, box, np.random.default_rng(0), 200):
+        assert made.functions.at(x).value >= found.lower
+
+
 def test_zero_shot_targets():
     made = joint_form(the_problem("gated", "zero_shot", 0, 3))
     found = enclose(made, time_limit=np.inf)

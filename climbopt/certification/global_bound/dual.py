@@ -36,8 +36,8 @@ from climbopt.program import MixtureFunctions, StandardForm
 
 Indices = NDArray[np.intp]
 EPS = float(np.finfo(float).eps)
-NODES = 9
-"""Nodes of a part that is not linear."""
+NODES, SPACING = 17, 3
+"""Nodes of a part that is not linear, and the power of their even steps: parts bend most next to a ratio of 0."""
 STEPS, HALVINGS = 8, 40
 """Steps of the search for the slope at which a law is touched, and for the point that has it."""
 HALVED, NARROW = 30, 1e-12
@@ -313,7 +313,7 @@ class Problem:
         S, parts = self.n_sources, self.separable.parts
         m = 2 if all(part.linear for part in parts) else NODES
         low, high = box.lower[:S], box.upper[:S]
-        ratios = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, m)
+        ratios = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, m) ** SPACING
         ratios[:, -1] = high
         block = np.broadcast_to(np.arange(S)[:, None], ratios.shape)
         at, ti, sj = self.cumulative(ratios, block), *(index[..., None] for index in self.pairs)
