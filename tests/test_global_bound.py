@@ -112,7 +112,7 @@ def test_an_ensemble_of_several_forms_with_draws():
 
 
 def test_the_shipped_ensemble_on_repeated_data_is_closed():
-    """Uses that are diluted, powers of others' data and three forms: parts bend most next to 0, where nodes are dense."""
+    """Diluted uses, powers of others' data, three forms: parts bend most next to 0, where nodes are dense."""
     made = joint_form(load_problem("scarce6"))
     found = enclose(made, gap=6e-3, time_limit=np.inf)
     assert found.relative_gap <= 6e-3 and found.nodes == 1
