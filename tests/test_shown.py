@@ -41,11 +41,9 @@ def shown(fitted):
     path, stages = climbopt.sweep(problem, [1e9, 1e10]), climbopt.schedule(problem, [1e9, 1e10])
     plan = climbopt.plan([ODD, "b"], [1e9, 2e9], 6)
     bands = climbopt.bands(covariance, folds=2)
+    whole = climbopt.EnsembleFit(climbopt.Ensemble([fitted.model]), (fitted,), {}, 0.1)
     objects = [
-        *(
-            climbopt.EnsembleFit(climbopt.Ensemble([fitted.model]), (fitted,), {}, 0.1),
-            climbopt.Ensemble([fitted.model]),
-        ),
+        *(whole, whole.model, climbopt.Decision(whole, result, robust.assessment, climbopt.ranges(result))),
         *(fitted, fitted.model, fitted.pilots, covariance, bands, bands.predict([[0.2, 0.3, 0.5]], 1e9)),
         *(problem, result, result.certificate, result.solution, climbopt.ranges(result)[ODD]),
         climbopt.SavedResult(result.to_dict()),
@@ -153,7 +151,7 @@ def test_frames(shown, fitted):
 
 
 def test_dictionaries_are_json_and_name_their_format(shown):
-    kinds = {"Diagnosis": "fit", "EnsembleFit": "fit", "Robust": "result", "Schedule": "sweep"}
+    kinds = {"Decision": "result", "Diagnosis": "fit", "EnsembleFit": "fit", "Robust": "result", "Schedule": "sweep"}
     for name, one in shown.items():
         if isinstance(one, Reported):
             content = one.to_dict()

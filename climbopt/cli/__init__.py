@@ -47,7 +47,7 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     sweep: ["sweep libreoffice6 --budgets 1M:16M:12", "sweep libreoffice6 --over floor.pt=0%:30%:7 -o path.csv"],
     plan: [
         "plan --languages en,de,sw --budgets 0.5B,1B -o plan.csv",
-        "plan --languages en,de,sw --budgets 1B --export megatron --command 'train.sh {config} {logs}' -o jobs",
+        "plan --languages en,de,sw --budgets 1B --export json -o jobs",
     ],
     collect: ["collect jobs --from jobs/logs -o pilots.csv"],
     watch: ["watch decision --log train.jsonl"],
