@@ -92,7 +92,7 @@ def fitted(name: str, train: PilotRuns) -> MixtureModel | Ensemble:
 
 
 def log_linear(train: PilotRuns, test: PilotRuns) -> Array:
-    """Return predictions by log losses linear in the ratios: least squares about the mean, of least norm if runs are few."""
+    """Return predictions by log losses linear in the ratios, by least squares about the mean, of least norm."""
     mean = np.log(train.losses).mean(axis=0)
     coefficients, *_ = np.linalg.lstsq(train.ratios, np.log(train.losses) - mean, rcond=None)
     return np.asarray(np.exp(mean + test.ratios_of(train.sources) @ coefficients))
