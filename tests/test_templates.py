@@ -35,10 +35,7 @@ def models():
     for use in list(USES)[1:]:
         for interaction in INTERACTIONS:
             if interaction not in ("repetition", "information"):  # which count repeated tokens themselves
-                every_day = interaction == "powers" or (interaction, use) in {
-                    ("gated", "hurting"),
-                    ("overlap", "diluting"),
-                }
+                every_day = (interaction, use) in {("powers", "diluting"), ("gated", "saturating")}
                 marks = () if every_day else pytest.mark.slow  # minutes of SymPy: `make slow`
                 yield pytest.param(
                     random_model(interaction, sources=2, use=use), id=f"{interaction}-{use}", marks=marks
