@@ -30,6 +30,8 @@ SETS = {"1m": (1e9, 1e6), "60m": (1e9, 60e6), "1B": (25e9, 1e9)}
 SIZES = (8, 12, 17, 34, 102, 512)
 SUBSETS = 3
 """Random subsets per number of runs, but for all of them."""
+RIDGE = 0.01
+"""Of the log-linear regression, in squares of ratios."""
 DEFAULT = (
     "ensemble",
     "power+none",
@@ -92,9 +94,10 @@ def fitted(name: str, train: PilotRuns) -> MixtureModel | Ensemble:
 
 
 def log_linear(train: PilotRuns, test: PilotRuns) -> Array:
-    """Return predictions by log losses linear in the ratios, by least squares about the mean, of least norm."""
-    mean = np.log(train.losses).mean(axis=0)
-    coefficients, *_ = np.linalg.lstsq(train.ratios, np.log(train.losses) - mean, rcond=None)
+    """Return predictions by log losses linear in the ratios: ridge regression about the mean."""
+    x, mean = train.ratios, np.log(train.losses).mean(axis=0)
+    normal = x.T @ x + RIDGE * np.eye(x.shape[1])
+    coefficients = np.linalg.solve(normal, x.T @ (np.log(train.losses) - mean))
     return np.asarray(np.exp(mean + test.ratios_of(train.sources) @ coefficients))
 
 
