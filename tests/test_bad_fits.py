@@ -1,6 +1,5 @@
 """Tables that a fit must not take, at the command line: one message, exit code 2, nothing written."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
