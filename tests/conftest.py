@@ -1,11 +1,13 @@
 """What several test files share."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from climbopt import cli
 from climbopt.files import load_pilots
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -80,3 +82,20 @@ def random_ratios(n, seed=0):
 @pytest.fixture(scope="session")
 def pilots():
     return load_pilots(PROBLEMS / "libreoffice6" / "pilots.csv")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; returns exit code, standard output, standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["climbopt", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call

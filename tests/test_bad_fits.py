@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli import PILOTS, run  # noqa: F401 - a fixture
+from test_cli import PILOTS
 
 from climbopt import cross_validate, load_model, load_pilots
 
@@ -25,7 +25,7 @@ RUNS = TABLE["run"].unique()
     ],
     ids=["few runs", "renamed column", "billions", "size in billions", "no shares"],
 )
-def test_refused(run, tmp_path, table, words):  # noqa: F811
+def test_refused(run, tmp_path, table, words):
     table.to_csv(tmp_path / "pilots.csv", index=False)
     code, out, err = run("fit", tmp_path / "pilots.csv", "-o", tmp_path / "model.toml")
     assert code == 2 and out == "" and words in " ".join(err.split()) and "Traceback" not in err
@@ -41,7 +41,7 @@ def wide(folder, order):
     return folder / "mixtures.csv", folder / "losses.csv"
 
 
-def test_languages_of_wide_tables_are_matched_by_name(run, tmp_path):  # noqa: F811
+def test_languages_of_wide_tables_are_matched_by_name(run, tmp_path):
     """Columns and rows in another order change nothing; names that match no language are refused, not counted off."""
     languages = sorted(TABLE["language"].unique())
     models = []
@@ -56,14 +56,14 @@ def test_languages_of_wide_tables_are_matched_by_name(run, tmp_path):  # noqa: F
     np.testing.assert_allclose(models[1].parameters["E"][position], models[0].parameters["E"], rtol=1e-6)
 
 
-def test_budgets_of_wide_tables_in_billions(run, tmp_path):  # noqa: F811
+def test_budgets_of_wide_tables_in_billions(run, tmp_path):
     mixtures, losses = wide(tmp_path, sorted(TABLE["language"].unique()))
     code, _, err = run("fit", mixtures, "--losses", losses, "--tokens", 0.001, "-o", tmp_path / "model.toml")
     assert code == 2 and "tokens are absolute counts" in " ".join(err.split())
     assert not (tmp_path / "model.toml").exists()
 
 
-def test_draws_of_other_losses_or_budgets_of_the_same_mixtures_are_not_taken_up(run, tmp_path):  # noqa: F811
+def test_draws_of_other_losses_or_budgets_of_the_same_mixtures_are_not_taken_up(run, tmp_path):
     """Wide tables: mixtures, losses and --tokens together are the runs."""
     languages = sorted(TABLE["language"].unique())
     mixtures, losses = wide(tmp_path, languages)
@@ -78,7 +78,7 @@ def test_draws_of_other_losses_or_budgets_of_the_same_mixtures_are_not_taken_up(
         assert code == 2 and "holds draws of another fit" in " ".join(err.split())
 
 
-def test_a_model_is_not_put_beside_draws_of_another(run, tmp_path):  # noqa: F811
+def test_a_model_is_not_put_beside_draws_of_another(run, tmp_path):
     """Draws of the same form and languages would be taken for its own."""
     fitted = ("fit", PILOTS, "--interaction", "none", "-o", tmp_path / "model.toml", "--bootstrap")
     assert run(*fitted, 2)[0] == 0
@@ -98,7 +98,7 @@ def measured_in(runs):
     return TABLE.assign(loss=TABLE["loss"].where((TABLE["language"] != "de") | TABLE["run"].isin(runs)))
 
 
-def test_a_language_with_few_losses(run, tmp_path):  # noqa: F811
+def test_a_language_with_few_losses(run, tmp_path):
     """Enough for a fit, and too few for one without a fold, or without the largest budget: words, and no warning."""
     mixed = TABLE.loc[(TABLE["language"] == "de") & (TABLE["ratio"] > 0), "run"].unique()
     measured_in(mixed[:4]).to_csv(tmp_path / "few.csv", index=False)

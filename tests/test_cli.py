@@ -12,30 +12,13 @@ import pandas as pd
 import pytest
 from conftest import PROBLEMS, random_model
 
-from climbopt import MixtureModel, cli, save_model
+from climbopt import MixtureModel, save_model
 from climbopt.backends import BACKENDS
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns exit code, standard output, standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["climbopt", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 KEYS = {

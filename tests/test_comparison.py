@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, BackendError, InputError, load_problem
 from climbopt.backends import BACKENDS, Entry, load
@@ -100,7 +99,7 @@ def test_a_crash_loses_one_row(hostile):
     assert "SIGSEGV" in page and "<script" not in page
 
 
-def test_command_line(run, tmp_path):  # noqa: F811
+def test_command_line(run, tmp_path):
     page = tmp_path / "c.html"
     code, out, _ = run(
         "compare",
@@ -146,7 +145,7 @@ def test_command_line(run, tmp_path):  # noqa: F811
         (("--html", "/no/such/place/c.html"), "there is no folder"),
     ],
 )
-def test_bad_input(run, arguments, words):  # noqa: F811
+def test_bad_input(run, arguments, words):
     code, out, err = run("compare", "equal_beta", *arguments)
     assert code == 2 and out == "" and words in err
 

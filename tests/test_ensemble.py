@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import random_model
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, Floor, LossCeiling, Minimax, bootstrap, certify, derive, fit, solve
 from climbopt.backends import BACKENDS
@@ -333,7 +332,7 @@ def test_noise_by_folds_of_shapes(small, fitted):
     assert half[1, 1] == pytest.approx(noise.widths[3] * np.hypot(0.01, noise.deviations[1, 3]))
 
 
-def test_from_runs_to_a_decision_on_the_command_line(run, tmp_path, small):  # noqa: F811
+def test_from_runs_to_a_decision_on_the_command_line(run, tmp_path, small):
     runs, model, problem = tmp_path / "runs.csv", tmp_path / "model.toml", tmp_path / "mine.toml"
     small.to_frame().to_csv(runs, index=False)
     code, out, err = run("fit", runs, "-o", model, "--json", tmp_path / "fit.json")
@@ -371,7 +370,7 @@ def test_from_runs_to_a_decision_on_the_command_line(run, tmp_path, small):  # n
     assert code == 2 and "two_step takes a model of one form" in err
 
 
-def test_draws_of_an_earlier_fit_are_replaced(run, tmp_path, small):  # noqa: F811
+def test_draws_of_an_earlier_fit_are_replaced(run, tmp_path, small):
     runs, other, model = tmp_path / "runs.csv", tmp_path / "other.csv", tmp_path / "model.toml"
     small.to_frame().to_csv(runs, index=False)
     small.to_frame().assign(loss=small.to_frame()["loss"] + 0.1).to_csv(other, index=False)

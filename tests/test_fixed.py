@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import random_model
-from test_cli import run  # noqa: F401 - a fixture
 from test_fitting import NOISE, design, simulate
 
 from climbopt import InputError, MixtureModel, fit
@@ -142,7 +141,7 @@ def files(tmp_path, runs):
     return tmp_path
 
 
-def test_the_command_line(run, files):  # noqa: F811
+def test_the_command_line(run, files):
     code, out, err = run(
         "fit",
         str(files / "pilots.csv"),
@@ -160,7 +159,7 @@ def test_the_command_line(run, files):  # noqa: F811
     np.testing.assert_allclose(model.parameters["U"] * model.token_unit, list(SUPPLIES.values()), rtol=1e-12)
 
 
-def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
+def test_draws_of_other_known_values_are_not_taken_up(run, files):
     supplies, draws = files / "supplies.csv", files / "draws.jsonl"
     asked = ("fit", str(files / "pilots.csv"), "--interaction", "repetition", "--bootstrap", "2", "--draws", str(draws))
     assert run(*asked, "--supply", str(supplies))[0] == 0 and run(*asked, "--supply", str(supplies))[0] == 0
@@ -180,7 +179,7 @@ def test_draws_of_other_known_values_are_not_taken_up(run, files):  # noqa: F811
         ("parameter,language,value\nV,s0,1\n", "unknown parameter"),
     ],
 )
-def test_bad_tables(run, files, text, message):  # noqa: F811
+def test_bad_tables(run, files, text, message):
     (files / "known.csv").write_text(text)
     code, out, err = run(
         "fit",

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 import climbopt
-from climbopt import cli
 from climbopt.files import jobs, logs
 from climbopt.files.collect import collect
 from climbopt.files.jobs import PlannedRun, load_manifest, train_words, write_jobs
@@ -29,21 +28,6 @@ with open(out + "/train.jsonl", "w") as stream:
         losses = {f"eval/loss/{name}": 3.0 - share + 0.1 * k for k, name in enumerate(json.load(open("names.json")))}
         print(json.dumps({"step": share, "tokens": share * tokens, "train/loss": 9.0, **losses}), file=stream)
 """
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns exit code, standard output, standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["climbopt", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-            sys.exit(0)
-        out = capsys.readouterr()
-        return stop.value.code or 0, out.out, out.err
-
-    return call
 
 
 def planned(languages=("en", "de"), n=3):

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import random_model
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, Custom, InputError, MixtureModel, PilotRuns, load_problem, save_model
 from climbopt.files import Layout, understood
@@ -92,7 +91,7 @@ def test_an_unknown_name_that_looks_like_a_known_one_shows_how_it_is_spelled():
     assert look_alike("a  b", "a\xa0b") and not look_alike("a", "b")
 
 
-def test_a_file_name_is_shown_escaped(run, tmp_path, monkeypatch):  # noqa: F811
+def test_a_file_name_is_shown_escaped(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "x\x1b[31m\n\u202ey"
     model = tmp_path / "m.toml"

@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-from test_cli import run  # noqa: F401 - a fixture
 
 import climbopt
 from climbopt import BACKENDS, BackendError, InputError, Options, Solution, Termination
@@ -185,7 +184,7 @@ def plugin(tmp_path, monkeypatch, members):
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_the_command_line_says_so(kind, plugin, run):  # noqa: F811
+def test_the_command_line_says_so(kind, plugin, run):
     plugin(kind)
     code, out, err = run("solve", PROBLEM, "--backend", "odd", "--json", "-")
     assert code == 1 and "Traceback" not in out + err
@@ -195,7 +194,7 @@ def test_the_command_line_says_so(kind, plugin, run):  # noqa: F811
     assert ODD[kind][1] in said["raw_status"]
 
 
-def test_the_command_line_says_so_in_words(plugin, run):  # noqa: F811
+def test_the_command_line_says_so_in_words(plugin, run):
     plugin("leaves")
     code, out, err = run("solve", PROBLEM, "--backend", "odd")
     assert (
@@ -206,7 +205,7 @@ def test_the_command_line_says_so_in_words(plugin, run):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", SOUND)
-def test_what_a_backend_does_beside_its_answer_changes_nothing(kind, plugin, run):  # noqa: F811
+def test_what_a_backend_does_beside_its_answer_changes_nothing(kind, plugin, run):
     plugin(kind)
     code, out, _ = run("solve", PROBLEM, "--backend", "odd", "--json", "-")
     assert code == 0
@@ -326,7 +325,7 @@ def test_what_is_no_backend_is_refused_at_once(member, words, members):
     assert members == before
 
 
-def test_a_registered_backend_is_taken_by_name(members, run):  # noqa: F811
+def test_a_registered_backend_is_taken_by_name(members, run):
     BACKENDS.register(Odd(lambda form: answer(solved(form))))
     assert climbopt.solve(climbopt.load_problem(PROBLEM), backend="odd").passed
     code, out, _ = run("backends")

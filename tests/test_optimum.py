@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, InputError, Verdict, certify_ratios, load_problem, solve
 from climbopt.model.interactions import Interaction
@@ -99,7 +98,7 @@ def test_what_cannot_be_relaxed_says_why():
     assert not result.passed
 
 
-def test_command_line(run, tmp_path):  # noqa: F811
+def test_command_line(run, tmp_path):
     code, out, _ = run("certify", "known_floor", "--json", "-")
     certificate = json.loads(out)["certificate"]
     assert code == 0 and {

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import MODEL, PILOTS, run  # noqa: F401 - a fixture
+from test_cli import MODEL, PILOTS
 
 from climbopt import InputError, load_model
 from climbopt.cli.streams import solvers_on_standard_error
@@ -85,7 +85,7 @@ PLACES = ("fifo", "/dev/zero", "folder")
         ("plan", "--languages", "en,sw", "--budgets", "1e9", "--after", "{}"),
     ],
 )
-def test_a_device_pipe_or_folder_is_no_input(run, tmp_path, monkeypatch, place, arguments):  # noqa: F811
+def test_a_device_pipe_or_folder_is_no_input(run, tmp_path, monkeypatch, place, arguments):
     """Nothing waits for a pipe that nobody writes to, or reads a device without end."""
     _places(tmp_path, monkeypatch, place)
     code, out, err = run(*[part.format(place) for part in arguments])
@@ -105,13 +105,13 @@ def test_a_device_pipe_or_folder_is_no_input(run, tmp_path, monkeypatch, place, 
         ("compare", "equal_beta", "--html", "{}"),
     ],
 )
-def test_a_pipe_or_folder_is_no_output(run, tmp_path, monkeypatch, place, arguments):  # noqa: F811
+def test_a_pipe_or_folder_is_no_output(run, tmp_path, monkeypatch, place, arguments):
     _places(tmp_path, monkeypatch, place)
     code, out, err = run(*[part.format(place) for part in arguments])
     assert code == 2 and out == "" and err.count("\n") == 1 and f"cannot write {place}: it is a" in err
 
 
-def test_draws_go_to_no_device(run):  # noqa: F811
+def test_draws_go_to_no_device(run):
     code, out, err = run("fit", PILOTS, "--interaction", "none", "--bootstrap", 2, "--draws", os.devnull)
     assert code == 2 and out == "" and "draws go to a file, so that they can be continued" in err
 
@@ -142,7 +142,7 @@ def _places(folder, monkeypatch, place):
         (("compare", "problem.toml", "--html", "problem.toml"), "cannot write problem.toml: it is an input"),
     ],
 )
-def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, arguments, message):  # noqa: F811
+def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     shutil.copy(PILOTS, "pilots.csv")
     shutil.copy(MODEL, "model.toml")
@@ -154,7 +154,7 @@ def test_no_output_replaces_an_input_or_another(run, tmp_path, monkeypatch, argu
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_hash_is_that_of_the_bytes_read(run, tmp_path):  # noqa: F811
+def test_the_hash_is_that_of_the_bytes_read(run, tmp_path):
     """A pipe can be read only once."""
     content = Path(PILOTS).read_bytes()
     read, write = os.pipe()
@@ -188,7 +188,7 @@ def test_a_full_device_is_one_message():
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_json_without_numbers_is_refused(run, tmp_path, number):  # noqa: F811
+def test_json_without_numbers_is_refused(run, tmp_path, number):
     path = tmp_path / "r.json"
     path.write_text(f'{{"en": {number}}}')
     code, out, err = run("certify", "one_source", "--ratios", path)
@@ -207,7 +207,7 @@ def test_json_without_numbers_is_refused(run, tmp_path, number):  # noqa: F811
         ("compare", "equal_beta", "--backends", "newton"),
     ],
 )
-def test_json_is_strict_and_alone_on_standard_output(run, arguments):  # noqa: F811
+def test_json_is_strict_and_alone_on_standard_output(run, arguments):
     def refuse(name):
         raise AssertionError(name)
 

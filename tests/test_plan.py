@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PROBLEMS, random_model
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, Floor, InputError, MixtureModel, PilotRuns, fit, load_model, plan, solve
 from climbopt.fitting.coordinates import fit_form
@@ -244,7 +243,7 @@ def test_other_refusals(pilots):
         plan(["a", "b"], [1e9], law=LAWS["power_nd"])
 
 
-def test_command_line(run, tmp_path):  # noqa: F811
+def test_command_line(run, tmp_path):
     table = tmp_path / "plan.csv"
     code, out, _ = run(
         "plan", "--languages", "en,de,sw", "--budgets", "1e9,2e9", "--runs", "9", "--floor", "0.02", "-o", table
@@ -331,7 +330,7 @@ def test_targets_and_supplies_that_are_refused(arguments, words):
         plan(NAMES, [1e6, 2e6], 7, **arguments)
 
 
-def test_command_line_of_a_target(run, tmp_path):  # noqa: F811
+def test_command_line_of_a_target(run, tmp_path):
     supply, out = tmp_path / "supply.csv", tmp_path / "plan.csv"
     supply.write_text("language,tokens\nen,8M\nsw,400000\n")
     arguments = ["plan", "--languages", "en,sw", "--budgets", "1M,2M", "--runs", 5, "--target-budget", "4M"]

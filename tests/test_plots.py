@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, Floor, load_problem, save_model, save_problem, sweep
 from climbopt.files import DrawFile
@@ -57,7 +56,7 @@ def files(tmp_path_factory):
         ("marginal", "equal_beta", ()),
     ],
 )
-def test_every_kind_is_written(run, files, tmp_path, kind, file, more, width):  # noqa: F811
+def test_every_kind_is_written(run, files, tmp_path, kind, file, more, width):
     place = tmp_path / f"x{list(BEGINNINGS)[len(kind) % 3]}"
     path = files / file if file.endswith(".json") else file
     loaded = "matplotlib.pyplot" in sys.modules
@@ -108,7 +107,7 @@ def test_transfer_is_what_a_source_adds_to_z():
     assert np.nansum(transfer(gated, 2e9)[0]) / 3 == pytest.approx(at.z(np.full(3, 1 / 3))[0] - apart)
 
 
-def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):  # noqa: F811
+def test_transfer_that_is_not_told_from_zero_is_grey(run, tmp_path):
     """By the draws, whose sign differs in some pairs; without draws nothing is grey, and the caption says why."""
     model = random_model("linear", sources=3, signed=True)
     values = transfer(model, model.token_unit)
@@ -158,7 +157,7 @@ def test_bars_lie_where_there_are_many():
         (("answer.json", "--kind", "marginal"), "give the problem file"),
     ],
 )
-def test_what_cannot_be_drawn(run, files, tmp_path, arguments, words):  # noqa: F811
+def test_what_cannot_be_drawn(run, files, tmp_path, arguments, words):
     first = files / arguments[0] if str(arguments[0]).endswith(".json") else arguments[0]
     code, _, err = run("plot", first, *arguments[1:], "-o", tmp_path / "x.png")
     assert code == 2 and words in err
@@ -173,14 +172,14 @@ def test_what_cannot_be_drawn(run, files, tmp_path, arguments, words):  # noqa: 
         ('{"ratios": {"a": 1}, "ranges": [3]}', "ranges"),
     ],
 )
-def test_json_of_another_shape(run, tmp_path, text, kind):  # noqa: F811
+def test_json_of_another_shape(run, tmp_path, text, kind):
     (tmp_path / "x.json").write_text(text)
     code, out, err = run("plot", tmp_path / "x.json", "--kind", kind, "-o", tmp_path / "x.png")
     assert code == 2 and out == "" and err.count("climbopt: ") == 1 and "Traceback" not in err
     assert not (tmp_path / "x.png").exists()
 
 
-def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
+def test_other_refusals(run, tmp_path, monkeypatch):
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.gif")
     assert code == 2 and ".png, .svg or .pdf" in err
     code, _, err = run("plot", MODEL, "--kind", "transfer", "-o", tmp_path / "x.png", "--width", "340")
@@ -191,7 +190,7 @@ def test_other_refusals(run, tmp_path, monkeypatch):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["allocation", "marginal", "transfer"])
-def test_names_are_drawn_as_they_are(run, tmp_path, kind):  # noqa: F811
+def test_names_are_drawn_as_they_are(run, tmp_path, kind):
     """What mathematics, markup, emoji codes or XML would make of them."""
     names = ("[red]x[/]", ":smile:", "$x_{$", "<b>&amp;")
     model = replace(random_model("linear", sources=4), sources=names, targets=names)
@@ -201,7 +200,7 @@ def test_names_are_drawn_as_they_are(run, tmp_path, kind):  # noqa: F811
     assert code == 0 and all(name in out for name in names)
 
 
-def test_ticks_of_budgets_are_plain(run, tmp_path):  # noqa: F811
+def test_ticks_of_budgets_are_plain(run, tmp_path):
     run("sweep", "equal_beta", "--budgets", "1e9:1e12:4", "--json", tmp_path / "s.json")
     assert run("plot", tmp_path / "s.json", "--kind", "sweep", "-o", tmp_path / "s.svg")[0] == 0
     assert "mathdefault" not in (tmp_path / "s.svg").read_text()

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import random_model
-from test_cli import PILOTS, run  # noqa: F401 - a fixture
+from test_cli import PILOTS
 
 import climbopt
 from climbopt import AllocationProblem, InputError, bootstrap, cli, fit
@@ -56,18 +56,18 @@ def test_an_interrupted_bound_keeps_the_answer(monkeypatch, module, name, proced
             assert bounded.certificate.no_bound == optimum.INTERRUPTED
 
 
-def test_the_command_line_prints_the_answer_of_an_interrupted_bound(run, monkeypatch):  # noqa: F811
+def test_the_command_line_prints_the_answer_of_an_interrupted_bound(run, monkeypatch):
     monkeypatch.setattr(optimum, "_enclosed", interrupted)
     code, out, err = run("certify", "libreoffice6")
     assert code == 1 and f"no global bound: {optimum.INTERRUPTED}" in " ".join(out.split()) and err == ""
 
 
-def test_interrupted_before_any_answer_is_one_line(run, monkeypatch):  # noqa: F811
+def test_interrupted_before_any_answer_is_one_line(run, monkeypatch):
     monkeypatch.setattr("climbopt.procedures.result.solve", interrupted)
     assert run("solve", "equal_beta") == (130, "", "climbopt: interrupted\n")
 
 
-def test_what_an_interrupted_import_raises_is_one_line_too(run, monkeypatch):  # noqa: F811
+def test_what_an_interrupted_import_raises_is_one_line_too(run, monkeypatch):
     """Code that is interrupted while it is loaded may raise anything."""
     import signal
 
@@ -81,7 +81,7 @@ def test_what_an_interrupted_import_raises_is_one_line_too(run, monkeypatch):  #
     assert run("solve", "equal_beta") == (130, "", "climbopt: interrupted\n")
 
 
-def test_the_end_of_the_process_puts_the_signal_handler_back(run):  # noqa: F811
+def test_the_end_of_the_process_puts_the_signal_handler_back(run):
     import signal
 
     before = signal.getsignal(signal.SIGINT)
@@ -142,13 +142,13 @@ def test_a_number_of_processes_is_checked_everywhere(jobs):
 
 
 @pytest.mark.parametrize("jobs", ["1e20", "100000000000000000000", "0", "-1", "abc", "nan"])
-def test_jobs_of_the_command_line(run, jobs):  # noqa: F811
+def test_jobs_of_the_command_line(run, jobs):
     code, out, err = run("solve", "equal_beta", "--certify", "global", "--jobs", jobs)
     assert code == 2 and out == "" and "--jobs" in err
 
 
 @pytest.mark.parametrize("limit", ["inf", "nan", "-1", "0"])
-def test_a_memory_limit_is_a_positive_number(run, limit):  # noqa: F811
+def test_a_memory_limit_is_a_positive_number(run, limit):
     code, out, err = run("compare", "equal_beta", "--backends", "newton", "--memory-limit", limit)
     assert (
         code == 2

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from random_problems import the_problem
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt.certification.global_bound import enclose
 from climbopt.foundations.errors import InputError
@@ -68,7 +67,7 @@ def test_a_proof_of_one_problem_shows_nothing_of_another(proof):
         check(joint_form(the_problem("gated", "plain", 4, 4, 2.0)), proof[1])
 
 
-def test_command_line(run, tmp_path):  # noqa: F811
+def test_command_line(run, tmp_path):
     file = tmp_path / "p.json"
     code, out, err = run("certify", "known_floor", "--rigor", "ball", "--proof", file)
     assert code == 0, err

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import AllocationProblem, Cap, InputError, Minimax, load_problem, ranges, solve
 from climbopt.backends import BACKENDS, Options
@@ -68,7 +67,7 @@ def test_derivatives_of_the_level_set():
         )
 
 
-def test_command_line(run):  # noqa: F811
+def test_command_line(run):
     code, out, _ = run("solve", "equal_beta", "--ranges", "0.1%", "--json", "-")
     found = json.loads(out)["ranges"]
     assert code == 0 and set(found) == {"en", "de", "sw", "yo"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import random_model
-from test_cli import PILOTS, run  # noqa: F401 - a fixture
+from test_cli import PILOTS
 
 from climbopt import Floor, LossCeiling, Minimax, solve
 from climbopt.backends import BACKENDS
@@ -221,7 +221,7 @@ def test_confidence_set(found):
     assert wider.share_of_optima >= chosen.share_of_optima
 
 
-def test_command_line(run, tmp_path):  # noqa: F811
+def test_command_line(run, tmp_path):
     model, out = tmp_path / "m.toml", tmp_path / "out.json"
     code, text, _ = run("fit", PILOTS, "--interaction", "saturating", "-o", model, "--bootstrap", 20, "--json", out)
     assert code == 0 and "90 % bands" in text and "missing runs" in text
@@ -245,7 +245,7 @@ def test_command_line(run, tmp_path):  # noqa: F811
     assert set(answer["optimum_quantiles"]) == set(answer["confidence_set"]["ranges"]) == set(value["ratios"])
 
 
-def test_command_line_refusals(run, tmp_path):  # noqa: F811
+def test_command_line_refusals(run, tmp_path):
     assert run("fit", PILOTS, "--draws", tmp_path / "d.jsonl")[0] == 2
     code, _, error = run("solve", "libreoffice6", "--robust", "mean")
     assert code == 2 and "climbopt fit PILOTS --bootstrap" in error

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PROBLEMS
-from test_cli import run  # noqa: F401 - a fixture
 
 from climbopt import (
     AllocationProblem,
@@ -265,7 +264,7 @@ def test_schedules_keep_linear_constraints_only():
         schedule(load_problem("synthetic16"), [1e11, 1e13])
 
 
-def test_command_line(run, tmp_path):  # noqa: F811
+def test_command_line(run, tmp_path):
     table = tmp_path / "path.csv"
     code, out, _ = run(
         "sweep", "equal_beta", "--budgets", "1e9:1e13:3", "--over", "floor.en=0:0.2:2", "-o", str(table), "--json", "-"
@@ -293,7 +292,7 @@ def test_command_line(run, tmp_path):  # noqa: F811
         assert code == 2 and words in err
 
 
-def test_command_line_draws_bands(run, tmp_path):  # noqa: F811
+def test_command_line_draws_bands(run, tmp_path):
     """Ratios stand between their bands in the table, the JSON, the CSV; a sweep that was killed is taken up again."""
     for name in ("libreoffice6.toml", "libreoffice6/model.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

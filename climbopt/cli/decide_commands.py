@@ -38,6 +38,7 @@ from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
     from climbopt.problem.constraints import Floor
+    from climbopt.uncertainty.decision import DecisionKeywords
 
 BUDGET = Annotated[
     float,
@@ -103,7 +104,7 @@ def decide(
     """
     from climbopt.files import check_folder, find_pilots, load_weights
     from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
-    from climbopt.uncertainty.decision import DRAWS, DecisionKeywords
+    from climbopt.uncertainty.bootstrap import DRAWS
     from climbopt.uncertainty.decision import decide as decide_on
 
     places = list(map(find_pilots, pilots))

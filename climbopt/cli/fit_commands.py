@@ -93,10 +93,6 @@ DRAWS_OUTPUT = Annotated[
 ]
 
 
-DRAWS_OF_ENSEMBLE = 40
-"""Draws that are written beside the model of an ensemble where no number is requested."""
-
-
 def fit(
     pilots: TABLES,
     law: LAW = None,
@@ -127,6 +123,7 @@ def fit(
     from climbopt.files import draws_beside, find_pilots, pairs_beside, remove_other_draws
     from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
+    from climbopt.uncertainty.bootstrap import DRAWS
 
     if draws is not None and bootstrap is None:
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
@@ -149,7 +146,7 @@ def fit(
     if draws is not None and bootstrap is None:
         remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
     draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
-    n = bootstrap or (DRAWS_OF_ENSEMBLE if draws is not None else 0)
+    n = bootstrap or (DRAWS if draws is not None else 0)
     fitted, drawn = _drawn_and_saved(fitted, n, seed, jobs, draw_file, output)
     _report(fitted, _diagnosis(fitted, drawn) if bootstrap is not None else None, json)
 

@@ -21,21 +21,22 @@ if TYPE_CHECKING:
     from climbopt.files import Layout
     from climbopt.runs.pilots import Missing, PilotRuns
 
+TABLE = (
+    "Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
+    "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs."
+)
 PILOTS = Annotated[
     Path,
     typer.Argument(
         metavar="PILOTS",
-        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
-        "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs.",
+        help=TABLE,
     ),
 ]
 TABLES = Annotated[
     list[Path],
     typer.Argument(
         metavar="PILOTS...",
-        help="Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
-        "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs. Earlier tables may "
-        "follow, of the same languages or with --map.",
+        help=f"{TABLE} Earlier tables may follow, of the same languages or with --map.",
     ),
 ]
 MAP = Annotated[

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +23,44 @@ FEWEST = 5
 NO_LOSS = {"train", "training", "step", "steps", "epoch", "iter", "iteration", "row", "index", "seconds"}
 OTHER_UNITS = {"ppl": "a perplexity", "perplexity": "a perplexity", "bpb": "bits", "bpc": "bits", "bits": "bits"}
 """Words in the name of a column that is no source, and what they say that its values are."""
+
+
+class Doubtful(Protocol):
+    """What a fit of one form gives reason to doubt."""
+
+    @property
+    def pilots(self) -> PilotRuns:
+        """What it was fitted to."""
+
+    @property
+    def model(self) -> MixtureModel:
+        """The estimate."""
+
+    @property
+    def strained(self) -> tuple[str, ...]:
+        """Targets whose parameters the ceiling on mixtures without runs moves by more than the noise."""
+
+    @property
+    def above_ceiling(self) -> Mapping[str, float]:
+        """By target the largest prediction, as a multiple of the largest measured loss, where it is too high."""
+
+
+def doubts_of_fits(fits: Sequence[Doubtful], outliers: tuple[str, ...], r2: float) -> tuple[str, ...]:
+    """Return what there is to doubt in fits of one or several forms to the same runs, whichever form gives reason to.
+
+    Outlying runs and R2 are those of all forms together.
+    """
+    targets = fits[0].model.targets
+    strained = {name for fitted in fits for name in fitted.strained}
+    heights = {name: max(fitted.above_ceiling.get(name, 0.0) for fitted in fits) for name in targets}
+    return (
+        *doubts_of_runs(fits[0].pilots),
+        *dict.fromkeys(line for fitted in fits for line in doubt_of_gate(fitted.model)),
+        *doubt_of_outliers(outliers),
+        *doubt_of_r2(r2),
+        *doubt_of_ceilings(tuple(name for name in targets if name in strained)),
+        *doubt_of_heights({name: height for name, height in heights.items() if height > 0}),
+    )
 
 
 def doubts_of_runs(pilots: PilotRuns) -> tuple[str, ...]:

@@ -11,14 +11,7 @@ import numpy as np
 from joblib import delayed
 
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
-from climbopt.fitting.doubts import (
-    doubt_of_ceilings,
-    doubt_of_gate,
-    doubt_of_heights,
-    doubt_of_outliers,
-    doubt_of_r2,
-    doubts_of_runs,
-)
+from climbopt.fitting.doubts import doubts_of_fits
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.select import check_known, known_to, uses_of
 from climbopt.foundations.errors import InputError
@@ -94,17 +87,7 @@ class EnsembleFit(Reported):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
-        fits, targets = self.fits, self.model.targets
-        strained = {name for fitted in fits for name in fitted.strained}
-        heights = {name: max(fitted.above_ceiling.get(name, 0.0) for fitted in fits) for name in targets}
-        return (
-            *doubts_of_runs(self.pilots),
-            *dict.fromkeys(line for fitted in fits for line in doubt_of_gate(fitted.model)),
-            *doubt_of_outliers(self.outliers),
-            *doubt_of_r2(self.overall.r2),
-            *doubt_of_ceilings(tuple(name for name in targets if name in strained)),
-            *doubt_of_heights({name: height for name, height in heights.items() if height > 0}),
-        )
+        return doubts_of_fits(self.fits, self.outliers, self.overall.r2)
 
     @property
     def fixed(self) -> Fixed:

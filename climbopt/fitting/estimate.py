@@ -13,14 +13,7 @@ from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
 from climbopt.fitting.anchors import SURER, anchors
 from climbopt.fitting.ceilings import NOTICED, all_under_ceilings, cost_of_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.doubts import (
-    doubt_of_ceilings,
-    doubt_of_gate,
-    doubt_of_heights,
-    doubt_of_outliers,
-    doubt_of_r2,
-    doubts_of_runs,
-)
+from climbopt.fitting.doubts import doubts_of_fits
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
@@ -154,14 +147,7 @@ class Fit(Reported):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What there is to doubt in the runs and in the fit, one sentence each."""
-        return (
-            *doubts_of_runs(self.pilots),
-            *doubt_of_gate(self.model),
-            *doubt_of_outliers(self.outliers),
-            *doubt_of_r2(self.overall.r2),
-            *doubt_of_ceilings(self.strained),
-            *doubt_of_heights(self.above_ceiling),
-        )
+        return doubts_of_fits((self,), self.outliers, self.overall.r2)
 
     @property
     def strained(self) -> tuple[str, ...]:

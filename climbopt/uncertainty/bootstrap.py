@@ -22,6 +22,9 @@ from climbopt.model.ensemble import Ensemble
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 
+DRAWS = 40
+"""Draws of an ensemble that are made where no number is stated."""
+
 CHUNK = 20
 """Refits that one process makes at a time, and that a kill can cost it."""
 

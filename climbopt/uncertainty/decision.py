@@ -30,11 +30,9 @@ from climbopt.procedures.result import Result, solve
 from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.ranges import Range, ranges
 from climbopt.uncertainty.assessment import Assessment, assessed
-from climbopt.uncertainty.bootstrap import bootstrap
+from climbopt.uncertainty.bootstrap import DRAWS, bootstrap
 from climbopt.uncertainty.loss_noise import loss_noise
 
-DRAWS = 40
-"""Draws of the ensemble that an answer is the mean over."""
 NEAR = 1e-3
 """Share of the optimum within which ranges are."""
 MODEL_NAME, DRAWS_NAME = "model.toml", "model.draws.jsonl"
