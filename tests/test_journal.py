@@ -47,6 +47,15 @@ def test_a_killed_writer_leaves_no_lock(tmp_path):
     assert len(opened(path).entries) == 1
 
 
+def test_a_refused_journal_is_not_locked(tmp_path):
+    """Whoever keeps the error, with its traceback, must not keep the file."""
+    path = tmp_path / "d.jsonl"
+    opened(path).close()
+    with pytest.raises(InputError, match="of another fit") as kept:
+        Journal(path, {"of": "y"}, "draw", "draws", "fit")
+    assert opened(path).entries == [] and kept.value is not None
+
+
 def test_a_journal_that_its_owner_removed_is_made_anew(tmp_path, monkeypatch):
     """Between opening and locking, the file may vanish: what is then written must not go to a file without a name."""
     import fcntl

@@ -52,7 +52,11 @@ class Journal:
         self._stream = _locked(self.path, plural)
         # The lock goes with the object, even where nobody closes it.
         self._release = weakref.finalize(self, self._stream.close)
-        self.entries = self._continued(json.dumps(header, ensure_ascii=False), plural, origin)
+        try:
+            self.entries = self._continued(json.dumps(header, ensure_ascii=False), plural, origin)
+        except BaseException:
+            self.close()  # a traceback that somebody keeps would hold the lock
+            raise
 
     def append(self, k: int, entry: Mapping[str, Any]) -> None:
         """Write entry k, which follows the previous entry."""
