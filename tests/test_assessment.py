@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
-from test_cli import run  # noqa: F401
 
 from climbopt import (
     AllocationProblem,
@@ -106,7 +105,7 @@ def test_a_baseline_outside_the_domain_has_no_advantage():
     assert natural.name == "natural" and not natural.feasible and natural.advantage is None
 
 
-def test_command_line_prints_and_writes_the_baselines(run, pilots, tmp_path):  # noqa: F811
+def test_command_line_prints_and_writes_the_baselines(run, pilots, tmp_path):
     code, text, _ = run("solve", "synthetic16", "--json", tmp_path / "a.json")
     value = json.loads((tmp_path / "a.json").read_text())["baselines"]
     assert code == 0 and "not feasible: cap[en]" in text
@@ -115,7 +114,7 @@ def test_command_line_prints_and_writes_the_baselines(run, pilots, tmp_path):  #
     assert sum(value["temperature"]["ratios"].values()) == pytest.approx(1)
 
 
-def test_draws_that_the_model_names_are_used(run, tmp_path):  # noqa: F811
+def test_draws_that_the_model_names_are_used(run, tmp_path):
     pilots = PROBLEMS / "libreoffice6" / "pilots.csv"
     run("fit", pilots, "--law", "power", "--interaction", "gated", "--bootstrap", 5, "-o", tmp_path / "m.toml")
     problem = tmp_path / "p.toml"
@@ -174,7 +173,7 @@ def test_a_baseline_that_may_be_much_better_is_a_doubt(gains, stands):
     assert _with_baseline(assessment, replace(uniform, feasible=False)).doubt is None
 
 
-def test_ratios_far_beyond_the_pilots_are_a_doubt(run, tmp_path):  # noqa: F811
+def test_ratios_far_beyond_the_pilots_are_a_doubt(run, tmp_path):
     known = {name: (0.1, 0.4) for name in ("en", "de")}
     model = replace(family_model(2), pilots=PilotRange((1e9, 1e11), None, known))
     near = AllocationProblem(model, 100e9, constraints=[Cap({"en": 0.6, "de": 0.6})])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from conftest import PROBLEMS, random_model
-from test_cli import MODEL, PILOTS, run  # noqa: F401
+from test_cli import MODEL, PILOTS
 
 from climbopt import AllocationProblem, InputError, Linear, fit, load_model, save_model, solve
 from climbopt.model.ensemble import Stacked
@@ -63,7 +63,7 @@ def write(tmp_path, budget):
     return problem
 
 
-def test_solve_and_certify(run, tmp_path):  # noqa: F811
+def test_solve_and_certify(run, tmp_path):
     for command, budget, factor, words in (
         (["solve"], 8e6, 8e6 / LARGEST, "4 times the largest"),
         (["solve"], 1e5, SMALLEST / 1e5, "1/2.5 of the smallest"),
@@ -77,7 +77,7 @@ def test_solve_and_certify(run, tmp_path):  # noqa: F811
         assert err == "".join(f"climbopt: warning: {line}\n" for line in found["warnings"])
 
 
-def test_sweep(run, tmp_path):  # noqa: F811
+def test_sweep(run, tmp_path):
     code, out, err = run("sweep", write(tmp_path, 8e6), "--budgets", "1e4:1e7:2", "--json", tmp_path / "x.json")
     found = json.loads((tmp_path / "x.json").read_text())
     each = [point["extrapolation"] for point in found["points"]]
@@ -87,7 +87,7 @@ def test_sweep(run, tmp_path):  # noqa: F811
     assert found["warnings"][0] in err and "1/25 of the smallest" in err
 
 
-def test_predict(run, tmp_path):  # noqa: F811
+def test_predict(run, tmp_path):
     code, out, err = run("predict", MODEL, PILOTS)
     assert code == 0 and "extrapolation: none" in out and err == ""
     table = pd.read_csv(PILOTS)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import random_model
-from test_cli import run  # noqa: F401
 from test_fitting import design, simulate
 
 from climbopt import AllocationProblem, InputError, fit, load_model, predict, solve
@@ -162,7 +161,7 @@ def test_refusals(runs, arguments, message):
         fit(runs, **{"interaction": "gated"} | arguments)
 
 
-def test_files_and_command_line(run, runs, tmp_path):  # noqa: F811
+def test_files_and_command_line(run, runs, tmp_path):
     table(runs).to_csv(tmp_path / "pilots.csv", index=False)
     (tmp_path / "supply.csv").write_text("language,tokens\ns0,200M\ns1,500M\ns2,40B\n")
     known = ["--supply", str(tmp_path / "supply.csv")]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_decide import LANGUAGES, SUPPLY, pilots, run  # noqa: F401
+from test_decide import LANGUAGES, SUPPLY, pilots
 
 import climbopt
 from climbopt.foundations.errors import InputError
@@ -43,7 +43,7 @@ def written(path, ratios, shift=0.0):
     return path
 
 
-def test_a_run_as_predicted(folder, ratios, tmp_path, run):  # noqa: F811
+def test_a_run_as_predicted(folder, ratios, tmp_path, run):
     code, out, _ = run("watch", folder, "--log", written(tmp_path / "log.jsonl", ratios))
     assert code == 0 and "every loss is inside its band" in out and "400 M of 1 B tokens" in out
     row = next(line.split() for line in out.splitlines() if line.startswith("en"))
@@ -69,7 +69,7 @@ def test_bands_are_those_of_predict_at_each_budget(folder, ratios):
             assert band[name] == pytest.approx((expected["lower"][name], expected["upper"][name]), abs=1e-9)
 
 
-def test_a_run_that_is_off_is_told_and_decided_again(folder, ratios, tmp_path, run, monkeypatch):  # noqa: F811
+def test_a_run_that_is_off_is_told_and_decided_again(folder, ratios, tmp_path, run, monkeypatch):
     log = written(tmp_path / "log.jsonl", ratios, shift=0.4)
     code, out, _ = run("watch", folder, "--log", log, "--no-again", "--json", "-")
     record = json.loads(out)
@@ -95,13 +95,13 @@ def test_a_run_that_is_off_is_told_and_decided_again(folder, ratios, tmp_path, r
         ('{"tokens": 1e8, "a/loss/en": 2.0, "b/loss/en": 2.0}\n', "--loss-columns"),
     ],
 )
-def test_logs_that_cannot_be_compared(text, message, folder, tmp_path, run):  # noqa: F811
+def test_logs_that_cannot_be_compared(text, message, folder, tmp_path, run):
     (tmp_path / "log.jsonl").write_text(text)
     code, _, err = run("watch", folder, "--log", tmp_path / "log.jsonl")
     assert code == 2 and message in err
 
 
-def test_what_cannot_be_watched(folder, ratios, tmp_path, run):  # noqa: F811
+def test_what_cannot_be_watched(folder, ratios, tmp_path, run):
     (tmp_path / "answer.json").write_text(json.dumps(ratios))
     code, _, err = run("watch", tmp_path / "answer.json", "--log", written(tmp_path / "log.jsonl", ratios))
     assert code == 2 and "there is no problem beside" in err
