@@ -185,18 +185,20 @@ class House:
         return wide
 
     @cached_property
+    def public(self) -> list[tuple[str, ast.ClassDef | ast.FunctionDef]]:
+        """Return the public definitions of modules and of public classes, each with its module."""
+        return [
+            (module, node)
+            for module, tree in self.trees.items()
+            for owner in [tree, *(n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_"))]
+            for node in owner.body
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+        ]
+
+    @cached_property
     def undocumented(self) -> list[str]:
-        """Return the public definitions of public modules without a docstring."""
-        missing = []
-        for module, tree in self.trees.items():
-            for node in [n for outer in [tree, *tree.body] for n in [outer, *getattr(outer, "body", [])]]:
-                if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-                    private = any(
-                        isinstance(o, ast.ClassDef) and o.name.startswith("_") and node in o.body for o in tree.body
-                    )
-                    if not ast.get_docstring(node) and not private:
-                        missing.append(f"{module}.{node.name}")
-        return sorted(set(missing))
+        """Return the public definitions without a docstring."""
+        return sorted({f"{module}.{node.name}" for module, node in self.public if not ast.get_docstring(node)})
 
     @cached_property
     def comments(self) -> float:
@@ -229,7 +231,6 @@ def main() -> None:
             sizes.append(f"{room} ({len(names)} modules, {count} statements)")
         print("  " + " | ".join(sizes))
     long = [f for f in house.functions if f.lines > LONGEST_FUNCTION]
-    public = sum(not n.name.startswith("_") for _, n in house.definitions((ast.ClassDef, ast.FunctionDef)))
     print(f"rooms at the root: {len(house.rooms)} (at most {MOST_ROOMS})")
     print(f"modules: {len(house.trees)}; statements: {house.statements}")
     print(f"import cycles: {len(house.cycles)}", *(f"\n  {' <-> '.join(c)}" for c in house.cycles))
@@ -249,7 +250,7 @@ def main() -> None:
     print(f"modules hidden by a name of their package: {len(house.shadows)}", *(f"\n  {s}" for s in house.shadows))
     print(f"tuples of three or more arrays: {len(house.wide_tuples)}", *(f"\n  {t}" for t in house.wide_tuples))
     print(
-        f"public definitions without a docstring: {len(house.undocumented)} of {public}",
+        f"public definitions without a docstring: {len(house.undocumented)} of {len(house.public)}",
         *(f"\n  {u}" for u in house.undocumented),
     )
     print(f"comments: {100 * house.comments:.1f} % of the lines")

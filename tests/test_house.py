@@ -45,6 +45,7 @@ def test_no_name_stands_for_two_things(house):
 
 def test_no_import_cycle(house):
     assert house.cycles == []
+    assert house.undocumented == []
 
 
 def test_no_function_is_long(figures, house):

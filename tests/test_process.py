@@ -164,3 +164,16 @@ def test_a_memory_limit_beyond_all_memory_is_none():
 
 def test_numpy_counts_are_numbers_of_processes():
     assert checked_jobs(np.int64(3)) == 3 and cli.main is not None
+
+
+def test_an_interrupt_of_the_group_waits_in_the_processes_that_work_for_this_one():
+    """They would each print a traceback of their own; this process gets it, and ends them."""
+    import signal
+
+    from joblib import delayed
+
+    from climbopt.foundations.processes import parallel
+
+    masks = parallel(2)(delayed(signal.pthread_sigmask)(signal.SIG_BLOCK, ()) for _ in range(4))
+    assert all(signal.SIGINT in mask for mask in masks)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -30,6 +30,8 @@ from climbopt import (
 from climbopt.model.expressions import parse_expression, text_of
 from climbopt.problem.constraints import CONSTRAINTS
 from climbopt.problem.objectives import OBJECTIVES
+from climbopt.procedures import as_procedure
+from climbopt.procedures.result import resolve
 
 r, z, L, D = climbopt.r, climbopt.z, climbopt.L, climbopt.D
 MODEL = random_model("linear", sources=4)
@@ -137,6 +139,23 @@ def test_numbers_by_language_and_the_model_size(tmp_path):
         model, 1e9, params=7e9, weights={"s0": 2.0, "default": 1 / 3}, history={"s1": 1e8}, name="x"
     )
     assert_same(problem, reloaded(problem, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "procedure", [climbopt.TwoStep(iterate=True), climbopt.Temperature(2.5), climbopt.UniMax(), climbopt.Joint()]
+)
+def test_the_procedure_and_its_options(procedure, tmp_path):
+    save_problem(PROBLEM, tmp_path / "p.toml", procedure)
+    assert resolve(tmp_path / "p.toml")[1] == procedure
+    save_problem(PROBLEM, tmp_path / "p.toml", procedure.name)
+    assert resolve(tmp_path / "p.toml")[1] == as_procedure(procedure.name)
+
+
+@pytest.mark.parametrize("procedure", ["twostep", object()])
+def test_another_procedure_is_refused(procedure, tmp_path):
+    with pytest.raises(InputError, match="unknown procedure"):
+        save_problem(PROBLEM, tmp_path / "p.toml", procedure)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_file_could_not_name_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import sympy as sp
 import tomli_w
@@ -144,16 +144,30 @@ def _model_with_draws(path: Path) -> MixtureModel | Ensemble:
     return model
 
 
-def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> None:
+class Declared(Protocol):
+    """A procedure as a file declares it: a dataclass whose fields are its options."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def save_problem(problem: AllocationProblem, path: str | os.PathLike[str], procedure: Declared | str = "joint") -> None:
     """Write a problem file and, beside it, the files of its model and draws: for x.toml x.model.toml is the model.
 
     Expressions in SymPy are written as text.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    path : path
+    procedure : Procedure or str
+        What the command line, and `solve` with the file's path, use where none is named.
 
     Raises
     ------
     InputError
         Where a place cannot be written to, or the problem has parts that its file could not name: a constraint or
-        objective that is not registered, or an expression beyond the grammar of problem files.
+        objective that is not registered, an expression beyond the grammar of problem files, or another procedure.
 
     Examples
     --------
@@ -167,10 +181,18 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str]) -> No
     if is_special(path):
         raise InputError(f"cannot write {path}: a problem lies beside its model; name a file")
     model = path.with_name(f"{path.stem}.model.toml")
-    text = tomli_w.dumps(problem_table(problem, model.name))
+    text = tomli_w.dumps(_declared(procedure) | problem_table(problem, model.name))
     check_places([path, model], [])
     save_model_of(problem, model)
     write_text(path, text)
+
+
+def _declared(procedure: Declared | str) -> dict[str, Any]:
+    """Return the keys of a problem file that name a procedure and its options."""
+    name = procedure if isinstance(procedure, str) else getattr(procedure, "name", type(procedure).__name__)
+    if name not in PROCEDURE_NAMES:
+        raise unknown_name("procedure", name, PROCEDURE_NAMES)
+    return {"procedure": name, **({} if isinstance(procedure, str) else dataclasses.asdict(procedure))}
 
 
 def save_model_of(problem: AllocationProblem, path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from numbers import Integral
 from typing import Any
 
@@ -19,7 +23,22 @@ def checked_jobs(jobs: int) -> int:
 
 
 def parallel(jobs: int, **options: Any) -> Any:
-    """Return joblib's Parallel for a number of processes, checked."""
-    from joblib import Parallel  # here, so that only work in parallel loads joblib
+    """Return joblib's Parallel for a number of processes, checked; Ctrl-C reaches this process alone."""
+    from joblib import Parallel, delayed  # here, so that only work in parallel loads joblib
 
-    return Parallel(n_jobs=checked_jobs(jobs), **options)
+    workers = Parallel(n_jobs=checked_jobs(jobs), **options)
+    if jobs > 1:
+        resource_tracker.ensure_running()  # before Python 3.14 its start lets SIGINT through again
+        with _interrupts_wait():  # processes begin with a first task, and inherit the signals that wait
+            list(workers(delayed(int)() for _ in range(jobs)))
+    return workers
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Keep SIGINT waiting, here and in the processes that begin meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
