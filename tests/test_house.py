@@ -45,7 +45,10 @@ def test_no_name_stands_for_two_things(house):
 
 def test_no_import_cycle(house):
     assert house.cycles == []
-    assert house.undocumented == []
+
+
+def test_public_definitions_have_docstrings(house):
+    assert house.public and house.undocumented == []
 
 
 def test_no_function_is_long(figures, house):

@@ -158,6 +158,21 @@ def test_another_procedure_is_refused(procedure, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Plain:
+    """No dataclass."""
+
+    name = "joint"
+
+
+@pytest.mark.parametrize(
+    ("procedure", "message"), [(climbopt.TwoStep, r"write TwoStep\(\)"), (Plain(), "unknown procedure")]
+)
+def test_what_is_no_procedure_but_has_a_name_of_one_is_refused(procedure, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        save_problem(PROBLEM, tmp_path / "p.toml", procedure)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_file_could_not_name_is_refused(tmp_path):
     class Floor2(Floor):
         pass

@@ -116,8 +116,7 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
         for number, entry in enumerate(table.constraints, 1)
     )
     objective = _built(OBJECTIVES, table.objective, f"the objective of {path.name}")
-    if table.procedure not in PROCEDURE_NAMES:
-        raise unknown_name("procedure", table.procedure, PROCEDURE_NAMES)
+    _check_procedure(table.procedure)
     if table.temperature is not None and not 0 < table.temperature < math.inf:
         raise InputError(f"temperature is {table.temperature:g}; it must be a positive number")
     options = {"iterate": table.iterate, "temperature": table.temperature}
@@ -189,10 +188,22 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str], proce
 
 def _declared(procedure: Declared | str) -> dict[str, Any]:
     """Return the keys of a problem file that name a procedure and its options."""
-    name = procedure if isinstance(procedure, str) else getattr(procedure, "name", type(procedure).__name__)
+    if isinstance(procedure, str):
+        _check_procedure(procedure)
+        return {"procedure": procedure}
+    if isinstance(procedure, type) and dataclasses.is_dataclass(procedure):
+        raise InputError(f"{procedure.__name__} is a class; write {procedure.__name__}()")
+    if not dataclasses.is_dataclass(procedure):
+        raise unknown_name("procedure", type(procedure).__name__, PROCEDURE_NAMES)
+    name = getattr(procedure, "name", type(procedure).__name__)
+    _check_procedure(name)
+    return {"procedure": name, **dataclasses.asdict(procedure)}
+
+
+def _check_procedure(name: str) -> None:
+    """Raise UnknownNameError where a name is no procedure's."""
     if name not in PROCEDURE_NAMES:
         raise unknown_name("procedure", name, PROCEDURE_NAMES)
-    return {"procedure": name, **({} if isinstance(procedure, str) else dataclasses.asdict(procedure))}
 
 
 def save_model_of(problem: AllocationProblem, path: Path) -> None:

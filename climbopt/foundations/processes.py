@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from numbers import Integral
 from typing import Any
 
@@ -24,7 +23,10 @@ def checked_jobs(jobs: int) -> int:
 
 def parallel(jobs: int, **options: Any) -> Any:
     """Return joblib's Parallel for a number of processes, checked; Ctrl-C reaches this process alone."""
-    from joblib import Parallel, delayed  # here, so that only work in parallel loads joblib
+    # Here, so that only work in parallel loads them.
+    from multiprocessing import resource_tracker
+
+    from joblib import Parallel, delayed
 
     workers = Parallel(n_jobs=checked_jobs(jobs), **options)
     if jobs > 1:
