@@ -23,7 +23,7 @@ def kinds(problem: AllocationProblem) -> dict[str, tuple]:
     best = solve(problem)
     a, b, c = problem.model.sources[:3]
     apart = best.losses[a] - best.losses[b]
-    product = best.losses[a] * best.ratios[b] + best.effective_ratios[c] ** 2
+    product = best.losses[a] * best.ratios[b] + best.z[c] ** 2
     return {
         "custom, linear": (Custom(f"r[{a}] - 0.5 * r[{c}] >= {best.ratios[a] - 0.5 * best.ratios[c] + 0.01}"),),
         "custom, losses": (Custom(f"L[{a}] <= L[{b}] + {apart - 0.002}"),),

@@ -29,6 +29,8 @@ KEYS = {
     "budget",
     "ratios",
     "effective_ratios",
+    "effective_tokens",
+    "z",
     "losses",
     "marginal_benefit",
     "objective",

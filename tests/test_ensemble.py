@@ -177,7 +177,7 @@ def test_baselines_and_gaps(ensemble):
     problem = AllocationProblem(ensemble, BUDGET)
     isolated = solve(problem, "isolated")
     assert isolated.objective >= solve(problem).objective - 1e-9
-    assert not isolated.effective_ratios and not isolated.marginal_benefit
+    assert not isolated.z and not isolated.marginal_benefit
 
 
 def test_the_file_of_an_ensemble(tmp_path, ensemble):

@@ -73,7 +73,16 @@ def test_a_result_without_a_point_says_why_and_has_no_numbers():
     solution = Solution(None, None, Termination.FAILED, "out of licences", "odd", "1", None, None, 0.1)
     result = Result(load_problem("equal_beta"), Joint(), None, solution, Options())
     assert not result.passed and result.two_step_gap is None and result.conflict is None
-    for name in ("ratios", "losses", "objective", "certificate", "effective_ratios", "marginal_benefit", "two_step"):
+    for name in (
+        "ratios",
+        "losses",
+        "objective",
+        "certificate",
+        "effective_ratios",
+        "z",
+        "marginal_benefit",
+        "two_step",
+    ):
         with pytest.raises(NoAnswerError, match="equal_beta has no answer: odd .*out of licences"):
             getattr(result, name)
     record = result_json(result)
@@ -92,7 +101,7 @@ def test_the_marginal_benefit_is_per_unit_of_z():
     """-w_i dL_i/dz_i by differences of the declared law."""
     problem = load_problem("libreoffice6")
     result, step = solve(problem), 1e-6
-    z = np.array(list(result.effective_ratios.values()))
+    z = np.array(list(result.z.values()))
     response = problem.model.at(problem.total_budget, problem.params)
     slopes = (response.losses(z + step) - response.losses(z - step)) / (2 * step)
     np.testing.assert_allclose(list(result.marginal_benefit.values()), -problem.weight_vector * slopes, rtol=1e-6)

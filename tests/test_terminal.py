@@ -111,7 +111,7 @@ def test_every_line_fits(terminal):
 def test_no_number_and_no_column_is_lost(terminal):
     _, shown = terminal
     solved = shown["solve", "libreoffice6", "--ranges", "0.1%"]
-    for head in ("language", "ratio %", "range %", "tokens", "z %", "loss", "held by"):
+    for head in ("language", "ratio %", "range %", "tokens", "D_e %", "loss", "held by"):
         assert head in solved, head
     for number in ("20.337", "1.63 M", "18.196", "1.24429", "0.10144", "1.26230631", "(+0.008"):
         assert number in solved, number

@@ -91,7 +91,7 @@ def test_every_target_has_at_least_its_share():
     for name in ("libreoffice6", "synthetic16"):
         result = solve(load_problem(name), procedure="two_step")
         steps = result.two_step
-        effective = np.array([result.effective_ratios[target] for target in steps.targets])
+        effective = np.array([result.z[target] for target in steps.targets])
         shares = OwnData.of(load_problem(name)).own(steps.magnitude * steps.direction)
         assert (effective >= shares - 1e-12).all()
         slack = {row.target for row in steps.slack}
@@ -256,7 +256,7 @@ def test_the_magnitude_is_the_largest_at_which_own_data_along_the_direction_are_
         best = max(best, found.x[-1]) if found.success else best
     assert result.passed and best > 0
     assert steps.magnitude == pytest.approx(best, rel=1e-5)
-    z = np.array(list(result.effective_ratios.values()))
+    z = np.array(list(result.z.values()))
     assert (z >= own_alone(problem, steps.magnitude * steps.direction) * (1 - 1e-8)).all()
     assert result.two_step_gap.absolute > -1e-9
 

@@ -142,9 +142,21 @@ class Responses:
         split = zip(self.parts, self._split(z), strict=True)
         return np.concatenate([p.loss_curvatures(part) for p, part in split], axis=-1)
 
+    def losses_alone(self, tokens: Array) -> Array:
+        """Return the loss of each target's language alone on so many unrepeated tokens, (..., T); NaN where unknown."""
+        # The target that each loss of a part belongs to: that of its column of the map.
+        entries = self.model.mean.tocoo()
+        target = np.zeros(entries.shape[1], dtype=np.intp)
+        target[entries.col] = entries.row
+        split = zip(self.parts, self._split(tokens[..., target]), strict=True)
+        return self._mean(np.concatenate([part.losses_alone(of_part) for part, of_part in split], axis=-1))
+
     def predicted(self, ratios: Array) -> Array:
         """Return the loss of each target of the ensemble, shape (..., T); NaN where a block has none."""
-        losses = self.losses(self.z(ratios))
+        return self._mean(self.losses(self.z(ratios)))
+
+    def _mean(self, losses: Array) -> Array:
+        """Return the losses of the ensemble's targets, (..., T), from those of all parts' targets, (..., n_L)."""
         # A sparse product reads no loss that a target does not depend on, be it NaN.
         # Leading axes are flattened, because sparse arrays multiply matrices only.
         flat = self.model.mean @ losses.reshape(-1, losses.shape[-1]).T

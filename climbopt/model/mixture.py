@@ -414,6 +414,16 @@ class Response:
         loss, slope = self._loss(self.model.templates.loss.slopes, z)
         return loss, slope
 
+    def losses_alone(self, tokens: Array) -> Array:
+        """Return the loss of each target's language alone on so many unrepeated tokens, (..., T); NaN where unknown."""
+        template = self.model.templates.alone
+        if template is None:
+            return np.full(tokens.shape, np.nan)
+        values = [self._values[p.name] for p in template.parameters]
+        with np.errstate(all="ignore"):
+            (loss,) = template.value(tokens / self.model.token_unit, self.N[..., None], *values)
+        return _filled(loss, tokens.shape)
+
     def loss_curvatures(self, z: Array) -> Array:
         """Return d2L/dz2, shape (..., T)."""
         (curvature,) = self._loss(self.model.templates.loss.curvatures, z)

@@ -276,6 +276,19 @@ class Templates:
         """Every parameter: the law's, the interaction's, the use's."""
         return self.law.parameters + self.interaction.parameters + self.use.parameters
 
+    @cached_property
+    def alone(self) -> Template | None:
+        """The loss of a language alone, at `Interaction.alone`, of no variable; None where the interaction has none."""
+        if self.interaction.alone is None:
+            return None
+        of_target = tuple(p for p in self.law.parameters + self.interaction.parameters if p.per == "target")
+        return Template(self.law.expression.subs(self.law.z, self.interaction.alone), (), of_target)
+
+    @cached_property
+    def gives_effective_ratio(self) -> bool:
+        """Whether z itself is the effective ratio: the loss depends on D z, and z is 1 for a language alone."""
+        return self.law.takes_effective_data and self.interaction.alone == 1
+
     def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
         """Return each target's loss as one SymPy expression in r[<source>], D, N and <parameter>[<language>].
 

@@ -19,6 +19,7 @@ from climbopt.files import ProblemLike, as_problem, load_problem_file
 from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.foundations.view import Columns, Reported, View, percentages
+from climbopt.model.effective import effective_tokens
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
@@ -89,8 +90,13 @@ class Allocation:
 
     @property
     def z(self) -> Array:
-        """Effective ratio of each target, (T,); NaN in an ensemble, which has none of its own."""
+        """z of each target, (T,); NaN in an ensemble, which has none of its own."""
         return self._effective_and_losses[0]
+
+    @cached_property
+    def effective_tokens(self) -> Array:
+        """Tokens of each target's language alone that would have its loss, (T,); NaN where no amount has."""
+        return effective_tokens(self.problem.response, self.problem.cumulative(self.ratios))
 
     @property
     def losses(self) -> Array:
@@ -197,14 +203,28 @@ class Result(Reported):
         return _named(self.problem.model.sources, self._known.ratios)
 
     @cached_property
-    def effective_ratios(self) -> Mapping[str, float]:
+    def effective_tokens(self) -> Mapping[str, float | None]:
+        """D_e by target: tokens of its language alone, unrepeated, that would have its loss; None where no amount has.
+
+        See :func:`climbopt.model.effective.effective_tokens`.
+        """
+        return {name: _finite(value) for name, value in self._of_targets(self._known.effective_tokens).items()}
+
+    @cached_property
+    def effective_ratios(self) -> Mapping[str, float | None]:
+        """D_e / D by target, D with the history; None where there is no D_e."""
+        ratios = self._known.effective_tokens / self.problem.total_budget
+        return {name: _finite(value) for name, value in self._of_targets(ratios).items()}
+
+    @cached_property
+    def z(self) -> Mapping[str, float]:
         """z by target; empty for an ensemble, which has none."""
         return self._by_target(self._known.z)
 
     @cached_property
     def losses(self) -> Mapping[str, float]:
         """Losses by target, in nats per token."""
-        return _named(self.problem.model.targets, self._known.losses)
+        return self._of_targets(self._known.losses)
 
     @cached_property
     def marginal_benefit(self) -> Mapping[str, float]:
@@ -213,8 +233,10 @@ class Result(Reported):
 
     def _by_target(self, values: Array) -> Mapping[str, float]:
         """Return values that belong to z by target; none where the model has no z."""
-        model = self.problem.model
-        return _named(model.targets, values) if isinstance(model, MixtureModel) else {}
+        return self._of_targets(values) if isinstance(self.problem.model, MixtureModel) else {}
+
+    def _of_targets(self, values: Array) -> dict[str, float]:
+        return _named(self.problem.model.targets, values)
 
     @cached_property
     def two_step_gap(self) -> Gap | None:
@@ -262,11 +284,16 @@ class Result(Reported):
         values = {
             "ratio": self.ratios,
             "effective_ratio": self.effective_ratios,
+            "effective_tokens": self.effective_tokens,
             "loss": self.losses,
             "marginal_benefit": self.marginal_benefit,
         }
         columns: Columns = {"language": languages}
         return columns | {head: [by_name.get(name) for name in languages] for head, by_name in values.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _named(names: Sequence[str], values: Array) -> dict[str, float]:

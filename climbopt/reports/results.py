@@ -34,6 +34,8 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
         "budget": result.problem.budget,
         "ratios": None if answer is None else result.ratios,
         "effective_ratios": {} if answer is None else result.effective_ratios,
+        "effective_tokens": {} if answer is None else result.effective_tokens,
+        "z": {} if answer is None else result.z,
         "losses": {} if answer is None else result.losses,
         "marginal_benefit": {} if answer is None else result.marginal_benefit,
         "objective": None if answer is None else answer.objective,
@@ -192,7 +194,7 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable
         "ratio %",
         *(["range %"] if ranges else []),
         "tokens",
-        "z %",
+        "D_e %",
         "loss",
         "marginal benefit",
         "held by",
@@ -203,13 +205,13 @@ def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable
     shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
     for name in shown:
         ratio = ratios.get(name)
-        z = result.effective_ratios.get(name)
+        effective = result.effective_ratios.get(name)
         table.add_row(
             name,
             number(None if ratio is None else 100 * ratio, ".3f"),
             *([_range(ranges.get(name))] if ranges else []),
             NO_VALUE if ratio is None else tokens(ratio * problem.budget),
-            number(None if z is None else 100 * z, ".3f"),
+            number(None if effective is None else 100 * effective, ".3f"),
             number(result.losses.get(name), ".5f"),
             number(result.marginal_benefit.get(name), ".5f"),
             _held_by(result.certificate, name),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import sympy as sp
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.view import View, Viewed, named
-from climbopt.model.piecewise import in_pieces
+from climbopt.model.piecewise import in_pieces, pieces
 from climbopt.model.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
 
 smallest_budget = sp.Symbol("D_min", positive=True)
@@ -109,6 +110,19 @@ class Interaction(Viewed):
         # Terms in 1 / D (a head start, a leak) remain at small budgets only.
         at_zero = [part.subs(r_i, 0) for part in (self.own, self.pair)]
         return not any(part.has(sp.Piecewise) or sp.limit(part, D, sp.oo) != 0 for part in at_zero)
+
+    @cached_property
+    def alone(self) -> sp.Expr | None:
+        """z of a language alone, at a ratio of 1 of unrepeated data without a head start; None where that is not clear.
+
+        Terms of own that vanish as the budget grows are a head start; unrepeated is up to the kink, where it has one.
+        """
+        parts = pieces(self.own, r_i)
+        own = sp.simplify((self.own if parts is None else parts.below).subs(r_i, 1))
+        limit = sp.limit(own, D, sp.oo) if own.has(D) else own
+        # A limit that depends on a parameter of the source would need one for a target that is none.
+        known = {p.symbol for p in self.parameters if p.per == "target"}
+        return limit if limit.is_finite is not False and limit.free_symbols <= known | {N} else None
 
     def view(self) -> View:
         """Return the formula and the parameters."""

@@ -82,6 +82,11 @@ class Law(Viewed):
         """Whether the loss depends on N."""
         return N in self.expression.free_symbols
 
+    @property
+    def takes_effective_data(self) -> bool:
+        """Whether the loss depends on z and D by their product alone: D z unrepeated tokens of the language."""
+        return D not in sp.simplify(self.expression.subs(self.z, self.z / D)).free_symbols
+
     def view(self) -> View:
         """Return the formula and the parameters."""
         return View(f"law {self.name}: L = {self.expression}", [f"{p.name}: {p.meaning}" for p in self.parameters])
