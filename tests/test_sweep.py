@@ -284,7 +284,7 @@ def test_command_line(run, tmp_path):
         ((), "needs --budgets"),
         (("--budgets", "1e9:1e13"), "FROM:TO:COUNT"),
         (("--budgets", "0:1e13:3"), "above 0"),
-        (("--over", "floor.en"), "has no values"),
+        (("--over", "floor.en"), "is no NUMBER=FROM:TO:COUNT"),
         (("--over", "floor.en=0:1:2", "--stages", "3"), "needs --budgets"),
         (("--over", "floor.en=2:3:2"), "every point is refused"),
     ):

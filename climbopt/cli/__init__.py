@@ -16,6 +16,7 @@ from climbopt.cli.decide_commands import decide, init
 from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.export_commands import export
 from climbopt.cli.fit_commands import fit, predict
+from climbopt.cli.option_groups import grouped
 from climbopt.cli.process import run
 from climbopt.cli.run_commands import collect, watch
 from climbopt.cli.solve_commands import certify, compare, solve, verify
@@ -58,7 +59,7 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
 
 for command, examples in EXAMPLES.items():
     # \b keeps click from filling the lines of examples as text.
-    app.command(epilog="\b\nExamples:\n" + "\n".join(f"  climbopt {line}" for line in examples))(command)
+    app.command(epilog="\b\nExamples:\n" + "\n".join(f"  climbopt {line}" for line in examples))(grouped(command))
 
 
 def _print_version(requested: bool) -> None:

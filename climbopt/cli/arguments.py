@@ -76,6 +76,26 @@ def names(option: str, text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def pair(option: str, text: str, form: str, example: str, *, last: bool = False) -> tuple[str, str]:
+    """Return what stands before and after the first sign of equality in an option's text, or the last.
+
+    Parameters
+    ----------
+    option : str
+    text : str
+    form : str
+        What the text is to be, such as KEY=VALUE.
+    example : str
+        A text of that form.
+    last : bool, optional
+        Whether the name may hold the sign, rather than the value.
+    """
+    name, equals, value = text.rpartition("=") if last else text.partition("=")
+    if not equals or not name or not value:
+        raise InputError(f"{option} {text!r} is no {form}; write for example {option} {example}")
+    return name, value
+
+
 def effort(gap: float, time_limit: float, rigor: str, jobs: int) -> Effort:
     """Return the effort for a global bound, checked."""
     from climbopt.procedures.optimum import Effort
@@ -90,10 +110,8 @@ def native_options(
     from climbopt.backends import Options
 
     native: dict[str, OptionValue] = {}
-    for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise InputError(f"--option {pair!r} is no KEY=VALUE; write for example --option print_level=5")
+    for text in pairs or []:
+        key, value = pair("--option", text, "KEY=VALUE", "print_level=5")
         native[key] = _option_value(value)
     return Options(tolerance, max_iterations, time_limit, native)
 

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climbopt.cli.arguments import JOBS, JSON, SEED, quantity
+from climbopt.cli.arguments import JOBS, JSON, SEED, pair, quantity
 from climbopt.cli.fit_commands import provenance, supplies_of
-from climbopt.cli.pilot_options import (
-    IGNORE,
-    INDEX,
-    LOSS_COLUMNS,
-    LOSSES,
-    MAP,
-    MISSING,
-    NAME,
-    PARAMS_COLUMN,
-    PILOTS,
-    RATIO_COLUMNS,
-    RUN_PARAMS,
-    RUN_TOKENS,
-    SUPPLY,
-    TABLES,
-    TOKENS_COLUMN,
-    layout_of,
-    read_pilots,
-    read_tables,
-)
+from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
-    from climbopt.problem.constraints import Floor
     from climbopt.uncertainty.decision import DecisionKeywords
 
 BUDGET = Annotated[
@@ -72,25 +53,47 @@ BOOTSTRAP = Annotated[
 FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
 
 
+@dataclass(frozen=True)
+class TargetOptions:
+    """What is stated of the planned run beside its budget: the options of these names."""
+
+    supply: SUPPLY = None
+    floor: FLOORS = None
+    weights: WEIGHTS = None
+    target_params: TARGET_PARAMS = None
+
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """Files that the options name."""
+        return self.supply, self.weights
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """Least ratios by language."""
+        ratios: dict[str, float] = {}
+        for text in self.floor or []:
+            # At the last sign: a name may hold one itself, a ratio not.
+            language, ratio = pair("--floor", text, "LANGUAGE=RATIO", "sw=0.02", last=True)
+            if language in ratios:
+                raise InputError(f"--floor names '{language}' twice; keep one")
+            ratios[language] = RATIO.read(ratio, f"--floor of '{language}'")
+        return ratios
+
+    @property
+    def weight_by_target(self) -> dict[str, float]:
+        """Weights of the file, by target; empty without one."""
+        from climbopt.files import load_weights
+
+        return {} if self.weights is None else load_weights(self.weights)
+
+
 def decide(
     pilots: TABLES,
+    *,
     budget: BUDGET,
-    supply: SUPPLY = None,
-    floor: FLOORS = None,
-    weights: WEIGHTS = None,
-    target_params: TARGET_PARAMS = None,
-    losses: LOSSES = None,
+    stated: TargetOptions,
+    layout: TableOptions,
     by_source: MAP = None,
-    tokens: RUN_TOKENS = None,
-    params: RUN_PARAMS = None,
-    tokens_column: TOKENS_COLUMN = None,
-    params_column: PARAMS_COLUMN = None,
-    index: INDEX = None,
-    ratio_columns: RATIO_COLUMNS = None,
-    loss_columns: LOSS_COLUMNS = None,
-    name: NAME = None,
-    ignore: IGNORE = None,
-    missing: MISSING = "refuse",
     output: FOLDER = None,
     force: FORCE = False,
     bootstrap: BOOTSTRAP = None,
@@ -102,26 +105,26 @@ def decide(
 
     The exit code is 0 for a decision; 1 where the answer is none, with the reason.
     """
-    from climbopt.files import check_folder, find_pilots, load_weights
+    from climbopt.files import check_folder, find_pilots
+    from climbopt.problem.constraints import Floor
     from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
     from climbopt.uncertainty.bootstrap import DRAWS
     from climbopt.uncertainty.decision import decide as decide_on
 
     places = list(map(find_pilots, pilots))
-    inputs = [path for path in (*places, losses, supply, weights, by_source) if path is not None]
+    inputs = [path for path in (*places, layout.losses, *stated.files, by_source) if path is not None]
     check_places(inputs, json)
     if output is not None:
         check_folder(output, force=force)
-    columns = ratio_columns, loss_columns, tokens_column, params_column
     keywords: DecisionKeywords = {
-        "supply": supplies_of(supply),
-        "weights": {} if weights is None else load_weights(weights),
-        "constraints": _floors(floor),
-        "params": target_params,
+        "supply": supplies_of(stated.supply),
+        "weights": stated.weight_by_target,
+        "constraints": [Floor(stated.floors)] if stated.floors else [],
+        "params": stated.target_params,
         "name": "decision" if output is None else output.resolve().name,
     }
     # Stated before the fit, which takes minutes: how the table was interpreted.
-    read = read_tables(places, losses, layout_of(index, columns, (tokens, params), name, ignore), missing, by_source)
+    read = read_tables(places, layout, by_source)
     print(f"{', '.join(shown(place.name) for place in places)}: {runs_in_words(read.runs)}", file=sys.stderr)
     origin = provenance(places, read.content, None)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
@@ -132,22 +135,6 @@ def decide(
         record = decision_json(decision)
     report(json, record, lambda to: print_decision(decision, to, output))
     raise typer.Exit(0 if decision.stands else 1)
-
-
-def _floors(texts: list[str] | None) -> list[Floor]:
-    """Return the constraint that --floor options state, if there are any."""
-    from climbopt.problem.constraints import Floor
-
-    ratios: dict[str, float] = {}
-    for text in texts or []:
-        # At the last sign: a name may hold one itself, a ratio not.
-        language, equals, ratio = text.rpartition("=")
-        if not equals or not language:
-            raise InputError(f"--floor {text!r} is no LANGUAGE=RATIO; write for example --floor sw=0.02")
-        if language in ratios:
-            raise InputError(f"--floor names '{language}' twice; keep one")
-        ratios[language] = RATIO.read(ratio, f"--floor of '{language}'")
-    return [Floor(ratios)] if ratios else []
 
 
 INIT_BUDGET = Annotated[
@@ -163,58 +150,45 @@ PROBLEM_OUTPUT = Annotated[Path, typer.Option("-o", "--output", metavar="PROBLEM
 
 def init(
     pilots: PILOTS,
+    *,
     budget: INIT_BUDGET = None,
-    supply: SUPPLY = None,
-    floor: FLOORS = None,
-    weights: WEIGHTS = None,
-    target_params: TARGET_PARAMS = None,
-    losses: LOSSES = None,
-    tokens: RUN_TOKENS = None,
-    params: RUN_PARAMS = None,
-    tokens_column: TOKENS_COLUMN = None,
-    params_column: PARAMS_COLUMN = None,
-    index: INDEX = None,
-    ratio_columns: RATIO_COLUMNS = None,
-    loss_columns: LOSS_COLUMNS = None,
-    name: NAME = None,
-    ignore: IGNORE = None,
-    missing: MISSING = "refuse",
+    stated: TargetOptions,
+    layout: TableOptions,
     output: PROBLEM_OUTPUT = Path("problem.toml"),
     force: FORCE = False,
 ) -> None:
     """Write a problem file with comments, to be edited, for the languages of pilot runs."""
-    from climbopt.files import commented, find_pilots, load_weights, write_text
+    from climbopt.files import commented, find_pilots, write_text
     from climbopt.problem.allocation import OTHERS
+    from climbopt.problem.constraints import Floor
 
     pilots = find_pilots(pilots)
-    check_places([path for path in (pilots, losses, supply, weights) if path is not None], None, output)
+    check_places([path for path in (pilots, layout.losses, *stated.files) if path is not None], None, output)
     # The file is meant to be edited: a second run must not undo that.
     if output.exists() and not force:
         raise InputError(f"{output} is there already; name another file, or add --force to replace it")
-    columns = ratio_columns, loss_columns, tokens_column, params_column
-    runs = read_pilots(pilots, losses, layout_of(index, columns, (tokens, params), name, ignore), missing).runs
-    floors = _floors(floor)
-    stated = {
-        "floor": dict(floors[0].ratios) if floors else {},
-        "weights": {} if weights is None else load_weights(weights),
-        "supply": supplies_of(supply) or {},
+    runs = read_pilots(pilots, layout).runs
+    numbers = {
+        "floor": dict(Floor(stated.floors).ratios) if stated.floors else {},
+        "weights": stated.weight_by_target,
+        "supply": supplies_of(stated.supply) or {},
     }
     known = {"floor": runs.sources, "supply": (*runs.sources, *runs.targets), "weights": (*runs.targets, OTHERS)}
-    for key, values in stated.items():
+    for key, values in numbers.items():
         for language in values:
             if language not in known[key]:
                 raise unknown_name(f"language with a {key.removesuffix('s')}", language, known[key])
     table = {
         "model": "model.toml",
         "budget": float(runs.tokens.max()) if budget is None else budget,
-        **({} if target_params is None else {"params": target_params}),
-        "weights": stated["weights"],
+        **({} if stated.target_params is None else {"params": stated.target_params}),
+        "weights": numbers["weights"],
         # A problem's supplies are those of its sources; a target that is no source is never drawn.
-        "supply": {language: value for language, value in stated["supply"].items() if language in runs.sources},
-        "constraints": [{"kind": "floor", "ratios": stated["floor"]}] if floors else [],
+        "supply": {language: value for language, value in numbers["supply"].items() if language in runs.sources},
+        "constraints": [{"kind": "floor", "ratios": numbers["floor"]}] if numbers["floor"] else [],
     }
     write_text(output, commented(table, runs.sources, runs.targets))
-    fit = ["climbopt", "fit", str(pilots), *([] if supply is None else ["--supply", str(supply)])]
+    fit = ["climbopt", "fit", str(pilots), *([] if stated.supply is None else ["--supply", str(stated.supply)])]
     print(f"{output}: edit it, then")
     print(f"  {shlex.join([*fit, '-o', str(output.with_name('model.toml'))])}")
     print(f"  {shlex.join(['climbopt', 'solve', str(output)])}")

@@ -13,24 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climbopt.cli.arguments import JOBS, JSON, SEED
-from climbopt.cli.pilot_options import (
-    IGNORE,
-    INDEX,
-    LOSS_COLUMNS,
-    LOSSES,
-    MAP,
-    MISSING,
-    NAME,
-    PARAMS_COLUMN,
-    RATIO_COLUMNS,
-    RUN_PARAMS,
-    RUN_TOKENS,
-    SUPPLY,
-    TABLES,
-    TOKENS_COLUMN,
-    layout_of,
-    read_tables,
-)
+from climbopt.cli.pilot_options import MAP, SUPPLY, TABLES, TableOptions, read_tables
 from climbopt.cli.streams import check_places, console, progress, report, warn
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
@@ -95,23 +78,14 @@ DRAWS_OUTPUT = Annotated[
 
 def fit(
     pilots: TABLES,
+    *,
     law: LAW = None,
     interaction: INTERACTION = None,
-    losses: LOSSES = None,
-    by_source: MAP = None,
-    tokens: RUN_TOKENS = None,
-    params: RUN_PARAMS = None,
-    tokens_column: TOKENS_COLUMN = None,
-    params_column: PARAMS_COLUMN = None,
-    index: INDEX = None,
-    ratio_columns: RATIO_COLUMNS = None,
-    loss_columns: LOSS_COLUMNS = None,
-    name: NAME = None,
-    ignore: IGNORE = None,
-    missing: MISSING = "refuse",
-    fixed: FIXED = None,
     use: USE = None,
     supply: SUPPLY = None,
+    fixed: FIXED = None,
+    layout: TableOptions,
+    by_source: MAP = None,
     output: MODEL_OUTPUT = None,
     bootstrap: BOOTSTRAP = None,
     draws: DRAWS_OUTPUT = None,
@@ -131,14 +105,11 @@ def fit(
     if output is not None and (bootstrap is not None or ensemble):
         draws = draws or draws_beside(output)
     places = list(map(find_pilots, pilots))
-    inputs = [path for path in (*places, losses, fixed, supply, by_source) if path is not None]
+    inputs = [path for path in (*places, layout.losses, fixed, supply, by_source) if path is not None]
     # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
-    columns = ratio_columns, loss_columns, tokens_column, params_column
-    # Options are checked before any file is read.
-    layout = layout_of(index, columns, (tokens, params), name, ignore)
     known, supplies = _known(fixed), supplies_of(supply)
-    read = read_tables(places, losses, layout, missing, by_source)
+    read = read_tables(places, layout, by_source)
     runs, table = read.runs, read.table
     with progress("fit") as count:
         fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, jobs=jobs, progress=count)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from climbopt.cli.arguments import quantity
+from climbopt.cli.arguments import pair, quantity
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import PARAMS, TOKENS
@@ -111,45 +111,55 @@ class PilotTable:
     content: bytes
 
 
-def layout_of(
-    index: str | None,
-    columns: tuple[str | None, str | None, str | None, str | None],
-    every_run: tuple[float | None, float | None],
-    name: list[str] | None,
-    ignore: list[str] | None,
-) -> Layout:
-    """Return what the options state of a table's layout.
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table of runs is laid out, and what becomes of its missing losses: the options of these names."""
 
-    Parameters
-    ----------
-    index : str or None
-    columns : tuple
-        Patterns of ratios and losses, and the columns of tokens and of model sizes.
-    every_run : tuple
-        Tokens and model size of every run.
-    name, ignore : list of str or None
-    """
-    from climbopt.files import Layout
+    losses: LOSSES = None
+    tokens: RUN_TOKENS = None
+    params: RUN_PARAMS = None
+    tokens_column: TOKENS_COLUMN = None
+    params_column: PARAMS_COLUMN = None
+    index: INDEX = None
+    ratio_columns: RATIO_COLUMNS = None
+    loss_columns: LOSS_COLUMNS = None
+    name: NAME = None
+    ignore: IGNORE = None
+    missing: MISSING = "refuse"
 
-    ratios, losses, tokens, params = columns
-    by_column = dict(map(_named_column, name or []))
-    return Layout(index, ratios, losses, by_column, tokens, params, *every_run, ignore or ())
+    @property
+    def by_column(self) -> dict[str, str]:
+        """Languages by the columns that no pattern names."""
+        # At the last sign: column names may hold one.
+        return dict(pair("--name", text, "COLUMN=LANGUAGE", "loss_english=en", last=True) for text in self.name or [])
+
+    @property
+    def layout(self) -> Layout:
+        """What the options state of the table's layout."""
+        from climbopt.files import Layout
+
+        return Layout(
+            self.index,
+            self.ratio_columns,
+            self.loss_columns,
+            self.by_column,
+            self.tokens_column,
+            self.params_column,
+            self.tokens,
+            self.params,
+            self.ignore or (),
+        )
 
 
-def read_tables(
-    places: Sequence[Path], losses: Path | None, layout: Layout, missing: str, by_source: Path | None
-) -> PilotTable:
+def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path | None) -> PilotTable:
     """Return the runs of tables as those of the first one's languages, and say on standard error what was used.
 
     Parameters
     ----------
     places : sequence of Path
         Today's table, then earlier ones.
-    losses : Path or None
-        Of a single table.
-    layout : Layout
+    options : TableOptions
         Of all tables.
-    missing : str
     by_source : Path or None
         What became of earlier languages.
     """
@@ -159,10 +169,10 @@ def read_tables(
     if len(places) == 1:
         if by_source is not None:
             raise InputError("--map says what became of an earlier table's languages; name that table after the first")
-        return read_pilots(places[0], losses, layout, missing)
-    if losses is not None:
+        return read_pilots(places[0], options)
+    if options.losses is not None:
         raise InputError("--losses is for a single table; give several tables with their losses in them")
-    tables = [read_pilots(place, None, layout, missing) for place in places]
+    tables = [read_pilots(place, options) for place in places]
     named = [(shown(place.name), table.runs) for place, table in zip(places, tables, strict=True)]
     joined = join_pilots(named[0], named[1:], {} if by_source is None else load_map(by_source))
     for note in joined.notes:
@@ -170,16 +180,17 @@ def read_tables(
     return PilotTable(joined.runs, joined.runs.to_frame(), b"".join(table.content for table in tables))
 
 
-def read_pilots(pilots: Path, losses: Path | None, layout: Layout, missing: str) -> PilotTable:
+def read_pilots(pilots: Path, options: TableOptions) -> PilotTable:
     """Return the runs of a file, or of two wide ones, and say on standard error how they were read."""
     from climbopt.files import parse_table, read_bytes, understood
     from climbopt.runs.pilots import PilotRuns
 
+    layout = options.layout  # refused before any file is read
     # Read once: standard input and pipes have no second time, and the digest is of the same bytes.
-    content, treatment = read_bytes(pilots), cast("Missing", missing)
+    content, missing, losses = read_bytes(pilots), cast("Missing", options.missing), options.losses
     measured = None if losses is None else parse_table(read_bytes(losses), losses)
-    reading = understood(parse_table(content, pilots), layout, measured, missing=treatment)
-    runs = PilotRuns.from_frame(reading.table, missing=treatment)
+    reading = understood(parse_table(content, pilots), layout, measured, missing=missing)
+    runs = PilotRuns.from_frame(reading.table, missing=missing)
     _say_what_changed(runs, reading.note)
     return PilotTable(runs, reading.table, content)
 
@@ -198,12 +209,3 @@ def _say_what_changed(runs: PilotRuns, note: str) -> None:
             + (f"; runs without any loss: {without}" if without else ""),
             file=sys.stderr,
         )
-
-
-def _named_column(text: str) -> tuple[str, str]:
-    """Return the column and the language that COLUMN=LANGUAGE stands for."""
-    # At the last sign: column names may hold one.
-    column, equals, language = text.rpartition("=")
-    if not equals or not column or not language:
-        raise InputError(f"--name {text!r} is no COLUMN=LANGUAGE; write for example --name loss_english=en")
-    return column, language

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
-from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, quantity, spaced
+from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, pair, quantity, spaced
 from climbopt.cli.streams import check_places, complain, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
@@ -131,9 +131,7 @@ def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
         raise InputError("--stages is 2 or more, and needs --budgets: its stages end between the first and the last")
     if over is None:
         return tokens, None
-    name, equals, values = over.partition("=")
-    if not equals:
-        raise InputError(f"--over {over!r} has no values; write for example --over floor.sw=0:10%:11")
+    name, values = pair("--over", over, "NUMBER=FROM:TO:COUNT", "floor.sw=0:10%:11")
     return tokens, (name, spaced("--over", values))
 
 
