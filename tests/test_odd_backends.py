@@ -254,6 +254,8 @@ def test_an_odd_refusal_is_an_error(refusal, words, members):
     "backend, name, near",
     [
         ("ipopt", "max_itr", "max_iter"),
+        ("pounce", "max_itr", "max_iter"),
+        ("uno", "max_iteration", "max_iterations"),
         ("slsqp", "ftl", "ftol"),
         ("trust_constr", "xtl", "xtol"),
         ("cvxpy", "max_itr", "max_iter"),

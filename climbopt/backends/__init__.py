@@ -17,6 +17,8 @@ _OWN = (
         ("cyipopt",),
         "pip install 'climbopt[ipopt]', which needs Ipopt's headers",
     ),
+    Entry("pounce", "climbopt.backends.pounce:Pounce", ("pounce",), "pip install 'climbopt[pounce]'"),
+    Entry("uno", "climbopt.backends.uno:Uno", ("unopy",), "pip install 'climbopt[uno]'"),
     Entry("slsqp", "climbopt.backends.slsqp:Slsqp"),
     Entry("trust_constr", "climbopt.backends.trust_constr:TrustConstr"),
     Entry("cvxpy", "climbopt.backends.cvxpy_convex:CvxpyConvex", ("cvxpy", "clarabel"), "pip install cvxpy"),

@@ -12,8 +12,9 @@ import cyipopt
 import numpy as np
 
 from climbopt.backends.backend import Options, without_nan
+from climbopt.backends.callbacks import Unsolved
 from climbopt.backends.cvxpy_model import written
-from climbopt.backends.ipopt import Unsolved, set_option
+from climbopt.backends.ipopt import set_option
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm

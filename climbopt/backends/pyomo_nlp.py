@@ -24,23 +24,16 @@ from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.algebraic import inside, unwritable
 from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option, without_nan
+from climbopt.backends.callbacks import POUNCE_ONCE, interior_settings
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import StandardForm
 
-NATIVE_SHARE = 1e-7
-"""tol and the absolute tolerances of Ipopt and POUNCE, as a share of the certificate's."""
-LEAST_NATIVE = 1e-13
-"""Smallest tolerance that they reach in double precision."""
 VERSION_SECONDS = 60.0
 """Time for an executable to print its version."""
 TIME_OPTION = {"ipopt": "max_cpu_time", "pounce": "max_wall_time"}
 """Ipopt and POUNCE, with the option that limits their time; Ipopt before 3.14 knows no wall time."""
-ONE_RUN: Mapping[str, Mapping[str, OptionValue]] = {
-    "pounce": {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
-}
-"""Options that keep a solver from a second run of the same length after its iteration limit."""
 COMMON = (
     "max_iter",
     "max_cpu_time",
@@ -93,7 +86,7 @@ EVALUATIONS = re.compile(r"^Number of objective function evaluations *= *(\d+)",
 class Pyomo:
     """Pyomo with the solver that the option `solver` names: by default `ipopt` where it is on the PATH, else `pounce`.
 
-    Native settings of these two: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at `NATIVE_SHARE` times the
+    Native settings of these two: tol, constr_viol_tol, dual_inf_tol and compl_inf_tol at 1e-7 times the
     tolerance, bound_relax_factor 0, no scaling. Other solvers keep their defaults, do not take max_iterations, and
     their multipliers are not read. Every other option is passed to the solver by its own name.
     """
@@ -181,20 +174,12 @@ def _settings(name: str, options: Options) -> dict[str, OptionValue]:
         if options.max_iterations is not None:
             raise InputError(f"max_iterations means nothing to Pyomo's solver '{name}' here; give its own option")
         return {}
-    native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
-    settings: dict[str, OptionValue] = {
-        "tol": native,
-        "constr_viol_tol": native,
-        "dual_inf_tol": native,
-        "compl_inf_tol": native,
-        "bound_relax_factor": 0.0,
-        "nlp_scaling_method": "none",
-    }
-    if options.max_iterations is not None:
-        settings |= {"max_iter": options.max_iterations, **ONE_RUN.get(name, {})}
+    result = interior_settings(options)
+    if options.max_iterations is not None and name == "pounce":
+        result |= POUNCE_ONCE
     if options.time_limit is not None:
-        settings[TIME_OPTION[name]] = options.time_limit
-    return settings
+        result[TIME_OPTION[name]] = options.time_limit
+    return result
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""pounce: Ipopt's algorithm in Rust, a wheel that needs no Ipopt, with exact Jacobians and Hessians."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from typing import ClassVar
+
+import pounce
+
+from climbopt.backends.backend import Evaluator, Options, refused_option
+from climbopt.backends.callbacks import POUNCE_ONCE, Callbacks, Unsolved, documented_options, interior_settings
+from climbopt.foundations.solution import Solution
+from climbopt.program import StandardForm
+
+OPTION = re.compile(r"^([a-z]\w+): ", re.M)
+"""An option in POUNCE's printed documentation: at the start of a line, before its first words."""
+REFUSED = re.compile(r"^option (\w+)=")
+"""How POUNCE begins its error on an option."""
+
+
+@dataclass(frozen=True)
+class Pounce:
+    """POUNCE through its own Problem, which is called like cyipopt's.
+
+    Native settings: as those of `ipopt`; with max_iterations, the second run that POUNCE would begin after the limit
+    is switched off. Any option of POUNCE may be set by its own name.
+    """
+
+    name: ClassVar[str] = "pounce"
+
+    @property
+    def version(self) -> str:
+        """Version of POUNCE."""
+        return f"POUNCE {version('pounce-solver')}"
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """POUNCE takes every standard form."""
+        return None
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a local minimum, reached from the form's start."""
+        callbacks = Callbacks(Evaluator(form, options.time_limit))
+        problem = pounce.Problem(**callbacks.arguments)
+        settings = {**interior_settings(options), "print_level": 0}
+        if options.max_iterations is not None:
+            settings |= POUNCE_ONCE
+        # The user's options come last, and win.
+        for name, value in {**settings, **options.native}.items():
+            problem.add_option(name, value)
+        try:
+            x, info = problem.solve(form.start)
+        except RuntimeError as error:
+            # POUNCE reads its options when it starts; there is no error type for them.
+            refused = REFUSED.match(str(error))
+            if refused is None or refused[1] not in options.native:
+                raise
+            raise refused_option(refused[1], options.native[refused[1]], "POUNCE", option_names()) from None
+        return callbacks.solution(self, x, info)
+
+
+@lru_cache(maxsize=1)
+def option_names() -> frozenset[str]:
+    """Return the names of POUNCE's options."""
+    return documented_options(pounce.Problem(n=1, m=0, problem_obj=Unsolved()), OPTION)

@@ -1,0 +1,171 @@
+"""uno: Uno's filter method of sequential quadratic programming, through unopy, with exact Jacobians and Hessians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import ClassVar
+
+import numpy as np
+import unopy
+
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option
+from climbopt.backends.callbacks import Callbacks
+from climbopt.foundations.solution import Multipliers, Solution, Termination
+from climbopt.model.templates import Array
+from climbopt.program import StandardForm
+
+PRESET = "filtersqp"
+NATIVE_SHARE = 1e-5
+"""Uno's primal and dual tolerances as a share of the certificate's."""
+LEAST_NATIVE = 1e-12
+"""Smallest tolerance that it reaches in double precision."""
+
+STATUS = {
+    "ITERATION_LIMIT": Termination.ITERATION_LIMIT,
+    "TIME_LIMIT": Termination.TIME_LIMIT,
+    "EVALUATION_ERROR": Termination.NOT_A_NUMBER,
+    "ALGORITHMIC_ERROR": Termination.FAILED,
+    "USER_TERMINATION": Termination.INTERRUPTED,
+    "USER_INTERRUPTION": Termination.INTERRUPTED,
+}
+"""Uno's optimisation statuses but SUCCESS, by name."""
+POINT_STATUS = {
+    "FEASIBLE_KKT_POINT": Termination.SOLVED,
+    "FEASIBLE_FJ_POINT": Termination.ALMOST_SOLVED,
+    "FEASIBLE_SMALL_STEP": Termination.STALLED,
+    "INFEASIBLE_STATIONARY_POINT": Termination.INFEASIBLE,
+    "INFEASIBLE_SMALL_STEP": Termination.INFEASIBLE,
+    "UNBOUNDED_OBJECTIVE": Termination.UNBOUNDED,
+    "DIVERGING_ITERATE": Termination.UNBOUNDED,
+}
+"""Uno's statuses of a point, by name, where it stopped by itself."""
+
+OPTION_NAMES = (
+    "primal_tolerance",
+    "dual_tolerance",
+    "max_iterations",
+    "time_limit",
+    "logger",
+    "print_solution",
+    "residual_norm",
+    "progress_norm",
+    "residual_scaling_threshold",
+    "unbounded_objective_threshold",
+    "use_function_scaling",
+    "function_scaling_threshold",
+    "inequality_handling_method",
+    "globalization_mechanism",
+    "globalization_strategy",
+    "hessian_model",
+    "inertia_correction_strategy",
+    "armijo_decrease_fraction",
+    "filter_beta",
+    "filter_gamma",
+    "TR_radius",
+    "TR_min_radius",
+    "LS_backtracking_ratio",
+    "SOC_max_iterations",
+    "QP_solver",
+    "linear_solver",
+)
+"""Options that are proposed for a name which Uno does not know; it lists none itself."""
+
+
+@dataclass(frozen=True)
+class Uno:
+    """Uno through unopy, with its preset `PRESET` and the active-set solver BQPD for its quadratic programs.
+
+    Native settings: primal_tolerance and dual_tolerance at `NATIVE_SHARE` times the tolerance, no less than
+    `LEAST_NATIVE`. Any option of Uno may be set by its own name.
+    """
+
+    name: ClassVar[str] = "uno"
+
+    @property
+    def version(self) -> str:
+        """Version of Uno, then of unopy."""
+        return f"Uno {unopy.current_uno_version()}, unopy {version('unopy')}"
+
+    def refusal(self, form: StandardForm) -> str | None:
+        """Uno takes every standard form."""
+        return None
+
+    def solve(self, form: StandardForm, options: Options) -> Solution:
+        """Return a local minimum, reached from the form's start."""
+        evaluator = Evaluator(form, options.time_limit)
+        callbacks, solver = Callbacks(evaluator), unopy.UnoSolver()
+        solver.set_preset(PRESET)
+        native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
+        settings: dict[str, OptionValue] = {"primal_tolerance": native, "dual_tolerance": native, "logger": "SILENT"}
+        if options.max_iterations is not None:
+            settings["max_iterations"] = options.max_iterations
+        # The user's options come last, and win.
+        for name, value in {**settings, **options.native}.items():
+            _set_option(solver, name, value)
+        # Uno's own limit is not one of wall time.
+        solver.set_termination_callback(lambda *_: not callbacks.intermediate(0, 0))
+        result = solver.optimize(_model(form, callbacks))
+        why, what = result.optimization_status.name, result.solution_status.name
+        status = POINT_STATUS.get(what, Termination.FAILED) if why == "SUCCESS" else STATUS[why]
+        if callbacks.out_of_time:
+            status = Termination.TIME_LIMIT
+        x = np.array(result.primal_solution)
+        return evaluator.solution(
+            self,
+            x,
+            _multipliers(form, x, result),
+            status,
+            f"{why.lower()}: {what.lower()}".replace("_", " "),
+            int(result.number_iterations),
+        )
+
+
+def _set_option(solver: unopy.UnoSolver, name: str, value: OptionValue) -> None:
+    """Set an option of Uno; raises InputError where Uno refuses it."""
+    try:
+        solver.set_option(name, value)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise refused_option(name, value, "Uno", OPTION_NAMES) from None
+
+
+def _model(form: StandardForm, callbacks: Callbacks) -> unopy.Model:
+    """Return the form as a model of Uno, whose multipliers enter the Lagrangian as climbopt's do: f + y'c."""
+    limits, n = form.limits, form.n
+    model = unopy.Model(unopy.PROBLEM_NONLINEAR, n, limits.lower[:n], limits.upper[:n], unopy.ZERO_BASED_INDEXING)
+    model.set_lagrangian_sign_convention(unopy.MULTIPLIER_POSITIVE)
+    model.set_objective(unopy.MINIMIZE, callbacks.objective, _filling(callbacks.gradient))
+    rows, columns = callbacks.jacobianstructure()
+    model.set_constraints(
+        limits.lower.size - n,
+        _filling(callbacks.constraints),
+        limits.lower[n:],
+        limits.upper[n:],
+        rows.size,
+        rows,
+        columns,
+        _filling(callbacks.jacobian),
+    )
+    rows, columns = callbacks.hessianstructure()
+    hessian = _filling(lambda x, weight, multipliers: callbacks.hessian(x, multipliers, weight))
+    model.set_lagrangian_hessian(rows.size, unopy.LOWER_TRIANGLE, rows, columns, hessian)
+    model.set_initial_primal_iterate(form.start)
+    return model
+
+
+def _filling(function: Callable[..., Array]) -> Callable[..., None]:
+    """Return a callback that writes a function's result into its last argument, as Uno asks."""
+
+    def fill(*arguments: Array) -> None:
+        arguments[-1][:] = function(*arguments[:-1])
+
+    return fill
+
+
+def _multipliers(form: StandardForm, x: Array, result: unopy.Result) -> Multipliers:
+    """Return Uno's multipliers; those of a bound are <= 0 at its lower side and >= 0 at its upper side."""
+    n_rows = form.polytope.A.shape[0]
+    on_rows = np.array(result.constraint_dual_solution)
+    bounds = np.array(result.lower_bound_dual_solution) + np.array(result.upper_bound_dual_solution)
+    return completed(form, x, Multipliers(bounds, on_rows[:n_rows], on_rows[n_rows:]))
