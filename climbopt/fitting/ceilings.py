@@ -79,15 +79,15 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
     result = [Bounded(block.take(k), free, {}) for k, free in enumerate(x)]
     if block.form.interaction.vanishes_without_own_data:
         return result
-    worst, left = np.stack([worst_losses(one.block, one.x) for one in result]), np.arange(len(x))
+    worst, left = np.stack([worst_losses(each.block, each.x) for each in result]), np.arange(len(x))
     # Fits start from the minimum without ceilings each time, so that softness alone differs.
     for softness in SOFTER:
         bounded = _bounded(block.take(left), x[left], softness * SPREAD * worst[left], worst[left], tolerance)
         strained = []
-        for k, one in zip(left.tolist(), bounded, strict=True):
-            if one.block.rows.ceiling.size > block.rows.ceiling.size:
-                strained += [k] if cost_of_ceilings(one.block, x[k], one.x) > ALLOWED else []
-            result[k] = one
+        for k, again in zip(left.tolist(), bounded, strict=True):
+            if again.block.rows.ceiling.size > block.rows.ceiling.size:
+                strained += [k] if cost_of_ceilings(one.block, x[k], again.x) > ALLOWED else []
+            result[k] = again
         left = np.array(strained, dtype=np.intp)
         if not left.size:
             break
@@ -104,7 +104,7 @@ def all_under_ceilings(
         count = len(bounded) // len(which)
         for place, i in enumerate(which):
             of = bounded[place * count : (place + 1) * count]
-            result[i] = of if len(which) == 1 else [one.like(batches[i]) for one in of]
+            result[i] = of if len(which) == 1 else [each.like(batches[i]) for each in of]
     return result
 
 

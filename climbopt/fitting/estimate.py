@@ -140,8 +140,8 @@ class Fit(Reported):
     def outliers(self) -> tuple[str, ...]:
         """Runs with a loss that lies far from the law, and from all others of its target; they count little."""
         far = np.zeros(self.n_runs, dtype=bool)
-        for one in self.solved:
-            far |= outlying(one.block, one.x)[: self.n_runs].any(axis=1)
+        for solved in self.solved:
+            far |= outlying(solved.block, solved.x)[: self.n_runs].any(axis=1)
         return tuple(self.pilots.runs[k] for k in np.flatnonzero(far))
 
     @property
@@ -152,7 +152,7 @@ class Fit(Reported):
     @property
     def strained(self) -> tuple[str, ...]:
         """Targets whose parameters the ceiling on mixtures without runs moves by more than the noise."""
-        return tuple(name for one in self.solved for name in one.strained)
+        return tuple(name for solved in self.solved for name in solved.strained)
 
     @property
     def n_missing(self) -> int:
@@ -177,7 +177,8 @@ class Fit(Reported):
         """Return one row per target, and one of all."""
         errors = {**self.errors, "all": self.overall}
         return {"language": list(errors)} | {
-            name: [getattr(one, name) for one in errors.values()] for name in ("mae", "mre", "r2", "zero_shot_mae")
+            name: [getattr(accuracy, name) for accuracy in errors.values()]
+            for name in ("mae", "mre", "r2", "zero_shot_mae")
         }
 
 
@@ -225,10 +226,10 @@ def estimate(
         errors=errors,
         overall=overall,
         left_out=left_out,
-        at_bound=tuple(name for one in solved for name in _at_bound(one)),
-        unidentified=tuple(name for one in solved for name in _unidentified(one)),
-        above_ceiling={name: excess for one in solved for name, excess in one.above_ceiling.items()},
-        cost=float(sum(one.cost for one in solved)),
+        at_bound=tuple(name for part in solved for name in _at_bound(part)),
+        unidentified=tuple(name for part in solved for name in _unidentified(part)),
+        above_ceiling={name: excess for part in solved for name, excess in part.above_ceiling.items()},
+        cost=float(sum(part.cost for part in solved)),
         seconds=time.perf_counter() - began,
         solved=tuple(solved),
         fixed=fixed or {},
@@ -452,7 +453,7 @@ def _monolingual(block: Block, default: Array) -> Array:
 def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     """Return the declared parameters of all targets, as a model takes them."""
     form = solved[0].block.form
-    declared = [form.declared(one.block.values(one.x), one.block.blank) for one in solved]
+    declared = [form.declared(part.block.values(part.x), part.block.blank) for part in solved]
     values = {}
     for p in form.form.parameters:
         # A form with parameters of sources has one block, which holds them.
@@ -472,18 +473,18 @@ def _errors(pilots: PilotRuns, model: MixtureModel, rows: Observations) -> tuple
     return each, prediction_errors(predicted, rows.losses, judged, used)
 
 
-def _at_bound(one: Solved) -> list[str]:
+def _at_bound(solved: Solved) -> list[str]:
     """Return the names of coordinates at their bound."""
-    near = one.x - one.block.lower < AT_BOUND * one.block.spread
-    return [label(one.block, k) for k in np.flatnonzero(near).tolist()]
+    near = solved.x - solved.block.lower < AT_BOUND * solved.block.spread
+    return [label(solved.block, k) for k in np.flatnonzero(near).tolist()]
 
 
-def _unidentified(one: Solved) -> list[str]:
+def _unidentified(solved: Solved) -> list[str]:
     """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
     # (J'J)^-1 = R^-1 R^-T in units of the priors' spreads: row norms of R^-1 are posterior over prior spreads.
-    root = np.linalg.qr(one.jacobian * one.block.spread, mode="r")  # its inverse has no negative variance
+    root = np.linalg.qr(solved.jacobian * solved.block.spread, mode="r")  # its inverse has no negative variance
     wide = np.linalg.norm(np.linalg.inv(root), axis=1) > UNIDENTIFIED
-    return [label(one.block, k) for k in np.flatnonzero(wide).tolist()]
+    return [label(solved.block, k) for k in np.flatnonzero(wide).tolist()]
 
 
 def label(block: Block, k: int) -> str:

@@ -308,9 +308,9 @@ def _up(value: float, unit: float) -> float:
 def _change(limit: Limit, amount: float) -> str:
     """Return an instruction such as "lower floor[sw] by 0.07 (to 0.13)"."""
     row, sign, digit = limit.row, limit.sign, _last_digit(amount)
-    whose = limit.name
+    owner = limit.name
     if math.isfinite(row.lower) and row.lower < row.upper < math.inf:
-        whose = f"the {'upper' if limit.upper else 'lower'} side of {limit.name}"
+        owner = f"the {'upper' if limit.upper else 'lower'} side of {limit.name}"
     unit = {"nat": " nats", "token of supply": " tokens"}.get(row.unit, "")
     to = ""
     if row.at_zero is not None:

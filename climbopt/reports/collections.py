@@ -10,10 +10,10 @@ from climbopt.reports.typesetting import new_table, say, tokens
 
 def print_collection(collection: Collection, console: Console, after: str | None = None) -> None:
     """Print every run that is not usable, or of which something is unknown, what was left out, and what to run next."""
-    told = [run for run in collection.runs if run.status != "ok" or run.reason]
-    if told:
+    doubtful = [run for run in collection.runs if run.status != "ok" or run.reason]
+    if doubtful:
         table = new_table("", "run", "tokens", "status", "", right=2)
-        for run in told:
+        for run in doubtful:
             table.add_row(run.planned.name, tokens(run.planned.tokens), run.status, run.reason)
         console.print(table)
         console.print()

@@ -276,17 +276,23 @@ class Assessment(Viewed):
     @property
     def best(self) -> Alternative | None:
         """The feasible baseline with the lowest objective; None where none is feasible."""
-        return min((one for one in self.baselines if one.feasible), key=lambda one: one.objective, default=None)
+        return min(
+            (baseline for baseline in self.baselines if baseline.feasible),
+            key=lambda baseline: baseline.objective,
+            default=None,
+        )
 
     def view(self) -> View:
         """Return the verdict; the table has one row per baseline."""
         table: Columns = {
-            "baseline": [one.name for one in self.baselines],
-            "objective": [one.objective for one in self.baselines],
-            "feasible": [one.feasible for one in self.baselines],
+            "baseline": [baseline.name for baseline in self.baselines],
+            "objective": [baseline.objective for baseline in self.baselines],
+            "feasible": [baseline.feasible for baseline in self.baselines],
         }
         for head in ("probability", "gain", "lower", "upper"):
-            table[head] = [None if one.advantage is None else getattr(one.advantage, head) for one in self.baselines]
+            table[head] = [
+                None if baseline.advantage is None else getattr(baseline.advantage, head) for baseline in self.baselines
+            ]
         verdict = "a decision" if self.doubt is None else f"not a decision: {self.doubt}"
         facts = [] if self.half_width is None else [f"half width of the 90 % band: {self.half_width:.3g}"]
         return View(f"{self.result.problem.name}: {verdict}", facts, lambda: table)

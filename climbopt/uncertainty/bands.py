@@ -105,7 +105,7 @@ class Bands(Viewed):
 
 
 def bands(
-    found: Covariance,
+    estimates: Covariance,
     *,
     level: float = LEVEL,
     folds: int = FOLDS,
@@ -119,7 +119,7 @@ def bands(
 
     Parameters
     ----------
-    found : Covariance
+    estimates : Covariance
         Of the fit.
     level : float
         In (0, 1).
@@ -136,14 +136,14 @@ def bands(
     """
     if not 0 < level < 1:
         raise InputError(f"the level of bands is {level:g}; it is a share between 0 and 1, as 0.9")
-    pilots = found.fitted.pilots
+    pilots = estimates.fitted.pilots
     number = folds_of(pilots, folds, seed)
     n_folds = int(number.max()) + 1
     scores, of = [], []
     for k in range(n_folds):
         inside, outside = pilots.select(number != k), pilots.select(number == k)
         # The covariance and the noise of the other folds: those of all runs have seen this one.
-        there = covariance(_fitted_like(found.fitted, inside))
+        there = covariance(_fitted_like(estimates.fitted, inside))
         losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
         # Held-out errors in standard deviations of prediction and measurement together.
         scores.append((np.abs(outside.losses - losses) / np.hypot(spread, of_kind(there.noise, kinds))).ravel())
@@ -154,10 +154,10 @@ def bands(
     flat, kinds = np.concatenate(scores), np.concatenate(of)
     by_kind = [flat[(kinds == k) & np.isfinite(flat)] for k in range(len(KINDS))]
     return Bands(
-        found,
+        estimates,
         level,
-        np.array([_width(one, level, normal) for one in by_kind]),
-        np.array([_share(one, normal) for one in by_kind]),
+        np.array([_width(score, level, normal) for score in by_kind]),
+        np.array([_share(score, normal) for score in by_kind]),
     )
 
 
@@ -186,17 +186,17 @@ def _share(scores: Array, normal: float) -> float:
 
 
 def _spread(
-    found: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None
+    estimates: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None
 ) -> tuple[Array, Array, Indices]:
     """Return losses, their standard errors and their kinds, (n, T) each."""
-    model = found.fitted.model
+    model = estimates.fitted.model
     response = model.at(
         np.broadcast_to(tokens, len(ratios)), None if params is None else np.broadcast_to(params, len(ratios))
     )
     parts = []
-    for one in found.spreads:
-        gradients = one.gradients(ratios, response.D, np.broadcast_to(response.N, len(ratios)))
+    for spread in estimates.spreads:
+        gradients = spread.gradients(ratios, response.D, np.broadcast_to(response.N, len(ratios)))
         # Delta method: g C g' per mixture and target.
-        parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, one.covariance, gradients)))
+        parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, spread.covariance, gradients)))
     own = np.where(model.own_source >= 0, ratios[:, model.own_source], 0.0)
     return response.losses(response.z(ratios)), np.concatenate(parts, axis=1), kinds_of(own)

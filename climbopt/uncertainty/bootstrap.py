@@ -77,15 +77,15 @@ def bootstrap(
     if n < 1:
         raise InputError(f"{n} bootstrap draws were asked for; ask for 1 or more")
     fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
-    found = {k: parameters for k, parameters in (known or {}).items() if k < n}
-    missing = [k for k in range(n) if k not in found]
+    drawn = {k: parameters for k, parameters in (known or {}).items() if k < n}
+    missing = [k for k in range(n) if k not in drawn]
     for k, parameters in _refits([fit.solved for fit in fits], anchors(fitted.pilots), seed, missing, jobs):
-        found[k] = parameters
+        drawn[k] = parameters
         if keep:
             keep(k, *parameters)
         if progress:
-            progress(len(found), n)
-    return tuple(_drawn(fitted, found[k]) for k in range(n))
+            progress(len(drawn), n)
+    return tuple(_drawn(fitted, drawn[k]) for k in range(n))
 
 
 def _drawn(fitted: Fit | EnsembleFit, parameters: Sequence[Parameters]) -> MixtureModel | Ensemble:
@@ -120,16 +120,16 @@ def _chunk(
     for solved in forms:
         generators = [np.random.default_rng([seed, k]) for k in draws]  # anew, so that all forms count the same runs
         # Drawing n runs with replacement counts each so many times.
-        counts = sure + np.array([one.multinomial(np.count_nonzero(share), share) for one in generators])
-        means = [_means(one, generators) for one in solved]
+        counts = sure + np.array([rng.multinomial(np.count_nonzero(share), share) for rng in generators])
+        means = [_means(part, generators) for part in solved]
         by_form.append(refitted(solved, counts, means))
     return [list(of_draw) for of_draw in zip(*by_form, strict=True)]
 
 
-def _means(one: Solved, generators: Sequence[np.random.Generator]) -> Array:
+def _means(solved: Solved, generators: Sequence[np.random.Generator]) -> Array:
     """Return means of the priors drawn from the priors themselves, (K, p)."""
-    drawn = np.array([generator.standard_normal(one.x.size) for generator in generators])
-    means: Array = one.block.center + one.block.spread * drawn
+    drawn = np.array([generator.standard_normal(solved.x.size) for generator in generators])
+    means: Array = solved.block.center + solved.block.spread * drawn
     return means
 
 
@@ -145,12 +145,12 @@ def refitted(solved: Sequence[Solved], counts: Indices, means: Sequence[Array] |
     means : sequence of ndarray, (K, p), optional
         The priors' means of each block; their centers by default.
     """
-    means = [np.tile(one.block.center, (len(counts), 1)) for one in solved] if means is None else means
-    batches = [_counted(one.block, counts, of) for one, of in zip(solved, means, strict=True)]
-    free = minima(batches, [np.tile(one.x, (len(counts), 1)) for one in solved], TOLERANCE)
+    means = [np.tile(part.block.center, (len(counts), 1)) for part in solved] if means is None else means
+    batches = [_counted(part.block, counts, of) for part, of in zip(solved, means, strict=True)]
+    free = minima(batches, [np.tile(part.x, (len(counts), 1)) for part in solved], TOLERANCE)
     bounded = all_under_ceilings(batches, free, TOLERANCE)
     return [
-        declared_parameters([replace(one, x=of.x) for one, of in zip(solved, draw, strict=True)])
+        declared_parameters([replace(part, x=of.x) for part, of in zip(solved, draw, strict=True)])
         for draw in zip(*bounded, strict=True)
     ]
 

@@ -57,7 +57,7 @@ class ConfidenceSet(Viewed):
 
 
 def confidence_set(
-    found: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: int = 0
+    regrets: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: int = 0
 ) -> ConfidenceSet:
     """Return the mixtures r that meet the constraints and have f_k(r) <= f_k(reference) for 1 - level of the draws k.
 
@@ -66,7 +66,7 @@ def confidence_set(
 
     Parameters
     ----------
-    found : Regrets
+    regrets : Regrets
     ratios : ndarray, (S,)
         The reference mixture, usually the answer.
     level : float
@@ -87,23 +87,23 @@ def confidence_set(
     """
     if not 0 < level < 1:
         raise InputError(f"the level of a confidence set is {level:g}; it is a share between 0 and 1, as 0.95")
-    if len(found.draws) * (1 - level) < 1:
+    if len(regrets.draws) * (1 - level) < 1:
         raise InputError(
             f"{len(found.draws)} draws cannot show a level of {level:g}; make {int(1 / (1 - level)) + 1} or more"
         )
-    form, losses = joint_form(found.problem), found.values(ratios)
+    form, losses = joint_form(regrets.problem), regrets.values(ratios)
 
     def inside(mixture: Array) -> bool:
-        better = np.mean(found.values(mixture) <= losses)
+        better = np.mean(regrets.values(mixture) <= losses)
         return bool(better >= 1 - level) and _feasible(form, mixture)
 
-    optima = np.array([inside(mixture) for mixture in found.optima])
-    sample = np.vstack([_walk(ratios, found.optima, inside, size, seed), found.optima[optima]])
+    optima = np.array([inside(mixture) for mixture in regrets.optima])
+    sample = np.vstack([_walk(ratios, regrets.optima, inside, size, seed), regrets.optima[optima]])
     outermost = {*sample.argmin(axis=0).tolist(), *sample.argmax(axis=0).tolist()}
     ends = np.vstack([sample, *(_pushed(ratios, sample[k], inside) for k in outermost)])
     ranges = {
         name: (float(low), float(high))
-        for name, low, high in zip(found.problem.model.sources, ends.min(axis=0), ends.max(axis=0), strict=True)
+        for name, low, high in zip(regrets.problem.model.sources, ends.min(axis=0), ends.max(axis=0), strict=True)
     }
     return ConfidenceSet(level, sample, ranges, float(optima.mean()))
 

@@ -106,11 +106,11 @@ class Spread(Viewed):
         return View(f"covariance of {self.solved.x.size} coordinates of {named(self.solved.block.targets)}")
 
 
-def _inverse(one: Solved) -> Array:
+def _inverse(solved: Solved) -> Array:
     """Return (J'J)^-1 over the coordinates that are not at a bound, 0 elsewhere."""
-    free = one.x - one.block.lower >= AT_BOUND * one.block.spread
+    free = solved.x - solved.block.lower >= AT_BOUND * solved.block.spread
     # With J = QR, (J'J)^-1 = R^-1 R^-T: J'J itself, with its squared condition number, is never formed.
-    root = np.linalg.inv(np.linalg.qr(one.jacobian[:, free], mode="r"))
+    root = np.linalg.inv(np.linalg.qr(solved.jacobian[:, free], mode="r"))
     result = np.zeros((free.size, free.size))
     result[np.ix_(free, free)] = root @ root.T
     return result
@@ -133,19 +133,19 @@ class Covariance(Viewed):
     @property
     def noise(self) -> Array:
         """Standard deviation of a measured loss about the model in nats, (T, 3), by kind; NaN where there was none."""
-        return np.concatenate([one.noise * _assumed(one.solved.block, one.kinds) for one in self.spreads])
+        return np.concatenate([spread.noise * _assumed(spread.solved.block, spread.kinds) for spread in self.spreads])
 
     def standard_errors(self) -> dict[str, float]:
         """Return the standard error of every coordinate of the fit, by name."""
         return {
-            label(one.solved.block, k): float(np.sqrt(one.covariance[k, k]))
-            for one in self.spreads
-            for k in range(one.solved.x.size)
+            label(spread.solved.block, k): float(np.sqrt(spread.covariance[k, k]))
+            for spread in self.spreads
+            for k in range(spread.solved.x.size)
         }
 
     def parameter_errors(self) -> dict[str, Array]:
         """Return the standard error of every declared parameter, shaped as in the model; NaN for what is at a bound."""
-        parts = [one.parameter_errors() for one in self.spreads]
+        parts = [spread.parameter_errors() for spread in self.spreads]
         return {
             p.name: parts[0][p.name] if p.per == "source" else np.concatenate([part[p.name] for part in parts])
             for p in self.fitted.model.templates.parameters
@@ -165,12 +165,13 @@ class Covariance(Viewed):
             generator = np.random.default_rng([seed, k])
             moved = [
                 replace(
-                    one.solved,
+                    spread.solved,
                     x=np.maximum(
-                        one.solved.x + one.root @ generator.standard_normal(one.solved.x.size), one.solved.block.lower
+                        spread.solved.x + spread.root @ generator.standard_normal(spread.solved.x.size),
+                        spread.solved.block.lower,
                     ),
                 )
-                for one in self.spreads
+                for spread in self.spreads
             ]
             models.append(model_of(self.fitted, moved))
         return tuple(models)
@@ -234,10 +235,10 @@ def covariance(fitted: Fit) -> Covariance:
             "of the ensemble's fits, or use bootstrap"
         )
     squares, freedom, all_kinds = [], [], []
-    for one in fitted.solved:
-        kinds = kinds_of(fitted.pilots.ratios_of(one.block.targets))
+    for solved in fitted.solved:
+        kinds = kinds_of(fitted.pilots.ratios_of(solved.block.targets))
         all_kinds.append(kinds)
-        parts = [_residual_parts(one, kinds == k) for k in range(len(KINDS))]
+        parts = [_residual_parts(solved, kinds == k) for k in range(len(KINDS))]
         squares.append(np.column_stack([part[0] for part in parts]))
         freedom.append(np.column_stack([part[1] for part in parts]))
     total, left = np.vstack(squares).sum(axis=0), np.vstack(freedom).sum(axis=0)
@@ -251,14 +252,14 @@ def covariance(fitted: Fit) -> Covariance:
     return Covariance(fitted, tuple(Spread(*parts) for parts in zip(fitted.solved, noise, all_kinds, strict=True)))
 
 
-def _residual_parts(one: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _residual_parts(solved: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return the squared residuals, and the degrees of freedom left, summed over some losses of each target, (T,)."""
-    rows, data = one.block.rows, one.of_losses
+    rows, data = solved.block.rows, solved.of_losses
     used = np.isfinite(rows.scale)
     # Leverages h_i = J_i (J'J)^-1 J_i': a loss leaves 1 - h_i degrees of freedom.
-    taken = np.einsum("ij,jk,ik->i", data, _inverse(one), data)
+    taken = np.einsum("ij,jk,ik->i", data, _inverse(solved), data)
     table, left = np.zeros(used.shape), np.zeros(used.shape)
-    table[used], left[used] = one.block.residuals(one.x)[: taken.size] ** 2, 1.0 - taken
+    table[used], left[used] = solved.block.residuals(solved.x)[: taken.size] ** 2, 1.0 - taken
     counted = np.zeros(used.shape, dtype=bool)
     counted[~rows.ceiling] = chosen
     counted &= used

@@ -163,7 +163,7 @@ def decide(
     jobs: int = 1,
     provenance: Mapping[str, str] | None = None,
     progress: Stages = _silent,
-    **asked: Unpack[DecisionKeywords],
+    **keywords: Unpack[DecisionKeywords],
 ) -> Decision:
     """Return the mixture that pilot runs support at a budget, certified, with what it rests on.
 
@@ -200,15 +200,15 @@ def decide(
     runs, tokens = as_pilots(pilots), TOKENS.positive(budget, "the budget")
     if n_draws < 2:
         raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
-    supply = TOKENS.by_name(asked.get("supply") or {}, "supply")
+    supply = TOKENS.by_name(keywords.get("supply") or {}, "supply")
     # A fit takes minutes: what can be refused without it is refused first.
-    _check(runs, tokens, asked)
+    _check(runs, tokens, keywords)
     with progress("fit") as count:
         fitted = fit(runs, supply=supply or None, jobs=jobs, progress=count)
     fitted = with_provenance(fitted, _origin(provenance or {}) | dict(fitted.model.provenance))
     assert isinstance(fitted, EnsembleFit)  # neither a law nor an interaction is named
     fitted, draws = _redrawn(fitted, n_draws, seed, jobs, progress)
-    result = solve(_problem(fitted.model.with_draws(draws), tokens, supply, asked))
+    result = solve(_problem(fitted.model.with_draws(draws), tokens, supply, keywords))
     near: Mapping[str, Range] = {}
     if result.passed:
         with progress("ranges") as count:
@@ -242,28 +242,30 @@ class DecisionKeywords(TypedDict, total=False):
     name: str
 
 
-def _check(runs: PilotRuns, budget: float, asked: DecisionKeywords) -> None:
+def _check(runs: PilotRuns, budget: float, keywords: DecisionKeywords) -> None:
     """Refuse weights, floors and caps before the work where they are wrong."""
-    for language in asked.get("weights", {}):
+    for language in keywords.get("weights", {}):
         if language not in (*runs.targets, OTHERS):
             raise unknown_name("language with a weight", language, (*runs.targets, OTHERS))
     setting = Setting(runs.sources, budget, {}, {})
-    constraints = constraints_of(asked.get("constraints", ()), "constraints")
-    bounds = [one for one in constraints if isinstance(one, RatioBounds)]
-    check_bounds(runs.sources, tuple(row for one in bounds for row in one.rows(setting)))
+    constraints = constraints_of(keywords.get("constraints", ()), "constraints")
+    bounds = [constraint for constraint in constraints if isinstance(constraint, RatioBounds)]
+    check_bounds(runs.sources, tuple(row for bound in bounds for row in bound.rows(setting)))
 
 
-def _problem(model: Ensemble, budget: float, supply: Mapping[str, float], asked: DecisionKeywords) -> AllocationProblem:
+def _problem(
+    model: Ensemble, budget: float, supply: Mapping[str, float], keywords: DecisionKeywords
+) -> AllocationProblem:
     """Return the problem of a model and the keywords; supplies of languages that no run draws from are ignored."""
     return AllocationProblem(
         model,
         budget,
-        asked.get("params"),
-        asked.get("weights", {}),
+        keywords.get("params"),
+        keywords.get("weights", {}),
         {source: supply[source] for source in model.sources if source in supply},
-        asked.get("history", {}),
-        constraints=asked.get("constraints", ()),
-        name=asked.get("name", "decision"),
+        keywords.get("history", {}),
+        constraints=keywords.get("constraints", ()),
+        name=keywords.get("name", "decision"),
     )
 
 

@@ -75,13 +75,13 @@ def diagnose(fitted: Fit | EnsembleFit, draws: Sequence[Model], *, progress: Pro
         fitted = fitted.fits[best]
     # A draw of an ensemble holds its forms in the order of the fits.
     models = tuple(blocks_of(draw)[0][best] for draw in draws)
-    pilots, found = fitted.pilots, covariance(fitted)
+    pilots, estimates = fitted.pilots, covariance(fitted)
     # The measured budget that is nearest to the planned run's.
     largest = int(pilots.tokens.argmax())
     size = None if pilots.params is None else float(pilots.params[largest])
     return Diagnosis(
         models,
-        bands(found, progress=progress),
+        bands(estimates, progress=progress),
         transfers(fitted.model, models, float(pilots.tokens[largest]), params=size),
-        missing_runs(found),
+        missing_runs(estimates),
     )

@@ -109,17 +109,19 @@ def transfers(
     """
     if not draws:
         raise InputError("transfer is distinguishable from 0 over draws alone; give one or more")
-    low, high, told = told_from_zero(np.array([transfer(one, tokens, params) for one in draws]), level)
+    low, high, distinguishable = told_from_zero(np.array([transfer(draw, tokens, params) for draw in draws]), level)
     estimate = transfer(model, tokens, params)
     return tuple(
-        Transfer(target, source, float(estimate[i, j]), float(low[i, j]), float(high[i, j]), bool(told[i, j]))
+        Transfer(
+            target, source, float(estimate[i, j]), float(low[i, j]), float(high[i, j]), bool(distinguishable[i, j])
+        )
         for i, target in enumerate(model.targets)
         for j, source in enumerate(model.sources)
         if j != model.own_source[i]
     )
 
 
-def missing_runs(found: Covariance) -> tuple[MissingRun, ...]:
+def missing_runs(estimates: Covariance) -> tuple[MissingRun, ...]:
     """Return every single-language and pair run at the pilots' budgets that was not made, the most useful first.
 
     A run adds a row to each target's Jacobian at the noise that its residuals show; what is expected to fall is the
@@ -127,16 +129,18 @@ def missing_runs(found: Covariance) -> tuple[MissingRun, ...]:
 
     Parameters
     ----------
-    found : Covariance
+    estimates : Covariance
         Of a fit.
     """
-    model, pilots = found.fitted.model, found.fitted.pilots
+    model, pilots = estimates.fitted.model, estimates.fitted.pilots
     n = len(model.sources)
     judged = np.random.default_rng(SEED).dirichlet(np.ones(n), JUDGED)
     largest = int(pilots.tokens.argmax())
     size = None if pilots.params is None else pilots.params[largest]
-    judges = [_gradients(found, one, judged, float(pilots.tokens[largest]), size) for one in found.spreads]
-    before = sum(_variance(one.covariance, rows) for one, rows in zip(found.spreads, judges, strict=True))
+    judges = [
+        _gradients(estimates, spread, judged, float(pilots.tokens[largest]), size) for spread in estimates.spreads
+    ]
+    before = sum(_variance(spread.covariance, rows) for spread, rows in zip(estimates.spreads, judges, strict=True))
     if before == 0:  # every parameter is known
         return ()
     candidates = [(j,) for j in range(n)] + list(combinations(range(n), 2))
@@ -149,10 +153,10 @@ def missing_runs(found: Covariance) -> tuple[MissingRun, ...]:
             if (np.abs(pilots.ratios - ratios).max(axis=1)[pilots.tokens == tokens] < 1e-6).any():
                 continue
             after, identified = 0.0, 0
-            for one, rows in zip(found.spreads, judges, strict=True):
-                covariance = _with_run(found, one, ratios, float(tokens), size)
+            for spread, rows in zip(estimates.spreads, judges, strict=True):
+                covariance = _with_run(estimates, spread, ratios, float(tokens), size)
                 after += _variance(covariance, rows)
-                identified += _unidentified(one, one.covariance) - _unidentified(one, covariance)
+                identified += _unidentified(spread, spread.covariance) - _unidentified(spread, covariance)
             results.append(
                 MissingRun(
                     tuple(model.sources[j] for j in members), float(tokens), float(1 - after / before), identified
@@ -161,12 +165,12 @@ def missing_runs(found: Covariance) -> tuple[MissingRun, ...]:
     return tuple(sorted(results, key=lambda run: -run.reduction))
 
 
-def _gradients(found: Covariance, one: Spread, ratios: Array, tokens: float, size: float | None) -> Array:
+def _gradients(estimates: Covariance, spread: Spread, ratios: Array, tokens: float, size: float | None) -> Array:
     """Return the derivatives of the losses of mixtures at one budget by a block's coordinates, (n, T, p)."""
-    model = found.fitted.model
+    model = estimates.fitted.model
     n = len(ratios)
     N = np.full(n, np.nan if size is None else size / model.params_unit)
-    return one.gradients(ratios, np.full(n, tokens / model.token_unit), N)
+    return spread.gradients(ratios, np.full(n, tokens / model.token_unit), N)
 
 
 def _variance(covariance: Array, rows: Array) -> float:
@@ -176,13 +180,13 @@ def _variance(covariance: Array, rows: Array) -> float:
     return float(np.nanmean(each, axis=0).sum())
 
 
-def _with_run(found: Covariance, one: Spread, ratios: Array, tokens: float, size: float | None) -> Array:
+def _with_run(estimates: Covariance, spread: Spread, ratios: Array, tokens: float, size: float | None) -> Array:
     """Return a block's covariance with one more run, by a rank-one update for each of its targets."""
-    rows = _gradients(found, one, ratios[None], tokens, size)[0]
-    targets = [found.fitted.model.targets.index(name) for name in one.solved.block.targets]
-    own = np.array([[0.0 if j < 0 else ratios[j] for j in found.fitted.model.own_source[targets]]])
-    noise = of_kind(found.noise[targets], kinds_of(own))[0]
-    covariance = one.covariance
+    rows = _gradients(estimates, spread, ratios[None], tokens, size)[0]
+    targets = [estimates.fitted.model.targets.index(name) for name in spread.solved.block.targets]
+    own = np.array([[0.0 if j < 0 else ratios[j] for j in estimates.fitted.model.own_source[targets]]])
+    noise = of_kind(estimates.noise[targets], kinds_of(own))[0]
+    covariance = spread.covariance
     for row, deviation in zip(rows, noise, strict=True):
         if np.isfinite(row).all() and np.isfinite(deviation):
             # Sherman-Morrison: C - C g g'C / (s^2 + g'C g).
@@ -191,6 +195,6 @@ def _with_run(found: Covariance, one: Spread, ratios: Array, tokens: float, size
     return covariance
 
 
-def _unidentified(one: Spread, covariance: Array) -> int:
+def _unidentified(spread: Spread, covariance: Array) -> int:
     """Return how many coordinates are about as wide as their prior."""
-    return int((np.sqrt(np.diag(covariance)) > UNIDENTIFIED * one.solved.block.spread).sum())
+    return int((np.sqrt(np.diag(covariance)) > UNIDENTIFIED * spread.solved.block.spread).sum())

@@ -162,7 +162,11 @@ def regrets(
             "z is not above 0 there; leave that draw out, or bound the ratios from below"
         )
     return Regrets(
-        problem, tuple(draws), np.array(ratios), np.array(least), tuple(k for k, one in enumerate(settled) if not one)
+        problem,
+        tuple(draws),
+        np.array(ratios),
+        np.array(least),
+        tuple(k for k, is_settled in enumerate(settled) if not is_settled),
     )
 
 
@@ -181,30 +185,30 @@ def _optima(
         settled = solution.termination.settled and solution.x is not None
         # The fit's own optimum is feasible for every draw, so that the least loss is never above the loss there.
         candidates = [optimum] if solution.x is None else [repair(form, solution.x)[: form.n_ratios], optimum]
-        values = np.array([float(under.value(one)) for one in candidates])
+        values = np.array([float(under.value(x)) for x in candidates])
         best = int(np.argmin(np.where(np.isnan(values), np.inf, values)))
         results.append((candidates[best], float(values[best]), settled))
     return results
 
 
-def mean_form(found: Regrets) -> StandardForm:
+def mean_form(regrets: Regrets) -> StandardForm:
     """Return min over r of the mean regret."""
-    k, targets = len(found.draws), found.targets
+    k, targets = len(regrets.draws), regrets.targets
     table = Table.build(
-        len(found.problem.model.sources),
+        len(regrets.problem.model.sources),
         len(targets),
-        loss=np.tile(found.weights, k) / k,
-        constant=-float(found.least.mean()),
+        loss=np.tile(regrets.weights, k) / k,
+        constant=-float(regrets.least.mean()),
     )
-    return mixture_form(found.stacked, targets, table)
+    return mixture_form(regrets.stacked, targets, table)
 
 
-def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array) -> StandardForm:
+def cvar_form(regrets: Regrets, level: float, chosen: Sequence[int], start: Array) -> StandardForm:
     """Return min over r, t, u of the regrets' CVaR, with u of the chosen draws alone; the others' count as 0.
 
     Parameters
     ----------
-    found : Regrets
+    regrets : Regrets
     level : float
         In (0, 1).
     chosen : sequence of int
@@ -212,14 +216,14 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
     start : ndarray, (S,)
         Ratios that a solve begins at.
     """
-    n, size, k = len(found.problem.model.sources), len(found.weights), len(chosen)
-    all_targets = found.targets
+    n, size, k = len(regrets.problem.model.sources), len(regrets.weights), len(chosen)
+    all_targets = regrets.targets
     targets = [all_targets[draw * size + i] for draw in chosen for i in range(size)]
     # Weight of each excess u_k in the CVaR: 1 / ((1 - level) K).
-    share = 1.0 / ((1.0 - level) * len(found.draws))
-    least = found.least[list(chosen)]
+    share = 1.0 / ((1.0 - level) * len(regrets.draws))
+    least = regrets.least[list(chosen)]
     losses = csr_array(
-        (np.tile(-found.weights, k), (np.repeat(np.arange(k), size), np.arange(k * size))), shape=(k, k * size)
+        (np.tile(-regrets.weights, k), (np.repeat(np.arange(k), size), np.arange(k * size))), shape=(k, k * size)
     )
     excesses = [f"excess[{draw}]" for draw in chosen]
     auxiliaries = np.hstack([np.zeros((k, n)), np.ones((k, 1)), np.eye(k)])
@@ -233,7 +237,7 @@ def cvar_form(found: Regrets, level: float, chosen: Sequence[int], start: Array)
         return np.append(t, np.maximum(regret - t, 0.0))
 
     form = mixture_form(
-        found.stacked,
+        regrets.stacked,
         targets,
         Table.build(n + 1 + k, k * size, x=np.concatenate([np.zeros(n), [1.0], np.full(k, share)]))
         + Table.build(n + 1 + k, k * size, k, x=auxiliaries, loss=losses, constant=least),

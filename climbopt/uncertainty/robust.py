@@ -197,26 +197,26 @@ def robust(
     if plug_in.allocation is None:
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = plug_in.allocation.ratios
-    found = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
-    ratios, certificate, solution = _least(found, measure, backend, options)
+    of_draws = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
+    ratios, certificate, solution = _least(of_draws, measure, backend, options)
     return Robust(
         Result(problem, Joint(), Allocation(problem, ratios, certificate), solution),
         measure,
-        found,
-        found.of(ratios),
+        of_draws,
+        of_draws.of(ratios),
         plug_in,
-        found.of(optimum),
+        of_draws.of(optimum),
         time.perf_counter() - began,
     )
 
 
 def _least(
-    found: Regrets, measure: Measure, backend: str | None, options: Options
+    regrets: Regrets, measure: Measure, backend: str | None, options: Options
 ) -> tuple[Array, Certificate, Solution]:
     """Return the ratios at which a measure of the regrets is least, their certificate and the backend's answer."""
     if measure.kind == "mean":
-        return _least_mean(found, backend, options)
-    return _least_cvar(found, measure, backend, options)
+        return _least_mean(regrets, backend, options)
+    return _least_cvar(regrets, measure, backend, options)
 
 
 def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
@@ -228,23 +228,23 @@ def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[
     return x, certify(form, x, tolerance=options.tolerance, claimed=claimed), solution
 
 
-def _least_mean(found: Regrets, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
+def _least_mean(regrets: Regrets, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
     """Return the ratios of least mean regret."""
-    form = mean_form(found)
+    form = mean_form(regrets)
     x, certificate, solution = _solved(form, backend, options)
     return x[: form.n_ratios], certificate, solution
 
 
 def _least_cvar(
-    found: Regrets, measure: Measure, backend: str | None, options: Options
+    regrets: Regrets, measure: Measure, backend: str | None, options: Options
 ) -> tuple[Array, Certificate, Solution]:
     """Return the ratios of least CVaR of regret, by rows for the draws that reach beyond the quantile.
 
     A draw left out has u = 0, which is its best value while its regret is below t; those above it are added until
     there are none, so that the last answer meets the conditions of the problem of all draws.
     """
-    ratios, _, _ = _least_mean(found, None, replace(options, native={}))
-    goal = CvarRegret.near(found, measure.level, ratios)
+    ratios, _, _ = _least_mean(regrets, None, replace(options, native={}))
+    goal = CvarRegret.near(regrets, measure.level, ratios)
     for _ in range(ROUNDS):
         form = goal.form()
         x, certificate, solution = _solved(form, backend, options)
@@ -257,7 +257,7 @@ def _least_cvar(
 
 
 def robust_ranges(
-    found: Robust,
+    answer: Robust,
     tolerance: float = 1e-3,
     *,
     backend: str | None = None,
@@ -269,7 +269,7 @@ def robust_ranges(
 
     Parameters
     ----------
-    found : Robust
+    answer : Robust
         A certified answer.
     tolerance : float
         Share of the weighted loss by which the measure of regret may rise.
@@ -281,16 +281,16 @@ def robust_ranges(
     InputError
         Where the answer is not certified, or the tolerance not above 0.
     """
-    if not found.result.passed:
+    if not answer.result.passed:
         raise InputError("ranges need a certified answer, which they are measured from")
-    measure, ratios = found.measure, found.ratios
+    measure, ratios = answer.measure, answer.ratios
     goal: RangedObjective = (
-        MeanRegret(found.regrets) if measure.kind == "mean" else CvarRegret.near(found.regrets, measure.level, ratios)
+        MeanRegret(answer.regrets) if measure.kind == "mean" else CvarRegret.near(answer.regrets, measure.level, ratios)
     )
     return ranges_near(
         goal,
-        found.result,
-        measure.of(found.regret),
+        answer.result,
+        measure.of(answer.regret),
         tolerance,
         backend=backend,
         options=options,

@@ -79,7 +79,9 @@ class Watch(Viewed):
     @property
     def measured(self) -> tuple[str, ...]:
         """Targets with a loss, in the model's order."""
-        return tuple(name for name in self.problem.model.targets if any(name in one.losses for one in self.moments))
+        return tuple(
+            name for name in self.problem.model.targets if any(name in moment.losses for moment in self.moments)
+        )
 
     def last(self, target: str) -> int:
         """Return the position of the last moment with a loss of a target."""
@@ -87,7 +89,7 @@ class Watch(Viewed):
 
     def inside(self, target: str) -> tuple[int, int]:
         """Return how many losses of a target lie inside their bands, and how many there are."""
-        pairs = [(one.losses[target], band[target]) for one, band in self._pairs if target in one.losses]
+        pairs = [(moment.losses[target], band[target]) for moment, band in self._pairs if target in moment.losses]
         return sum(low <= loss <= high for loss, (low, high) in pairs), len(pairs)
 
     def drawn(self) -> Mapping[str, tuple[float, float]]:
@@ -188,10 +190,10 @@ class Watch(Viewed):
 
     def _columns(self) -> Columns:
         rows = [
-            (name, one.tokens, one.losses[name], *band[name])
-            for one, band in self._pairs
+            (name, moment.tokens, moment.losses[name], *band[name])
+            for moment, band in self._pairs
             for name in self.measured
-            if name in one.losses
+            if name in moment.losses
         ]
         heads = ("language", "tokens", "loss", "lower", "upper")
         return {head: [row[k] for row in rows] for k, head in enumerate(heads)}

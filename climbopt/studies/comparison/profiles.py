@@ -54,13 +54,13 @@ def profiles(comparison: Comparison) -> list[Profile]:
         factors, charged, successes, attempts = [], [], 0, 0
         for runs in groups:
             fastest = min(_seconds(run) for run in runs if comparison.success(run))
-            mine = [run for run in runs if run.backend == name]
-            solved = bool(mine) and comparison.success(mine[0])
-            attempts += bool(mine) and mine[0].termination != "refused"
+            its_runs = [run for run in runs if run.backend == name]
+            solved = bool(its_runs) and comparison.success(its_runs[0])
+            attempts += bool(its_runs) and its_runs[0].termination != "refused"
             successes += solved
             # A failure has an infinite factor: it is within no factor of the fastest time.
-            factors.append(_seconds(mine[0]) / fastest if solved else np.inf)
-            charged.append(_seconds(mine[0]) if solved else comparison.time_limit)
+            factors.append(_seconds(its_runs[0]) / fastest if solved else np.inf)
+            charged.append(_seconds(its_runs[0]) if solved else comparison.time_limit)
         result.append(
             Profile(
                 name,
