@@ -86,7 +86,7 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
         strained = []
         for k, again in zip(left.tolist(), bounded, strict=True):
             if again.block.rows.ceiling.size > block.rows.ceiling.size:
-                strained += [k] if cost_of_ceilings(one.block, x[k], again.x) > ALLOWED else []
+                strained += [k] if cost_of_ceilings(again.block, x[k], again.x) > ALLOWED else []
             result[k] = again
         left = np.array(strained, dtype=np.intp)
         if not left.size:

@@ -317,7 +317,7 @@ def _change(limit: Limit, amount: float) -> str:
         number = (limit.bound - row.at_zero) / row.per_unit
         # Rounded in the direction of the change, so that the number printed is enough.
         to = f" (to {_text(sign * _up(sign * number + amount, digit))})"
-    return f"{'raise' if limit.upper else 'lower'} {whose} by {_text(_up(amount, digit))}{unit}{to}"
+    return f"{'raise' if limit.upper else 'lower'} {owner} by {_text(_up(amount, digit))}{unit}{to}"
 
 
 def _text(number: float) -> str:

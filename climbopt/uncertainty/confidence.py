@@ -89,7 +89,7 @@ def confidence_set(
         raise InputError(f"the level of a confidence set is {level:g}; it is a share between 0 and 1, as 0.95")
     if len(regrets.draws) * (1 - level) < 1:
         raise InputError(
-            f"{len(found.draws)} draws cannot show a level of {level:g}; make {int(1 / (1 - level)) + 1} or more"
+            f"{len(regrets.draws)} draws cannot show a level of {level:g}; make {int(1 / (1 - level)) + 1} or more"
         )
     form, losses = joint_form(regrets.problem), regrets.values(ratios)
 
