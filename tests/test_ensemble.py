@@ -332,6 +332,28 @@ def test_noise_by_folds_of_shapes(small, fitted):
     assert half[1, 1] == pytest.approx(noise.widths[3] * np.hypot(0.01, noise.deviations[1, 3]))
 
 
+def test_noise_is_no_less_than_that_of_replicates(small, fitted, monkeypatch):
+    """A prediction that meets every loss leaves the spread over seeds, of targets with few replicates that of all."""
+    seeds = small.select(np.append(np.arange(18), [10, 10, 10]))
+    losses = seeds.losses.copy()
+    mixed = np.append(10, np.arange(18, 21))
+    assert (seeds.ratios[mixed] > 0.03).all()
+    losses[mixed] += np.array([[0.03, 0.0], [-0.03, 0.0], [0.05, 0.0], [-0.05, np.nan]])
+    losses[[18, 19], 1] += [0.02, -0.02]
+    seeds = replace(seeds, losses=losses)
+    errors = seeds.replicate_errors
+    assert np.mean(errors[mixed, 0] ** 2) == pytest.approx(np.var(losses[mixed, 0], ddof=1))
+    assert np.nanmean(errors[mixed, 1] ** 2) == pytest.approx(np.var(losses[mixed[:3], 1], ddof=1))
+    assert np.isnan(errors[seeds.replicates == 0]).all() and np.isnan(errors[20, 1])
+    perfect = EnsembleFit(fitted.model, tuple(replace(one, pilots=seeds) for one in fitted.fits), {}, 0.0)
+    monkeypatch.setattr("climbopt.uncertainty.loss_noise.held_out", lambda *_: losses)
+    monkeypatch.setattr(EnsembleFit, "predicted", losses)
+    of_class = np.where((seeds.ratios > 0.03) & (seeds.ratios < 1), errors, np.nan)
+    squares, count = np.nansum(of_class**2, axis=0), (~np.isnan(of_class)).sum(axis=0)
+    shrunk = (squares + 8 * squares.sum() / count.sum()) / (count + 8)
+    np.testing.assert_allclose(loss_noise(perfect).deviations[:, 2], np.sqrt(shrunk))
+
+
 def test_from_runs_to_a_decision_on_the_command_line(run, tmp_path, small):
     runs, model, problem = tmp_path / "runs.csv", tmp_path / "model.toml", tmp_path / "mine.toml"
     small.to_frame().to_csv(runs, index=False)

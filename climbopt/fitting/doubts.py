@@ -146,18 +146,10 @@ def _values(pilots: PilotRuns) -> list[str]:
 
 def _replicates(pilots: PilotRuns) -> list[str]:
     """Return how far losses of runs that differ in their seed alone are apart, where that is far."""
-    group = pilots.replicates
-    members = np.bincount(group)
     sentences = []
-    for name, losses in zip(pilots.targets, pilots.losses.T, strict=True):
-        squares, freedom = 0.0, 0
-        for number in np.flatnonzero(members > 1):
-            same = losses[(group == number) & ~np.isnan(losses)]
-            if len(same) > 1:
-                # Pooled variance over groups of replicates, each about its own mean, with n - 1 degrees of freedom.
-                squares += float(((same / same.mean() - 1) ** 2).sum())
-                freedom += len(same) - 1
-        spread = np.sqrt(squares / max(freedom, 1))
+    for name, errors in zip(pilots.targets, (pilots.replicate_errors / pilots.losses).T, strict=True):
+        known = errors[~np.isnan(errors)]
+        spread = np.sqrt((known**2).mean()) if known.size else 0.0
         if spread > REPLICATE_SPREAD:
             sentences.append(
                 f"replicates of one mixture and budget disagree on '{name}' by {100 * spread:.2g} % of the loss "

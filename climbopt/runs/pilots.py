@@ -130,9 +130,24 @@ class PilotRuns(Viewed):
 
     @property
     def replicates(self) -> NDArray[np.intp]:
-        """For each run the number of its mixture, budget and size, counted in the order of the table; (n,)."""
+        """For each run the number of its mixture, budget, size and supplies, in the order of the table; (n,)."""
         columns = [self.ratios, self.tokens, *([] if self.params is None else [self.params])]
+        # A supply that is not stated equals itself, which NaN does not.
+        columns += [] if self.supply is None else [np.nan_to_num(self.supply, nan=-1.0)]
         return _numbered(np.column_stack(columns))
+
+    @property
+    def replicate_errors(self) -> Array:
+        """Distances of losses from the mean of their replicates, (n, T), times sqrt(k / (k - 1)) of k; NaN of one.
+
+        Their mean square is the variance over seeds, which no model of ratios and budgets can explain.
+        """
+        group, measured = self.replicates, ~np.isnan(self.losses)
+        member = (group == np.arange(group.max() + 1)[:, None]).astype(float)
+        count = (member @ measured)[group]
+        mean = (member @ np.where(measured, self.losses, 0.0))[group] / np.maximum(count, 1)
+        apart: Array = (self.losses - mean) * np.sqrt(count / np.maximum(count - 1, 1))
+        return np.where(count > 1, apart, np.nan)
 
     @property
     def range(self) -> PilotRange:

@@ -1,8 +1,9 @@
 """The noise of an ensemble: how far measured losses lie from its predictions, by folds of mixtures of one shape.
 
 With e a held-out residual and s the spread of the prediction over forms and draws, the deviation d of a target and a
-class of ratios has d^2 = mean(e^2) - mean(s^2), and no less than the mean square of the fit's own residuals; targets
-with few losses are shrunk to all targets of the class. The width is the quantile of |e| / hypot(s, d) that holds the
+class of ratios has d^2 = mean(e^2) - mean(s^2), and no less than the mean square of the fit's own residuals, nor than
+the variance of replicates, runs that differ in their seed alone; targets with few losses are shrunk to all targets of
+the class. The width is the quantile of |e| / hypot(s, d) that holds the
 nominal share of the class.
 """
 
@@ -66,13 +67,14 @@ def loss_noise(
     """
     pilots, model = fitted.pilots, fitted.model
     errors = np.abs(held_out(fitted, folds, jobs, progress) - pilots.losses)
-    inside = np.abs(fitted.predicted - pilots.losses)
+    floors = fitted.predicted - pilots.losses, pilots.replicate_errors
     with_draws = model.with_draws(draws) if draws else model
     spread = with_draws.spread(pilots.ratios, pilots.tokens, pilots.params, pilots.supply)
     own = pilots.ratios_of(model.targets)
     classes = np.where(np.isfinite(errors), classes_of(own), -1)
-    deviations = np.column_stack([_deviations(errors, inside, spread, classes == c) for c in range(len(CLASSES))])
-    raw = [_deviations(errors, inside, np.zeros(spread.shape), classes == c) for c in range(len(CLASSES))]
+    every = range(len(CLASSES))
+    deviations = np.column_stack([_deviations(errors, floors, spread, classes == c) for c in every])
+    raw = [_deviations(errors, floors, np.zeros(spread.shape), classes == c) for c in every]
     deviations = _filled(deviations, np.column_stack(raw))
     noise = LossNoise(level, deviations, np.ones(len(CLASSES)))
     scores = errors / noise.scale(spread, own)
@@ -133,19 +135,23 @@ def _refits(fitted: Fit, counts: Indices) -> list[MixtureModel]:
     return [replace(fitted.model, parameters=FrozenMap(of)) for of in refitted(fitted.solved, counts)]
 
 
-def _deviations(errors: Array, inside: Array, spread: Array, chosen: NDArray[np.bool_]) -> Array:
-    """Return the deviation of each target in a class, (T,); NaN where no target has a loss of the class."""
-    count = chosen.sum(axis=0)
-    if not count.any():
+def _deviations(errors: Array, floors: tuple[Array, Array], spread: Array, chosen: NDArray[np.bool_]) -> Array:
+    """Return the deviation of each target in a class, (T,), no less than its floors: errors that are there in any case.
+
+    NaN where no target has a loss of the class.
+    """
+    if not chosen.any():
         return np.full(chosen.shape[1], np.nan)
 
     def mean_square(values: Array) -> Array:
+        known = chosen & ~np.isnan(values)
+        count, total = known.sum(axis=0), np.where(known, values**2, 0.0).sum(axis=0)
         # Shrunk to the class: as if SHRUNK further losses had the mean square of all targets.
-        total = np.where(chosen, values**2, 0.0).sum(axis=0)
-        return np.asarray((total + SHRUNK * total.sum() / count.sum()) / (count + SHRUNK))
+        return np.asarray((total + SHRUNK * total.sum() / max(count.sum(), 1)) / (count + SHRUNK))
 
     # Held-out errors contain the model's own spread, which the bands add again.
-    return np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), mean_square(inside)))
+    least = np.max([mean_square(floor) for floor in floors], axis=0)
+    return np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), least))
 
 
 def _filled(deviations: Array, raw: Array) -> Array:
