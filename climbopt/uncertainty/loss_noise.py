@@ -151,7 +151,7 @@ def _deviations(errors: Array, floors: tuple[Array, Array], spread: Array, chose
 
     # Held-out errors contain the model's own spread, which the bands add again.
     least = np.max([mean_square(floor) for floor in floors], axis=0)
-    return np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), least))
+    return np.asarray(np.sqrt(np.maximum(mean_square(errors) - mean_square(spread), least)))
 
 
 def _filled(deviations: Array, raw: Array) -> Array:
