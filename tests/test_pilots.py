@@ -211,7 +211,10 @@ def test_tables_as_spreadsheets_write_them(tmp_path, written):
     ("written", "words"),
     [
         (TIDY.replace("0.5,", '"0,5",').encode(), "ratio '0,5' .* is no number; .* with a point"),
-        (b"PK\x03\x04" + bytes(range(128, 200)), "is a workbook; save the sheet with the runs as CSV"),
+        (
+            b"PK\x03\x04" + bytes(range(128, 200)),
+            "is no workbook that can be read; save the sheet",
+        ),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook"),
         (TIDY.replace("\n", ",9\n").replace("loss,9", "loss,").encode(), "column 6 has no name in the header"),
         (TIDY.replace("loss", "run").encode(), "two columns are called 'run'"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TABLE = (
     "Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
-    "per run): CSV, TSV, JSON lines or Parquet. Or the name of a shipped problem, for its runs."
+    "per run): CSV, TSV, JSON, Parquet or .xlsx. Or the name of a shipped problem, for its runs."
 )
 PILOTS = Annotated[
     Path,

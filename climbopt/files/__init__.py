@@ -4,11 +4,12 @@ Everything is checked before anything is built, keyed by language name, and neve
 """
 
 from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer
+from climbopt.files.columns import Layout
 from climbopt.files.comments import commented
 from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
 from climbopt.files.folders import check_folder, new_folder
 from climbopt.files.formats import parse_table, read_table
-from climbopt.files.layouts import Layout, Reading, understood
+from climbopt.files.layouts import Reading, understood
 from climbopt.files.models import load_model, pairs_beside, save_model
 from climbopt.files.named import (
     DrawsLike,

@@ -6,7 +6,6 @@ they hold secrets, and plans instead of what was trained. A loss that is logged 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from climbopt.files.formats import read_table
+from climbopt.files.json_lines import objects
 from climbopt.files.text import check_file, read_bytes, read_json
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
@@ -104,21 +104,12 @@ def _object(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _records(path: Path) -> list[Mapping[str, Any]]:
+def _records(path: Path) -> list[dict[str, Any]]:
     """Return the objects of JSON lines; the last line of a run that was killed may be cut off, and is left out."""
-    lines = [line for line in read_bytes(path).decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if number == len(lines):
-                break
-            raise InputError(f"{shown(str(path))}: line {number} is no JSON; write one object per line") from None
-        if not isinstance(record, Mapping):
-            raise InputError(f"{shown(str(path))}: line {number} is no JSON object; write one per line")
-        records.append(record)
-    return records
+    try:
+        return objects(read_bytes(path).decode("utf-8-sig", errors="replace"), cut_off=True)
+    except ValueError as error:
+        raise InputError(f"{shown(str(path))}: {error}") from None
 
 
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

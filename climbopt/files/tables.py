@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from climbopt.files.columns import Layout
 from climbopt.files.formats import read_table
-from climbopt.files.layouts import Layout, understood
+from climbopt.files.layouts import understood
 from climbopt.files.shipped import find_pilots, find_supply
 from climbopt.files.text import write_bytes
 from climbopt.foundations.errors import InputError

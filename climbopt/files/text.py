@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -152,10 +153,25 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
+def decoded(content: bytes) -> str:
+    """Return text without its byte order mark: UTF-8, or UTF-16 where the mark says so, as spreadsheets write it.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        For any other encoding.
+    """
+    text = content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    if "\0" in text:
+        # as of UTF-16 without its mark, and of UTF-32
+        raise UnicodeDecodeError("utf-8", content, 0, len(content), "null characters")
+    return text
+
+
 def read_text(path: Path) -> str:
     """Return a file's text without its byte order mark, or say why there is none."""
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = decoded(read_bytes(path))
     except UnicodeDecodeError:
         raise InputError(f"{shown(str(path))} is not UTF-8 text; save it as UTF-8") from None
     if not text.strip():
