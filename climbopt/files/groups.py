@@ -30,7 +30,7 @@ MOST_ODD = 0.1
 """Share of runs whose ratios may have another sum; such a run is refused by its name later."""
 
 
-class Group(NamedTuple):
+class ColumnGroup(NamedTuple):
     """Columns of one pattern, with the language of each, and what the pattern's numbers are."""
 
     pattern: str
@@ -48,7 +48,7 @@ def near(sums: Array, total: float, tolerance: float) -> bool:
     return bool(sums.size) and float(np.mean(~(np.abs(sums - total) <= tolerance))) <= MOST_ODD
 
 
-def _patterns(columns: Sequence[str], least: int) -> list[Group]:
+def _patterns(columns: Sequence[str], least: int) -> list[ColumnGroup]:
     """Return each pattern that cuts names at separators and fits at least `least` columns, the widest first."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for column in columns:
@@ -59,13 +59,13 @@ def _patterns(columns: Sequence[str], least: int) -> list[Group]:
             for end in ends:
                 if start < end and column[start].isalnum() and column[end - 1].isalnum():
                     groups.setdefault((column[:start], column[end:]), {})[column] = column[start:end]
-    named = [Group(f"{p}*{s}", names) for (p, s), names in groups.items() if "*" not in p + s]
+    named = [ColumnGroup(f"{p}*{s}", names) for (p, s), names in groups.items() if "*" not in p + s]
     wide = [group for group in named if len(group.languages) >= least]
     # Of patterns with the same columns the longest first, which leaves the shortest names.
     return sorted(wide, key=lambda group: (-len(group.languages), -len(group.pattern)))
 
 
-def _stated(columns: Sequence[str], pattern: str, title: str) -> Group:
+def _stated(columns: Sequence[str], pattern: str, title: str) -> ColumnGroup:
     """Return the columns of a pattern that the user states."""
     before, after = pattern.split("*")
     fits = {
@@ -75,15 +75,15 @@ def _stated(columns: Sequence[str], pattern: str, title: str) -> Group:
     }
     if not fits:
         raise InputError(f"no column of {title} fits '{shown(pattern)}'; they are {listed(list(map(shown, columns)))}")
-    return Group(pattern, fits)
+    return ColumnGroup(pattern, fits)
 
 
-def named_group(group: Group, named: Mapping[str, str], title: str) -> Group:
+def named_group(group: ColumnGroup, named: Mapping[str, str], title: str) -> ColumnGroup:
     """Return a group with the columns that the user names one by one under these names."""
     return _checked(group._replace(languages={**group.languages, **named}), title)
 
 
-def _checked(group: Group, title: str) -> Group:
+def _checked(group: ColumnGroup, title: str) -> ColumnGroup:
     """Return a group whose names of languages are sound and stand once."""
     names = list(group.languages.values())
     for column, name in group.languages.items():
@@ -93,7 +93,7 @@ def _checked(group: Group, title: str) -> Group:
     return group
 
 
-def ratio_group(columns: Columns, layout: Layout) -> Group:
+def ratio_group(columns: Columns, layout: Layout) -> ColumnGroup:
     """Return the columns of ratios: those of one pattern that sum to 1, to 100 or to the tokens of each run."""
     values = {column: numbers(columns.table[column].rename("ratio")) for column in columns.per_language()}
     usable = [column for column, array in values.items() if np.isfinite(array).any() and np.nanmin(array) >= 0]
@@ -101,11 +101,11 @@ def ratio_group(columns: Columns, layout: Layout) -> Group:
     if layout.ratios:
         stated = _stated(columns.per_language(), layout.ratios, columns.title)
         return stated._replace(kind=_sum_kind(stated, values, budgets) or "")  # an odd run is named later
-    fitting: list[Group] = []
+    fitting: list[ColumnGroup] = []
     patterns = _patterns(usable, least=2)
     # Ratios may bear the languages' bare names, beside losses of a pattern of their own.
     bare = [{c: c for c in usable if c not in group.key} for group in patterns if group.pattern != "*"]
-    for group in [*patterns, *(Group("*", names) for names in bare if len(names) > 1)]:
+    for group in [*patterns, *(ColumnGroup("*", names) for names in bare if len(names) > 1)]:
         kind = _sum_kind(group, values, budgets)
         # A pattern inside a wider one that fits already is no reading of its own.
         if kind is not None and not any(group.key <= other.key or other.key <= group.key for other in fitting):
@@ -122,7 +122,7 @@ def ratio_group(columns: Columns, layout: Layout) -> Group:
     return fitting[0]
 
 
-def _sum_kind(group: Group, values: Mapping[str, Array], budgets: Array | None) -> str | None:
+def _sum_kind(group: ColumnGroup, values: Mapping[str, Array], budgets: Array | None) -> str | None:
     """Return the unit of a group's columns as shares of a run, as notes state it; None where they are no shares."""
     sums: Array = np.sum([values[column] for column in group.languages], axis=0)
     whole = np.isfinite(sums)
@@ -134,7 +134,7 @@ def _sum_kind(group: Group, values: Mapping[str, Array], budgets: Array | None) 
     return IN_TOKENS if "token" in group.pattern.casefold() else None
 
 
-def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: Group) -> Group:
+def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: ColumnGroup) -> ColumnGroup:
     """Return the columns of losses: those of the pattern that names the most of the sources."""
     candidates = columns.per_language(taken)
     named = {column: name for column, name in layout.by_column.items() if column in candidates}
@@ -146,7 +146,7 @@ def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: G
     groups = [(len(sources & set(group.languages.values())), group) for group in _patterns(usable, least=1)]
     # Losses are recognised by their languages: those that the ratios name too.
     most = max((shared for shared, _ in groups), default=0)
-    best: list[Group] = []
+    best: list[ColumnGroup] = []
     for shared, group in groups:
         if shared == most > 0 and not any(group.key & other.key for other in best):
             best.append(group)
@@ -167,15 +167,15 @@ def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: G
         raise InputError(f"several groups of columns may be the losses; add {' or '.join(readings)}")
     # A column such as loss_avg is a summary, unless a source bears that name.
     names = {c: name for c, name in best[0].languages.items() if name.casefold() not in TOTALS - sources}
-    return named_group(Group(best[0].pattern, names), named, columns.title)
+    return named_group(ColumnGroup(best[0].pattern, names), named, columns.title)
 
 
-def _same_columns(group: Group) -> list[Group]:
+def _same_columns(group: ColumnGroup) -> list[ColumnGroup]:
     """Return each pattern that fits exactly the columns of a group."""
     return [other for other in _patterns(list(group.languages), least=1) if other.key == group.key] or [group]
 
 
-def best_named(mixed: Group, lost: Group, layout: Layout) -> Group:
+def best_named(mixed: ColumnGroup, lost: ColumnGroup, layout: Layout) -> ColumnGroup:
     """Return the columns of ratios under the pattern that shares the most names with the losses."""
     targets = set(lost.languages.values())
     patterns = [mixed] if layout.ratios else _same_columns(mixed)
