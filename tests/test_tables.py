@@ -243,7 +243,7 @@ def test_indonesian_is_no_index():
         (lines([HEAD, *ROWS[:2]]) + lines(ROWS[2:], ";"), "line 4 has 1 fields and the header 8"),
         (lines([HEAD] + [[row[0], "2026-01-02", *row[2:]] for row in ROWS]), "tokens of run 'pilot-0' is nan"),
         ("\n\n", "is empty"),
-        ("# nothing\n", "ratios"),
+        ("# nothing\n", "has one column"),
     ],
 )
 def test_odd_tables_are_refused_in_one_sentence(text, message, tmp_path):

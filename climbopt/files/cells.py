@@ -45,6 +45,8 @@ def framed(rows: Rows, decimal_commas: bool = False) -> pd.DataFrame:
     if columns and not rows[0][0].strip() and _numbered([row[0] for row in rows[1:]]):
         columns, rows = columns[1:], [row[1:] for row in rows]  # the index that pandas writes
     names = [cell.strip() for cell in rows[0]]
+    if all(map(_NUMBER.fullmatch, names)):
+        raise csv.Error("its first line is numbers and no header that names the columns")
     for k, name in zip(columns, names, strict=True):
         if not name:
             raise csv.Error(f"column {k + 1} has no name in the header")

@@ -8,7 +8,7 @@ SYNONYMS = {
     "run": "run runname runid name id index experiment",
     "language": "language lang languagecode domain source subset corpus",
     "ratio": "ratio weight share proportion fraction probability prob mixtureweight mixtureratio ratios weights",
-    "loss": "loss valloss validationloss evalloss validloss testloss nll crossentropy losses",
+    "loss": "loss avgloss meanloss valloss validationloss evalloss validloss testloss nll crossentropy losses",
     "tokens": "tokens traintokens trainingtokens totaltokens ntokens numtokens tokenbudget budget",
     "params": "params nparams modelsize parameters numparams numparameters modelparams",
     "seed": "seed rngseed randomseed",

@@ -38,6 +38,8 @@ def rows_of(text: str) -> tuple[list[list[str]], bool]:
         # A cell too many or too few shifts the values of a row into other columns.
         if len(row) != len(rows[0][1]):
             raise csv.Error(f"line {number} has {len(row)} fields and the header {len(rows[0][1])}")
+    if rows and len(rows[0][1]) == 1:
+        raise csv.Error("it has one column; separate columns by commas, semicolons, tabs or bars")
     cells = [row for _, row in rows]
     if separator == "|":
         cells = [[cell.strip() for cell in row] for row in cells]

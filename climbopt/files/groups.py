@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,7 +57,8 @@ def _patterns(columns: Sequence[str], least: int) -> list[ColumnGroup]:
         ends = [k for k, c in enumerate(column) if k and not c.isalnum()] + [len(column)]
         for start in starts:
             for end in ends:
-                if start < end and column[start].isalnum() and column[end - 1].isalnum():
+                whole = end - start == len(column)  # whose ends may be any character: Gutenberg (PG-19)
+                if whole or (start < end and column[start].isalnum() and column[end - 1].isalnum()):
                     groups.setdefault((column[:start], column[end:]), {})[column] = column[start:end]
     named = [ColumnGroup(f"{p}*{s}", names) for (p, s), names in groups.items() if "*" not in p + s]
     wide = [group for group in named if len(group.languages) >= least]
@@ -107,6 +108,9 @@ def ratio_group(columns: Columns, layout: Layout) -> ColumnGroup:
     bare = [{c: c for c in usable if c not in group.key} for group in patterns if group.pattern != "*"]
     for group in [*patterns, *(ColumnGroup("*", names) for names in bare if len(names) > 1)]:
         kind = _sum_kind(group, values, budgets)
+        if kind is None:  # a column beside the ratios may be their mean
+            group = _without_totals(group)
+            kind = _sum_kind(group, values, budgets) if len(group.languages) > 1 else None
         # A pattern inside a wider one that fits already is no reading of its own.
         if kind is not None and not any(group.key <= other.key or other.key <= group.key for other in fitting):
             fitting.append(_checked(group._replace(kind=kind), columns.title))
@@ -165,9 +169,13 @@ def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: C
     if len(best) > 1:
         readings = [f"--loss-columns {shlex.quote(shown(group.pattern))}" for group in best]
         raise InputError(f"several groups of columns may be the losses; add {' or '.join(readings)}")
-    # A column such as loss_avg is a summary, unless a source bears that name.
-    names = {c: name for c, name in best[0].languages.items() if name.casefold() not in TOTALS - sources}
-    return named_group(ColumnGroup(best[0].pattern, names), named, columns.title)
+    return named_group(_without_totals(best[0], sources), named, columns.title)
+
+
+def _without_totals(group: ColumnGroup, sources: Collection[str] = ()) -> ColumnGroup:
+    """Return a group without summaries, such as loss_avg, unless a source bears that name."""
+    names = {c: name for c, name in group.languages.items() if name.casefold() not in TOTALS or name in sources}
+    return group._replace(languages=names)
 
 
 def _same_columns(group: ColumnGroup) -> list[ColumnGroup]:
