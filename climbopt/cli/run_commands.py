@@ -21,7 +21,7 @@ FROM = Annotated[
     typer.Option(
         "--from",
         metavar="LOGS",
-        help="Files and folders of logs, may be repeated: JSON lines, TensorBoard, exports and summaries of W&B, "
+        help="Files and folders of logs, may be repeated: JSON lines, TensorBoard, exports and offline runs of W&B, "
         "lm-eval; by default the folder logs of the jobs.",
     ),
 ]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from climbopt.files import event_files, wandb_runs
 from climbopt.files.jobs import PlannedRun
 from climbopt.files.logs import (
-    EVENTS,
     TOKEN_WORDS,
     LogEntry,
     is_log,
@@ -18,7 +18,6 @@ from climbopt.files.logs import (
     logs_in,
     read_log,
     tokens_of,
-    unreadable,
 )
 from climbopt.files.text import read_bytes, sha256
 from climbopt.foundations.characters import shown
@@ -182,8 +181,6 @@ def collect(runs: Sequence[PlannedRun], places: Iterable[Path], pattern: str | N
         owner = next((name for name in names if name in (*path.parts[:-1], path.stem)), None)
         if path.name == "status" and owner is not None:
             states[owner] = read_bytes(path).decode(errors="replace").strip()
-        elif (reason := unreadable(path)) is not None:
-            ignored[shown(str(path))] = reason
         elif is_log(path):
             _assign(path, owner, traces, ignored)
     languages = list(dict.fromkeys(name for run in runs for name in run.ratios))
@@ -201,8 +198,6 @@ def _assign(path: Path, owner: str | None, traces: dict[str, list[Trace]], ignor
     try:
         entries = read_log(path)
     except InputError as error:
-        if "pip install" in str(error):
-            raise
         ignored[shown(str(path))] = str(error)
         return
     by_run: dict[str, list[LogEntry]] = {}
@@ -224,13 +219,20 @@ def _attempts(path: Path, entries: list[LogEntry]) -> list[list[LogEntry]]:
 
 
 def _add(traces: list[Trace], trace: Trace) -> None:
-    """Add a trace; a further event file in the same folder goes on with the run, after it was resumed."""
+    """Add a trace, which goes on with the last one where the run was resumed."""
     last = traces[-1] if traces else trace
-    if trace is not last and EVENTS in last.file.name and EVENTS in trace.file.name:
-        if last.file.parent == trace.file.parent:
-            traces[-1] = Trace(trace.file, last.entries + trace.entries)
-            return
-    traces.append(trace)
+    if trace is not last and _goes_on(last.file, trace.file):
+        traces[-1] = Trace(trace.file, last.entries + trace.entries)
+    else:
+        traces.append(trace)
+
+
+def _goes_on(first: Path, second: Path) -> bool:
+    """Return whether two files are of one run: event files in one folder, or records of W&B with one id."""
+    if second.suffix == wandb_runs.SUFFIX:
+        return first.name == second.name
+    events = event_files.NAME in first.name and event_files.NAME in second.name
+    return events and first.parent == second.parent
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from climbopt.files import event_files, wandb_runs
 from climbopt.files.formats import read_table
 from climbopt.files.json_lines import objects
 from climbopt.files.text import check_file, read_bytes, read_json
@@ -22,7 +22,6 @@ from climbopt.foundations.errors import InputError, listed
 
 TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
 SUMMARY = "wandb-summary.json"
-EVENTS = "events.out.tfevents"
 LOSS_WORDS = ("loss", "nll", "crossentropy", "bits_per_byte")
 """What a key of losses holds, in its letters."""
 TOKEN_WORDS = ("token",)
@@ -59,18 +58,9 @@ class LogEntry:
 
 def is_log(path: Path) -> bool:
     """Return whether a file is of a kind that is read."""
-    name = path.name
-    return path.suffix in TABLES or name == SUMMARY or EVENTS in name or (path.suffix == ".json" and "result" in name)
-
-
-def unreadable(path: Path) -> str | None:
-    """Return why a file of a tracker cannot be read here, with what to do; None for any other file."""
-    if path.suffix == ".wandb":
-        return (
-            "W&B's own binary record of an offline run; finish the run, which writes wandb-summary.json beside it, or "
-            "export its history as CSV"
-        )
-    return None
+    if path.suffix == ".json":
+        return path.name == SUMMARY or "result" in path.name
+    return path.suffix in (*TABLES, wandb_runs.SUFFIX) or event_files.NAME in path.name
 
 
 def read_log(path: Path) -> list[LogEntry]:
@@ -79,13 +69,13 @@ def read_log(path: Path) -> list[LogEntry]:
     Raises
     ------
     InputError
-        Where the file is no log that can be read, or the package for it is missing.
+        Where the file is no log that can be read.
     """
     check_file(path)
-    if (reason := unreadable(path)) is not None:
-        raise InputError(f"{shown(str(path))} is {reason}")
-    if EVENTS in path.name:
+    if event_files.NAME in path.name:
         return _events(path)
+    if path.suffix == wandb_runs.SUFFIX:
+        return _tracked(path)
     if path.name == SUMMARY:
         return [LogEntry(_numbers(_object(path)))]
     if path.suffix == ".json":
@@ -139,22 +129,21 @@ def _harness(record: Mapping[str, Any]) -> dict[str, float]:
 
 def _events(path: Path) -> list[LogEntry]:
     """Return the scalars of a TensorBoard event file, one entry per step."""
-    if find_spec("tensorboard") is None:
-        raise InputError(
-            f"{shown(str(path))} is a TensorBoard event file, which the package tensorboard reads; "
-            "pip install 'climbopt[tensorboard]'"
-        )
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    from tensorboard.util.tensor_util import make_ndarray
-
-    by_step: dict[int, dict[str, float]] = {}
-    for event in EventFileLoader(str(path)).Load():
-        for value in event.summary.value:
-            if value.HasField("tensor") and not value.tensor.tensor_shape.dim:
-                number = make_ndarray(value.tensor).item()
-                if isinstance(number, int | float):
-                    by_step.setdefault(event.step, {})[value.tag] = float(number)
+    try:
+        by_step = event_files.scalars(read_bytes(path))
+    except ValueError as error:
+        raise InputError(f"{shown(str(path))} is no event file that can be read: {error}") from None
     return [LogEntry({**numbers, "step": float(step)}) for step, numbers in by_step.items()]
+
+
+def _tracked(path: Path) -> list[LogEntry]:
+    """Return what W&B's record of a run logged, and how the run ended."""
+    try:
+        run = wandb_runs.tracked_run(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(str(path))} is no record of W&B that can be read: {error}") from None
+    end = LogEntry(_numbers(run.summary), run.name, run.state)
+    return [*(LogEntry(_numbers(step), run.name) for step in run.history), end]
 
 
 def _of_record(record: Mapping[str, Any]) -> LogEntry:

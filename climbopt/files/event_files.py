@@ -1,0 +1,78 @@
+"""Event files of TensorBoard, read without its package: scalars by step.
+
+Numbers of fields: github.com/tensorflow/tensorflow, core/util/event.proto, core/framework/summary.proto, tensor.proto.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+from climbopt.files.framing import prefixed_records
+from climbopt.files.wire import fields, messages, text, varints
+
+NAME = "events.out.tfevents"
+"""What the names of such files hold."""
+_STEP, _SUMMARY = 2, 5
+_VALUE, _TAG, _SIMPLE, _TENSOR = 1, 1, 2, 8
+_TYPE, _SHAPE, _CONTENT, _DIM = 1, 2, 4, 2
+
+
+def _float(data: bytes) -> float:
+    return float(struct.unpack_from("<f", data)[0])
+
+
+def _double(data: bytes) -> float:
+    return float(struct.unpack_from("<d", data)[0])
+
+
+_TYPES: Mapping[int, tuple[int, str, Callable[[bytes], float]]] = {
+    1: (5, "<f", _float),
+    2: (6, "<d", _double),
+    3: (7, "<i", lambda data: _signed(next(varints(data)))),
+    9: (10, "<q", lambda data: _signed(next(varints(data)))),
+}
+"""Of a tensor's type: the field of its values, how raw content holds one, and how that field does."""
+
+
+def scalars(content: bytes) -> dict[int, dict[str, float]]:
+    """Return the scalars of an event file by step and tag, in the order of the steps' first events.
+
+    Raises
+    ------
+    ValueError
+        Where the file is damaged.
+    """
+    by_step: dict[int, dict[str, float]] = {}
+    for event in prefixed_records(content):
+        parts = list(fields(event))
+        step = next((_signed(value) for number, value in parts if number == _STEP and isinstance(value, int)), 0)
+        for number, summary in parts:
+            if number == _SUMMARY and isinstance(summary, bytes):
+                for value in messages(summary, _VALUE):
+                    if (scalar := _scalar(value)) is not None:
+                        by_step.setdefault(step, {})[text(value, _TAG)] = scalar
+    return by_step
+
+
+def _scalar(value: bytes) -> float | None:
+    """Return the number of a summary's value; None where it is none, such as a picture."""
+    for simple in messages(value, _SIMPLE):
+        return _float(simple)
+    for tensor in messages(value, _TENSOR):
+        kind = next((number for field, number in fields(tensor) if field == _TYPE and isinstance(number, int)), 0)
+        if kind not in _TYPES or any(True for shape in messages(tensor, _SHAPE) for _ in messages(shape, _DIM)):
+            return None
+        field, raw, read = _TYPES[kind]
+        for content in messages(tensor, _CONTENT):
+            return float(struct.unpack_from(raw, content)[0])
+        for number, stated in fields(tensor):
+            if number == field:
+                return read(stated) if isinstance(stated, bytes) else float(_signed(stated))
+        return 0.0  # the default, which is not written
+    return None
+
+
+def _signed(number: int) -> int:
+    """Return a whole number of 64 bits with its sign."""
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,106 @@
+"""Files of records, one after the other: the log of LevelDB, as W&B writes it, and that of TensorFlow.
+
+A file whose writer was killed ends within a record, which is left out; a record whose checksum differs is refused.
+Sources: github.com/google/leveldb, doc/log_format.md; tensorflow.org/tutorials/load_data/tfrecord.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+BLOCK = 32768
+"""Bytes of a block of LevelDB's log, at whose end no record begins."""
+_CHUNK = struct.Struct("<IHB")
+"""Checksum, length and type of a chunk of a record."""
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
+_CASTAGNOLI = 0x82F63B78
+"""Polynomial of CRC-32C, its bits in reverse."""
+_MASK = 0xA282EAD8
+
+
+def chunked_records(content: bytes, start: int) -> Iterator[bytes]:
+    """Give the records of a log of LevelDB whose header has `start` bytes, with checksums by CRC-32.
+
+    Raises
+    ------
+    ValueError
+        Names the byte at which a chunk is damaged.
+    """
+    position, parts = start, list[bytes]()
+    while position + _CHUNK.size <= len(content):
+        left = BLOCK - position % BLOCK
+        if left < _CHUNK.size:
+            position += left
+            continue
+        checksum, length, kind = _CHUNK.unpack_from(content, position)
+        if not (checksum or length or kind):
+            position += left  # a block that was reserved and not written
+            continue
+        data = content[position + _CHUNK.size : position + _CHUNK.size + length]
+        if position + _CHUNK.size + length > len(content):
+            return
+        continues = kind in (_MIDDLE, _LAST)
+        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or continues != bool(parts) or _CHUNK.size + length > left:
+            raise ValueError(f"it is damaged at byte {position}")
+        if zlib.crc32(data, zlib.crc32(bytes([kind]))) != checksum:
+            raise ValueError(f"its checksum differs at byte {position}")
+        parts.append(data)
+        if kind in (_FULL, _LAST):
+            yield b"".join(parts)
+            parts = []
+        position += _CHUNK.size + length
+
+
+def prefixed_records(content: bytes) -> Iterator[bytes]:
+    """Give the records of a file of TensorFlow: length, data, and a checksum by CRC-32C of each.
+
+    Raises
+    ------
+    ValueError
+        Names the byte at which a record is damaged.
+    """
+    position, around = 0, _LENGTH.size + 2 * _CHECKSUM.size
+    while position + around <= len(content):
+        (length,) = _LENGTH.unpack_from(content, position)
+        _check(content, position, _LENGTH.size)
+        data = position + _LENGTH.size + _CHECKSUM.size
+        if data + length + _CHECKSUM.size > len(content):
+            return
+        _check(content, data, length)
+        yield content[data : data + length]
+        position += around + length
+
+
+def _check(content: bytes, start: int, length: int) -> None:
+    """Refuse bytes whose checksum, which follows them, differs."""
+    end = start + length
+    if masked_checksum(content[start:end]) != _CHECKSUM.unpack_from(content, end)[0]:
+        raise ValueError(f"its checksum differs at byte {start}")
+
+
+def masked_checksum(data: bytes) -> int:
+    """Return the checksum of bytes by CRC-32C, masked as TensorFlow writes it.
+
+    Examples
+    --------
+    >>> hex(masked_checksum(bytes(32)))
+    '0xfd7fffa'
+    """
+    rest = 0xFFFFFFFF
+    for byte in data:
+        rest = _REMAINDERS[(rest ^ byte) & 0xFF] ^ (rest >> 8)
+    rest ^= 0xFFFFFFFF
+    return (((rest >> 15) | (rest << 17)) + _MASK) & 0xFFFFFFFF
+
+
+def _remainder(byte: int) -> int:
+    """Return what a byte leaves after division by the polynomial."""
+    for _ in range(8):
+        byte = (byte >> 1) ^ (_CASTAGNOLI if byte & 1 else 0)
+    return byte
+
+
+_REMAINDERS = tuple(map(_remainder, range(256)))
