@@ -11,9 +11,10 @@ from climbopt.cli import main
 from climbopt.files import load_pilots, save_model
 from climbopt.fitting.doubts import doubts_of_runs
 from climbopt.fitting.fit import fit
-from climbopt.fitting.outliers import apart
+from climbopt.fitting.outliers import KNEE, apart
 from climbopt.fitting.select import cross_validate
 from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.covariance import covariance
 
 NAMES = ("en", "de", "sw")
 E, B, BETA = np.array([1.0, 1.2, 0.8]), np.array([1.5, 2.0, 1.2]), np.array([0.3, 0.25, 0.35])
@@ -190,3 +191,45 @@ def test_whole_mixtures_and_regions_are_held_out():
     assert sorted(np.bincount(runs.replicates)) == [1] * 48
     _, (score,) = cross_validate(runs, "power", ["gated"])
     assert score.mae < score.by_mixture and score.mae < score.by_region
+
+
+def scaling_runs(early, seed=0):
+    """Return a synthetic table of the design of Chinchilla's figure: nine budgets of compute, 26 model sizes each.
+
+    Parameters as published (arXiv 2404.10102), noise of Student's with 3 degrees of freedom; `early` points of large
+    models, long before their loss has fallen, come last.
+    """
+    rng = np.random.default_rng(seed)
+    compute = np.repeat(10.0 ** np.linspace(18.8, 21.5, 9), 26)
+    sizes = np.sqrt(compute / 6 / 20) * 10.0 ** np.tile(np.linspace(-0.6, 0.6, 26), 9)
+    budgets = compute / (6 * sizes)
+    losses = 1.8172 + 482.01 * sizes**-0.3478 + 2085.43 * budgets**-0.3658
+    losses *= 1 + 0.003 * rng.standard_t(3, losses.size)
+    large = np.array([6.8e9, 3.0e9, 2.6e9, 2.3e9, 2.0e9])[:early]
+    sizes, budgets = np.append(sizes, large), np.append(budgets, 9.6e18 / (6 * large))
+    losses = np.append(losses, np.array([5.01, 4.67, 3.79, 3.77, 3.45])[:early])
+    names, one = tuple(f"r{k:03d}" for k in range(losses.size)), np.ones((losses.size, 1))
+    return PilotRuns(names, ("text",), ("text",), one, budgets, losses[:, None], sizes)
+
+
+def scaling_law(early):
+    fitted = fit(scaling_runs(early), "power_nd", "none", n_starts=1)
+    (one,) = fitted.solved
+    errors = np.sqrt(np.diag(covariance(fitted).spreads[0].covariance))
+    return fitted, one.x, errors
+
+
+def test_five_early_points_do_not_move_a_scaling_law():
+    clean, x, errors = scaling_law(0)
+    values = {name: float(value[0]) for name, value in clean.model.parameters.items()}
+    assert values["E"] == pytest.approx(1.8172, abs=0.02) and not clean.outliers
+    assert values["a"] == pytest.approx(0.3478, abs=0.02) and values["beta"] == pytest.approx(0.3658, abs=0.02)
+    fitted, moved, _ = scaling_law(5)
+    assert (np.abs(moved - x) < errors).all()
+    assert set(fitted.outliers) == {"r234", "r235", "r236", "r237"}  # the fifth is eleven noises away
+
+
+def test_the_knee_of_mixtures_would_let_them(monkeypatch):
+    monkeypatch.setattr("climbopt.fitting.outliers.KNEE_ALONE", KNEE)
+    x, moved = scaling_law(0)[1], scaling_law(5)[1]
+    assert (np.abs(moved - x) > 3 * scaling_law(0)[2]).any()

@@ -1,10 +1,10 @@
 """Robust losses: what is far from the law, by the noise that the other losses show, hardly moves it.
 
-The knee of a target's losses (:meth:`Block.robust_errors`) is `KNEE` times their noise, which is learned with the
-parameters, in turn. A table without a loss past its knee is fitted by plain least squares. Where plain least squares
-meets some loss badly, outlying runs may have moved it; the search then starts from minima of halves of the runs, some
-of which hold none of the outlying ones. Where it sets no loss apart from all others, the form is at fault and no run,
-and the minimum is that nearest to plain least squares.
+The knee of a target's losses (:meth:`Block.robust_errors`) is `KNEE` times their noise, or `KNEE_ALONE` times where
+there is one source; the noise is learned with the parameters, in turn. A table without a loss past its knee is fitted
+by plain least squares. Where plain least squares meets some loss badly, outlying runs may have moved it; the search
+then starts from minima of halves of the runs, some of which hold none of the outlying ones. Where it sets no loss
+apart from all others, the form is at fault and no run, and the minimum is that nearest to plain least squares.
 
 Source
 ------
@@ -25,8 +25,12 @@ from climbopt.model.templates import Array
 
 KNEE = 8.0
 """Noises of its target past which a loss pulls less and less."""
+KNEE_ALONE = 1.345
+"""The same for runs of one source, whose law of budget and size alone is known well: Huber's constant."""
 FAR, GAP = 1.5, 4.0
-"""A loss is outlying this many knees away where every other loss of the target is nearer by the factor `GAP`."""
+"""A loss is outlying this many times `KNEE` noises away where all others of the target are nearer by the factor `GAP`.
+
+Of one source it need not be nearer: what is far is then no fault of the form."""
 MOST = 0.1
 """Largest share of a target's losses that may be outlying; more are what the form cannot express."""
 NORMAL = 1.4826
@@ -58,7 +62,7 @@ def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLE
         As of :func:`minimum`.
     """
     noise = noise_of(block, x)
-    if (np.abs(block.scaled_errors(x)) <= KNEE * noise).all() and (noise <= BAD).all():
+    if (np.abs(block.scaled_errors(x)) <= _knee(block) * noise).all() and (noise <= BAD).all():
         return block, x
     # All candidates are compared by one cost, with the tightest knees, so that no noisy start wins by its own noise.
     least = with_knees(block, np.full(noise.shape, LEAST_NOISE))
@@ -99,9 +103,14 @@ def noise_of(block: Block, x: Array) -> Array:
     return noise
 
 
+def _knee(block: Block) -> float:
+    """Return the knee of a block's losses, in noises."""
+    return KNEE if len(block.sources) > 1 else KNEE_ALONE
+
+
 def with_knees(block: Block, noise: Array) -> Block:
     """Return the block with the knees of its losses for the noise of its targets, (T,); ceilings have none."""
-    knee = np.where(block.rows.ceiling[:, None], np.inf, KNEE * noise)
+    knee = np.where(block.rows.ceiling[:, None], np.inf, _knee(block) * noise)
     return replace(block, rows=replace(block.rows, knee=knee))
 
 
@@ -111,18 +120,18 @@ def outlying(block: Block, x: Array) -> NDArray[np.bool_]:
     if block.rows.knee is not None:
         distance = np.abs(block.scaled_errors(x)) / noise_of(block, x) / KNEE
         for i, measured in enumerate(block.measured.T):
-            result[measured, i] = apart(distance[measured, i], FAR)
+            result[measured, i] = apart(distance[measured, i], FAR, GAP if len(block.sources) > 1 else 1.0)
         result &= np.isfinite(block.rows.knee)
     return result
 
 
-def apart(distances: Array, least: float) -> NDArray[np.bool_]:
-    """Return which of some distances, (n,), are at least `least`, and larger than all others by the factor `GAP`."""
+def apart(distances: Array, least: float, gap: float = GAP) -> NDArray[np.bool_]:
+    """Return which of some distances, (n,), are at least `least`, and larger than all others by the factor `gap`."""
     order = np.argsort(-distances)
     falling = distances[order]
     most = int(MOST * len(falling))
     # A gap in the sorted distances, within the largest share that may be outlying; the last such gap counts.
-    cuts = np.flatnonzero((falling[:most] >= least) & (falling[:most] >= GAP * falling[1 : most + 1]))
+    cuts = np.flatnonzero((falling[:most] >= least) & (falling[:most] >= gap * falling[1 : most + 1]))
     result = np.zeros(len(distances), dtype=bool)
     result[order[: cuts[-1] + 1 if cuts.size else 0]] = True
     return result
