@@ -1,0 +1,190 @@
+"""Lower bounds of blocks, piece by piece: nowhere above what attacks reach, for any multipliers, box and piece."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sympy as sp
+from blocks import STEPS, Blocks, cells, claimed
+from conftest import random_model
+from random_problems import USERS, repeated, signed_model, the_problem
+
+from climbopt.certification.global_bound.boxes import allowed, bounded
+from climbopt.certification.global_bound.dual import Box, Prices
+from climbopt.certification.global_bound.search import optimal
+from climbopt.model.ensemble import Ensemble
+from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.laws import Law
+from climbopt.model.symbols import Parameter, z
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Custom
+from climbopt.problem.objectives import Minimax
+from climbopt.procedures import joint_form
+
+ROWS = (Custom("L[s0] >= 1", name="least"), Custom("z[s1] <= 1.2", name="most"), Custom("L[s1] <= 9", name="ceiling"))
+B = sp.Symbol("B", positive=True)
+HILL = Law("hill", B / (1 + 4 * z**2), (Parameter(B, "target"),))
+"""Convex from z = 0.29 on, concave before."""
+
+
+def plain(name, sources, seed):
+    """Return a problem of a form with transfer of both signs."""
+    if name in ("gated", "linear", "saturating", *USERS):
+        return AllocationProblem(signed_model(name, sources, seed=seed, scale=1.5), 10e9)
+    params = 1e9 if name in ("additive_power", "information") else None
+    return AllocationProblem(random_model(name, sources=sources, signed=True, seed=seed), 10e9, params=params)
+
+
+def zero_shot(sources, seed):
+    """Return a problem with a target that is no source, and a source that is no target."""
+    names = tuple(f"s{j}" for j in range(sources - 1))
+    return AllocationProblem(signed_model("gated", sources, (*names, "zero"), seed), 10e9)
+
+
+def with_rows(name, sources, seed):
+    """Return a problem with nonlinear rows, whose multipliers make weights of losses negative."""
+    return replace(plain(name, sources, seed), constraints=ROWS)
+
+
+def sparse(sources, seed):
+    """Return a problem where half the pairs give nothing, and rows on z, whose multipliers may dominate."""
+    model, rng = signed_model("gated", sources, seed=seed, scale=3.0), np.random.default_rng(seed)
+    donated = model.parameters["b"] * (rng.random((sources, sources)) < 0.5)
+    values = {**model.parameters, "b": donated, "eta": 3.0 * model.parameters["eta"]}
+    rows = tuple(Custom(f"z[s{i}] <= 50", name=f"most{i}") for i in range(sources))
+    return AllocationProblem(replace(model, parameters=values), 10e9, constraints=rows)
+
+
+def under_a_hill(sources, seed):
+    """Return a problem whose law is not convex."""
+    model = signed_model("gated", sources, seed=seed)
+    values = {name: value for name, value in model.parameters.items() if name not in ("E", "beta")}
+    return AllocationProblem(replace(model, law=HILL, parameters=values), 1e9)
+
+
+def in_an_ensemble(sources, seed):
+    """Return a problem of three forms with repeated data."""
+    one, other = signed_model("linear", sources, seed=seed), signed_model("gated", sources, seed=seed + 1)
+    return AllocationProblem(Ensemble((one, repeated(other, 0), other), (1, 2, 1)), 10e9)
+
+
+def over_repeated_data(name, sources, seed):
+    """Return a problem whose sources have little data."""
+    return AllocationProblem(repeated(signed_model(name, sources, seed=seed), 0), 10e9)
+
+
+def largest_loss(sources, seed):
+    """Return a problem that minimises the largest loss."""
+    return replace(plain("gated", sources, seed), objective=Minimax())
+
+
+CASES = {
+    **{f"{name} {m}": (plain, name, m) for name in INTERACTIONS for m in (2, 3) if name != "none"},
+    **{f"{name} {m}": (plain, name, m) for name in USERS for m in (2, 3)},
+    **{f"{name} with rows": (with_rows, name, 3) for name in ("linear", "gated", "saturating")},
+    "gated 5": (plain, "gated", 5),
+    "saturating 4": (plain, "saturating", 4),
+    **{f"sparse {m}": (sparse, m) for m in (2, 3, 4)},
+    "law that bends both ways": (under_a_hill, 3),
+    "repeated, gated": (over_repeated_data, "gated", 3),
+    "repeated, saturating": (over_repeated_data, "saturating", 3),
+    "zero shot": (zero_shot, 4),
+    "ensemble": (in_an_ensemble, 3),
+    "minimax": (largest_loss, 3),
+    "group": (lambda m, seed: the_problem("gated", "group", seed, m), 3),
+    "near": (lambda m, seed: the_problem("gated", "near", seed, m), 3),
+    "history": (lambda m, seed: the_problem("gated", "history", seed, m), 3),
+}
+
+
+SLOW = {"repeated, gated", "repeated, saturating", "ensemble"}
+"""Cases of which fewer boxes are tried."""
+
+
+def random_multipliers(problem, x, rng):
+    """Return multipliers near a point's own, far from them, or large, of both signs."""
+    form, noise = problem.form, rng.choice([0.0, 0.1, 1.0, 30.0])
+    n_rows = form.functions.n_rows
+    nonlinear = rng.choice([1.0, 1.0, 20.0]) * rng.normal(size=n_rows) * (rng.random(n_rows) < 0.7)
+    own = optimal(problem, x, nonlinear)
+    return allowed(
+        problem,
+        Prices(
+            own.rows + noise * rng.normal(size=own.rows.size),
+            nonlinear,
+            own.sums + noise * rng.normal(size=own.sums.shape) * (rng.random(own.sums.shape) < 0.7),
+        ),
+    )
+
+
+def random_box(form, rng):
+    """Return a point of the polytope and a box around it, often with sides on the bounds."""
+    n = form.n_ratios
+    x = form.nearest(form.complete(rng.dirichlet(np.full(n, rng.choice([0.3, 1.0, 3.0])))))
+    width = 10.0 ** rng.uniform(-3, 0.3)
+    low = np.maximum(form.polytope.bounds.lower, x - width * rng.random(x.size))
+    high = np.minimum(np.minimum(form.polytope.bounds.upper, 5.0), x + width * rng.random(x.size))
+    high[:n] = np.minimum(high[:n], 1.0)
+    return x, Box(np.minimum(low, x), np.maximum(high, x))
+
+
+def random_piece(low, high, rng):
+    """Return an interval inside another: now and then all of it, its beginning or a point."""
+    ends = np.sort(low + (high - low) * rng.random(2) * 10.0 ** rng.choice([0.0, 0.0, -2.0]))
+    return [(low, high), (low, ends[1]), (ends[0], ends[0])][rng.integers(3)] if rng.random() < 0.4 else tuple(ends)
+
+
+def tilts(x, value):
+    """Return slopes whose addition puts a minimum at an end, nowhere in particular, and inside of the piece."""
+    known = np.flatnonzero(np.isfinite(value))
+    first, middle, last = known[0], known[known.size // 2], known[-1]
+    chords = [(value[b] - value[a]) / (x[b] - x[a]) for a, b in ((first, last), (first, middle)) if x[b] > x[a]]
+    return [0.0, *(-chord for chord in chords)]
+
+
+def check_blocks(problem, multipliers, box, rng):
+    """Assert of some blocks that no claimed bound is above what an attack reaches, however the total is priced."""
+    total = np.flatnonzero((problem.polytope.dense == problem.total[0]).all(axis=1) & problem.total[0].any())[:1]
+    for block in rng.permutation(problem.n_blocks)[:2]:
+        low, high = (end[block] if block < end.size else 0.0 for end in (box.lower, box.upper))
+        ends = random_piece(low, high, rng)
+        x = np.linspace(*ends, STEPS)
+        value, size = Blocks(problem, multipliers, box).attack(block, x, rng)
+        known = np.isfinite(value)
+        if not known.any():
+            continue
+        for tilt in tilts(x, value) if total.size and problem.total[0][min(block, box.lower.size - 1)] else [0.0]:
+            rows = multipliers.rows.copy()
+            rows[total] += tilt
+            _, (bound,) = claimed(problem, replace(multipliers, rows=rows), box, cells(block, ends))
+            above = value + tilt * x + 1e-12 * (size + abs(tilt))
+            assert not np.isnan(bound)
+            assert (bound <= above[known]).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_attack_gets_below_a_bound_of_a_block(case):
+    make, *arguments = CASES[case]
+    rng = np.random.default_rng(list(CASES).index(case))
+    for seed in range(1 if case in SLOW else 2):
+        problem = bounded(joint_form(make(*arguments, seed)))
+        for _ in range(2 if case in SLOW else 4):
+            x, box = random_box(problem.form, rng)
+            check_blocks(problem, random_multipliers(problem, x, rng), box, rng)
+
+
+@pytest.mark.parametrize("case", ["gated 3", "gated with rows", "ensemble", "repeated, gated", "zero shot", "history"])
+def test_blocks_add_up_to_the_lagrangian(case):
+    """So that what is attacked is what is bounded: at a feasible point it is the objective but for priced rows."""
+    make, *arguments = CASES[case]
+    rng, form = np.random.default_rng(0), joint_form(make(*arguments, 0))
+    problem = bounded(form)
+    x, box = random_box(form, rng)
+    multipliers, at = random_multipliers(problem, x, rng), form.functions.at(x)
+    blocks = Blocks(problem, multipliers, box)
+    total = blocks.constant + sum(blocks.values(j, x[None])[0][0] for j in range(problem.n_blocks))
+    used = multipliers.nonlinear != 0
+    priced = multipliers.nonlinear[used] @ (at.rows - form.nonlinear.named(multipliers.nonlinear))[used]
+    rows = problem.polytope.dense @ x - problem.polytope.rows.named(multipliers.rows)
+    priced += multipliers.rows[multipliers.rows != 0] @ rows[multipliers.rows != 0]
+    assert total == pytest.approx(at.value + priced, rel=1e-11, abs=1e-11)
