@@ -56,7 +56,10 @@ class Blocks:
         """Return the parts of every source at ratios x, (N, S), for some targets, (K, N, t, S)."""
         offset, scale = (a[: self.n_sources] for a in self.problem.offset_and_scale)
         at = (targets[None, :, None], np.arange(self.n_sources)[None, None, :])
-        values = [part.values((offset + scale * x[:, : self.n_sources])[:, None, :], at) for part in self.problem.separable.parts]
+        values = [
+            part.values((offset + scale * x[:, : self.n_sources])[:, None, :], at)
+            for part in self.problem.separable.parts
+        ]
         shape = (len(values), len(x), targets.size, self.n_sources)
         return np.array(values).reshape(shape) * self.problem.others[targets]
 
@@ -104,7 +107,7 @@ class Blocks:
         return np.where(np.isnan(value), np.inf, value), size
 
     def others(self, block, x, rng, count):
-        """Return `count` random vertices of what the other ratios can be at each x, (G, count, n); NaN where nothing."""
+        """Return `count` random vertices of what the others can be at each x, (G, count, n); NaN where nothing."""
         low, high = self.box.lower[: self.n_sources].copy(), self.box.upper[: self.n_sources].copy()
         counts = self.in_total & (np.arange(self.n_sources) != block)
         own = x if block < self.n_sources and self.in_total[block] else 0.0 * x

@@ -1,7 +1,7 @@
 """Global enclosures: they hold what a grid and many local solves find, and stop as they are told."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 
 import numpy as np
 import pytest
@@ -310,12 +310,28 @@ def test_an_interruption_keeps_every_box(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    for progress in (interrupted,):
-        found = enclose(made, gap=1e-12, progress=progress)
-        assert found.stopped == "interrupted" and found.lower <= best.upper
+    found = enclose(made, gap=1e-12, progress=interrupted)
+    assert found.stopped == "interrupted" and found.lower <= best.upper
     monkeypatch.setattr(search, "multistart", interrupted)
     found = enclose(made, gap=1e-9)
     assert found.stopped == "interrupted" and -np.inf < found.lower <= best.upper
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 9])
+def test_an_interruption_of_any_evaluation_keeps_those_before(monkeypatch, n):
+    """That of the very first is made up for by an evaluation after it."""
+    made, exact, calls = joint_form(the_problem("gated", "plain", 3, 4, 2.0)), boxes.evaluate, count()
+
+    def interrupted(*arguments):
+        if next(calls) == n:
+            raise KeyboardInterrupt
+        return exact(*arguments)
+
+    best = enclose(made)
+    monkeypatch.setattr(boxes, "evaluate", interrupted)
+    found = enclose(made, gap=1e-14)
+    assert found.stopped == "interrupted" and -np.inf < found.lower <= best.upper
+    assert next(calls) == max(n, 1) + 1
 
 
 def test_branches_cover_their_box():

@@ -32,7 +32,7 @@ def interrupted(*arguments, **options):
         (search, "bounded"),
         (search, "multistart"),
         (search, "optimal"),
-        (search, "_shrunk"),
+        (search, "_examined"),
         (optimum, "_bounded"),
     ],
 )
@@ -52,7 +52,7 @@ def test_an_interrupted_bound_keeps_the_answer(monkeypatch, module, name, proced
             assert gap is not None and bounded.passed == (gap <= 1e-12)
             return
         assert not bounded.passed and bounded.certificate.verdict is result.certificate.verdict
-        if name != "_shrunk":
+        if name != "_examined":
             assert bounded.certificate.no_bound == optimum.INTERRUPTED
 
 

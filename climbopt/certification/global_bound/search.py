@@ -75,12 +75,17 @@ class Node:
         How it was shrunk since its parent was cut.
     multipliers : Prices
         To begin with.
+    split : tuple of int and float, or None
+        Where to cut it; None where it is examined first, or again.
+    closed : bool
+        Whether nothing below the target is left, or the box is too small to be cut.
     """
 
     box: Box
     lower: float
     multipliers: Prices
     split: tuple[int, float] | None = None
+    closed: bool = False
     path: tuple[Step, ...] = ()
     parent: tuple[Node, int] | None = None
 
@@ -169,15 +174,17 @@ def enclose(
         found = enclose(other, gap=gap, time_limit=time_limit, jobs=jobs, incumbent=started, progress=progress)
         return _of_reciprocal(form, found)
     began = time.perf_counter()
-    problem, best, interrupted = bounded(form), judged(form, form.start), False
+
+    def begun(known: Callable[[], Incumbent]) -> _Search:
+        return _Search(bounded(form), known(), gap, began + time_limit, jobs, progress, began)
+
     try:
-        if incumbent is not None:
-            best = min(best, judged(form, incumbent), key=lambda one: one.value)
-        best = min(multistart(form, lambda: time.perf_counter() - began > time_limit), best, key=lambda one: one.value)
-    except KeyboardInterrupt:
-        interrupted = True
-    search = _Search(problem, best.with_multipliers(form), gap, began + time_limit, jobs, progress, began)
-    stopped = search.run(interrupted)
+        search = begun(lambda: _known(form, incumbent, began + time_limit))
+        stopped = search.run()
+    except KeyboardInterrupt:  # before the search, in local solves for example; so one box is examined without them
+        search, stopped = begun(lambda: judged(form, form.start)), "interrupted"
+    if search.lower == -np.inf and stopped == "interrupted":
+        search.step(None, 1)
     return Enclosure(
         search.lower,
         search.best.value,
@@ -189,6 +196,12 @@ def enclose(
         multipliers_of(form, search.best),
         (*search.closed, *(node for _, _, node in search.open)),
     )
+
+
+def _known(form: StandardForm, incumbent: Array | None, deadline: float) -> Incumbent:
+    """Return the best of a start, of a point and of local solutions."""
+    points = [judged(form, form.start), *([] if incumbent is None else [judged(form, incumbent)])]
+    return min([multistart(form, lambda: time.perf_counter() > deadline), *points], key=lambda point: point.value)
 
 
 def _of_reciprocal(form: StandardForm, found: Enclosure) -> Enclosure:
@@ -206,15 +219,13 @@ def optimal(problem: BoundedProblem, x: Array, nonlinear: Array) -> Prices:
     return Prices(rows, nonlinear, problem.prices(x, nonlinear))
 
 
-def _shrunk(problem: BoundedProblem, node: Node, target: float, tolerance: float, deadline: float) -> Node:
-    """Return what is left of a node: with an infinite bound where nothing is."""
-    for _ in range(ROUNDS):
-        width = node.box.width.sum()
-        step = examined(problem, node.box, node.multipliers, target, tolerance)
-        node = replace(node, box=step.box, lower=max(node.lower, step.lower), path=(*node.path, step), split=step.split)
-        if node.lower >= target or node.box.width.sum() > SHRINKS * width or time.perf_counter() > deadline:
-            break
-    return node
+def _examined(problem: BoundedProblem, node: Node, target: float, tolerance: float) -> Node:
+    """Return what one round leaves of a node."""
+    step = examined(problem, node.box, node.multipliers, target, tolerance)
+    lower, path, width = max(node.lower, step.lower), (*node.path, step), node.box.width.sum()
+    shrank = 0 < step.box.width.sum() <= SHRINKS * width and len(path) < ROUNDS
+    closed = lower >= target or not (shrank or step.split)
+    return replace(node, box=step.box, lower=lower, path=path, split=None if shrank else step.split, closed=closed)
 
 
 @dataclass(eq=False)
@@ -234,6 +245,12 @@ class _Search:
     order: Iterator[int] = field(default_factory=count)
     claimed: float = np.inf
 
+    def __post_init__(self) -> None:
+        form, self.best = self.problem.form, self.best.with_multipliers(self.problem.form)
+        x = form.start if self.best.x is None else self.best.x
+        multipliers = optimal(self.problem, x, multipliers_of(form, self.best))
+        self.open = [(-np.inf, next(self.order), Node(self.problem.root(self.best.value), -np.inf, multipliers))]
+
     @property
     def tolerance(self) -> float:
         """The gap in the objective's unit."""
@@ -251,45 +268,36 @@ class _Search:
         rounding = ROUNDING * abs(self.best.value) if np.isfinite(self.best.value) else 0.0
         return float(min(self.open[0][0] if self.open else np.inf, least, self.claimed, self.best.value - rounding))
 
-    def run(self, interrupted: bool) -> str:
+    def run(self) -> str:
         """Examine boxes until the gap is closed, time is up or nothing is left; return why it stopped."""
-        form, best = self.problem.form, self.best
-        x = form.start if best.x is None else best.x
-        multipliers = optimal(self.problem, x, multipliers_of(form, best))
-        root = Node(self.problem.root(best.value), -np.inf, multipliers)
-        self.open = [(-np.inf, next(self.order), root)]
-        if interrupted:
-            self._step(None, 1)
-            return "interrupted"
         try:
             with parallel(self.jobs) as workers:
                 while self.open:
-                    self._step(workers, self.jobs)
+                    self.step(workers, self.jobs)
                     if self.lower >= self.best.value - self.tolerance:
                         return "gap"
                     if time.perf_counter() > self.deadline:
                         return "time"
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # what `step` has done so far holds wherever it comes
             return "interrupted"
         return "gap" if self.lower >= self.best.value - self.tolerance else "exhausted"
 
-    def _step(self, workers: Parallel | None, many: int) -> None:
-        """Examine the boxes with the least bounds, or the halves of those that were examined."""
+    def step(self, workers: Parallel | None, many: int) -> None:
+        """Examine the boxes with the least bounds once, or the halves of those that stopped shrinking."""
         chosen = [node for _, _, node in self.open[:many]]
         boxes = [half for node in chosen for half in self._halves(node)]
-        arguments = (self.target, (1 - MARGIN) * self.tolerance, self.deadline)
+        arguments = (self.target, (1 - MARGIN) * self.tolerance)
         left: list[Node] = list(
-            workers(delayed(_shrunk)(self.problem, node, *arguments) for node in boxes)
+            workers(delayed(_examined)(self.problem, node, *arguments) for node in boxes)
             if workers is not None and self.jobs > 1
-            else (_shrunk(self.problem, node, *arguments) for node in boxes)
+            else (_examined(self.problem, node, *arguments) for node in boxes)
         )
-        if any(step.cut for node in left for step in node.path):
+        if any(node.path[-1].cut for node in left):
             self.claimed = min(self.claimed, self.target)
-        done = [node.lower >= self.target or node.split is None for node in left]
-        self.closed.extend(node for node, stop in zip(left, done, strict=True) if stop)
-        waiting = [(node.lower, next(self.order), node) for node, stop in zip(left, done, strict=True) if not stop]
+        self.closed.extend(node for node in left if node.closed)
+        waiting = [(node.lower, next(self.order), node) for node in left if not node.closed]
         self.open = sorted([*self.open[len(chosen) :], *waiting])
-        self.nodes += len(left)
+        self.nodes += sum(len(node.path) == 1 for node in left)
         if self.progress is not None:
             self.progress(
                 Progress(self.lower, self.best.value, self.nodes, len(self.open), time.perf_counter() - self.began)
