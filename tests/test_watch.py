@@ -1,5 +1,6 @@
 """watch: the losses of the big run beside its decision's bands, and the decision that they lead to."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -83,6 +84,12 @@ def test_a_run_that_is_off_is_told_and_decided_again(folder, ratios, tmp_path, r
     assert again.ratios["en"] >= 0.3 - 1e-9 and again.problem.supply == problem.supply
     assert again.fitted.n_runs == 22 and again.fitted.pilots.runs[-1] == "this run at 4e+08 tokens"
     monkeypatch.setattr(Watch, "decide_again", lambda *_, **__: again)
+    code, out, _ = run("watch", folder, "--log", log, "-o", tmp_path / "again")
+    assert climbopt.load_problem(tmp_path / "again").history == again.problem.history
+    assert f"{Watch(problem, ratios, (last,)).gain(again):.4f} less than with the ratios before" in " ".join(
+        out.split()
+    )
+    assert run("watch", folder, "--log", log, "-o", tmp_path / "again")[0] == 2  # it holds something now
     code, out, _ = run("watch", folder, "--log", log)
     assert code == 1 and "OUTSIDE" in out and "for the 600 M tokens that are left" in out and "  now: " in out
 
@@ -108,5 +115,54 @@ def test_what_cannot_be_watched(folder, ratios, tmp_path, run):
     with pytest.raises(InputError, match="states no bands"):
         Watch(climbopt.load_problem("libreoffice6"), ratios, (Moment(1e6, {"en": 1.0}, {}),))
     over = Watch(climbopt.load_problem(folder), ratios, (Moment(1e9, truth(ratios, 1e9), {}),))
-    with pytest.raises(InputError, match="nothing is left to decide"):
+    with pytest.raises(InputError, match="nothing of the budget is left to decide on"):
         over.decide_again(climbopt.load_pilots(folder / "pilots.csv"))
+
+
+def test_what_was_drawn_is_what_counts(folder, ratios):
+    """Logged in proportion, over all sources, with the tokens before the run; as planned where it is not known."""
+    problem = climbopt.load_problem(folder)
+    drawn = {"en": 30.0, "de": 20.0, "sw": 50.0}
+    moment = Moment(4e8, truth(ratios, 4e8), drawn)
+    watched = Watch(dataclasses.replace(problem, history={"de": 1e8}), ratios, (moment,))
+    assert watched.history() == pytest.approx({"en": 1.2e8, "de": 1.8e8, "sw": 2e8}) and watched.undecided
+    runs = watched._with_run(climbopt.load_pilots(folder / "pilots.csv"))
+    assert runs.tokens[-1] == pytest.approx(5e8)
+    assert runs.ratios_of(LANGUAGES)[-1] == pytest.approx([0.24, 0.36, 0.4])
+    partly = Watch(problem, ratios, (Moment(4e8, truth(ratios, 4e8), {"en": 30.0}),))
+    assert partly.history() == pytest.approx({name: 4e8 * ratio for name, ratio in ratios.items()})
+
+
+def test_the_new_decision_on_a_synthetic_truth():
+    """Pilots of one budget do not show how losses fall; the run does, and what is decided then is near the best."""
+    lowest, exponent, budget = 1.5 + 0.1 * np.arange(3), np.array([0.35, 0.35, 0.12]), 3.2e9
+
+    def true_losses(shares, tokens):
+        return lowest + (tokens / 1e8 * (0.2 + 0.8 * shares)) ** -exponent
+
+    rng, rows = np.random.default_rng(3), []
+    for k in range(12):
+        shares = rng.dirichlet(np.full(3, 1.5))
+        losses = true_losses(shares, 1e8) + rng.normal(0, 0.002, 3)
+        for name, share, loss in zip(LANGUAGES, shares, losses, strict=True):
+            rows.append({"run": f"r{k}", "tokens": 1e8, "language": name, "ratio": share, "loss": loss})
+    runs = climbopt.PilotRuns.from_frame(pd.DataFrame(rows))
+    first = decide(runs, budget, n_draws=2)
+    before = np.array([first.ratios[name] for name in LANGUAGES])
+    moments = [Moment(D, dict(zip(LANGUAGES, true_losses(before, D).tolist(), strict=True)), {}) for D in (8e8, 1.6e9)]
+    watched = Watch(first.problem, first.ratios, tuple(moments))
+    assert watched.outside
+    again = watched.decide_again(runs, n_draws=2)
+    now = np.array([again.ratios[name] for name in LANGUAGES])
+
+    def at_the_end(shares):
+        return true_losses((1.6e9 * before + 1.6e9 * shares) / budget, budget)
+
+    grid = np.array([(a, b, 1 - a - b) for a in np.linspace(0, 1, 51) for b in np.linspace(0, 1 - a, 51)])
+    best = min(at_the_end(shares).mean() for shares in grid)
+    assert at_the_end(before).mean() > at_the_end(now).mean() > best - 1e-9
+    assert at_the_end(now).mean() - best < 1e-3
+    # the level was off by far more than a measurement is, and no longer is
+    assert np.abs(first.problem.losses(before) - at_the_end(before)).max() > 0.1
+    assert np.abs(again.problem.losses(now) - at_the_end(now)).max() < 0.03
+    assert watched.gain(again) == pytest.approx((at_the_end(before) - at_the_end(now)).mean(), abs=5e-4)

@@ -73,6 +73,11 @@ AGAIN = Annotated[
     bool, typer.Option("--again/--no-again", help="Past the bands, decide again with the run's own losses.")
 ]
 
+AGAIN_FOLDER = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FOLDER", help="Write the new decision, as climbopt decide does."),
+]
+
 
 def watch(
     answer: ANSWER,
@@ -80,6 +85,7 @@ def watch(
     loss_columns: LOSS_KEYS = None,
     drawn_columns: DRAWN_KEYS = None,
     again: AGAIN = True,
+    output: AGAIN_FOLDER = None,
     seed: SEED = 0,
     jobs: JOBS = 1,
     json: JSON = None,
@@ -88,12 +94,16 @@ def watch(
 
     The exit code is 1 where a loss is outside its band; what would be decided now is then computed.
     """
-    from climbopt.files import PILOTS_NAME, load_answer, load_pilots, load_problem
+    from climbopt.files import PILOTS_NAME, check_folder, load_answer, load_pilots, load_problem
     from climbopt.files.collect import moments
+    from climbopt.reports.decisions import save_decision
     from climbopt.reports.watching import print_watch, watch_json
     from climbopt.uncertainty.watch import Moment, Watch
 
-    check_places([path for path in (answer, *log) if path.is_file()], json)
+    inputs = [path for path in (answer, *log) if path.is_file()]
+    check_places(inputs, json)
+    if output is not None:
+        check_folder(output, force=False)
     read = load_answer(answer)
     if read.problem is None:
         raise InputError(f"there is no problem beside {answer}; name the folder that climbopt decide wrote")
@@ -106,6 +116,8 @@ def watch(
     with solvers_on_standard_error(json):
         if again and watched.outside and pilots.exists() and watched.undecided:
             decided = watched.decide_again(load_pilots(pilots, missing="drop"), seed=seed, jobs=jobs, progress=progress)
+            if output is not None:
+                save_decision(decided, output, force=False, inputs=inputs)
         record = watch_json(watched, decided)
     report(json, record, lambda to: print_watch(watched, decided, to))
     raise typer.Exit(1 if watched.outside else 0)

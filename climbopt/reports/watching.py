@@ -24,7 +24,7 @@ def watch_json(watch: Watch, again: Decision | None) -> dict[str, Value]:
         "losses": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
         "outside": dict(watch.outside),
         "drawn": {name: {"drawn": drawn, "planned": plan} for name, (drawn, plan) in watch.drawn().items()},
-        "again": None if again is None else decision_json(again),
+        "again": None if again is None else {**decision_json(again), "gain": watch.gain(again)},
     }
 
 
@@ -58,3 +58,9 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
         say(console, f"  before: {percentages(watch.ratios)}")
         if again.result.allocation is not None:
             say(console, f"  now: {percentages(again.ratios)}")
+            goal = again.problem.goal
+            say(
+                console,
+                f"  {goal.label} at the end: {again.result.objective:.4f} {goal.unit}, {watch.gain(again):.4f} less "
+                "than with the ratios before",
+            )

@@ -97,32 +97,53 @@ class Watch(Viewed):
         last = self.moments[-1]
         return {name: (last.drawn[name], self.ratios[name] * last.tokens) for name in self.ratios if name in last.drawn}
 
+    def seen(self, moment: Moment) -> dict[str, float]:
+        """Return the tokens of each source until a moment, with those before the run.
+
+        Tokens drawn count as they were logged where they are known of every source, in proportion to the tokens of
+        the run; else as planned.
+        """
+        shares: Mapping[str, float] = self.ratios
+        if total := sum(moment.drawn.get(name, 0.0) for name in self.ratios):
+            if all(name in moment.drawn for name in self.ratios):
+                shares = {name: moment.drawn[name] / total for name in self.ratios}
+        before = self.problem.history
+        return {name: before.get(name, 0.0) + share * moment.tokens for name, share in shares.items()}
+
     def history(self) -> dict[str, float]:
-        """Return the tokens of each source until the last moment, with those before the run; as planned if unknown."""
-        last, before = self.moments[-1], self.problem.history
-        return {
-            name: before.get(name, 0.0) + last.drawn.get(name, ratio * last.tokens)
-            for name, ratio in self.ratios.items()
-        }
+        """Return the tokens of each source until the last moment, with those before the run."""
+        return self.seen(self.moments[-1])
 
     @property
     def undecided(self) -> bool:
-        """Whether tokens are left to decide on, of a run whose mixture is all that its model has seen."""
-        return self.moments[-1].tokens < self.problem.budget and not self.problem.history
+        """Whether tokens are left to decide on."""
+        return self.moments[-1].tokens < self.problem.budget
+
+    def gain(self, again: Decision) -> float | None:
+        """Return by how much a new decision lowers the objective at the end, under its model, beside going on.
+
+        None where it has no answer.
+        """
+        if again.result.objective is None:
+            return None
+        going_on = again.problem.model.vector(self.ratios)
+        return float(again.problem.value(going_on)) - again.result.objective
 
     def decide_again(
         self, pilots: PilotRuns, *, seed: int = 0, jobs: int = 1, n_draws: int = 40, progress: Stages = _silent
     ) -> Decision:
         """Return the decision on what is left of the budget, from the pilots and the run's own losses.
 
+        The run's losses count as those of a run of all that its model has seen so far; past twice the tokens of the
+        pilots they are anchors (:mod:`climbopt.fitting.anchors`).
+
         Raises
         ------
         InputError
-            Where nothing of the budget is left, or the run goes on with an earlier one, so that its losses are those
-            of no mixture that is known.
+            Where nothing of the budget is left.
         """
         if not self.undecided:
-            raise InputError("nothing is left to decide, or the run goes on with an earlier one of another mixture")
+            raise InputError("nothing of the budget is left to decide on")
         problem, left = self.problem, self.problem.budget - self.moments[-1].tokens
         return decide(
             self._with_run(pilots),
@@ -152,14 +173,14 @@ class Watch(Viewed):
         rows = [
             {
                 "run": f"this run at {moment.tokens:.6g} tokens",
-                "tokens": moment.tokens,
+                "tokens": sum(seen.values()),
                 **({} if self.problem.params is None else {"params": self.problem.params}),
                 "language": name,
-                "ratio": self.ratios.get(name, 0.0),
+                "ratio": seen.get(name, 0.0) / sum(seen.values()),
                 "loss": moment.losses.get(name, float("nan")),
                 **({} if pilots.supply is None else {"supply": self.problem.supply.get(name, float("nan"))}),
             }
-            for moment in chosen
+            for moment, seen in ((moment, self.seen(moment)) for moment in chosen)
             for name in dict.fromkeys([*pilots.sources, *pilots.targets])
         ]
         return PilotRuns.from_frame(pd.concat([table, pd.DataFrame(rows)], ignore_index=True), missing="drop")
