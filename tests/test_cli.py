@@ -310,8 +310,8 @@ def test_backends_are_listed(run):
             "option ftol of backend 'slsqp' is 'small'; it must be of type float",
         ),
         (
-            ("solve", "libreoffice6", "--backend", "newton", "--procedure", "two_step"),
-            "newton takes bounds and linear rows only, and share[en] is nonlinear",
+            ("solve", "libreoffice6", "--backend", "cvxpy", "--procedure", "two_step"),
+            "cvxpy takes only what CVXPY's rules prove convex, and here",
         ),
         (("solve", "one_source", "--procedure", "temperature"), "the baseline 'temperature' needs the supply of en"),
         (("solve", "."), "is a folder"),

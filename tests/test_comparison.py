@@ -125,10 +125,8 @@ def test_command_line(run, tmp_path):
         for backend in ("newton", "slsqp")
     ]
     steps = [one for one in content["runs"] if one["procedure"] == "two_step"]
-    assert {one["termination"] for one in steps if one["backend"] == "newton"} == {"refused"}
-    assert all(one["passed"] and one["max_ratio_difference"] < 1e-5 for one in steps if one["backend"] == "slsqp")
-    for one in content["runs"]:
-        assert one["termination"] == "refused" or one["fastest"] <= one["seconds"] <= one["slowest"]
+    assert all(one["passed"] and one["max_ratio_difference"] < 1e-5 for one in steps)
+    assert all(one["fastest"] <= one["seconds"] <= one["slowest"] for one in content["runs"])
     assert {one["backend"] for one in content["profiles"]} == {"newton", "slsqp"}
     assert "Performance profiles" in page.read_text() and "http://" not in page.read_text().split("<svg")[0]
     code, out, _ = run("compare", "equal_beta", "one_source", "--backends", "newton")

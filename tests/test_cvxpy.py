@@ -96,16 +96,12 @@ NOT_CONVEX = {
 
 @pytest.fixture(scope="module")
 def reference():
-    """Return the answer of newton, or of ipopt where newton refuses; each is found once."""
+    """Return the answer of newton; each is found once."""
     known = {}
 
     def answer(name, form):
         if name not in known:
-            backend = load("newton")
-            if backend.refusal(form) is not None:
-                pytest.importorskip("cyipopt", reason="the reference for nonlinear rows")
-                backend = load("ipopt")
-            known[name] = backend.solve(form, Options())
+            known[name] = load("newton").solve(form, Options())
         return known[name]
 
     return answer

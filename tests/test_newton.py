@@ -111,15 +111,6 @@ def test_a_saddle_point_is_left():
     assert not certify(form, form.start).verdict.value.startswith("strict")
 
 
-def test_nonlinear_rows_are_refused_with_their_name():
-    from climbopt.procedures.direction import equal_benefit_direction
-    from climbopt.procedures.two_step import magnitude_form
-
-    problem = family_problem(4)
-    reason = NEWTON.refusal(magnitude_form(problem, equal_benefit_direction(problem, 1.0)))
-    assert "share[en] is nonlinear" in reason and "ipopt" in reason
-
-
 @pytest.mark.parametrize("m", [64, 200])
 def test_many_languages(m):
     form = joint_form(family_problem(m))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import linalg
 
 from climbopt.backends.backend import Evaluator, Options, TimeUpError, checked_native
+from climbopt.backends.sqp import SequentialQuadratic
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
@@ -53,20 +54,20 @@ class Newton:
         return VERSION
 
     def refusal(self, form: StandardForm) -> str | None:
-        """Refuse nonlinear rows, other than those that keep z in its domain."""
-        if form.has_nonlinear_rows:
-            rows = [label.name for label in form.nonlinear.labels if not label.domain]
-            return (
-                f"newton takes bounds and linear rows only, and {rows[0]} is nonlinear; "
-                "use ipopt, trust_constr or slsqp"
-            )
+        """Take every standard form."""
         return None
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
         checked_native(options, {}, self.name)
         evaluator = Evaluator(form, options.time_limit)
-        search = _NewtonSteps(evaluator, form.polytope, options.tolerance * RESIDUAL_SHARE)
+        residual = options.tolerance * RESIDUAL_SHARE
+        # Rows that only keep z in its domain are checked at the end.
+        search = (
+            SequentialQuadratic(evaluator, residual)
+            if form.has_nonlinear_rows
+            else _NewtonSteps(evaluator, form.polytope, residual)
+        )
         limit = options.max_iterations or DEFAULT_ITERATIONS
         x, face, termination, done = form.start, None, Termination.ITERATION_LIMIT, 0
         try:
@@ -81,7 +82,11 @@ class Newton:
             termination = Termination.TIME_LIMIT
         if termination is Termination.SOLVED and self._outside(form, x):
             termination = Termination.LEFT_DOMAIN
-        multipliers = None if face is None else Multipliers(face.bounds, face.rows, np.zeros(len(form.nonlinear)))
+        multipliers, n_linear = None, len(form.polytope.rows)
+        if face is not None:
+            # the search without rows of c has no multipliers of them
+            on_c = np.append(face.rows[n_linear:], np.zeros(len(form.nonlinear)))[: len(form.nonlinear)]
+            multipliers = Multipliers(face.bounds, face.rows[:n_linear], on_c)
         return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
 
     def _outside(self, form: StandardForm, x: Array) -> bool:

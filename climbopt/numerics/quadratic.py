@@ -11,17 +11,42 @@ by a Cholesky factor of H_FF + c A_WF' A_WF, which needs H to be positive defini
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from climbopt.numerics.polytope import FEASIBILITY, Array, Polytope
+from climbopt.numerics.polytope import FEASIBILITY, Array, Mask, Polytope, Rows
 
 Sides = NDArray[np.int8]
 
 MAX_EXCHANGES = 30
 """Simultaneous exchanges of the whole active set before changing one constraint at a time."""
+
+
+class Region(Protocol):
+    """Bounds and linear rows: what a quadratic program reads of a polytope."""
+
+    @property
+    def bounds(self) -> Rows:
+        """Bounds, n of them."""
+        ...
+
+    @property
+    def dense(self) -> Array:
+        """Coefficients of the rows, (k, n)."""
+        ...
+
+    @property
+    def rows(self) -> Rows:
+        """Limits of the rows, k of them."""
+        ...
+
+    @property
+    def equation(self) -> Mask:
+        """Which rows are equations, (k,)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +76,9 @@ class Face:
     active: Active
 
 
-def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active | None = None) -> Face | None:
+def minimise(
+    H: Array, g: Array, polytope: Region, start: Array, warm: Active | None = None, first: Active | None = None
+) -> Face | None:
     """Return the minimum of x'Hx / 2 + g'x over a polytope, with its multipliers.
 
     The active set is exchanged as a whole (a primal-dual active-set method); where that does not settle, one
@@ -66,17 +93,30 @@ def minimise(H: Array, g: Array, polytope: Polytope, start: Array, warm: Active 
         A feasible point.
     warm : Active, optional
         Where to begin; the constraints active at `start` by default.
+    first : Active, optional
+        Where to begin with changes of one constraint: independent constraints that hold at `start`, beside the
+        equations; none by default.
 
     Returns
     -------
     Face or None
         None where H is not positive definite on a face that is visited, or neither method settled.
     """
-    face = _exchange_all(H, g, polytope, warm if warm is not None else _active_at(start, polytope))
-    return _one_at_a_time(H, g, polytope, start) if face is None else face
+    face = minimise_by_exchanges(H, g, polytope, start, warm)
+    return _one_at_a_time(H, g, polytope, start, first) if face is None else face
 
 
-def _exchange_all(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
+def minimise_by_exchanges(
+    H: Array, g: Array, polytope: Region, start: Array, warm: Active | None = None
+) -> Face | None:
+    """Return the minimum as :func:`minimise` does, from any start, by exchanges alone; None where they do not settle.
+
+    They do not where the polytope is empty.
+    """
+    return _exchange_all(H, g, polytope, warm if warm is not None else _active_at(start, polytope))
+
+
+def _exchange_all(H: Array, g: Array, polytope: Region, active: Active) -> Face | None:
     """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
     # a repeated active set means a cycle
     seen = {_key(active)}
@@ -150,7 +190,7 @@ def _key(active: Active) -> bytes:
     return active.bounds.tobytes() + active.rows.tobytes()
 
 
-def _active_at(x: Array, polytope: Polytope) -> Active:
+def _active_at(x: Array, polytope: Region) -> Active:
     """Return the sides that are active at x."""
     activity = polytope.dense @ x
     return Active(
@@ -163,7 +203,7 @@ def _sides(value: Array, lower: Array, upper: Array) -> Sides:
     return np.where(value <= lower + FEASIBILITY, -1, np.where(value >= upper - FEASIBILITY, 1, 0)).astype(np.int8)
 
 
-def _minimum_on(H: Array, g: Array, polytope: Polytope, active: Active) -> Face | None:
+def _minimum_on(H: Array, g: Array, polytope: Region, active: Active) -> Face | None:
     """Return the minimum on an active set, ignoring inactive constraints; None where it does not exist."""
     fixed, held = active.bounds != 0, active.rows != 0
     limits = np.where(active.rows < 0, polytope.rows.lower, polytope.rows.upper)[held]
@@ -191,11 +231,13 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     if not right.size:
         return right, np.zeros(len(A))
     # Large enough against H that the rows' directions are positive, small enough to keep the condition number.
-    weight = 10.0 * max(1.0, float(np.abs(H).max())) if len(A) else 0.0
-    # augmented Lagrangian: on A x = target, c |A x - target|^2 does not change the minimum
-    # A failure means that H is not positive definite on the face: there is no unique minimum.
-    factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
-    if failed:
+    size = max(1.0, float(np.abs(H).max()))
+    for weight in (10.0 * size, 1e5 * size) if len(A) else (0.0,):
+        # augmented Lagrangian: on A x = target, c |A x - target|^2 does not change the minimum
+        factor, failed = lapack.dpotrf(H + weight * (A.T @ A), lower=1)
+        if not failed:
+            break
+    else:  # H is not positive definite on the face: there is no unique minimum
         return None
     solutions, _ = lapack.dpotrs(factor, np.column_stack([right + weight * (A.T @ target), A.T]), lower=1)
     unconstrained, spread = solutions[:, 0], solutions[:, 1:]
@@ -208,7 +250,7 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
     return unconstrained - spread @ rows, rows
 
 
-def _exchanged(face: Face, polytope: Polytope) -> Active:
+def _exchanged(face: Face, polytope: Region) -> Active:
     """Return the active set with violated constraints added and those with a multiplier of the wrong sign dropped.
 
     Returns the same object where nothing changes.
@@ -234,12 +276,13 @@ def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, activ
     return np.where(inactive, entering, np.where(wrong, 0, active)).astype(np.int8)
 
 
-def _one_at_a_time(H: Array, g: Array, polytope: Polytope, start: Array) -> Face | None:
+def _one_at_a_time(H: Array, g: Array, polytope: Region, start: Array, first: Active | None = None) -> Face | None:
     """Return the minimum by the primal active-set method: one constraint enters or leaves at a time."""
     lower = np.concatenate([polytope.bounds.lower, polytope.rows.lower])
     upper = np.concatenate([polytope.bounds.upper, polytope.rows.upper])
     equation, n = lower == upper, start.size
-    sides, x = np.where(equation, -1, 0).astype(np.int8), start.copy()
+    begin = np.zeros(lower.size) if first is None else np.append(first.bounds, first.rows)
+    sides, x = np.where(equation, -1, begin).astype(np.int8), start.copy()
     # Finite in exact arithmetic; the bound catches cycles at degenerate points.
     for _ in range(20 * lower.size):
         face = _minimum_on(H, g, polytope, Active(sides[:n], sides[n:]))

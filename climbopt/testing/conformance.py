@@ -22,7 +22,7 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Polytope
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import Cap, Constraint, Floor, Group, Supply
+from climbopt.problem.constraints import Cap, Constraint, Custom, Floor, Group, LossCeiling, Supply
 from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import Algebraic, Evaluation, Functions, StandardForm, System
@@ -127,6 +127,20 @@ CASES: tuple[Case, ...] = (
         lambda: _joint(_model(_THREE), Group(("b", "c"), lower=0.6)),
         (0.4, 0.5, 0.1),
         {"simplex": 25 / 3, "group": -7.0},
+    ),
+    # L_c at most 1.4, so that r_c = 0.1 and the others share 0.9 as 2 : 1; lambda = 100/27, mu = (lambda - 4/3) / 4
+    Case(
+        "loss ceiling",
+        lambda: _joint(_model(_THREE), LossCeiling({"c": 1.4})),
+        (0.6, 0.3, 0.1),
+        {"simplex": 100 / 27, "loss_ceiling[c]": 16 / 27},
+    ),
+    # L_c exactly 2, above its loss at the free optimum: r_c = 0.04; mu = (lambda - 25/3) / 25
+    Case(
+        "loss equation",
+        lambda: _joint(_model(_THREE), Custom("L[c] == 2")),
+        (0.64, 0.32, 0.04),
+        {"simplex": 3125 / 960, "custom": (3125 / 960 - 25 / 3) / 25},
     ),
     # floor and cap of b both 0.2: the others share 0.8 as 2 : 0.2; lambda = 121/48, zeta_b = 25/3 - 121/48
     Case(

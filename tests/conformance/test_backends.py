@@ -52,11 +52,11 @@ def test_what_is_excluded_exists():
 
 
 def test_exclusions_have_reasons():
-    newton = load("newton")
-    assert exclusion(newton, "floor", {"floor": "it is tired"}) == "it is tired"
-    assert exclusion(newton, "cap", {"floor": "it is tired"}) is None
-    assert "newton" in exclusion(newton, "magnitude")
+    cvxpy = load("cvxpy")
+    assert exclusion(cvxpy, "floor", {"floor": "it is tired"}) == "it is tired"
+    assert exclusion(cvxpy, "cap", {"floor": "it is tired"}) is None
+    assert "cvxpy" in exclusion(cvxpy, "loss equation")
     with pytest.raises(InputError, match="no reason"):
-        exclusion(newton, "floor", {"floor": " "})
+        exclusion(cvxpy, "floor", {"floor": " "})
     with pytest.raises(InputError, match="did you mean 'floor'"):
-        exclusion(newton, "floor", {"flor": "it is tired"})
+        exclusion(cvxpy, "floor", {"flor": "it is tired"})
