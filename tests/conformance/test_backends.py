@@ -12,7 +12,7 @@ EXCLUDED: dict[str, dict[str, str]] = {
         "exponential cones get; with solver=SCS the case passes (test_cvxpy.py)",
     },
     "scip": {
-        "loss equation": "SCIP's presolving calls 0.04 / z == 1 infeasible at numerics/feastol 1e-9; it solves the case "
+        "loss equation": "SCIP's presolving calls 0.04 / z == 1 infeasible at numerics/feastol 1e-9; it solves it "
         "with presolving/maxrounds=0 or numerics/feastol=1e-8",
     },
 }
