@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import typer
 
 from climbopt.cli.arguments import pair, quantity
 from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.quantities import PARAMS, TOKENS
 
 if TYPE_CHECKING:
@@ -168,7 +169,11 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
 
     if len(places) == 1:
         if by_source is not None:
-            raise InputError("--map says what became of an earlier table's languages; name that table after the first")
+            after = shlex.join(["--after", str(places[0]), "--map", str(by_source)])
+            raise InputError(
+                "--map says what became of an earlier table's languages; name that table after the first, or plan "
+                f"today's first runs: climbopt plan --languages NAMES --budgets TOKENS {after}"
+            )
         return read_pilots(places[0], options)
     if options.losses is not None:
         raise InputError("--losses is for a single table; give several tables with their losses in them")
@@ -177,7 +182,43 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
     joined = join_pilots(named[0], named[1:], {} if by_source is None else load_map(by_source))
     for note in joined.notes:
         print(note, file=sys.stderr)
+    if joined.unknown:
+        print(f"plan runs for {listed(joined.unknown)}: {_plan(named[0][1], places, by_source)}", file=sys.stderr)
     return PilotTable(joined.runs, joined.runs.to_frame(), b"".join(table.content for table in tables))
+
+
+def _plan(today: PilotRuns, places: Sequence[Path], by_source: Path | None) -> str:
+    """Return the command that plans further runs of today's languages, at the least and the largest budget so far."""
+    languages = dict.fromkeys([*today.sources, *today.targets])
+    budgets = dict.fromkeys(f"{tokens:.0f}" for tokens in (today.tokens.min(), today.tokens.max()))
+    words = ["climbopt", "plan", "--languages", ",".join(languages), "--budgets", ",".join(budgets)]
+    words += [word for place in places for word in ("--after", str(place))]
+    words += [] if by_source is None else ["--map", str(by_source)]
+    return shlex.join([*words, "-o", "plan.csv"])
+
+
+def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequence[str]) -> PilotRuns | None:
+    """Return the runs made already, as runs of the languages of a plan; None where there are none.
+
+    With a map a single table is an earlier one; of several the first is today's.
+    """
+    from climbopt.files import find_pilots, load_map
+    from climbopt.runs.joined import join_pilots
+
+    if not places:
+        if by_source is not None:
+            raise InputError("--map says what became of an earlier table's languages; name that table by --after")
+        return None
+    # Losses that are missing are not counted as known.
+    options = TableOptions(missing="drop")
+    named = [(shown(place.name), read_pilots(find_pilots(place), options).runs) for place in places]
+    if by_source is None and len(named) == 1:
+        return named[0][1]
+    first, others = (named[0], named[1:]) if len(named) > 1 else (None, named)
+    joined = join_pilots(first, others, {} if by_source is None else load_map(by_source), languages)
+    for note in joined.notes:
+        print(note, file=sys.stderr)
+    return joined.runs
 
 
 def read_pilots(pilots: Path, options: TableOptions) -> PilotTable:

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, pair, quantity, spaced
+from climbopt.cli.pilot_options import MAP, earlier_runs
 from climbopt.cli.streams import check_places, complain, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
@@ -178,7 +179,13 @@ FLOOR = Annotated[
 PLAN_MODEL = Annotated[
     Path | None, typer.Option(metavar="MODEL.toml", help="Plan for the parameters of a model, instead of the priors.")
 ]
-AFTER = Annotated[Path | None, typer.Option(metavar="PILOTS", help="Runs already made.")]
+AFTER = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PILOTS",
+        help="Runs already made; repeated for earlier tables, after today's. With --map a single one is earlier.",
+    ),
+]
 PLAN_LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, where no model is given.")]
 PLAN_INTERACTION = Annotated[str, typer.Option(metavar="NAME", help="Interaction, where no model is given.")]
 PLAN_PARAMS = Annotated[
@@ -237,6 +244,7 @@ def plan(
     floor: FLOOR = 0.0,
     model: PLAN_MODEL = None,
     after: AFTER = None,
+    by_source: MAP = None,
     law: PLAN_LAW = "power",
     interaction: PLAN_INTERACTION = "gated",
     params: PLAN_PARAMS = None,
@@ -252,31 +260,28 @@ def plan(
     force: FORCE = False,
     json: JSON = None,
 ) -> None:
-    """Choose pilot runs by an optimal design.
-
-    Its expected error is shown beside that of CLIMB's design.
-    """
-    from climbopt.files import load_model, load_pilots, load_supply, write_text
-    from climbopt.model.interactions import INTERACTIONS
-    from climbopt.model.laws import LAWS
+    """Choose pilot runs by an optimal design; its expected error is shown beside that of CLIMB's design."""
+    from climbopt.files import load_model, load_supply, write_text
     from climbopt.reports.plans import plan_json, print_plan
     from climbopt.studies.design.plan import plan as design
 
-    inputs = [path for path in (model, after, supply, paths) if path is not None]
+    inputs = [path for path in (model, *(after or ()), by_source, supply, paths) if path is not None]
     check_places(inputs, json, None if export is not None else output)
     jobs = None if export is None else _Jobs.checked(export, output, paths, command, force)
     if criterion not in ("D", "I"):
         raise InputError(f"--criterion is '{criterion}'; it is D or I")
+    asked = names("--languages", languages)
+    made = earlier_runs(after or (), by_source, asked)
     with progress("plan") as count:
         planned = design(
-            names("--languages", languages),
+            asked,
             [TOKENS.read(part, "--budgets") for part in budgets.split(",")],
             runs,
             floor=floor,
             model=None if model is None else load_model(model),
-            after=None if after is None else load_pilots(after),
-            law=LAWS[law],
-            interaction=INTERACTIONS[interaction],
+            after=made,
+            law=law,
+            interaction=interaction,
             params=params,
             target_budget=target_budget,
             supply=None if supply is None else load_supply(supply),

@@ -7,13 +7,17 @@ that is one earlier language, whole; merged and split ones are measured on other
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.runs.pilots import Array, PilotRuns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUM_TOLERANCE = 1e-6
 """Largest deviation of a language's sum of shares from 1."""
@@ -29,26 +33,36 @@ class Joined:
     Parameters
     ----------
     runs : PilotRuns
-        Of the languages of the first table.
+        Of the languages of today.
     notes : tuple of str
-        What could be used of each further table, and what is left to plan.
+        What could be used of each earlier table, and what is left to plan.
+    unknown : tuple of str
+        Languages of today that some earlier table does not hold, or does not measure: runs are to be planned for these.
     """
 
     runs: PilotRuns
     notes: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
-def join_pilots(first: tuple[str, PilotRuns], others: Sequence[tuple[str, PilotRuns]], by_source: SourceMap) -> Joined:
-    """Return the runs of several tables as runs of the first one's languages.
+def join_pilots(
+    first: tuple[str, PilotRuns] | None,
+    others: Sequence[tuple[str, PilotRuns]],
+    by_source: SourceMap,
+    languages: Sequence[str] = (),
+) -> Joined:
+    """Return the runs of several tables as runs of the languages of today.
 
     Parameters
     ----------
     first : (str, PilotRuns)
-        Name and runs of the table whose languages are those of today.
+        Name and runs of the table whose languages are those of today; None before its first run.
     others : sequence of (str, PilotRuns)
         Names and runs of earlier tables.
     by_source : SourceMap
         What became of earlier languages; those that are not named are as they were.
+    languages : sequence of str
+        Of today, beside those of the first table.
 
     Raises
     ------
@@ -66,24 +80,36 @@ def join_pilots(first: tuple[str, PilotRuns], others: Sequence[tuple[str, PilotR
     """
     import pandas as pd
 
-    name, runs = first
-    languages = tuple(dict.fromkeys([*runs.sources, *runs.targets]))
-    _check_map(by_source, languages, [language for _, other in others for language in _languages(other)])
-    tables, notes, taken = [runs.to_frame()], [], set(runs.runs)
+    of_today = () if first is None else _languages(first[1])
+    names = tuple(dict.fromkeys([*of_today, *languages]))
+    _check_map(by_source, names, [language for _, other in others for language in _languages(other)])
+    name, runs = others[0] if first is None else first
+    tables = [] if first is None else [runs.to_frame()]
+    notes, unknown, taken = [], set[str](), set[str]() if first is None else set(runs.runs)
     for title, other in others:
         for what in ("params", "supply"):
             if (getattr(other, what) is None) != (getattr(runs, what) is None):
                 raise InputError(f"only one of {name} and {title} states '{what}' of its runs; state it in both")
-        mapped, note = _mapped(title, other, languages, by_source)
-        table = mapped.to_frame()
-        clashing = table["run"].isin(taken)
-        table["run"] = table["run"].where(~clashing, title + ": " + table["run"].astype(str))
-        taken |= set(table["run"])
-        tables.append(table)
-        unmeasured = [target for target in runs.targets if np.isnan(_losses_of(mapped, target)).all()]
-        notes.append(note + (f"; none measures {listed(unmeasured)}: plan runs for it" if unmeasured else ""))
+        mapped = _mapped(title, other, names, by_source)
+        if mapped.runs:
+            tables.append(_renamed(mapped.to_frame(), title, taken))
+            taken |= set(tables[-1]["run"])
+        without = [name for name, column in zip(names, mapped.ratios.T, strict=True) if not column.any()]
+        wanted = names if first is None else runs.targets
+        unmeasured = [target for target in wanted if np.isnan(_losses_of(mapped, target)).all()]
+        notes.append(_note(title, mapped, other, _removed(other, by_source), without, unmeasured))
+        unknown |= {*without, *unmeasured}
+    if not tables:
+        raise InputError(f"no run of {listed([title for title, _ in others], ' and ')} can be used; {'; '.join(notes)}")
     together = PilotRuns.from_frame(pd.concat(tables, ignore_index=True), missing="drop")
-    return Joined(replace(together, missing=runs.missing), tuple(notes))
+    missing = () if first is None else runs.missing
+    return Joined(replace(together, missing=missing), tuple(notes), tuple(name for name in names if name in unknown))
+
+
+def _renamed(table: pd.DataFrame, title: str, taken: Collection[str]) -> pd.DataFrame:
+    """Return a table whose runs bear its title where their names are taken."""
+    names = table["run"].astype(str)
+    return table.assign(run=names.where(~names.isin(list(taken)), title + ": " + names))
 
 
 def _languages(runs: PilotRuns) -> tuple[str, ...]:
@@ -110,8 +136,13 @@ def _check_map(by_source: SourceMap, languages: Sequence[str], earlier: Sequence
             raise InputError(f"the shares of '{source}' sum to {total:g}; they must sum to 1")
 
 
-def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: SourceMap) -> tuple[PilotRuns, str]:
-    """Return the runs of a table that can be used, over the languages of today, and a line that says so."""
+def _removed(runs: PilotRuns, by_source: SourceMap) -> list[str]:
+    """Return the languages of a table that became none of today's."""
+    return [source for source in _languages(runs) if not by_source.get(source, {source: 1.0})]
+
+
+def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: SourceMap) -> PilotRuns:
+    """Return the runs of a table that can be used, over the languages of today."""
     earlier = _languages(runs)
     shares = np.zeros((len(earlier), len(languages)))
     for i, source in enumerate(earlier):
@@ -122,9 +153,8 @@ def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: 
             )
         for target, share in by_source.get(source, {source: 1.0}).items():
             shares[i, languages.index(target)] = share
-    removed = [source for i, source in enumerate(earlier) if not shares[i].any()]
     ratios = runs.ratios_of(earlier)
-    usable = ~(runs.ratios_of(removed) > 0).any(axis=1)
+    usable = ~(runs.ratios_of(_removed(runs, by_source)) > 0).any(axis=1)
     losses = np.full((len(runs.runs), len(languages)), np.nan)
     for j in range(len(languages)):
         parts = np.flatnonzero(shares[:, j])
@@ -132,7 +162,7 @@ def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: 
             losses[:, j] = runs.losses[:, runs.targets.index(earlier[parts[0]])]
     usable &= np.isfinite(losses).any(axis=1)
     known = runs.supply_of(earlier)
-    mapped = PilotRuns(
+    return PilotRuns(
         tuple(np.array(runs.runs)[usable].tolist()),
         languages,
         languages,
@@ -142,15 +172,20 @@ def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: 
         None if runs.params is None else runs.params[usable],
         supply=None if known is None else (np.nan_to_num(known) @ shares)[usable],
     )
-    return mapped, _note(title, mapped, len(runs.runs), removed)
 
 
-def _note(title: str, mapped: PilotRuns, n: int, removed: Sequence[str]) -> str:
-    """Return what could be used of a table, and which languages none of its runs holds."""
-    parts = [f"{title}: {len(mapped.runs)} of {n} runs used"]
-    if len(mapped.runs) < n:
+def _note(
+    title: str,
+    mapped: PilotRuns,
+    runs: PilotRuns,
+    removed: Sequence[str],
+    without: Sequence[str],
+    unmeasured: Sequence[str],
+) -> str:
+    """Return what could be used of a table, and which languages none of its runs holds or measures."""
+    parts = [f"{title}: {len(mapped.runs)} of {len(runs.runs)} runs used"]
+    if len(mapped.runs) < len(runs.runs):
         parts.append(f"left out are those with {listed(removed)}" if removed else "the others have no loss of today")
-    never = [name for name, column in zip(mapped.sources, mapped.ratios.T, strict=True) if not column.any()]
-    if never:
-        parts.append(f"none holds {listed(never)}")
+    parts += [f"none holds {listed(without)}"] if without else []
+    parts += [f"none measures {listed(unmeasured)}"] if unmeasured else []
     return "; ".join(parts)

@@ -182,7 +182,7 @@ def plan(
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source = block or (form if after is None else _fitted(after, form, target))
+    source = block or (form if after is None or _new(names, after) else _fitted(after, form, target))
     if isinstance(source, MixtureModel):
         space = target.aimed(space, source if model is None else as_model(model), seed)
     designs = _Designs.of(names, space, source, after, seed)
@@ -301,6 +301,8 @@ class _Designs:
         Derivatives at the mixtures over which the prediction variance is averaged.
     candidates : Runs
         What is chosen from.
+    new : sequence of int
+        Positions of the languages that no run made before holds.
     """
 
     space: Space
@@ -309,6 +311,7 @@ class _Designs:
     start: Array
     judged: Array
     candidates: Runs
+    new: Sequence[int]
 
     @classmethod
     def of(
@@ -326,10 +329,11 @@ class _Designs:
         start = known.prior
         if after is not None:
             earlier = Runs(after.ratios_of(names), after.tokens, space.params)
-            start = start + information(known.derivatives(earlier))
+            start = start + information(known.derivatives(earlier) * _measured(known, after))
         judged = known.derivatives(space.judged(rng), noise=False)
         n_before = 0 if after is None else len(after.runs)
-        return cls(space, known, n_before, start, judged, space.candidates(rng))
+        new = [k for k, name in enumerate(names) if after is None or name not in after.sources]
+        return cls(space, known, n_before, start, judged, space.candidates(rng), new)
 
     @property
     def before(self) -> float:
@@ -348,7 +352,7 @@ class _Designs:
         most = n_runs or (len(self.climb.runs) if first else self.space.n)
         enough = self.climb.error if n_runs is None and first else None
         # The runs that give the ceilings, unless they were made before.
-        alone = self.space.alone if first else []
+        alone = [self.space.alone[k] for k in self.new]
         chosen = self.optimal(criterion, alone[:most], most, enough, progress)
         n = len(chosen.runs)
         return chosen, self.optimal(_OTHER[criterion], alone[:n], n, None, progress)
@@ -375,6 +379,20 @@ class _Designs:
         return self.of_runs(f"{criterion}-optimal", runs)
 
 
+def _new(names: Sequence[str], after: PilotRuns) -> list[str]:
+    """Return the languages that no run holds, or none measures: nothing is fitted for them, and priors stand for it."""
+    measured = [name for name, column in zip(after.targets, after.losses.T, strict=True) if np.isfinite(column).any()]
+    return [name for name in names if name not in after.sources or name not in measured]
+
+
+def _measured(known: Knowledge, after: PilotRuns) -> Array:
+    """Return 1 where a run's loss of a block's target was measured, else 0; (B, n, T, 1)."""
+    measured = {name: np.isfinite(column) for name, column in zip(after.targets, after.losses.T, strict=True)}
+    nothing = np.zeros(len(after.runs), dtype=bool)
+    columns = [np.column_stack([measured.get(name, nothing) for name in block.targets]) for block, _ in known.blocks]
+    return np.array(columns, dtype=float)[..., None]
+
+
 def _checked(
     languages: Sequence[str], n_runs: int | None, model: MixtureModel | None, after: PilotRuns | None
 ) -> tuple[str, ...]:
@@ -388,11 +406,12 @@ def _checked(
         ("model", () if model is None else model.sources),
         ("pilot runs", () if after is None else after.sources),
     ):
-        if sources and set(sources) != set(names):
+        # Runs made before a language was added hold none of it.
+        if sources and (set(sources) - set(names) or (what == "model" and set(sources) != set(names))):
             raise InputError(
                 f"the {what} know {', '.join(sources)}, and the plan is for {', '.join(names)}; they must "
                 "be the same languages"
             )
     if model is not None:
         return model.sources
-    return names if after is None else after.sources
+    return names if after is None else (*after.sources, *(name for name in names if name not in after.sources))
