@@ -210,6 +210,23 @@ def test_targets_that_are_no_sources_are_stated():
         )
 
 
+def test_a_run_at_several_budgets_is_several_runs():
+    """Never one run of one budget: in tidy tables and in wide ones."""
+    later = [table.assign(tokens=table["tokens"] * 2, run=table["run"]) for table in (tidy(), wide())]
+    for table, after in zip((tidy(), wide()), later, strict=True):
+        runs = load_pilots(pd.concat([table, after]))
+        assert len(runs.runs) == 8 and f"{RUNS[0]}, 10000000000 tokens" in runs.runs
+        np.testing.assert_array_equal(np.sort(runs.tokens), np.sort([*TOKENS, *(2 * D for D in TOKENS)]))
+        order = [runs.runs.index(f"{name}, {2 * D:.12g} tokens") for name, D in zip(RUNS, TOKENS, strict=True)]
+        np.testing.assert_allclose(runs.ratios_of(LANGUAGES)[order], RATIOS)
+    assert "a run at several budgets as several runs" in load_pilots(pd.concat([tidy(), later[0]])).layout
+    assert "a run at several budgets as several runs" in load_pilots(pd.concat([wide(), later[1]])).layout
+    cases = (tidy(), "stands twice in run 'pilot-0'"), (wide(), "'pilot-0, 5000000000 tokens' stands twice")
+    for table, words in cases:
+        with pytest.raises(InputError, match=words):
+            load_pilots(pd.concat([table, table]))
+
+
 def test_indonesian_is_no_index():
     table = wide().rename(columns={"ratio_zh_cn": "id", "ratio_en": "en", "ratio_sw": "sw", "loss_zh_cn": "loss_id"})
     runs = load_pilots(table)

@@ -159,18 +159,34 @@ class Columns:
                 )
         return table.set_axis(self.run_names()).rename(columns=dict(languages))
 
-    def run_names(self) -> list[str]:
-        """Return the name of each row's run: its number where no column names it; with the seed where names repeat."""
+    @property
+    def stated_runs(self) -> list[str]:
+        """The name of each row's run as its column has it, else its number."""
         if "run" not in self.roles:
             return [str(number) for number in range(1, len(self.table) + 1)]
-        names = run_index(self.table[self.roles["run"]])
+        return run_index(self.table[self.roles["run"]])
+
+    def run_names(self) -> list[str]:
+        """Return the name of each row's run: its number where no column names it.
+
+        Where names repeat the seed is part of them, and where they still do the tokens: a run at several budgets.
+        """
+        names = self.stated_runs
+        if "run" not in self.roles:
+            return names
         for row, name in enumerate(names):
             check_name(name, f"column '{shown(self.roles['run'])}' of {self.title} in row {row + HEADER_ROWS}")
             refuse_summary(name, self.title)
         if "seed" in self.roles and len(set(names)) < len(names):
             seeds = run_index(self.table[self.roles["seed"]])
-            return [f"{name}, seed {seed}" for name, seed in zip(names, seeds, strict=True)]
-        return names
+            names = [f"{name}, seed {seed}" for name, seed in zip(names, seeds, strict=True)]
+        tokens = self.counts("tokens", None) if len(set(names)) < len(names) else None
+        return names if tokens is None else [at_budget(*pair) for pair in zip(names, tokens.tolist(), strict=True)]
+
+
+def at_budget(run: str, tokens: float) -> str:
+    """Return the name of a run that is one of several budgets under one name."""
+    return f"{run}, {tokens:.12g} tokens"
 
 
 def refuse_summary(run: str, title: str) -> None:

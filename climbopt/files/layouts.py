@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from climbopt.files.column_names import PER_RUN, role_of
-from climbopt.files.columns import Columns, Layout, refuse_summary
+from climbopt.files.columns import Columns, Layout, at_budget, refuse_summary
 from climbopt.files.groups import IN_TOKENS, SUMS, best_named, loss_group, named_group, near, ratio_group
 from climbopt.files.wide import joined
 from climbopt.foundations.characters import look_alike, quoted, shown
@@ -24,6 +24,10 @@ from climbopt.runs.tidy_table import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+SEVERAL = "a run at several budgets as several runs"
+"""How notes state that names of runs repeat."""
 
 
 class Reading(NamedTuple):
@@ -125,6 +129,9 @@ def _tidy(columns: Columns, layout: Layout) -> Reading:
         values = columns.counts(role, getattr(layout, role))
         if values is not None and not np.isnan(values).any():  # text that is no number is named by its row later
             table[role] = values
+    if _at_budgets(table):
+        table["run"] = list(map(at_budget, table["run"].astype(str), table["tokens"]))
+        notes.append(SEVERAL)
     if "run" in roles and "tokens" in roles:
         keys = [table[key].astype(str) for key in ("run", "seed") if key in roles]
         # Tokens that differ within a run are those of each language: their shares are the ratios.
@@ -139,6 +146,14 @@ def _tidy(columns: Columns, layout: Layout) -> Reading:
                 notes.append("ratios in per cent")
     others = [column for column in columns.names if column not in roles.values()]
     return Reading(table, _note("one row per run and language", notes, columns.ignored + others))
+
+
+def _at_budgets(table: pd.DataFrame) -> bool:
+    """Return whether the languages of some runs stand several times, at another budget each time."""
+    keys = [key for key in ("run", "seed", "language") if key in table]
+    if not {"run", "language", "ratio", "tokens"} <= set(table) or table["tokens"].dtype.kind not in "if":
+        return False
+    return bool(table.duplicated(keys).any()) and not table.duplicated([*keys, "tokens"]).any()
 
 
 def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
@@ -191,5 +206,7 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
         for role in PER_RUN
         if mixtures.roles.get(role, role).casefold() != role
     ]
+    if "seed" not in mixtures.roles and len(set(mixtures.stated_runs)) < len(runs):
+        notes.append(SEVERAL)
     notes += [f"ratios{mixed.kind} in {quoted(mixed.pattern)}", f"losses in {quoted(lost.pattern)}"]
     return Reading(tidy, _note("one row per run", notes, list(dict.fromkeys(others))))
