@@ -6,22 +6,23 @@ looks for those that make the block least: at vertices of that set, between them
 
 import numpy as np
 
-from climbopt.certification.global_bound.dual import Cells, Dual
+from climbopt.certification.global_bound.choices import choose
+from climbopt.certification.proof.blocks import Dual, Pieces
 
 STARTS, MOVES = 12, 12
 STEPS = 7
 
 
 def claimed(problem, multipliers, box, pieces):
-    """Return the constant, the claimed lower bound of each piece, and whether the law was touched there."""
+    """Return the constant and the claimed lower bound of each piece."""
     dual = Dual(problem, multipliers, box)
-    return dual.constant, dual.on(pieces).bound
+    return dual.lagrangian[3].lower[0], dual.bounds(pieces, choose(dual, pieces)[0])
 
 
 def cells(block, edges):
     """Return the pieces of one block between neighbouring edges."""
     edges = np.asarray(edges, dtype=float)
-    return Cells(np.full(edges.size - 1, block), edges[:-1], edges[1:])
+    return Pieces(np.full(edges.size - 1, block), edges[:-1], edges[1:])
 
 
 class Blocks:
@@ -29,7 +30,7 @@ class Blocks:
 
     Parameters
     ----------
-    problem : Problem
+    problem : Decomposition
     multipliers : Prices
     box : Box
     """
@@ -54,7 +55,7 @@ class Blocks:
 
     def parts(self, x, targets):
         """Return the parts of every source at ratios x, (N, S), for some targets, (K, N, t, S)."""
-        offset, scale = (a[: self.n_sources] for a in self.problem.offset_and_scale)
+        offset, scale = self.problem.functions.offset, self.problem.functions.scale
         at = (targets[None, :, None], np.arange(self.n_sources)[None, None, :])
         values = [
             part.values((offset + scale * x[:, : self.n_sources])[:, None, :], at)
@@ -65,10 +66,9 @@ class Blocks:
 
     def z(self, x, targets):
         """Return z of some targets at ratios x, (N, t), and their sums, (K, N, t)."""
-        offset, scale = self.problem.offset_and_scale
-        home = self.problem.home[targets]
-        ratio = np.where(home < self.n_sources, x[:, np.minimum(home, self.n_sources - 1)], 0.0)
-        cumulative = offset[home] + scale[home] * ratio
+        home, last, functions = self.problem.home[targets], self.n_sources - 1, self.problem.functions
+        ratio = functions.offset[np.minimum(home, last)] + functions.scale * x[:, np.minimum(home, last)]
+        cumulative = np.where(home <= last, ratio, 0.0)
         sums = self.parts(x, targets).sum(axis=-1)
         z = self.problem.separable.own.values(cumulative, targets[None])
         for gate, one in zip(self.problem.separable.gates, sums, strict=True):

@@ -10,9 +10,10 @@ from blocks import STEPS, Blocks, cells, claimed
 from conftest import random_model
 from random_problems import USERS, repeated, signed_model, the_problem
 
-from climbopt.certification.global_bound.boxes import allowed, bounded
-from climbopt.certification.global_bound.dual import Box, Prices
+from climbopt.certification.global_bound.boxes import allowed
 from climbopt.certification.global_bound.search import optimal
+from climbopt.certification.proof.blocks import Box, Choices, Dual, Prices
+from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import Law
@@ -152,13 +153,13 @@ def tilts(x, value):
 def check_block(problem, multipliers, box, block, ends, rng):
     """Assert that a piece's claimed bound is not above what an attack reaches, however the total is priced."""
     in_total, dense = problem.total[0], problem.polytope.dense
-    total = np.flatnonzero((dense == in_total).all(axis=1) & in_total.any())[:1]
+    total = np.flatnonzero((dense == in_total[: dense.shape[1]]).all(axis=1) & in_total.any())[:1]
     x = np.linspace(*ends, STEPS)
     value, size = Blocks(problem, multipliers, box).attack(block, x, rng)
     known = np.isfinite(value)
     if not known.any():
         return
-    priced = total.size and in_total[min(block, in_total.size - 1)]
+    priced = total.size and in_total[block]
     for tilt in tilts(x, value) if priced else [0.0]:
         rows = multipliers.rows.copy()
         rows[total] += tilt
@@ -173,7 +174,7 @@ def test_no_attack_gets_below_a_bound_of_a_block(case):
     make, *arguments = CASES[case]
     rng = np.random.default_rng(list(CASES).index(case))
     for seed in range(1 if case in SLOW else 2):
-        problem = bounded(joint_form(make(*arguments, seed)))
+        problem = Decomposition.of(joint_form(make(*arguments, seed)))
         for _ in range(2 if case in SLOW else 3):
             x, box = random_box(problem.form, rng)
             multipliers = random_multipliers(problem, x, rng)
@@ -184,7 +185,7 @@ def test_no_attack_gets_below_a_bound_of_a_block(case):
 
 def test_gates_bend_with_sums_that_are_far_from_the_middle():
     """With sources that give nothing the total has no price, and with rows on z their slopes hardly change."""
-    rng, problem = np.random.default_rng(0), bounded(joint_form(sparse(3, 1)))
+    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(sparse(3, 1)))
     box, sums = Box(np.zeros(3), np.array([1.0, 0.5, 0.5])), np.zeros((2, 3))
     for block in range(3):
         nonlinear = np.where(np.arange(6) == 3 + block, -20.0, 0.0)
@@ -192,12 +193,24 @@ def test_gates_bend_with_sums_that_are_far_from_the_middle():
             check_block(problem, Prices(np.zeros(1), nonlinear, sums + price), box, block, (0.2, 0.2001), rng)
 
 
+def test_a_law_is_touched_inside_of_its_domain_alone():
+    """z**-2 has a tangent at z = -1 too, which lies above it at z = 1."""
+    model = signed_model("linear", 2, seed=0)
+    squared = replace(model, parameters={**model.parameters, "beta": np.full(2, 2.0)})
+    problem = Decomposition.of(joint_form(AllocationProblem(squared, 10e9)))
+    dual = Dual(problem, Prices(np.zeros(1), np.zeros(0), np.zeros((1, 2))), Box(np.full(2, 0.25), np.full(2, 0.75)))
+    pieces = cells(0, (0.25, 0.75))
+    assert np.isfinite(dual.bounds(pieces, Choices(np.array([0.6]), np.zeros(1)))).all()
+    for z0 in (-1.0, -1e-3, np.nan, np.inf, -np.inf):
+        assert dual.bounds(pieces, Choices(np.array([z0]), np.zeros(1))) == -np.inf
+
+
 @pytest.mark.parametrize("case", ["gated 3", "gated with rows", "ensemble", "repeated, gated", "zero shot", "history"])
 def test_blocks_add_up_to_the_lagrangian(case):
     """So that what is attacked is what is bounded: at a feasible point it is the objective but for priced rows."""
     make, *arguments = CASES[case]
     rng, form = np.random.default_rng(0), joint_form(make(*arguments, 0))
-    problem = bounded(form)
+    problem = Decomposition.of(form)
     x, box = random_box(form, rng)
     multipliers, at = random_multipliers(problem, x, rng), form.functions.at(x)
     blocks = Blocks(problem, multipliers, box)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from random_problems import FORMS, SETTINGS, USERS, points, repeated, signed_model, the_problem
 
-from climbopt.certification.global_bound.boxes import allowed, bounded
-from climbopt.certification.global_bound.dual import Box, Dual, Prices, Value, halves, whole
+from climbopt.certification.global_bound.boxes import allowed, halves, whole
+from climbopt.certification.global_bound.choices import choose
 from climbopt.certification.global_bound.search import optimal
+from climbopt.certification.proof.blocks import Box, Dual, Prices
+from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.ensemble import Ensemble
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, LossCeiling
@@ -70,10 +72,10 @@ def bound_at(value, constant, x):
     """Return the sum of the bounds of the pieces that hold x, a lower bound of the objective there."""
     total, n = constant, value.least.size
     extended = np.append(x, np.zeros(n - x.size))
-    pieces = value.on.pieces
+    pieces = value.pieces
     holds = (pieces.lower <= extended[pieces.block]) & (pieces.upper >= extended[pieces.block])
     best = np.full(n, -np.inf)
-    np.maximum.at(best, pieces.block[holds], value.on.bound[holds])
+    np.maximum.at(best, pieces.block[holds], value.bound[holds])
     return total + best.sum()
 
 
@@ -94,7 +96,7 @@ def random_multipliers(problem, x, rng, noise):
 
 def check_nowhere_above(form, seed, noise=0.1, count=60):
     """Assert that the sum of the pieces' bounds is below the objective at random points; return the least distance."""
-    rng, problem = np.random.default_rng(seed), bounded(form)
+    rng, problem = np.random.default_rng(seed), Decomposition.of(form)
     least, free = np.inf, np.where(np.isfinite(form.polytope.bounds.upper), form.polytope.bounds.upper, 1e3)
     lower = np.where(np.isfinite(form.polytope.bounds.lower), form.polytope.bounds.lower, -1e3)
     root = Box(lower, np.append(np.minimum(free[: form.n_ratios], 1.0), free[form.n_ratios :]))
@@ -107,13 +109,14 @@ def check_nowhere_above(form, seed, noise=0.1, count=60):
         )
         dual = Dual(problem, random_multipliers(problem, center, rng, noise * rng.integers(0, 2)), box)
         pieces = whole(problem, box, int(rng.integers(1, 9)))
-        value = Value.of(dual, dual.on(pieces) if rng.uniform() < 0.5 else dual.on(halves(pieces)))
+        pieces = pieces if rng.uniform() < 0.5 else halves(pieces)
+        value = dual.value(pieces, dual.bounds(pieces, choose(dual, pieces)[0]))
         for x in [*feasible(form, box, rng, count), center]:
             at = form.functions.at(x)
             inside = (x >= box.lower).all() and (x <= box.upper).all()
             held = (at.rows >= form.nonlinear.lower).all() and (at.rows <= form.nonlinear.upper).all()
             if inside and held and np.isfinite(at.value):
-                distance = at.value - bound_at(value, dual.constant, x)
+                distance = at.value - bound_at(value, dual.lagrangian[3].lower[0], x)
                 assert distance >= -1e-12 * max(1.0, abs(at.value))
                 assert value.lower <= at.value + 1e-12
                 least = min(least, distance)

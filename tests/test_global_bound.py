@@ -12,6 +12,7 @@ from climbopt import load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
 from climbopt.certification.global_bound import Box, Enclosure, NoBoundError, boxes, enclose, search
 from climbopt.certification.global_bound.incumbents import judged, multistart
+from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.uses import USES
 from climbopt.problem.allocation import AllocationProblem
@@ -355,10 +356,10 @@ def test_a_cut_too_deep_and_a_raised_bound_are_caught(monkeypatch):
     exact = boxes.evaluate
 
     def raised(*arguments):
-        value = exact(*arguments)
-        return replace(value, lower=value.lower + 1e-3, least=value.least + 1e-3)
+        on = exact(*arguments)
+        return replace(on, bound=on.bound + 1e-3)
 
-    problem = boxes.bounded(form)
+    problem = Decomposition.of(form)
     multipliers = search.optimal(problem, best.x, np.zeros(form.functions.n_rows))
     tight = Box(np.maximum(best.x - 1e-4, 0.0), best.x + 1e-4)
     step = boxes.examined(problem, tight, multipliers, best.upper + 1e-3, 1e-9)

@@ -29,7 +29,7 @@ def interrupted(*arguments, **options):
     [
         (optimum, "joint_form"),
         (optimum, "_enclosed"),
-        (search, "bounded"),
+        (search.Decomposition, "of"),
         (search, "multistart"),
         (search, "optimal"),
         (search, "_examined"),

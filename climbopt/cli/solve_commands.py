@@ -289,7 +289,7 @@ def _write_proof(path: Path, result: Result) -> None:
 
 def verify(problem: PROBLEM, proof: PROOF_FILE) -> None:
     """Check the proof of a lower bound: every bound in it is computed anew from the problem."""
-    from climbopt.certification.global_bound.proof import ProofError, check
+    from climbopt.certification.proof.check import ProofError, check
     from climbopt.files import load_problem
     from climbopt.files.text import read_json
     from climbopt.procedures import joint_form

@@ -11,7 +11,8 @@ from typing import Literal, TypedDict, Unpack
 import numpy as np
 
 from climbopt.certification.global_bound import Enclosure, NoBoundError, Progress, enclose
-from climbopt.certification.global_bound.search import BALLS, RESTS_ON, proved
+from climbopt.certification.global_bound.record import BALLS, proved
+from climbopt.certification.global_bound.search import RESTS_ON
 from climbopt.certification.local import TOLERANCE, Bound, BoundSearch, Certificate
 from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from flint import fmpq, fmpq_mat
 
-from climbopt.certification.global_bound.balls import in_balls
-from climbopt.certification.global_bound.boxes import bounded
-from climbopt.certification.global_bound.dual import Box
+from climbopt.certification.global_bound.boxes import values
+from climbopt.certification.proof.balls import in_balls
+from climbopt.certification.proof.blocks import Box
+from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
 from climbopt.numerics.quadratic import project
@@ -25,12 +26,12 @@ def upper_bound(form: StandardForm, x: Array) -> float | None:
     if point is None:
         return None
     low, high = (np.array(ends) for ends in zip(*map(_ends, point), strict=True))
-    problem, limits = bounded(form), form.nonlinear
+    problem, limits = Decomposition.of(form), form.nonlinear
     with in_balls():
-        values = problem.values(Box(low, high))
-    if not ((values.upper[1:] <= limits.upper).all() and (values.lower[1:] >= limits.lower).all()):
+        at = values(problem, Box(low, high))
+    if not ((at.upper[1:] <= limits.upper).all() and (at.lower[1:] >= limits.lower).all()):
         return None
-    return float(values.upper[0]) if np.isfinite(values.upper[0]) else None
+    return float(at.upper[0]) if np.isfinite(at.upper[0]) else None
 
 
 def _ends(number: fmpq) -> tuple[float, float]:

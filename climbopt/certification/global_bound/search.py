@@ -13,12 +13,14 @@ from itertools import count
 import numpy as np
 from joblib import Parallel, delayed
 
-from climbopt.certification.global_bound.boxes import BoundedProblem, Step, bounded, examined
-from climbopt.certification.global_bound.dual import Box, Prices
+from climbopt.certification.global_bound.boxes import Step, examined, inside, slopes_by_sums
 from climbopt.certification.global_bound.incumbents import Incumbent, judged, local, multipliers_of, multistart
-from climbopt.certification.global_bound.proof import Branch, Tree, written
 from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.kkt import recover
+from climbopt.certification.proof.blocks import Box, Prices
+from climbopt.certification.proof.check import Tree
+from climbopt.certification.proof.cover import root
+from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
@@ -176,7 +178,7 @@ def enclose(
     began = time.perf_counter()
 
     def begun(known: Callable[[], Incumbent]) -> _Search:
-        return _Search(bounded(form), known(), gap, began + time_limit, jobs, progress, began)
+        return _Search(Decomposition.of(form), known(), gap, began + time_limit, jobs, progress, began)
 
     try:
         search = begun(lambda: _known(form, incumbent, began + time_limit))
@@ -211,15 +213,15 @@ def _of_reciprocal(form: StandardForm, found: Enclosure) -> Enclosure:
     return replace(found, lower=min(float(lower), best.value), upper=best.value, x=best.x)
 
 
-def optimal(problem: BoundedProblem, x: Array, nonlinear: Array) -> Prices:
+def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
     """Return the multipliers at a point, as if it were a local optimum; 0 of rows where the objective has no slope."""
     form, at = problem.form, problem.form.functions.at(x)
     smooth = np.isfinite(at.gradient).all() and np.isfinite(at.jacobian).all()
     rows = recover(form, x).rows if smooth else np.zeros(len(form.polytope.rows))
-    return Prices(rows, nonlinear, problem.prices(x, nonlinear))
+    return Prices(rows, nonlinear, slopes_by_sums(problem, x, nonlinear))
 
 
-def _examined(problem: BoundedProblem, node: Node, target: float, tolerance: float) -> Node:
+def _examined(problem: Decomposition, node: Node, target: float, tolerance: float) -> Node:
     """Return what one round leaves of a node."""
     step = examined(problem, node.box, node.multipliers, target, tolerance)
     lower, path, width = max(node.lower, step.lower), (*node.path, step), node.box.width.sum()
@@ -232,7 +234,7 @@ def _examined(problem: BoundedProblem, node: Node, target: float, tolerance: flo
 class _Search:
     """The state of one search."""
 
-    problem: BoundedProblem
+    problem: Decomposition
     best: Incumbent
     gap: float
     deadline: float
@@ -249,7 +251,7 @@ class _Search:
         form, self.best = self.problem.form, self.best.with_multipliers(self.problem.form)
         x = form.start if self.best.x is None else self.best.x
         multipliers = optimal(self.problem, x, multipliers_of(form, self.best))
-        self.open = [(-np.inf, next(self.order), Node(self.problem.root(self.best.value), -np.inf, multipliers))]
+        self.open = [(-np.inf, next(self.order), Node(root(self.problem, self.best.value), -np.inf, multipliers))]
 
     @property
     def tolerance(self) -> float:
@@ -315,61 +317,13 @@ class _Search:
     def _with_multipliers(self, node: Node) -> Node:
         """Return a node with the multipliers of a local optimum in its box; that may be a new incumbent."""
         form = self.problem.form
-        inside = replace(form, polytope=self.problem.inside(node.box))
-        start = inside.nearest(
+        within = replace(form, polytope=inside(self.problem, node.box))
+        start = within.nearest(
             np.clip(self.best.x if self.best.x is not None else form.start, node.box.lower, node.box.upper)
         )
-        found = local(inside, start)
+        found = local(within, start)
         if found.x is None:
             return node
         if found.value < self.best.value:
             self.best = judged(form, found.x, found.multipliers).with_multipliers(form)
         return replace(node, multipliers=optimal(self.problem, found.x, multipliers_of(form, found)))
-
-
-BALLS = "float64 arithmetic, rounded outwards; exp, log and powers in ball arithmetic; {}"
-LOWERED = (1e-12, 1e-9, 1e-7, 1e-5, 1e-3)
-"""By what shares a bound in floating point is lowered until its proof holds."""
-
-
-def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | None:
-    """Return the lower bound of an enclosure as a proof repeats it in ball arithmetic, and the proof; None where none.
-
-    The bound of step 2 is proved for the minimax that :func:`reciprocal` returns.
-    """
-    branch, other = branch_of(enclosure.proof), reciprocal(form)
-    if branch is None or not np.isfinite(enclosure.lower):
-        return None
-    lower = enclosure.lower if other is None else -1.0 / enclosure.lower
-    for share in LOWERED:
-        claim = lower - share * abs(lower)
-        tree = written(form if other is None else other, branch, claim, 0.1 * share * abs(lower) + 1e-9 * abs(lower))
-        if tree is not None:
-            return (claim if other is None else float(np.nextafter(-1.0 / claim, -np.inf))), tree
-    return None
-
-
-def branch_of(leaves: tuple[Node, ...]) -> Branch | None:
-    """Return the tree of multipliers that a search's boxes came from; None where it has no leaves."""
-    if not leaves:
-        return None
-    below: dict[int, dict[int, Node]] = {}
-    nodes: dict[int, Node] = {}
-    root = leaves[0]
-    for leaf in leaves:
-        node = leaf
-        nodes[id(node)] = node
-        while node.parent is not None:
-            parent, k = node.parent
-            below.setdefault(id(parent), {})[k] = node
-            nodes[id(parent)], node = parent, parent
-        root = node
-
-    def made(node: Node) -> Branch:
-        multipliers = tuple(step.multipliers for step in node.path)
-        halves = below.get(id(node), {})
-        if len(halves) < 2 or node.split is None:
-            return Branch(multipliers)
-        return Branch(multipliers, (*node.split, made(halves[0]), made(halves[1])))
-
-    return made(root)

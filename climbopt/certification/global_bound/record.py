@@ -1,0 +1,74 @@
+"""What a search did, as a file that proves its lower bound."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from climbopt.certification.global_bound.boxes import Step
+from climbopt.certification.global_bound.reciprocal import reciprocal
+from climbopt.certification.global_bound.search import Enclosure, Node
+from climbopt.certification.proof.check import FORMAT, ProofError, Tree, check, digest
+from climbopt.program import StandardForm
+
+BALLS = "float64 arithmetic, rounded outwards; exp, log and powers in ball arithmetic; {}"
+LOWERED = (1e-12, 1e-9, 1e-7, 1e-5, 1e-3)
+"""By what shares a bound in floating point is lowered until its proof holds."""
+
+
+def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | None:
+    """Return the lower bound of an enclosure as its proof shows it in ball arithmetic, and the proof; None where none.
+
+    The bound of step 2 is proved for the minimax that :func:`reciprocal` returns.
+    """
+    if not enclosure.proof or not np.isfinite(enclosure.lower):
+        return None
+    other = reciprocal(form)
+    lower, of = (enclosure.lower, form) if other is None else (-1.0 / enclosure.lower, other)
+    tree = recorded(of, enclosure.proof)
+    for share in LOWERED:
+        claim = lower - share * abs(lower)
+        proof = {"format": FORMAT, "problem": digest(of), "lower": claim, "tree": tree}
+        try:
+            check(of, proof)
+        except ProofError:
+            continue
+        return (claim if other is None else float(np.nextafter(-1.0 / claim, -np.inf))), proof
+    return None
+
+
+def recorded(form: StandardForm, leaves: tuple[Node, ...]) -> Tree:
+    """Return the tree of steps and cuts that a search's boxes came from."""
+    halves: dict[int, dict[int, Node]] = {}
+    root = leaves[0]
+    for leaf in leaves:
+        root = leaf
+        while root.parent is not None:
+            parent, k = root.parent
+            halves.setdefault(id(parent), {})[k] = root
+            root = parent
+
+    def tree(node: Node) -> Tree:
+        steps, below = [_step(step) for step in node.path if step.evaluated is not None], halves.get(id(node), {})
+        if len(below) < 2 or node.split is None:
+            return {"steps": steps, "cut": None}
+        j, at = node.split
+        cut = {"variable": form.variables[j], "at": at, "below": tree(below[0]), "above": tree(below[1])}
+        return {"steps": steps, "cut": cut}
+
+    return tree(root)
+
+
+def _step(step: Step) -> Tree:
+    """Return a step as a proof states it."""
+    assert step.evaluated is not None
+    pieces, choices = step.evaluated.pieces, step.evaluated.choices
+    last = np.flatnonzero(np.append(np.diff(pieces.block), 1))
+    lower = np.split(pieces.lower, last[:-1] + 1)
+    return {
+        "rows": step.prices.rows.tolist(),
+        "nonlinear": step.prices.nonlinear.tolist(),
+        "sums": step.prices.sums.tolist(),
+        "edges": [[*ends.tolist(), end] for ends, end in zip(lower, pieces.upper[last].tolist(), strict=True)],
+        "z0": choices.z0.tolist(),
+        "theta": choices.theta.tolist(),
+    }

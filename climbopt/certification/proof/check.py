@@ -1,0 +1,156 @@
+"""The check of a file that proves a lower bound; it trusts nothing of what the file states.
+
+    {"format": ..., "problem": digest, "lower": claim, "tree": node}
+    node:  {"steps": [step, ...], "cut": {"variable": name, "at": value, "below": node, "above": node} or null}
+    step:  {"rows": [...], "nonlinear": [...], "sums": [[...]], "edges": [[...], ...], "z0": [...], "theta": [...]}
+
+A step evaluates the inequality of :mod:`climbopt.certification.proof.blocks` on the box so far, at its multipliers.
+Its pieces lie between the edges of each block, which must cover the box; z0 and theta are one number for each target of
+each piece. What is left is the box around the pieces that are not lifted to the claim. A node ends where the bound
+reaches the claim or nothing is left; else it is cut in two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from climbopt.certification.proof.blocks import Box, Choices, Dual, Pieces, Prices, Value
+from climbopt.certification.proof.cover import root, tightened
+from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.foundations.errors import InputError
+from climbopt.model.templates import Array
+from climbopt.program import StandardForm
+
+FORMAT = "climbopt lower bound 2"
+
+Tree = dict[str, Any]
+
+
+class ProofError(InputError):
+    """A proof that does not show what it claims."""
+
+
+def digest(form: StandardForm) -> str:
+    """Return the SHA-256 of a standard form: templates, parameters, bounds, rows and objective."""
+    functions, made = form.functions, hashlib.sha256()
+    table = functions.table  # type: ignore[attr-defined]
+    texts = [*form.variables, functions.scale]  # type: ignore[attr-defined]
+    bounds, rows, nonlinear = form.polytope.bounds, form.polytope.rows, form.nonlinear
+    arrays = [bounds.lower, bounds.upper, form.polytope.dense, rows.lower, rows.upper, nonlinear.lower, nonlinear.upper]
+    arrays += [table.dense, table.constant, functions.offset]  # type: ignore[attr-defined]
+    for response in functions.responses.parts:  # type: ignore[attr-defined]
+        model = response.model
+        texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
+        texts += [model.interaction.own, model.interaction.pair]
+        arrays += [model.parameters[p.name] for p in model.templates.parameters] + [model.own_source]
+    made.update(repr([str(text) for text in texts]).encode())
+    for array in arrays:
+        made.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array, dtype=float).tobytes())
+    return made.hexdigest()
+
+
+def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
+    """Return the lower bound that a proof shows and the number of its boxes.
+
+    Raises
+    ------
+    InputError
+        Where it is no such proof.
+    ProofError
+        Where it is of another problem, or does not show what it claims; says which box fails.
+    """
+    if not isinstance(proof, dict) or proof.get("format") != FORMAT:
+        raise InputError(
+            f"this is no proof of a lower bound in the format '{FORMAT}'; write it anew by climbopt certify PROBLEM "
+            "--rigor ball --proof FILE"
+        )
+    try:
+        if proof["problem"] != digest(form):
+            raise ProofError("the proof is of another problem: its digest differs from that of this one")
+        lower = float(proof["lower"])
+        if not np.isfinite(lower):
+            raise ProofError("the claimed bound is not a number")
+        problem = Decomposition.of(form)
+        with precise():
+            return lower, _checked(problem, root(problem, lower), proof["tree"], lower, "root")
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the proof is damaged ({type(error).__name__}: {error}); write it anew") from None
+
+
+def _checked(problem: Decomposition, box: Box, node: Tree, claim: float, name: str) -> int:
+    """Check that no point of a box is below the claim; return the number of boxes."""
+    left = tightened(problem, box, claim)
+    for k, step in enumerate(node["steps"]):
+        if left is not None:
+            left = _left(problem, left, step, claim, f"{name}, step {k + 1}")
+        if left is not None:
+            left = tightened(problem, left, claim)
+    if left is None:
+        return 1
+    cut, names = node["cut"], problem.form.variables
+    if cut is None:
+        raise ProofError(f"the bound {claim!r} is not reached on {name}")
+    if cut["variable"] not in names or not np.isfinite(float(cut["at"])):
+        raise ProofError(f"{name} is cut at {cut['at']!r} of '{cut['variable']}', which is no variable and number")
+    j = names.index(cut["variable"])
+    at = float(np.clip(float(cut["at"]), left.lower[j], left.upper[j]))
+    below, above = left.halves(j, at)  # the two cover the box
+    return (
+        1
+        + _checked(problem, below, cut["below"], claim, f"{name}, {cut['variable']} <= {at:.6g}")
+        + _checked(problem, above, cut["above"], claim, f"{name}, {cut['variable']} >= {at:.6g}")
+    )
+
+
+def _left(problem: Decomposition, box: Box, step: Tree, claim: float, name: str) -> Box | None:
+    """Return the box around what may be below the claim by a step's numbers; None where nothing is."""
+    shape, rows = (len(problem.separable.parts), len(problem.home)), len(problem.polytope.rows)
+    sums = np.array(step["sums"], dtype=float).reshape(shape)
+    prices = Prices(_numbers(step, "rows", rows), _numbers(step, "nonlinear", problem.functions.n_rows), sums)
+    pieces = covering(problem, box, step["edges"], name)
+    dual = Dual(problem, prices, box)
+    pairs = dual.targets(pieces)[0].size
+    bound = dual.bounds(pieces, Choices(_numbers(step, "z0", pairs), _numbers(step, "theta", pairs)))
+    value: Value = dual.value(pieces, bound)
+    return None if value.lower >= claim else value.left(claim)
+
+
+def _numbers(step: Tree, key: str, size: int) -> Array:
+    """Return the numbers of a step under a key."""
+    numbers = np.array(step[key], dtype=float)
+    if numbers.shape != (size,):
+        raise ProofError(f"a step has {numbers.size} numbers under '{key}', of which the problem has {size}")
+    return numbers
+
+
+def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]], name: str) -> Pieces:
+    """Return the pieces between edges of each block, without what lies outside of a box, all of which they cover."""
+    if len(edges) != problem.n_blocks:
+        raise ProofError(f"{name} states edges of {len(edges)} blocks; the problem has {problem.n_blocks}")
+    zeros = np.zeros(problem.n_blocks - problem.form.n)
+    low, high = np.append(box.lower, zeros), np.append(box.upper, zeros)
+    ends = [np.array(of_block, dtype=float) for of_block in edges]
+    for j, of_block in enumerate(ends):
+        rises = of_block.ndim == 1 and of_block.size > 1 and (np.diff(of_block) >= 0).all()
+        if not (rises and of_block[0] <= low[j] and of_block[-1] >= high[j]):
+            raise ProofError(f"the pieces that {name} states do not cover its box in block {j + 1}")
+    ends = [np.clip(of_block, low[j], high[j]) for j, of_block in enumerate(ends)]
+    block = np.repeat(np.arange(len(ends)), [of_block.size - 1 for of_block in ends])
+    lower, upper = (np.concatenate([of_block[part] for of_block in ends]) for part in (np.s_[:-1], np.s_[1:]))
+    return Pieces(block.astype(np.intp), lower, upper)
+
+
+@contextmanager
+def precise() -> Iterator[None]:
+    """Evaluate exp, log and powers in balls."""
+    from climbopt.certification.proof.balls import in_balls  # so that only proofs load python-flint
+
+    with in_balls():
+        yield
