@@ -7,7 +7,7 @@ looks for those that make the block least: at vertices of that set, between them
 import numpy as np
 
 from climbopt.certification.global_bound.choices import choose
-from climbopt.certification.proof.blocks import Dual, Pieces
+from climbopt.certification.proof.blocks import Cells, Dual
 
 STARTS, MOVES = 12, 12
 STEPS = 7
@@ -22,7 +22,7 @@ def claimed(problem, multipliers, box, pieces):
 def cells(block, edges):
     """Return the pieces of one block between neighbouring edges."""
     edges = np.asarray(edges, dtype=float)
-    return Pieces(np.full(edges.size - 1, block), edges[:-1], edges[1:])
+    return Cells(np.full(edges.size - 1, block), edges[:-1], edges[1:])
 
 
 class Blocks:

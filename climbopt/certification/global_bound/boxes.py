@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.certification.global_bound.choices import choose
-from climbopt.certification.proof.blocks import Box, Choices, Dual, Pieces, Prices, Value, enclosing, middle
+from climbopt.certification.proof.blocks import Box, Cells, Choices, Dual, Prices, Value, enclosing, middle
 from climbopt.certification.proof.cover import rests, tightened
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.templates import Array
@@ -33,13 +33,13 @@ SMALLEST = 1e-9
 class Evaluated:
     """Pieces with choices, bounds and about the values at their middles."""
 
-    pieces: Pieces
+    pieces: Cells
     choices: Choices
     bound: Array
     value: Array
 
     @classmethod
-    def at(cls, dual: Dual, pieces: Pieces) -> Evaluated:
+    def at(cls, dual: Dual, pieces: Cells) -> Evaluated:
         """Return pieces with choices for them."""
         choices, value = choose(dual, pieces)
         return cls(pieces, choices, dual.bounds(pieces, choices), value)
@@ -52,7 +52,7 @@ class Evaluated:
             return np.append(first[kept], second)
 
         a, b = self.pieces[kept], others.pieces
-        pieces = Pieces(np.append(a.block, b.block), np.append(a.lower, b.lower), np.append(a.upper, b.upper))
+        pieces = Cells(np.append(a.block, b.block), np.append(a.lower, b.lower), np.append(a.upper, b.upper))
         order = np.lexsort((pieces.upper, pieces.lower, pieces.block))
         of = np.append(dual.targets(self.pieces[kept])[1], kept.sum() + dual.targets(others.pieces)[1])
         place = np.empty(order.size, dtype=int)
@@ -141,13 +141,13 @@ def evaluate(dual: Dual, target: float, tolerance: float) -> Evaluated:
     return on
 
 
-def halves(pieces: Pieces) -> Pieces:
+def halves(pieces: Cells) -> Cells:
     """Return the two halves of each piece."""
     half = 0.5 * (pieces.lower + pieces.upper)
-    return Pieces(np.append(pieces.block, pieces.block), np.append(pieces.lower, half), np.append(half, pieces.upper))
+    return Cells(np.append(pieces.block, pieces.block), np.append(pieces.lower, half), np.append(half, pieces.upper))
 
 
-def whole(problem: Decomposition, box: Box, cells: int = FIRST) -> Pieces:
+def whole(problem: Decomposition, box: Box, cells: int = FIRST) -> Cells:
     """Return every block's interval in pieces of one width; a single one where its function is linear."""
     zeros, blocks = np.zeros(problem.n_blocks - problem.form.n), np.arange(problem.n_blocks)
     low, high = np.append(box.lower, zeros), np.append(box.upper, zeros)
@@ -157,7 +157,7 @@ def whole(problem: Decomposition, box: Box, cells: int = FIRST) -> Pieces:
     block = np.repeat(blocks, count)
     first = np.arange(block.size) - np.searchsorted(block, block)
     edges = [low[block] + (high - low)[block] * (k / count[block]) for k in (first, first + 1)]
-    return Pieces(block.astype(np.intp), edges[0], np.where(first + 1 == count[block], high[block], edges[1]))
+    return Cells(block.astype(np.intp), edges[0], np.where(first + 1 == count[block], high[block], edges[1]))
 
 
 def _split(box: Box) -> tuple[int, float] | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from climbopt.certification.proof.blocks import Choices, Dual, Pieces, enclosing, middle
+from climbopt.certification.proof.blocks import Cells, Choices, Dual, enclosing, middle
 from climbopt.certification.proof.decomposition import Indices
 from climbopt.model.templates import Array
 
@@ -16,7 +16,7 @@ SMALL = 1e-9
 """Below it no law whose domain begins at 0 is touched."""
 
 
-def choose(dual: Dual, pieces: Pieces) -> tuple[Choices, Array]:
+def choose(dual: Dual, pieces: Cells) -> tuple[Choices, Array]:
     """Return choices that suit one point of each piece, and about the block's value there, (Q,)."""
     problem, block = dual.problem, pieces.block
     # Next to 0 a loss may be infinite, and its tangent at the middle is too low at the upper end however small the

@@ -17,7 +17,7 @@ of the variable's interval
   theta,  min over s in S_i(x) of q's >= theta (total - x) + sum_j min over nodes of (q'part_j(r) - theta r).
 
 For each s the function with chords in place of curves is linear in x; so its minimum over s is nowhere below the lesser
-of its lower bounds at the two ends. Pieces, z0 and theta are choices: any are valid.
+of its lower bounds at the two ends. Cells, z0 and theta are choices: any are valid.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ class Box:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class Cells:
     """Intervals [lower, upper] of the variables of blocks, (Q,) each; 0 for blocks that have none."""
 
     block: Indices
     lower: Array
     upper: Array
 
-    def __getitem__(self, chosen: NDArray[np.generic]) -> Pieces:
+    def __getitem__(self, chosen: NDArray[np.generic]) -> Cells:
         """Return some of them."""
-        return Pieces(self.block[chosen], self.lower[chosen], self.upper[chosen])
+        return Cells(self.block[chosen], self.lower[chosen], self.upper[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,14 +208,14 @@ class Dual:
         constant = total[-1:] - (enclosing(y[used]) * enclosing(rows.named(y)[used])).sum(0)
         return on_x, on_z, on_loss, constant
 
-    def targets(self, pieces: Pieces) -> tuple[Indices, Indices]:
+    def targets(self, pieces: Cells) -> tuple[Indices, Indices]:
         """Return every target of every piece's block, (P,), and the piece that it belongs to."""
         members = [np.flatnonzero(self.problem.home == j) for j in range(self.problem.n_blocks)]
         of = np.repeat(np.arange(pieces.block.size), [members[j].size for j in pieces.block.tolist()])
         target = np.concatenate([np.zeros(0, int), *(members[j] for j in pieces.block.tolist())])
         return target.astype(np.intp), of.astype(np.intp)
 
-    def bounds(self, pieces: Pieces, choices: Choices) -> Array:
+    def bounds(self, pieces: Cells, choices: Choices) -> Array:
         """Return what the function of each piece's block is nowhere below on the piece, (Q,)."""
         with np.errstate(all="ignore"):  # infinite ends where nothing is known
             target, of = self.targets(pieces)
@@ -233,7 +233,7 @@ class Dual:
             bound = (enclosing(low) + enclosing(own_dip) + gathered(dip)).lower
             return np.where(np.isnan(bound), -np.inf, bound)
 
-    def _of_variables(self, pieces: Pieces) -> tuple[Interval, Array]:
+    def _of_variables(self, pieces: Cells) -> tuple[Interval, Array]:
         """Return what variables add at the ends, (Q, 2), and a lower bound of its deviation from chords, (Q,)."""
         problem, n, S = self.problem, self.problem.form.n, self.problem.n_sources
         slope, at_zero = self.lagrangian[0], enclosing(np.zeros(n))
@@ -258,7 +258,7 @@ class Dual:
             dip = dip + (price * deviation(part, on[None], (targets, j[None]))).sum(0)
         return value, dip.lower
 
-    def _of_targets(self, t: Indices, pieces: Pieces, choices: Choices) -> tuple[Array, Array]:
+    def _of_targets(self, t: Indices, pieces: Cells, choices: Choices) -> tuple[Array, Array]:
         """Return lower bounds of what targets add at the ends, (P, 2), and of its deviation from chords, (P,)."""
         problem, nodes, separable, block = self.problem, self.nodes, self.problem.separable, pieces.block
         ends = enclosing(np.stack([pieces.lower, pieces.upper], axis=1))
@@ -314,7 +314,7 @@ class Dual:
         slack = 2 * (len(q) + self.problem.n_sources + 8) * EPS * size
         return Interval(least - slack, least + slack)
 
-    def value(self, pieces: Pieces, bound: Array) -> Value:
+    def value(self, pieces: Cells, bound: Array) -> Value:
         """Return the value of the dual function by bounds of pieces that cover every block's interval."""
         least = np.full(self.problem.n_blocks, np.inf)
         np.minimum.at(least, pieces.block, bound)
@@ -332,7 +332,7 @@ class Value:
 
     Parameters
     ----------
-    pieces : Pieces
+    pieces : Cells
     bound : ndarray, (Q,)
         Of the blocks' functions on the pieces.
     least : ndarray, (n_blocks,)
@@ -342,7 +342,7 @@ class Value:
         Number of variables.
     """
 
-    pieces: Pieces
+    pieces: Cells
     bound: Array
     least: Array
     constant: Interval

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.certification.proof.blocks import Box, Choices, Dual, Pieces, Prices, Value
+from climbopt.certification.proof.blocks import Box, Cells, Choices, Dual, Prices, Value
 from climbopt.certification.proof.cover import root, tightened
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.foundations.errors import InputError
@@ -130,7 +130,7 @@ def _numbers(step: Tree, key: str, size: int) -> Array:
     return numbers
 
 
-def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]], name: str) -> Pieces:
+def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]], name: str) -> Cells:
     """Return the pieces between edges of each block, without what lies outside of a box, all of which they cover."""
     if len(edges) != problem.n_blocks:
         raise ProofError(f"{name} states edges of {len(edges)} blocks; the problem has {problem.n_blocks}")
@@ -144,7 +144,7 @@ def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]],
     ends = [np.clip(of_block, low[j], high[j]) for j, of_block in enumerate(ends)]
     block = np.repeat(np.arange(len(ends)), [of_block.size - 1 for of_block in ends])
     lower, upper = (np.concatenate([of_block[part] for of_block in ends]) for part in (np.s_[:-1], np.s_[1:]))
-    return Pieces(block.astype(np.intp), lower, upper)
+    return Cells(block.astype(np.intp), lower, upper)
 
 
 @contextmanager
