@@ -1,6 +1,7 @@
 """The same runs from each format and dialect that spreadsheets, pandas and people write; or a refusal."""
 
 import json
+import random
 
 import numpy as np
 import pandas as pd
@@ -268,3 +269,37 @@ def test_odd_tables_are_refused_in_one_sentence(text, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         load_pilots(tmp_path / "a.csv")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", TEXTS)
+def test_damaged_tables_are_read_or_refused_and_never_swapped(layout, tmp_path):
+    """Cells and separators that were lost, added or doubled: another error, or a ratio among the losses, fails."""
+    rng, path = random.Random(layout), tmp_path / "a.csv"
+    for _ in range(6):
+        text, k, j = TEXTS[layout], rng.randrange(400), rng.randrange(400)
+        added = rng.choice(
+            [",", ";", "\n", '"', "0", "e999", "run", "tokens", "mean", "nan", "%", "#", text[j : j + 30]]
+        )
+        path.write_text(text[:k] + added + text[k + rng.choice([0, 1, 10]) :])
+        try:
+            runs = load_pilots(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+            continue
+        for name, losses in zip(runs.runs, runs.losses, strict=True):
+            if name in RUNS and set(runs.targets) == set(LANGUAGES):
+                ratios = RATIOS[RUNS.index(name), [LANGUAGES.index(target) for target in runs.targets]]
+                assert not np.isclose(losses, ratios).any()
+
+
+def test_a_damaged_workbook_and_a_budget_of_0(tmp_path):
+    pytest.importorskip("openpyxl")
+    whole = workbook(tmp_path / "a.xlsx", runs=(wide(), {"index": False})).read_bytes()
+    for k in range(40, len(whole), 500):
+        (tmp_path / "a.xlsx").write_bytes(whole[:k] + bytes([whole[k] ^ 255]) + whole[k + 1 :])
+        try:
+            same(load_pilots(tmp_path / "a.xlsx"))  # where the byte is none of a cell's
+        except InputError as error:
+            assert "\n" not in str(error)
+    with pytest.raises(InputError, match="tokens of run 'pilot-0' is 0"):
+        load_pilots(wide().assign(tokens=0))

@@ -134,7 +134,9 @@ def _sum_kind(group: ColumnGroup, values: Mapping[str, Array], budgets: Array | 
         if near(sums[whole], total, tolerance):
             return kind
     if budgets is not None:
-        return IN_TOKENS if near(sums[whole] / budgets[whole], 1.0, RATIO_SUM_TOLERANCE) else None
+        with np.errstate(divide="ignore", invalid="ignore"):  # a budget of 0 or infinity is refused by its run later
+            shares = sums[whole] / budgets[whole]
+        return IN_TOKENS if near(shares, 1.0, RATIO_SUM_TOLERANCE) else None
     return IN_TOKENS if "token" in group.pattern.casefold() else None
 
 

@@ -6,7 +6,6 @@ import warnings
 from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 from climbopt.foundations.characters import quoted
 from climbopt.foundations.errors import InputError, listed
@@ -34,14 +33,13 @@ def sheet_rows(content: bytes, name: str) -> list[list[str]]:
             "with the runs as CSV (UTF-8)"
         )
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of parts that are no cells
             # values and formulas are stored side by side, and a workbook is opened for one of them
             values, formulas = (load_workbook(BytesIO(content), data_only=only) for only in (True, False))
-    except (BadZipFile, InvalidFileException, KeyError, ValueError, TypeError, AttributeError, OSError, SyntaxError):
+    except Exception:  # whatever the package and those below it raise on a damaged file
         raise InputError(f"{name} is no workbook that can be read; save the sheet with the runs as CSV") from None
     full = [sheet for sheet in values.worksheets if _cells(sheet)]
     if len(full) != 1:
