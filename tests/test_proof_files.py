@@ -7,14 +7,18 @@ import json
 import subprocess
 import sys
 import tokenize
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from random_problems import the_problem
+from random_problems import repeated, signed_model, the_problem
 
 from climbopt.certification.global_bound import enclose
 from climbopt.foundations.errors import InputError
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Custom, Floor
+from climbopt.problem.objectives import Minimax
 from climbopt.procedures import joint_form
 
 pytest.importorskip("flint")
@@ -22,9 +26,10 @@ from climbopt.certification.global_bound.rational import upper_bound  # noqa: E4
 from climbopt.certification.global_bound.record import proved  # noqa: E402
 from climbopt.certification.proof import check as checker  # noqa: E402
 from climbopt.certification.proof.check import ProofError, check  # noqa: E402
+from climbopt.certification.proof.decomposition import Decomposition  # noqa: E402
 
 TRUSTED = ("decomposition", "blocks", "cover", "check")
-MOST_LINES = 500
+MOST_LINES = 490
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +227,29 @@ def test_pieces_beyond_the_box_change_nothing(proof):
 def test_a_proof_of_one_problem_shows_nothing_of_another(proof):
     with pytest.raises(ProofError, match="another problem"):
         check(joint_form(the_problem("gated", "plain", 4, 4, 2.0)), proof[1])
+
+
+def test_every_number_of_a_problem_is_in_its_digest():
+    model = repeated(signed_model("gated", 3, seed=0), 0)
+    problem = AllocationProblem(model, 10e9, constraints=(Floor({"s0": 0.05}), Custom("L[s1] <= 9")))
+
+    def digest_of(problem):
+        return checker.digest(Decomposition.of(joint_form(problem)))
+
+    def with_parameter(name):
+        return replace(model, parameters={**model.parameters, name: model.parameters[name] * (1 + 1e-12)})
+
+    others = [
+        *(replace(problem, model=with_parameter(name)) for name in model.parameters),
+        replace(problem, budget=10e9 + 1),
+        replace(problem, constraints=(Floor({"s0": 0.05 + 1e-12}), *problem.constraints[1:])),
+        replace(problem, constraints=(*problem.constraints[:1], Custom("L[s1] <= 8"))),
+        replace(problem, history={"s0": 1e3}),
+        replace(problem, objective=Minimax()),
+    ]
+    digests = [digest_of(problem), *map(digest_of, others)]
+    assert digest_of(problem) == digests[0]
+    assert len(set(digests)) == len(digests)
 
 
 def test_command_line(run, tmp_path):

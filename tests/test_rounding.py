@@ -91,8 +91,9 @@ def test_gates_that_are_known_on_one_side_alone(direction):
 
     def wide(function, *at):
         value = function(*at)
-        off = 1e-3 * np.abs(value) if function is np.exp else 4e-16 * np.abs(value)
-        below, above = (4e-16 * np.abs(value), off) if direction > 0 else (off, 4e-16 * np.abs(value))
+        size = np.where(np.isinf(value), 0.0, np.abs(value))
+        off = (1e-3 if function is np.exp else 4e-16) * size
+        below, above = (4e-16 * size, off) if direction > 0 else (off, 4e-16 * size)
         return value - below, value + above
 
     with evaluated_by(wide):

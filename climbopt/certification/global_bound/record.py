@@ -8,6 +8,7 @@ from climbopt.certification.global_bound.boxes import Step
 from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.global_bound.search import Enclosure, Node
 from climbopt.certification.proof.check import FORMAT, ProofError, Tree, check, digest
+from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.program import StandardForm
 
 BALLS = "float64 arithmetic, rounded outwards; exp, log and powers in ball arithmetic; {}"
@@ -27,7 +28,7 @@ def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | Non
     tree = recorded(of, enclosure.proof)
     for share in LOWERED:
         claim = lower - share * abs(lower)
-        proof = {"format": FORMAT, "problem": digest(of), "lower": claim, "tree": tree}
+        proof = {"format": FORMAT, "problem": digest(Decomposition.of(of)), "lower": claim, "tree": tree}
         try:
             check(of, proof)
         except ProofError:

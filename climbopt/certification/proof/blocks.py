@@ -159,7 +159,8 @@ class Nodes:
         ratios[:, -1:] = high
         block, at = np.arange(S)[:, None], (problem.pairs[0][..., None], problem.pairs[1][..., None])
         shape = (len(parts), *problem.others.shape, m)
-        values, centers, rests = np.zeros(shape), np.zeros(shape[:-1]), []
+        values, centers = np.zeros(shape), np.zeros(shape[:-1])
+        rest = Interval(np.zeros(shape[:2]), np.zeros(shape[:2]))
         for k, part in enumerate(parts):
             known = part.enclose(problem.cumulative(enclosing(ratios), block), at)
             value = where(others, known.broadcast_to(shape[1:]))
@@ -170,10 +171,7 @@ class Nodes:
             if not part.linear:
                 cells = problem.cumulative(Interval(ratios[:, :-1], ratios[:, 1:]), block)
                 off = off + hull(where(others, deviation(part, cells, at)))
-            rests.append(off.sum(1))
-        rest = Interval(
-            np.array([r.lower for r in rests]).reshape(shape[:2]), np.array([r.upper for r in rests]).reshape(shape[:2])
-        )
+            rest.lower[k], rest.upper[k] = off.sum(1).lower, off.sum(1).upper
         mids = 0.5 * (ratios[:, 0] + ratios[:, -1])
         around = hull(enclosing(values)).sum(2) + rest
         size = np.abs(values).max(axis=-1, initial=0.0).sum(axis=-1)

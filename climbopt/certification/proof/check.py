@@ -35,22 +35,22 @@ class ProofError(InputError):
     """A proof that does not show what it claims."""
 
 
-def digest(form: StandardForm) -> str:
+def digest(problem: Decomposition) -> str:
     """Return the SHA-256 of a standard form: templates, parameters, bounds, rows and objective."""
-    functions, made = form.functions, hashlib.sha256()
-    table = functions.table  # type: ignore[attr-defined]
-    texts = [*form.variables, functions.scale]  # type: ignore[attr-defined]
-    bounds, rows, nonlinear = form.polytope.bounds, form.polytope.rows, form.nonlinear
-    arrays = [bounds.lower, bounds.upper, form.polytope.dense, rows.lower, rows.upper, nonlinear.lower, nonlinear.upper]
-    arrays += [table.dense, table.constant, functions.offset]  # type: ignore[attr-defined]
-    for response in functions.responses.parts:  # type: ignore[attr-defined]
+    form, functions, table, made = problem.form, problem.functions, problem.functions.table, hashlib.sha256()
+    texts: list[object] = [*form.variables, functions.scale]
+    arrays: list[object] = [form.polytope.dense, table.dense, table.constant, functions.offset]
+    arrays += [
+        end for rows in (form.polytope.bounds, form.polytope.rows, form.nonlinear) for end in (rows.lower, rows.upper)
+    ]
+    for response in functions.responses.parts:
         model = response.model
         texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
         texts += [model.interaction.own, model.interaction.pair]
         arrays += [model.parameters[p.name] for p in model.templates.parameters] + [model.own_source]
     made.update(repr([str(text) for text in texts]).encode())
-    for array in arrays:
-        made.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array, dtype=float).tobytes())
+    for numbers in (np.asarray(array, dtype=float) for array in arrays):
+        made.update(repr(numbers.shape).encode() + numbers.tobytes())
     return made.hexdigest()
 
 
@@ -70,12 +70,12 @@ def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
             "--rigor ball --proof FILE"
         )
     try:
-        if proof["problem"] != digest(form):
+        problem = Decomposition.of(form)
+        if proof["problem"] != digest(problem):
             raise ProofError("the proof is of another problem: its digest differs from that of this one")
         lower = float(proof["lower"])
         if not np.isfinite(lower):
             raise ProofError("the claimed bound is not a number")
-        problem = Decomposition.of(form)
         with precise():
             return lower, _checked(problem, root(problem, lower), proof["tree"], lower, "root")
     except InputError:

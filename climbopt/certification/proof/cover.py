@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from climbopt.certification.proof.blocks import EPS, Box, Nodes, enclosing, where
+from climbopt.certification.proof.blocks import Box, Nodes, enclosing, where
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.certification.proof.separable import NoBoundError
 from climbopt.model.templates import Array
@@ -46,16 +46,11 @@ def tightened(problem: Decomposition, box: Box, upper: float) -> Box | None:
     for _ in range(TIGHTENINGS):
         for row, at_most in zip(a[np.isfinite(b)], b[np.isfinite(b)].tolist(), strict=True):  # row x <= at_most
             on = np.flatnonzero(row)
-            least = row[on] * np.where(row[on] > 0, low[on], high[on])
-            infinite = np.isinf(least)
-            known = np.where(infinite, 0.0, least)
-            slack = (on.size + 4) * 2 * EPS * (abs(at_most) + np.abs(known).sum())
-            room = at_most - (known.sum() - known) + slack
-            with np.errstate(over="ignore"):
-                end = np.where(infinite.sum() > infinite, np.inf * np.sign(row[on]), room / row[on])
-            end = end + np.sign(row[on]) * 4 * EPS * np.abs(np.where(np.isfinite(end), end, 0.0))
-            high[on] = np.where(row[on] > 0, np.minimum(high[on], end), high[on])
-            low[on] = np.where(row[on] < 0, np.maximum(low[on], end), low[on])
+            terms = (enclosing(row[on]) * Interval(low[on], high[on])).lower
+            others = enclosing(np.where(np.eye(on.size) > 0, 0.0, terms)).sum(1).lower
+            end = (enclosing(at_most) - enclosing(others)) / enclosing(row[on])
+            high[on] = np.where(row[on] > 0, np.minimum(high[on], end.upper), high[on])
+            low[on] = np.where(row[on] < 0, np.maximum(low[on], end.lower), low[on])
     return Box(low, high) if (low <= high).all() else None
 
 
