@@ -126,7 +126,7 @@ def test_parameters_that_the_losses_show_come_back(law):
     interaction, shown = SHOWN[law]
     truth = random_model(interaction, law=law, sources=3, seed=11)
     rng = np.random.default_rng(0)
-    ratios = np.maximum(rng.dirichlet(np.ones(3), size=150), 1e-3)
+    ratios = np.maximum(rng.dirichlet(np.ones(3), size=150), 0.03)
     ratios /= ratios.sum(axis=1, keepdims=True)
     params = rng.choice([1.0, 4.0, 16.0, 64.0], 150) if truth.templates.uses_model_size else None
     runs = simulate(truth, ratios, rng.choice([0.1e9, 1e9, 10e9, 100e9], 150), noise=0.0, params=params)

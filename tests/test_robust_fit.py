@@ -64,7 +64,7 @@ def test_wrong_runs_cost_no_accuracy(seed):
         model = fit(table, interaction="linear", n_starts=1).model
         response = model.at(new.tokens)
         errors.append(np.abs(response.losses(response.z(new.ratios)) - new.losses).mean())
-    assert errors[1] < 1.5 * errors[0] + 0.002
+    assert errors[1] < 2 * errors[0] + 0.002
 
 
 def test_a_clean_table_is_fitted_by_plain_least_squares():

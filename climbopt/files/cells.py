@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Rows = list[list[str]]
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?%?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?%?")
-_GROUPED = re.compile("[0-9]{1,3}([,.' \u00a0\u202f])[0-9]{3}(?:\\1[0-9]{3})*")
+_GROUPED = re.compile("[1-9][0-9]{0,2}([,.' \u00a0\u202f])[0-9]{3}(?:\\1[0-9]{3})*")
 """A whole number whose thousands are set apart."""
 
 

@@ -22,6 +22,7 @@ from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
 from climbopt.model.mixture import LEAST_SUPPLY, WARNINGS, MixtureModel
+from climbopt.model.noise import SMALL
 from climbopt.model.templates import Array, Form, derive
 from climbopt.model.uses import ONCE, SUPPLY, Use
 from climbopt.runs.pilots import PilotRuns
@@ -41,6 +42,8 @@ UNIDENTIFIED = 0.95
 
 REPEATED = 0.4
 """Where this share of a run's tokens are repeats, its noise counts as twice that."""
+TINY = 1e-9
+"""Ratios below it count as this, whose noise is the largest."""
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
@@ -293,9 +296,23 @@ def _check_supply(form: FitForm, fixed: Fixed) -> None:
         )
 
 
+def noise_at(own: Array) -> Array:
+    """Return the standard deviation of a loss about the model, as a share of the target's median loss.
+
+    `NOISE` for ratios r of `SMALL` or more; `NOISE SMALL / r` below, where forms err more the smaller r is, up to
+    `ZERO_SHOT_NOISE`. Chosen on measured runs (docs/fitting.md).
+
+    Parameters
+    ----------
+    own : ndarray
+        Ratios r of the targets themselves.
+    """
+    return np.clip(NOISE * SMALL / np.maximum(own, TINY), NOISE, ZERO_SHOT_NOISE)
+
+
 def _noise(pilots: PilotRuns) -> Array:
     """Return the standard deviation of each loss about the model, as a share of the target's median loss, (n, T)."""
-    noise: Array = np.where(pilots.ratios_of(pilots.targets) == 0, ZERO_SHOT_NOISE, NOISE)
+    noise = noise_at(pilots.ratios_of(pilots.targets))
     if pilots.supply is None:
         return noise
     # Runs that are mostly repeats, such as a small language alone, tell little of mixtures that could be chosen.

@@ -35,8 +35,8 @@ def fit(
     Where neither a law nor an interaction is named, that is an ensemble: the mean of several forms, each fitted to all
     runs, of those that are sane on the whole simplex (:func:`climbopt.fitting.ensemble_fit.fit_ensemble`).
 
-    Targets that share no parameter are solved one by one. Residuals are scaled by `NOISE` (`ZERO_SHOT_NOISE` at a
-    ratio of 0) times the target's median loss. z stays positive by bounds on the coordinates, never by clipping.
+    Targets that share no parameter are solved one by one. Residuals are scaled by the assumed noise, which grows below
+    a ratio of 0.03 (`noise_at`). z stays positive by bounds on the coordinates, never by clipping.
 
     Parameters
     ----------

@@ -12,10 +12,9 @@ from climbopt.fitting.estimate import Fit, Progress, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, named
-from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
-from climbopt.uncertainty.covariance import KINDS, Covariance, covariance, kinds_of, of_kind
+from climbopt.uncertainty.covariance import KINDS, Covariance, covariance, kinds_of, noise_of_losses
 
 LEVEL = 0.9
 """Nominal share of new measurements inside a band."""
@@ -89,8 +88,8 @@ class Bands(Viewed):
             Model size, where the law depends on it.
         """
         ratios = np.atleast_2d(np.asarray(ratios, dtype=float))
-        losses, spread, kinds = _spread(self.uncertainty, ratios, tokens, params)
-        half = self.widths[kinds] * np.hypot(spread, of_kind(self.uncertainty.noise, kinds))
+        losses, spread, own = _spread(self.uncertainty, ratios, tokens, params)
+        half = self.widths[kinds_of(own)] * np.hypot(spread, noise_of_losses(self.uncertainty.noise, own))
         return Prediction(self.uncertainty.fitted.model.targets, losses, losses - half, losses + half, spread)
 
     def view(self) -> View:
@@ -144,10 +143,10 @@ def bands(
         inside, outside = pilots.select(number != k), pilots.select(number == k)
         # The covariance and the noise of the other folds: those of all runs have seen this one.
         there = covariance(_fitted_like(estimates.fitted, inside))
-        losses, spread, kinds = _spread(there, outside.ratios, outside.tokens, outside.params)
+        losses, spread, own = _spread(there, outside.ratios, outside.tokens, outside.params)
         # Held-out errors in standard deviations of prediction and measurement together.
-        scores.append((np.abs(outside.losses - losses) / np.hypot(spread, of_kind(there.noise, kinds))).ravel())
-        of.append(kinds.ravel())
+        scores.append((np.abs(outside.losses - losses) / np.hypot(spread, noise_of_losses(there.noise, own))).ravel())
+        of.append(kinds_of(own).ravel())
         if progress:
             progress(k + 1, n_folds)
     normal = float(ndtri(0.5 + level / 2))
@@ -187,8 +186,8 @@ def _share(scores: Array, normal: float) -> float:
 
 def _spread(
     estimates: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None
-) -> tuple[Array, Array, Indices]:
-    """Return losses, their standard errors and their kinds, (n, T) each."""
+) -> tuple[Array, Array, Array]:
+    """Return losses, their standard errors and the targets' own ratios, (n, T) each."""
     model = estimates.fitted.model
     response = model.at(
         np.broadcast_to(tokens, len(ratios)), None if params is None else np.broadcast_to(params, len(ratios))
@@ -199,4 +198,4 @@ def _spread(
         # Delta method: g C g' per mixture and target.
         parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, spread.covariance, gradients)))
     own = np.where(model.own_source >= 0, ratios[:, model.own_source], 0.0)
-    return response.losses(response.z(ratios)), np.concatenate(parts, axis=1), kinds_of(own)
+    return response.losses(response.z(ratios)), np.concatenate(parts, axis=1), own

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.fitting.estimate import AT_BOUND, Fit, Solved, declared_parameters, label
+from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, Solved, declared_parameters, label, noise_at
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, named
@@ -43,13 +43,13 @@ class Spread(Viewed):
     noise : ndarray, (T, 3)
         Standard deviation of a measured loss about the model, over its assumed scale: by target of the block and
         kind of loss.
-    kinds : ndarray of int, (n, T)
-        Positions in `KINDS` of the losses of the block's measured rows.
+    own : ndarray, (n, T)
+        The targets' own ratios in the block's measured rows.
     """
 
     solved: Solved
     noise: Array
-    kinds: Indices
+    own: Array
 
     @cached_property
     def covariance(self) -> Array:
@@ -57,7 +57,7 @@ class Spread(Viewed):
         block, data = self.solved.block, self.solved.of_losses
         inverse = _inverse(self.solved)
         weights = np.ones(block.rows.scale.shape)  # a ceiling's scale is its own
-        weights[~block.rows.ceiling] = of_kind(self.noise, self.kinds)
+        weights[~block.rows.ceiling] = self.noise[np.arange(len(self.noise)), kinds_of(self.own)]
         # J' diag(s^2) J + P, with s the noise shown over the assumed scale; 1 for a ceiling.
         middle = data.T @ (data * weights[np.isfinite(block.rows.scale)][:, None] ** 2) + np.diag(block.spread**-2)
         result: Array = inverse @ middle @ inverse
@@ -132,8 +132,11 @@ class Covariance(Viewed):
 
     @property
     def noise(self) -> Array:
-        """Standard deviation of a measured loss about the model in nats, (T, 3), by kind; NaN where there was none."""
-        return np.concatenate([spread.noise * _assumed(spread.solved.block, spread.kinds) for spread in self.spreads])
+        """Standard deviation of a measured loss about the model in nats, (T, 3), by kind; NaN where there was none.
+
+        Of mixed losses at a ratio of `SMALL` or more; :func:`noise_of_losses` has it at any ratio.
+        """
+        return np.concatenate([spread.noise * _assumed(spread.solved.block, spread.own) for spread in self.spreads])
 
     def standard_errors(self) -> dict[str, float]:
         """Return the standard error of every coordinate of the fit, by name."""
@@ -198,15 +201,21 @@ def kinds_of(own: Array) -> Indices:
     return np.where(own == 0, 2, np.where(own == 1, 1, 0))
 
 
-def of_kind(values: Array, kinds: Indices) -> Array:
-    """Return values by target and kind, (T, 3), for losses of given kinds, (n, T)."""
-    result: Array = values[np.arange(len(values)), kinds]
+def noise_of_losses(noise: Array, own: Array) -> Array:
+    """Return the noise of losses at own ratios, (n, T), from that by kind, (T, 3): it grows where a ratio is small."""
+    result: Array = noise[np.arange(len(noise)), kinds_of(own)] * _growth(own)
     return result
 
 
-def _assumed(block: Block, kinds: Indices) -> Array:
+def _growth(own: Array) -> Array:
+    """Return the assumed noise at own ratios over that of its kind at ratios that are not small."""
+    return np.where(own > 0, noise_at(own) / NOISE, 1.0)
+
+
+def _assumed(block: Block, own: Array) -> Array:
     """Return the assumed scale of a loss in nats, (T, 3); that of mixed losses for lone ones, which share it."""
-    scale = np.where(np.isfinite(block.rows.scale), block.rows.scale, -np.inf)[~block.rows.ceiling]
+    kinds = kinds_of(own)
+    scale = np.where(np.isfinite(block.rows.scale), block.rows.scale, -np.inf)[~block.rows.ceiling] / _growth(own)
     # The largest assumed scale stands for the kind; -inf marks kinds without any loss.
     with_data = np.where(kinds < 2, scale, -np.inf).max(axis=0)
     columns = np.column_stack([with_data, with_data, np.where(kinds == 2, scale, -np.inf).max(axis=0)])
@@ -234,10 +243,10 @@ def covariance(fitted: Fit) -> Covariance:
             f"a covariance is that of a fit of one form, not of {type(fitted).__name__}; name a law, take one "
             "of the ensemble's fits, or use bootstrap"
         )
-    squares, freedom, all_kinds = [], [], []
+    squares, freedom, all_own = [], [], []
     for solved in fitted.solved:
-        kinds = kinds_of(fitted.pilots.ratios_of(solved.block.targets))
-        all_kinds.append(kinds)
+        all_own.append(fitted.pilots.ratios_of(solved.block.targets))
+        kinds = kinds_of(all_own[-1])
         parts = [_residual_parts(solved, kinds == k) for k in range(len(KINDS))]
         squares.append(np.column_stack([part[0] for part in parts]))
         freedom.append(np.column_stack([part[1] for part in parts]))
@@ -249,7 +258,7 @@ def covariance(fitted: Fit) -> Covariance:
         np.sqrt(np.where(dof >= FEW, square / np.maximum(dof, FEW), pooled))
         for square, dof in zip(squares, freedom, strict=True)
     ]
-    return Covariance(fitted, tuple(Spread(*parts) for parts in zip(fitted.solved, noise, all_kinds, strict=True)))
+    return Covariance(fitted, tuple(Spread(*parts) for parts in zip(fitted.solved, noise, all_own, strict=True)))
 
 
 def _residual_parts(solved: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from climbopt.fitting.estimate import UNIDENTIFIED
 from climbopt.foundations.errors import InputError
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
-from climbopt.uncertainty.covariance import Covariance, Spread, kinds_of, of_kind
+from climbopt.uncertainty.covariance import Covariance, Spread, noise_of_losses
 
 LEVEL = 0.9
 JUDGED = 200
@@ -185,7 +185,7 @@ def _with_run(estimates: Covariance, spread: Spread, ratios: Array, tokens: floa
     rows = _gradients(estimates, spread, ratios[None], tokens, size)[0]
     targets = [estimates.fitted.model.targets.index(name) for name in spread.solved.block.targets]
     own = np.array([[0.0 if j < 0 else ratios[j] for j in estimates.fitted.model.own_source[targets]]])
-    noise = of_kind(estimates.noise[targets], kinds_of(own))[0]
+    noise = noise_of_losses(estimates.noise[targets], own)[0]
     covariance = spread.covariance
     for row, deviation in zip(rows, noise, strict=True):
         if np.isfinite(row).all() and np.isfinite(deviation):
