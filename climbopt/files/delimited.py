@@ -24,14 +24,14 @@ def rows_of(text: str) -> tuple[list[list[str]], bool]:
     csv.Error
         Names the first line that has more or fewer cells than the header.
     """
-    cut = {separator: _cut(text, separator) for separator in SEPARATORS}
-    whole = [separator for separator in SEPARATORS if _width(cut[separator]) > 1]
+    cut = {separator: _cut(text, separator) for separator in SEPARATORS if separator in text}
+    whole = [separator for separator, rows in cut.items() if _width(rows) > 1]
     if whole:
         separator = max(whole, key=lambda each: _width(cut[each]))
     else:
         first = text.split("\n", 1)[0]
         separator = "," if "," in first else max(SEPARATORS, key=first.count)
-    rows = cut[separator]
+    rows = cut[separator] if separator in cut else _cut(text, separator)
     if isinstance(rows, csv.Error):
         raise rows
     for number, row in rows:

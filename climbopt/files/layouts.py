@@ -15,7 +15,7 @@ import numpy as np
 
 from climbopt.files.column_names import PER_RUN, role_of
 from climbopt.files.columns import Columns, Layout, at_budget, refuse_summary
-from climbopt.files.groups import IN_TOKENS, SUMS, best_named, loss_group, named_group, near, ratio_group
+from climbopt.files.groups import IN_TOKENS, SUMS, ColumnGroup, best_named, loss_group, named_group, near, ratio_group
 from climbopt.files.wide import joined
 from climbopt.foundations.characters import look_alike, quoted, shown
 from climbopt.foundations.errors import InputError, listed, unknown_name
@@ -148,6 +148,11 @@ def _tidy(columns: Columns, layout: Layout) -> Reading:
     return Reading(table, _note("one row per run and language", notes, columns.ignored + others))
 
 
+def _columns_of(group: ColumnGroup) -> str:
+    """Return the pattern of columns, with their names where it is all of them."""
+    return quoted(group.pattern) + (f" ({listed(list(map(shown, group.languages)))})" if group.pattern == "*" else "")
+
+
 def _at_budgets(table: pd.DataFrame) -> bool:
     """Return whether the languages of some runs stand several times, at another budget each time."""
     keys = [key for key in ("run", "seed", "language") if key in table]
@@ -208,5 +213,5 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     ]
     if "seed" not in mixtures.roles and len(set(mixtures.stated_runs)) < len(runs):
         notes.append(SEVERAL)
-    notes += [f"ratios{mixed.kind} in {quoted(mixed.pattern)}", f"losses in {quoted(lost.pattern)}"]
+    notes += [f"ratios{mixed.kind} in {_columns_of(mixed)}", f"losses in {_columns_of(lost)}"]
     return Reading(tidy, _note("one row per run", notes, list(dict.fromkeys(others))))
