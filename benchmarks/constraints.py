@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from statistics import median
 
-from climbopt import AllocationProblem, Custom, LossCeiling, Options, StayNear, solve
+from climbopt import AllocationProblem, Custom, Joint, LossCeiling, Options, StayNear, solve
 from climbopt.procedures.result import answered
 from climbopt.testing import family_problem
 
@@ -51,7 +51,7 @@ def main() -> None:
             for _ in range(given.repeat):
                 for k, asked in enumerate(both):
                     began = time.perf_counter()
-                    result = answered(asked, given.backend, Options())
+                    result = answered(asked, Joint(), given.backend, Options())
                     seconds[k].append(time.perf_counter() - began)
                     assert result.passed, (asked.constraints, result.certificate.residuals)
             base, took = map(median, seconds)

@@ -174,7 +174,7 @@ class Evaluator:
         if self.time_is_up:
             raise TimeUpError
         # Solvers ask for value, gradient and Hessian at one x in separate calls.
-        if self._last is None or not np.array_equal(self._last[0], x):
+        if self._last is None or not (self._last[0] == x).all():
             self.count += 1
             # A copy: solvers reuse the array that they pass.
             self._last = (np.array(x, dtype=float), self.form.functions.at(x))

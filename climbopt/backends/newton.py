@@ -21,7 +21,7 @@ from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
 from climbopt.numerics.polytope import Mask, Polytope
 from climbopt.numerics.quadratic import Active, Face
-from climbopt.program import StandardForm
+from climbopt.program import Evaluation, StandardForm
 
 VERSION = f"climbopt {version('climbopt')}"
 RESIDUAL_SHARE = 1e-4
@@ -91,6 +91,8 @@ class Newton:
 
     def _outside(self, form: StandardForm, x: Array) -> bool:
         """Whether x breaks a row that keeps z in its domain; the search only requires finite losses."""
+        if not len(form.nonlinear):
+            return False
         rows = form.functions.at(x).rows
         return bool(((rows < form.nonlinear.lower - FEASIBLE) | (rows > form.nonlinear.upper + FEASIBLE)).any())
 
@@ -119,13 +121,13 @@ class _NewtonSteps:
         hessian = evaluation.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
         # A shift hid negative curvature: the point may be a saddle.
         if face is not None and stationary:
-            moved = self._leave_saddle(x, gradient, hessian, face)
+            moved = self._leave_saddle(x, evaluation, hessian, face)
             return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
         face = self._model_minimum(x, gradient, hessian, None if face is None else face.active)
         if face is None:
             return x, None, Termination.STALLED
         direction = face.x - x
-        moved = self._descend(x, direction, float(gradient @ direction))
+        moved = self._descend(x, evaluation.value, direction, float(gradient @ direction))
         if moved is None:
             # predicted decrease below the rounding of f: the point cannot be improved in double precision
             at_rounding = -gradient @ direction <= ROUNDING * max(1.0, abs(evaluation.value)) * 1e3
@@ -146,20 +148,20 @@ class _NewtonSteps:
         The first shift is by the least eigenvalue on the null space of the equations, the second by the least of all,
         with which the model has a minimum on every face.
         """
-        shift, least = 0.0, max(1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * float(np.abs(gradient).max()))
+        shift = 0.0
         for attempt in range(8):
             shifted = hessian + shift * np.eye(x.size) if shift else hessian
             # m(y) = g'(y - x) + (y - x)'H(y - x) / 2 = y'Hy / 2 + (g - H x)'y + constant, over the whole polytope.
             face = quadratic.minimise(shifted, gradient - shifted @ x, self.polytope, x, warm)
-            if face is not None:
-                # The direction to it must not rise to first order.
-                if float(gradient @ (face.x - x)) <= ROUNDING * float(np.abs(gradient).max()):
-                    self.shifted = shift > 0
-                    return face
+            largest = float(np.abs(gradient).max())
+            # The direction to it must not rise to first order.
+            if face is not None and float(gradient @ (face.x - x)) <= ROUNDING * largest:
+                self.shifted = shift > 0
+                return face
             # projected Hessian, then the Hessian; after both, the shift grows tenfold
             curved = self._tangent(hessian) if attempt == 0 else hessian if attempt == 1 else None
             lowest = 0.0 if curved is None else float(linalg.eigvalsh(curved, subset_by_index=[0, 0])[0])
-            shift = max(10 * shift, least, -1.1 * lowest)
+            shift = max(10 * shift, 1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * largest, -1.1 * lowest)
         return None
 
     def _tangent(self, hessian: Array) -> Array:
@@ -170,8 +172,9 @@ class _NewtonSteps:
         result: Array = half - (half @ basis) @ basis.T
         return result
 
-    def _leave_saddle(self, x: Array, gradient: Array, hessian: Array, face: Face) -> Array | None:
+    def _leave_saddle(self, x: Array, evaluation: Evaluation, hessian: Array, face: Face) -> Array | None:
         """Return a lower point along negative curvature, first with weakly active limits released; or None."""
+        gradient = evaluation.gradient
         # A bound with multiplier 0 does not hold x back: directions off it count too.
         weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(gradient))
         weak &= self.polytope.bounds.lower < self.polytope.bounds.upper
@@ -180,7 +183,7 @@ class _NewtonSteps:
             # an eigenvector has no sign: the descent side first
             for direction in () if along is None else (along, -along) if gradient @ along <= 0 else (-along, along):
                 step = self._longest(x, direction)
-                moved = self._descend(x, step, 0.0) if np.abs(step).max() > FEASIBLE else None
+                moved = self._descend(x, evaluation.value, step, 0.0) if np.abs(step).max() > FEASIBLE else None
                 if moved is not None:
                     return moved
         return None
@@ -214,14 +217,15 @@ class _NewtonSteps:
         length = float(np.min(room, initial=1.0))
         return max(length, 0.0) * direction
 
-    def _descend(self, x: Array, direction: Array, slope: float) -> Array | None:
-        """Return the first point of a halving search that lowers f enough; None where no step does."""
-        value, length = self.evaluator.at(x).value, 1.0
+    def _descend(self, x: Array, value: float, direction: Array, slope: float) -> Array | None:
+        """Return the first point of a halving search that lowers f enough from its value at x; None where none does."""
+        length = 1.0
         # along negative curvature (slope 0) f must fall by more than rounding; otherwise rounding is forgiven
         slack = ROUNDING * max(1.0, abs(value)) if slope else -ROUNDING * max(1.0, abs(value))
         while length >= SHORTEST_STEP:
             # Between two feasible points; clipping removes the rounding of the sum at the bounds.
-            trial = np.clip(x + length * direction, self.polytope.bounds.lower, self.polytope.bounds.upper)
+            bounds = self.polytope.bounds
+            trial = np.minimum(np.maximum(x + length * direction, bounds.lower), bounds.upper)
             evaluation = self.evaluator.at(trial)
             _ = evaluation.gradient  # computed with the value: most first trials are accepted
             new = evaluation.value

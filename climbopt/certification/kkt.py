@@ -18,7 +18,7 @@ from scipy.optimize import lsq_linear
 
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.templates import Array
-from climbopt.program import ACTIVE, Label, StandardForm
+from climbopt.program import ACTIVE, Evaluation, Label, StandardForm
 
 SIGN_ROUNDING = 1e-12
 """A recovered multiplier whose sign is wrong by no more than this share of the gradient is 0."""
@@ -67,14 +67,19 @@ class LimitsAt:
         return self.form.limits.upper
 
     @cached_property
+    def at(self) -> Evaluation:
+        """The form's functions at x."""
+        return self.form.functions.at(self.x)
+
+    @cached_property
     def value(self) -> Array:
         """Values at x."""
-        return np.concatenate([self.x, self.form.polytope.A @ self.x, self.form.functions.at(self.x).rows])
+        return np.concatenate([self.x, self.form.polytope.A @ self.x, self.at.rows])
 
     @cached_property
     def gradients(self) -> Array:
         """Gradients of the rows of A and c, (k, n); those of bounds are unit vectors."""
-        return np.vstack([self.form.polytope.dense, self.form.functions.at(self.x).jacobian])
+        return np.vstack([self.form.polytope.dense, self.at.jacobian])
 
     @cached_property
     def size(self) -> Array:
@@ -90,6 +95,20 @@ class LimitsAt:
         width = np.minimum(1.0, np.maximum(upper - lower, 0.0))
         reach = np.nan_to_num(np.abs(self.gradients), nan=1.0, posinf=1.0) @ width
         return np.asarray(np.minimum(np.maximum(self.upper - self.lower, 0.0), np.append(width, reach)))
+
+    @cached_property
+    def scales(self) -> tuple[Array, Array]:
+        """The scales of residuals: one per variable, (n,), and one per limit.
+
+        That of a variable is max(1, |df/dx_i|), so that the large gradient of one variable does not hide the residual
+        of another; that of a row is the largest scale of its variables that are at no bound.
+        """
+        n = self.form.n
+        own = np.maximum(1.0, np.abs(self.at.gradient))
+        # At a bound the bound's multiplier takes up the gradient, so that it sets no scale for the row.
+        free = np.where(self.sides[:n] == 0, own, 1.0)
+        of_rows = np.where(self.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
+        return own, np.concatenate([own, of_rows])
 
     @cached_property
     def sides(self) -> NDArray[np.int8]:
@@ -166,20 +185,6 @@ def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     return np.where(rows, scale * mu, mu)
 
 
-def scales(rows: LimitsAt) -> tuple[Array, Array]:
-    """Return the scales of residuals: one per variable, (n,), and one per limit, in the order of LimitsAt.
-
-    That of a variable is max(1, |df/dx_i|), so that the large gradient of one variable does not hide the residual of
-    another; that of a row is the largest scale of its variables that are at no bound.
-    """
-    n = rows.form.n
-    own = np.maximum(1.0, np.abs(rows.form.functions.at(rows.x).gradient))
-    # At a bound the bound's multiplier takes up the gradient, so that it sets no scale for the row.
-    free = np.where(rows.sides[:n] == 0, own, 1.0)
-    of_rows = np.where(rows.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
-    return own, np.concatenate([own, of_rows])
-
-
 def recover(form: StandardForm, x: Array) -> Multipliers:
     """Return multipliers of the right signs with the least residual of stationarity and complementarity.
 
@@ -191,14 +196,18 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
     x : ndarray, (n,)
         A feasible point.
     """
-    rows = LimitsAt(form, x)
+    return recovered(LimitsAt(form, x))
+
+
+def recovered(rows: LimitsAt) -> Multipliers:
+    """Return the multipliers that :func:`recover` does, at the point of the limits."""
     # A limit that is nearly active may have a multiplier too: of the two sets the better is taken.
     active = _recovered(rows, rows.sides)
     if np.array_equal(rows.sides, rows.near):
         return active
 
     def largest_residual(multipliers: Multipliers) -> float:
-        conditions = residuals(form, x, multipliers)
+        conditions = residuals_at(rows, multipliers)
         return max(conditions["stationarity"].value, conditions["complementarity"].value)
 
     return min((active, _recovered(rows, rows.near)), key=largest_residual)
@@ -207,7 +216,7 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
 def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
     """Return the multipliers of the limits coded in `sides`, by least squares with signs, equations scaled."""
     form = rows.form
-    gradient, n, own = form.functions.at(rows.x).gradient, form.n, scales(rows)[0]
+    gradient, n, own = rows.at.gradient, form.n, rows.scales[0]
     on_bound, active = sides[:n] != 0, sides[n:] != 0
     chosen = rows.gradients[active] / own
     # Allowed signs: <= 0 where the lower limit is active, >= 0 where the upper one is, any for both.
@@ -232,14 +241,18 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
     """Return the residuals of the four optimality conditions at x for given multipliers.
 
     stationarity = the largest |grad f + A' rows + Jc' nonlinear + bounds| and dual = the largest wrong-signed
-    multiplier, each entry divided by its own scale (:func:`scales`); primal = the largest violation over the row's
+    multiplier, each entry divided by its own scale (`LimitsAt.scales`); primal = the largest violation over the row's
     size; complementarity = the largest |multiplier x slack|, by which f could still fall, over max(1, |f|).
     """
-    rows, values = LimitsAt(form, x), flat(multipliers)
-    own, over = scales(rows)
+    return residuals_at(LimitsAt(form, x), multipliers)
+
+
+def residuals_at(rows: LimitsAt, multipliers: Multipliers) -> dict[Condition, Residual]:
+    """Return the residuals that :func:`residuals` does, at the point of the limits."""
+    form, at, values, (own, over) = rows.form, rows.at, flat(multipliers), rows.scales
     # grad f + A' lambda + Jc' mu + zeta
-    gradient = np.abs(form.functions.at(x).gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
-    at = int(np.argmax(np.where(np.isnan(gradient), np.inf, gradient)))
+    gradient = np.abs(at.gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
+    worst = int(np.argmax(np.where(np.isnan(gradient), np.inf, gradient)))
     # A multiplier > 0 needs an upper limit, one < 0 a lower limit.
     wrong = np.where(
         values > 0, np.where(np.isinf(rows.upper), values, 0.0), np.where(np.isinf(rows.lower), -values, 0.0)
@@ -248,10 +261,10 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
     slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
     product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
     return {
-        "stationarity": Residual(float(gradient[at]), form.variables[at]),
+        "stationarity": Residual(float(gradient[worst]), form.variables[worst]),
         "primal": rows.worst(rows.violation),
         "dual": rows.worst(wrong / over),
-        "complementarity": rows.worst(product / max(1.0, abs(form.functions.at(x).value))),
+        "complementarity": rows.worst(product / max(1.0, abs(at.value))),
     }
 
 
@@ -261,7 +274,7 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
     The gradient of one side says nothing about the other side, so that the jump counts as a stationarity residual.
     Without a kink the change is proportional to the step h, so that 2 change(h / 2) - change(h) is the jump alone.
     """
-    own = scales(LimitsAt(form, x))[0]
+    own = LimitsAt(form, x).scales[0]
 
     def gradient(j: int, step: float) -> Array:
         at = form.functions.at(x + step * np.eye(form.n)[j])
@@ -311,7 +324,7 @@ def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray
     free = ~strong[:n]
     tight = rows.gradients[np.ix_(strong[n:], free)]
     basis = linalg.null_space(tight) if len(tight) else np.eye(int(free.sum()))  # Z, with tight Z = 0
-    hessian = form.functions.at(rows.x).hessian(1.0, multipliers.nonlinear)
+    hessian = rows.at.hessian(1.0, multipliers.nonlinear)
     counted = ((np.arange(n) < form.n_ratios) | hessian.any(axis=1))[free]
     if not counted.all():  # unit length in the counted variables alone
         basis = linalg.orth(basis[counted])

@@ -22,9 +22,8 @@ from climbopt.certification.kkt import (
     flat,
     independent,
     jump,
-    recover,
-    residuals,
-    scales,
+    recovered,
+    residuals_at,
     smallest_curvature,
     unbounded,
 )
@@ -264,17 +263,18 @@ def certify(
     extra : Residual, optional
         A further stationarity condition (the direction of two_step).
     """
-    evaluation = form.functions.at(x)
+    rows = LimitsAt(form, x)
+    evaluation = rows.at
     if not (np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all()):
         return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
-    multipliers, rows = recover(form, x), LimitsAt(form, x)
-    conditions = residuals(form, x, multipliers)
+    multipliers = recovered(rows)
+    conditions = residuals_at(rows, multipliers)
     # The largest of all that stationarity requires is the one reported.
     if extra is not None and not extra.value <= conditions["stationarity"].value:  # NaN too
         conditions["stationarity"] = extra
     if form.kinked and (change := jump(form, x, multipliers)).value > conditions["stationarity"].value:
         conditions["stationarity"] = change
-    values, over = flat(multipliers), scales(rows)[1]
+    values, over = flat(multipliers), rows.scales[1]
     # A multiplier below the tolerance is no evidence that its row is active in every neighbouring optimum.
     strong = np.abs(values) > tolerance * over
     # Not equations (both sides active), whose multiplier may well be 0.

@@ -35,6 +35,8 @@ Indices = NDArray[np.intp]
 
 WARNINGS = "warnings"
 """Key of a model's provenance: what its fit gave reason to doubt, one sentence per line."""
+without_warnings = np.errstate(all="ignore")
+"""Outside their domain compiled functions are NaN, without numpy's warnings: once per call, since it takes time."""
 LEAST_SUPPLY = 1.0
 """Tokens that a source without any has, so that its use is defined, and worth nothing."""
 
@@ -204,6 +206,11 @@ class MixtureModel(ByFields, Viewed):
         return np.array([position.get(name, -1) for name in self.targets], dtype=np.intp)
 
     @cached_property
+    def square(self) -> bool:
+        """Whether the targets are the sources, in their order."""
+        return self.sources == self.targets
+
+    @cached_property
     def own_targets(self) -> Indices:
         """Indices of the targets that are sources too."""
         return np.flatnonzero(self.own_source >= 0)
@@ -213,8 +220,12 @@ class MixtureModel(ByFields, Viewed):
         """Indices of the sources of these targets, in the same order."""
         return self.own_source[self.own_targets]
 
+    def by_own_source(self, values: Array) -> Array:
+        """Return the sum over each source's targets of values, (T, ...) to (S, ...)."""
+        return values if self.square else self._owning @ values
+
     @cached_property
-    def owning(self) -> csr_array:
+    def _owning(self) -> csr_array:
         """1 where a source is a target's own, (S, T); scenarios have many targets of one source."""
         i, j = self.own_targets, self.own_sources
         return csr_array((np.ones(i.size), (j, i)), shape=(len(self.sources), len(self.targets)))
@@ -330,6 +341,7 @@ class Response:
     N: Array
     parameters: Mapping[str, Array] | None = None
 
+    @without_warnings
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
         used = self.used(ratios)
@@ -338,20 +350,24 @@ class Response:
         z: Array = own + pair.sum(axis=-1)
         return z
 
+    @without_warnings
     def pairs(self, ratios: Array) -> Array:
         """Return what each source adds to z of each target, shape (..., T, S); 0 for a target's own."""
         (pair,) = self._pair(self.model.templates.pair.value, self.used(ratios))
         return pair
 
+    @without_warnings
     def used(self, ratios: Array) -> Array:
         """Return u of each source, shape (..., 1, S), or (..., T, S) where source parameters differ by target."""
         return self._use("value", ratios)[0]
 
+    @without_warnings
     def use_rises(self, shares: Array) -> bool:
         """Return whether u of every source rises with its ratio at each value of `shares`, (n,)."""
         _, slope = self._use("slopes", np.multiply.outer(shares, np.ones(len(self.model.sources))))
         return bool((slope > 0).all())
 
+    @without_warnings
     def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
         """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""
         used, slope = self._use("slopes", ratios)
@@ -365,9 +381,13 @@ class Response:
         pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, used)
         # Column of the own source in J: u_i is an argument of own and of every pair of row i.
         on_itself = own_t + pair_t.sum(axis=-1)
-        jacobian[..., model.own_targets, model.own_sources] += on_itself[..., model.own_targets]
+        if model.square:
+            _diagonal(jacobian)[...] += on_itself
+        else:
+            jacobian[..., model.own_targets, model.own_sources] += on_itself[..., model.own_targets]
         return own + pair.sum(axis=-1), jacobian
 
+    @without_warnings
     def hessian(self, ratios: Array, weights: Array) -> Array:
         """Return sum_i weights_i Hess z_i at one mixture, shape (S, S).
 
@@ -383,11 +403,11 @@ class Response:
         hessian = np.zeros((len(model.sources),) * 2, dtype=pair_ts.dtype)
         # Cross terms: w_i u'_i pair_ts,ij u'_j at (i, j), then mirrored; forms without a gate have none.
         if model.templates.pair.second[1] != 0:
-            hessian += model.owning @ ((weights * own_slope)[:, None] * pair_ts * slope)
+            hessian += model.by_own_source((weights * own_slope)[:, None] * pair_ts * slope)
             hessian += hessian.T.copy()
         # sum_i w_i pair_ss,ij u'_j^2 at (j, j), and w_i u'_i^2 (own'' + sum_k pair_tt,ik) at a target's own source.
         diagonal = weights @ (pair_ss * slope**2)
-        diagonal += model.owning @ (weights * own_slope**2 * (own_tt + pair_tt.sum(axis=-1)))
+        diagonal += model.by_own_source(weights * own_slope**2 * (own_tt + pair_tt.sum(axis=-1)))
         if model.templates.used is not None:
             # diag(J_i u''): a curved use bends z even where z is linear in u.
             (curvature,) = self._use("curvatures", ratios)
@@ -404,31 +424,35 @@ class Response:
         """Return the loss of each target at its ratios, shape (..., T); NaN where z leaves the law's domain."""
         return self.losses(self.z(ratios))
 
+    @without_warnings
     def losses(self, z: Array) -> Array:
         """Return the loss of each target at its z, shape (..., T); NaN where z leaves the law's domain."""
         (loss,) = self._loss(self.model.templates.loss.value, z)
         return loss
 
+    @without_warnings
     def losses_and_slopes(self, z: Array) -> tuple[Array, Array]:
         """Return the losses and dL/dz, each of shape (..., T)."""
         loss, slope = self._loss(self.model.templates.loss.slopes, z)
         return loss, slope
 
+    @without_warnings
     def losses_alone(self, tokens: Array) -> Array:
         """Return the loss of each target's language alone on so many unrepeated tokens, (..., T); NaN where unknown."""
         template = self.model.templates.alone
         if template is None:
             return np.full(tokens.shape, np.nan)
         values = [self._values[p.name] for p in template.parameters]
-        with np.errstate(all="ignore"):
-            (loss,) = template.value(tokens / self.model.token_unit, self.N[..., None], *values)
+        (loss,) = template.value(tokens / self.model.token_unit, self.N[..., None], *values)
         return _filled(loss, tokens.shape)
 
+    @without_warnings
     def loss_curvatures(self, z: Array) -> Array:
         """Return d2L/dz2, shape (..., T)."""
         (curvature,) = self._loss(self.model.templates.loss.curvatures, z)
         return curvature
 
+    @without_warnings
     def by_parameter(self, ratios: Array, z: Array | None = None) -> dict[str, Array]:
         """Return dL/d(parameter) by name: shape (..., T) per target, (..., T, S) per source or pair.
 
@@ -505,8 +529,7 @@ class Response:
         if self.model.law.needs_positive_z:
             # `real`, since complex steps come through here as well.
             z = np.where(z.real > 0, z, np.nan)
-        with np.errstate(all="ignore"):
-            return [_filled(result, z.shape) for result in function(z, *self.loss_arguments)]
+        return [_shaped(result, z.shape) for result in function(z, *self.loss_arguments)]
 
     def _use(self, order: Literal["value", "slopes", "curvatures", "by_parameter"], ratios: Array) -> list[Array]:
         """Evaluate the use at ratios: arrays of shape (..., 1 or T, S)."""
@@ -515,33 +538,35 @@ class Response:
         template = self.model.templates.used
         if template is None:
             # The identity: u = r, u' = 1, with no curvature and no parameter.
-            return {"value": [ratios], "slopes": [ratios, np.ones_like(ratios)]}.get(order, [])
+            return [ratios] if order == "value" else [ratios, np.ones_like(ratios)] if order == "slopes" else []
         function: Compiled = getattr(template, order)
         shape = np.broadcast_shapes(ratios.shape, *(argument.shape for argument in self.use_arguments))
-        with np.errstate(all="ignore"):
-            return [_filled(result, shape) for result in function(ratios, *self.use_arguments)]
+        return [_filled(result, shape) for result in function(ratios, *self.use_arguments)]
 
     def _own(self, function: Compiled, used: Array) -> list[Array]:
         """Evaluate a compiled own template at u: one array of shape (..., T) for each of its results."""
         t = self._at_own(used)
-        with np.errstate(all="ignore"):
-            return [_filled(result, t.shape) for result in function(t, *self.own_arguments)]
+        return [_shaped(result, t.shape) for result in function(t, *self.own_arguments)]
 
     def _pair(self, function: Compiled, used: Array) -> list[Array]:
         """Evaluate a compiled pair template at u: arrays of shape (..., T, S), 0 where a source is the target."""
         t = self._at_own(used)[..., :, None]
         shape = (*t.shape[:-1], used.shape[-1])
-        with np.errstate(all="ignore"):
-            filled = [_filled(result, shape) for result in function(t, used, *self.pair_arguments)]
+        filled = [_filled(result, shape) for result in function(t, used, *self.pair_arguments)]
         # Own pairs are in no formula: 0 here keeps them out of every sum over sources.
         for array in filled:
-            array[..., self.model.own_targets, self.model.own_sources] = 0.0
+            if self.model.square:
+                _diagonal(array)[...] = 0.0
+            else:
+                array[..., self.model.own_targets, self.model.own_sources] = 0.0
         return filled
 
     def _at_own(self, used: Array) -> Array:
         """Return u of each target's own source, (..., T), for u of shape (..., T or 1, S); 0 where it has none."""
+        if self.model.square and used.shape[-2] == 1:
+            return used[..., 0, :]
         taken = self.of_own(used)
-        return taken if self.model.sources == self.model.targets else np.where(self.model.own_source >= 0, taken, 0.0)
+        return taken if self.model.square else np.where(self.model.own_source >= 0, taken, 0.0)
 
     def of_own(self, values: Array) -> Array:
         """Return the entry of each target's own source in (S,) or (..., T or 1, S); arbitrary where it has none."""
@@ -550,6 +575,16 @@ class Response:
         rows = np.arange(own.size) if values.ndim > 1 and values.shape[-2] > 1 else 0
         taken: Array = values[own] if values.ndim == 1 else values[..., rows, own]
         return taken
+
+
+def _diagonal(pairs: Array) -> Array:
+    """Return the entries of targets that are the sources, (..., T), of a contiguous array (..., T, T), to write to."""
+    return pairs.reshape(*pairs.shape[:-2], -1)[..., :: pairs.shape[-1] + 1]
+
+
+def _shaped(result: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return a compiled function's result as an array of `shape` that callers only read."""
+    return result if isinstance(result, np.ndarray) and result.shape == shape else _filled(result, shape)
 
 
 def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -208,21 +208,21 @@ def _minimum_on(H: Array, g: Array, polytope: Region, active: Active) -> Face | 
     fixed, held = active.bounds != 0, active.rows != 0
     limits = np.where(active.rows < 0, polytope.rows.lower, polytope.rows.upper)[held]
     A, x, rows = polytope.dense[held], np.zeros(g.size), np.zeros(active.rows.size)
-    if fixed.any():
-        free = ~fixed
-        x[fixed] = np.where(active.bounds < 0, polytope.bounds.lower, polytope.bounds.upper)[fixed]
-        right = -g[free] - H[np.ix_(free, fixed)] @ x[fixed]
-        solved = _equality_minimum(H[np.ix_(free, free)], right, A[:, free], limits - A[:, fixed] @ x[fixed])
+    none_fixed = not fixed.any()
+    if none_fixed:
+        solved = _equality_minimum(H, -g, A, limits)
     else:
-        free, solved = slice(None), _equality_minimum(H, -g, A, limits)
+        x[fixed] = np.where(active.bounds < 0, polytope.bounds.lower, polytope.bounds.upper)[fixed]
+        free = np.flatnonzero(~fixed)
+        solved = _equality_minimum(H[free[:, None], free], -(g + H @ x)[free], A[:, free], limits - A @ x)
     if solved is None:
         return None
-    x[free], rows[held] = solved
+    x[slice(None) if none_fixed else free], rows[held] = solved
     # Dependent rows with contradictory limits have no common point; least squares would hide that.
-    if held.any() and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
+    if len(A) and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
         return None
     # stationarity: gradient + A' rows + bounds = 0
-    bounds = np.where(fixed, -(H @ x + g + polytope.dense.T @ rows), 0.0) if fixed.any() else np.zeros(g.size)
+    bounds = np.zeros(g.size) if none_fixed else np.where(fixed, -(H @ x + g + rows @ polytope.dense), 0.0)
     return Face(x, bounds, rows, active)
 
 
@@ -239,7 +239,9 @@ def _equality_minimum(H: Array, right: Array, A: Array, target: Array) -> tuple[
             break
     else:  # H is not positive definite on the face: there is no unique minimum
         return None
-    solutions, _ = lapack.dpotrs(factor, np.column_stack([right + weight * (A.T @ target), A.T]), lower=1)
+    sides = np.empty((right.size, 1 + len(A)), order="F")
+    sides[:, 0], sides[:, 1:] = right + weight * (target @ A), A.T
+    solutions, _ = lapack.dpotrs(factor, sides, lower=1, overwrite_b=1)
     unconstrained, spread = solutions[:, 0], solutions[:, 1:]
     if not len(A):
         return unconstrained, np.zeros(0)
@@ -269,7 +271,7 @@ def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, activ
     wrong = (active * multiplier < 0) & (lower < upper)
     low, high = value < lower - FEASIBILITY, value > upper + FEASIBILITY
     inactive = active == 0
-    if not (wrong.any() or (low & inactive).any() or (high & inactive).any()):
+    if not (wrong | (low | high) & inactive).any():
         return active
     # Violated sides enter, sides with a multiplier of the wrong sign leave; the others stay.
     entering = np.where(low, -1, np.where(high, 1, 0))

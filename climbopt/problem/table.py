@@ -214,9 +214,12 @@ class Table:
         """Return the functions at y; (..., n + 2 T) to (..., k)."""
         # summed over stored coefficients only: 0 * NaN of a loss that is not read must not enter
         terms = self.coefficients.data * y[..., self.coefficients.indices]
-        result = np.zeros((len(self), *y.shape[:-1]))
-        np.add.at(result, self._row_of, np.moveaxis(terms, -1, 0))
-        result = np.moveaxis(result, 0, -1) + self.constant
+        if y.ndim == 1:
+            result = np.bincount(self._row_of, terms, len(self)) + self.constant
+        else:
+            result = np.zeros((len(self), *y.shape[:-1]))
+            np.add.at(result, self._row_of, np.moveaxis(terms, -1, 0))
+            result = np.moveaxis(result, 0, -1) + self.constant
         for k, placed in self.curved.items():
             result[..., k] += placed.outer.value(placed.read(y))
         return result
