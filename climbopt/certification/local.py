@@ -264,8 +264,7 @@ def certify(
         A further stationarity condition (the direction of two_step).
     """
     rows = LimitsAt(form, x)
-    evaluation = rows.at
-    if not (np.isfinite(evaluation.value) and np.isfinite(evaluation.gradient).all()):
+    if not (np.isfinite(rows.at.value) and np.isfinite(rows.at.gradient).all()):
         return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
     multipliers = recovered(rows)
     conditions = residuals_at(rows, multipliers)
@@ -296,11 +295,11 @@ def certify(
             for k in np.flatnonzero(weak).tolist()
             if not (side := rows.side(k, upper=bool(rows.sides[k] == 1))).internal
         ),
-        upper_bound=evaluation.value,
+        upper_bound=rows.at.value,
     )
     if lower is None:
         return certificate
-    return certificate.bounded(Bound(lower, evaluation.value, tolerance * max(1.0, abs(evaluation.value)), RESTS_ON))
+    return certificate.bounded(Bound(lower, rows.at.value, tolerance * max(1.0, abs(rows.at.value)), RESTS_ON))
 
 
 def certify_feasible(form: StandardForm, x: Array, *, tolerance: float = TOLERANCE) -> Certificate:
