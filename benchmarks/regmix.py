@@ -1,8 +1,9 @@
 """RegMix's measured runs: each form fitted to the 512 runs of 1 M models, judged on the test runs of three sizes.
 
-Run by hand: python benchmarks/regmix.py FOLDER [law+interaction ...]; FOLDER holds the CSV files of sail-sg/regmix, and
-"ensemble" is the default of `fit`. With --curve instead of names it prints learning curves: fits to 8 to 512 of the
-runs, means over random subsets, judged on the test runs of 1 M models.
+Run by hand: python benchmarks/regmix.py FOLDER [law+interaction ...]; FOLDER holds the CSV files of sail-sg/regmix,
+and "ensemble" is the default of `fit`, and ", pooled" after a name is `--pool`. With --curve instead of names it
+prints learning curves: fits to 8 to 512 of the runs, means over random subsets, judged on the test runs of 1 M
+models.
 Spearman is the mean over targets of the rank correlation, as the data's users report it; relative error is the mean
 over runs and targets at the model size of the fit. Seconds are CPU time of the fit. LightGBM stands beside where it is
 installed (extra `baselines`), with the settings that RegMix published but for their early stopping, which looks at the
@@ -89,8 +90,12 @@ def lightgbm(train: PilotRuns, tests: dict[str, PilotRuns]) -> dict[str, Array]:
 
 def fitted(name: str, train: PilotRuns) -> MixtureModel | Ensemble:
     """Return the model that a name stands for, fitted to runs."""
-    law, interaction = (None, None) if name == "ensemble" else name.split("+")
-    return fit(train, law, interaction).model
+    form, *pool = name.split(", ")
+    law, interaction = (None, None) if form == "ensemble" else form.split("+")
+    result = fit(train, law, interaction, pool=bool(pool))
+    if result.pooling is not None:
+        print(f"{len(train.runs)} runs: {result.pooling.words}", file=sys.stderr)
+    return result.model
 
 
 def log_linear(train: PilotRuns, test: PilotRuns) -> Array:
@@ -105,7 +110,7 @@ def curve(folder: Path) -> None:
     """Print rank correlation and relative error by the number of runs."""
     train, test = load(folder, "train", "1m"), load(folder, "test", "1m")
     predict = {
-        **{name: partial(predicted, name, test=test) for name in ("ensemble", "power+gated")},
+        **{name: partial(predicted, name, test=test) for name in ("ensemble", "ensemble, pooled", "power+gated")},
         "log-linear": partial(log_linear, test=test),
     }
     if find_spec("lightgbm"):

@@ -57,6 +57,22 @@ USE = Annotated[
         "By default diluting where supplies are known.",
     ),
 ]
+POOL = Annotated[
+    bool,
+    typer.Option(
+        "--pool",
+        help="Learn the priors of transfer between pairs, and the noise, from the runs, and have them where that "
+        "predicts mixtures left out better.",
+    ),
+]
+FEATURES = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What learned priors may depend on: CSV of language, or of source and target, and a column per feature. "
+        "With --pool, which it implies.",
+    ),
+]
 MODEL_OUTPUT = Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")]
 BOOTSTRAP = Annotated[
     int | None,
@@ -84,6 +100,8 @@ def fit(
     use: USE = None,
     supply: SUPPLY = None,
     fixed: FIXED = None,
+    pool: POOL = False,
+    features: FEATURES = None,
     layout: TableOptions,
     by_source: MAP = None,
     output: MODEL_OUTPUT = None,
@@ -94,7 +112,7 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
-    from climbopt.files import draws_beside, find_pilots, pairs_beside, remove_other_draws
+    from climbopt.files import draws_beside, find_pilots, load_features, pairs_beside, remove_other_draws
     from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.uncertainty.bootstrap import DRAWS
@@ -105,14 +123,26 @@ def fit(
     if output is not None and (bootstrap is not None or ensemble):
         draws = draws or draws_beside(output)
     places = list(map(find_pilots, pilots))
-    inputs = [path for path in (*places, layout.losses, fixed, supply, by_source) if path is not None]
+    inputs = [path for path in (*places, layout.losses, fixed, features, supply, by_source) if path is not None]
     # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     known, supplies = _known(fixed), supplies_of(supply)
+    of_pairs = None if features is None else load_features(features)
     read = read_tables(places, layout, by_source)
     runs, table = read.runs, read.table
     with progress("fit") as count:
-        fitted = fit_runs(runs, law, interaction, use=use, supply=supplies, fixed=known, jobs=jobs, progress=count)
+        fitted = fit_runs(
+            runs,
+            law,
+            interaction,
+            use=use,
+            supply=supplies,
+            fixed=known,
+            pool=pool,
+            features=of_pairs,
+            jobs=jobs,
+            progress=count,
+        )
     fitted = with_provenance(fitted, {**provenance(places, read.content, draws), **fitted.model.provenance})
     if draws is not None and bootstrap is None:
         remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
@@ -188,6 +218,8 @@ def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[s
     origin: dict[str, object] = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
     if fitted.fixed:
         origin["fixed"] = fitted.fixed
+    if fitted.pooling is not None and fitted.pooling.way != "declared":
+        origin["pooling"] = [fitted.pooling.way, *fitted.pooling.errors.values()]
     return origin
 
 

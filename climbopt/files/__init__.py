@@ -37,6 +37,7 @@ from climbopt.files.problems import (
 from climbopt.files.ratios import load_ratios
 from climbopt.files.shipped import PILOTS_NAME, PROBLEM_NAME, find_pilots, find_problem, shipped_problems
 from climbopt.files.tables import (
+    load_features,
     load_fixed,
     load_map,
     load_mean_tokens,
@@ -79,6 +80,7 @@ __all__ = [
     "is_special",
     "load_answer",
     "load_draws",
+    "load_features",
     "load_fixed",
     "load_map",
     "load_mean_tokens",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from climbopt.files.shipped import find_pilots, find_supply
 from climbopt.files.text import write_bytes
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
+from climbopt.runs.features import Features
 from climbopt.runs.pilots import Missing, PilotRuns
 
 if TYPE_CHECKING:
@@ -167,3 +169,44 @@ def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
             raise InputError(f"{path} has '{name}' of '{language}' twice; keep one row")
         fixed[name][language] = float(number)
     return fixed
+
+
+def load_features(path: str | os.PathLike[str]) -> Features:
+    """Return features of languages, from a table of language and features, or of pairs, of source, target and features.
+
+    Raises
+    ------
+    InputError
+        Where a column is missing, a row stands twice, or a cell is empty.
+    """
+    table = read_table(path)
+    columns = [str(column) for column in table.columns]
+    keys = next((key for key in (["language"], ["source", "target"]) if set(key) <= set(columns)), None)
+    names = [column for column in columns if column not in (keys or [])]
+    if keys is None or not set(names) - {"language", "source", "target"}:
+        raise InputError(
+            f"{path} has the columns {', '.join(columns)}; features are a table of language, or of source and target, "
+            "and a column per feature"
+        )
+    rows: dict[tuple[str, ...], tuple[float | str, ...]] = {}
+    for row in table.to_dict("records"):
+        key = tuple(str(row[name]) for name in keys)
+        if key in rows:
+            raise InputError(f"{path} has '{' to '.join(key)}' twice; keep one row")
+        rows[key] = tuple(_feature(row[name], f"'{name}' of '{' to '.join(key)}' in {path}") for name in names)
+    return Features(tuple(names), rows)
+
+
+def _feature(value: object, of: str) -> float | str:
+    """Return a cell as a number where it is one, else as a word."""
+    word = str(value).strip()
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if math.isinf(number):
+        raise InputError(f"{of} is {word}; write a finite number or a word")
+    # Empty cells of a table are NaN, which is no word either.
+    if not word or (math.isnan(number) and not isinstance(value, str)):
+        raise InputError(f"{of} is empty; write a number or a word")
+    return word if math.isnan(number) else number

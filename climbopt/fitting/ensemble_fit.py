@@ -12,7 +12,7 @@ from joblib import delayed
 
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.fitting.doubts import doubts_of_fits
-from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
+from climbopt.fitting.estimate import STARTS, Fit, Fixed, Pooling, Progress, estimate
 from climbopt.fitting.select import check_known, known_to, uses_of
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import parallel
@@ -51,12 +51,15 @@ class EnsembleFit(Reported):
         Forms that were tried and are not in the ensemble, and why.
     seconds : float
         Wall time.
+    pooling : Pooling or None
+        Where learned priors were tried.
     """
 
     model: Ensemble
     fits: tuple[Fit, ...]
     refused: Mapping[str, str]
     seconds: float
+    pooling: Pooling | None = None
 
     @property
     def pilots(self) -> PilotRuns:

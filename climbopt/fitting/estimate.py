@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,36 @@ TINY = 1e-9
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
+Way = Literal["declared", "pooled", "features"]
+"""How the priors of pairs came about."""
 Fixed = Mapping[str, Mapping[str, float]]
 """Known values by parameter and language; tokens and params as counts."""
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Which priors of pairs a fit has, and the errors that decided it.
+
+    Parameters
+    ----------
+    way : {"declared", "pooled", "features"}
+        As declared, learned by source and target effects, or by those and features.
+    errors : mapping of str to float
+        Mean absolute error (nats) of losses with a ratio above 0 in mixtures left out, by way; empty where the runs
+        cannot be divided.
+    """
+
+    way: Way
+    errors: Mapping[Way, float]
+
+    @property
+    def words(self) -> str:
+        """What stayed and why, in one line."""
+        if not self.errors:
+            return "declared priors stay: the runs are too few to leave mixtures out"
+        names = {"declared": "declared priors", "pooled": "pooled priors", "features": "pooled priors with features"}
+        others = ", ".join(f"{names[way]} {error:.5f}" for way, error in self.errors.items() if way != self.way)
+        return f"{names[self.way]} stay: error on mixtures left out {self.errors[self.way]:.5f} nats; {others}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +146,8 @@ class Fit(Reported):
         Parameters that were known.
     scores : tuple of Score
         Of every form that cross-validation tried, best first; empty where the form was named.
+    pooling : Pooling or None
+        Where learned priors were tried.
     """
 
     model: MixtureModel
@@ -133,6 +164,7 @@ class Fit(Reported):
     solved: tuple[Solved, ...]
     fixed: Fixed
     scores: tuple[Score, ...] = ()
+    pooling: Pooling | None = None
 
     @property
     def n_runs(self) -> int:
@@ -205,21 +237,27 @@ def estimate(
             f"{Form(law, interaction, use).label} depends on the model size; add a column 'params' to the pilots"
         )
     # Scales and units of the observations; blocks of targets follow, each with its own least-squares problem.
-    rows, left_out = _rows(pilots, law, interaction)
+    rows, _ = _rows(pilots, law, interaction)
     form = fit_form(law, interaction, use)
     _check_supply(form, fixed or {})
     blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
     solved = _solved(blocks, n_starts, anchors(pilots), progress)
+    return fit_of(pilots, Form(law, interaction, use), solved, fixed or {}, began)
+
+
+def fit_of(pilots: PilotRuns, form: Form, solved: Sequence[Solved], fixed: Fixed, began: float) -> Fit:
+    """Return the fit that consists of solved blocks; `began` is the process's performance counter at its start."""
+    rows, left_out = _rows(pilots, form.law, form.interaction)
     model = MixtureModel(
-        law,
-        interaction,
+        form.law,
+        form.interaction,
         pilots.sources,
         pilots.targets,
         declared_parameters(solved),
         token_unit(pilots),
         _params_unit(pilots),
         pilots=pilots.range,
-        use=use,
+        use=form.use,
     )
     errors, overall = _errors(pilots, model, rows)
     fitted = Fit(
@@ -235,7 +273,7 @@ def estimate(
         cost=float(sum(part.cost for part in solved)),
         seconds=time.perf_counter() - began,
         solved=tuple(solved),
-        fixed=fixed or {},
+        fixed=fixed,
     )
     if not fitted.warnings:
         return fitted

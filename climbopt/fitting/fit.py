@@ -9,12 +9,14 @@ from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
+from climbopt.fitting.pool_choice import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.fitting.supplies import with_supplies
 from climbopt.foundations.quantities import Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
 from climbopt.model.uses import Use
+from climbopt.runs.features import Features
 from climbopt.runs.pilots import PilotRuns
 
 
@@ -27,6 +29,8 @@ def fit(
     supply: Mapping[str, Amount] | None = None,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
+    pool: bool = False,
+    features: Features | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Fit | EnsembleFit:
@@ -54,6 +58,11 @@ def fit(
         Starts tried for each block (1 to 3); the least cost wins.
     fixed : mapping of str to mapping of str to float, optional
         Known parameters of targets or sources, as ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
+    pool : bool
+        Learn the priors of pairs and the noise of losses from the runs (:mod:`climbopt.fitting.pooling`), and have them
+        where that predicts mixtures left out better; `pooling` of the result says whether.
+    features : Features, optional
+        Of languages or pairs, which the learned priors depend on where that is better still; implies `pool`.
     jobs : int
         Processes for the forms of an ensemble.
     progress : callable, optional
@@ -75,9 +84,11 @@ def fit(
     if law is None and interaction is None:
         forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
         known = with_supplies(runs, tuple(forms), fixed or {}, supply)
-        return fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
+        ensemble = fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
+        return with_pooling(ensemble, features, progress) if pool or features is not None else ensemble
     law = law or "power"
-    return fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
+    fitted = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
+    return with_pooling(fitted, features, progress) if pool or features is not None else fitted
 
 
 def fit_form(

@@ -78,8 +78,8 @@ class Block(ByFields):
         The data.
     smallest : float
         Smallest pilot budget, in token units.
-    prior_means : ndarray, optional
-        Instead of the declared ones, over the flat vector of coordinates.
+    prior_means, prior_spreads : ndarray, optional
+        Instead of the declared ones, over the flat vector of coordinates; the spreads are those of a whole batch.
     held : mapping of str to ndarray
         Values of coordinates that are known, in their shapes; NaN where the fit moves them.
     """
@@ -90,6 +90,7 @@ class Block(ByFields):
     rows: Observations
     smallest: float
     prior_means: Array | None = None
+    prior_spreads: Array | None = None
     held: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
@@ -162,6 +163,8 @@ class Block(ByFields):
     @cached_property
     def spread(self) -> Array:
         """Prior standard deviations."""
+        if self.prior_spreads is not None:
+            return self.prior_spreads
         return self._flat({p.name: np.full(self.free[p.name].shape, p.prior.spread) for p in self.form.coordinates})
 
     @cached_property

@@ -171,7 +171,7 @@ def choose_form(
     known = known_to(chosen, fixed or {})
     scores[place] = replace(
         scores[place],
-        by_mixture=_error_by_part(pilots, chosen, known, _dealt(pilots.mixtures, folds, seed)),
+        by_mixture=_error_by_part(pilots, chosen, known, dealt(pilots.mixtures, folds, seed)),
         by_region=_error_by_part(pilots, chosen, known, pilots.ratios.argmax(axis=1)),
     )
     return chosen, tuple(sorted(scores, key=lambda score: score.mae))
@@ -314,10 +314,10 @@ def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np
     group = pilots.replicates
     if min(folds, int(group.max()) + 1) < 2:
         raise InputError("cross-validation needs at least two runs that differ in more than their seed")
-    return _dealt(group, folds, seed)
+    return dealt(group, folds, seed)
 
 
-def _dealt(group: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:
+def dealt(group: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:
     """Return each run's fold, (n,): its group, (n,), dealt by a seeded permutation."""
     n = int(group.max()) + 1
     # A permutation modulo the number of folds: sizes differ by one group at most.

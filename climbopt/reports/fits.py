@@ -27,8 +27,12 @@ def fit_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
 
 
 def _errors_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
-    """Return the number of losses and the errors of the fit."""
+    """Return the number of losses, the errors of the fit, and which priors stayed."""
+    pooling = fitted.pooling
     return {
+        "pooling": None
+        if pooling is None
+        else {"way": pooling.way, "held_out_mae": dict[str, Value](pooling.errors.items())},
         "n_runs": fitted.n_runs,
         "n_losses": fitted.n_losses,
         "n_missing": fitted.n_missing,
@@ -115,6 +119,8 @@ def print_fit(fitted: Fit | EnsembleFit, console: Console) -> None:
         _print_ensemble(fitted, console)
     else:
         _print_form(fitted, console)
+    if fitted.pooling is not None:
+        say(console, fitted.pooling.words)
     say(console, f"{fitted.seconds:.2f} s")
 
 

@@ -1,0 +1,104 @@
+"""Whether learned priors and features stay in a fit: only where they predict whole mixtures left out better."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from climbopt.fitting.accuracy import prediction_errors, trained
+from climbopt.fitting.ensemble_fit import EnsembleFit, insane
+from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, estimate
+from climbopt.fitting.pooling import pooled
+from climbopt.fitting.select import dealt
+from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import Ensemble
+from climbopt.model.templates import Array
+from climbopt.runs.features import Features
+from climbopt.runs.pilots import PilotRuns
+
+FOLDS = 5
+"""Of whole mixtures, with all their budgets."""
+
+AnyFit = TypeVar("AnyFit", Fit, EnsembleFit)
+
+
+def with_pooling(fitted: AnyFit, features: Features | None = None, progress: Progress | None = None) -> AnyFit:
+    """Return a fit with learned priors of pairs where these predict mixtures left out better, and what was compared.
+
+    Parameters
+    ----------
+    fitted : Fit or EnsembleFit
+    features : Features, optional
+        Of its languages or pairs.
+    progress : callable, optional
+        Called with the numbers of folds done and to do.
+
+    Raises
+    ------
+    InputError
+        Where a language or pair has no features.
+    """
+    model = fitted.model
+    ways: dict[Way, Array | None] = {"pooled": None}
+    if features is not None:
+        ways["features"] = features.design(model.targets, model.sources)
+    began = time.perf_counter()
+    try:
+        errors = _held_out_errors(fitted, ways, progress)
+    except InputError:  # the runs without a fold are too few
+        return replace(fitted, pooling=Pooling("declared", {}))
+    # The first of equals: the fewest things learned.
+    best = min(errors, key=lambda way: errors[way])
+    chosen = Pooling(best, errors)
+    result = fitted if best == "declared" else _learned(fitted, ways[best])
+    return replace(result, pooling=chosen, seconds=fitted.seconds + time.perf_counter() - began)
+
+
+def _learned(fitted: AnyFit, features: Array | None) -> AnyFit:
+    """Return a fit with learned priors."""
+    if isinstance(fitted, Fit):
+        return pooled(fitted, features)
+    fits = tuple(_sane(fit, pooled(fit, features)) for fit in fitted.fits)
+    return replace(fitted, model=Ensemble([fit.model for fit in fits], fitted.model.weights), fits=fits)
+
+
+def _sane(fitted: Fit, learned: Fit) -> Fit:
+    """Return a form's fit with learned priors; that with declared ones where the former is not sane."""
+    return fitted if insane(learned.model, learned.pilots) else learned
+
+
+def _held_out_errors(
+    fitted: Fit | EnsembleFit, ways: Mapping[Way, Array | None], progress: Progress | None
+) -> dict[Way, float]:
+    """Return the errors on mixtures left out, with declared priors and each other way; all learned without them."""
+    pilots, fits = fitted.pilots, (fitted,) if isinstance(fitted, Fit) else fitted.fits
+    weights = (1.0,) if isinstance(fitted, Fit) else fitted.model.weights
+    fold = dealt(pilots.mixtures, FOLDS, 0)
+    n = int(fold.max()) + 1
+    if n < 2:
+        raise InputError("one mixture cannot be left out")
+    predicted: dict[Way, Array] = {way: np.full(pilots.losses.shape, np.nan) for way in ("declared", *ways)}
+    for k in range(n):
+        inside, outside = pilots.select(fold != k), pilots.select(fold == k)
+        again = [estimate(inside, *fit.model.form, n_starts=1, fixed=fit.fixed) for fit in fits]
+        predicted["declared"][fold == k] = _mean(again, weights, outside)
+        for way, features in ways.items():
+            predicted[way][fold == k] = _mean([pooled(fit, features) for fit in again], weights, outside)
+        if progress:
+            progress(k + 1, n)
+    judged = trained(pilots, pilots.targets, pilots.sources)
+    return {
+        # What leaves the law's domain is infinitely wrong.
+        way: prediction_errors(np.where(np.isnan(losses), np.inf, losses), pilots.losses, judged, judged).mae
+        for way, losses in predicted.items()
+    }
+
+
+def _mean(fits: Sequence[Fit], weights: Sequence[float], runs: PilotRuns) -> Array:
+    """Return the losses of runs, predicted by the mean of several fits, (n, T)."""
+    mean = Ensemble([fit.model for fit in fits], weights)
+    return mean.at(runs.tokens, runs.params, runs.supply).predicted(runs.ratios)

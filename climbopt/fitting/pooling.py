@@ -1,0 +1,170 @@
+"""Pooled pairs: the priors of pair parameters, and the noise of losses, learned from the runs themselves.
+
+What one source does for one target is uncertain from few runs; what it does for all of them is less so. With the pair
+parameters of a fit, their variances and the declared prior, in units of its spread,
+
+    prior of parameter (i, j):  center + effect of target i + effect of source j + features (i, j) w,   spread
+
+where effects, w and the spread are learned (:mod:`climbopt.fitting.components`) from what the losses alone say of each
+pair: the fit's estimate with its prior taken out again. Columns of the design are centered, so that the mean over pairs
+stays the declared one: a free mean was worse. The noise of a target's losses is that which its residuals show, over the
+degrees of freedom that the fit leaves them, shrunk to that of all targets, apart for losses at a ratio of 0. Fit,
+priors and noise are learned in turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from climbopt.fitting.anchors import anchors
+from climbopt.fitting.ceilings import all_under_ceilings
+from climbopt.fitting.components import components
+from climbopt.fitting.estimate import Fit, Solved, fit_of
+from climbopt.fitting.least_squares import Block
+from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
+from climbopt.model.mixture import Indices
+from climbopt.model.symbols import Parameter
+from climbopt.model.templates import Array
+from climbopt.runs.pilots import PilotRuns
+
+ROUNDS = 3
+"""Of priors, noise and fit in turn."""
+ROUGH = 1e-3
+"""Tolerance of the minima of all rounds but the last."""
+SHRUNK = 8.0
+"""Losses that the noise of all targets counts as in that of one, and the assumed noise in that of all."""
+LEAST_PRECISION = 1e-6
+"""What the losses say of a parameter at the least, in precisions of its declared prior."""
+
+
+def pooled(fitted: Fit, features: Array | None = None) -> Fit:
+    """Return the fit with the priors of pairs and the noise of losses learned from its runs.
+
+    Parameters
+    ----------
+    fitted : Fit
+    features : ndarray, (T, S, k), optional
+        Numbers of pairs, standardised.
+    """
+    began, solved = time.perf_counter(), fitted.solved
+    for left in reversed(range(ROUNDS)):
+        blocks = _with_noise(fitted, _with_priors(fitted, solved, features), _noise(fitted, solved))
+        points = _minima(blocks, solved, ROUGH if left else TOLERANCE)
+        if left:
+            solved = tuple(_at(block, x) for block, x in zip(blocks, points, strict=True))
+    bounded = all_under_ceilings([block.repeated(1) for block in blocks], [x[None] for x in points])
+    solved = tuple(replace(_at(of.block, of.x), above_ceiling=of.above) for (of,) in bounded)
+    again = fit_of(fitted.pilots, fitted.model.form, solved, fitted.fixed, began - fitted.seconds)
+    return replace(again, scores=fitted.scores)
+
+
+def _minima(blocks: Sequence[Block], before: Sequence[Solved], tolerance: float) -> list[Array]:
+    """Return the minimum of each block, from the points of the fit before."""
+    starts = [part.x[None] for part in before]
+    return [x for (x,) in minima([block.repeated(1) for block in blocks], starts, tolerance)]
+
+
+def _at(block: Block, x: Array) -> Solved:
+    """Return a block solved at a point, without what ceilings say of it."""
+    return Solved(block, x, block.jacobian(x), float(block.cost(x)), {})
+
+
+def _with_priors(fitted: Fit, solved: Sequence[Solved], features: Array | None) -> list[Block]:
+    """Return the blocks with learned priors of the coordinates of pairs."""
+    declared = [replace(part.block, prior_means=None, prior_spreads=None) for part in fitted.solved]
+    means = [block.center.copy() for block in declared]
+    spreads = [block.spread.copy() for block in declared]
+    says = [_by_losses(part, block) for part, block in zip(solved, declared, strict=True)]
+    for p in declared[0].form.coordinates:
+        # Blocks, and places in their vectors, of all pairs of a coordinate.
+        places = [(b, k) for b, block in enumerate(declared) for k in _places(block, p)]
+        if p.per != "pair" or not places:
+            continue
+        design, groups = _design(fitted.pilots, [declared[b].labels[k][1] for b, k in places], features)
+        values, noise = (np.array([says[b][which][k] for b, k in places]) for which in (0, 1))
+        learned = components(values, noise, design, groups)
+        shift = design @ learned.effects
+        # One spread for all pairs: blocks of one shape share theirs.
+        spread = float(np.sqrt(learned.variance(design).mean()))
+        for (b, k), by in zip(places, shift.tolist(), strict=True):
+            block = declared[b]
+            means[b][k] = max(block.center[k] + by * block.spread[k], block.lower[k])
+            spreads[b][k] = spread * block.spread[k]
+    return [
+        replace(block, prior_means=mean, prior_spreads=spread)
+        for block, mean, spread in zip(declared, means, spreads, strict=True)
+    ]
+
+
+def _places(block: Block, p: Parameter) -> list[int]:
+    """Return where the entries of a coordinate stand in a block's vector."""
+    return [k for k, (parameter, _) in enumerate(block.labels) if parameter.name == p.name]
+
+
+def _by_losses(part: Solved, declared: Block) -> tuple[Array, Array]:
+    """Return what the losses alone say of each coordinate, in units of its declared prior: value and variance, (p,)."""
+    block, unit = part.block, declared.spread
+    variance = np.diag(np.linalg.inv(part.jacobian.T @ part.jacobian)) / unit**2
+    prior = (block.spread / unit) ** 2
+    value, center = (part.x - declared.center) / unit, (block.center - declared.center) / unit
+    # Precisions of losses and prior add up to that of the estimate.
+    precision = np.maximum(1 / variance - 1 / prior, LEAST_PRECISION)
+    return (value / variance - center / prior) / precision, 1 / precision
+
+
+def _design(pilots: PilotRuns, pairs: Sequence[tuple[str, ...]], features: Array | None) -> tuple[Array, Indices]:
+    """Return the centered design of pairs (target, source), (n, k), and the group of each column."""
+    i = np.array([pilots.targets.index(target) for target, _ in pairs])
+    j = np.array([pilots.sources.index(source) for _, source in pairs])
+    parts = [np.eye(len(pilots.targets))[i], np.eye(len(pilots.sources))[j]]
+    parts += [] if features is None else [features[i, j]]
+    design = np.hstack(parts)
+    groups = np.concatenate([np.full(part.shape[1], k, dtype=np.intp) for k, part in enumerate(parts)])
+    return design - design.mean(axis=0), groups
+
+
+def _noise(fitted: Fit, solved: Sequence[Solved]) -> Array:
+    """Return the noise of each loss in units of the assumed one, (n, T)."""
+    pilots = fitted.pilots
+    squares, freedom = np.zeros(pilots.losses.shape), np.zeros(pilots.losses.shape)
+    n = len(pilots.runs)
+    for first, part in zip(fitted.solved, solved, strict=True):
+        block, columns = part.block, [pilots.targets.index(name) for name in part.block.targets]
+        unit = block.rows.scale[:n] / first.block.rows.scale[:n]
+        squares[:, columns] = np.where(block.measured[:n], (block.robust_errors(part.x)[:n] * unit) ** 2, 0.0)
+        freedom[:, columns] = np.where(block.measured[:n], 1 - _leverage(part)[:n], 0.0)
+    judged = ~anchors(pilots)[:, None] & (freedom > 0)
+    zero = pilots.ratios_of(pilots.targets) == 0
+
+    def of_all(chosen: Array) -> float:
+        return float((squares[chosen].sum() + SHRUNK) / (freedom[chosen].sum() + SHRUNK))
+
+    mixed, pooled_variance = judged & ~zero, of_all(judged & ~zero)
+    total, count = (np.where(mixed, values, 0.0).sum(axis=0) for values in (squares, freedom))
+    by_target = (total + SHRUNK * pooled_variance) / (count + SHRUNK)
+    return np.sqrt(np.where(zero, of_all(judged & zero), by_target))
+
+
+def _leverage(part: Solved) -> Array:
+    """Return the share of each entry's residual that the fit takes up, (n, T), at most 1."""
+    used = np.isfinite(part.block.rows.scale)
+    # Rows of Q of J = Q R: their squared norms are the diagonal of J (J'J)^-1 J'.
+    q = np.linalg.qr(part.jacobian)[0][: int(used.sum())]
+    result = np.zeros(used.shape)
+    result[used] = np.minimum((q**2).sum(axis=1), 1.0)
+    return result
+
+
+def _with_noise(fitted: Fit, blocks: Sequence[Block], noise: Array) -> list[Block]:
+    """Return blocks whose losses have a noise, (n, T), in units of the assumed one; knees stay where they were."""
+    result = []
+    for block in blocks:
+        by = np.ones(block.rows.scale.shape)
+        by[: len(noise)] = noise[:, [fitted.pilots.targets.index(name) for name in block.targets]]
+        knee = None if block.rows.knee is None else block.rows.knee / by
+        result.append(replace(block, rows=replace(block.rows, scale=block.rows.scale * by, knee=knee)))
+    return result
