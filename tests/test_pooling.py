@@ -108,7 +108,7 @@ def test_errors_are_those_of_whole_mixtures_left_out(monkeypatch):
         out = runs.select(fold == k)
         model = fit(runs.select(fold != k), "power", "linear", n_starts=1).model
         expected.append(np.abs(model.at(out.tokens).predicted(out.ratios) - out.losses).ravel())
-    one = with_pooling(fit(runs, "power", "linear", n_starts=1))
+    one = with_pooling(fit(runs, "power", "linear", n_starts=1), True)
     assert one.pooling.errors["declared"] == pytest.approx(np.concatenate(expected).mean())
     assert one.pooling.way == min(one.pooling.errors, key=one.pooling.errors.get)
 

@@ -127,7 +127,6 @@ def fit(
     # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     known, supplies = _known(fixed), supplies_of(supply)
-    of_pairs = None if features is None else load_features(features)
     read = read_tables(places, layout, by_source)
     runs, table = read.runs, read.table
     with progress("fit") as count:
@@ -138,8 +137,7 @@ def fit(
             use=use,
             supply=supplies,
             fixed=known,
-            pool=pool,
-            features=of_pairs,
+            pool=pool if features is None else load_features(features),
             jobs=jobs,
             progress=count,
         )

@@ -69,7 +69,7 @@ def components(values: Array, noise: Array, design: Array, groups: Indices) -> C
 
     >>> values, design = np.array([2.0, 2.1, 1.9, 2.0, -2.0, -2.1, -1.9, -2.0]), np.repeat(np.eye(2), 4, axis=0)
     >>> components(values, np.full(8, 0.01), design, np.zeros(2, dtype=int)).effects.round(1)
-    array([ 1.6, -1.6])
+    array([ 1.8, -1.8])
     """
     size = np.bincount(groups)
     learned = Components(

@@ -29,8 +29,7 @@ def fit(
     supply: Mapping[str, Amount] | None = None,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
-    pool: bool = False,
-    features: Features | None = None,
+    pool: bool | Features = False,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Fit | EnsembleFit:
@@ -38,7 +37,6 @@ def fit(
 
     Where neither a law nor an interaction is named, that is an ensemble: the mean of several forms, each fitted to all
     runs, of those that are sane on the whole simplex (:func:`climbopt.fitting.ensemble_fit.fit_ensemble`).
-
     Targets that share no parameter are solved one by one. Residuals are scaled by the assumed noise, which grows below
     a ratio of 0.03 (`noise_at`). z stays positive by bounds on the coordinates, never by clipping.
 
@@ -58,11 +56,8 @@ def fit(
         Starts tried for each block (1 to 3); the least cost wins.
     fixed : mapping of str to mapping of str to float, optional
         Known parameters of targets or sources, as ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
-    pool : bool
-        Learn the priors of pairs and the noise of losses from the runs (:mod:`climbopt.fitting.pooling`), and have them
-        where that predicts mixtures left out better; `pooling` of the result says whether.
-    features : Features, optional
-        Of languages or pairs, which the learned priors depend on where that is better still; implies `pool`.
+    pool : bool or Features
+        Learn priors of pairs, by features if given, and noise, where that helps (:mod:`climbopt.fitting.pooling`).
     jobs : int
         Processes for the forms of an ensemble.
     progress : callable, optional
@@ -82,18 +77,29 @@ def fit(
     """
     runs = as_pilots(pilots)
     if law is None and interaction is None:
-        forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
-        known = with_supplies(runs, tuple(forms), fixed or {}, supply)
-        ensemble = fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
-        return with_pooling(ensemble, features, progress) if pool or features is not None else ensemble
-    law = law or "power"
-    fitted = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
-    return with_pooling(fitted, features, progress) if pool or features is not None else fitted
+        return with_pooling(_default_fit(runs, use, supply, n_starts, fixed, jobs, progress), pool, progress)
+    one = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
+    return with_pooling(one, pool, progress)
+
+
+def _default_fit(
+    runs: PilotRuns,
+    use: Use | str | None,
+    supply: Mapping[str, Amount] | None,
+    n_starts: int,
+    fixed: Fixed | None,
+    jobs: int,
+    progress: Progress | None,
+) -> EnsembleFit:
+    """Return the fit of the default ensemble; see :func:`fit`."""
+    forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
+    known = with_supplies(runs, tuple(forms), fixed or {}, supply)
+    return fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
 
 
 def fit_form(
     runs: PilotRuns,
-    law: Law | str,
+    law: Law | str | None,
     interaction: Interaction | str | None,
     *,
     use: Use | str | None = None,
@@ -103,7 +109,7 @@ def fit_form(
     progress: Progress | None = None,
 ) -> Fit:
     """Return the fit of one form, which is named or chosen by cross-validation; see :func:`fit`."""
-    supplied = supply is not None or runs.supply is not None
+    law, supplied = law or "power", supply is not None or runs.supply is not None
     sized, unseen = runs.params is not None, not set(runs.targets) <= set(runs.sources)
     forms = candidates(law, interaction, use, sized=sized, supplied=supplied, unseen=unseen)
     known = with_supplies(runs, forms, fixed or {}, supply)

@@ -26,14 +26,14 @@ FOLDS = 5
 AnyFit = TypeVar("AnyFit", Fit, EnsembleFit)
 
 
-def with_pooling(fitted: AnyFit, features: Features | None = None, progress: Progress | None = None) -> AnyFit:
+def with_pooling(fitted: AnyFit, pool: bool | Features, progress: Progress | None = None) -> AnyFit:
     """Return a fit with learned priors of pairs where these predict mixtures left out better, and what was compared.
 
     Parameters
     ----------
     fitted : Fit or EnsembleFit
-    features : Features, optional
-        Of its languages or pairs.
+    pool : bool or Features
+        Whether to learn them; features of its languages or pairs, that they may depend on.
     progress : callable, optional
         Called with the numbers of folds done and to do.
 
@@ -42,10 +42,11 @@ def with_pooling(fitted: AnyFit, features: Features | None = None, progress: Pro
     InputError
         Where a language or pair has no features.
     """
-    model = fitted.model
+    if not pool:
+        return fitted
     ways: dict[Way, Array | None] = {"pooled": None}
-    if features is not None:
-        ways["features"] = features.design(model.targets, model.sources)
+    if isinstance(pool, Features):
+        ways["features"] = pool.design(fitted.model.targets, fitted.model.sources)
     began = time.perf_counter()
     try:
         errors = _held_out_errors(fitted, ways, progress)
