@@ -66,7 +66,7 @@ def test_swarms_of_olmix(tmp_path):
     losses = table(
         tmp_path / "m.csv", [*head, *[f"{t}_bpb" for t in tasks]], [[k, *name, *x] for k, name, _, x in rows]
     )
-    with pytest.raises(InputError, match="state --loss-columns with one \\* for the language"):
+    with pytest.raises(InputError, match="state --loss-columns with one \\* for the language, such as '\\*_bpb'"):
         load_pilots(ratios, losses, layout=Layout(tokens=3e9))
     runs = load_pilots(ratios, losses, layout=Layout(tokens=3e9, losses="*_bpb"))
     same(runs, sources, tasks, ("ab1", "cd2", "ef3"))
@@ -80,7 +80,9 @@ def test_targets_in_other_languages(tmp_path):
         ["index", *[f"train_wiki40b_{name}" for name in ("en", "fr", "ru")]],
         ["index", *[f"metric/wiki40b_{name}_val_loss" for name in ("ca", "nl", "uk")]],
     )
-    with pytest.raises(InputError, match="no columns of the losses are losses of .*; state --loss-columns"):
+    with pytest.raises(
+        InputError, match="no columns of the losses are losses of .*, such as 'metric/wiki40b_\\*_val_loss'"
+    ):
         load_pilots(ratios, losses, layout=Layout(tokens=1e9))
     stated = Layout(tokens=1e9, ratios="train_wiki40b_*", losses="metric/wiki40b_*_val_loss")
     same(load_pilots(ratios, losses, layout=stated), ("en", "fr", "ru"), ("ca", "nl", "uk"))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_decide import LANGUAGES, SUPPLY, pilots
+from test_records import items, tracked
 
 import climbopt
 from climbopt.foundations.errors import InputError
@@ -50,6 +51,15 @@ def test_a_run_as_predicted(folder, ratios, tmp_path, run):
     row = next(line.split() for line in out.splitlines() if line.startswith("en"))
     assert row[1] == f"{truth(ratios, 4e8)['en']:.4f}"
     assert f"{ratios['en'] * 440:.3g} M" in " ".join(row) and f"{ratios['en'] * 400:.3g} M" in " ".join(row)
+
+
+def test_a_run_that_is_recorded_by_wandb(folder, ratios, tmp_path, run):
+    """The binary record of an offline run, while it is written, says what JSON lines of the same run say."""
+    lines = [json.loads(line) for line in written(tmp_path / "log.jsonl", ratios).read_text().splitlines()]
+    (tmp_path / "run-abc.wandb").write_bytes(tracked(*(items(2, line) for line in lines))[:-5] + b"cut")
+    (tmp_path / "two.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
+    outputs = [run("watch", folder, "--log", tmp_path / name) for name in ("run-abc.wandb", "two.jsonl")]
+    assert outputs[0] == outputs[1] and outputs[0][0] == 0 and "200 M of 1 B tokens" in outputs[0][1]
 
 
 def test_bands_are_those_of_predict_at_each_budget(folder, ratios):

@@ -164,9 +164,10 @@ def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: C
                 "per token: of a perplexity write the logarithm; or state --loss-columns with one * for the language"
             )
     if not best:
+        widest = next((f", such as {shlex.quote(shown(group.pattern))}" for group in _patterns(usable, least=2)), "")
         raise InputError(
             f"no columns of {columns.title} are losses of {listed(sorted(mixed.languages.values()))}; state "
-            "--loss-columns with one * for the language"
+            f"--loss-columns with one * for the language{widest}"
         )
     if len(best) > 1:
         readings = [f"--loss-columns {shlex.quote(shown(group.pattern))}" for group in best]
