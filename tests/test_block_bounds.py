@@ -193,6 +193,19 @@ def test_gates_bend_with_sums_that_are_far_from_the_middle():
             check_block(problem, Prices(np.zeros(1), nonlinear, sums + price), box, block, (0.2, 0.2001), rng)
 
 
+@pytest.mark.parametrize("name", ["linear", "saturating", "gated"])
+def test_where_the_weight_of_a_loss_is_negative_it_is_concave(name):
+    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(with_rows(name, 3, 0)))
+    none = np.zeros(problem.functions.n_rows)
+    box, sums = Box(np.full(3, 0.1), np.full(3, 0.6)), optimal(problem, np.full(3, 1 / 3), none).sums
+    least = np.where([label.name == "least" for label in problem.form.nonlinear.labels], -5.0, none)
+    assert least.any()
+    for width in (0.0, 1e-3, 1e-1):
+        for price in (0.0, 1.0, -1.0, 9.0, -9.0):
+            prices = Prices(np.zeros(1), least, sums + price)
+            check_block(problem, prices, box, 0, (0.3, 0.3 + width), rng)
+
+
 def test_a_law_is_touched_inside_of_its_domain_alone():
     """z**-2 has a tangent at z = -1 too, which lies above it at z = 1."""
     model = signed_model("linear", 2, seed=0)
