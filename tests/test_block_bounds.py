@@ -206,6 +206,16 @@ def test_where_the_weight_of_a_loss_is_negative_it_is_concave(name):
             check_block(problem, prices, box, 0, (0.3, 0.3 + width), rng)
 
 
+def test_slopes_that_jump_inside_of_a_piece():
+    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(test_kinks.problem(4, transfer=0.5)))
+    box, shape = Box(np.zeros(3), np.ones(3)), (len(problem.separable.parts), 3)
+    for block, kink in ((0, 0.2), (1, 0.3)):
+        for price in (3.0, -3.0):
+            for ends in ((kink - 0.01, kink + 0.01), (kink - 0.001, kink + 0.1), (0.0, 1.0)):
+                prices = Prices(np.zeros(1), np.zeros(problem.functions.n_rows), np.full(shape, price))
+                check_block(problem, prices, box, block, ends, rng)
+
+
 def test_a_law_is_touched_inside_of_its_domain_alone():
     """z**-2 has a tangent at z = -1 too, which lies above it at z = 1."""
     model = signed_model("linear", 2, seed=0)

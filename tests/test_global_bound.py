@@ -17,7 +17,7 @@ from climbopt.model.ensemble import Ensemble
 from climbopt.model.uses import USES
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, LossCeiling
-from climbopt.problem.objectives import CustomObjective, Minimax
+from climbopt.problem.objectives import CustomObjective, Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form
@@ -25,7 +25,7 @@ from climbopt.testing import family_problem
 
 GRID = {1: 1, 2: 200, 3: 24, 4: 10}
 """Steps of a grid on the simplex, by the number of sources."""
-KINDS = ("ceiling", "second step", "minimax")
+KINDS = ("ceiling", "second step", "minimax", "power mean")
 
 
 def grid_minimum(form):
@@ -218,6 +218,14 @@ def test_one_source_has_nothing_to_bound():
     assert found.relative_gap <= 1e-9
 
 
+def test_the_power_mean_of_an_ensemble_is_bounded():
+    member = [signed_model(name, 3, seed=seed) for name, seed in (("linear", 0), ("gated", 1))]
+    problem = AllocationProblem(Ensemble(tuple(member)), 10e9, objective=WeightedPowerMean(power=2.0))
+    found = enclose(joint_form(problem), time_limit=np.inf)
+    assert found.relative_gap <= 1e-6
+    check_holds(joint_form(problem), found, 3)
+
+
 @pytest.mark.skipif(BACKENDS["scip"].missing is not None, reason="no backend scip here")
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["saturating", "gated"])
@@ -252,6 +260,8 @@ def form_of(kind, model):
     problem = AllocationProblem(model, 10e9)
     if kind == "minimax":
         return joint_form(replace(problem, objective=Minimax()))
+    if kind == "power mean":
+        return joint_form(replace(problem, objective=WeightedPowerMean(power=3.0)))
     return second_step(problem) if kind == "second step" else under_a_ceiling(problem)
 
 
@@ -262,7 +272,7 @@ def check_contains_the_grid(form, found):
     assert found.lower <= grid_minimum(form) + 1e-12
 
 
-QUICK = {("ceiling", "linear"), ("minimax", "gated"), ("second step", "both_curved")}
+QUICK = {("ceiling", "linear"), ("minimax", "gated"), ("second step", "both_curved"), ("power mean", "gated")}
 
 
 @pytest.mark.parametrize(

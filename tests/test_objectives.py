@@ -17,6 +17,7 @@ from climbopt import (
     solve,
 )
 from climbopt.backends import BACKENDS, Options
+from climbopt.model.outer import PowerMean
 from climbopt.procedures import joint_form
 from climbopt.testing import family_model
 
@@ -149,3 +150,19 @@ def test_a_problem_file_states_its_objective(tmp_path):
 def test_bad_objectives(build, words):
     with pytest.raises(InputError, match=words):
         build()
+
+
+@pytest.mark.parametrize("power", [1.0, 1.2, 2.0, 9.0])
+def test_slopes_support_a_mean_where_their_dual_norm_is_one_at_most(power):
+    rng = np.random.default_rng(0)
+    weights, references = rng.dirichlet(np.ones(4)), rng.uniform(0.5, 2.0, 4)
+    mean = PowerMean(("a", "b", "c", "d"), weights, references, power)
+    losses = rng.uniform(0.1, 5.0, (200, 4))
+    for at in losses[:20]:
+        slopes = mean.gradient(at)
+        assert mean.supports((1 - 1e-13) * slopes) and not mean.supports((1 + 1e-9) * slopes)
+        assert not mean.supports(-slopes) and not mean.supports(slopes[:3]) and not mean.supports(np.nan * slopes)
+        assert (losses @ slopes <= mean.value(losses) * (1 + 1e-12)).all()
+        for tried in slopes * rng.uniform(0.9, 1.1, (20, 4)):
+            if mean.supports(tried):
+                assert (losses @ tried <= mean.value(losses)).all()

@@ -18,7 +18,7 @@ from climbopt.certification.global_bound import enclose
 from climbopt.foundations.errors import InputError
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, Floor
-from climbopt.problem.objectives import Minimax
+from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 
 pytest.importorskip("flint")
@@ -29,7 +29,7 @@ from climbopt.certification.proof.check import ProofError, check  # noqa: E402
 from climbopt.certification.proof.decomposition import Decomposition  # noqa: E402
 
 TRUSTED = ("decomposition", "blocks", "cover", "check")
-MOST_LINES = 490
+MOST_LINES = 510
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +213,23 @@ def test_a_proof_that_was_changed_is_refused(proof, change):
     change(made, found)
     with pytest.raises(InputError):
         check(form, made)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda g: 1.001 * g, lambda g: np.full_like(g, np.nan), lambda g: g[:-1], lambda g: -g]
+)
+def test_slopes_that_do_not_support_the_mean_show_nothing(change):
+    problem = replace(the_problem("gated", "plain", 3, 3, 2.0), objective=WeightedPowerMean(power=2.0))
+    form = joint_form(problem)
+    made = proved(form, enclose(form))[1]
+    assert check(form, made)[0] == made["lower"]
+    for step in made["tree"]["steps"]:
+        step["losses"] = change(np.array(step["losses"])).tolist()
+    with pytest.raises(ProofError):
+        check(form, made)
+    assert checker.digest(Decomposition.of(form)) != checker.digest(
+        Decomposition.of(joint_form(replace(problem, objective=WeightedPowerMean(power=2.5))))
+    )
 
 
 def test_pieces_beyond_the_box_change_nothing(proof):

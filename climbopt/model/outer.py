@@ -218,6 +218,20 @@ class PowerMean:
             return None
         return Interval.of(np.zeros(len(self.targets)), np.inf)
 
+    def supports(self, slopes: Array) -> bool:
+        """Return whether slopes, (n_targets,), are proved >= 0 and of dual norm 1 at most: slopes @ L <= g(L), L >= 0.
+
+        Hoelder's inequality: sum_i w_i (slope_i reference_i / w_i)^q <= 1 with 1/p + 1/q = 1.
+        """
+        if slopes.shape != self.weights.shape or not (slopes >= 0).all():
+            return False
+        share = Interval.enclosing(slopes) * self.references / self.weights
+        if self.power == 1:
+            return bool((share.upper <= 1).all())
+        power = Interval.enclosing(self.power)
+        terms: Interval = Interval.enclosing(self.weights) * share ** (power / (power - 1.0))
+        return bool(terms.sum(0).upper <= 1)
+
     def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
         """Return the mean of another system's scalars."""
         terms = [

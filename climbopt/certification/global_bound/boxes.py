@@ -29,6 +29,10 @@ SMALLEST = 1e-9
 """A width of a box that is not cut."""
 
 
+SUPPORT = 1e-13
+"""By what share slopes of a mean are shortened, so that they are proved to support it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluated:
     """Pieces with choices, bounds and about the values at their middles."""
@@ -190,7 +194,10 @@ def has_no_point(problem: Decomposition, box: Box) -> bool:
 def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
     """Return the slopes of the Lagrangian by the sums at x, (K, T)."""
     table, at = problem.functions.table, problem.functions.at(x)
-    _, on_z, on_loss = table.split(np.append(1.0, nonlinear) @ table.dense)
+    weights = np.append(1.0, nonlinear) @ table.dense
+    if problem.mean is not None:
+        weights = weights + slopes_of_mean(problem, x) @ problem.mean[1].by_y(weights.size)
+    _, on_z, on_loss = table.split(weights)
     u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
     extended = np.append(x, np.zeros(problem.n_blocks - problem.form.n))
     t = np.arange(len(problem.home))
@@ -198,6 +205,16 @@ def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
     gates = [u * gate.values(cumulative, t) for gate in problem.separable.gates]
     slopes = np.array(gates).reshape(len(gates), t.size)
     return np.where(np.isfinite(slopes), slopes, 0.0)
+
+
+def slopes_of_mean(problem: Decomposition, x: Array) -> Array:
+    """Return slopes that support the power mean in the objective, its own at x where known; none where it is affine."""
+    if problem.mean is None:
+        return np.zeros(0)
+    mean, placed = problem.mean
+    at = problem.functions.at(x)
+    slopes = (1 - SUPPORT) * mean.gradient(placed.read(np.concatenate([x, at.z, at.losses])))
+    return slopes if np.isfinite(slopes).all() else (1 - SUPPORT) * mean.weights / mean.references
 
 
 def allowed(problem: Decomposition, prices: Prices) -> Prices:
@@ -210,4 +227,4 @@ def allowed(problem: Decomposition, prices: Prices) -> Prices:
     rows, nonlinear = problem.polytope.rows, problem.form.nonlinear
     mu = signed(prices.nonlinear, nonlinear.lower, nonlinear.upper)
     mu[[k - 1 for k in table.curved if k]] = 0.0
-    return Prices(signed(prices.rows, rows.lower, rows.upper), mu, prices.sums)
+    return Prices(signed(prices.rows, rows.lower, rows.upper), mu, prices.sums, prices.losses)

@@ -69,6 +69,7 @@ def _step(step: Step) -> Tree:
         "rows": step.prices.rows.tolist(),
         "nonlinear": step.prices.nonlinear.tolist(),
         "sums": step.prices.sums.tolist(),
+        "losses": step.prices.losses.tolist(),
         "edges": [[*ends.tolist(), end] for ends, end in zip(lower, pieces.upper[last].tolist(), strict=True)],
         "z0": choices.z0.tolist(),
         "theta": choices.theta.tolist(),

@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 from joblib import Parallel, delayed
 
-from climbopt.certification.global_bound.boxes import Step, examined, inside, slopes_by_sums
+from climbopt.certification.global_bound.boxes import Step, examined, inside, slopes_by_sums, slopes_of_mean
 from climbopt.certification.global_bound.incumbents import Incumbent, judged, local, multipliers_of, multistart
 from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.kkt import recover
@@ -218,7 +218,7 @@ def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
     form, at = problem.form, problem.form.functions.at(x)
     smooth = np.isfinite(at.gradient).all() and np.isfinite(at.jacobian).all()
     rows = recover(form, x).rows if smooth else np.zeros(len(form.polytope.rows))
-    return Prices(rows, nonlinear, slopes_by_sums(problem, x, nonlinear))
+    return Prices(rows, nonlinear, slopes_by_sums(problem, x, nonlinear), slopes_of_mean(problem, x))
 
 
 def _examined(problem: Decomposition, node: Node, target: float, tolerance: float) -> Node:

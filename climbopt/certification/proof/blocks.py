@@ -6,8 +6,9 @@ The Lagrangian of a decomposed form falls apart into functions of one variable e
         + sum over the targets i whose own source is j: min over s in S_i(x_j) of w_i L_i(z_i) + v_i z_i - lambda_i's
 
 with z_i = own_i(x_j) + sum_k gate_ik(x_j) s_k, where S_i(x) is what the sums s_k = sum_j part_kij(r_j) can be: the
-other ratios are in the box, and their sum is total - x. The multipliers y, mu and lambda may be any numbers. On a piece
-of the variable's interval
+other ratios are in the box, and their sum is total - x. The multipliers y, mu and lambda may be any numbers. An
+objective that is a power mean of losses is above slopes @ losses for slopes that support it. On a piece of the
+variable's interval
 
 - w L(z) + v z >= kappa + u z: a tangent at a stated z0 where w >= 0 and the law is convex, else by the mean value
   theorem;
@@ -22,7 +23,7 @@ of its lower bounds at the two ends. Cells, z0 and theta are choices: any are va
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -41,11 +42,15 @@ enclosing = Interval.enclosing
 
 @dataclass(frozen=True, eq=False)
 class Prices:
-    """Multipliers of linear rows, (k,), of nonlinear rows, (l,), > 0 for upper limits, and of the sums, (K, T)."""
+    """Multipliers of linear rows, (k,), of nonlinear rows, (l,), > 0 for upper limits, and of the sums, (K, T).
+
+    `losses` are slopes of a power mean, (m,), that stand in its place: 0 where they do not support it.
+    """
 
     rows: Array
     nonlinear: Array
     sums: Array
+    losses: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +201,13 @@ class Dual:
         """The numbers of x, (n,), z, (T,), and losses, (T,), and the constant, (1,), rows included."""
         problem, rows, y = self.problem, self.problem.polytope.rows, self.prices.rows
         table, affine = problem.functions.table, np.ones(len(self.prices.nonlinear), dtype=bool)
-        affine[[k - 1 for k in problem.functions.table.curved]] = False  # rows that are not affine have no price
+        affine[[k - 1 for k in table.curved if k]] = False  # rows that are not affine have no price
         mu = np.where(affine, self.prices.nonlinear, 0.0)
         limits = np.append(0.0, problem.form.nonlinear.named(mu))
         total = table.lagrangian(np.append(1.0, mu), limits, enclosing)
+        if problem.mean is not None and problem.mean[0].supports(self.prices.losses):
+            slopes = enclosing(self.prices.losses[:, None]) * problem.mean[1].by_y(table.dense.shape[1])
+            total = total + _first(slopes.sum(0), table.dense.shape[1] + 1)
         on_x, on_z, on_loss = table.split(total)
         used = np.flatnonzero(y)
         on_x = on_x + (enclosing(problem.polytope.dense[used]) * enclosing(y[used][:, None])).sum(0)

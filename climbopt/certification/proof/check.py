@@ -2,7 +2,8 @@
 
     {"format": ..., "problem": digest, "lower": claim, "tree": node}
     node:  {"steps": [step, ...], "cut": {"variable": name, "at": value, "below": node, "above": node} or null}
-    step:  {"rows": [...], "nonlinear": [...], "sums": [[...]], "edges": [[...], ...], "z0": [...], "theta": [...]}
+    step:  {"rows": [...], "nonlinear": [...], "sums": [[...]], "losses": [...],
+            "edges": [[...], ...], "z0": [...], "theta": [...]}
 
 A step evaluates the inequality of :mod:`climbopt.certification.proof.blocks` on the box so far, at its multipliers.
 Its pieces lie between the edges of each block, which must cover the box; z0 and theta are one number for each target of
@@ -43,6 +44,9 @@ def digest(problem: Decomposition) -> str:
     arrays += [
         end for rows in (form.polytope.bounds, form.polytope.rows, form.nonlinear) for end in (rows.lower, rows.upper)
     ]
+    if problem.mean is not None:
+        mean, placed = problem.mean
+        arrays += [mean.weights, mean.references, [mean.power], placed.by_y(table.dense.shape[1])]
     for response in functions.responses.parts:
         model = response.model
         texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
@@ -113,7 +117,8 @@ def _left(problem: Decomposition, box: Box, step: Tree, claim: float, name: str)
     """Return the box around what may be below the claim by a step's numbers; None where nothing is."""
     shape, rows = (len(problem.separable.parts), len(problem.home)), len(problem.polytope.rows)
     sums = np.array(step["sums"], dtype=float).reshape(shape)
-    prices = Prices(_numbers(step, "rows", rows), _numbers(step, "nonlinear", problem.functions.n_rows), sums)
+    losses = np.zeros(0) if problem.mean is None else _numbers(step, "losses", problem.mean[0].weights.size)
+    prices = Prices(_numbers(step, "rows", rows), _numbers(step, "nonlinear", problem.functions.n_rows), sums, losses)
     pieces = covering(problem, box, step["edges"], name)
     dual = Dual(problem, prices, box)
     pairs = dual.targets(pieces)[0].size

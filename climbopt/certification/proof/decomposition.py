@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from climbopt.certification.proof.separable import NoBoundError, Separable
 from climbopt.model.convexity import JointProofs, Proofs
+from climbopt.model.outer import PowerMean
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope
+from climbopt.problem.table import Placed
 from climbopt.program import MixtureFunctions, StandardForm
 
 Indices = NDArray[np.intp]
@@ -42,9 +44,10 @@ class Decomposition:
         functions = form.functions
         if not isinstance(functions, MixtureFunctions):
             raise NoBoundError("only functions made of ratios, z and losses are bounded; use backend scip")
-        if 0 in functions.table.curved:
+        if 0 in functions.table.curved and not isinstance(functions.table.curved[0].outer, PowerMean):
             raise NoBoundError(
-                "an expression that is not affine in ratios, z and losses stands in the objective; use backend scip"
+                "the objective has an expression that is not affine in ratios, z and losses, and is no power mean of "
+                "losses; use backend scip"
             )
         return cls(form, functions, Separable.of(functions.responses.parts))
 
@@ -62,6 +65,12 @@ class Decomposition:
     def n_sources(self) -> int:
         """Number of ratios, excesses among them; S."""
         return int(self.functions.offset.size)
+
+    @property
+    def mean(self) -> tuple[PowerMean, Placed] | None:
+        """The power mean that the objective is, and where its losses stand; None for an affine objective."""
+        placed = self.functions.table.curved.get(0)
+        return None if placed is None or not isinstance(placed.outer, PowerMean) else (placed.outer, placed)
 
     @cached_property
     def home(self) -> Indices:
