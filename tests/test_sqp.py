@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from conftest import random_model
+from test_newton import two_basins
 
 from climbopt import BACKENDS, AllocationProblem, Options, Termination
 from climbopt.backends import choose, load
@@ -168,3 +169,16 @@ def test_the_multipliers_of_a_linear_objective_begin_near_stationarity():
     begin = search._first_multipliers(form.functions.at(form.start))
     assert begin.sum() == pytest.approx(1.0, abs=0.1) and (begin >= 0).all()  # the weights of the losses
     assert flat(NEWTON.solve(form, Options()).multipliers)[-5:].sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_saddle_points_are_left():
+    """min x2 on the circle from its top, where f is stationary and largest; and a start between two basins."""
+    top = PublishedProblem("top", x2, (0, 1), (0, -1), -1, constraints=((0, x1**2 + x2**2 - 1, 0),)).form
+    solution = NEWTON.solve(top, Options())
+    assert solution.termination is Termination.SOLVED
+    np.testing.assert_allclose(solution.x, (0, -1), atol=1e-8)
+    saddle = joint_form(replace(AllocationProblem(two_basins(), 1e9), constraints=(LossCeiling({"a": 9.0}),)))
+    middle = saddle.functions.at(saddle.start)
+    assert abs(middle.gradient @ [1.0, -1.0]) < 1e-12
+    solution = NEWTON.solve(saddle, Options())
+    assert saddle.functions.at(solution.x).value < middle.value - 1e-4 and certify(saddle, solution.x).passed

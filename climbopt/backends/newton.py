@@ -19,7 +19,7 @@ from climbopt.backends.sqp import SequentialQuadratic
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
-from climbopt.numerics.polytope import Mask, Polytope
+from climbopt.numerics.polytope import Polytope
 from climbopt.numerics.quadratic import Active, Face
 from climbopt.program import Evaluation, StandardForm
 
@@ -35,8 +35,6 @@ FEASIBLE = 1e-9
 """Violation of a row, in its own unit, that counts as rounding."""
 NEARLY_LINEAR = 1e-8
 """Least curvature of a shifted model as a share of the largest slope, so that the model of a linear f has a minimum."""
-CURVATURE = 1e-9
-"""Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ class _NewtonSteps:
         weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(gradient))
         weak &= self.polytope.bounds.lower < self.polytope.bounds.upper
         for fixed in ((face.active.bounds != 0) & ~weak, face.active.bounds != 0):
-            along = self._negative_curvature(hessian, ~fixed, face.active.rows != 0)
+            along = quadratic.negative_curvature(hessian, self.polytope.dense[face.active.rows != 0], ~fixed)
             # an eigenvector has no sign: the descent side first
             for direction in () if along is None else (along, -along) if gradient @ along <= 0 else (-along, along):
                 step = self._longest(x, direction)
@@ -187,21 +185,6 @@ class _NewtonSteps:
                 if moved is not None:
                     return moved
         return None
-
-    def _negative_curvature(self, hessian: Array, free: Mask, held: Mask) -> Array | None:
-        """Return a direction of negative curvature in the free variables along which the held rows do not change."""
-        rows = self.polytope.dense[np.ix_(held, free)]
-        # reduced Hessian Z'HZ on the null space of the active rows
-        reduced = hessian[np.ix_(free, free)]
-        basis = linalg.null_space(rows) if len(rows) else np.eye(int(free.sum()))
-        if not basis.shape[1]:
-            return None
-        values, vectors = linalg.eigh(basis.T @ reduced @ basis, subset_by_index=[0, 0])
-        if values[0] >= -CURVATURE * max(1.0, float(np.abs(reduced).max())):
-            return None
-        direction = np.zeros(free.size)
-        direction[free] = basis @ vectors[:, 0]
-        return direction
 
     def _longest(self, x: Array, direction: Array) -> Array:
         """Return `direction` scaled so that x + direction is the last point inside the polytope."""

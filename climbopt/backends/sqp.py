@@ -39,6 +39,8 @@ PENALTY_MARGIN = 1.5
 """Least penalty as a multiple of the largest multiplier; more than 1 makes the step one of descent."""
 NEARLY_LINEAR = 1e-8
 """Least curvature of a model as a share of the largest slope, so that the model of a linear f has a minimum."""
+SADDLE_HALVINGS = 20
+"""Lengths tried along negative curvature, from 1 in units of x."""
 LARGER_SHIFTS = (0.0, 10.0, 1e2, 1e3, 1e4, 1e5)
 """Shifts of a model that is convex already, in units of its least curvature, where its condition is too bad."""
 ELASTIC_PENALTIES = (10.0, 1e3, 1e5, 1e7)
@@ -77,6 +79,8 @@ class SequentialQuadratic:
     residual: float
     penalty: float = 0.0
     """Of a violation of c in the merit function."""
+    convexified: bool = False
+    """Whether the last model needed another Hessian; if not, its Cholesky factor shows positive curvature."""
 
     def step(self, x: Array, face: Face | None) -> tuple[Array, Face | None, Termination | None]:
         """Return the next point, the minimum of the model with its multipliers, and the reason to stop, if any.
@@ -87,7 +91,8 @@ class SequentialQuadratic:
         if not _smooth(at):
             return x, face, Termination.NOT_A_NUMBER
         if face is not None and self._optimal(x, at, face):
-            return x, face, Termination.SOLVED
+            moved = self._leave_saddle(x, at, face) if self.convexified else None
+            return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
         model = self._model_minimum(x, at, face)
         if model is None:
             broken = float(self._violations(at.rows).max(initial=0.0)) > INFEASIBLE
@@ -139,7 +144,7 @@ class SequentialQuadratic:
         mu = self._first_multipliers(at) if last is None else self._on_c(last)
         region, slope = self._linearised(x, at.rows, at.jacobian), float(np.abs(at.gradient).max())
         equations = self._polytope.dense[self._polytope.equation]
-        for hessian in _convexified(at.hessian(1.0, mu), slope, equations):
+        for attempt, hessian in enumerate(_convexified(at.hessian(1.0, mu), slope, equations)):
             face = self._minimum(hessian, x, at, region, None if last is None else last.active)
             if face is None:
                 continue
@@ -147,6 +152,7 @@ class SequentialQuadratic:
             # The large penalty of an early step is halved, so that it does not make later steps short.
             before, self.penalty = self.penalty, max(claimed, 0.5 * (self.penalty + claimed))
             if self._slope(x, at, face.x) <= ROUNDING * slope:
+                self.convexified = attempt > 0
                 return face, hessian
             self.penalty = before
         return None
@@ -241,6 +247,26 @@ class SequentialQuadratic:
                 if corrected is not None and self._merit(corrected) <= enough:
                     return corrected
             length /= 2
+        return None
+
+    def _leave_saddle(self, x: Array, at: Evaluation, face: Face) -> Array | None:
+        """Return a point of less merit along negative curvature, moved back onto the active rows; or None."""
+        region, unit = self._linearised(x, at.rows, at.jacobian), np.eye(x.size)
+        held, free = face.active.rows != 0, face.active.bounds == 0
+        along = quadratic.negative_curvature(at.hessian(1.0, self._on_c(face)), region.dense[held], free)
+        if along is None:
+            return None
+        before = self._merit(x)
+        for length in 0.5 ** np.arange(SADDLE_HALVINGS):
+            for trial in (x + length * along, x - length * along):
+                c = self.evaluator.at(trial).rows
+                if not np.isfinite(c).all():
+                    continue
+                # the point nearest to the trial in the polytope, under c with the slopes at x
+                back = quadratic.minimise_by_exchanges(unit, -trial, self._linearised(trial, c, at.jacobian), x)
+                moved = x if back is None else np.clip(back.x, region.bounds.lower, region.bounds.upper)
+                if self._merit(moved) < before - ROUNDING * max(1.0, abs(before)):
+                    return moved
         return None
 
     def _corrected(self, x: Array, at: Evaluation, face: Face, trial: Array, hessian: Array) -> Array | None:

@@ -15,12 +15,15 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 from scipy.linalg import lapack
 
 from climbopt.numerics.polytope import FEASIBILITY, Array, Mask, Polytope, Rows
 
 Sides = NDArray[np.int8]
 
+CURVATURE = 1e-9
+"""Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
 MAX_EXCHANGES = 30
 """Simultaneous exchanges of the whole active set before changing one constraint at a time."""
 
@@ -159,6 +162,30 @@ def project(x: Array, polytope: Polytope) -> Array:
     if face is None:  # H is the identity: only degenerate rows fail to settle
         raise ArithmeticError("the projection onto the linear rows did not settle")
     return np.clip(face.x, polytope.bounds.lower, polytope.bounds.upper)
+
+
+def negative_curvature(H: Array, A: Array, free: Mask) -> Array | None:
+    """Return the direction of the least curvature x'Hx of the free variables with A x = 0; None where that is not < 0.
+
+    Parameters
+    ----------
+    H : ndarray, (n, n)
+        Symmetric.
+    A : ndarray, (k, n)
+    free : ndarray of bool, (n,)
+        The other variables do not move.
+    """
+    rows, reduced = A[:, free], H[np.ix_(free, free)]
+    # reduced Hessian Z'HZ on the null space of the rows
+    basis = linalg.null_space(rows) if len(rows) else np.eye(int(free.sum()))
+    if not basis.shape[1]:
+        return None
+    values, vectors = linalg.eigh(basis.T @ reduced @ basis, subset_by_index=[0, 0])
+    if values[0] >= -CURVATURE * max(1.0, float(np.abs(reduced).max())):
+        return None
+    direction = np.zeros(free.size)
+    direction[free] = basis @ vectors[:, 0]
+    return direction
 
 
 def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Array:
