@@ -1,6 +1,7 @@
 """Learned priors of pairs: what regressions recover, when pooling and features stay, and tables of features."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,19 @@ def test_errors_are_those_of_whole_mixtures_left_out(monkeypatch):
     one = with_pooling(fit(runs, "power", "linear", n_starts=1), True)
     assert one.pooling.errors["declared"] == pytest.approx(np.concatenate(expected).mean())
     assert one.pooling.way == min(one.pooling.errors, key=one.pooling.errors.get)
+
+
+def test_missing_losses_and_outlying_ones_leave_the_noise_as_it_is():
+    runs = linear_runs(0.2 * KINSHIP, 30)
+    losses, far = runs.losses.copy(), int(runs.ratios[:, 0].argmax())
+    losses[3, 1] = np.nan
+    losses[far, 0] += 2
+    scales = []
+    for each in (runs, replace(runs, losses=losses)):
+        learned = pooled(fit(each, "power", "linear", n_starts=1))
+        scales.append([float(np.median(part.block.rows.scale[:30])) for part in learned.solved])
+    assert learned.outliers == (f"r{far}",) and np.isinf(learned.solved[1].block.rows.scale[3])
+    np.testing.assert_allclose(scales[1], scales[0], rtol=0.25)
 
 
 def test_few_runs_are_left_as_they_are():

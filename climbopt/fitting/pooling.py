@@ -26,6 +26,7 @@ from climbopt.fitting.components import components
 from climbopt.fitting.estimate import Fit, Solved, fit_of
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
+from climbopt.fitting.outliers import outlying
 from climbopt.model.mixture import Indices
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
@@ -134,9 +135,11 @@ def _noise(fitted: Fit, solved: Sequence[Solved]) -> Array:
     n = len(pilots.runs)
     for first, part in zip(fitted.solved, solved, strict=True):
         block, columns = part.block, [pilots.targets.index(name) for name in part.block.targets]
-        unit = block.rows.scale[:n] / first.block.rows.scale[:n]
-        squares[:, columns] = np.where(block.measured[:n], (block.robust_errors(part.x)[:n] * unit) ** 2, 0.0)
-        freedom[:, columns] = np.where(block.measured[:n], 1 - _leverage(part)[:n], 0.0)
+        # Outlying losses, and those that are not measured, whose scale is infinite, say nothing of the noise.
+        counted = block.measured[:n] & ~outlying(first.block, first.x)[:n]
+        learned, assumed = (np.where(counted, each.block.rows.scale[:n], 1.0) for each in (part, first))
+        squares[:, columns] = np.where(counted, (block.robust_errors(part.x)[:n] * learned / assumed) ** 2, 0.0)
+        freedom[:, columns] = np.where(counted, 1 - _leverage(part)[:n], 0.0)
     judged = ~anchors(pilots)[:, None] & (freedom > 0)
     zero = pilots.ratios_of(pilots.targets) == 0
 
