@@ -35,7 +35,9 @@ def blocks(page):
 
 def shape(text):
     """Return lines with numbers and widths taken out; empty ones dropped."""
-    text = re.sub(r"(?m)^( +stationarity.*)$", lambda line: re.sub(r" \([^)]*\)", "", line[0]), text)  # worst rows
+    # Which row is the worst, and so where the sentence wraps, is for rounding to say.
+    residuals = re.compile(r"^ +stationarity .*?tolerance", re.MULTILINE | re.DOTALL)
+    text = residuals.sub(lambda line: re.sub(r" \([^)]*\)", "", line[0].replace("\n", " ")), text)
     lines = (" ".join(NUMBER.sub("#", line).split()) for line in text.splitlines())
     return [line for line in lines if line]
 
