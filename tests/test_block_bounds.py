@@ -206,6 +206,20 @@ def test_where_the_weight_of_a_loss_is_negative_it_is_concave(name):
             check_block(problem, prices, box, 0, (0.3, 0.3 + width), rng)
 
 
+def test_rows_that_are_not_affine_have_no_price():
+    rows = (Custom("L[s0]**2 + L[s1] <= 9", name="curved"), Custom("L[s1] <= 3", name="affine"))
+    problem = Decomposition.of(joint_form(replace(plain("gated", 3, 0), constraints=rows)))
+    box, labels = Box(np.zeros(3), np.ones(3)), [label.name for label in problem.form.nonlinear.labels]
+
+    def bound(**prices):
+        nonlinear = np.array([prices.get(name, 0.0) for name in labels])
+        constant, bounds = claimed(problem, Prices(np.zeros(1), nonlinear, np.zeros((2, 3))), box, cells(1, (0.2, 0.5)))
+        return constant, bounds[0]
+
+    assert bound(curved=1.0) == bound()
+    assert bound(curved=-1.0, affine=0.5) == bound(affine=0.5) != bound()
+
+
 def test_slopes_that_jump_inside_of_a_piece():
     rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(test_kinks.problem(4, transfer=0.5)))
     box, shape = Box(np.zeros(3), np.ones(3)), (len(problem.separable.parts), 3)

@@ -12,6 +12,8 @@ from climbopt.model.templates import Array
 
 STEPS, HALVINGS = 8, 40
 """Steps of the search for the slope at which a law is touched, and for the point that has it."""
+SETTLED = 1e-9
+"""Sums this near to one end of a jump, relative to the jump, are that end."""
 SMALL = 1e-9
 """Below it no law whose domain begins at 0 is touched."""
 
@@ -100,6 +102,10 @@ class _Touch:
             u = np.where(np.isfinite(u), u, u_a)
             u = np.clip(np.clip(u, np.minimum(u_b, u_a), np.maximum(u_b, u_a)), low, high)
             c, z_c = self._best(u)
+            if (
+                np.abs(c - a).max(axis=0) * np.abs(c - b).max(axis=0) <= SETTLED * np.abs(a - b).max(axis=0) ** 2
+            ).all():
+                break  # the jump is between a and b
             up = self._slope(z_c) > u
             low, high = np.where(up, u, low), np.where(up, high, u)
             a, z_a, b, z_b = np.where(up, c, a), np.where(up, z_c, z_a), np.where(up, b, c), np.where(up, z_b, z_c)

@@ -65,9 +65,9 @@ def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0
     except BackendError:
         return first
     for k in range(STARTS):
-        found = _local(form, backend, form.start if k == 0 else _elsewhere(form, rng))
-        best = found if found.value < best.value else best
-        if time_is_up() or (found.x is not None and form.functions.convex(form.polytope, multipliers_of(form, found))):
+        point = _local(form, backend, form.start if k == 0 else _elsewhere(form, rng))
+        best = point if point.value < best.value else best
+        if time_is_up() or (point.x is not None and form.functions.convex(form.polytope, multipliers_of(form, point))):
             break
     best = first if first.value < best.value else best
     return best if best.x is not None else _best_corner(form)
@@ -76,11 +76,11 @@ def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0
 def _best_corner(form: StandardForm) -> Incumbent:
     """Return the best feasible point of those that have the most of one ratio."""
     try:
-        corners = [form.polytope.linear_minimum(-one)[1] for one in np.eye(form.n)[: form.n_ratios]]
+        corners = [form.polytope.linear_minimum(-corner)[1] for corner in np.eye(form.n)[: form.n_ratios]]
     except (EmptyPolytopeError, ArithmeticError):
         return Incumbent()
-    found = (judged(form, form.complete(corner[: form.n_ratios])) for corner in corners)
-    return min(found, key=lambda one: one.value, default=Incumbent())
+    judged_corners = (judged(form, form.complete(corner[: form.n_ratios])) for corner in corners)
+    return min(judged_corners, key=lambda point: point.value, default=Incumbent())
 
 
 def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
@@ -115,5 +115,5 @@ def _local(form: StandardForm, backend: Backend, start: Array) -> Incumbent:
 
 def balanced_or_signed(form: StandardForm, x: Array, mu: Array) -> Array:
     """Return balanced multipliers of the nonlinear rows; where scaling does not do, their allowed signs alone."""
-    found = balanced(form, x, mu)
-    return signed(form, mu) if found is None else found
+    scaled = balanced(form, x, mu)
+    return signed(form, mu) if scaled is None else scaled

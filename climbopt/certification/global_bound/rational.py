@@ -67,7 +67,7 @@ def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
 def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
     """Return x as rationals, some entries changed so that the equations hold exactly."""
     rows, limits = polytope.dense[polytope.equation], polytope.rows.lower[polytope.equation]
-    point = [rational(one) for one in x.tolist()]
+    point = [rational(value) for value in x.tolist()]
     if not len(rows):
         return point
     room = np.minimum(x - polytope.bounds.lower, polytope.bounds.upper - x)
@@ -79,12 +79,12 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
             break
     if len(basis) < len(rows):
         return None
-    exact = [[rational(one) for one in row] for row in rows.tolist()]
+    exact = [[rational(value) for value in row] for row in rows.tolist()]
     rest = [
         rational(limit) - sum((row[j] * point[j] for j in range(x.size) if j not in basis and row[j]), fmpq(0))
         for row, limit in zip(exact, limits.tolist(), strict=True)
     ]
-    solved = fmpq_mat([[row[j] for j in basis] for row in exact]).solve(fmpq_mat([[one] for one in rest]))
+    solved = fmpq_mat([[row[j] for j in basis] for row in exact]).solve(fmpq_mat([[value] for value in rest]))
     for k, j in enumerate(basis):
         point[j] = solved[k, 0]
     return point
@@ -94,7 +94,7 @@ def _meets(polytope: Polytope, point: Sequence[fmpq]) -> bool:
     """Whether rationals meet every bound and row exactly."""
     values = list(point)
     for row in polytope.dense.tolist():
-        values.append(sum((rational(a) * one for a, one in zip(row, point, strict=True) if a), fmpq(0)))
+        values.append(sum((rational(a) * value for a, value in zip(row, point, strict=True) if a), fmpq(0)))
     lower, upper = (
         np.concatenate(pair).tolist()
         for pair in ((polytope.bounds.lower, polytope.rows.lower), (polytope.bounds.upper, polytope.rows.upper))

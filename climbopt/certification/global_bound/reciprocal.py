@@ -48,17 +48,17 @@ def reciprocal(form: StandardForm) -> StandardForm | None:
             lower[k - 1], upper[k - 1] = -np.inf, 0.0
     moved = Table(n, csr_array(np.hstack([on_x, on_z, on_loss])), constant)
     response = replace(functions.response, model=_shifted(functions.response.model, slopes, least))
-    made = replace(functions, responses=response, table=moved)
+    shares_of = replace(functions, responses=response, table=moved)
 
     def complete(ratios: Array) -> Array:
         x = form.complete(ratios).copy()
-        shares_at = made.response.losses(made.response.z(made.cumulative(x)))
+        shares_at = shares_of.response.losses(shares_of.response.z(shares_of.cumulative(x)))
         x[-1] = np.max(shares_at[slopes > 0])
         return x
 
     limits = Rows(lower, upper, form.nonlinear.labels)
     return replace(
-        form, functions=made, nonlinear=limits, complete=complete, start=complete(form.start[: form.n_ratios])
+        form, functions=shares_of, nonlinear=limits, complete=complete, start=complete(form.start[: form.n_ratios])
     )
 
 

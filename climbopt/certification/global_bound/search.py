@@ -173,18 +173,23 @@ def enclose(
     other = reciprocal(form)
     if other is not None:
         started = other.start if incumbent is None else other.complete(incumbent[: form.n_ratios])
-        found = enclose(other, gap=gap, time_limit=time_limit, jobs=jobs, incumbent=started, progress=progress)
-        return _of_reciprocal(form, found)
+        enclosure = enclose(other, gap=gap, time_limit=time_limit, jobs=jobs, incumbent=started, progress=progress)
+        return _of_reciprocal(form, enclosure)
     began = time.perf_counter()
 
-    def begun(known: Callable[[], Incumbent]) -> _Search:
-        return _Search(Decomposition.of(form), known(), gap, began + time_limit, jobs, progress, began)
+    def begun(local_solves: bool) -> _Search:
+        problem, points = Decomposition.of(form), [form.start, *([] if incumbent is None else [incumbent])]
+        known = [judged(form, point) for point in points]
+        if local_solves:
+            known.insert(0, multistart(form, lambda: time.perf_counter() > began + time_limit))
+        best = min(known, key=lambda point: point.value)
+        return _Search(problem, best, gap, began + time_limit, jobs, progress, began)
 
     try:
-        search = begun(lambda: _known(form, incumbent, began + time_limit))
+        search = begun(local_solves=True)
         stopped = search.run()
     except KeyboardInterrupt:  # before the search, in local solves for example; so one box is examined without them
-        search, stopped = begun(lambda: judged(form, form.start)), "interrupted"
+        search, stopped = begun(local_solves=False), "interrupted"
     if search.lower == -np.inf and stopped == "interrupted":
         search.step(None, 1)
     return Enclosure(
@@ -200,17 +205,11 @@ def enclose(
     )
 
 
-def _known(form: StandardForm, incumbent: Array | None, deadline: float) -> Incumbent:
-    """Return the best of a start, of a point and of local solutions."""
-    points = [judged(form, form.start), *([] if incumbent is None else [judged(form, incumbent)])]
-    return min([multistart(form, lambda: time.perf_counter() > deadline), *points], key=lambda point: point.value)
-
-
-def _of_reciprocal(form: StandardForm, found: Enclosure) -> Enclosure:
+def _of_reciprocal(form: StandardForm, enclosure: Enclosure) -> Enclosure:
     """Return the bounds of -t for those of s = 1/t."""
-    best = Incumbent() if found.x is None else judged(form, found.x)
-    lower = np.nextafter(-1.0 / found.lower, -np.inf) if found.lower > 0 else -np.inf
-    return replace(found, lower=min(float(lower), best.value), upper=best.value, x=best.x)
+    best = Incumbent() if enclosure.x is None else judged(form, enclosure.x)
+    lower = np.nextafter(-1.0 / enclosure.lower, -np.inf) if enclosure.lower > 0 else -np.inf
+    return replace(enclosure, lower=min(float(lower), best.value), upper=best.value, x=best.x)
 
 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
@@ -321,9 +320,9 @@ class _Search:
         start = within.nearest(
             np.clip(self.best.x if self.best.x is not None else form.start, node.box.lower, node.box.upper)
         )
-        found = local(within, start)
-        if found.x is None:
+        point = local(within, start)
+        if point.x is None:
             return node
-        if found.value < self.best.value:
-            self.best = judged(form, found.x, found.multipliers).with_multipliers(form)
-        return replace(node, multipliers=optimal(self.problem, found.x, multipliers_of(form, found)))
+        if point.value < self.best.value:
+            self.best = judged(form, point.x, point.multipliers).with_multipliers(form)
+        return replace(node, multipliers=optimal(self.problem, point.x, multipliers_of(form, point)))

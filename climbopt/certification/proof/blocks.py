@@ -312,9 +312,9 @@ class Dual:
         priced = theta[:, None] * summed
         cost = -priced[:, None, :, None] * nodes.ratios
         size = np.repeat((np.abs(priced) @ np.abs(nodes.ratios).max(axis=1))[:, None], 2, axis=1)
-        for k, one in enumerate(q):
-            cost = cost + one[:, :, None, None] * nodes.values[k][t][:, None]
-            size = size + np.abs(one) * nodes.size[k][t][:, None]
+        for k, q_k in enumerate(q):
+            cost = cost + q_k[:, :, None, None] * nodes.values[k][t][:, None]
+            size = size + np.abs(q_k) * nodes.size[k][t][:, None]
         least = cost.min(axis=-1).sum(axis=-1)
         # each product and sum is off by at most EPS / 2 of it: K + S + 3 of them follow one another
         slack = 2 * (len(q) + self.problem.n_sources + 8) * EPS * size

@@ -38,7 +38,7 @@ class ProofError(InputError):
 
 def digest(problem: Decomposition) -> str:
     """Return the SHA-256 of a standard form: templates, parameters, bounds, rows and objective."""
-    form, functions, table, made = problem.form, problem.functions, problem.functions.table, hashlib.sha256()
+    form, functions, table, sha = problem.form, problem.functions, problem.functions.table, hashlib.sha256()
     texts: list[object] = [*form.variables, functions.scale]
     arrays: list[object] = [form.polytope.dense, table.dense, table.constant, functions.offset]
     arrays += [
@@ -52,10 +52,10 @@ def digest(problem: Decomposition) -> str:
         texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
         texts += [model.interaction.own, model.interaction.pair]
         arrays += [model.parameters[p.name] for p in model.templates.parameters] + [model.own_source]
-    made.update(repr([str(text) for text in texts]).encode())
+    sha.update(repr([str(text) for text in texts]).encode())
     for numbers in (np.asarray(array, dtype=float) for array in arrays):
-        made.update(repr(numbers.shape).encode() + numbers.tobytes())
-    return made.hexdigest()
+        sha.update(repr(numbers.shape).encode() + numbers.tobytes())
+    return sha.hexdigest()
 
 
 def check(form: StandardForm, proof: Tree) -> tuple[float, int]:

@@ -73,11 +73,11 @@ def _without_pairs(gate: sp.Expr, part: sp.Expr, of_pairs: set[sp.Symbol]) -> li
     """Return (gate, part) as several, with the numbers of pairs moved from a sum in the gate to the parts."""
     if not gate.free_symbols & of_pairs:
         return [(gate, part)]
-    found = []
+    terms = []
     for term in sp.Add.make_args(sp.expand_mul(gate) if gate.is_Mul else gate):
         numbers, inner = term.as_independent(r_i, as_Add=False)
-        found.append((inner, numbers * part))
-    return found
+        terms.append((inner, numbers * part))
+    return terms
 
 
 @lru_cache(maxsize=512)
@@ -92,7 +92,7 @@ def enclosing(expression: sp.Expr, arguments: tuple[sp.Symbol, ...]) -> Callable
     values = [_enclosed(number) for number in numbers]
 
     def evaluate(*at: Interval) -> Interval:
-        shape = np.broadcast_shapes(*(one.lower.shape for one in at))
+        shape = np.broadcast_shapes(*(interval.lower.shape for interval in at))
         return Interval.enclosing(function(*at, *values)).broadcast_to(shape)
 
     return evaluate
@@ -183,15 +183,15 @@ class Curves:
 
     def _curvature(self, x: Interval, at: Index) -> Interval:
         """Return enclosures of the template's second derivative."""
-        found = self._enclose(self.template.exact.second[0], x, at)
+        curvature = self._enclose(self.template.exact.second[0], x, at)
         if not self.template.kinked:
-            return found
+            return curvature
         pieces = self.template.pieces
-        jumps = np.ones(found.lower.shape, dtype=bool)
+        jumps = np.ones(curvature.lower.shape, dtype=bool)
         if pieces is not None:
             kink = self._enclose(pieces.kink, x, at)
             jumps = (kink.upper >= x.lower) & (kink.lower <= x.upper)
-        return Interval(np.where(jumps, -np.inf, found.lower), np.where(jumps, np.inf, found.upper))
+        return Interval(np.where(jumps, -np.inf, curvature.lower), np.where(jumps, np.inf, curvature.upper))
 
     def _enclose(self, expression: sp.Expr, x: Interval, at: Index) -> Interval:
         arguments = [Interval.enclosing(argument[at]) for argument in self.arguments]
@@ -221,8 +221,8 @@ class JoinedCurves:
 
     def values(self, x: Array, at: Index) -> Array:
         """Return the functions that `at` names at x, in floating point."""
-        (found,) = self._by_form(lambda curves, x, at: (curves.values(x[0], at),), (x,), at)
-        return found
+        (values,) = self._by_form(lambda curves, x, at: (curves.values(x[0], at),), (x,), at)
+        return values
 
     def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
         """Return the functions that `at` names and their slopes at x, in floating point; of none with a use."""
