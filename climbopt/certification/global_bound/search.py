@@ -178,12 +178,9 @@ def enclose(
     began = time.perf_counter()
 
     def begun(local_solves: bool) -> _Search:
-        problem, points = Decomposition.of(form), [form.start, *([] if incumbent is None else [incumbent])]
-        known = [judged(form, point) for point in points]
-        if local_solves:
-            known.insert(0, multistart(form, lambda: time.perf_counter() > began + time_limit))
-        best = min(known, key=lambda point: point.value)
-        return _Search(problem, best, gap, began + time_limit, jobs, progress, began)
+        problem, deadline = Decomposition.of(form), began + time_limit
+        best = _known(form, incumbent, deadline if local_solves else None)
+        return _Search(problem, best, gap, deadline, jobs, progress, began)
 
     try:
         search = begun(local_solves=True)
@@ -203,6 +200,14 @@ def enclose(
         multipliers_of(form, search.best),
         (*search.closed, *(node for _, _, node in search.open)),
     )
+
+
+def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) -> Incumbent:
+    """Return the best of a start, of a point and of local solutions; without these where there is no deadline."""
+    known = [judged(form, point) for point in (form.start, incumbent) if point is not None]
+    if deadline is not None:
+        known.insert(0, multistart(form, lambda: time.perf_counter() > deadline))
+    return min(known, key=lambda point: point.value)
 
 
 def _of_reciprocal(form: StandardForm, enclosure: Enclosure) -> Enclosure:
