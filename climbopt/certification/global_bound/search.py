@@ -170,12 +170,11 @@ def enclose(
         Where the problem is not one of ratios, z and losses, or an auxiliary has no bounds since no feasible point is
         known.
     """
-    other = reciprocal(form)
+    began, other = time.perf_counter(), reciprocal(form)
     if other is not None:
         started = other.start if incumbent is None else other.complete(incumbent[: form.n_ratios])
         enclosure = enclose(other, gap=gap, time_limit=time_limit, jobs=jobs, incumbent=started, progress=progress)
         return _of_reciprocal(form, enclosure)
-    began = time.perf_counter()
 
     def begun(local_solves: bool) -> _Search:
         problem, deadline = Decomposition.of(form), began + time_limit
