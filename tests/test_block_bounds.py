@@ -175,7 +175,7 @@ def test_no_attack_gets_below_a_bound_of_a_block(case):
     rng = np.random.default_rng(list(CASES).index(case))
     for seed in range(1 if case in SLOW else 2):
         problem = Decomposition.of(joint_form(make(*arguments, seed)))
-        for _ in range(2 if case in SLOW else 3):
+        for _ in range(2):
             x, box = random_box(problem.form, rng)
             multipliers = random_multipliers(problem, x, rng)
             for block in rng.permutation(problem.n_blocks)[:2]:
@@ -204,6 +204,19 @@ def test_where_the_weight_of_a_loss_is_negative_it_is_concave(name):
         for price in (0.0, 1.0, -1.0, 9.0, -9.0):
             prices = Prices(np.zeros(1), least, sums + price)
             check_block(problem, prices, box, 0, (0.3, 0.3 + width), rng)
+
+
+def test_every_target_of_a_block_bends():
+    """The first of two forms is linear, the second gated."""
+    rng, bent = np.random.default_rng(0), sparse(3, 1).model
+    ensemble = Ensemble((signed_model("linear", 3, seed=0), bent), (1, 9))
+    problem = Decomposition.of(joint_form(AllocationProblem(ensemble, 10e9)))
+    box = Box(np.zeros(3), np.array([1.0, 0.5, 0.5]))
+    sums = optimal(problem, np.full(3, 1 / 3), np.zeros(problem.functions.n_rows)).sums
+    for block in range(3):
+        for share in (1.0, 0.0, -2.0):
+            prices = Prices(np.zeros(1), np.zeros(problem.functions.n_rows), share * sums)
+            check_block(problem, prices, box, block, (0.2, 0.2001), rng)
 
 
 def test_rows_that_are_not_affine_have_no_price():
