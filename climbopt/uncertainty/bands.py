@@ -88,7 +88,8 @@ class Bands(Viewed):
             Model size, where the law depends on it.
         """
         ratios = np.atleast_2d(np.asarray(ratios, dtype=float))
-        losses, spread, own = _spread(self.uncertainty, ratios, tokens, params)
+        losses, spread = _spread(self.uncertainty, ratios, tokens, params)
+        own = _own(self.uncertainty, ratios)
         half = self.widths[kinds_of(own)] * np.hypot(spread, noise_of_losses(self.uncertainty.noise, own))
         return Prediction(self.uncertainty.fitted.model.targets, losses, losses - half, losses + half, spread)
 
@@ -143,7 +144,8 @@ def bands(
         inside, outside = pilots.select(number != k), pilots.select(number == k)
         # The covariance and the noise of the other folds: those of all runs have seen this one.
         there = covariance(_fitted_like(estimates.fitted, inside))
-        losses, spread, own = _spread(there, outside.ratios, outside.tokens, outside.params)
+        losses, spread = _spread(there, outside.ratios, outside.tokens, outside.params)
+        own = _own(there, outside.ratios)
         # Held-out errors in standard deviations of prediction and measurement together.
         scores.append((np.abs(outside.losses - losses) / np.hypot(spread, noise_of_losses(there.noise, own))).ravel())
         of.append(kinds_of(own).ravel())
@@ -184,10 +186,8 @@ def _share(scores: Array, normal: float) -> float:
     return float(np.mean(scores <= normal)) if scores.size else float("nan")
 
 
-def _spread(
-    estimates: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None
-) -> tuple[Array, Array, Array]:
-    """Return losses, their standard errors and the targets' own ratios, (n, T) each."""
+def _spread(estimates: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None) -> tuple[Array, Array]:
+    """Return losses and their standard errors, (n, T) each."""
     model = estimates.fitted.model
     response = model.at(
         np.broadcast_to(tokens, len(ratios)), None if params is None else np.broadcast_to(params, len(ratios))
@@ -197,5 +197,10 @@ def _spread(
         gradients = spread.gradients(ratios, response.D, np.broadcast_to(response.N, len(ratios)))
         # Delta method: g C g' per mixture and target.
         parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, spread.covariance, gradients)))
-    own = np.where(model.own_source >= 0, ratios[:, model.own_source], 0.0)
-    return response.losses(response.z(ratios)), np.concatenate(parts, axis=1), own
+    return response.losses(response.z(ratios)), np.concatenate(parts, axis=1)
+
+
+def _own(estimates: Covariance, ratios: Array) -> Array:
+    """Return the targets' own ratios, (n, T)."""
+    sources = estimates.fitted.model.own_source
+    return np.where(sources >= 0, ratios[:, sources], 0.0)
