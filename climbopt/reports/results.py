@@ -17,6 +17,11 @@ from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_tab
 from climbopt.studies.ranges import Range
 from climbopt.uncertainty.assessment import Assessment, assessed
 
+RESULT_FORMATS = ("climbopt result 1", "climbopt result 2")
+"""Formats of a result, the last of which is written; in the first, effective_ratios is z."""
+DIGITS = 12
+"""Decimals of a gap in words."""
+
 
 def result_json(result: Result, assessment: Assessment | None = None) -> dict[str, Value]:
     """Return a solved problem as JSON values: multipliers by constraint name, null where unknown.
@@ -26,7 +31,7 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
     solution, answer = result.solution, result.allocation
     certificate, steps = (None, None) if answer is None else (answer.certificate, answer.steps)
     return {
-        "format": "climbopt result 1",
+        "format": RESULT_FORMATS[-1],
         "problem": result.problem.name,
         "procedure": result.procedure.name,
         "backend": solution.backend if solution else None,
@@ -248,9 +253,10 @@ def _gap_words(result: Result) -> str:
     gap = result.two_step_gap
     if gap is None:
         return ""
-    share = "" if gap.share is None else f", {100 * gap.share:.2f} % of the reducible loss"
+    lost = round(gap.absolute, DIGITS) + 0.0  # no sign where only rounding is left
+    share = "" if gap.share is None else f", {100 * round(gap.share, DIGITS) + 0.0:.2f} % of the reducible loss"
     who = "this" if result.procedure.name == "two_step" else "two-step"
-    return f"; {who} loses {gap.absolute:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
+    return f"; {who} loses {lost:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
 
 
 def _print_steps(result: Result, console: Console) -> None:

@@ -13,6 +13,7 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, percentages
 from climbopt.procedures.result import Result
 from climbopt.reports.json_values import dumps
+from climbopt.reports.results import RESULT_FORMATS
 from climbopt.uncertainty.robust import Robust
 
 
@@ -84,7 +85,7 @@ def load_result(path: str | os.PathLike[str]) -> SavedResult:
     """
     record = load_record(path)
     # Files of other formats have ratios too; their keys mean other things.
-    if record.get("format") != "climbopt result 1" or not {"problem", "procedure", "ratios", "certificate"} <= set(
+    if record.get("format") not in RESULT_FORMATS or not {"problem", "procedure", "ratios", "certificate"} <= set(
         record
     ):
         raise InputError(f"{path} holds no result; write it with save_result, or with climbopt solve --json")
