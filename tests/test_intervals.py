@@ -97,6 +97,14 @@ def test_at_the_edge_of_a_domain_everything_is_possible(function, box, value):
     assert enclosure.lower <= value <= enclosure.upper
 
 
+def test_sums_do_not_overflow_inwards():
+    """An end of +inf that is a lower one would stay above every number that is taken off later."""
+    large = Interval.of(1e308, 1e308)
+    above, below = large + large, -large - large
+    assert np.isfinite(above.lower) and above.upper == np.inf
+    assert below.lower == -np.inf and np.isfinite(below.upper)
+
+
 def test_ends_of_sums_are_the_nearest_outward():
     """Intervals whose two ends round differently: an end that is exact stays, another moves by one step outwards."""
     rng = np.random.default_rng(7)

@@ -138,6 +138,12 @@ def infinite_multipliers(made, best):
         step["rows"] = [np.inf] * len(step["rows"])
 
 
+def overflowing(made, best):
+    for step in made["tree"]["steps"]:
+        step["rows"], step["theta"] = [1.7e308] * len(step["rows"]), [-1.7e308] * len(step["theta"])
+        step["sums"] = [[1.7e308] * len(row) for row in step["sums"]]
+
+
 def touched_elsewhere(made, best):
     for step in made["tree"]["steps"]:
         step["z0"] = [3.0 * z for z in step["z0"]]
@@ -194,6 +200,7 @@ CHANGES = [
     nan_prices,
     infinite_prices,
     infinite_multipliers,
+    overflowing,
     touched_elsewhere,
     touched_outside_of_the_domain,
     nan_touches,
@@ -289,7 +296,9 @@ def test_command_line(run, tmp_path):
     assert run("verify", "known_floor", file)[0] == 2
 
 
-@pytest.mark.parametrize("change", [{"lower": "much"}, {"tree": {}}, {"tree": {"steps": [{}], "cut": None}}])
+@pytest.mark.parametrize(
+    "change", [{"lower": "much"}, {"lower": 10**400}, {"tree": {}}, {"tree": {"steps": [{}], "cut": None}}]
+)
 def test_a_damaged_proof_says_so(proof, change):
     form, made, _ = proof
     with pytest.raises(InputError, match="the proof is damaged"):

@@ -138,9 +138,9 @@ def _rounding_error(a: Array, b: Array, total: Array) -> Array:
 
 def _add(a: Interval, b: Interval) -> Interval:
     low, high = a.lower + b.lower, a.upper + b.upper
-    # rounded outwards only where the sum was not exact, so that integers stay integers
-    low_exact = ~(_rounding_error(a.lower, b.lower, low) < 0)
-    high_exact = ~(_rounding_error(a.upper, b.upper, high) > 0)
+    # rounded outwards unless the sum is known to be exact, so that integers stay integers and no sum overflows inwards
+    low_exact = _rounding_error(a.lower, b.lower, low) >= 0
+    high_exact = _rounding_error(a.upper, b.upper, high) <= 0
     return Interval(np.where(low_exact, low, _down(low)), np.where(high_exact, high, _up(high)))
 
 

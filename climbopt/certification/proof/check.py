@@ -84,7 +84,7 @@ def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
             return lower, _checked(problem, root(problem, lower), proof["tree"], lower, "root")
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"the proof is damaged ({type(error).__name__}: {error}); write it anew") from None
 
 
@@ -154,8 +154,8 @@ def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]],
 
 @contextmanager
 def precise() -> Iterator[None]:
-    """Evaluate exp, log and powers in balls."""
+    """Evaluate exp, log and powers in balls; huge numbers of a file may overflow, which the bounds survive."""
     from climbopt.certification.proof.balls import in_balls  # so that only proofs load python-flint
 
-    with in_balls():
+    with in_balls(), np.errstate(over="ignore", invalid="ignore"):
         yield
