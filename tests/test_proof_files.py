@@ -335,3 +335,18 @@ def test_the_checker_loads_nothing_of_the_search():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     refused = ("climbopt.certification.global_bound", "climbopt.backends", "climbopt.procedures", "climbopt.fitting")
     assert [name for name in loaded if name.startswith(refused)] == []
+
+
+def test_the_command_loads_no_search(run, tmp_path):
+    """Reading the problem and checking the proof take neither the search, nor a backend, nor a procedure."""
+    file = tmp_path / "proof.json"
+    assert run("certify", "known_floor", "--rigor", "ball", "--proof", file)[0] == 0
+    code = (
+        "import sys\nfrom climbopt.cli import app\n"
+        f"app(['verify', 'known_floor', {str(file)!r}], standalone_mode=False)\n"
+        "print(*(name for name in sys.modules if name.startswith('climbopt.')))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    refused = ("climbopt.certification.global_bound", "climbopt.backends", "climbopt.procedures", "climbopt.fitting")
+    assert shown[0].startswith("proved: ")
+    assert [name for name in shown[-1].split() if name.startswith(refused)] == []

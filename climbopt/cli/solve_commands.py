@@ -292,7 +292,7 @@ def verify(problem: PROBLEM, proof: PROOF_FILE) -> None:
     from climbopt.certification.proof.check import ProofError, check
     from climbopt.files import load_problem
     from climbopt.files.text import read_json
-    from climbopt.procedures import joint_form
+    from climbopt.program import joint_form
 
     try:
         lower, boxes = check(

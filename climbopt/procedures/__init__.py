@@ -14,9 +14,10 @@ from typing import Any
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.registry import Registry
 from climbopt.procedures.baselines import Baseline, Isolated, Natural, Temperature, Uniform, UniMax
-from climbopt.procedures.joint import Joint, joint_form
+from climbopt.procedures.joint import Joint
 from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
 from climbopt.procedures.two_step import TwoStep
+from climbopt.program import joint_form
 
 PROCEDURES: Registry[type[Procedure]] = Registry(
     "procedure", (Joint, TwoStep, Uniform, Natural, Temperature, UniMax, Isolated)

@@ -18,8 +18,9 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Supply
-from climbopt.procedures.joint import Joint, joint_form
+from climbopt.procedures.joint import Joint
 from climbopt.procedures.procedure import Answer, Procedure
+from climbopt.program import joint_form
 
 Mixture = tuple[Array | None, Solution | None]
 """Ratios, (S,), and the solution of the backend that found them; each None where there is none."""

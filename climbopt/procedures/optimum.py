@@ -19,10 +19,10 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import checked_jobs
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Joint, joint_form
+from climbopt.procedures import Joint
 from climbopt.procedures.result import Regret, Result, certify_ratios, solve
 from climbopt.procedures.two_step import magnitude_form
-from climbopt.program import StandardForm
+from climbopt.program import StandardForm, joint_form
 
 AT_RATIONALS = "the objective at an exactly feasible rational point, in ball arithmetic"
 AT_FLOATS = "the objective in float64 at a point whose constraints hold within their tolerance"

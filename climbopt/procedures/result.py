@@ -23,8 +23,8 @@ from climbopt.model.effective import effective_tokens
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, as_procedure, joint_form
-from climbopt.program import Conflict, expression_rows
+from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, as_procedure
+from climbopt.program import Conflict, expression_rows, joint_form
 
 
 @dataclass(frozen=True)

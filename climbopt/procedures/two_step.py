@@ -28,9 +28,8 @@ from climbopt.numerics.quadratic import project
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
 from climbopt.procedures.direction import OwnData, benefit_residual, counted_targets, equal_benefit_direction
-from climbopt.procedures.joint import joint_form
 from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
-from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
+from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, joint_form, mixture_form
 
 START_SHARE = 0.9
 """The cold start's t, as a share of the largest feasible one at the starting ratios."""

@@ -31,6 +31,8 @@ ABOVE_LEAST = 0.1
 """How far above its least value an excess starts, as a share of its ratio."""
 NOISE = 1e-8
 """A row's gradient is taken to be no smaller than this share of its value."""
+LARGEST_ROOM = 1.1
+"""The cold start's t for the largest loss, as a multiple of the least t that is feasible at the starting ratios."""
 LEAST_EFFECTIVE_TOKENS = 1.0
 """z_lower of a row that keeps z in its law's domain, as D z in tokens."""
 
@@ -96,6 +98,33 @@ def mixture_form(
     # The lifted form must be proved convex too, or the excesses need not be tight.
     smooth = formulation.form(kinks)
     return smooth if _convex(smooth) else direct
+
+
+def joint_form(problem: AllocationProblem) -> StandardForm:
+    """Return min f(r) over the problem's mixtures; targets that f does not depend on are omitted.
+
+    The largest of several losses is min t with L_i / reference_i <= t.
+    """
+    goal, n = problem.goal, len(problem.model.sources)
+    if not goal.largest:
+        return mixture_form(problem, goal.targets, goal.table)
+    k = len(goal.table)
+
+    def largest(functions: MixtureFunctions, x: Array) -> Array:
+        return np.array([functions.at(x).rows[:k].max()])
+
+    on_t = np.append(np.zeros(n), 1.0)  # epigraph form over x = (r, t): f = t, rows L_i / reference_i - t <= 0
+    labels = tuple(Label(f"largest[{name}]", unit=goal.unit) for name in goal.targets)
+    form = mixture_form(
+        problem,
+        goal.targets,
+        Table.build(n + 1, k, x=on_t) + Table.build(n + 1, k, k, x=-np.tile(on_t, (k, 1)), loss=goal.table.parts.loss),
+        Rows(np.full(k, -np.inf), np.zeros(k), labels),
+        Auxiliaries(("t",), largest),
+    )
+    # t strictly above every loss, so that interior-point methods start inside the rows.
+    start = form.complete(form.start[:n])
+    return form.from_start(np.append(start[:-1], LARGEST_ROOM * start[-1]))
 
 
 def _convex(form: StandardForm) -> bool:

@@ -28,8 +28,9 @@ from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.ensemble import Model, check_draws, one_form
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
-from climbopt.procedures import PROCEDURES, Joint, joint_form
+from climbopt.procedures import PROCEDURES, Joint
 from climbopt.procedures.result import Result, resolve, solve
+from climbopt.program import joint_form
 from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
 from climbopt.reports.typesetting import tokens

@@ -17,9 +17,9 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Joint, joint_form
+from climbopt.procedures import Joint
 from climbopt.procedures.result import Result, as_result
-from climbopt.program import StandardForm
+from climbopt.program import StandardForm, joint_form
 from climbopt.program.level_set import extreme
 
 ALONE = 24

@@ -28,9 +28,9 @@ from climbopt.foundations.view import Columns, Reported, View, Viewed, percentag
 from climbopt.model.ensemble import check_draws, without_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Joint, Procedure, ProcedureLike, joint_form
+from climbopt.procedures import Joint, Procedure, ProcedureLike
 from climbopt.procedures.result import Allocation, Result, answered, resolve
-from climbopt.program import StandardForm
+from climbopt.program import StandardForm, joint_form
 from climbopt.studies.varied import varied
 
 ROOM = 1e-3

@@ -8,8 +8,7 @@ from functools import partial
 
 from climbopt.backends import Backend
 from climbopt.foundations.errors import InputError, unknown_name
-from climbopt.procedures import joint_form
-from climbopt.program import StandardForm
+from climbopt.program import StandardForm, joint_form
 from climbopt.testing.conformance import CASES, check_bad_option, check_case, check_limits, check_not_a_number
 from climbopt.testing.generate import family_problem
 

@@ -23,9 +23,8 @@ from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Polytope
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Cap, Constraint, Custom, Floor, Group, LossCeiling, Supply
-from climbopt.procedures import joint_form
 from climbopt.procedures.two_step import magnitude_form
-from climbopt.program import Algebraic, Evaluation, Functions, StandardForm, System
+from climbopt.program import Algebraic, Evaluation, Functions, StandardForm, System, joint_form
 from climbopt.testing.hock_schittkowski import Number
 
 RATIO_TOLERANCE = 1e-6

@@ -26,8 +26,9 @@ from climbopt.model.ensemble import Ensemble, Stacked, blocks_of, check_draws
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import PROCEDURES, Baseline, Joint, joint_form
+from climbopt.procedures import PROCEDURES, Baseline, Joint
 from climbopt.procedures.result import Result, answered, as_result
+from climbopt.program import joint_form
 
 LOWER, UPPER = 0.05, 0.95
 """Quantiles between which 90 % of the scenarios lie."""

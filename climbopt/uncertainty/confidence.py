@@ -11,8 +11,7 @@ from climbopt.certification.kkt import LimitsAt
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
-from climbopt.procedures import joint_form
-from climbopt.program import StandardForm
+from climbopt.program import StandardForm, joint_form
 from climbopt.uncertainty.regret import Regrets
 
 LEVEL = 0.95

@@ -32,8 +32,7 @@ from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
-from climbopt.procedures import joint_form
-from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
+from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, joint_form, mixture_form
 
 ROOM = 0.05
 """Each draw's solve starts from the fit's own optimum, this share of the way to the form's start."""
