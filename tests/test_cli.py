@@ -400,9 +400,10 @@ def test_version_and_short_help(run):
 
     code, out, _ = run("--version")
     assert code == 0 and out == f"climbopt {climbopt.__version__}\n"
-    for command in ("fit", "predict", "solve", "certify", "compare", "derive", "sweep", "plan", "plot", "backends"):
+    for command in (function.__name__ for function in climbopt.cli.EXAMPLES):
         code, out, _ = run(command, "-h")
         assert code == 0 and "Examples:" in out and f"  climbopt {command}" in out, command
+        assert max(map(len, out.splitlines())) <= 80, command
 
 
 def test_shell_completion(monkeypatch):

@@ -233,7 +233,9 @@ def test_before_the_first_log_every_run_is_listed(tmp_path, run):
 
 def test_a_folder_that_is_none(tmp_path, run):
     code, _, err = run("collect", tmp_path)
-    assert code == 2 and "there is no file" in err
+    assert code == 2 and "manifest.json; name a folder" in err
+    code, _, err = run("collect", "nowhere")
+    assert code == 2 and err == "climbopt: there is no nowhere; name a folder that climbopt plan --export wrote\n"
     (tmp_path / "manifest.json").write_text('{"format": "climbopt manifest 1", "runs": [{}]}')
     code, _, err = run("collect", tmp_path)
     assert code == 2 and "is not as climbopt writes it" in err

@@ -106,6 +106,21 @@ def test_each_layout_gives_the_same_runs(tmp_path, layout):
     assert not runs.layout or runs.layout.startswith("read as one row per run") and runs.layout[:60] in repr(runs)
 
 
+@pytest.mark.parametrize("ratio, loss", [("ratio_{}", "loss_{}"), ("{} (%)", "eval/loss/{}"), ("r[{}]", "L[{}]")])
+def test_names_end_in_any_sign_that_joins_no_words(ratio, loss):
+    """Brackets that close inside of a name belong to it, those around every name to the pattern."""
+    names = ["C++", "English (web)", "[b]sw[/b]"]
+    table = wide(ratio, loss)
+    odd = {
+        pattern.format(plain): pattern.format(name)
+        for plain, name in zip(LANGUAGES, names, strict=True)
+        for pattern in (ratio, loss)
+    }
+    runs = load_pilots(table.rename(columns=odd))
+    assert set(runs.sources) == set(runs.targets) == set(names)
+    np.testing.assert_allclose(runs.ratios, load_pilots(table).ratios)
+
+
 def test_formats(tmp_path):
     table = tidy()
     table.to_csv(tmp_path / "index.csv")  # with pandas' index

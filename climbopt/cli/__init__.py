@@ -28,11 +28,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Language mixtures for pretraining: fit pilot runs, solve for ratios, certify the answer.",
-    epilog="Exit codes: 0 answered and certified; 1 answered, not certified; 2 refused input or unavailable backend.",
+    epilog="Exit codes: 0 answered and certified; 1 answered, but not certified or no decision; 2 refused input or "
+    "unavailable backend.",
 )
 
 EXAMPLES: dict[Callable[..., None], list[str]] = {
-    decide: ["decide pilots.csv --budget 1T --supply supply.csv --floor sw=0.02 -o decision"],
+    decide: [
+        "decide pilots.csv --budget 1T -o decision",
+        "decide pilots.csv --budget 1T --supply supply.csv --floor sw=0.02",
+    ],
     init: ["init pilots.csv -o problem.toml"],
     fit: ["fit pilots.csv -o model.toml", "fit pilots.csv --interaction auto --bootstrap 200 -o model.toml"],
     predict: ["predict model.toml mixtures.csv"],

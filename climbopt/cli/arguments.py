@@ -31,7 +31,12 @@ def quantity(option: str, unit: Unit) -> Callable[[str], float]:
     return read
 
 
-PROBLEM = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a shipped problem.")]
+PROBLEM = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROBLEM", help="A problem file, a folder of climbopt decide, or the name of a shipped problem."
+    ),
+]
 JSON = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output alone.")]
 BACKEND = Annotated[str | None, typer.Option(metavar="NAME", help="Solver backend; see climbopt backends.")]
 TOLERANCE = Annotated[

@@ -48,7 +48,8 @@ FOLDER = Annotated[
     ),
 ]
 BOOTSTRAP = Annotated[
-    int | None, typer.Option(min=2, metavar="N", help="Draws of the ensemble that the answer is the mean over; 40.")
+    int | None,
+    typer.Option(min=2, metavar="N", help="Draws of the ensemble that the answer is the mean over; 40 by default."),
 ]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
 

@@ -61,7 +61,7 @@ POOL = Annotated[
     bool,
     typer.Option(
         "--pool",
-        help="Learn the priors of transfer between pairs, and the noise, from the runs, and have them where that "
+        help="Learn the priors of transfer between pairs, and the noise, from the runs, and use them where that "
         "predicts mixtures left out better.",
     ),
 ]

@@ -26,6 +26,9 @@ SUMS = ((1.0, RATIO_SUM_TOLERANCE, ""), (100.0, 0.5, " in per cent"))
 IN_TOKENS = " in tokens"
 _OTHER = re.compile(r"(?<![a-z])(ppl|perplexity|acc|accuracy|score|f1)(?![a-z])")
 """Words in the names of measures that are no losses."""
+BETWEEN_WORDS = frozenset(" _-./\\:|,;")
+"""Characters that join the words of a column's name, so that no language's name begins or ends with them."""
+BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
 MOST_ODD = 0.1
 """Share of runs whose ratios may have another sum; such a run is refused by its name later."""
 
@@ -58,12 +61,18 @@ def _patterns(columns: Sequence[str], least: int) -> list[ColumnGroup]:
         for start in starts:
             for end in ends:
                 whole = end - start == len(column)  # whose ends may be any character: Gutenberg (PG-19)
-                if whole or (start < end and column[start].isalnum() and column[end - 1].isalnum()):
+                if whole or _may_name(column[start:end]):
                     groups.setdefault((column[:start], column[end:]), {})[column] = column[start:end]
     named = [ColumnGroup(f"{p}*{s}", names) for (p, s), names in groups.items() if "*" not in p + s]
     wide = [group for group in named if len(group.languages) >= least]
     # Of patterns with the same columns the longest first, which leaves the shortest names.
     return sorted(wide, key=lambda group: (-len(group.languages), -len(group.pattern)))
+
+
+def _may_name(text: str) -> bool:
+    """Return whether a part of a column's name may be a language's, as C++ and English (web), but not (web."""
+    closed = all(text.count(opening) == text.count(closing) for opening, closing in BRACKETS)
+    return closed and any(map(str.isalnum, text)) and not BETWEEN_WORDS & {text[0], text[-1]}
 
 
 def _stated(columns: Sequence[str], pattern: str, title: str) -> ColumnGroup:

@@ -12,6 +12,7 @@ from typing import Any
 
 from climbopt.files.text import read_json, write_text
 from climbopt.files.trainers import Mixture, Trainer
+from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 
 FORMAT = "climbopt manifest 1"
@@ -81,6 +82,8 @@ def write_jobs(
 
 def load_manifest(folder: Path) -> list[PlannedRun]:
     """Return the runs of a folder that `write_jobs` wrote; raises InputError where there are none."""
+    if not folder.exists():
+        raise InputError(f"there is no {shown(str(folder))}; name a folder that climbopt plan --export wrote")
     path = folder / MANIFEST_NAME if folder.is_dir() else folder
     content = read_json(path, "name a folder that climbopt plan --export wrote")
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
