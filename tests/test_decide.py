@@ -162,6 +162,29 @@ def test_refused_before_the_work(options, message, inputs, tmp_path, run, monkey
     assert code == 2 and message in err and not (tmp_path / "folder").exists()
 
 
+def test_priors_are_learned_where_that_is_asked_for(inputs, tmp_path, run, monkeypatch):
+    asked = []
+
+    def fit(*_, pool, **__):
+        asked.append(pool)
+        raise InputError("no fit here")
+
+    monkeypatch.setattr("climbopt.uncertainty.decision.fit", fit)
+    (tmp_path / "features.csv").write_text("language,family\nen,germanic\nde,germanic\nsw,bantu\n")
+    for options in ([], ["--pool"], ["--features", tmp_path / "features.csv"]):
+        assert run("decide", inputs / "pilots.csv", "--budget", "1B", *options)[0] == 2
+    assert asked[:2] == [False, True] and asked[2].names == ("family",)
+
+
+def test_unknown_keywords_are_refused():
+    with pytest.raises(InputError, match="unknown keyword of decide 'constraint'; did you mean 'constraints'"):
+        decide(pilots(), "1B", constraint=[])
+    with pytest.raises(InputError, match="unknown keyword of plan 'runs'; did you mean 'n_runs'"):
+        climbopt.plan(LANGUAGES, ["1B"], runs=9)
+    with pytest.raises(InputError, match="unknown keyword of certify 'gaps'; did you mean 'gap'"):
+        climbopt.certify("one_source", gaps=1e-3)
+
+
 def test_a_folder_that_holds_something_is_left_alone(inputs, tmp_path, run):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

@@ -206,7 +206,7 @@ def test_pairs_may_come_from_csv(tmp_path):
         (
             'kind = "floor"\nratios = { sw = 0.05 }',
             'kind = "group"\nmembers = "some"\nupper = 0.5',
-            "unknown group of group 'some'; .*Known: all",
+            "unknown group of group 'some'.*Known: all",
         ),
         ('kind = "floor"\nratios = { sw = 0.05 }', 'kind = "group"\nmembers = ["en"]', "neither lower nor upper"),
         (

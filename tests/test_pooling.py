@@ -176,6 +176,17 @@ def test_tables_of_features(tmp_path, table, words):
         load_features(path)
 
 
+def test_features_are_taken_by_their_path(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("climbopt.fitting.fit.with_pooling", lambda fitted, pool, _: taken.append(pool) or fitted)
+    path, table = tmp_path / "features.csv", pd.DataFrame({"language": NAMES, "size": np.arange(5)})
+    table.to_csv(path, index=False)
+    fit(linear_runs(0.2 * KINSHIP), "power", "linear", n_starts=1, pool=str(path))
+    assert taken == [load_features(path)]
+    with pytest.raises(InputError, match="a DataFrame is no features; give pool=True, or the path"):
+        fit(linear_runs(0.2 * KINSHIP), "power", "linear", n_starts=1, pool=table)
+
+
 def test_on_the_command_line(run, tmp_path, monkeypatch):
     monkeypatch.setattr("climbopt.fitting.pool_choice.FOLDS", 2)
     runs, features, model = tmp_path / "runs.csv", tmp_path / "features.csv", tmp_path / "model.toml"

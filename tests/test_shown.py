@@ -156,7 +156,8 @@ def test_dictionaries_are_json_and_name_their_format(shown):
         if isinstance(one, Reported):
             content = one.to_dict()
             assert json.loads(json.dumps(content, allow_nan=False)) == content
-            assert content["format"] == f"climbopt {kinds.get(name, name.lower())} 1"
+            kind = kinds.get(name, name.lower())
+            assert content["format"] == f"climbopt {kind} {2 if kind == 'result' else 1}"
 
 
 def without_times(value):
@@ -237,7 +238,7 @@ def test_bars_show_the_ratios(shown):
 
 def test_a_kind_without_a_picture_is_refused(shown):
     with pytest.raises(
-        climbopt.InputError, match="unknown picture of a Result 'sweep'; .*Known: allocation, ranges, marginal"
+        climbopt.InputError, match="unknown picture of a Result 'sweep'.*Known: allocation, ranges, marginal"
     ):
         shown["Result"].plot("sweep")
     with pytest.raises(climbopt.InputError, match="Known: none"):

@@ -211,7 +211,7 @@ class Certificate(Viewed):
             facts.append(f"gap {self.gap:.3g} to the lower bound {self.lower_bound:.10g}")
         facts += [] if self.no_bound is None else [f"no global bound: {self.no_bound}"]
         facts.append(
-            f"tolerance {self.tolerance:g}; {sum(limit.active for limit in self.multipliers.values())} limits active"
+            f"tolerance {self.tolerance:g}; active limits: {sum(limit.active for limit in self.multipliers.values())}"
         )
         return View(
             f"certificate, {'passed' if self.passed else 'NOT passed'}: {self.verdict.value}", facts, self._columns

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climbopt.cli.arguments import JOBS, JSON, SEED, pair, quantity
-from climbopt.cli.fit_commands import provenance, supplies_of
+from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.characters import shown
@@ -93,6 +93,8 @@ def decide(
     *,
     budget: BUDGET,
     stated: TargetOptions,
+    pool: POOL = False,
+    features: FEATURES = None,
     layout: TableOptions,
     by_source: MAP = None,
     output: FOLDER = None,
@@ -106,14 +108,14 @@ def decide(
 
     The exit code is 0 for a decision; 1 where the answer is none, with the reason.
     """
-    from climbopt.files import check_folder, find_pilots
+    from climbopt.files import check_folder, find_pilots, load_features
     from climbopt.problem.constraints import Floor
     from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
     from climbopt.uncertainty.bootstrap import DRAWS
     from climbopt.uncertainty.decision import decide as decide_on
 
     places = list(map(find_pilots, pilots))
-    inputs = [path for path in (*places, layout.losses, *stated.files, by_source) if path is not None]
+    inputs = [path for path in (*places, layout.losses, *stated.files, features, by_source) if path is not None]
     check_places(inputs, json)
     if output is not None:
         check_folder(output, force=force)
@@ -128,9 +130,10 @@ def decide(
     read = read_tables(places, layout, by_source)
     print(f"{', '.join(shown(place.name) for place in places)}: {runs_in_words(read.runs)}", file=sys.stderr)
     origin = provenance(places, read.content, None)
+    learned = pool if features is None else load_features(features)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
-        decision = decide_on(read.runs, budget, **draws, provenance=origin, progress=progress, **keywords)
+        decision = decide_on(read.runs, budget, **draws, pool=learned, provenance=origin, progress=progress, **keywords)
         if output is not None:
             save_decision(decision, output, force=force, inputs=inputs)
         record = decision_json(decision)

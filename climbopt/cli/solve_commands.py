@@ -25,7 +25,7 @@ from climbopt.cli.arguments import (
     native_options,
     quantity,
 )
-from climbopt.cli.streams import bounding, check_places, progress, report, solvers_on_standard_error
+from climbopt.cli.streams import bounding, check_places, console, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import MOST_JOBS
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS
@@ -293,16 +293,17 @@ def verify(problem: PROBLEM, proof: PROOF_FILE) -> None:
     from climbopt.files import load_problem
     from climbopt.files.text import read_json
     from climbopt.program import joint_form
+    from climbopt.reports.typesetting import say
 
     try:
         lower, boxes = check(
             joint_form(load_problem(problem)), read_json(proof, "write one by climbopt certify --proof")
         )
     except ProofError as error:
-        print(f"not proved: {error}")
+        say(console(), f"not proved: {error}")
         raise typer.Exit(1) from None
     many = "1 box" if boxes == 1 else f"{boxes} boxes"
-    print(f"proved: no mixture that meets the constraints is below {lower!r}; {many}")
+    say(console(), f"proved: no mixture that meets the constraints is below {lower!r}; {many}")
 
 
 PROBLEMS = Annotated[list[str], typer.Argument(metavar="PROBLEM...", help="Problem files, or names of shipped ones.")]

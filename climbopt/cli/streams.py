@@ -126,6 +126,6 @@ def bounding() -> Iterator[Callable[[Bounds], None] | None]:
 
     with Console(stderr=True).status("bounding") as status:
         yield lambda at: status.update(
-            f"bounding: {at.lower:.8f} to {at.upper:.8f}, {at.nodes} boxes, {at.open} open, "
-            f"{at.seconds:.0f} s; Ctrl-C keeps the bound reached"
+            f"bounding: {at.lower:.8f} to {at.upper:.8f}, boxes {at.nodes} ({at.open} open), {at.seconds:.0f} s; "
+            "Ctrl-C keeps it"
         )

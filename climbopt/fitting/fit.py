@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from climbopt.files import PilotsLike, as_pilots
+from climbopt.files import PilotsLike, as_pilots, load_features
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.pool_choice import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.fitting.supplies import with_supplies
+from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
 from climbopt.model.uses import Use
 from climbopt.runs.features import Features
 from climbopt.runs.pilots import PilotRuns
+
+FeaturesLike = bool | Features | str | os.PathLike[str]
+"""Whether priors are learned, or the features that they may depend on: an object or the path of a table."""
 
 
 def fit(
@@ -29,7 +34,7 @@ def fit(
     supply: Mapping[str, Amount] | None = None,
     n_starts: int = len(STARTS),
     fixed: Fixed | None = None,
-    pool: bool | Features = False,
+    pool: FeaturesLike = False,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Fit | EnsembleFit:
@@ -56,7 +61,7 @@ def fit(
         Starts tried for each block (1 to 3); the least cost wins.
     fixed : mapping of str to mapping of str to float, optional
         Known parameters of targets or sources, as ``{"E": {"en": 1.1}}``; counts of tokens and params as they are.
-    pool : bool or Features
+    pool : bool, Features or path
         Learn priors of pairs, by features if given, and noise, where that helps (:mod:`climbopt.fitting.pooling`).
     jobs : int
         Processes for the forms of an ensemble.
@@ -75,11 +80,21 @@ def fit(
     >>> fitted.model.label, fitted.n_losses
     ('power + linear', 378)
     """
-    runs = as_pilots(pilots)
+    runs, learned = as_pilots(pilots), _as_features(pool)
     if law is None and interaction is None:
-        return with_pooling(_default_fit(runs, use, supply, n_starts, fixed, jobs, progress), pool, progress)
+        return with_pooling(_default_fit(runs, use, supply, n_starts, fixed, jobs, progress), learned, progress)
     one = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
-    return with_pooling(one, pool, progress)
+    return with_pooling(one, learned, progress)
+
+
+def _as_features(pool: FeaturesLike) -> bool | Features:
+    """Return features, or the truth value; a path is read."""
+    learned = load_features(pool) if isinstance(pool, str | os.PathLike) else pool
+    if not isinstance(learned, bool | Features):
+        raise InputError(
+            f"a {type(learned).__name__} is no features; give pool=True, or the path of a table of features"
+        )
+    return learned
 
 
 def _default_fit(

@@ -61,6 +61,11 @@ def predict(
     [1.225, 1.243]
     """
     table = read_table(mixtures) if isinstance(mixtures, str | os.PathLike) else mixtures
+    if not hasattr(table, "columns"):
+        raise InputError(
+            f"a {type(table).__name__} is no table of mixtures; give a pandas DataFrame with the columns run, tokens, "
+            "language and ratio, or the path of such a table"
+        )
     return predict_table(as_model(model), table, as_draws(draws), supply).table
 
 

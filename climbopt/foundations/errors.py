@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 
 from climbopt.foundations.characters import look_alike, quoted, shown
 
@@ -48,8 +49,21 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     """
     names, name = list(known), str(name)
     near = [known for known in names if look_alike(known, name)] or difflib.get_close_matches(name, names, 1, 0.5)
-    hint = f"did you mean {quoted(near[0])}? " if near else ""
-    return UnknownNameError(f"unknown {kind} {quoted(name)}; {hint}Known: {', '.join(map(shown, names)) or 'none'}")
+    hint = f"; did you mean {quoted(near[0])}?" if near else "."
+    return UnknownNameError(f"unknown {kind} {quoted(name)}{hint} Known: {', '.join(map(shown, names)) or 'none'}")
+
+
+def check_keywords(function: Callable[..., object], keywords: Iterable[str], further: Iterable[str]) -> None:
+    """Refuse keywords that are not among the `further` ones of a function; raises UnknownNameError.
+
+    Keywords of a TypedDict arrive unchecked at run time.
+    """
+    allowed = list(further)
+    for keyword in keywords:
+        if keyword not in allowed:
+            kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+            own = [name for name, one in inspect.signature(function).parameters.items() if one.kind in kinds]
+            raise unknown_name(f"keyword of {function.__name__}", keyword, [*own, *allowed])
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ from climbopt.certification.global_bound.record import BALLS, proved
 from climbopt.certification.global_bound.search import RESTS_ON
 from climbopt.certification.local import TOLERANCE, Bound, BoundSearch, Certificate
 from climbopt.files import ProblemLike, load_ratios
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, check_keywords
 from climbopt.foundations.processes import checked_jobs
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
@@ -112,6 +112,7 @@ def certify(
     >>> result.passed, result.better is not None
     (False, True)
     """
+    check_keywords(certify, keywords, EffortKeywords.__annotations__)
     effort = replace(effort, **keywords)
     if ratios is not None:
         by_source = ratios if isinstance(ratios, Mapping) else load_ratios(ratios)

@@ -69,6 +69,8 @@ def print_decision(decision: Decision, console: Console, folder: Path | None = N
         f"mean error {fitted.overall.mae:.4f} nats over {fitted.n_losses} losses of {fitted.n_runs} runs, "
         f"R2 {number(fitted.overall.r2, '.4f')}",
     )
+    if fitted.pooling is not None:
+        say(console, fitted.pooling.words)
     console.print()
     if result.allocation is None:
         print_result(result, console)

@@ -203,7 +203,7 @@ def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
             f"the table has no column {', '.join(map(repr, missing))}; its columns are "
             f"{', '.join(shown(str(column)) for column in frame.columns)}. A tidy pilot table has "
             f"{', '.join(required)}, optionally seed and params, one row per run and language; wide tables, one row "
-            "per run, are read with --losses"
+            "per run, are read by fit and decide alone"
         )
     for name in map(str, frame.columns):
         if name not in (*REQUIRED, *OPTIONAL):

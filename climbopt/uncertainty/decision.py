@@ -16,8 +16,8 @@ import numpy as np
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.ensemble_fit import EnsembleFit, with_provenance
 from climbopt.fitting.estimate import Progress
-from climbopt.fitting.fit import fit
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.fitting.fit import FeaturesLike, fit
+from climbopt.foundations.errors import InputError, check_keywords, unknown_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.ensemble import Ensemble, Model
@@ -161,6 +161,7 @@ def decide(
     n_draws: int = DRAWS,
     seed: int = 0,
     jobs: int = 1,
+    pool: FeaturesLike = False,
     provenance: Mapping[str, str] | None = None,
     progress: Stages = _silent,
     **keywords: Unpack[DecisionKeywords],
@@ -176,6 +177,8 @@ def decide(
         Tokens of the planned run, as 1e12 or "1T".
     n_draws, seed, jobs : int
         Draws of the ensemble, 2 or more; the seed of the draws; processes.
+    pool : bool, Features or path
+        As of :func:`climbopt.fit`: whether priors and noise are learned from the runs.
     provenance : mapping of str to str, optional
         What is written into the model of where the runs came from.
     progress : callable, optional
@@ -198,13 +201,10 @@ def decide(
     (True, True, ['language', 'ratio', 'tokens'])
     """
     runs, tokens = as_pilots(pilots), TOKENS.positive(budget, "the budget")
-    if n_draws < 2:
-        raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
+    _check(runs, tokens, n_draws, keywords)
     supply = TOKENS.by_name(keywords.get("supply") or {}, "supply")
-    # A fit takes minutes: what can be refused without it is refused first.
-    _check(runs, tokens, keywords)
     with progress("fit") as count:
-        fitted = fit(runs, supply=supply or None, jobs=jobs, progress=count)
+        fitted = fit(runs, supply=supply or None, pool=pool, jobs=jobs, progress=count)
     fitted = with_provenance(fitted, _origin(provenance or {}) | dict(fitted.model.provenance))
     assert isinstance(fitted, EnsembleFit)  # neither a law nor an interaction is named
     fitted, draws = _redrawn(fitted, n_draws, seed, jobs, progress)
@@ -242,8 +242,11 @@ class DecisionKeywords(TypedDict, total=False):
     name: str
 
 
-def _check(runs: PilotRuns, budget: float, keywords: DecisionKeywords) -> None:
-    """Refuse weights, floors and caps before the work where they are wrong."""
+def _check(runs: PilotRuns, budget: float, n_draws: int, keywords: DecisionKeywords) -> None:
+    """Refuse what can be refused before a fit, which takes minutes: keywords, draws, weights, floors and caps."""
+    check_keywords(decide, keywords, DecisionKeywords.__annotations__)
+    if n_draws < 2:
+        raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
     for language in keywords.get("weights", {}):
         if language not in (*runs.targets, OTHERS):
             raise unknown_name("language with a weight", language, (*runs.targets, OTHERS))

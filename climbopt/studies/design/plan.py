@@ -27,7 +27,7 @@ import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit_form
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, check_keywords, listed, unknown_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
 from climbopt.model.ensemble import Model, blocks_of
@@ -177,7 +177,7 @@ def plan(
     began = time.perf_counter()
     block, after = None if model is None else _main_block(model), None if after is None else as_pilots(after)
     names = _checked(languages, n_runs, block, after)
-    target = _Target.read(names, **target_run)
+    target = _Target.read(names, target_run)
     space = replace(Space.read(len(names), budgets, floor, params), target=target.budget)
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
@@ -233,16 +233,12 @@ class _Target:
     names: tuple[str, ...]
 
     @classmethod
-    def read(
-        cls,
-        names: tuple[str, ...],
-        target_budget: Amount | None = None,
-        supply: Mapping[str, Amount] | None = None,
-        cut_supply: bool = False,
-    ) -> _Target:
-        """Return the run; refuse supplies of unknown languages, and to cut down what is not known."""
+    def read(cls, names: tuple[str, ...], keywords: TargetKeywords) -> _Target:
+        """Return the run; refuse unknown keywords, supplies of unknown languages, and to cut down what is not known."""
+        check_keywords(plan, keywords, TargetKeywords.__annotations__)
+        target_budget, cut_supply = keywords.get("target_budget"), keywords.get("cut_supply", False)
         budget = None if target_budget is None else TOKENS.positive(target_budget, "the target budget")
-        supplies = dict(TOKENS.by_name(supply or {}, "supply"))
+        supplies = dict(TOKENS.by_name(keywords.get("supply") or {}, "supply"))
         for name in supplies:
             if name not in names:
                 raise unknown_name("language with a supply", name, names)
