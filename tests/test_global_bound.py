@@ -16,7 +16,7 @@ from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.uses import USES
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.problem.constraints import Custom, LossCeiling
+from climbopt.problem.constraints import Custom, LossCeiling, StayNear
 from climbopt.problem.objectives import CustomObjective, Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
@@ -376,3 +376,15 @@ def test_a_cut_too_deep_and_a_raised_bound_are_caught(monkeypatch):
     assert best.upper - 1e-6 <= step.lower <= best.upper
     monkeypatch.setattr(boxes, "evaluate", raised)
     assert boxes.examined(problem, tight, multipliers, best.upper + 1e-2, 1e-9).lower > best.upper
+
+
+def test_halves_without_a_point_are_bounded():
+    """Cut far enough, a box has no point of the polytope, and local searches have nowhere to begin."""
+    constraints = (
+        StayNear(0.23453832046141032, "uniform"),
+        Custom("L[s0] == 1.6939986343365183"),
+        Custom("r[s0] <= 2*r[s1]", name="pair"),
+    )
+    problem = AllocationProblem(signed_model("both_curved", 3, None, 140), 10e9, constraints=constraints)
+    found = enclose(joint_form(problem), gap=1e-5, time_limit=np.inf)
+    assert found.lower == found.upper == np.inf

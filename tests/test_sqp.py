@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from conftest import random_model
+from random_problems import signed_model
 from test_newton import two_basins
 
 from climbopt import BACKENDS, AllocationProblem, Options, Termination
@@ -182,3 +183,17 @@ def test_saddle_points_are_left():
     assert abs(middle.gradient @ [1.0, -1.0]) < 1e-12
     solution = NEWTON.solve(saddle, Options())
     assert saddle.functions.at(solution.x).value < middle.value - 1e-4 and certify(saddle, solution.x).passed
+
+
+def test_more_rows_than_directions_at_the_minimum():
+    """Two rows meet where the simplex leaves one direction: a model breaks neither, whatever the penalty."""
+    problem = AllocationProblem(signed_model("both_curved", 2, None, 180), 10e9)
+    rows = (
+        Custom("L[s0] <= 2.0702753993809764"),
+        Custom("L[s0] <= L[s1] - 0.44277175743894714", name="beside"),
+        Custom("r[s0]**2 + r[s1]**2 >= 0.612646864832522", name="squares"),
+    )
+    form = joint_form(replace(problem, constraints=rows))
+    solution = NEWTON.solve(form, Options())
+    assert solution.termination is Termination.SOLVED and certify(form, solution.x).passed
+    assert solution.x == pytest.approx([0.7373255847, 0.2626744153], abs=1e-8)

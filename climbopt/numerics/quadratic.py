@@ -24,6 +24,8 @@ Sides = NDArray[np.int8]
 
 CURVATURE = 1e-9
 """Eigenvalues of the reduced Hessian above minus this share of its norm count as not negative."""
+CONTRADICTION = 1e3 * FEASIBILITY
+"""Violation from which dependent active rows contradict each other."""
 MAX_EXCHANGES = 30
 """Simultaneous exchanges of the whole active set before changing one constraint at a time."""
 
@@ -105,8 +107,12 @@ def minimise(
     Face or None
         None where H is not positive definite on a face that is visited, or neither method settled.
     """
-    face = minimise_by_exchanges(H, g, polytope, start, warm)
-    return _one_at_a_time(H, g, polytope, start, first) if face is None else face
+    active = _active_at(start, polytope) if warm is None else warm
+    # Of dependent rows that nearly agree, changes of one constraint meet some exactly, exchanges break all a little.
+    face = _exchange_all(H, g, polytope, active, 10 * FEASIBILITY)
+    if face is None:
+        face = _one_at_a_time(H, g, polytope, start, first)
+    return _exchange_all(H, g, polytope, active) if face is None else face
 
 
 def minimise_by_exchanges(
@@ -119,12 +125,14 @@ def minimise_by_exchanges(
     return _exchange_all(H, g, polytope, warm if warm is not None else _active_at(start, polytope))
 
 
-def _exchange_all(H: Array, g: Array, polytope: Region, active: Active) -> Face | None:
+def _exchange_all(
+    H: Array, g: Array, polytope: Region, active: Active, contradiction: float = CONTRADICTION
+) -> Face | None:
     """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
     # a repeated active set means a cycle
     seen = {_key(active)}
     for _ in range(MAX_EXCHANGES):
-        face = _minimum_on(H, g, polytope, active)
+        face = _minimum_on(H, g, polytope, active, contradiction)
         if face is None:
             return None
         active = _exchanged(face, polytope)
@@ -230,7 +238,9 @@ def _sides(value: Array, lower: Array, upper: Array) -> Sides:
     return np.where(value <= lower + FEASIBILITY, -1, np.where(value >= upper - FEASIBILITY, 1, 0)).astype(np.int8)
 
 
-def _minimum_on(H: Array, g: Array, polytope: Region, active: Active) -> Face | None:
+def _minimum_on(
+    H: Array, g: Array, polytope: Region, active: Active, contradiction: float = CONTRADICTION
+) -> Face | None:
     """Return the minimum on an active set, ignoring inactive constraints; None where it does not exist."""
     fixed, held = active.bounds != 0, active.rows != 0
     limits = np.where(active.rows < 0, polytope.rows.lower, polytope.rows.upper)[held]
@@ -246,7 +256,7 @@ def _minimum_on(H: Array, g: Array, polytope: Region, active: Active) -> Face | 
         return None
     x[slice(None) if none_fixed else free], rows[held] = solved
     # Dependent rows with contradictory limits have no common point; least squares would hide that.
-    if len(A) and np.abs(A @ x - limits).max() > 1e3 * FEASIBILITY:
+    if len(A) and np.abs(A @ x - limits).max() > contradiction:
         return None
     # stationarity: gradient + A' rows + bounds = 0
     bounds = np.zeros(g.size) if none_fixed else np.where(fixed, -(H @ x + g + rows @ polytope.dense), 0.0)

@@ -23,6 +23,7 @@ from climbopt.certification.proof.cover import root
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
+from climbopt.numerics.polytope import EmptyPolytopeError
 from climbopt.program import StandardForm
 
 RESTS_ON = "Lagrangian decomposition into functions of one variable, bounded piece by piece; {}"
@@ -321,9 +322,11 @@ class _Search:
         """Return a node with the multipliers of a local optimum in its box; that may be a new incumbent."""
         form = self.problem.form
         within = replace(form, polytope=inside(self.problem, node.box))
-        start = within.nearest(
-            np.clip(self.best.x if self.best.x is not None else form.start, node.box.lower, node.box.upper)
-        )
+        start = self.best.x if self.best.x is not None else form.start
+        try:
+            start = within.nearest(np.clip(start, node.box.lower, node.box.upper))
+        except EmptyPolytopeError:  # in floating point: that the box is empty is for its bound to show
+            return node
         point = local(within, start)
         if point.x is None:
             return node
