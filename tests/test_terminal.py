@@ -32,6 +32,7 @@ COMMANDS = [
     ["solve", "libreoffice6", "--robust", "mean", "--draws", "model.draws.jsonl"],
     ["solve", "conflict.toml"],
     ["certify", "known_floor", "--ratios", "ratios.json"],
+    ["export", "ratios.json", "--to", "megatron", "--problem", "known_floor", "-o", "blend.json"],
     ["compare", "known_floor", "--backends", "newton,slsqp"],
     ["derive", "libreoffice6"],
     ["derive", "known_floor"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +12,7 @@ import typer
 from climbopt.cli.arguments import JOBS, JSON, SEED, pair, quantity
 from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
-from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
-from climbopt.foundations.characters import shown
+from climbopt.cli.streams import check_places, progress, remark, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 
@@ -128,7 +126,7 @@ def decide(
     }
     # Stated before the fit, which takes minutes: how the table was interpreted.
     read = read_tables(places, layout, by_source)
-    print(f"{', '.join(shown(place.name) for place in places)}: {runs_in_words(read.runs)}", file=sys.stderr)
+    remark(f"{', '.join(place.name for place in places)}: {runs_in_words(read.runs)}")
     origin = provenance(places, read.content, None)
     learned = pool if features is None else load_features(features)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}

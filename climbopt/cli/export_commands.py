@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climbopt.cli.arguments import quantity
-from climbopt.cli.streams import check_places, complain, warn
+from climbopt.cli.streams import check_places, complain, console, warn
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.quantities import TOKENS
 
@@ -88,6 +88,7 @@ def export(
     """Write an answer as the data configuration of a trainer."""
     from climbopt.files import load_answer, load_mean_tokens, load_paths, load_problem, load_supply, write_text
     from climbopt.files.trainers import TRAINERS, Mixture
+    from climbopt.reports.typesetting import say
 
     trainer = TRAINERS[to]
     # Refused before anything is read: a suffix that the trainer does not take.
@@ -114,8 +115,8 @@ def export(
     warn(read.doubts)
     for note in exported.notes:
         complain(note)
-    print(f"{len(exported.blend.sources)} sources for {trainer.package}: {output}")
-    print(f"{digits} decimals move no ratio by more than {_change(read.ratios, exported.blend):.1e}; {cost}")
+    say(console(), f"{len(exported.blend.sources)} sources for {trainer.package}: {output}")
+    say(console(), f"{digits} decimals move no ratio by more than {_change(read.ratios, exported.blend):.1e}; {cost}")
 
 
 def _change(ratios: Mapping[str, float], blend: Blend) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from climbopt.cli.arguments import pair, quantity
+from climbopt.cli.streams import remark
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.quantities import PARAMS, TOKENS
@@ -181,7 +182,7 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
     named = [(shown(place.name), table.runs) for place, table in zip(places, tables, strict=True)]
     joined = join_pilots(named[0], named[1:], {} if by_source is None else load_map(by_source))
     for note in joined.notes:
-        print(note, file=sys.stderr)
+        remark(note)
     if joined.unknown:
         print(f"plan runs for {listed(joined.unknown)}: {_plan(named[0][1], places, by_source)}", file=sys.stderr)
     return PilotTable(joined.runs, joined.runs.to_frame(), b"".join(table.content for table in tables))
@@ -217,7 +218,7 @@ def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequ
     first, others = (named[0], named[1:]) if len(named) > 1 else (None, named)
     joined = join_pilots(first, others, {} if by_source is None else load_map(by_source), languages)
     for note in joined.notes:
-        print(note, file=sys.stderr)
+        remark(note)
     return joined.runs
 
 
@@ -239,14 +240,13 @@ def read_pilots(pilots: Path, options: TableOptions) -> PilotTable:
 def _say_what_changed(runs: PilotRuns, note: str) -> None:
     """Print on standard error how a table was read, what was rescaled in it, and what was left out of it."""
     if note:
-        print(note, file=sys.stderr)
+        remark(note)
     if runs.n_rescaled:
-        print(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled", file=sys.stderr)
+        remark(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled")
     if runs.missing:
         run, language = runs.missing[0]
         without = len({name for name, _ in runs.missing} - set(runs.runs))
-        print(
+        remark(
             f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'"
-            + (f"; runs without any loss: {without}" if without else ""),
-            file=sys.stderr,
+            + (f"; runs without any loss: {without}" if without else "")
         )

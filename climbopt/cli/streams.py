@@ -49,9 +49,14 @@ def _width() -> int:
 
 
 def complain(message: str) -> None:
+    """Print a refusal, a warning or what is to be done on standard error."""
+    remark(f"climbopt: {message}")
+
+
+def remark(message: str) -> None:
     """Print a message on standard error; it wraps on a terminal, and is one line where programs read it."""
     # Escaped: messages quote names and numbers from files.
-    lines = [shown(line) for line in f"climbopt: {message}".split("\n")]
+    lines = [shown(line) for line in message.split("\n")]
     if sys.stderr.isatty():
         from climbopt.reports.typesetting import wrapped
 
