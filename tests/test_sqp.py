@@ -197,3 +197,15 @@ def test_more_rows_than_directions_at_the_minimum():
     solution = NEWTON.solve(form, Options())
     assert solution.termination is Termination.SOLVED and certify(form, solution.x).passed
     assert solution.x == pytest.approx([0.7373255847, 0.2626744153], abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    "row", ["r[s0] * r[s1] <= 0.2", "r[s0]**2 + r[s1]**2 >= 0.6"], ids=["product below", "squares above"]
+)
+def test_equal_ratios_are_left_where_slopes_do_not_lessen_a_violation(row):
+    """Both rows are stationary at equal ratios, where they are broken most; r_0 r_1 = 0.2 at (1 -+ sqrt(0.2)) / 2."""
+    problem = AllocationProblem(signed_model("gated", 2, None, 3), 10e9, constraints=(Custom(row),))
+    form = joint_form(problem)
+    solution = NEWTON.solve(form, Options())
+    assert solution.termination is Termination.SOLVED and certify(form, solution.x).passed
+    assert abs(solution.x[0] - 0.5) == pytest.approx(np.sqrt(0.2) / 2, abs=1e-8)

@@ -6,9 +6,10 @@ Each step minimises a quadratic model of the Lagrangian under the linear rows an
 
 and then searches along the segment to that minimum for less of the merit function f + penalty * (violations of c).
 The segment stays in the polytope. Where the linearised rows have no point in common, each may be broken at a penalty;
-where no penalty brings them nearer, the problem is infeasible around x. A full step that the curvature of c spoils is
-corrected by a second model, with c as at the refused point. Source: Nocedal and Wright, "Numerical Optimization", 2nd
-edition, Springer 2006: algorithm 18.3, second-order correction and elastic mode in sections 15.4, 18.3 and 18.5.
+where no penalty brings them nearer, and no negative curvature, the problem is infeasible around x. A full step that the
+curvature of c spoils is corrected by a second model, with c as at the refused point. Source: Nocedal and Wright,
+"Numerical Optimization", 2nd edition, Springer 2006: algorithm 18.3, second-order correction and elastic mode in
+sections 15.4, 18.3 and 18.5.
 """
 
 from __future__ import annotations
@@ -95,8 +96,10 @@ class SequentialQuadratic:
             return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
         model = self._model_minimum(x, at, face)
         if model is None:
-            broken = float(self._violations(at.rows).max(initial=0.0)) > INFEASIBLE
-            return x, face, Termination.INFEASIBLE if broken else Termination.STALLED
+            if float(self._violations(at.rows).max(initial=0.0)) <= INFEASIBLE:
+                return x, face, Termination.STALLED
+            moved = self._less_broken(x, at)
+            return (x, face, Termination.INFEASIBLE) if moved is None else (moved, None, None)
         face, hessian = model
         moved = self._descend(x, at, face, hessian)
         if moved is not None:
@@ -266,6 +269,27 @@ class SequentialQuadratic:
                 back = quadratic.minimise_by_exchanges(unit, -trial, self._linearised(trial, c, at.jacobian), x)
                 moved = x if back is None else np.clip(back.x, region.bounds.lower, region.bounds.upper)
                 if self._merit(moved) < before - ROUNDING * max(1.0, abs(before)):
+                    return moved
+        return None
+
+    def _less_broken(self, x: Array, at: Evaluation) -> Array | None:
+        """Return a point of less violation along its negative curvature, where slopes show none; or None.
+
+        Equal ratios, where many searches begin, are such a point of a row like r_1 r_2 <= 0.2.
+        """
+        limits, polytope, before = self.evaluator.form.nonlinear, self._polytope, float(self._violations(at.rows).sum())
+        signs = np.where(at.rows > limits.upper, 1.0, np.where(at.rows < limits.lower, -1.0, 0.0))
+        free = (x > polytope.bounds.lower) & (x < polytope.bounds.upper)
+        along = quadratic.negative_curvature(at.hessian(0.0, signs), polytope.dense[polytope.equation], free)
+        if along is None:
+            return None
+        downhill = along if at.gradient @ along <= 0 else -along  # of f, where both lessen the violation
+        for length in 0.5 ** np.arange(SADDLE_HALVINGS):
+            for trial in (x + length * downhill, x - length * downhill):
+                there = self.evaluator.at(trial)
+                inside = polytope.violation(trial) <= FEASIBLE and _smooth(there)
+                if inside and float(self._violations(there.rows).sum()) < (1 - NO_PROGRESS) * before:
+                    moved: Array = np.clip(trial, polytope.bounds.lower, polytope.bounds.upper)
                     return moved
         return None
 
