@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -198,6 +199,16 @@ def test_names_are_drawn_as_they_are(run, tmp_path, kind):
     assert run("plot", tmp_path / "p.toml", "--kind", kind, "-o", tmp_path / "p.svg")[0] == 0
     code, out, _ = run("solve", tmp_path / "p.toml")
     assert code == 0 and all(name in out for name in names)
+
+
+def test_characters_without_a_font_are_named_once(run, tmp_path):
+    names = ("\U00013000\U00013001", "en", "de")  # hieroglyphs
+    model = replace(random_model("linear", sources=3), sources=names, targets=names)
+    save_problem(AllocationProblem(model, 2e9), tmp_path / "p.toml")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, _, err = run("plot", tmp_path / "p.toml", "--kind", "allocation", "-o", tmp_path / "p.svg")
+    assert code == 0 and err.count("warning") == 1 and "no font of the pictures has \U00013000, \U00013001, " in err
 
 
 def test_ticks_of_budgets_are_plain(run, tmp_path):

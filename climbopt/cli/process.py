@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -61,6 +62,7 @@ def run(application: Callable[[], object]) -> NoReturn:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+    shown_before, warnings.showwarning = warnings.showwarning, _shown_once()
     try:
         try:
             application()
@@ -90,6 +92,19 @@ def run(application: Callable[[], object]) -> NoReturn:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+        warnings.showwarning = shown_before
+
+
+def _shown_once() -> Callable[..., None]:
+    """Return what shows a warning of Python as one of climbopt, without the place in the code, and each only once."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            complain(f"warning: {message}")
+
+    return show
 
 
 def _end(code: int, message: str) -> NoReturn:

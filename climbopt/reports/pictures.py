@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -24,7 +26,7 @@ from climbopt.files import (
     write_bytes,
 )
 from climbopt.files.records import load_record
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.model.ensemble import Model, check_draws, one_form
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
@@ -326,11 +328,28 @@ def draw(kind: str, request: Request) -> Figure:
         ) from None
 
 
+_GLYPH = re.compile(r"Glyph (\d+) .*missing from")
+"""How matplotlib's warning of a character that no font has begins."""
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as its name's ending says: png, svg or pdf; the same figure gives the same svg."""
     kind = path.suffix[1:].lower()
     stream = BytesIO()
-    with rc_context(plots.STYLE):
+    with rc_context(plots.STYLE), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         # Without the date, equal figures are equal files.
         figure.savefig(stream, format=kind, dpi=300, metadata={"Date": None} if kind == "svg" else None)
     write_bytes(path, stream.getvalue())
+    # matplotlib warns of each character by its number.
+    glyphs = [_GLYPH.match(str(warning.message)) for warning in caught]
+    for warning, glyph in zip(caught, glyphs, strict=True):
+        if glyph is None:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    missing = sorted({chr(int(glyph[1])) for glyph in glyphs if glyph})
+    if missing:
+        warnings.warn(
+            f"no font of the pictures has {listed(missing)}, which are boxes there; install one that does, and name it "
+            "behind sans-serif in font.family of a file matplotlibrc",
+            stacklevel=2,
+        )
