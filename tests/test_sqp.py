@@ -17,6 +17,7 @@ from climbopt.backends.sqp import SequentialQuadratic, _convexified
 from climbopt.certification.kkt import flat
 from climbopt.certification.local import certify
 from climbopt.problem.constraints import Cap, Custom, Floor, LossCeiling
+from climbopt.problem.objectives import WeightedPowerMean
 from climbopt.problem.objectives.minimax import Minimax
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
@@ -209,3 +210,17 @@ def test_equal_ratios_are_left_where_slopes_do_not_lessen_a_violation(row):
     solution = NEWTON.solve(form, Options())
     assert solution.termination is Termination.SOLVED and certify(form, solution.x).passed
     assert abs(solution.x[0] - 0.5) == pytest.approx(np.sqrt(0.2) / 2, abs=1e-8)
+
+
+def test_long_steps_along_a_curved_equation():
+    """Halved steps are moved back onto the equation; along the segment alone 200 iterations end before the minimum."""
+    problem = AllocationProblem(
+        signed_model("rising", 4, None, 289),
+        10e9,
+        constraints=(Custom("L[s1] == 4.7010877052576445"),),
+        objective=WeightedPowerMean(power=3.0),
+    )
+    form = joint_form(problem)
+    solution = NEWTON.solve(form, Options(max_iterations=40))
+    assert solution.termination is Termination.SOLVED and certify(form, solution.x).passed
+    assert form.functions.at(solution.x).value == pytest.approx(1.251848405298638, rel=1e-9)

@@ -235,7 +235,7 @@ class SequentialQuadratic:
         return at.value + self.penalty * float(self._violations(at.rows).sum())
 
     def _descend(self, x: Array, at: Evaluation, face: Face, hessian: Array) -> Array | None:
-        """Return the first point of a halving search with less merit, the full step corrected once; or None."""
+        """Return the first point of a halving search with less merit, there or corrected for c; or None."""
         slope, before, length = self._slope(x, at, face.x), self._merit(x), 1.0
         slack, bounds = ROUNDING * max(1.0, abs(before)), self._polytope.bounds
         while length >= SHORTEST_STEP:
@@ -245,16 +245,15 @@ class SequentialQuadratic:
             enough = before + SUFFICIENT_DECREASE * length * slope + slack
             if self._merit(trial) <= enough:
                 return trial
-            if length == 1.0:
-                corrected = self._corrected(x, at, face, trial, hessian)
-                if corrected is not None and self._merit(corrected) <= enough:
-                    return corrected
+            corrected = self._corrected(x, at, face, trial, hessian) if length == 1.0 else self._back(trial, at, x)
+            if corrected is not None and self._merit(corrected) <= enough:
+                return corrected
             length /= 2
         return None
 
     def _leave_saddle(self, x: Array, at: Evaluation, face: Face) -> Array | None:
         """Return a point of less merit along negative curvature, moved back onto the active rows; or None."""
-        region, unit = self._linearised(x, at.rows, at.jacobian), np.eye(x.size)
+        region = self._linearised(x, at.rows, at.jacobian)
         held, free = face.active.rows != 0, face.active.bounds == 0
         along = quadratic.negative_curvature(at.hessian(1.0, self._on_c(face)), region.dense[held], free)
         if along is None:
@@ -262,15 +261,18 @@ class SequentialQuadratic:
         before = self._merit(x)
         for length in 0.5 ** np.arange(SADDLE_HALVINGS):
             for trial in (x + length * along, x - length * along):
-                c = self.evaluator.at(trial).rows
-                if not np.isfinite(c).all():
-                    continue
-                # the point nearest to the trial in the polytope, under c with the slopes at x
-                back = quadratic.minimise_by_exchanges(unit, -trial, self._linearised(trial, c, at.jacobian), x)
-                moved = x if back is None else np.clip(back.x, region.bounds.lower, region.bounds.upper)
-                if self._merit(moved) < before - ROUNDING * max(1.0, abs(before)):
+                moved = self._back(trial, at, x)
+                if moved is not None and self._merit(moved) < before - ROUNDING * max(1.0, abs(before)):
                     return moved
         return None
+
+    def _back(self, trial: Array, at: Evaluation, x: Array) -> Array | None:
+        """Return the point nearest to a trial in the polytope, under c with the slopes at x; None where none is."""
+        c, bounds = self.evaluator.at(trial).rows, self._polytope.bounds
+        if not np.isfinite(c).all():
+            return None
+        back = quadratic.minimise_by_exchanges(np.eye(x.size), -trial, self._linearised(trial, c, at.jacobian), x)
+        return None if back is None else np.clip(back.x, bounds.lower, bounds.upper)
 
     def _less_broken(self, x: Array, at: Evaluation) -> Array | None:
         """Return a point of less violation along its negative curvature, where slopes show none; or None.
