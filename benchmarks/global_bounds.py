@@ -1,12 +1,14 @@
 """Global bounds: the relative gap, seconds and boxes of the search, beside SCIP with the same time limit.
 
     python benchmarks/global_bounds.py [--sizes 4,10,16,32,64] [--seeds 1] [--limit 60] [--gap 1e-6] [--jobs 1]
-        [--without-scip]
+        [--without-scip] [--fitted] [--regmix FOLDER]
 
 Rows are the generator's families of languages with 30 % of the pairs negative (saturating and gated), and libreoffice6
 as shipped and without its constraints; of gated ones with up to 10 languages also with nonlinear rows: under an active
 loss ceiling, and the second step of two_step. Seconds are wall time of one call each, the local solves for an
 incumbent included, and behind them this process's CPU time; SCIP's column stands where that backend is there.
+--fitted adds the default ensemble of libreoffice6's pilots, alone and with 40 draws, to a gap of 1e-4; --regmix the
+gated form of RegMix's 512 runs, from the CSV files of sail-sg/regmix.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import regmix
 
-from climbopt import load_problem
+from climbopt import fit, load_pilots, load_problem
 from climbopt.backends import BACKENDS, Options, choose, load
 from climbopt.certification.global_bound import enclose
 from climbopt.problem.allocation import AllocationProblem
@@ -28,6 +32,9 @@ from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.program import StandardForm
 from climbopt.testing import family_problem
+from climbopt.uncertainty.bootstrap import bootstrap
+
+DRAWS, ENSEMBLE_GAP = 40, 1e-4
 
 
 def problems(sizes: list[int], seeds: int) -> Iterator[tuple[str, StandardForm]]:
@@ -47,6 +54,20 @@ def problems(sizes: list[int], seeds: int) -> Iterator[tuple[str, StandardForm]]
     yield "libreoffice6 free", joint_form(free)
     yield "  its loss ceiling", under_a_ceiling(free)
     yield "  its second step", second_step(free)
+
+
+def fitted() -> Iterator[tuple[str, StandardForm]]:
+    """Yield the joint problems of the default ensemble, without and with draws."""
+    ensemble = fit(load_pilots("libreoffice6"))
+    yield "ensemble of three forms", joint_form(AllocationProblem(ensemble.model, 8e6))
+    drawn = ensemble.model.with_draws(bootstrap(ensemble, DRAWS))
+    yield f"  with {DRAWS} draws", joint_form(AllocationProblem(drawn, 8e6))
+
+
+def of_regmix(folder: Path) -> StandardForm:
+    """Return the joint problem of the gated form, fitted to RegMix's runs of 1 M models."""
+    model = fit(regmix.load(folder, "train", "1m"), law="power", interaction="gated").model
+    return joint_form(AllocationProblem(model, 1e9))
 
 
 def second_step(problem: AllocationProblem) -> StandardForm:
@@ -80,11 +101,17 @@ def main() -> None:
     parser.add_argument("--gap", type=float, default=1e-6)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--without-scip", action="store_true")
+    parser.add_argument("--fitted", action="store_true")
+    parser.add_argument("--regmix", type=Path)
     given = parser.parse_args()
     print(f"{'problem':32} {'relative gap':>12} {'seconds':>8} {'CPU':>8} {'boxes':>6}  {'stopped':12} SCIP")
-    for name, form in problems([int(m) for m in given.sizes.split(",")], given.seeds):
+    sizes = [int(m) for m in given.sizes.split(",")] if given.sizes else []
+    rows = [(name, form, given.gap) for name, form in problems(sizes, given.seeds)]
+    rows += [(name, form, ENSEMBLE_GAP) for name, form in fitted()] if given.fitted else []
+    rows += [("RegMix, gated", of_regmix(given.regmix), given.gap)] if given.regmix else []
+    for name, form, gap_asked in rows:
         began = time.process_time()
-        found = enclose(form, gap=given.gap, time_limit=given.limit, jobs=given.jobs)
+        found = enclose(form, gap=gap_asked, time_limit=given.limit, jobs=given.jobs)
         cpu = time.process_time() - began
         gap = "-" if found.relative_gap is None else f"{found.relative_gap:.1e}"
         print(
