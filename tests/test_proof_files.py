@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from random_problems import repeated, signed_model, the_problem
 
+import climbopt
 from climbopt.certification.global_bound import enclose
 from climbopt.foundations.errors import InputError
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, Floor
 from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
+from climbopt.testing import family_problem
 
 pytest.importorskip("flint")
 from climbopt.certification.global_bound.rational import upper_bound  # noqa: E402
@@ -294,6 +296,14 @@ def test_command_line(run, tmp_path):
     assert code == 1
     file.write_text("{}")
     assert run("verify", "known_floor", file)[0] == 2
+
+
+def test_no_proof_is_written_of_a_step(run, tmp_path):
+    """verify checks proofs of the joint problem."""
+    problem = family_problem(2, interaction="saturating", negative=0.3)
+    climbopt.save_problem(problem, tmp_path / "p.toml", "two_step")
+    code, _, err = run("certify", tmp_path / "p.toml", "--rigor", "ball", "--proof", tmp_path / "proof.json")
+    assert code == 2 and 'set procedure = "joint"' in err and not (tmp_path / "proof.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,8 @@ def _write_proof(path: Path, result: Result) -> None:
     """Write what shows the lower bound of a result."""
     from climbopt.files.text import write_text
 
+    if result.two_step is not None:
+        raise InputError('--proof is of the joint problem, not of a step of two_step; set procedure = "joint"')
     bound = None if result.allocation is None else result.certificate.bound
     if bound is None or bound.search is None or bound.search.proof is None:
         raise InputError("no lower bound was proved, so that no proof is written; allow more time or a wider gap")
