@@ -156,6 +156,11 @@ def touched_outside_of_the_domain(made, best):
         step["z0"] = [-z for z in step["z0"]]
 
 
+def touched_at_a_pole(made, best):
+    for step in made["tree"]["steps"]:
+        step["z0"] = [0.0] * len(step["z0"])
+
+
 def nan_touches(made, best):
     for step in made["tree"]["steps"]:
         step["z0"] = [np.nan] * len(step["z0"])
@@ -205,6 +210,7 @@ CHANGES = [
     overflowing,
     touched_elsewhere,
     touched_outside_of_the_domain,
+    touched_at_a_pole,
     nan_touches,
     other_multipliers,
     truncated_touches,

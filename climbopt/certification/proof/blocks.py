@@ -289,7 +289,7 @@ class Dual:
         """Return kappa and u of w L(z) + v z >= kappa + u z, for all z of the targets on the pieces."""
         _, on_z, on_loss, _ = self.lagrangian
         law, w, v, proofs = self.problem.separable.law, on_loss[t], on_z[t], self.problem.proofs
-        inside = (z0 >= proofs.end_of_domain[t]) & (z0 < np.inf)  # beyond its domain nothing is proved of a law
+        inside = (z0 > proofs.end_of_domain[t]) & (z0 < np.inf)  # outside of its domain nothing is proved of a law
         z0 = np.where(inside, z0, np.nan)
         at = enclosing(z0)
         loss, slope, unused = law.enclose(at, t), law.enclose_slopes(at, t), (w.lower == 0) & (w.upper == 0)
