@@ -339,6 +339,30 @@ def test_a_stage_is_exported_with_its_own_ratios_and_tokens(schedule, capsys):
     assert code == 0 and content["ratios"] == {"en": 0.25, "de": 0.75} and content["budget"] == 3e6
 
 
+def test_a_schedule_is_one_file_where_the_trainer_has_stages(schedule, capsys):
+    """Steps are counted from 1: after 1 M tokens in steps of 0.25 M the second stage begins at step 5."""
+    out = schedule.with_name("stages.yaml")
+    code, _, _ = run(capsys, "export", schedule, "--to", "nanotron", "-o", out, "--batch-tokens", "0.25M")
+    stages = yaml.safe_load(out.read_text())["data_stages"]
+    assert code == 0 and [stage["start_training_step"] for stage in stages] == [1, 5]
+    assert [stage["data"]["dataset"]["dataset_weights"] for stage in stages] == [[0.75, 0.25], [0.25, 0.75]]
+    assert len({stage["name"] for stage in stages}) == 2
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "words"),
+    [
+        ("csv", ("--batch-tokens", "1M"), "a file of csv holds one mixture; name a stage by --stage N"),
+        ("nanotron", ("--batch-tokens", "8M"), "which do not rise"),
+        ("nanotron", ("--batch-tokens", "1M", "--stage", 1), "leave out --stage"),
+    ],
+)
+def test_stages_that_no_file_holds(schedule, capsys, to, options, words):
+    out = schedule.with_name("stages.yaml" if to == "nanotron" else "stages.csv")
+    code, _, error = run(capsys, "export", schedule, "--to", to, "-o", out, *options)
+    assert code == 2 and words in error and not out.exists()
+
+
 def test_a_stage_must_be_named_and_be_there(schedule, answer, capsys):
     out = schedule.with_name("x.csv")
     for words in ([schedule], [schedule, "--stage", 3]):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.quantities import TOKENS
 
 if TYPE_CHECKING:
-    from climbopt.files.trainers import Blend
+    from climbopt.files.trainers import Blend, Mixture, Trainer
     from climbopt.problem.allocation import AllocationProblem
 
 ANSWER = Annotated[
@@ -61,6 +62,14 @@ BUDGET = Annotated[
 STAGE = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Of a schedule, which sweep --stages --json writes: the stage.")
 ]
+BATCH_TOKENS = Annotated[
+    float | None,
+    typer.Option(
+        parser=quantity("--batch-tokens", TOKENS),
+        metavar="TOKENS",
+        help="Of one training step: all stages of a schedule, for a trainer whose file holds them (nanotron).",
+    ),
+]
 DIGITS = Annotated[int, typer.Option(min=1, max=12, help="Decimals of the weights.")]
 SEQUENCE_LENGTH = Annotated[
     float,
@@ -82,11 +91,16 @@ def export(
     problem: PROBLEM = None,
     budget: BUDGET = None,
     stage: STAGE = None,
+    batch_tokens: BATCH_TOKENS = None,
     digits: DIGITS = 6,
     sequence_length: SEQUENCE_LENGTH = 4096.0,
 ) -> None:
     """Write an answer as the data configuration of a trainer."""
-    from climbopt.files import load_answer, load_mean_tokens, load_paths, load_problem, load_supply, write_text
+    from climbopt.files import (
+        load_answer,
+        load_problem,
+        write_text,
+    )
     from climbopt.files.trainers import TRAINERS, Mixture
     from climbopt.reports.typesetting import say
 
@@ -94,6 +108,11 @@ def export(
     # Refused before anything is read: a suffix that the trainer does not take.
     trainer.write(output.suffix)
     check_places([path for path in (answer, paths, mean_tokens, supply) if path is not None], None, output)
+    known = _Known.of(supply, paths, mean_tokens)
+    if batch_tokens is not None:
+        if stage is not None or problem is not None or budget is not None:
+            raise InputError("--batch-tokens exports a whole schedule; leave out --stage, --problem and --budget")
+        return _write_stages(output, trainer, _stages(answer, known, batch_tokens), digits, sequence_length)
     read = load_answer(answer, stage)
     named = problem or read.problem
     declared = None if named is None else _answered(load_problem(named), read.ratios)
@@ -102,9 +121,9 @@ def export(
     mixture = Mixture(
         read.ratios,
         tokens,
-        load_supply(supply) if supply is not None else {} if declared is None else declared.supply,
-        {} if paths is None else load_paths(paths),
-        {} if mean_tokens is None else load_mean_tokens(mean_tokens),
+        known.supply if supply is not None else {} if declared is None else declared.supply,
+        known.paths,
+        known.mean_tokens,
         read.name,
     )
     exported = trainer.export(mixture, output.suffix, digits=digits, sequence_length=sequence_length)
@@ -117,6 +136,60 @@ def export(
         complain(note)
     say(console(), f"{len(exported.blend.sources)} sources for {trainer.package}: {output}")
     say(console(), f"{digits} decimals move no ratio by more than {_change(read.ratios, exported.blend):.1e}; {cost}")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What files state of the sources, by language: tokens, paths, and mean tokens of an example."""
+
+    supply: Mapping[str, float]
+    paths: Mapping[str, str]
+    mean_tokens: Mapping[str, float]
+
+    @classmethod
+    def of(cls, supply: Path | None, paths: Path | None, mean_tokens: Path | None) -> _Known:
+        """Return what files state; nothing of what has none."""
+        from climbopt.files import load_mean_tokens, load_paths, load_supply
+
+        return cls(
+            {} if supply is None else load_supply(supply),
+            {} if paths is None else load_paths(paths),
+            {} if mean_tokens is None else load_mean_tokens(mean_tokens),
+        )
+
+
+def _stages(answer: Path, known: _Known, batch_tokens: float) -> dict[int, Mixture]:
+    """Return the mixtures of a schedule by their first training steps."""
+    from climbopt.files import load_schedule
+    from climbopt.files.trainers import Mixture
+
+    stages = load_schedule(answer)
+    if not stages:
+        raise InputError("--batch-tokens is for a schedule, which climbopt sweep --stages N --json FILE writes")
+    steps = [int(part.begin // batch_tokens) + 1 for part in stages]
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise InputError(
+            f"--batch-tokens of {batch_tokens:g}: the stages begin at the steps {listed(list(map(str, steps)))}, which "
+            "do not rise; a step of fewer tokens keeps them apart"
+        )
+    return {
+        step: Mixture(part.ratios, part.budget, known.supply, known.paths, known.mean_tokens, part.name)
+        for step, part in zip(steps, stages, strict=True)
+    }
+
+
+def _write_stages(
+    output: Path, trainer: Trainer, stages: Mapping[int, Mixture], digits: int, sequence_length: float
+) -> None:
+    """Write the stages of a schedule as one file of a trainer."""
+    from climbopt.files import write_text
+    from climbopt.reports.typesetting import say
+
+    parts = trainer.export_stages(stages, digits=digits, sequence_length=sequence_length)
+    write_text(output, parts[0].text)
+    for note in dict.fromkeys(note for part in parts for note in part.notes):
+        complain(note)
+    say(console(), f"{len(parts)} stages for {trainer.package}: {output}")
 
 
 def _change(ratios: Mapping[str, float], blend: Blend) -> float:

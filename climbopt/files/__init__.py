@@ -3,7 +3,7 @@
 Everything is checked before anything is built, keyed by language name, and never evaluated.
 """
 
-from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer
+from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer, load_schedule
 from climbopt.files.columns import Layout
 from climbopt.files.comments import commented
 from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
@@ -79,6 +79,7 @@ __all__ = [
     "is_problem",
     "is_special",
     "load_answer",
+    "load_schedule",
     "load_draws",
     "load_features",
     "load_fixed",

@@ -36,6 +36,8 @@ class AnswerFile:
         File of the problem that was answered.
     doubts : tuple of str
         Why the answer is no decision, or not certified.
+    begin : float
+        Tokens before it, of a stage.
     """
 
     name: str
@@ -43,6 +45,23 @@ class AnswerFile:
     budget: float | None
     problem: Path | None
     doubts: tuple[str, ...]
+    begin: float = 0.0
+
+
+def load_schedule(path: str | os.PathLike[str]) -> tuple[AnswerFile, ...]:
+    """Return the stages of a schedule, which sweep --stages writes; none of any other answer.
+
+    Raises
+    ------
+    InputError
+        Where a stage is not as sweep writes it.
+    """
+    file = Path(path)
+    if file.is_dir() or file.suffix != ".json":
+        return ()
+    content = read_json(file, "give what sweep --stages --json writes")
+    stages = content.get("schedule") if isinstance(content, Mapping) else None
+    return tuple(_of_stage(stages, k + 1, file) for k in range(len(stages))) if isinstance(stages, list) else ()
 
 
 def load_answer(path: str | os.PathLike[str], stage: int | None = None) -> AnswerFile:
@@ -93,7 +112,7 @@ def _of_stage(stages: list[Any], stage: int | None, file: Path) -> AnswerFile:
     if abs(total - 1) > RATIO_SUM_TOLERANCE:
         raise InputError(f"the ratios of stage {stage} in {shown(file.name)} sum to {total:.6g}; they must sum to 1")
     name = f"{shown(file.stem)}, stage {stage}"
-    return AnswerFile(name, {key: ratio / total for key, ratio in ratios.items()}, end - begin, None, ())
+    return AnswerFile(name, {key: ratio / total for key, ratio in ratios.items()}, end - begin, None, (), begin)
 
 
 def _doubts(record: Mapping[str, Any]) -> list[str]:

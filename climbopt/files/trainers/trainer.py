@@ -55,6 +55,8 @@ class Trainer:
         What the trainer does past the end of a source's data.
     remark : str
         What is to be done beside the file.
+    stages : callable, optional
+        Returns the text of several stages, by their first training steps, where one file holds them.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Trainer:
     keeps_zeros: bool = False
     repetition: str = ""
     remark: str = ""
+    stages: Callable[[Mapping[int, Blend]], str] | None = None
 
     @property
     def suffix(self) -> str:
@@ -96,9 +99,38 @@ class Trainer:
         InputError
             For a suffix that the trainer does not read, and a name or path that its format cannot hold.
         """
-        write = self.write(suffix)
-        blend = blended(mixture, by_example=self.by_example, digits=digits, keep_zeros=self.keeps_zeros)
+        write, blend = self.write(suffix), self._blend(mixture, digits)
         return Exported(write(blend), blend, tuple(self._notes(mixture, blend, digits, sequence_length)))
+
+    def export_stages(
+        self, stages: Mapping[int, Mixture], *, digits: int = DIGITS, sequence_length: float = SEQUENCE
+    ) -> tuple[Exported, ...]:
+        """Return the stages of a schedule, each with the text of the one file that holds them all.
+
+        Parameters
+        ----------
+        stages : mapping of int to Mixture
+            By their first training steps, counted from 1, in order.
+        digits, sequence_length
+            As of :meth:`export`.
+
+        Raises
+        ------
+        InputError
+            Where the trainer's file holds one mixture.
+        """
+        if self.stages is None:
+            raise InputError(f"a file of {self.name} holds one mixture; name a stage by --stage N")
+        blends = {step: self._blend(mixture, digits) for step, mixture in stages.items()}
+        text = self.stages(blends)
+        return tuple(
+            Exported(text, blend, tuple(self._notes(mixture, blend, digits, sequence_length)))
+            for mixture, blend in zip(stages.values(), blends.values(), strict=True)
+        )
+
+    def _blend(self, mixture: Mixture, digits: int) -> Blend:
+        """Return what the trainer draws of a mixture."""
+        return blended(mixture, by_example=self.by_example, digits=digits, keep_zeros=self.keeps_zeros)
 
     def _notes(self, mixture: Mixture, blend: Blend, digits: int, sequence_length: float) -> Iterator[str]:
         """Yield what is to be known before the run."""
