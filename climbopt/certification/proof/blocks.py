@@ -293,6 +293,10 @@ class Dual:
         z0 = np.where(inside, z0, np.nan)
         at = enclosing(z0)
         loss, slope, unused = law.enclose(at, t), law.enclose_slopes(at, t), (w.lower == 0) & (w.upper == 0)
+        known = np.isfinite(loss.lower) & np.isfinite(loss.upper) & np.isfinite(slope.lower) & np.isfinite(slope.upper)
+        loss, slope = (
+            Interval(np.where(known, x.lower, -np.inf), np.where(known, x.upper, np.inf)) for x in (loss, slope)
+        )
         u, kappa = w * slope, w * (loss - slope * at)
         tangent = unused | (proofs.loss_convex & (w.lower >= 0))
         if not tangent.all():  # w L(z) = w L(z0) + w L'(some number between) (z - z0)
