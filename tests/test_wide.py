@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import PROBLEMS
 
-from climbopt import InputError, PilotRuns, fit
+from climbopt import InputError, PilotRuns, fit, predict
 from climbopt.files import Layout, read_table, understood
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -131,3 +131,18 @@ def test_regmix():
         for values, runs in ((predicted, train), (unseen.losses, unseen))
     )
     assert ours.corrwith(theirs)["pile_cc"] > 0.9 and ours.corrwith(theirs).mean() > 0.95
+
+
+@pytest.mark.parametrize("losses", [True, False])
+def test_predict_reads_wide_tables(losses):
+    """The same predictions as of the tidy table; losses may be missing."""
+    pilots = pd.read_csv(PROBLEMS / "libreoffice6" / "held_out.csv")
+    wide = pilots.pivot(index=["run", "tokens"], columns="language", values=["ratio", "loss"] if losses else ["ratio"])
+    wide.columns = [f"{kind}_{language}" for kind, language in wide.columns]
+    model = PROBLEMS / "libreoffice6" / "model.toml"
+    ours, theirs = (predict(model, table) for table in (wide.reset_index(), pilots))
+    keys = ["run", "language"]
+    pd.testing.assert_series_equal(
+        ours.set_index(keys)["predicted"].sort_index(), theirs.set_index(keys)["predicted"].sort_index(), rtol=1e-9
+    )
+    assert ours["loss"].notna().all() == losses

@@ -14,7 +14,7 @@ import typer
 
 from climbopt.cli.arguments import JOBS, JSON, SEED
 from climbopt.cli.pilot_options import MAP, SUPPLY, TABLES, TableOptions, read_tables
-from climbopt.cli.streams import check_places, console, progress, report, warn
+from climbopt.cli.streams import check_places, console, progress, remark, report, warn
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 
@@ -264,25 +264,34 @@ def _diagnosis(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensembl
 
 
 MODEL = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")]
-MIXTURES = Annotated[Path, typer.Argument(metavar="MIXTURES", help="Tidy, as the pilots; loss is optional.")]
+MIXTURES = Annotated[
+    Path, typer.Argument(metavar="MIXTURES", help="A table as that of pilots, tidy or wide; losses are optional.")
+]
 TABLE_OUTPUT = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE.csv", help="Write the rows with a column predicted; also .parquet."),
 ]
 
 
-def predict(model: MODEL, mixtures: MIXTURES, supply: SUPPLY = None, output: TABLE_OUTPUT = None) -> None:
+def predict(
+    model: MODEL, mixtures: MIXTURES, *, supply: SUPPLY = None, layout: TableOptions, output: TABLE_OUTPUT = None
+) -> None:
     """Predict the losses of mixtures."""
     from climbopt.files import draws_beside, files_of, load_draws, load_model, read_table, write_table
-    from climbopt.fitting.prediction import predict_table
+    from climbopt.fitting.prediction import predict_table, tidy_mixtures
     from climbopt.model.ensemble import Ensemble
     from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, fit_warnings, reach
     from climbopt.reports.fits import print_prediction
 
-    check_places([*files_of(model), mixtures], None, output)
+    places = [mixtures, *([] if layout.losses is None else [layout.losses])]
+    check_places([*files_of(model), *places], None, output)
+    stated = None if layout == TableOptions() else layout.layout
     loaded, draws_file = load_model(model), draws_beside(model)
     draws = load_draws(draws_file) if isinstance(loaded, Ensemble) and draws_file.exists() else ()
-    predicted = predict_table(loaded, read_table(mixtures), draws, supplies_of(supply))
+    reading = tidy_mixtures(read_table(mixtures), stated, None if layout.losses is None else read_table(layout.losses))
+    if reading.note:
+        remark(reading.note)
+    predicted = predict_table(loaded, reading.table, draws, supplies_of(supply))
     at = reach(loaded, predicted.table)
     if output is not None:
         write_table(output, predicted.table)

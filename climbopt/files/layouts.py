@@ -46,6 +46,7 @@ def understood(
     losses: pd.DataFrame | None = None,
     *,
     missing: Missing = "refuse",
+    need_losses: bool = True,
 ) -> Reading:
     """Return a table of pilot runs, or one of ratios and one of losses, as a tidy one.
 
@@ -56,6 +57,8 @@ def understood(
     layout : Layout, optional
     missing : {"refuse", "drop"}
         As of :meth:`climbopt.PilotRuns.from_frame`.
+    need_losses : bool
+        Whether a wide table without columns of losses is refused, or has none.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def understood(
         for column in columns.names:
             if look_alike(name, column) and column.casefold() != name and role_of(column) is None:
                 raise InputError(f"column {quoted(column)} is to be called '{name}'; rename it")
-    return _wide(columns, columns, layout, missing)
+    return _wide(columns, columns, layout, missing, need_losses)
 
 
 def _two_tables(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing) -> Reading:
@@ -170,19 +173,29 @@ def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
     )
 
 
-def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing) -> Reading:
+def _lost(mixtures: Columns, measured: Columns, layout: Layout, mixed: ColumnGroup, needed: bool) -> ColumnGroup | None:
+    """Return the columns of losses; None where there are none and none are needed."""
+    try:
+        return loss_group(measured, mixed.key if measured is mixtures else frozenset(), layout, mixed)
+    except InputError:
+        if needed or layout.losses:
+            raise
+        return None
+
+
+def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing, need_losses: bool = True) -> Reading:
     """Return a table with one row per run, or one of ratios and one of losses, as a tidy one."""
     mixed = ratio_group(mixtures, layout)
-    lost = loss_group(measured, mixed.key if measured is mixtures else frozenset(), layout, mixed)
+    lost = _lost(mixtures, measured, layout, mixed, need_losses)
     taken = mixed.key if measured is mixtures else set(mixtures.per_language())
-    mixed = named_group(
-        best_named(mixed, lost, layout), {c: n for c, n in layout.by_column.items() if c in taken}, mixtures.title
-    )
+    by_column = {c: n for c, n in layout.by_column.items() if c in taken}
+    mixed = named_group(best_named(mixed, lost, layout) if lost else mixed, by_column, mixtures.title)
     if ("run" in mixtures.roles) != ("run" in measured.roles) or (
         "run" not in mixtures.roles and len(mixtures.table) != len(measured.table)
     ):
         raise InputError("a column names the runs in one of the two tables alone; add --index COLUMN")
-    amounts, losses = mixtures.by_run(mixed.languages, "ratio"), measured.by_run(lost.languages, "loss")
+    amounts = mixtures.by_run(mixed.languages, "ratio")
+    losses = measured.by_run(lost.languages, "loss") if lost else amounts * np.nan
     totals = amounts.sum(axis=1)
     tokens = mixtures.counts("tokens", layout.tokens)
     if tokens is None and mixed.kind == IN_TOKENS:
@@ -203,7 +216,7 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     for role, values in (("tokens", tokens), ("params", params)):
         if values is not None:
             tidy[role] = tidy["run"].map(dict(zip(runs, values.tolist(), strict=True)))
-    used = {*mixed.languages, *lost.languages}
+    used = {*mixed.languages, *(lost.languages if lost else ())}
     used |= {columns.roles[role] for columns in (mixtures, measured) for role in PER_RUN if role in columns.roles}
     others = [c for each in (mixtures, measured) for c in [*each.ignored, *each.names] if c not in used]
     notes = [
@@ -213,5 +226,5 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     ]
     if "seed" not in mixtures.roles and len(set(mixtures.stated_runs)) < len(runs):
         notes.append(SEVERAL)
-    notes += [f"ratios{mixed.kind} in {_columns_of(mixed)}", f"losses in {_columns_of(lost)}"]
+    notes += [f"ratios{mixed.kind} in {_columns_of(mixed)}", f"losses in {_columns_of(lost)}" if lost else "no losses"]
     return Reading(tidy, _note("one row per run", notes, list(dict.fromkeys(others))))

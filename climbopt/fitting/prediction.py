@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from climbopt.files import DrawsLike, ModelLike, as_draws, as_model, read_table
+from climbopt.files import DrawsLike, Layout, ModelLike, Reading, as_draws, as_model, read_table, understood
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.ensemble import Ensemble, Model, check_draws, mean_of
@@ -41,8 +41,8 @@ def predict(
     ----------
     model : MixtureModel, Ensemble or path
     mixtures : pandas.DataFrame or path
-        As pilot runs; losses, or the column loss, may be missing. Its column supply, where it has one, holds for
-        its runs.
+        As pilot runs, tidy or wide; losses may be missing. Its column supply, where a tidy one has it, holds for its
+        runs.
     supply : mapping of str to float, optional
         Available tokens of some sources, in place of the supplies of the fit.
     draws : sequence of Ensemble or path
@@ -64,9 +64,29 @@ def predict(
     if not hasattr(table, "columns"):
         raise InputError(
             f"a {type(table).__name__} is no table of mixtures; give a pandas DataFrame with the columns run, tokens, "
-            "language and ratio, or the path of such a table"
+            "language and ratio, or with a row per run, or the path of such a table"
         )
-    return predict_table(as_model(model), table, as_draws(draws), supply).table
+    return predict_table(as_model(model), tidy_mixtures(table).table, as_draws(draws), supply).table
+
+
+def tidy_mixtures(table: pd.DataFrame, layout: Layout | None = None, losses: pd.DataFrame | None = None) -> Reading:
+    """Return a table of mixtures as a tidy one, with a line on how it was interpreted; a tidy one is left as it is.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    layout : Layout, optional
+    losses : pandas.DataFrame, optional
+        Of a wide table that has the ratios alone.
+
+    Raises
+    ------
+    InputError
+        Where the table has no reading, or two.
+    """
+    if layout is None and losses is None and {"run", "tokens", "language", "ratio"} <= set(table.columns):
+        return Reading(table, "")
+    return understood(table, layout, losses, missing="drop", need_losses=False)
 
 
 @dataclass(frozen=True)
