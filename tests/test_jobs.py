@@ -289,3 +289,12 @@ def test_rows_of_a_table_of_runs_are_runs(tmp_path):
     first, second = collect(planned(n=2), [tmp_path]).runs
     assert first.status == "doubled"
     assert (second.status, second.losses["en"]) == ("ok", 2.0) and "left out" in second.reason
+
+
+def test_placeholders_of_all_runs_are_one_note(tmp_path):
+    """Runs over other languages each: one note names all of them."""
+    parts = {"a": {"en": 0.5, "de": 0.5}, "b": {"en": 0.5, "sw": 0.5}}
+    runs = [PlannedRun(name, 1e6, ratios, {}) for name, ratios in parts.items()]
+    notes = write_jobs(tmp_path, runs, TRAINERS["megatron"], {}, None)
+    assert sum("placeholders" in note for note in notes) == 1
+    assert "paths of en, de, sw;" in notes[0]

@@ -101,7 +101,7 @@ def export(
         load_problem,
         write_text,
     )
-    from climbopt.files.trainers import TRAINERS, Mixture
+    from climbopt.files.trainers import TRAINERS, Mixture, notes_of
     from climbopt.reports.typesetting import say
 
     trainer = TRAINERS[to]
@@ -132,7 +132,7 @@ def export(
     )
     write_text(output, exported.text)
     warn(read.doubts)
-    for note in exported.notes:
+    for note in notes_of([exported]):
         complain(note)
     say(console(), f"{len(exported.blend.sources)} sources for {trainer.package}: {output}")
     say(console(), f"{digits} decimals move no ratio by more than {_change(read.ratios, exported.blend):.1e}; {cost}")
@@ -183,11 +183,12 @@ def _write_stages(
 ) -> None:
     """Write the stages of a schedule as one file of a trainer."""
     from climbopt.files import write_text
+    from climbopt.files.trainers import notes_of
     from climbopt.reports.typesetting import say
 
     parts = trainer.export_stages(stages, digits=digits, sequence_length=sequence_length)
     write_text(output, parts[0].text)
-    for note in dict.fromkeys(note for part in parts for note in part.notes):
+    for note in notes_of(parts):
         complain(note)
     say(console(), f"{len(parts)} stages for {trainer.package}: {output}")
 

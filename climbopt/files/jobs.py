@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from climbopt.files.text import read_json, write_text
-from climbopt.files.trainers import Mixture, Trainer
+from climbopt.files.trainers import Mixture, Trainer, notes_of
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 
@@ -61,15 +61,13 @@ def write_jobs(
         One command that trains a run, with {config}, {tokens}, {run} and {logs}; a script to be edited without it.
     """
     train = None if command is None else train_words(command)
-    notes: dict[str, int] = {}
-    entries = []
+    all_exported, entries = [], []
     (place / "configs").mkdir()
     for run in runs:
         exported = trainer.export(Mixture(run.ratios, run.tokens, run.supply, paths, name=run.name))
         config = f"configs/{run.name}{trainer.suffix}"
         write_text(place / config, exported.text)
-        for note in exported.notes:
-            notes[note] = notes.get(note, 0) + 1
+        all_exported.append(exported)
         entries.append({**vars(run), "ratios": dict(run.ratios), "supply": dict(run.supply) or None, "config": config})
     manifest = {"format": FORMAT, "trainer": trainer.name, "languages": list(runs[0].ratios), "runs": entries}
     write_text(place / MANIFEST_NAME, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
@@ -77,7 +75,9 @@ def write_jobs(
     write_text(place / ARRAY_NAME, _array(len(entries)))
     for name in (RUN_NAME, ARRAY_NAME):
         (place / name).chmod(0o755)
-    return [note if n == len(runs) else f"{note} ({n} of {len(runs)} runs)" for note, n in notes.items()]
+    return [
+        note if n == len(runs) else f"{note} ({n} of {len(runs)} runs)" for note, n in notes_of(all_exported).items()
+    ]
 
 
 def load_manifest(folder: Path) -> list[PlannedRun]:

@@ -13,7 +13,7 @@ from climbopt.files.trainers.olmo_core import OLMO_CORE
 from climbopt.files.trainers.plain import CSV, JSON, YAML
 from climbopt.files.trainers.streaming import STREAMING
 from climbopt.files.trainers.torchtitan import TORCHTITAN
-from climbopt.files.trainers.trainer import Exported, Trainer
+from climbopt.files.trainers.trainer import Exported, Trainer, notes_of
 from climbopt.foundations.registry import Registry
 
 TRAINERS = Registry(
@@ -35,4 +35,4 @@ TRAINERS = Registry(
 )
 """Formats by the name of what reads them."""
 
-__all__ = ["TRAINERS", "Blend", "Exported", "Mixture", "Source", "Trainer"]
+__all__ = ["TRAINERS", "Blend", "Exported", "Mixture", "Source", "Trainer", "notes_of"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from climbopt.files.trainers.blend import DIGITS, Blend, Mixture, blended
@@ -27,12 +28,25 @@ class Exported:
     blend : Blend
         What the trainer draws.
     notes : tuple of str
-        What is to be known before the run: placeholders, what was left out, what is repeated.
+        What is to be known before the run: what was left out, what is repeated.
+    placeholders : tuple of str
+        Languages for whose paths a placeholder stands.
     """
 
     text: str
     blend: Blend
     notes: tuple[str, ...]
+    placeholders: tuple[str, ...]
+
+
+def notes_of(exported: Sequence[Exported]) -> dict[str, int]:
+    """Return what is to be known of several exported mixtures, with the number of them that say it."""
+    names = dict.fromkeys(name for each in exported for name in each.placeholders)
+    notes = Counter(note for each in exported for note in each.notes)
+    if not names:
+        return notes
+    stand = f"placeholders stand for the paths of {listed(list(names))}; replace them, or state --paths FILE"
+    return {stand: len(exported), **notes}
 
 
 @dataclass(frozen=True)
@@ -99,8 +113,8 @@ class Trainer:
         InputError
             For a suffix that the trainer does not read, and a name or path that its format cannot hold.
         """
-        write, blend = self.write(suffix), self._blend(mixture, digits)
-        return Exported(write(blend), blend, tuple(self._notes(mixture, blend, digits, sequence_length)))
+        blend = self._blend(mixture, digits)
+        return self._exported(self.write(suffix)(blend), mixture, blend, digits, sequence_length)
 
     def export_stages(
         self, stages: Mapping[int, Mixture], *, digits: int = DIGITS, sequence_length: float = SEQUENCE
@@ -124,9 +138,15 @@ class Trainer:
         blends = {step: self._blend(mixture, digits) for step, mixture in stages.items()}
         text = self.stages(blends)
         return tuple(
-            Exported(text, blend, tuple(self._notes(mixture, blend, digits, sequence_length)))
+            self._exported(text, mixture, blend, digits, sequence_length)
             for mixture, blend in zip(stages.values(), blends.values(), strict=True)
         )
+
+    def _exported(self, text: str, mixture: Mixture, blend: Blend, digits: int, sequence_length: float) -> Exported:
+        """Return a text with what is to be known of it; formats that keep zeros hold no paths."""
+        without = [s.language for s in blend.sources if s.weight and s.language not in mixture.paths]
+        notes = tuple(self._notes(mixture, blend, digits, sequence_length))
+        return Exported(text, blend, notes, () if self.keeps_zeros else tuple(without))
 
     def _blend(self, mixture: Mixture, digits: int) -> Blend:
         """Return what the trainer draws of a mixture."""
@@ -138,8 +158,6 @@ class Trainer:
             yield self.remark
         # Formats that keep zeros list sources that are never drawn.
         drawn = {source.language: source for source in blend.sources if source.weight}
-        if not self.keeps_zeros and (without := [name for name in drawn if name not in mixture.paths]):
-            yield f"placeholders stand for the paths of {listed(without)}; replace them, or state --paths FILE"
         if not self.keeps_zeros and (zeros := [name for name, ratio in mixture.ratios.items() if not ratio]):
             yield f"left out, with ratio 0: {listed(zeros)}"
         # A positive ratio whose weight was rounded to 0.
