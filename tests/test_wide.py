@@ -146,3 +146,12 @@ def test_predict_reads_wide_tables(losses):
         ours.set_index(keys)["predicted"].sort_index(), theirs.set_index(keys)["predicted"].sort_index(), rtol=1e-9
     )
     assert ours["loss"].notna().all() == losses
+
+
+def test_predict_refuses_losses_that_have_two_readings():
+    """Losses may be missing; those that are there are not left out because they are ambiguous."""
+    shares = {"ratio_en": [0.5, 0.6], "ratio_de": [0.5, 0.4]}
+    losses = {f"{kind}_{name}": [2.0, 2.1] for kind in ("loss", "nll") for name in ("en", "de")}
+    table = pd.DataFrame({"run": ["a", "b"], "tokens": 4e6, **shares, **losses})
+    with pytest.raises(InputError, match="several groups of columns may be the losses"):
+        predict(PROBLEMS / "libreoffice6" / "model.toml", table)

@@ -96,11 +96,7 @@ def export(
     sequence_length: SEQUENCE_LENGTH = 4096.0,
 ) -> None:
     """Write an answer as the data configuration of a trainer."""
-    from climbopt.files import (
-        load_answer,
-        load_problem,
-        write_text,
-    )
+    from climbopt.files import load_answer, load_problem, write_text
     from climbopt.files.trainers import TRAINERS, Mixture, notes_of
     from climbopt.reports.typesetting import say
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climbopt.cli.arguments import JOBS, JSON, SEED
-from climbopt.cli.pilot_options import MAP, SUPPLY, TABLES, TableOptions, read_tables
+from climbopt.cli.pilot_options import MAP, SUPPLY, TABLES, LayoutOptions, TableOptions, read_tables
 from climbopt.cli.streams import check_places, console, progress, remark, report, warn
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
@@ -274,7 +274,7 @@ TABLE_OUTPUT = Annotated[
 
 
 def predict(
-    model: MODEL, mixtures: MIXTURES, *, supply: SUPPLY = None, layout: TableOptions, output: TABLE_OUTPUT = None
+    model: MODEL, mixtures: MIXTURES, *, supply: SUPPLY = None, layout: LayoutOptions, output: TABLE_OUTPUT = None
 ) -> None:
     """Predict the losses of mixtures."""
     from climbopt.files import draws_beside, files_of, load_draws, load_model, read_table, write_table
@@ -285,7 +285,7 @@ def predict(
 
     places = [mixtures, *([] if layout.losses is None else [layout.losses])]
     check_places([*files_of(model), *places], None, output)
-    stated = None if layout == TableOptions() else layout.layout
+    stated = None if layout == LayoutOptions() else layout.layout
     loaded, draws_file = load_model(model), draws_beside(model)
     draws = load_draws(draws_file) if isinstance(loaded, Ensemble) and draws_file.exists() else ()
     reading = tidy_mixtures(read_table(mixtures), stated, None if layout.losses is None else read_table(layout.losses))

@@ -114,8 +114,8 @@ class PilotTable:
 
 
 @dataclass(frozen=True)
-class TableOptions:
-    """How a table of runs is laid out, and what becomes of its missing losses: the options of these names."""
+class LayoutOptions:
+    """How a table of runs is laid out: the options of these names."""
 
     losses: LOSSES = None
     tokens: RUN_TOKENS = None
@@ -127,7 +127,6 @@ class TableOptions:
     loss_columns: LOSS_COLUMNS = None
     name: NAME = None
     ignore: IGNORE = None
-    missing: MISSING = "refuse"
 
     @property
     def by_column(self) -> dict[str, str]:
@@ -151,6 +150,13 @@ class TableOptions:
             self.params,
             self.ignore or (),
         )
+
+
+@dataclass(frozen=True)
+class TableOptions(LayoutOptions):
+    """How a table of runs is laid out, and what becomes of its missing losses."""
+
+    missing: MISSING = "refuse"
 
 
 def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path | None) -> PilotTable:

@@ -149,8 +149,13 @@ def _sum_kind(group: ColumnGroup, values: Mapping[str, Array], budgets: Array | 
     return IN_TOKENS if "token" in group.pattern.casefold() else None
 
 
-def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: ColumnGroup) -> ColumnGroup:
-    """Return the columns of losses: those of the pattern that names the most of the sources."""
+def loss_group(
+    columns: Columns, taken: frozenset[str], layout: Layout, mixed: ColumnGroup, *, needed: bool = True
+) -> ColumnGroup | None:
+    """Return the columns of losses: those of the pattern that names the most of the sources.
+
+    Where there are none, they are refused if they are needed, and None otherwise.
+    """
     candidates = columns.per_language(taken)
     named = {column: name for column, name in layout.by_column.items() if column in candidates}
     if layout.losses:
@@ -172,6 +177,8 @@ def loss_group(columns: Columns, taken: frozenset[str], layout: Layout, mixed: C
                 f"columns {shlex.quote(shown(group.pattern))} of {columns.title} look like no losses, which are nats "
                 "per token: of a perplexity write the logarithm; or state --loss-columns with one * for the language"
             )
+    if not best and not needed:
+        return None
     if not best:
         widest = next((f", such as {shlex.quote(shown(group.pattern))}" for group in _patterns(usable, least=2)), "")
         raise InputError(

@@ -173,20 +173,11 @@ def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
     )
 
 
-def _lost(mixtures: Columns, measured: Columns, layout: Layout, mixed: ColumnGroup, needed: bool) -> ColumnGroup | None:
-    """Return the columns of losses; None where there are none and none are needed."""
-    try:
-        return loss_group(measured, mixed.key if measured is mixtures else frozenset(), layout, mixed)
-    except InputError:
-        if needed or layout.losses:
-            raise
-        return None
-
-
 def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing, need_losses: bool = True) -> Reading:
     """Return a table with one row per run, or one of ratios and one of losses, as a tidy one."""
     mixed = ratio_group(mixtures, layout)
-    lost = _lost(mixtures, measured, layout, mixed, need_losses)
+    ratios = mixed.key if measured is mixtures else frozenset()
+    lost = loss_group(measured, ratios, layout, mixed, needed=need_losses)
     taken = mixed.key if measured is mixtures else set(mixtures.per_language())
     by_column = {c: n for c, n in layout.by_column.items() if c in taken}
     mixed = named_group(best_named(mixed, lost, layout) if lost else mixed, by_column, mixtures.title)
