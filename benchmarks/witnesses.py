@@ -124,7 +124,8 @@ def by_maingo(form: StandardForm, limit: float, gap: float) -> Answer | None:
     solver = maingopy.MAiNGO(model)
     for name, value in {"epsilonA": gap, "epsilonR": gap, "maxTime": limit, "deltaEq": 1e-8, "deltaIneq": 1e-8}.items():
         solver.set_option(name, value)
-    solver.set_option("loggingDestination", 0)
+    for name in ("loggingDestination", "writeResultFile"):  # neither output nor a file in the working folder
+        solver.set_option(name, 0)
     status = solver.solve()
     seconds = time.perf_counter() - began
     found = status in (maingopy.GLOBALLY_OPTIMAL, maingopy.FEASIBLE_POINT)
