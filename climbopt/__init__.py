@@ -9,113 +9,100 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from climbopt.backends import BACKENDS as BACKENDS
-    from climbopt.backends import Options as Options
+    from climbopt.backends import BACKENDS as BACKENDS, Options as Options
     from climbopt.certification.elastic import conflict as conflict
-    from climbopt.certification.examine import Examination as Examination
-    from climbopt.certification.examine import examine as examine
-    from climbopt.certification.local import Certificate as Certificate
-    from climbopt.certification.local import Verdict as Verdict
-    from climbopt.files import load_draws as load_draws
-    from climbopt.files import load_model as load_model
-    from climbopt.files import load_pilots as load_pilots
-    from climbopt.files import load_problem as load_problem
-    from climbopt.files import save_model as save_model
-    from climbopt.files import save_problem as save_problem
-    from climbopt.files import shipped_problems as shipped_problems
-    from climbopt.fitting.accuracy import Errors as Errors
-    from climbopt.fitting.accuracy import Score as Score
+    from climbopt.certification.examine import Examination as Examination, examine as examine
+    from climbopt.certification.local import Certificate as Certificate, Verdict as Verdict
+    from climbopt.files import (
+        load_draws as load_draws,
+        load_model as load_model,
+        load_pilots as load_pilots,
+        load_problem as load_problem,
+        save_model as save_model,
+        save_problem as save_problem,
+        shipped_problems as shipped_problems,
+    )
+    from climbopt.fitting.accuracy import Errors as Errors, Score as Score
     from climbopt.fitting.ensemble_fit import EnsembleFit as EnsembleFit
     from climbopt.fitting.estimate import Fit as Fit
     from climbopt.fitting.fit import fit as fit
     from climbopt.fitting.prediction import predict as predict
     from climbopt.fitting.select import cross_validate as cross_validate
-    from climbopt.foundations.errors import BackendError as BackendError
-    from climbopt.foundations.errors import ClimboptError as ClimboptError
-    from climbopt.foundations.errors import InputError as InputError
-    from climbopt.foundations.solution import Solution as Solution
-    from climbopt.foundations.solution import Termination as Termination
+    from climbopt.foundations.errors import (
+        BackendError as BackendError,
+        ClimboptError as ClimboptError,
+        InputError as InputError,
+    )
+    from climbopt.foundations.solution import Solution as Solution, Termination as Termination
     from climbopt.model.ensemble import Ensemble as Ensemble
-    from climbopt.model.expressions import L as L
-    from climbopt.model.expressions import r as r
-    from climbopt.model.expressions import z as z
-    from climbopt.model.interactions import INTERACTIONS as INTERACTIONS
-    from climbopt.model.interactions import Coordinates as Coordinates
-    from climbopt.model.interactions import Interaction as Interaction
-    from climbopt.model.laws import LAWS as LAWS
-    from climbopt.model.laws import Law as Law
+    from climbopt.model.expressions import L as L, r as r, z as z
+    from climbopt.model.interactions import (
+        INTERACTIONS as INTERACTIONS,
+        Coordinates as Coordinates,
+        Interaction as Interaction,
+    )
+    from climbopt.model.laws import LAWS as LAWS, Law as Law
     from climbopt.model.mixture import MixtureModel as MixtureModel
-    from climbopt.model.symbols import D as D
-    from climbopt.model.symbols import Parameter as Parameter
-    from climbopt.model.symbols import Prior as Prior
-    from climbopt.model.uses import USES as USES
-    from climbopt.model.uses import Use as Use
+    from climbopt.model.symbols import D as D, Parameter as Parameter, Prior as Prior
+    from climbopt.model.uses import USES as USES, Use as Use
     from climbopt.problem.allocation import AllocationProblem as AllocationProblem
-    from climbopt.problem.constraints import CONSTRAINTS as CONSTRAINTS
-    from climbopt.problem.constraints import Cap as Cap
-    from climbopt.problem.constraints import Custom as Custom
-    from climbopt.problem.constraints import Floor as Floor
-    from climbopt.problem.constraints import Group as Group
-    from climbopt.problem.constraints import Linear as Linear
-    from climbopt.problem.constraints import LossCeiling as LossCeiling
-    from climbopt.problem.constraints import StayNear as StayNear
-    from climbopt.problem.constraints import Supply as Supply
-    from climbopt.problem.objectives import OBJECTIVES as OBJECTIVES
-    from climbopt.problem.objectives import CustomObjective as CustomObjective
-    from climbopt.problem.objectives import Minimax as Minimax
-    from climbopt.problem.objectives import Weighted as Weighted
-    from climbopt.problem.objectives import WeightedPowerMean as WeightedPowerMean
-    from climbopt.procedures import PROCEDURES as PROCEDURES
-    from climbopt.procedures import Isolated as Isolated
-    from climbopt.procedures import Joint as Joint
-    from climbopt.procedures import Natural as Natural
-    from climbopt.procedures import Procedure as Procedure
-    from climbopt.procedures import Temperature as Temperature
-    from climbopt.procedures import TwoStep as TwoStep
-    from climbopt.procedures import Uniform as Uniform
-    from climbopt.procedures import UniMax as UniMax
-    from climbopt.procedures.optimum import Effort as Effort
-    from climbopt.procedures.optimum import certify as certify
-    from climbopt.procedures.result import NoAnswerError as NoAnswerError
-    from climbopt.procedures.result import Result as Result
-    from climbopt.procedures.result import certify_ratios as certify_ratios
-    from climbopt.procedures.result import solve as solve
+    from climbopt.problem.constraints import (
+        CONSTRAINTS as CONSTRAINTS,
+        Cap as Cap,
+        Custom as Custom,
+        Floor as Floor,
+        Group as Group,
+        Linear as Linear,
+        LossCeiling as LossCeiling,
+        StayNear as StayNear,
+        Supply as Supply,
+    )
+    from climbopt.problem.objectives import (
+        OBJECTIVES as OBJECTIVES,
+        CustomObjective as CustomObjective,
+        Minimax as Minimax,
+        Weighted as Weighted,
+        WeightedPowerMean as WeightedPowerMean,
+    )
+    from climbopt.procedures import (
+        PROCEDURES as PROCEDURES,
+        Isolated as Isolated,
+        Joint as Joint,
+        Natural as Natural,
+        Procedure as Procedure,
+        Temperature as Temperature,
+        TwoStep as TwoStep,
+        Uniform as Uniform,
+        UniMax as UniMax,
+    )
+    from climbopt.procedures.optimum import Effort as Effort, certify as certify
+    from climbopt.procedures.result import (
+        NoAnswerError as NoAnswerError,
+        Result as Result,
+        certify_ratios as certify_ratios,
+        solve as solve,
+    )
     from climbopt.program import Conflict as Conflict
     from climbopt.reports.derivation import derive as derive
-    from climbopt.reports.saved import SavedResult as SavedResult
-    from climbopt.reports.saved import load_result as load_result
-    from climbopt.reports.saved import save_result as save_result
+    from climbopt.reports.saved import (
+        SavedResult as SavedResult,
+        load_result as load_result,
+        save_result as save_result,
+    )
     from climbopt.runs.pilots import PilotRuns as PilotRuns
-    from climbopt.studies.comparison.backend_runs import Comparison as Comparison
-    from climbopt.studies.comparison.backend_runs import compare as compare
-    from climbopt.studies.design.plan import Design as Design
-    from climbopt.studies.design.plan import Plan as Plan
-    from climbopt.studies.design.plan import plan as plan
-    from climbopt.studies.ranges import Range as Range
-    from climbopt.studies.ranges import ranges as ranges
-    from climbopt.studies.schedule import Schedule as Schedule
-    from climbopt.studies.schedule import Stage as Stage
-    from climbopt.studies.schedule import schedule as schedule
-    from climbopt.studies.sweep import Point as Point
-    from climbopt.studies.sweep import Sweep as Sweep
-    from climbopt.studies.sweep import sweep as sweep
-    from climbopt.uncertainty.assessment import Assessment as Assessment
-    from climbopt.uncertainty.assessment import assess as assess
-    from climbopt.uncertainty.bands import Bands as Bands
-    from climbopt.uncertainty.bands import Prediction as Prediction
-    from climbopt.uncertainty.bands import bands as bands
+    from climbopt.studies.comparison.backend_runs import Comparison as Comparison, compare as compare
+    from climbopt.studies.design.plan import Design as Design, Plan as Plan, plan as plan
+    from climbopt.studies.ranges import Range as Range, ranges as ranges
+    from climbopt.studies.schedule import Schedule as Schedule, Stage as Stage, schedule as schedule
+    from climbopt.studies.sweep import Point as Point, Sweep as Sweep, sweep as sweep
+    from climbopt.uncertainty.assessment import Assessment as Assessment, assess as assess
+    from climbopt.uncertainty.bands import Bands as Bands, Prediction as Prediction, bands as bands
     from climbopt.uncertainty.bootstrap import bootstrap as bootstrap
-    from climbopt.uncertainty.confidence import ConfidenceSet as ConfidenceSet
-    from climbopt.uncertainty.confidence import confidence_set as confidence_set
-    from climbopt.uncertainty.covariance import Covariance as Covariance
-    from climbopt.uncertainty.covariance import covariance as covariance
-    from climbopt.uncertainty.decision import Decision as Decision
-    from climbopt.uncertainty.decision import decide as decide
-    from climbopt.uncertainty.diagnosis import Diagnosis as Diagnosis
-    from climbopt.uncertainty.diagnosis import diagnose as diagnose
-    from climbopt.uncertainty.robust import Robust as Robust
-    from climbopt.uncertainty.robust import robust as robust
-    from climbopt.uncertainty.robust import robust_ranges as robust_ranges
+    from climbopt.uncertainty.confidence import ConfidenceSet as ConfidenceSet, confidence_set as confidence_set
+    from climbopt.uncertainty.covariance import Covariance as Covariance, covariance as covariance
+    from climbopt.uncertainty.decision import Decision as Decision, decide as decide
+    from climbopt.uncertainty.diagnosis import Diagnosis as Diagnosis, diagnose as diagnose
+    from climbopt.uncertainty.robust import Robust as Robust, robust as robust, robust_ranges as robust_ranges
 
 __version__ = "0.1.0"
 

@@ -98,8 +98,7 @@ def test_versions_are_those_of_the_packages():
 
 def test_unos_options_exist():
     unopy = pytest.importorskip("unopy")
-    from climbopt.backends.uno import OPTION_NAMES, POINT_STATUS
-    from climbopt.backends.uno import STATUS as UNO_STATUS
+    from climbopt.backends.uno import OPTION_NAMES, POINT_STATUS, STATUS as UNO_STATUS
 
     solver = unopy.UnoSolver()
     solver.set_preset("filtersqp")

@@ -9,8 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.optimize import linprog
 from test_certificate import three
 

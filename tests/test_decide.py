@@ -8,8 +8,7 @@ import tomllib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import climbopt
 from climbopt import cli

@@ -9,8 +9,7 @@ from io import StringIO
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import climbopt
 from climbopt.__main__ import main

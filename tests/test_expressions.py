@@ -2,8 +2,7 @@
 
 import pytest
 import sympy as sp
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from climbopt.foundations.errors import InputError
 from climbopt.model.expressions import L, Relation, affine_part, entry, parse_expression, parse_relation, r, z

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from conftest import random_model
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from climbopt import AllocationProblem, Cap, Floor, Group, MixtureModel, Options, Termination
 from climbopt.backends import load

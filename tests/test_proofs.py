@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from conftest import random_model
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from test_templates import own_interaction, own_law
 
 from climbopt import AllocationProblem, InputError, MixtureModel, solve

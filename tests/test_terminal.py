@@ -13,7 +13,7 @@ import termios
 import pytest
 from conftest import PROBLEMS
 
-from climbopt.reports.typesetting import Grid, TextTable, new_table, wrapped
+from climbopt.reports.typesetting import Grid, TextTable, wrapped
 
 PILOTS = str(PROBLEMS / "libreoffice6" / "pilots.csv")
 MODEL = str(PROBLEMS / "libreoffice6" / "model.toml")
@@ -143,7 +143,8 @@ def test_languages_go_down(terminal):
 
 def test_tables_at_any_width():
     """Every cell of a table is found whole in its lines, whatever the width."""
-    table = new_table("title of the table", "language", "a long head of numbers", "loss", "objective", "words", right=1)
+    heads = ("language", "a long head of numbers", "loss", "objective", "words")
+    table = TextTable("title of the table", heads, right=1)
     rows = [("en", "1.25", "2.123456", "1e-12", "held by a floor"), ("日本語", "100.00", "3.0", "–", "")]
     for row in rows:
         table.add_row(*row)

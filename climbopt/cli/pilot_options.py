@@ -196,9 +196,8 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
 
 def _plan(today: PilotRuns, places: Sequence[Path], by_source: Path | None) -> str:
     """Return the command that plans further runs of today's languages, at the least and the largest budget so far."""
-    languages = dict.fromkeys([*today.sources, *today.targets])
     budgets = dict.fromkeys(f"{tokens:.0f}" for tokens in (today.tokens.min(), today.tokens.max()))
-    words = ["climbopt", "plan", "--languages", ",".join(languages), "--budgets", ",".join(budgets)]
+    words = ["climbopt", "plan", "--languages", ",".join(today.languages), "--budgets", ",".join(budgets)]
     words += [word for place in places for word in ("--after", str(place))]
     words += [] if by_source is None else ["--map", str(by_source)]
     return shlex.join([*words, "-o", "plan.csv"])

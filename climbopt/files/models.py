@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import tomli_w
@@ -273,7 +273,11 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
         **({"pairs": table.name} if apart else {}),
         "provenance": dict(model.provenance),
         **({} if model.pilots is None else {"pilots": _pilot_table(model.pilots)}),
-        "parameters": {p.name: _table(model, p) for p in model.templates.parameters if p.per != "pair" or not apart},
+        "parameters": {
+            p.name: by_language(model, p, model.parameters[p.name])
+            for p in model.templates.parameters
+            if p.per != "pair" or not apart
+        },
     }
     return content, ({table: model} if apart else {})
 
@@ -320,16 +324,15 @@ def _check_names(names: list[str], languages: list[str], where: str) -> None:
         raise InputError(f"{where} has no value for {', '.join(missing[:5])}; give one for every language")
 
 
-def _table(model: MixtureModel, parameter: Parameter) -> dict[str, object]:
-    """Return one parameter's array as a table by name."""
-    value = model.parameters[parameter.name]
+def by_language(model: MixtureModel, parameter: Parameter, values: Array) -> dict[str, Any]:
+    """Return an array of a parameter's shape as a table by language; pairs by target, then source."""
     if parameter.per == "pair":
         return {
-            target: {source: float(value[i, j]) for j, source in enumerate(model.sources) if source != target}
+            target: {source: float(values[i, j]) for j, source in enumerate(model.sources) if source != target}
             for i, target in enumerate(model.targets)
         }
     names = model.sources if parameter.per == "source" else model.targets
-    return dict(zip(names, map(float, value), strict=True))
+    return dict(zip(names, map(float, values), strict=True))
 
 
 def _pair_frame(model: MixtureModel) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from rich.console import Console
 from climbopt.model.ensemble import Stacked
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import NO_VALUE, TextTable, new_table, number, say
+from climbopt.reports.typesetting import NO_VALUE, TextTable, number, say
 from climbopt.uncertainty.assessment import Advantage, Alternative, Assessment
 
 
@@ -87,7 +87,7 @@ def _table(assessment: Assessment) -> TextTable:
     goal, answer = assessment.result.problem.goal, assessment.result.objective
     drawn = any(baseline.advantage for baseline in assessment.baselines)
     heads = ["answer better by", "5 to 95 %", "chance %"] if drawn else ["answer better by"]
-    table = new_table("", "baseline", goal.label, *heads, "", right=1)
+    table = TextTable("", ("baseline", goal.label, *heads, ""), right=1)
     for baseline in assessment.baselines:
         advantage = baseline.advantage
         cells = [number(baseline.objective - answer if advantage is None else advantage.gain, ".5f")]

@@ -1,37 +1,28 @@
-"""Which solver backends are available: as JSON values, and as a table."""
+"""Which solver backends are available, as a table."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from climbopt.backends import BACKENDS, load
+from climbopt.backends import BACKENDS, Entry, load
 from climbopt.foundations.errors import BackendError
-from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import new_table
-
-
-def backends_json() -> list[Value]:
-    """Return each backend: its name, its solver's version, or why it is not available."""
-    rows: list[Value] = []
-    for entry in BACKENDS.values():
-        reason, version = entry.missing, None
-        if reason is None:
-            try:
-                version = load(entry.name).version
-            except BackendError as error:
-                reason = str(error)
-        rows.append({"name": entry.name, "available": reason is None, "version": version, "reason": reason})
-    return rows
+from climbopt.reports.typesetting import TextTable
 
 
 def print_backends(console: Console) -> None:
     """Print each backend: its solver's version, or why it is not available."""
-    table = new_table("backends", "name", "available", "solver", left=3)
-    for row in backends_json():
-        if isinstance(row, dict):
-            table.add_row(
-                str(row["name"]),
-                "yes" if row["available"] else "no",
-                str(row["version"] if row["available"] else row["reason"]),
-            )
+    table = TextTable("backends", ("name", "available", "solver"), left=3)
+    for entry in BACKENDS.values():
+        table.add_row(entry.name, *_state(entry))
     console.print(table)
+
+
+def _state(entry: Entry) -> tuple[str, str]:
+    """Return whether a backend is available, yes or no, and its solver's version or what is missing."""
+    if entry.missing is not None:
+        return "no", entry.missing
+    try:
+        return "yes", load(entry.name).version
+    # What is installed may still not load.
+    except BackendError as error:
+        return "no", str(error)

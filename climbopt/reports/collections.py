@@ -5,14 +5,14 @@ from __future__ import annotations
 from rich.console import Console
 
 from climbopt.files.collect import Collection
-from climbopt.reports.typesetting import new_table, say, tokens
+from climbopt.reports.typesetting import TextTable, say, tokens
 
 
 def print_collection(collection: Collection, console: Console, after: str | None = None) -> None:
     """Print every run that is not usable, or of which something is unknown, what was left out, and what to run next."""
     doubtful = [run for run in collection.runs if run.status != "ok" or run.reason]
     if doubtful:
-        table = new_table("", "run", "tokens", "status", "", right=2)
+        table = TextTable("", ("run", "tokens", "status", ""), right=2)
         for run in doubtful:
             table.add_row(run.planned.name, tokens(run.planned.tokens), run.status, run.reason)
         console.print(table)

@@ -1,23 +1,17 @@
-"""A comparison as tables, as JSON, as one HTML page, and its performance profiles as a picture."""
+"""A comparison as tables, as JSON and as one HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, cast
 
-import numpy as np
 from rich.console import Console
 
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import new_table, number, say
+from climbopt.reports.typesetting import TextTable, number, say
 from climbopt.studies.comparison.backend_runs import Comparison, Run
 from climbopt.studies.comparison.profiles import Profile, profiles
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLUMNS = (
     "backend",
@@ -33,9 +27,7 @@ COLUMNS = (
     "the solver's own words",
 )
 FACTORS = (1, 2, 5, 10, 100)
-PROFILE_END = 1000.0
-"""Largest factor drawn."""
-STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2, 1, 2)))
+PROFILE_COLUMNS = ("backend", "solved", "taken", "mean seconds", *(f"within {factor}x" for factor in FACTORS))
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Value]:
@@ -122,7 +114,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table for each problem and procedure, and over several of them the profiles."""
     groups = comparison.groups
     for (problem, procedure), runs in groups.items():
-        rows = new_table(f"{problem}: {procedure}", *COLUMNS[:-1], right=1)
+        rows = TextTable(f"{problem}: {procedure}", COLUMNS[:-1], right=1)
         refused = [run for run in runs if run.termination == "refused"]
         for run in runs:
             if run not in refused:
@@ -133,53 +125,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             say(console, f"  {run.backend}{' refused' if run in refused else ''}: {run.raw_status}")
         console.print()
     if len(groups) > 1:
-        console.print(_profile_table(profiles(comparison), len(groups), comparison.time_limit))
+        title = f"{len(groups)} problems; failures charged {comparison.time_limit:g} s"
+        console.print(TextTable(title, PROFILE_COLUMNS, rows=[_profile_cells(each) for each in profiles(comparison)]))
 
 
-def _profile_table(measured: Sequence[Profile], n_problems: int, time_limit: float) -> object:
-    """Return the table of success rates, mean times and shares within factors of the fastest."""
-    rows = new_table(
-        f"{n_problems} problems; failures charged {time_limit:g} s",
-        "backend",
-        "solved",
-        "taken",
-        "mean seconds",
-        *(f"within {factor}x" for factor in FACTORS),
-    )
-    for profile in measured:
-        rows.add_row(
-            profile.backend,
-            str(profile.successes),
-            str(profile.attempts),
-            number(profile.mean_seconds, ".4f"),
-            *(f"{100 * profile.share_within(factor):.0f} %" for factor in FACTORS),
-        )
-    return rows
-
-
-def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figure:
-    """Return the performance profiles as a figure, readable in grey; needs matplotlib (extra plots)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained") if ax is None else cast("Figure", ax.figure)
-    axes = figure.subplots() if ax is None else ax
-    for position, profile in enumerate(measured):
-        solved = profile.factors[np.isfinite(profile.factors)]
-        heights = np.arange(1, solved.size + 1) / max(profile.factors.size, 1)
-        # A step at each factor, drawn on to the end of the axis.
-        x = np.concatenate([[1.0], solved, [PROFILE_END]])
-        y = np.concatenate([[0.0], heights, [heights[-1] if solved.size else 0.0]])
-        axes.step(x, y, where="post", linestyle=STYLES[position % len(STYLES)], linewidth=1.8, label=profile.backend)
-    axes.set_xscale("log")
-    axes.set(
-        xlim=(1, PROFILE_END),
-        ylim=(0, 1.02),
-        xlabel="time over the fastest backend's time",
-        ylabel="share of problems solved",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", loc="lower right")
-    return figure
+def _profile_cells(profile: Profile) -> list[str]:
+    """Return a backend's row of the profiles: its successes, mean time and shares within factors of the fastest."""
+    return [
+        profile.backend,
+        str(profile.successes),
+        str(profile.attempts),
+        number(profile.mean_seconds, ".4f"),
+        *(f"{100 * profile.share_within(factor):.0f} %" for factor in FACTORS),
+    ]
 
 
 def comparison_html(comparison: Comparison) -> str:
@@ -194,48 +152,26 @@ def comparison_html(comparison: Comparison) -> str:
         "<p>Every number is recomputed at the repaired point; no solver's own claim is shown but its words.</p>"
     ]
     for (problem, procedure), runs in comparison.groups.items():
-        parts.append(f"<h2>{escape(problem)}: {escape(procedure)}</h2>")
-        parts.append(
-            _html_table(
-                COLUMNS,
-                [cells(run, _best(runs)) for run in runs if run.verdict],
-                [not run.passed for run in runs if run.verdict],
-            )
-        )
+        rows = [(cells(run, _best(runs)), not run.passed) for run in runs if run.verdict]
+        parts += [f"<h2>{escape(problem)}: {escape(procedure)}</h2>", _html_table(COLUMNS, rows)]
         parts += [
             f"<p class='quiet'>{escape(run.backend)} {escape(run.termination)}: {escape(run.raw_status)}</p>"
             for run in runs
             if run.verdict is None
         ]
-    measured = profiles(comparison)
     if len(comparison.groups) > 1:
-        parts.append("<h2>Performance profiles</h2>")
-        parts.append(
-            _html_table(
-                ("backend", "solved", "taken", "mean seconds", *(f"within {factor}x" for factor in FACTORS)),
-                [
-                    [
-                        profile.backend,
-                        str(profile.successes),
-                        str(profile.attempts),
-                        number(profile.mean_seconds, ".4f"),
-                        *(f"{100 * profile.share_within(factor):.0f} %" for factor in FACTORS),
-                    ]
-                    for profile in measured
-                ],
-                [False] * len(measured),
-            )
-        )
-        parts.append(_drawn(measured))
+        measured = profiles(comparison)
+        table = _html_table(PROFILE_COLUMNS, [(_profile_cells(profile), False) for profile in measured])
+        parts += ["<h2>Performance profiles</h2>", table, _drawn(measured)]
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
-def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[bool]) -> str:
-    """Return a table; rows that are bad stand out."""
+def _html_table(head: Sequence[str], rows: Sequence[tuple[Sequence[str], bool]]) -> str:
+    """Return a table of rows, of which those that are bad stand out."""
     lines = ["<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
     lines += [
-        f"<tr{' class=bad' if wrong else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row, wrong in zip(rows, bad, strict=True)
+        f"<tr{' class=bad' if bad else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row, bad in rows
     ]
     return "\n".join([*lines, "</table>"])
 
@@ -243,11 +179,11 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequenc
 def _drawn(measured: Sequence[Profile]) -> str:
     """Return the profiles as SVG, or a word on why they are not drawn."""
     try:
-        figure = profile_figure(measured)
+        from climbopt.reports.plots import profile_figure
     except ImportError:
         return "<p class='quiet'>Not drawn: matplotlib is not installed (pip install 'climbopt[plots]').</p>"
     stream = StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    profile_figure(measured).savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
     # Without the XML declaration, which has no place inside HTML.
     return svg[svg.index("<svg") :]

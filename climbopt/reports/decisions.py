@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -27,8 +28,8 @@ from climbopt.reports.assessments import print_assessment
 from climbopt.reports.extrapolation import extrapolation_words, mixture, scales
 from climbopt.reports.fits import print_fit
 from climbopt.reports.json_values import Value, dumps
-from climbopt.reports.results import print_result, ranges_json, result_json
-from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_table, number, say, tokens
+from climbopt.reports.results import print_result, range_words, ranges_json, result_json
+from climbopt.reports.typesetting import NO_VALUE, TextTable, language_table, number, percent, say, tokens
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.decision import MODEL_NAME, Decision
 
@@ -84,9 +85,8 @@ def runs_in_words(runs: PilotRuns) -> str:
     """Return how many runs there are, of how many languages, and at which budgets."""
     least, largest = tokens(float(runs.tokens.min())), tokens(float(runs.tokens.max()))
     budgets = least if least == largest else f"{least} to {largest}"
-    languages = sum(1 for _ in dict.fromkeys([*runs.sources, *runs.targets]))
     n_losses = int(np.isfinite(runs.losses).sum())
-    return f"{len(runs.runs)} runs of {languages} languages at {budgets} tokens, {n_losses} losses"
+    return f"{len(runs.runs)} runs of {len(runs.languages)} languages at {budgets} tokens, {n_losses} losses"
 
 
 def _print_answer(decision: Decision, console: Console, folder: Path | None) -> None:
@@ -124,24 +124,19 @@ def _print_folder(decision: Decision, folder: Path, console: Console) -> None:
 def _table(decision: Decision) -> TextTable:
     """Return the table of languages: ratios with their ranges, tokens, epochs, and losses with their bands."""
     problem, result, near = decision.problem, decision.result, decision.ranges
-    columns = decision.mixture()
-    epochs = dict(zip(columns["language"], columns.get("epochs", ()), strict=False))
-    heads = ["ratio %", *(["range %"] if near else []), "tokens", *(["epochs"] if epochs else []), "loss"]
-    table = new_table(f"{problem.name}: {tokens(problem.budget)} tokens", "language", *heads, "90 % band")
+    mixture = decision.mixture()
+    epochs: dict[Any, Any] = dict(zip(mixture["language"], mixture.get("epochs", ()), strict=False))
+    columns: dict[str, Callable[[str], str]] = {
+        "language": str,
+        "ratio %": lambda name: percent(result.ratios.get(name), ".2f"),
+        **({"range %": lambda name: range_words(near.get(name), ".1f")} if near else {}),
+        "tokens": lambda name: tokens(result.ratios[name] * problem.budget) if name in result.ratios else NO_VALUE,
+        **({"epochs": lambda name: number(epochs.get(name), ".2f")} if epochs else {}),
+        "loss": lambda name: number(result.losses.get(name), ".4f"),
+        "90 % band": lambda name: "{:.3f}–{:.3f}".format(*decision.bands[name]) if name in decision.bands else NO_VALUE,
+    }
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
-    shown = sorted(names, key=lambda name: -result.ratios.get(name, 0.0))[:MOST_ROWS]
-    for name in names if len(names) <= MOST_ROWS else shown:
-        ratio, band = result.ratios.get(name), decision.bands.get(name)
-        ends = near.get(name)
-        cells = [number(None if ratio is None else 100 * ratio, ".2f")]
-        cells += [NO_VALUE if ends is None else f"{100 * ends.lower:.1f}–{100 * ends.upper:.1f}"] if near else []
-        cells.append(NO_VALUE if ratio is None else tokens(ratio * problem.budget))
-        cells += [number(epochs.get(name), ".2f")] if epochs else []  # type: ignore[arg-type]
-        cells.append(number(result.losses.get(name), ".4f"))
-        table.add_row(name, *cells, NO_VALUE if band is None else f"{band[0]:.3f}–{band[1]:.3f}")
-    if len(names) > MOST_ROWS:
-        table.add_row(f"and {len(names) - MOST_ROWS} more", *[""] * (len(table.heads) - 1))
-    return table
+    return language_table(f"{problem.name}: {tokens(problem.budget)} tokens", names, result.ratios, columns)
 
 
 def save_decision(

@@ -10,8 +10,7 @@ from climbopt.files import ModelLike, as_model_and_rows
 from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, r_i, r_j
-from climbopt.model.templates import derive as derive_form
-from climbopt.model.templates import indexed
+from climbopt.model.templates import derive as derive_form, indexed
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow, Row
 from climbopt.reports.typesetting import wrapped

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from climbopt.reports.fits import fit_json
 from climbopt.reports.json_values import Value, values_json
-from climbopt.reports.typesetting import new_table, number, say
+from climbopt.reports.typesetting import number, say, table_of
 from climbopt.uncertainty.covariance import KINDS
 from climbopt.uncertainty.diagnosis import Diagnosis
 
@@ -73,18 +73,17 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """Print noise and bands, the pairs whose transfer is distinguishable from 0, and the most useful missing runs."""
     bands = diagnosis.bands
     console.print()
-    table = new_table(
+    # The coverage is NaN where no run is of the kind: there is nothing to state.
+    table = table_of(
         f"{bands.uncertainty.fitted.model.label}: noise about the model (nats) and {100 * bands.level:.0f} % bands",
-        "losses",
-        "noise, median",
-        "half width / sd",
-        "folds inside before %",
+        np.flatnonzero(np.isfinite(bands.coverage)).tolist(),
+        {
+            "losses": lambda k: KINDS[k],
+            "noise, median": lambda k: number(float(np.nanmedian(bands.uncertainty.noise[:, k])), ".5f"),
+            "half width / sd": lambda k: f"{bands.widths[k]:.3f}",
+            "folds inside before %": lambda k: f"{100 * bands.coverage[k]:.1f}",
+        },
     )
-    columns = KINDS, bands.uncertainty.noise.T, bands.widths, bands.coverage
-    for name, noise, width, coverage in zip(*columns, strict=True):
-        # NaN where no run is of the kind: there is nothing to state.
-        if np.isfinite(coverage):
-            table.add_row(name, number(float(np.nanmedian(noise)), ".5f"), f"{width:.3f}", f"{100 * coverage:.1f}")
     console.print(table)
     distinguishable = [pair for pair in diagnosis.transfers if pair.told_from_zero]
     say(

@@ -8,14 +8,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Reported
-from climbopt.model.templates import Array
 from climbopt.procedures.result import Result, solve
 from climbopt.reports import plots
-from climbopt.reports.comparisons import profile_figure
-from climbopt.reports.pictures import NEAR, baselines, benefit_bars, path_of, predictions, ratio_bars, transfer_map
+from climbopt.reports.pictures import (
+    NEAR,
+    answer_bars,
+    benefit_bars,
+    path_of,
+    predictions,
+    range_lines,
+    ratio_bars,
+    transfer_map,
+)
 from climbopt.studies.comparison.backend_runs import Comparison
 from climbopt.studies.comparison.profiles import profiles
 from climbopt.studies.design.plan import Plan
@@ -26,7 +34,7 @@ from climbopt.uncertainty.decision import Decision
 from climbopt.uncertainty.robust import Robust
 
 
-def _fit(fitted: Fit, ax: Axes | None) -> Figure:
+def _fit(fitted: Fit | EnsembleFit, ax: Axes | None) -> Figure:
     """Predicted against measured losses of the runs that were fitted."""
     return predictions(fitted.model, fitted.pilots, ax=ax)
 
@@ -40,16 +48,12 @@ def _transfer(fitted: Fit, ax: Axes | None) -> Figure:
 
 def _allocation(result: Result, ax: Axes | None) -> Figure:
     """Ratios beside those of the baselines that need no more than the problem states."""
-    ratios = np.array(list(result.ratios.values()))
-    series = {result.procedure.name: ratios} | baselines(result, lambda name: solve(result.problem, name))
-    return ratio_bars(result.problem.model.sources, series, ax=ax)
+    return answer_bars(result, lambda name: solve(result.problem, name), ax=ax)
 
 
 def _ranges(result: Result, ax: Axes | None) -> Figure:
     """Near-optimal range of every ratio."""
-    near, ratios = ranges(result, NEAR).values(), np.array(list(result.ratios.values()))
-    ends = np.array([interval.lower for interval in near]), np.array([interval.upper for interval in near])
-    return plots.ranges_figure(result.problem.model.sources, ratios, ends, ax=ax)
+    return range_lines(result.ratios, ranges(result, NEAR), ax=ax)
 
 
 def _marginal(result: Result, ax: Axes | None) -> Figure:
@@ -59,36 +63,20 @@ def _marginal(result: Result, ax: Axes | None) -> Figure:
 
 def _decision(decision: Decision, ax: Axes | None) -> Figure:
     """Ratios of the answer, with their near-optimal ranges, beside those of the baselines."""
-    names = decision.problem.model.sources
-    series = {"answer": np.array([decision.ratios[name] for name in names])}
-    if decision.assessment is not None:
-        series |= {base.name: base.ratios for base in decision.assessment.baselines if base.name != "isolated"}
-    return ratio_bars(names, series, _decided_ends(decision) if decision.ranges else None, ax=ax)
+    names, baselines = decision.problem.model.sources, decision.assessment.baselines if decision.assessment else ()
+    series = {"answer": decision.ratios} | {
+        baseline.name: dict(zip(names, baseline.ratios.tolist(), strict=True))
+        for baseline in baselines
+        if baseline.name != "isolated"
+    }
+    return ratio_bars(names, series, decision.ranges, ax=ax)
 
 
 def _decided_ranges(decision: Decision, ax: Axes | None) -> Figure:
     """Near-optimal range of every ratio."""
     if not decision.ranges:
         raise InputError("there are no ranges, since the answer is not certified")
-    names = decision.problem.model.sources
-    ratios = np.array([decision.ratios[name] for name in names])
-    return plots.ranges_figure(names, ratios, _decided_ends(decision), ax=ax)
-
-
-def _decided_ends(decision: Decision) -> tuple[Array, Array]:
-    """Return the ends of the near-optimal ranges, each (S,)."""
-    near = [decision.ranges[name] for name in decision.problem.model.sources]
-    return np.array([ends.lower for ends in near]), np.array([ends.upper for ends in near])
-
-
-def _decided_fit(decision: Decision, ax: Axes | None) -> Figure:
-    """Predicted against measured losses of the runs that were fitted."""
-    return predictions(decision.fitted.model, decision.fitted.pilots, ax=ax)
-
-
-def _profile(comparison: Comparison, ax: Axes | None) -> Figure:
-    """Share of problems that each backend solved within a factor of the fastest time."""
-    return profile_figure(profiles(comparison), ax)
+    return range_lines(decision.ratios, decision.ranges, ax=ax)
 
 
 def _sweep(path: Sweep, ax: Axes | None) -> Figure:
@@ -98,15 +86,18 @@ def _sweep(path: Sweep, ax: Axes | None) -> Figure:
 
 def _plan(plan: Plan, ax: Axes | None) -> Figure:
     """Bars of the designs' expected errors, in per cent."""
-    designs = (plan.chosen, plan.other, plan.climb)
-    errors = {"expected error": np.array([design.error for design in designs])}
-    names = [f"{design.name}, {len(design.runs)} runs" for design in designs]
+    errors = {"expected error": np.array([design.error for design in plan.designs])}
+    names = [f"{design.name}, {len(design.runs)} runs" for design in plan.designs]
     return plots.bars_figure(names, errors, "expected error (%)", unit=0.01, ax=ax)
 
 
 DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
-    Comparison: {"profile": _profile},
-    Decision: {"allocation": _decision, "ranges": _decided_ranges, "fit": _decided_fit},
+    Comparison: {"profile": lambda comparison, ax: plots.profile_figure(profiles(comparison), ax)},
+    Decision: {
+        "allocation": _decision,
+        "ranges": _decided_ranges,
+        "fit": lambda decision, ax: _fit(decision.fitted, ax),
+    },
     Fit: {"fit": _fit, "transfer": _transfer},
     Plan: {"errors": _plan},
     Result: {"allocation": _allocation, "ranges": _ranges, "marginal": _marginal},

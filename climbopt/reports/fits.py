@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import Any
+
 import numpy as np
 from rich.console import Console
 
 from climbopt.files.models import ENSEMBLE
-from climbopt.fitting.accuracy import Errors
+from climbopt.fitting.accuracy import Errors, Score
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit
-from climbopt.fitting.prediction import PredictedTable
+from climbopt.fitting.prediction import ErrorGroup, PredictedTable
 from climbopt.foundations.errors import listed
 from climbopt.model.noise import CLASSES
-from climbopt.model.templates import Array
-from climbopt.reports.json_values import Value, parameters_json, values_json
-from climbopt.reports.typesetting import MOST_ROWS, new_table, number, say, tokens
+from climbopt.reports.json_values import Value, values_json
+from climbopt.reports.typesetting import MOST_ROWS, TextTable, number, say, table_of, tokens
 from climbopt.uncertainty.covariance import covariance
+
+ERRORS: dict[str, Callable[[Errors], str]] = {
+    "mae": lambda errors: number(errors.mae, ".5f"),
+    "mre %": lambda errors: number(100 * errors.mre, ".3f"),
+    "R2": lambda errors: number(errors.r2, ".5f"),
+    "zero-shot mae": lambda errors: number(errors.zero_shot_mae, ".4f"),
+}
+"""Columns of tables of errors."""
+SCORES: dict[str, Callable[[Score], str]] = {
+    "law": lambda score: score.law,
+    "interaction": lambda score: score.interaction,
+    "use": lambda score: score.use,
+    "mae": lambda score: f"{score.mae:.5f}",
+    "mre %": lambda score: f"{100 * score.mre:.3f}",
+    "spearman": lambda score: number(score.spearman, ".4f"),
+    "zero-shot mae": lambda score: number(score.zero_shot_mae, ".4f"),
+    "by-scale mae": lambda score: number(score.by_scale, ".4f"),
+}
+"""Columns of the table of cross-validation."""
+GROUPS: dict[str, Callable[[ErrorGroup], str]] = {
+    "budget": lambda group: "outside the pilots'" if group.beyond else "as the pilots'",
+    "ratio": lambda group: group.own,
+    "losses": lambda group: str(group.n),
+    "mae": lambda group: f"{group.mae:.4f}",
+    "bias": lambda group: f"{group.bias:+.4f}",
+    "in bands %": lambda group: f"{100 * group.n_inside / group.n:.0f}",
+    "half width": lambda group: f"{group.half_width:.4f}",
+}
+"""Columns of the table of predictions by budget and ratio."""
 
 
 def fit_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
@@ -50,7 +81,7 @@ def _errors_json(fitted: Fit | EnsembleFit) -> dict[str, Value]:
 def _ensemble_json(fitted: EnsembleFit) -> dict[str, Value]:
     """Return the fit of an ensemble as JSON values."""
     forms = [{"weight": w, **_form_json(fit)} for w, fit in zip(fitted.model.weights, fitted.fits, strict=True)]
-    noise = fitted.model.noise
+    targets, noise = fitted.model.targets, fitted.model.noise
     return {
         "format": "climbopt fit 1",
         "law": ENSEMBLE,
@@ -60,7 +91,10 @@ def _ensemble_json(fitted: EnsembleFit) -> dict[str, Value]:
         "refused": dict(fitted.refused),
         "noise": None
         if noise is None
-        else {name: dict(zip(CLASSES, row, strict=True)) for name, row in _by_name(fitted, noise.deviations)},
+        else {
+            target: dict(zip(CLASSES, row, strict=True))
+            for target, row in zip(targets, noise.deviations.tolist(), strict=True)
+        },
         "bands": None
         if noise is None
         else {"level": noise.level, "widths": dict(zip(CLASSES, noise.widths.tolist(), strict=True))},
@@ -68,11 +102,6 @@ def _ensemble_json(fitted: EnsembleFit) -> dict[str, Value]:
         "warnings": list(fitted.warnings),
         "seconds": fitted.seconds,
     }
-
-
-def _by_name(fitted: EnsembleFit, rows: Array) -> list[tuple[str, list[float]]]:
-    """Return rows of numbers by target, (T, k)."""
-    return list(zip(fitted.model.targets, rows.tolist(), strict=True))
 
 
 def _form_json(fitted: Fit) -> dict[str, Value]:
@@ -84,7 +113,7 @@ def _form_json(fitted: Fit) -> dict[str, Value]:
         "use": fitted.model.use.name,
         **_errors_json(fitted),
         "token_unit": fitted.model.token_unit,
-        "parameters": parameters_json(fitted.model),
+        "parameters": values_json(fitted.model, fitted.model.parameters),
         "stderr": values_json(fitted.model, covariance(fitted).parameter_errors()),
         "stderr_from": "covariance",
         "cross_validation": [
@@ -126,9 +155,9 @@ def print_fit(fitted: Fit | EnsembleFit, console: Console) -> None:
 
 def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
     """Print the fit of an ensemble: its forms, errors by language, and how wide its bands are."""
-    table = new_table("ensemble", "form", "weight", "mae", "mre %", "R2", "zero-shot mae")
+    table = TextTable("ensemble", ("form", "weight", *ERRORS))
     for weight, fit in zip(fitted.model.weights, fitted.fits, strict=True):
-        table.add_row(fit.model.label, f"{weight:.3f}", *_error_cells(fit.overall))
+        table.add_row(fit.model.label, f"{weight:.3f}", *(text(fit.overall) for text in ERRORS.values()))
     console.print(table)
     for form, reason in fitted.refused.items():
         say(console, f"{form} is left out: {reason}")
@@ -146,55 +175,23 @@ def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
         )
 
 
-def _error_cells(errors: Errors) -> list[str]:
-    """Return the cells of some errors."""
-    return [
-        number(errors.mae, ".5f"),
-        number(100 * errors.mre, ".3f"),
-        number(errors.r2, ".5f"),
-        number(errors.zero_shot_mae, ".4f"),
-    ]
-
-
 def _print_errors(title: str, fitted: Fit | EnsembleFit, console: Console) -> None:
     """Print the errors by language."""
-    table = new_table(title, "language", "mae", "mre %", "R2", "zero-shot mae")
+    table = TextTable(title, ("language", *ERRORS))
     for name, errors in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(name, *_error_cells(errors))
+        table.add_row(name, *(text(errors) for text in ERRORS.values()))
     console.print(table)
 
 
 def _print_form(fitted: Fit, console: Console) -> None:
     """Print the fit of one form."""
     if fitted.scores:
-        table = new_table(
-            "cross-validation over whole runs",
-            "law",
-            "interaction",
-            "use",
-            "mae",
-            "mre %",
-            "spearman",
-            "zero-shot mae",
-            "by-scale mae",
-        )
-        refused = [score for score in fitted.scores if score.refused]
+        # A form that cannot be fitted has no errors: its reason stands below the table.
+        judged = [score for score in fitted.scores if not score.refused]
+        console.print(table_of("cross-validation over whole runs", judged, SCORES))
         for score in fitted.scores:
-            # A form that cannot be fitted has no errors: its reason stands below the table.
-            if score not in refused:
-                table.add_row(
-                    score.law,
-                    score.interaction,
-                    score.use,
-                    f"{score.mae:.5f}",
-                    f"{100 * score.mre:.3f}",
-                    number(score.spearman, ".4f"),
-                    number(score.zero_shot_mae, ".4f"),
-                    number(score.by_scale, ".4f"),
-                )
-        console.print(table)
-        for score in refused:
-            say(console, f"{score.label} cannot be fitted: {score.refused}")
+            if score.refused:
+                say(console, f"{score.label} cannot be fitted: {score.refused}")
         for score in fitted.scores:
             # Stated beside the folds' error, which shares ratio levels with the runs that were fitted.
             harder = (("whole mixtures", score.by_mixture), ("regions of the simplex", score.by_region))
@@ -205,38 +202,11 @@ def _print_form(fitted: Fit, console: Console) -> None:
     _print_errors(f"{fitted.model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
     for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
         if names:
-            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            say(console, f"{label}: {', '.join(names[:8])}{more}")
+            say(console, f"{label}: {listed(names)}")
     if fitted.outliers:
         say(console, f"outlying runs: {listed(list(fitted.outliers))}")
     if fitted.left_out:
         say(console, fitted.left_out)
-
-
-def _print_groups(predicted: PredictedTable, console: Console) -> None:
-    """Print errors and shares inside the bands by budget and own ratio."""
-    rows = new_table(
-        "predictions of the stated losses",
-        "budget",
-        "ratio",
-        "losses",
-        "mae",
-        "bias",
-        "in bands %",
-        "half width",
-        left=2,
-    )
-    for group in predicted.groups:
-        rows.add_row(
-            "outside the pilots'" if group.beyond else "as the pilots'",
-            group.own,
-            str(group.n),
-            f"{group.mae:.4f}",
-            f"{group.bias:+.4f}",
-            f"{100 * group.n_inside / group.n:.0f}",
-            f"{group.half_width:.4f}",
-        )
-    console.print(rows)
 
 
 def print_prediction(predicted: PredictedTable, console: Console, *, listed: bool, outside: str | None = None) -> None:
@@ -254,20 +224,17 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
     table, errors = predicted.table, predicted.errors
     missing = int(table["predicted"].isna().sum())
     if listed:
-        heads = ["run", "language", "ratio %", "tokens", "loss", "predicted", *(["band"] if "lower" in table else [])]
-        rows = new_table("predicted losses", *heads, left=2)
-        for row in table.head(MOST_ROWS).to_dict("records"):
-            loss = row.get("loss")
-            rows.add_row(
-                str(row["run"]),
-                str(row["language"]),
-                f"{100 * float(row['ratio']):.3f}",
-                tokens(float(row["tokens"])),
-                number(None if loss is None else float(loss), ".5f"),
-                number(float(row["predicted"]), ".5f"),
-                *([f"{row['lower']:.4f}–{row['upper']:.4f}"] if "lower" in table else []),
-            )
-        console.print(rows)
+        columns: dict[str, Callable[[dict[Hashable, Any]], str]] = {
+            "run": lambda row: str(row["run"]),
+            "language": lambda row: str(row["language"]),
+            "ratio %": lambda row: f"{100 * float(row['ratio']):.3f}",
+            "tokens": lambda row: tokens(float(row["tokens"])),
+            "loss": lambda row: number(None if row.get("loss") is None else float(row["loss"]), ".5f"),
+            "predicted": lambda row: number(float(row["predicted"]), ".5f"),
+        }
+        if "lower" in table:
+            columns["band"] = lambda row: f"{row['lower']:.4f}–{row['upper']:.4f}"
+        console.print(table_of("predicted losses", table.head(MOST_ROWS).to_dict("records"), columns, left=2))
         if len(table) > MOST_ROWS:
             say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
     say(
@@ -284,7 +251,7 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
             f"{predicted.n_inside} of {predicted.n_judged} losses lie inside their {100 * predicted.level:.0f} % bands "
             f"({100 * predicted.n_inside / predicted.n_judged:.1f} %)",
         )
-        _print_groups(predicted, console)
+        console.print(table_of("predictions of the stated losses", predicted.groups, GROUPS, left=2))
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
         say(

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+from climbopt.files.models import by_language
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 
@@ -29,22 +30,6 @@ def finite(value: Value) -> Value:
     return value
 
 
-def parameters_json(model: MixtureModel) -> dict[str, Value]:
-    """Return a model's parameters by name and language; pairs by target, then source."""
-    return values_json(model, model.parameters)
-
-
 def values_json(model: MixtureModel, values: Mapping[str, Array]) -> dict[str, Value]:
     """Return arrays shaped as a model's parameters by name and language; pairs by target, then source."""
-    result: dict[str, Value] = {}
-    for p in model.templates.parameters:
-        value = values[p.name]
-        if p.per == "pair":
-            result[p.name] = {
-                target: {source: float(value[i, j]) for j, source in enumerate(model.sources) if source != target}
-                for i, target in enumerate(model.targets)
-            }
-        else:
-            names = model.sources if p.per == "source" else model.targets
-            result[p.name] = dict(zip(names, value.tolist(), strict=True))
-    return result
+    return {p.name: by_language(model, p, values[p.name]) for p in model.templates.parameters}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +38,7 @@ from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
 from climbopt.reports.typesetting import tokens
 from climbopt.runs.pilots import PilotRuns
-from climbopt.studies.ranges import ranges as near_optimal
+from climbopt.studies.ranges import Range, ranges as near_optimal
 from climbopt.uncertainty.evidence import told_from_zero, transfer
 
 NEAR = 1e-3
@@ -167,59 +168,57 @@ def transfer_map(
 
 def _allocation(request: Request) -> Figure:
     """Bars of the optimum beside the baselines that its problem allows."""
-    if request.is_record:
-        record = _answer(request.file)
-        names = list(record["ratios"])
-        series = {record["procedure"]: _array(record["ratios"], names), "uniform": np.full(len(names), 1 / len(names))}
-        # Whiskers, where the file holds near-optimal ranges.
-        ends = _ends(record, names) if record.get("ranges") else None
-    else:
-        result = request.certified()
-        names, ends = list(result.problem.model.sources), None
-        # The answer first: pictures draw the first series as the answer.
-        series = {result.procedure.name: _array(result.ratios, names)} | baselines(result, request.solved)
-    return ratio_bars(names, series, ends, request.size(plots.COLUMN))
+    if not request.is_record:
+        return answer_bars(request.certified(), request.solved, request.size(plots.COLUMN))
+    record = _answer(request.file)
+    names = list(record["ratios"])
+    series = {record["procedure"]: record["ratios"], "uniform": dict.fromkeys(names, 1 / len(names))}
+    return ratio_bars(names, series, _near(record), request.size(plots.COLUMN))
+
+
+def answer_bars(
+    answer: Result, solved: Callable[[str], Result], width: float = plots.COLUMN, ax: Axes | None = None
+) -> Figure:
+    """Return bars of an answer beside the baselines that need no more than the problem, or its file, states."""
+    # The answer first: pictures draw the first series as the answer.
+    series = {answer.procedure.name: answer.ratios}
+    for name in PROCEDURES:
+        if name not in ("joint", "two_step", "isolated", answer.procedure.name):
+            with suppress(InputError):  # it needs a supply that the problem does not state
+                series[name] = solved(name).ratios
+    return ratio_bars(answer.problem.model.sources, series, width=width, ax=ax)
 
 
 def ratio_bars(
     names: Sequence[str],
-    series: Mapping[str, Array],
-    ends: tuple[Array, Array] | None = None,
+    series: Mapping[str, Mapping[str, float]],
+    near: Mapping[str, Range] | None = None,
     width: float = plots.COLUMN,
     ax: Axes | None = None,
 ) -> Figure:
-    """Return bars of the ratios of several answers, by their names, in per cent."""
-    shown = {name.replace("_", "-"): values for name, values in series.items()}
+    """Return bars of the ratios of several answers, by their names, in per cent; near-optimal ranges are whiskers."""
+    shown = {name.replace("_", "-"): _array(ratios, names) for name, ratios in series.items()}
+    ends = _ends(near, names) if near else None
     return plots.bars_figure(names, shown, "ratio (%)", unit=0.01, ranges=ends, width=width, ax=ax)
-
-
-def baselines(answer: Result, solved: Callable[[str], Result]) -> dict[str, Array]:
-    """Return the ratios of the baselines that need no more than the problem, or its file, states."""
-    ratios: dict[str, Array] = {}
-    for name in PROCEDURES:
-        if name not in ("joint", "two_step", "isolated", answer.procedure.name):
-            try:
-                result = solved(name)
-            except InputError:  # it needs a supply that the problem does not state
-                continue
-            ratios[name] = _array(result.ratios, list(answer.problem.model.sources))
-    return ratios
 
 
 def _ranges(request: Request) -> Figure:
     """Near-optimal range of every ratio, with the optimum."""
-    if request.is_record:
-        record = _answer(request.file)
-        if not record.get("ranges"):
-            raise InputError(f"{request.file} holds no ranges; write it with solve --ranges 0.1% --json")
-        names = list(record["ratios"])
-        ratios, (lower, upper) = _array(record["ratios"], names), _ends(record, names)
-    else:
+    if not request.is_record:
         result = request.certified("joint")
-        names, near = list(result.problem.model.sources), near_optimal(result, NEAR)
-        ratios = _array(result.ratios, names)
-        lower, upper = (np.array([getattr(near[name], end) for name in names]) for end in ("lower", "upper"))
-    return plots.ranges_figure(names, ratios, (lower, upper), request.size(plots.COLUMN))
+        return range_lines(result.ratios, near_optimal(result, NEAR), request.size(plots.COLUMN))
+    record = _answer(request.file)
+    if not record.get("ranges"):
+        raise InputError(f"{request.file} holds no ranges; write it with solve --ranges 0.1% --json")
+    return range_lines(record["ratios"], _near(record), request.size(plots.COLUMN))
+
+
+def range_lines(
+    ratios: Mapping[str, float], near: Mapping[str, Range], width: float = plots.COLUMN, ax: Axes | None = None
+) -> Figure:
+    """Return the near-optimal range of every ratio as a line, with the optimum on it."""
+    names = list(ratios)
+    return plots.ranges_figure(names, _array(ratios, names), _ends(near, names), width, ax)
 
 
 def _sweep(request: Request) -> Figure:
@@ -238,7 +237,8 @@ def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, a
     if not of_budget and len({point["budget"] for point in points}) > 1:
         raise InputError(f"{name} sweeps budgets and {record['over']} at once; draw one of them at a time")
     table = np.array(
-        [_array(point["ratios"], names) if point["passed"] else np.full(len(names), np.nan) for point in points]
+        # NaN where there is no certified answer, whose line has a gap there.
+        [_array(point["ratios"] if point["passed"] else None, names) for point in points]
     )
     bands = None
     if record.get("bands"):
@@ -289,15 +289,21 @@ def _answer(path: Path) -> dict[str, Any]:
     return {"procedure": path.stem, "ratios": load_ratios(path)}
 
 
-def _array(values: Any, names: list[str]) -> Array:
+def _near(record: Mapping[str, Any]) -> dict[str, Range]:
+    """Return the near-optimal ranges that a file holds; none where they were not requested."""
+    # What the file claims of them is not drawn.
+    entries = record.get("ranges") or {}
+    return {name: Range(ends["lower"], ends["upper"], certified=False, proved=False) for name, ends in entries.items()}
+
+
+def _array(values: Any, names: Sequence[str]) -> Array:
     return np.array([np.nan if values is None else values[name] for name in names], dtype=float)
 
 
-def _ends(record: dict[str, Any], names: list[str]) -> tuple[Array, Array]:
-    return (
-        np.array([record["ranges"][name]["lower"] for name in names], dtype=float),
-        np.array([record["ranges"][name]["upper"] for name in names], dtype=float),
-    )
+def _ends(near: Mapping[str, Range], names: Sequence[str]) -> tuple[Array, Array]:
+    """Return the lower and the upper ends of ranges, each (S,)."""
+    ends = np.array([(near[name].lower, near[name].upper) for name in names], dtype=float)
+    return ends[:, 0], ends[:, 1]
 
 
 KINDS: Mapping[str, Callable[[Request], Figure]] = {

@@ -6,27 +6,23 @@ from rich.console import Console
 
 from climbopt.files.jobs import PlannedRun
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, Grid, new_table, say
-from climbopt.reports.typesetting import tokens as token_words
-from climbopt.studies.design.plan import Design, Plan
+from climbopt.reports.typesetting import MOST_ROWS, Grid, TextTable, say, tokens as token_words
+from climbopt.studies.design.plan import Plan
 
 
 def planned_runs(plan: Plan) -> list[PlannedRun]:
     """Return the runs of a plan, named as in its table."""
-    runs = plan.chosen.runs
-    table = plan.to_frame()
-    ratios = table["ratio"].to_numpy().reshape(len(runs), -1)
+    params = plan.chosen.runs.params
+    # The table has rounded ratios and tokens, which are what is trained.
     return [
         PlannedRun(
-            name,
-            float(tokens),
-            dict(zip(plan.languages, (row / row.sum()).tolist(), strict=True)),
-            {} if plan.supplies is None else dict(zip(plan.languages, plan.supplies[k].round().tolist(), strict=True)),
-            runs.params,
+            str(name),
+            float(rows["tokens"].iloc[0]),
+            dict(zip(plan.languages, (rows["ratio"] / rows["ratio"].sum()).tolist(), strict=True)),
+            dict(zip(plan.languages, rows["supply"].tolist(), strict=True)) if "supply" in rows else {},
+            params,
         )
-        for k, (name, tokens, row) in enumerate(
-            zip(table["run"].unique(), table["tokens"].to_numpy()[:: len(plan.languages)], ratios, strict=True)
-        )
+        for name, rows in plan.to_frame().groupby("run", sort=False)
     ]
 
 
@@ -46,23 +42,28 @@ def plan_json(plan: Plan) -> dict[str, Value]:
             }
             for k, tokens in enumerate(runs.tokens)
         ],
-        "designs": [_design(design) for design in (plan.chosen, plan.other, plan.climb)],
+        "designs": [
+            {
+                "name": design.name,
+                "n_runs": len(design.runs),
+                "tokens": design.tokens,
+                "expected_error": design.error,
+            }
+            for design in plan.designs
+        ],
         "expected_error_before": plan.before,
         "n_before": plan.n_before,
         "seconds": plan.seconds,
     }
 
 
-def _design(design: Design) -> Value:
-    return {"name": design.name, "n_runs": len(design.runs), "tokens": design.tokens, "expected_error": design.error}
-
-
 def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
     """Print the promises of both designs, and the runs unless they went to a file."""
-    table = new_table(f"pilot runs for {len(plan.languages)} languages", "design", "runs", "tokens", "expected error %")
+    title = f"pilot runs for {len(plan.languages)} languages"
+    table = TextTable(title, ("design", "runs", "tokens", "expected error %"))
     before = f"{plan.n_before} runs made before" if plan.n_before else "the priors alone"
     table.add_row(before, "–", "–", f"{100 * plan.before:.3f}")
-    for design in (plan.chosen, plan.other, plan.climb):
+    for design in plan.designs:
         table.add_row(design.name, str(len(design.runs)), token_words(design.tokens), f"{100 * design.error:.3f}")
     console.print(table)
     say(console, "expected error: of a predicted loss, by the fit's noise and priors, to first order")

@@ -19,6 +19,7 @@ from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from climbopt.model.templates import Array
+from climbopt.studies.comparison.profiles import Profile
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of a single and of a double column, in inches."""
@@ -48,6 +49,9 @@ DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#E08214", "#FFFFFF"
 """Orange below 0, violet above; the violet is the darker, so that grey still tells which is which."""
 MOST_NUMBERS, MOST_LINES = 12, 8
 GREY = "#CFCFCF"
+PROFILE_END = 1000.0
+"""Largest factor of a performance profile that is drawn."""
+PROFILE_DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2, 1, 2)))
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -389,4 +393,27 @@ def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> F
     if path.bands is not None:
         _caption(figure, ax, path.caption)
     _legend(figure, ax, "outside right center", 1, handlelength=3.2)
+    return figure
+
+
+def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figure:
+    """Return performance profiles: the share of problems that each backend solved within factors of the fastest."""
+    figure, axes = _canvas(ax, 6.4, 3.6)
+    for position, profile in enumerate(measured):
+        solved = profile.factors[np.isfinite(profile.factors)]
+        heights = np.arange(1, solved.size + 1) / max(profile.factors.size, 1)
+        # A step at each factor, drawn on to the end of the axis.
+        x = np.concatenate([[1.0], solved, [PROFILE_END]])
+        y = np.concatenate([[0.0], heights, [heights[-1] if solved.size else 0.0]])
+        dash = PROFILE_DASHES[position % len(PROFILE_DASHES)]
+        axes.step(x, y, where="post", linestyle=dash, linewidth=1.8, label=profile.backend)
+    axes.set_xscale("log")
+    axes.set(
+        xlim=(1, PROFILE_END),
+        ylim=(0, 1.02),
+        xlabel="time over the fastest backend's time",
+        ylabel="share of problems solved",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="lower right")
     return figure

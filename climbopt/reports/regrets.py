@@ -7,7 +7,7 @@ from rich.console import Console
 from climbopt.reports.assessments import advantage_json
 from climbopt.reports.json_values import Value
 from climbopt.reports.results import result_json
-from climbopt.reports.typesetting import new_table, say
+from climbopt.reports.typesetting import TextTable, say
 from climbopt.uncertainty.robust import Robust
 
 
@@ -44,14 +44,8 @@ def print_robust(robust: Robust, console: Console) -> None:
     """Print the answer beside the optimum's distribution and the confidence set, and its regret."""
     measure, confidence, n = robust.measure, robust.confidence, len(robust.regrets.draws)
     joint, ratios = robust.plug_in.ratios, robust.result.ratios
-    table = new_table(
-        f"ratios in % over {n} draws",
-        "language",
-        "robust",
-        "joint",
-        "optimum 5 to 95 %",
-        f"not worse at {100 * confidence.level:.0f} %",
-    )
+    heads = "language", "robust", "joint", "optimum 5 to 95 %", f"not worse at {100 * confidence.level:.0f} %"
+    table = TextTable(f"ratios in % over {n} draws", heads)
     for name, (low, _, high) in robust.optimum_quantiles().items():
         ends = confidence.ranges[name]
         table.add_row(

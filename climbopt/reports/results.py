@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
 from climbopt.certification.local import Certificate, NamedMultiplier
-from climbopt.procedures.result import Gap, Result
+from climbopt.procedures import Steps
+from climbopt.procedures.result import Result
 from climbopt.program import Conflict
 from climbopt.reports.assessments import assessment_json, print_assessment
 from climbopt.reports.certificates import certificate_json, print_certificate
 from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, TextTable, new_table, number, say, tokens
+from climbopt.reports.typesetting import (
+    MOST_ROWS,
+    NO_VALUE,
+    TextTable,
+    language_table,
+    number,
+    percent,
+    say,
+    tokens,
+)
 from climbopt.studies.ranges import Range
 from climbopt.uncertainty.assessment import Assessment, assessed
 
@@ -28,7 +38,7 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
 
     The assessment is that under the problem's own model unless one under draws is given.
     """
-    solution, answer = result.solution, result.allocation
+    solution, answer, gap = result.solution, result.allocation, result.two_step_gap
     certificate, steps = (None, None) if answer is None else (answer.certificate, answer.steps)
     return {
         "format": RESULT_FORMATS[-1],
@@ -44,7 +54,7 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
         "losses": {} if answer is None else result.losses,
         "marginal_benefit": {} if answer is None else result.marginal_benefit,
         "objective": None if answer is None else answer.objective,
-        "two_step_gap": _gap(result.two_step_gap),
+        "two_step_gap": None if gap is None else {"absolute": gap.absolute, "share": gap.share},
         "two_step": None
         if steps is None
         else {
@@ -123,10 +133,6 @@ def ranges_json(ranges: Mapping[str, Range] | None) -> dict[str, Value]:
     }
 
 
-def _gap(gap: Gap | None) -> Value:
-    return None if gap is None else {"absolute": gap.absolute, "share": gap.share}
-
-
 def print_result(
     result: Result,
     console: Console,
@@ -173,7 +179,7 @@ def print_result(
     if (assessment := assessment or assessed(result)) is not None:
         print_assessment(assessment, console)
     if result.two_step is not None:
-        _print_steps(result, console)
+        _print_steps(result.two_step, console)
     if solution is not None:
         say(
             console,
@@ -193,42 +199,24 @@ def _print_conflict(result: Result, console: Console) -> None:
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable:
     """Return the table of languages."""
     problem, ratios = result.problem, result.ratios
-    table = new_table(
-        f"{problem.name}: {result.procedure.name} at {tokens(problem.budget)} tokens",
-        "language",
-        "ratio %",
-        *(["range %"] if ranges else []),
-        "tokens",
-        "D_e %",
-        "loss",
-        "marginal benefit",
-        "held by",
-        right=1,
-    )
+    columns: dict[str, Callable[[str], str]] = {
+        "language": str,
+        "ratio %": lambda name: percent(ratios.get(name), ".3f"),
+        **({"range %": lambda name: range_words(ranges.get(name), ".2f")} if ranges else {}),
+        "tokens": lambda name: tokens(ratios[name] * problem.budget) if name in ratios else NO_VALUE,
+        "D_e %": lambda name: percent(result.effective_ratios.get(name), ".3f"),
+        "loss": lambda name: number(result.losses.get(name), ".5f"),
+        "marginal benefit": lambda name: number(result.marginal_benefit.get(name), ".5f"),
+        "held by": lambda name: _held_by(result.certificate, name),
+    }
     names = list(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
-    # Of many languages, those with the largest ratios.
-    shown = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS] if len(names) > MOST_ROWS else names
-    for name in shown:
-        ratio = ratios.get(name)
-        effective = result.effective_ratios.get(name)
-        table.add_row(
-            name,
-            number(None if ratio is None else 100 * ratio, ".3f"),
-            *([_range(ranges.get(name))] if ranges else []),
-            NO_VALUE if ratio is None else tokens(ratio * problem.budget),
-            number(None if effective is None else 100 * effective, ".3f"),
-            number(result.losses.get(name), ".5f"),
-            number(result.marginal_benefit.get(name), ".5f"),
-            _held_by(result.certificate, name),
-        )
-    if len(shown) < len(names):
-        table.add_row(f"and {len(names) - len(shown)} more", *[""] * (len(table.heads) - 1))
-    return table
+    title = f"{problem.name}: {result.procedure.name} at {tokens(problem.budget)} tokens"
+    return language_table(title, names, ratios, columns, right=1)
 
 
-def _range(interval: Range | None) -> str:
-    """Return a range in per cent."""
-    return NO_VALUE if interval is None else f"{100 * interval.lower:.2f}–{100 * interval.upper:.2f}"
+def range_words(interval: Range | None, form: str) -> str:
+    """Return a range in per cent, its ends in a format."""
+    return NO_VALUE if interval is None else f"{percent(interval.lower, form)}–{percent(interval.upper, form)}"
 
 
 def _held_by(certificate: Certificate, language: str) -> str:
@@ -259,11 +247,8 @@ def _gap_words(result: Result) -> str:
     return f"; {who} loses {lost:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
 
 
-def _print_steps(result: Result, console: Console) -> None:
+def _print_steps(steps: Steps, console: Console) -> None:
     """Print direction, magnitude and slack rows."""
-    steps = result.two_step
-    if steps is None:
-        return
     # Smallest and largest share of the direction.
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
     say(

@@ -10,8 +10,7 @@ from rich.console import Console
 from climbopt.model.templates import Array
 from climbopt.reports.extrapolation import Mixtures, extrapolation_json, extrapolation_words, mixture, scales
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Grid, number, say
-from climbopt.reports.typesetting import tokens as token_words
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Grid, number, say, tokens as token_words
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import BAND, Point, Sweep
 

@@ -6,14 +6,17 @@ Numbers are never cut, no column is dropped, and words wrap whole: what is wider
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from climbopt.foundations.characters import shown
+
+Item = TypeVar("Item")
 
 MOST_ROWS = 40
 """Languages shown; of more, those with the largest ratios."""
@@ -140,9 +143,30 @@ class TextTable:
             yield line.rstrip()
 
 
-def new_table(title: str, *columns: str, left: int = 1, right: int = 0) -> TextTable:
-    """Return an empty table whose first `left` and last `right` columns are text."""
-    return TextTable(title, columns, left, right)
+def table_of(
+    title: str, items: Iterable[Item], columns: Mapping[str, Callable[[Item], str]], *, left: int = 1, right: int = 0
+) -> TextTable:
+    """Return a table with a row per item; each column has its head, and the text that it states of an item."""
+    table = TextTable(title, tuple(columns), left, right)
+    for item in items:
+        table.add_row(*(text(item) for text in columns.values()))
+    return table
+
+
+def language_table(
+    title: str,
+    names: Sequence[str],
+    ratios: Mapping[str, float],
+    columns: Mapping[str, Callable[[str], str]],
+    *,
+    right: int = 0,
+) -> TextTable:
+    """Return a table of languages: of more than `MOST_ROWS` those with the largest ratios, and the number of others."""
+    largest = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS]
+    table = table_of(title, names if len(names) <= MOST_ROWS else largest, columns, right=right)
+    if len(names) > MOST_ROWS:
+        table.add_row(f"and {len(names) - MOST_ROWS} more", *[""] * (len(columns) - 1))
+    return table
 
 
 def _total(widths: Iterable[int]) -> int:
@@ -300,6 +324,11 @@ class Grid:
 def number(value: float | None, form: str) -> str:
     """Return a number, or a dash for an unknown one."""
     return NO_VALUE if value is None or value != value else format(value, form)
+
+
+def percent(ratio: float | None, form: str) -> str:
+    """Return a ratio in per cent, or a dash for an unknown one."""
+    return number(None if ratio is None else 100 * ratio, form)
 
 
 def tokens(tokens: float) -> str:

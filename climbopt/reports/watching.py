@@ -8,7 +8,7 @@ from climbopt.foundations.errors import listed
 from climbopt.foundations.view import percentages
 from climbopt.reports.decisions import decision_json
 from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import new_table, say, tokens
+from climbopt.reports.typesetting import TextTable, say, tokens
 from climbopt.uncertainty.decision import Decision
 from climbopt.uncertainty.watch import Watch, predicted
 
@@ -32,16 +32,21 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
     """Print the last losses beside their bands, tokens drawn beside those planned, and what would be decided now."""
     title = f"{watch.problem.name}: {tokens(watch.moments[-1].tokens)} of {tokens(watch.problem.budget)} tokens"
     drawn = watch.drawn()
-    heads = ["loss", "predicted", "90 % band", "inside", *(["drawn", "planned"] if drawn else [])]
-    table = new_table(title, "language", *heads, "", right=1)
+    heads = "language", "loss", "predicted", "90 % band", "inside", *(["drawn", "planned"] if drawn else []), ""
+    table = TextTable(title, heads, right=1)
     for name in watch.measured:
         k = watch.last(name)
         low, high = watch.bands[k][name]
         inside, n = watch.inside(name)
-        cells = [f"{watch.moments[k].losses[name]:.4f}", f"{predicted(watch, name):.4f}", f"{low:.3f}–{high:.3f}"]
-        cells += [f"{inside} of {n}"]
-        cells += [tokens(amount) for amount in drawn.get(name, (0.0, 0.0))] if drawn else []
-        table.add_row(name, *cells, "OUTSIDE" if name in watch.outside else "")
+        table.add_row(
+            name,
+            f"{watch.moments[k].losses[name]:.4f}",
+            f"{predicted(watch, name):.4f}",
+            f"{low:.3f}–{high:.3f}",
+            f"{inside} of {n}",
+            *([tokens(amount) for amount in drawn.get(name, (0.0, 0.0))] if drawn else []),
+            "OUTSIDE" if name in watch.outside else "",
+        )
     console.print(table)
     console.print()
     if watch.outside:

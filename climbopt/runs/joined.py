@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from climbopt.foundations.errors import InputError, listed, unknown_name
-from climbopt.runs.pilots import Array, PilotRuns
+from climbopt.runs.pilots import PilotRuns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +80,9 @@ def join_pilots(
     """
     import pandas as pd
 
-    of_today = () if first is None else _languages(first[1])
+    of_today = () if first is None else first[1].languages
     names = tuple(dict.fromkeys([*of_today, *languages]))
-    _check_map(by_source, names, [language for _, other in others for language in _languages(other)])
+    _check_map(by_source, names, [language for _, other in others for language in other.languages])
     name, runs = others[0] if first is None else first
     tables = [] if first is None else [runs.to_frame()]
     notes, unknown, taken = [], set[str](), set[str]() if first is None else set(runs.runs)
@@ -96,7 +96,8 @@ def join_pilots(
             taken |= set(tables[-1]["run"])
         without = [name for name, column in zip(names, mapped.ratios.T, strict=True) if not column.any()]
         wanted = names if first is None else runs.targets
-        unmeasured = [target for target in wanted if np.isnan(_losses_of(mapped, target)).all()]
+        measured = dict(zip(mapped.targets, np.isfinite(mapped.losses).T, strict=True))
+        unmeasured = [target for target in wanted if not measured[target].any()]
         notes.append(_note(title, mapped, other, _removed(other, by_source), without, unmeasured))
         unknown |= {*without, *unmeasured}
     if not tables:
@@ -110,15 +111,6 @@ def _renamed(table: pd.DataFrame, title: str, taken: Collection[str]) -> pd.Data
     """Return a table whose runs bear its title where their names are taken."""
     names = table["run"].astype(str)
     return table.assign(run=names.where(~names.isin(list(taken)), title + ": " + names))
-
-
-def _languages(runs: PilotRuns) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*runs.sources, *runs.targets]))
-
-
-def _losses_of(runs: PilotRuns, target: str) -> Array:
-    """Return the losses of a target in every run, (n,)."""
-    return runs.losses[:, runs.targets.index(target)]
 
 
 def _check_map(by_source: SourceMap, languages: Sequence[str], earlier: Sequence[str]) -> None:
@@ -138,12 +130,12 @@ def _check_map(by_source: SourceMap, languages: Sequence[str], earlier: Sequence
 
 def _removed(runs: PilotRuns, by_source: SourceMap) -> list[str]:
     """Return the languages of a table that became none of today's."""
-    return [source for source in _languages(runs) if not by_source.get(source, {source: 1.0})]
+    return [source for source in runs.languages if not by_source.get(source, {source: 1.0})]
 
 
 def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: SourceMap) -> PilotRuns:
     """Return the runs of a table that can be used, over the languages of today."""
-    earlier = _languages(runs)
+    earlier = runs.languages
     shares = np.zeros((len(earlier), len(languages)))
     for i, source in enumerate(earlier):
         if source not in by_source and source not in languages:

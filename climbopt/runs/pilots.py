@@ -123,6 +123,11 @@ class PilotRuns(Viewed):
         )
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """Sources, then the targets that are no source."""
+        return tuple(dict.fromkeys(self.sources + self.targets))
+
+    @property
     def mixtures(self) -> NDArray[np.intp]:
         """For each run the number of its mixture, whatever its budget, counted in the order of the table; (n,)."""
         # Rounded: rescaling leaves differences in the last digits between runs of one mixture.
@@ -205,7 +210,7 @@ class PilotRuns(Viewed):
 
     def _columns(self) -> Columns:
         """Return one row per run and language."""
-        languages = tuple(dict.fromkeys(self.sources + self.targets))
+        languages = self.languages
         n, ratios = len(languages), self.ratios_of(languages)
         losses = np.full(ratios.shape, np.nan)
         losses[:, [languages.index(name) for name in self.targets]] = self.losses

@@ -103,12 +103,16 @@ class Plan(Reported):
     seconds: float
     supplies: Array | None = None
 
+    @property
+    def designs(self) -> tuple[Design, Design, Design]:
+        """The chosen design, then those beside it."""
+        return self.chosen, self.other, self.climb
+
     def view(self) -> View:
         """Return the designs' expected errors; `fit` reads the table once its losses are filled in."""
-        designs = (self.chosen, self.other, self.climb)
         facts = [
             f"{design.name}: {len(design.runs)} runs, {design.tokens:.4g} tokens, error {100 * design.error:.3f} %"
-            for design in designs
+            for design in self.designs
         ]
         return View(
             f"plan of pilot runs for {len(self.languages)} languages: {named(self.languages)}", facts, self._columns
