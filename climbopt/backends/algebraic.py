@@ -26,7 +26,7 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
         return "its functions are known by their values only, and cannot be written out"
     try:
         # Written out once with placeholders: an unsupported function shows before the solver is loaded.
-        form.functions.build([_Term()] * form.n, _Trial(functions))
+        form.functions.build([_Term()] * form.n, _Trial(dict.fromkeys(functions, lambda argument: argument)))
     except TypeError as error:  # UntranslatableError among them
         return f"its functions cannot be written out: {error}"
     return None
@@ -39,6 +39,11 @@ def inside(form: StandardForm, x: Array | None, termination: Termination) -> Ter
     """
     left = x is not None and termination.settled and not np.isfinite(form.functions.at(x).value)
     return Termination.LEFT_DOMAIN if left else termination
+
+
+def finite(bound: float) -> float | None:
+    """Return a bound as systems take it: None where there is none."""
+    return float(bound) if np.isfinite(bound) else None
 
 
 class _Term:
@@ -55,12 +60,7 @@ class _Term:
 class _Trial:
     """A system whose functions return their argument."""
 
-    names: Collection[str]
-
-    @property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """Its functions of a scalar, by name."""
-        return dict.fromkeys(self.names, lambda argument: argument)
+    functions: Mapping[str, Callable[..., Any]]
 
     def define(self, expression: Any, name: str) -> Any:
         """Return the expression itself."""

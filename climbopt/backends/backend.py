@@ -49,6 +49,10 @@ class Options:
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
         object.__setattr__(self, "native", FrozenMap(self.native))
 
+    def iterations_as(self, name: str) -> dict[str, OptionValue]:
+        """Return the iteration limit under a solver's name for it; nothing where there is none."""
+        return {} if self.max_iterations is None else {name: self.max_iterations}
+
 
 STANDARD_OPTIONS = Options()
 """The defaults."""
@@ -136,6 +140,10 @@ class Backend(Protocol):
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the solver's answer; failure to converge is a Termination, never an exception."""
         ...
+
+
+def takes_every_form(backend: object, form: StandardForm) -> None:
+    """Return None: the `refusal` of a backend that takes every standard form."""
 
 
 class TimeUpError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ NATIVE_SHARE = 1e-7
 """tol (scaled) and the absolute tolerances, as a share of the certificate's."""
 LEAST_NATIVE = 1e-13
 """Smallest tolerance that is reached in double precision."""
+TOLERANCES = ("tol", "constr_viol_tol", "dual_inf_tol", "compl_inf_tol")
 INFINITE = 2e19
 """Bounds of at least this size are infinite."""
 POUNCE_ONCE: Mapping[str, OptionValue] = {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
@@ -57,12 +59,12 @@ def interior_settings(options: Options) -> dict[str, OptionValue]:
     The tolerances lie far below the certificate's: at a weakly active bound the slack left is about the root of tol.
     """
     native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
-    result: dict[str, OptionValue] = {
-        **dict.fromkeys(("tol", "constr_viol_tol", "dual_inf_tol", "compl_inf_tol"), native),
+    return {
+        **dict.fromkeys(TOLERANCES, native),
         "bound_relax_factor": 0.0,
         "nlp_scaling_method": "none",
+        **options.iterations_as("max_iter"),
     }
-    return result if options.max_iterations is None else result | {"max_iter": options.max_iterations}
 
 
 class Callbacks:
@@ -150,24 +152,13 @@ class Callbacks:
         return self._evaluator.solution(backend, x, completed(form, x, claimed), status, raw, self.iterations)
 
 
-class Unsolved:
-    """A problem of one variable: options are checked and documented only for a problem."""
-
-    def objective(self, x: Array) -> float:
-        """Return 0."""
-        return 0.0
-
-    def gradient(self, x: Array) -> Array:
-        """Return 0 for each variable."""
-        return np.zeros_like(x)
-
-    def hessianstructure(self) -> tuple[Indices, Indices]:
-        """Return no entries."""
-        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
-
-    def hessian(self, x: Array, multipliers: Array, weight: float) -> Array:
-        """Return no entries."""
-        return np.zeros(0)
+TRIVIAL = SimpleNamespace(
+    objective=lambda x: 0.0,
+    gradient=np.zeros_like,
+    hessianstructure=lambda: (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)),
+    hessian=lambda x, multipliers, weight: np.zeros(0),
+)
+"""The functions of a problem of one variable: options are checked and documented only for a problem."""
 
 
 def documented_options(problem: Any, pattern: re.Pattern[str]) -> frozenset[str]:

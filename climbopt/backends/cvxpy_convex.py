@@ -172,9 +172,7 @@ def _settings(options: Options) -> tuple[str, dict[str, Any]]:
                 )
         return solver, native
     tolerance = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
-    settings: dict[str, Any] = dict.fromkeys(names.tolerances, tolerance)
-    if options.max_iterations is not None:
-        settings[names.iterations] = options.max_iterations
+    settings: dict[str, Any] = {**dict.fromkeys(names.tolerances, tolerance), **options.iterations_as(names.iterations)}
     if solver == "CLARABEL":
         _check(native)
         settings |= PATIENT | {f"reduced_{name}": REDUCED * tolerance for name in names.tolerances}

@@ -12,7 +12,7 @@ import cyipopt
 import numpy as np
 
 from climbopt.backends.backend import Options, without_nan
-from climbopt.backends.callbacks import Unsolved
+from climbopt.backends.callbacks import TOLERANCES, TRIVIAL
 from climbopt.backends.cvxpy_model import written
 from climbopt.backends.ipopt import set_option
 from climbopt.foundations.solution import Solution, Termination
@@ -96,17 +96,8 @@ class CvxpyDnlp:
 def _settings(options: Options) -> dict[str, Any]:
     """Return Ipopt's settings; raises InputError for an option that Ipopt refuses."""
     native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
-    settings: dict[str, Any] = {
-        "tol": native,
-        "constr_viol_tol": native,
-        "dual_inf_tol": native,
-        "compl_inf_tol": native,
-        "print_level": 0,
-        "sb": "yes",
-    }
-    if options.max_iterations is not None:
-        settings["max_iter"] = options.max_iterations
-    probe = cyipopt.Problem(n=1, m=0, problem_obj=Unsolved())
+    probe = cyipopt.Problem(n=1, m=0, problem_obj=TRIVIAL)
     for name, value in options.native.items():  # refused here with the option's name, which CVXPY omits
         set_option(probe, name, value)
-    return settings | dict(options.native)
+    tolerances = dict.fromkeys(TOLERANCES, native)
+    return {**tolerances, "print_level": 0, "sb": "yes", **options.iterations_as("max_iter"), **options.native}

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import cyipopt
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced
-from climbopt.backends.callbacks import Callbacks, Unsolved, documented_options, interior_settings
+from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced, takes_every_form
+from climbopt.backends.callbacks import TRIVIAL, Callbacks, documented_options, interior_settings
 from climbopt.foundations.solution import Solution
 from climbopt.program import StandardForm
 
@@ -28,15 +28,12 @@ class Ipopt:
     """
 
     name: ClassVar[str] = "ipopt"
+    refusal = takes_every_form
 
     @property
     def version(self) -> str:
         """Version of Ipopt itself, then of cyipopt."""
         return f"Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}, cyipopt {cyipopt.__version__}"
-
-    def refusal(self, form: StandardForm) -> str | None:
-        """Ipopt takes every standard form."""
-        return None
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
@@ -60,4 +57,4 @@ def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
 @lru_cache(maxsize=1)
 def option_names() -> frozenset[str]:
     """Return the names of Ipopt's options."""
-    return documented_options(cyipopt.Problem(n=1, m=0, problem_obj=Unsolved()), OPTION)
+    return documented_options(cyipopt.Problem(n=1, m=0, problem_obj=TRIVIAL), OPTION)

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import pounce
 
-from climbopt.backends.backend import Evaluator, Options, refused_option
-from climbopt.backends.callbacks import POUNCE_ONCE, Callbacks, Unsolved, documented_options, interior_settings
+from climbopt.backends.backend import Evaluator, Options, refused_option, takes_every_form
+from climbopt.backends.callbacks import POUNCE_ONCE, TRIVIAL, Callbacks, documented_options, interior_settings
 from climbopt.foundations.solution import Solution
 from climbopt.program import StandardForm
 
@@ -30,15 +30,12 @@ class Pounce:
     """
 
     name: ClassVar[str] = "pounce"
+    refusal = takes_every_form
 
     @property
     def version(self) -> str:
         """Version of POUNCE."""
         return f"POUNCE {version('pounce-solver')}"
-
-    def refusal(self, form: StandardForm) -> str | None:
-        """POUNCE takes every standard form."""
-        return None
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
@@ -64,4 +61,4 @@ class Pounce:
 @lru_cache(maxsize=1)
 def option_names() -> frozenset[str]:
     """Return the names of POUNCE's options."""
-    return documented_options(pounce.Problem(n=1, m=0, problem_obj=Unsolved()), OPTION)
+    return documented_options(pounce.Problem(n=1, m=0, problem_obj=TRIVIAL), OPTION)

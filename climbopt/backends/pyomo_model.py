@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
+from climbopt.backends.algebraic import finite
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.templates import Array
 from climbopt.program import Algebraic, Label, Rows, StandardForm
@@ -36,11 +37,11 @@ def algebraic_model(form: StandardForm) -> Any:
     for variable, start, lower, upper in zip(
         x, form.start, form.polytope.bounds.lower, form.polytope.bounds.upper, strict=True
     ):
-        variable.setlb(_finite(lower))
-        variable.setub(_finite(upper))
+        variable.setlb(finite(lower))
+        variable.setub(finite(upper))
         # A start may lie on or, by rounding, beyond a bound.
         variable.set_value(float(start), skip_validation=True)
-    f, c = form.functions.build(x, _PyomoSystem(model))
+    f, c = form.functions.build(x, _PyomoSystem(model, FUNCTIONS))
     model.objective = pyo.Objective(expr=f)
     linear = [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense]
     model.linear = _constraints(form.polytope.rows, linear)
@@ -55,11 +56,7 @@ class _PyomoSystem:
     """Pyomo as a modelling system: quantities become named expressions of a model."""
 
     model: Any
-
-    @property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """Its functions of a scalar, by name."""
-        return FUNCTIONS
+    functions: Mapping[str, Callable[..., Any]]
 
     def define(self, expression: Any, name: str) -> Any:
         """Return model.z["en"] for z[en], and model.loss["en"] for L[en]."""
@@ -75,7 +72,7 @@ class _PyomoSystem:
 def _constraints(rows: Rows, bodies: Sequence[Any]) -> Any:
     """Return rows as constraints indexed by name; a row without a limit is left out."""
     limits = {
-        name: (body, _finite(low), _finite(high))
+        name: (body, finite(low), finite(high))
         for name, body, low, high in zip(_indices(rows.labels), bodies, rows.lower, rows.upper, strict=True)
     }
 
@@ -102,11 +99,6 @@ def _indices(sides: Sequence[Label]) -> list[str]:
 def variables(model: Any) -> list[Any]:
     """Return x."""
     return [*model.r.values(), *model.auxiliary.values()]
-
-
-def _finite(bound: float) -> float | None:
-    """Return a bound, or None where there is none."""
-    return float(bound) if np.isfinite(bound) else None
 
 
 def multipliers(form: StandardForm, model: Any) -> Multipliers | None:

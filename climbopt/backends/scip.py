@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyscipopt
 
-from climbopt.backends.algebraic import inside, unwritable
+from climbopt.backends.algebraic import finite, inside, unwritable
 from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import Algebraic, StandardForm
@@ -116,8 +116,7 @@ def _set_parameters(scip: Any, options: Options) -> None:
     """Set SCIP's parameters; raises InputError for an unknown parameter or a refused value."""
     feasibility = max(options.tolerance * FEASIBILITY_SHARE, LEAST_FEASIBILITY)
     settings: dict[str, OptionValue] = {"numerics/feastol": feasibility, "limits/gap": options.tolerance, **SUBPROBLEM}
-    if options.max_iterations is not None:
-        settings["limits/totalnodes"] = options.max_iterations
+    settings |= options.iterations_as("limits/totalnodes")
     known = scip.getParams()
     for name, value in {**settings, **options.native}.items():
         if name not in known:
@@ -133,13 +132,14 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     assert isinstance(form.functions, Algebraic)  # other functions were refused before
     polytope = form.polytope
     x = [
-        scip.addVar(name, lb=_finite(lower), ub=_finite(upper))
+        scip.addVar(name, lb=finite(lower), ub=finite(upper))
         for name, lower, upper in zip(form.variables, polytope.bounds.lower, polytope.bounds.upper, strict=True)
     ]
     f, c = form.functions.build(
         x,
         _ScipSystem(
             scip,
+            FUNCTIONS,
             {
                 label.name: low
                 for label, low in zip(form.nonlinear.labels, form.nonlinear.lower.tolist(), strict=True)
@@ -178,17 +178,15 @@ class _ScipSystem:
     Parameters
     ----------
     scip : pyscipopt.Model
+    functions : mapping of str to callable
+        Of a scalar, by name.
     least : mapping of str to float
         Lower limits of the rows that keep z in its law's domain, by name.
     """
 
     scip: Any
+    functions: Mapping[str, Callable[..., Any]]
     least: Mapping[str, float]
-
-    @property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """Its functions of a scalar, by name."""
-        return FUNCTIONS
 
     def define(self, expression: Any, name: str) -> Any:
         """Return the expression, or a variable in its place where only a row keeps it > 0.
@@ -201,8 +199,3 @@ class _ScipSystem:
         variable = self.scip.addVar(name, lb=self.least[row], ub=None)
         self.scip.addCons(variable == expression)
         return variable
-
-
-def _finite(bound: float) -> float | None:
-    """Return a bound, or None where there is none."""
-    return float(bound) if np.isfinite(bound) else None

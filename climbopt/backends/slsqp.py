@@ -12,7 +12,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native, takes_every_form
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import ACTIVE, StandardForm
@@ -48,21 +48,16 @@ class Slsqp:
     """
 
     name: ClassVar[str] = "slsqp"
+    refusal = takes_every_form
 
     @property
     def version(self) -> str:
         """Version of scipy."""
         return f"scipy {scipy.__version__}"
 
-    def refusal(self, form: StandardForm) -> str | None:
-        """SLSQP takes every standard form."""
-        return None
-
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        native = {**NATIVE, **checked_native(options, KNOWN, self.name)}
-        if options.max_iterations is not None:
-            native["maxiter"] = options.max_iterations
+        native = {**NATIVE, **checked_native(options, KNOWN, self.name), **options.iterations_as("maxiter")}
         evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.bounds.lower
         if (fixed == form.polytope.bounds.upper).all():  # scipy then returns no status, nor multipliers
             return evaluator.solution(self, fixed, None, Termination.SOLVED, "the bounds leave one point", 0)

@@ -11,7 +11,7 @@ import scipy
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint, OptimizeResult, minimize
 from scipy.sparse import csr_array
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native
+from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native, takes_every_form
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
@@ -53,21 +53,16 @@ class TrustConstr:
     """
 
     name: ClassVar[str] = "trust_constr"
+    refusal = takes_every_form
 
     @property
     def version(self) -> str:
         """Version of scipy."""
         return f"scipy {scipy.__version__}"
 
-    def refusal(self, form: StandardForm) -> str | None:
-        """trust-constr takes every standard form."""
-        return None
-
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        native = {**NATIVE, **checked_native(options, KNOWN, self.name)}
-        if options.max_iterations is not None:
-            native["maxiter"] = options.max_iterations
+        native = {**NATIVE, **checked_native(options, KNOWN, self.name), **options.iterations_as("maxiter")}
         evaluator = Evaluator(form, options.time_limit)
         # strict bounds first without nonlinear rows, last with them
         first = not form.functions.n_rows

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import unopy
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option, takes_every_form
 from climbopt.backends.callbacks import Callbacks
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
@@ -82,15 +82,12 @@ class Uno:
     """
 
     name: ClassVar[str] = "uno"
+    refusal = takes_every_form
 
     @property
     def version(self) -> str:
         """Version of Uno, then of unopy."""
         return f"Uno {unopy.current_uno_version()}, unopy {version('unopy')}"
-
-    def refusal(self, form: StandardForm) -> str | None:
-        """Uno takes every standard form."""
-        return None
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
@@ -99,8 +96,7 @@ class Uno:
         solver.set_preset(PRESET)
         native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {"primal_tolerance": native, "dual_tolerance": native, "logger": "SILENT"}
-        if options.max_iterations is not None:
-            settings["max_iterations"] = options.max_iterations
+        settings |= options.iterations_as("max_iterations")
         # The user's options come last, and win.
         for name, value in {**settings, **options.native}.items():
             _set_option(solver, name, value)

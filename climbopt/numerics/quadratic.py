@@ -48,10 +48,14 @@ class Region(Protocol):
         """Limits of the rows, k of them."""
         ...
 
-    @property
-    def equation(self) -> Mask:
-        """Which rows are equations, (k,)."""
-        ...
+
+@dataclass(frozen=True, eq=False)
+class DenseRegion:
+    """A region of its parts: bounds, coefficients and limits of rows."""
+
+    bounds: Rows
+    dense: Array
+    rows: Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +301,7 @@ def _exchanged(face: Face, polytope: Region) -> Active:
     bounds = _exchange(face.x, polytope.bounds.lower, polytope.bounds.upper, face.bounds, face.active.bounds)
     rows = face.active.rows
     # Equations are always active, with multipliers of either sign.
-    if not polytope.equation.all():
+    if not polytope.rows.equation.all():
         rows = _exchange(polytope.dense @ face.x, polytope.rows.lower, polytope.rows.upper, face.rows, rows)
     same = bounds is face.active.bounds and rows is face.active.rows
     return face.active if same else Active(bounds, rows)
