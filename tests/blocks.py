@@ -36,6 +36,7 @@ class Blocks:
     """
 
     def __init__(self, problem, multipliers, box):
+        problem = problem.on(box.lower, box.upper)
         self.problem, self.multipliers, self.box = problem, multipliers, box
         form, table = problem.form, problem.functions.table
         weights = np.append(1.0, multipliers.nonlinear)
@@ -66,14 +67,9 @@ class Blocks:
 
     def z(self, x, targets):
         """Return z of some targets at ratios x, (N, t), and their sums, (K, N, t)."""
-        home, last, functions = self.problem.home[targets], self.n_sources - 1, self.problem.functions
-        ratio = functions.offset[np.minimum(home, last)] + functions.scale * x[:, np.minimum(home, last)]
-        cumulative = np.where(home <= last, ratio, 0.0)
-        sums = self.parts(x, targets).sum(axis=-1)
-        z = self.problem.separable.own.values(cumulative, targets[None])
-        for gate, one in zip(self.problem.separable.gates, sums, strict=True):
-            z = z + gate.values(cumulative, targets[None]) * one
-        return z, sums
+        functions = self.problem.functions
+        z = functions.responses.z(functions.offset + functions.scale * x[:, : self.n_sources])
+        return z[:, targets], self.parts(x, targets).sum(axis=-1)
 
     def values(self, block, x):
         """Return a block's function at points, (N, n), whose other ratios are a choice of sums, and its terms' size."""
@@ -156,5 +152,6 @@ class Blocks:
         flat = points.reshape(-1, points.shape[-1])
         known = np.isfinite(flat).all(axis=1)
         value, size = np.full(len(flat), np.inf), np.ones(len(flat))
-        value[known], size[known] = self.of_targets(block, flat[known])
+        if known.any():
+            value[known], size[known] = self.of_targets(block, flat[known])
         return value.reshape(points.shape[:2]), size.reshape(points.shape[:2])

@@ -25,25 +25,49 @@ USERS = {
         "wavy", r_i, a * (r_j**3 - r_j**2) + t * sp.sqrt(r_j + 1) * r_i, (Parameter(a, "pair"), Parameter(t, "target"))
     ),
 }
+c, k = sp.Symbol("c", real=True), sp.Symbol("k", positive=True)
+AHEAD = r_i + sp.Rational(2, 5)
+
+
+def _inseparable(name, pair):
+    """Return an interaction whose pair template is no sum of products of a function of r_i and one of r_j."""
+    targets = (Parameter(k, "target"),) if pair.has(k) else ()
+    return Interaction(name, AHEAD, pair, (Parameter(c, "pair"), *targets))
+
+
+INSEPARABLE = {
+    form.name: form
+    for form in (
+        _inseparable("crowded", c * r_j / (1 + r_i + r_j)),
+        _inseparable("shared", c * (1 - sp.exp(-20 * k * r_i * r_j))),
+        _inseparable("beyond", c * sp.log(1 + 9 * k * r_j / (1 + r_i))),
+        _inseparable("rooted", c * sp.sqrt(r_i**2 + r_j)),
+        _inseparable("excess", c * sp.Max(r_j - r_i, 0)),
+        _inseparable("jump", c * sp.Piecewise((r_j / 2, r_j <= r_i), (r_j, True))),
+    )
+}
 FORMS = ("none", "linear", "saturating", "gated", *USERS)
 
 
 def signed_model(form, sources=4, targets=None, seed=0, scale=1.0):
     """Return a model whose transfer has both signs and whose z is above 0 wherever a target has data of its own."""
-    if form in USERS:
+    if form in USERS or form in INSEPARABLE:
+        interaction = USERS.get(form) or INSEPARABLE[form]
         rng = np.random.default_rng(seed)
         names = tuple(f"s{j}" for j in range(sources))
         targets = names if targets is None else targets
         values = {
             p.name: 0.3 * rng.uniform(0.2, 1.0, (len(targets), sources)[: 2 if p.per == "pair" else 1])
-            for p in USERS[form].parameters
+            for p in interaction.parameters
         }
+        if form in INSEPARABLE:
+            values["c"] *= np.where(rng.random(values["c"].shape) < 0.3, -1.0, 1.0)
         values |= {
             "E": rng.uniform(0.5, 1.5, len(targets)),
             "B": rng.uniform(1.0, 3.0, len(targets)),
             "beta": rng.uniform(0.2, 0.5, len(targets)),
         }
-        return MixtureModel(LAWS["power"], USERS[form], names, targets, values, token_unit=1e9)
+        return MixtureModel(LAWS["power"], interaction, names, targets, values, token_unit=1e9)
     model = random_model(form, sources=sources, targets=targets, signed=True, seed=seed)
     if "b" not in model.parameters:
         return model

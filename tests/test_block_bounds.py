@@ -8,7 +8,7 @@ import sympy as sp
 import test_kinks
 from blocks import STEPS, Blocks, cells, claimed
 from conftest import random_model
-from random_problems import USERS, repeated, signed_model, the_problem
+from random_problems import INSEPARABLE, USERS, repeated, signed_model, the_problem
 
 from climbopt.certification.global_bound.boxes import allowed
 from climbopt.certification.global_bound.search import optimal
@@ -31,7 +31,7 @@ HILL = Law("hill", B / (1 + 4 * z**2), (Parameter(B, "target"),))
 
 def plain(name, sources, seed):
     """Return a problem of a form with transfer of both signs."""
-    if name in ("gated", "linear", "saturating", *USERS):
+    if name in ("gated", "linear", "saturating", *USERS, *INSEPARABLE):
         return AllocationProblem(signed_model(name, sources, seed=seed, scale=1.5), 10e9)
     params = 1e9 if name in ("additive_power", "information") else None
     return AllocationProblem(random_model(name, sources=sources, signed=True, seed=seed), 10e9, params=params)
@@ -67,9 +67,9 @@ def under_a_hill(sources, seed):
     return AllocationProblem(replace(model, law=HILL, parameters=values), 1e9)
 
 
-def in_an_ensemble(sources, seed):
+def in_an_ensemble(name, sources, seed):
     """Return a problem of three forms with repeated data."""
-    one, other = signed_model("linear", sources, seed=seed), signed_model("gated", sources, seed=seed + 1)
+    one, other = signed_model(name, sources, seed=seed), signed_model("gated", sources, seed=seed + 1)
     return AllocationProblem(Ensemble((one, repeated(other, 0), other), (1, 2, 1)), 10e9)
 
 
@@ -95,11 +95,15 @@ CASES = {
     "repeated, gated": (over_repeated_data, "gated", 3),
     "repeated, saturating": (over_repeated_data, "saturating", 3),
     "zero shot": (zero_shot, 4),
-    "ensemble": (in_an_ensemble, 3),
+    "ensemble": (in_an_ensemble, "linear", 3),
     "minimax": (largest_loss, 3),
     "group": (lambda m, seed: the_problem("gated", "group", seed, m), 3),
     "near": (lambda m, seed: the_problem("gated", "near", seed, m), 3),
     "history": (lambda m, seed: the_problem("gated", "history", seed, m), 3),
+    **{f"{name} {m}": (plain, name, m) for name in INSEPARABLE for m in (2, 3)},
+    "excess with rows": (with_rows, "excess", 3),
+    "repeated, crowded": (over_repeated_data, "crowded", 3),
+    "ensemble of a form without gates": (in_an_ensemble, "crowded", 3),
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from random_problems import FORMS, SETTINGS, USERS, points, repeated, signed_model, the_problem
+from random_problems import FORMS, INSEPARABLE, SETTINGS, USERS, points, repeated, signed_model, the_problem
 
 from climbopt.certification.global_bound.boxes import allowed, halves, whole
 from climbopt.certification.global_bound.choices import choose
@@ -134,4 +134,11 @@ def test_no_point_is_below_the_dual_function(kind, name):
 @pytest.mark.parametrize("kind", WITH_USE)
 def test_no_point_is_below_it_with_repeated_data_and_for_ensembles(kind, name):
     seed = FORMS.index(name)
+    check_nowhere_above(form_of(kind, name, seed), seed)
+
+
+@pytest.mark.parametrize("name", INSEPARABLE)
+@pytest.mark.parametrize("kind", ["plain", "history", "minimax", "second step", "rows", "use"])
+def test_no_point_is_below_it_where_the_pair_template_has_no_decomposition(kind, name):
+    seed = list(INSEPARABLE).index(name)
     check_nowhere_above(form_of(kind, name, seed), seed)

@@ -79,6 +79,11 @@ class Interval(NDArrayOperatorsMixin):
         """Return the intervals at `index`."""
         return Interval(self.lower[index], self.upper[index])
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of both ends."""
+        return self.lower.shape
+
     def sum(self, axis: int) -> Interval:
         """Return the enclosure of the sum along an axis."""
         size = self.lower.shape[axis]
@@ -92,6 +97,23 @@ class Interval(NDArrayOperatorsMixin):
     def broadcast_to(self, shape: tuple[int, ...]) -> Interval:
         """Return the interval with both ends broadcast to `shape`."""
         return Interval(np.broadcast_to(self.lower, shape), np.broadcast_to(self.upper, shape))
+
+    def hull(self, axis: int) -> Interval:
+        """Return the least interval that holds all of those along an axis."""
+        return Interval(self.lower.min(axis), self.upper.max(axis))
+
+    @property
+    def middle(self) -> Array:
+        """A number in each interval; 0 where that has no bounds."""
+        with np.errstate(invalid="ignore"):
+            half = 0.5 * (self.lower + self.upper)
+        return np.where(np.isfinite(half), half, 0.0)
+
+
+def where(mask: NDArray[np.bool_], these: Interval, others: Interval | float = 0.0) -> Interval:
+    """Return some intervals where a mask is true, and others elsewhere."""
+    rest = Interval.enclosing(others)
+    return Interval(np.where(mask, these.lower, rest.lower), np.where(mask, these.upper, rest.upper))
 
 
 def intervals(arguments: Sequence[ArrayLike]) -> list[Interval]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from climbopt.certification.global_bound import Enclosure, NoBoundError, Progress, enclose
 from climbopt.certification.global_bound.record import BALLS, proved
-from climbopt.certification.global_bound.search import RESTS_ON
+from climbopt.certification.global_bound.search import rests_on
 from climbopt.certification.local import TOLERANCE, Bound, BoundSearch, Certificate
 from climbopt.files import ProblemLike, load_ratios
 from climbopt.foundations.errors import InputError, check_keywords
@@ -198,7 +198,7 @@ def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress
         return enclosure
     shown = proved(form, enclosure)
     lower, proof = (-np.inf, None) if shown is None else shown
-    return replace(enclosure, lower=lower, rests_on=RESTS_ON.format(BALLS), written=proof)
+    return replace(enclosure, lower=lower, rests_on=rests_on(form, BALLS), written=proof)
 
 
 def _upper_in_balls(form: StandardForm, x: Array) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.certification.global_bound.choices import choose
-from climbopt.certification.proof.blocks import Box, Cells, Choices, Dual, Prices, Value, enclosing, middle
+from climbopt.certification.proof.blocks import Box, Cells, Choices, Dual, Prices, Value, enclosing
 from climbopt.certification.proof.cover import rests, tightened
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.model.templates import Array
@@ -110,7 +110,7 @@ def examined(problem: Decomposition, box: Box, prices: Prices, target: float, to
     if left is None:
         return Step(prices, np.inf, tight, True, None, evaluated)
     cut = bool((left.lower > tight.lower).any() or (left.upper < tight.upper).any())
-    return Step(prices, value.lower, left, cut, _split(left), evaluated)
+    return Step(prices, value.lower, left, cut, _split(problem, left), evaluated)
 
 
 def evaluate(dual: Dual, target: float, tolerance: float) -> Evaluated:
@@ -164,9 +164,15 @@ def whole(problem: Decomposition, box: Box, cells: int = FIRST) -> Cells:
     return Cells(block.astype(np.intp), edges[0], np.where(first + 1 == count[block], high[block], edges[1]))
 
 
-def _split(box: Box) -> tuple[int, float] | None:
-    """Return the widest variable and its middle, where a box is to be cut; None where it is too small."""
-    score = np.where(box.width > SMALLEST, box.width, 0.0)
+def _split(problem: Decomposition, box: Box) -> tuple[int, float] | None:
+    """Return a variable and its middle, where a box is to be cut; None where it is too small.
+
+    It is the widest, or what the widths of z that are enclosed on the box come from.
+    """
+    of_pairs = np.nan_to_num(problem.on(box.lower, box.upper).separable.width.sum(axis=0))
+    score = box.width / max(box.width.max(), SMALLEST)
+    score[: of_pairs.size] += of_pairs / max(of_pairs.max(), SMALLEST)
+    score = np.where(box.width > SMALLEST, score, 0.0)
     j = int(np.argmax(score))
     return (j, 0.5 * float(box.lower[j] + box.upper[j])) if score[j] > 0 else None
 
@@ -201,7 +207,7 @@ def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
     u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
     extended = np.append(x, np.zeros(problem.n_blocks - problem.form.n))
     t = np.arange(len(problem.home))
-    cumulative = middle(problem.cumulative(enclosing(extended[problem.home]), problem.home))
+    cumulative = problem.cumulative(enclosing(extended[problem.home]), problem.home).middle
     gates = [u * gate.values(cumulative, t) for gate in problem.separable.gates]
     slopes = np.array(gates).reshape(len(gates), t.size)
     return np.where(np.isfinite(slopes), slopes, 0.0)

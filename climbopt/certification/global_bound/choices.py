@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from climbopt.certification.proof.blocks import Cells, Choices, Dual, enclosing, middle
+from climbopt.certification.proof.blocks import Cells, Choices, Dual, enclosing
 from climbopt.certification.proof.decomposition import Indices
 from climbopt.model.templates import Array
 
@@ -35,15 +35,15 @@ def choose(dual: Dual, pieces: Cells) -> tuple[Choices, Array]:
 
 def _of_variables(dual: Dual, block: Indices, x: Array) -> Array:
     """Return about what variables add at x."""
-    problem, slope = dual.problem, middle(dual.lagrangian[0])
+    problem, slope = dual.problem, dual.lagrangian[0].middle
     j = np.minimum(block, problem.form.n - 1)
     value = np.where(block < problem.form.n, slope[j] * x, 0.0)
     ratios = np.flatnonzero(block < problem.n_sources)
     j, targets = block[ratios], problem.pairs[0]
-    cumulative = middle(problem.cumulative(enclosing(x[ratios]), j))[None]
+    cumulative = problem.cumulative(enclosing(x[ratios]), j).middle[None]
     for price, part, line in zip(dual.prices.sums, problem.separable.parts, problem.lines, strict=True):
         if line is not None:
-            zero, by_x = ((price[:, None] * middle(numbers)).sum(axis=0) for numbers in line)
+            zero, by_x = ((price[:, None] * numbers.middle).sum(axis=0) for numbers in line)
             value[ratios] += zero[j] + by_x[j] * x[ratios]
         else:
             raw = price[:, None] * problem.others[:, j]
@@ -60,15 +60,15 @@ class _Touch:
     def __init__(self, dual: Dual, target: Indices, block: Indices, x: Array) -> None:
         self.problem, self.nodes, self.target, self.x = dual.problem, dual.nodes, target, x
         _, on_z, on_loss, _ = dual.lagrangian
-        self.w, self.v = middle(on_loss)[target], middle(on_z)[target]
+        self.w, self.v = on_loss.middle[target], on_z.middle[target]
         self.price = dual.prices.sums[:, target]
         self.in_total = self.problem.total[0][block]
         separable, t = self.problem.separable, target
-        cumulative = middle(self.problem.cumulative(enclosing(x), block))
+        cumulative = self.problem.cumulative(enclosing(x), block).middle
         self.own = separable.own.values(cumulative, t)
         gates = [gate.values(cumulative, t) for gate in separable.gates]
         self.gates = np.array(gates).reshape(len(gates), t.size)
-        self.center, self._steps = middle(self.nodes.center)[:, t], np.diff(self.nodes.values, axis=-1)[:, t]
+        self.center, self._steps = self.nodes.center.middle[:, t], np.diff(self.nodes.values, axis=-1)[:, t]
         self._choose()
 
     def _z(self, sums: Array) -> Array:

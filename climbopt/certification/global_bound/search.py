@@ -27,6 +27,10 @@ from climbopt.numerics.polytope import EmptyPolytopeError
 from climbopt.program import StandardForm
 
 RESTS_ON = "Lagrangian decomposition into functions of one variable, bounded piece by piece; {}"
+ENCLOSED = (
+    "Lagrangian decomposition, with ranges and slopes on boxes for the pair template of '{}', which is no sum of "
+    "products of a function of r_i and one of r_j; {}"
+)
 FLOATS = "float64 arithmetic, rounded outwards"
 ROUNDS = 40
 """Times that a box is shrunk before it is cut."""
@@ -193,13 +197,19 @@ def enclose(
         search.lower,
         search.best.value,
         search.best.x,
-        RESTS_ON.format(FLOATS),
+        rests_on(form, FLOATS),
         search.nodes,
         time.perf_counter() - began,
         stopped,
         multipliers_of(form, search.best),
         (*search.closed, *(node for _, _, node in search.open)),
     )
+
+
+def rests_on(form: StandardForm, arithmetic: str) -> str:
+    """Return what a lower bound assumes; names the interactions that do not decompose."""
+    names = Decomposition.of(form).separable.inseparable
+    return ENCLOSED.format("', '".join(names), arithmetic) if names else RESTS_ON.format(arithmetic)
 
 
 def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) -> Incumbent:
@@ -214,7 +224,13 @@ def _of_reciprocal(form: StandardForm, enclosure: Enclosure) -> Enclosure:
     """Return the bounds of -t for those of s = 1/t."""
     best = Incumbent() if enclosure.x is None else judged(form, enclosure.x)
     lower = np.nextafter(-1.0 / enclosure.lower, -np.inf) if enclosure.lower > 0 else -np.inf
-    return replace(enclosure, lower=min(float(lower), best.value), upper=best.value, x=best.x)
+    return replace(
+        enclosure,
+        lower=min(float(lower), best.value),
+        upper=best.value,
+        x=best.x,
+        rests_on=rests_on(form, FLOATS),
+    )
 
 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:

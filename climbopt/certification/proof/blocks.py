@@ -29,10 +29,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from climbopt.certification.proof.curves import Functions, Index
 from climbopt.certification.proof.decomposition import Decomposition, Indices
-from climbopt.certification.proof.separable import Functions, Index
 from climbopt.model.templates import Array
-from climbopt.numerics.intervals import Interval
+from climbopt.numerics.intervals import Interval, where
 
 EPS = float(np.finfo(float).eps)
 NODES, SPACING = 17, 3
@@ -107,24 +107,6 @@ def positive(value: Array) -> Array:
     return np.maximum(value, 0.0)
 
 
-def middle(interval: Interval) -> Array:
-    """Return a number in each interval; 0 where that has no bounds."""
-    with np.errstate(invalid="ignore"):
-        half = 0.5 * (interval.lower + interval.upper)
-    return np.where(np.isfinite(half), half, 0.0)
-
-
-def hull(interval: Interval) -> Interval:
-    """Return the hull along the last axis."""
-    return Interval(interval.lower.min(axis=-1), interval.upper.max(axis=-1))
-
-
-def where(mask: NDArray[np.bool_], these: Interval, others: Interval | float = 0.0) -> Interval:
-    """Return some intervals, and others elsewhere."""
-    rest = enclosing(others)
-    return Interval(np.where(mask, these.lower, rest.lower), np.where(mask, these.upper, rest.upper))
-
-
 @dataclass(frozen=True, eq=False)
 class Nodes:
     """The parts on a box: chords between nodes of the ratios, plus a rest.
@@ -169,16 +151,16 @@ class Nodes:
         for k, part in enumerate(parts):
             known = part.enclose(problem.cumulative(enclosing(ratios), block), at)
             value = where(others, known.broadcast_to(shape[1:]))
-            mid = middle(value)
+            mid = value.middle
             centers[k] = 0.5 * (mid.max(axis=-1) + mid.min(axis=-1))
             values[k] = mid - centers[k][..., None]
-            off = hull(value - enclosing(centers[k][..., None]) - enclosing(values[k]))
+            off = (value - enclosing(centers[k][..., None]) - enclosing(values[k])).hull(-1)
             if not part.linear:
                 cells = problem.cumulative(Interval(ratios[:, :-1], ratios[:, 1:]), block)
-                off = off + hull(where(others, deviation(part, cells, at)))
+                off = off + where(others, deviation(part, cells, at)).hull(-1)
             rest.lower[k], rest.upper[k] = off.sum(1).lower, off.sum(1).upper
         mids = 0.5 * (ratios[:, 0] + ratios[:, -1])
-        around = hull(enclosing(values)).sum(2) + rest
+        around = enclosing(values).hull(-1).sum(2) + rest
         size = np.abs(values).max(axis=-1, initial=0.0).sum(axis=-1)
         return cls(ratios - mids[:, None], mids, values, enclosing(centers).sum(2), rest, around, size)
 
@@ -190,6 +172,9 @@ class Dual:
     problem: Decomposition
     prices: Prices
     box: Box
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "problem", self.problem.on(self.box.lower, self.box.upper))
 
     @cached_property
     def nodes(self) -> Nodes:
@@ -279,7 +264,7 @@ class Dual:
         for k, gate in enumerate(separable.gates):
             center, around = nodes.center[k][t], nodes.around[k][t]
             q = u[:, None] * gate.enclose(at_ends, t[:, None]) - enclosing(self.prices.sums[k][t][:, None])
-            middles.append(middle(q))
+            middles.append(q.middle)
             value = value + q * (center + nodes.rest[k][t])[:, None] + (q - enclosing(middles[-1])) * around[:, None]
             dip = dip + deviation(gate, on, t) * (center + around)
         value = value + self._least(t, summed, np.array(middles).reshape(len(middles), t.size, 2), choices.theta)
@@ -305,7 +290,7 @@ class Dual:
                 z = z + gate.enclose(on, t) * (self.nodes.center[k][t] + self.nodes.around[k][t])
             z = Interval(np.maximum(z.lower, proofs.end_of_domain[t]), z.upper)
             slopes = w * law.enclose_slopes(Interval(np.minimum(z.lower, z0), np.maximum(z.upper, z0)), t)
-            tilt = enclosing(middle(slopes))
+            tilt = enclosing(slopes.middle)
             line = w * loss - tilt * at + (slopes - tilt) * (z - at)
             u, kappa = where(tangent, u, tilt), where(tangent, kappa, line)
         return where(~unused, kappa), where(~unused, u) + v

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from climbopt.certification.proof.blocks import Box, Nodes, enclosing, where
+from climbopt.certification.proof.blocks import Box, Nodes, enclosing
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.certification.proof.separable import NoBoundError
 from climbopt.model.templates import Array
-from climbopt.numerics.intervals import Interval
+from climbopt.numerics.intervals import Interval, where
 
 TIGHTENINGS = 3
 """Times that rows tighten a box."""
@@ -88,6 +88,7 @@ def rests(problem: Decomposition, box: Box) -> Interval:
 
 def enclosed(problem: Decomposition, box: Box) -> Interval:
     """Return enclosures of z on a box, (T,)."""
+    problem = problem.on(box.lower, box.upper)
     nodes, home, t, none = (
         Nodes.on(problem, box),
         problem.home,

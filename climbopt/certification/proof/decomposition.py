@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """A standard form whose z decompose.
+    """A standard form as blocks.
 
     Block j < n holds what depends on variable j alone: its own terms, what it gives through the sums of all targets,
     and the targets whose own source it is. Later blocks hold a target without own source each.
@@ -31,16 +31,18 @@ class Decomposition:
     ----------
     form : StandardForm
     functions : MixtureFunctions
-    separable : Separable
+    lower, upper : ndarray, (n,)
+        Bounds of x where it holds.
     """
 
     form: StandardForm
     functions: MixtureFunctions
-    separable: Separable
+    lower: Array
+    upper: Array
 
     @classmethod
     def of(cls, form: StandardForm) -> Decomposition:
-        """Return the decomposition of a form; raises NoBoundError where it has none."""
+        """Return the decomposition of a form; raises NoBoundError where its objective has none."""
         functions = form.functions
         if not isinstance(functions, MixtureFunctions):
             raise NoBoundError("only functions made of ratios, z and losses are bounded; use backend scip")
@@ -49,7 +51,18 @@ class Decomposition:
                 "the objective has an expression that is not affine in ratios, z and losses, and is no power mean of "
                 "losses; use backend scip"
             )
-        return cls(form, functions, Separable.of(functions.responses.parts))
+        return cls(form, functions, form.polytope.bounds.lower, form.polytope.bounds.upper)
+
+    def on(self, lower: Array, upper: Array) -> Decomposition:
+        """Return the decomposition where x is in a box, which is the nearer for forms that are enclosed there."""
+        return replace(self, lower=lower, upper=upper) if self.separable.inseparable else self
+
+    @cached_property
+    def separable(self) -> Separable:
+        """The functions of one number that z and losses are made of."""
+        sources = np.arange(self.n_sources)
+        ratios = self.cumulative(Interval(self.lower[sources], self.upper[sources]), sources)
+        return Separable.of(self.functions.responses.parts, ratios)
 
     @property
     def polytope(self) -> Polytope:

@@ -1,0 +1,262 @@
+"""Functions of one number: a template at the parameters of each target or pair, with enclosures on intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from climbopt.model.templates import Array, Template
+from climbopt.numerics.intervals import Interval, where
+
+Index = NDArray[np.intp] | tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+@lru_cache(maxsize=512)
+def enclosing(expression: sp.Expr, arguments: tuple[sp.Symbol, ...]) -> Callable[..., Interval]:
+    """Return an expression as a function of intervals; its numbers are enclosed too, so that none is rounded."""
+    numbers = sorted(
+        {part for part in sp.preorder_traversal(expression) if part.is_number and part.is_Atom and not part.is_Integer},
+        key=sp.default_sort_key,
+    )
+    names = {number: sp.Dummy(f"c{k}") for k, number in enumerate(numbers)}
+    function = sp.lambdify([*arguments, *names.values()], expression.xreplace(names), modules="numpy", cse=True)
+    values = [_enclosed(number) for number in numbers]
+
+    def evaluate(*at: Interval) -> Interval:
+        shape = np.broadcast_shapes(*(interval.lower.shape for interval in at))
+        return Interval.enclosing(function(*at, *values)).broadcast_to(shape)
+
+    return evaluate
+
+
+def _enclosed(number: sp.Expr) -> Interval:
+    value = float(number)
+    if number.is_Float or sp.Rational(value) == number:
+        return Interval.enclosing(value)
+    return Interval.of(np.nextafter(value, -np.inf), np.nextafter(value, np.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Functions of one number each: a template at the arguments of each target, (T,), or pair, (T, S).
+
+    Parameters
+    ----------
+    template : Template
+    arguments : list of ndarray or Interval
+        D, N and the parameters, all of the shape of the functions. Functions with an interval are enclosed alone.
+    used : Curves, optional
+        What the template is a function of: the use of each ratio; the ratio itself where there is none.
+    """
+
+    template: Template
+    arguments: list[Array | Interval]
+    used: Curves | None = None
+
+    @classmethod
+    def of(
+        cls, template: Template, arguments: Sequence[Any], shape: tuple[int, ...], used: Curves | None = None
+    ) -> Curves:
+        """Return the functions of a shape."""
+        wide = [a.broadcast_to(shape) if isinstance(a, Interval) else np.broadcast_to(a, shape) for a in arguments]
+        return cls(template, wide, used)
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether the second derivative is 0."""
+        return self.used is None and self.template.whole and self.template.second[0] == 0
+
+    def values(self, x: Array, at: Index) -> Array:
+        """Return the functions that `at` names at x, in floating point."""
+        x = x if self.used is None else self.used.values(x, at)
+        with np.errstate(all="ignore"):
+            (value,) = self.template.value(x, *(argument[at] for argument in self.arguments))
+        return np.broadcast_to(value, np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape))
+
+    def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
+        """Return the functions that `at` names and their slopes at x, in floating point; of none with a use."""
+        shape = np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape)
+        with np.errstate(all="ignore"):
+            value, slope = self.template.slopes(x, *(argument[at] for argument in self.arguments))
+        return np.broadcast_to(value, shape), np.broadcast_to(slope, shape)
+
+    def enclose(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the functions on x."""
+        return self._enclose(self.template.exact.expression, self.inner(x, at), at)
+
+    def enclose_slopes(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the slopes on x, of both sides where they jump."""
+        slope = self._enclose(self.template.exact.first[0], self.inner(x, at), at)
+        return slope if self.used is None else slope * self.used.enclose_slopes(x, at)
+
+    def curvature(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the second derivative on x: all numbers where the slope may jump."""
+        u = self.inner(x, at)
+        bent = self._curvature(u, at)
+        if self.used is None:
+            return bent
+        # (t o u)'' = t''(u) u'^2 + t'(u) u''
+        slope = self._enclose(self.template.exact.first[0], u, at)
+        squares: Interval = self.used.enclose_slopes(x, at) ** 2
+        bend: Interval = bent * squares + slope * self.used.curvature(x, at)
+        return bend
+
+    def inner(self, x: Interval, at: Index) -> Interval:
+        """Return what the template is evaluated at: x, or the use there, which lies between its ends where it rises."""
+        if self.used is None:
+            return x
+        whole, rises = self.used.enclose(x, at), self.used.enclose_slopes(x, at).lower >= 0
+        first, last = (self.used.enclose(Interval(end, end), at) for end in (x.lower, x.upper))
+        # the interval extension of the formula alone may reach below 0, where powers are not defined
+        return Interval(
+            np.where(rises, np.maximum(whole.lower, first.lower), whole.lower),
+            np.where(rises, np.minimum(whole.upper, last.upper), whole.upper),
+        )
+
+    def _curvature(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the template's second derivative."""
+        curvature = self._enclose(self.template.exact.second[0], x, at)
+        if not self.template.kinked:
+            return curvature
+        pieces = self.template.pieces
+        jumps = np.ones(curvature.lower.shape, dtype=bool)
+        if pieces is not None:
+            kink = self._enclose(pieces.kink, x, at)
+            jumps = (kink.upper >= x.lower) & (kink.lower <= x.upper)
+        return Interval(np.where(jumps, -np.inf, curvature.lower), np.where(jumps, np.inf, curvature.upper))
+
+    def _enclose(self, expression: sp.Expr, x: Interval, at: Index) -> Interval:
+        arguments = [Interval.enclosing(argument[at]) for argument in self.arguments]
+        return enclosing(expression, self.template.arguments)(x, *arguments)
+
+
+@dataclass(frozen=True, eq=False)
+class Summed:
+    """Functions of each target's own ratio that pairs add to, (T,); the methods are those of :class:`Curves`.
+
+    own_i(x) + sum over j of pair_ij(x) + rest_i, where numbers of the pairs and the rest may be intervals
+
+    Parameters
+    ----------
+    own : Curves, of (T,)
+    pair : Curves, of (T, S)
+    counts : ndarray of bool, (T, S)
+        Which pairs are added.
+    rest : Interval, (T,)
+    """
+
+    own: Curves
+    pair: Curves
+    counts: NDArray[np.bool_]
+    rest: Interval
+    linear = False
+
+    def values(self, x: Array, at: Index) -> Array:
+        """Return the middles of the functions that `at` names at x."""
+        return self.enclose(Interval.enclosing(x), at).middle
+
+    def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
+        """Return the middles of the functions that `at` names and of their slopes at x."""
+        return self.values(x, at), self.enclose_slopes(Interval.enclosing(x), at).middle
+
+    def enclose(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the functions on x."""
+        value: Interval = self.own.enclose(x, at) + self._pairs(self.pair.enclose, x, at) + self.rest[at]
+        return value
+
+    def enclose_slopes(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the slopes on x, of both sides where they jump."""
+        slope: Interval = self.own.enclose_slopes(x, at) + self._pairs(self.pair.enclose_slopes, x, at)
+        return slope
+
+    def curvature(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the second derivative on x, of what is added to the rest."""
+        bend: Interval = self.own.curvature(x, at) + self._pairs(self.pair.curvature, x, at)
+        return bend
+
+    def _pairs(self, method: Callable[[Interval, Index], Interval], x: Interval, at: Index) -> Interval:
+        """Return the sum over the sources of what a method says of each pair."""
+        assert not isinstance(at, tuple)  # it is of targets
+        value = method(x[..., None], (at[..., None], np.arange(self.counts.shape[1])))
+        return where(self.counts[at], value).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedCurves:
+    """Functions of several forms, their targets end to end; the methods are those of :class:`Curves`.
+
+    Parameters
+    ----------
+    each : tuple of Curves, Summed or None
+        Of each form; None for 0.
+    form, place : ndarray of int, (T,)
+        The form of each target, and its index there.
+    """
+
+    each: tuple[Functions | None, ...]
+    form: NDArray[np.intp]
+    place: NDArray[np.intp]
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether every second derivative is 0."""
+        return all(curves is None or curves.linear for curves in self.each)
+
+    def values(self, x: Array, at: Index) -> Array:
+        """Return the functions that `at` names at x, in floating point."""
+        (values,) = self._by_form(lambda curves, x, at: (curves.values(x[0], at),), (x,), at)
+        return values
+
+    def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
+        """Return the functions that `at` names and their slopes at x, in floating point; of none with a use."""
+        value, slope = self._by_form(lambda curves, x, at: curves.slopes(x[0], at), (x, x), at)
+        return value, slope
+
+    def enclose(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the functions on x."""
+        return self._enclosed(lambda curves, x, at: curves.enclose(x, at), x, at)
+
+    def enclose_slopes(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the slopes on x, of both sides where they jump."""
+        return self._enclosed(lambda curves, x, at: curves.enclose_slopes(x, at), x, at)
+
+    def curvature(self, x: Interval, at: Index) -> Interval:
+        """Return enclosures of the second derivative on x: all numbers where the slope may jump."""
+        return self._enclosed(lambda curves, x, at: curves.curvature(x, at), x, at)
+
+    def _enclosed(self, method: Callable[[Functions, Interval, Index], Interval], x: Interval, at: Index) -> Interval:
+        def ends(curves: Functions, x: tuple[Array, ...], at: Index) -> tuple[Array, ...]:
+            result = method(curves, Interval(x[0], x[1]), at)
+            return result.lower, result.upper
+
+        lower, upper = self._by_form(ends, (x.lower, x.upper), at)
+        return Interval(lower, upper)
+
+    def _by_form(
+        self,
+        evaluate: Callable[[Functions, tuple[Array, ...], Index], tuple[Array, ...]],
+        x: tuple[Array, ...],
+        at: Index,
+    ) -> tuple[Array, ...]:
+        """Return as many arrays as x has, evaluated form by form."""
+        target, *source = at if isinstance(at, tuple) else (at,)
+        target, *rest = np.broadcast_arrays(target, *source, *x)
+        source, x = rest[: len(source)], tuple(rest[len(source) :])
+        results = tuple(np.zeros(target.shape) for _ in x)
+        for k, curves in enumerate(self.each):
+            mine = self.form[target] == k
+            if curves is not None and mine.any():
+                here = self.place[target[mine]]
+                values = evaluate(curves, tuple(a[mine] for a in x), (here, source[0][mine]) if source else here)
+                for result, value in zip(results, values, strict=True):
+                    result[mine] = value
+        return results
+
+
+Functions = Curves | Summed | JoinedCurves

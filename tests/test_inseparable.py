@@ -1,0 +1,94 @@
+"""Forms whose pair template is no sum of products of functions of single ratios: their bounds, proofs and name."""
+
+import json
+
+import numpy as np
+import pytest
+from mutations import mutated
+from random_problems import INSEPARABLE, repeated, signed_model
+from test_global_bound import check_holds
+
+from climbopt import solve
+from climbopt.certification.global_bound import enclose
+from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import Ensemble
+from climbopt.numerics.intervals import Interval
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.procedures import joint_form
+from climbopt.procedures.optimum import Effort, certify_globally
+from climbopt.reports.certificates import certificate_json
+
+CLOSED = {name: (2, 1e-4) for name in INSEPARABLE} | {"crowded": (3, 1e-3), "beyond": (3, 1e-3)}
+
+
+def form_of(name, sources, seed=0):
+    return joint_form(AllocationProblem(signed_model(name, sources, seed=seed), 10e9))
+
+
+@pytest.mark.parametrize("name", INSEPARABLE)
+def test_branching_closes_the_gap_and_nothing_lies_below(name):
+    sources, gap = CLOSED[name]
+    form = form_of(name, sources)
+    found = enclose(form, gap=gap, time_limit=np.inf)
+    assert found.stopped == "gap"
+    check_holds(form, found, 3)
+    assert f"the pair template of '{name}'" in found.rests_on
+
+
+@pytest.mark.parametrize("name", ["crowded", "excess"])
+def test_among_others_and_with_repeated_data(name):
+    model = repeated(signed_model(name, 2, seed=1), 0)
+    form = joint_form(AllocationProblem(Ensemble((model, signed_model("gated", 2, seed=1)), (1, 1)), 10e9))
+    found = enclose(form, gap=1e-4, time_limit=np.inf)
+    assert found.stopped == "gap" and name in found.rests_on and "gated" not in found.rests_on
+    check_holds(form, found, 3)
+
+
+def test_the_certificate_names_the_template():
+    problem = AllocationProblem(signed_model("shared", 2, seed=2), 10e9)
+    result = certify_globally(solve(problem), Effort(gap=1e-3))
+    assert result.certificate.passed
+    assert "'shared', which is no sum of products" in certificate_json(result.certificate)["gap_rests_on"]
+
+
+@pytest.mark.parametrize("name", ["crowded", "shared", "rooted"])
+def test_what_is_added_beyond_functions_of_single_ratios_falls_with_the_square_of_the_box(name):
+    whole = Decomposition.of(form_of(name, 3))
+    center = np.array([0.3, 0.3, 0.4])
+    widths = [whole.on(center - h, center + h).separable.width.max() for h in (1e-2, 1e-3)]
+    assert widths[0] / widths[1] == pytest.approx(100, rel=0.1)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.1, 1e-3])
+@pytest.mark.parametrize("name", INSEPARABLE)
+def test_z_is_enclosed_at_corners_and_inside_of_boxes(name, width):
+    rng, form = np.random.default_rng(list(INSEPARABLE).index(name)), form_of(name, 3)
+    whole, targets = Decomposition.of(form), np.arange(3)
+    for center in [np.full(3, 0.5), *rng.random((10, 3))]:
+        low, high = np.maximum(center - width * rng.random(3), 0.0), np.minimum(center + width * rng.random(3), 1.0)
+        separable = whole.on(low, high).separable
+        (part,) = separable.parts
+        for share in [*rng.integers(0, 2, (8, 3)), *rng.random((8, 3))]:
+            x = low + share * (high - low)
+            sums = (part.values(x[None, :], whole.pairs) * whole.others).sum(axis=1)
+            rest = separable.own.enclose(Interval.enclosing(x), targets)
+            off = form.functions.responses.z(x) - sums
+            assert (rest.lower - 1e-15 <= off).all() and (off <= rest.upper + 1e-15).all()
+
+
+@pytest.mark.parametrize("name", ["crowded", "shared", "beyond", "excess"])
+def test_proofs(name):
+    pytest.importorskip("flint")
+    from climbopt.certification.global_bound.record import proved
+    from climbopt.certification.proof.check import check
+
+    form = form_of(name, 2)
+    found = enclose(form, gap=1e-3)
+    lower, proof = proved(form, found)
+    assert found.lower - 1e-9 <= lower <= found.lower
+    assert check(form, json.loads(json.dumps(proof)))[0] == lower
+    rng = np.random.default_rng(list(INSEPARABLE).index(name))
+    for above in [*10 * [1e-9], *10 * [1e-6], *10 * [1e-3]]:
+        with pytest.raises(InputError):
+            check(form, mutated(proof, found.upper + above, rng))
