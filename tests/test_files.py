@@ -11,7 +11,7 @@ from conftest import PROBLEMS, random_model
 
 from climbopt import InputError, load_model, load_pilots, load_problem, save_model, shipped_problems
 from climbopt.files import find_problem, load_ratios
-from climbopt.files.records import load_record
+from climbopt.files.text import read_object
 from climbopt.testing import family_model
 
 MODEL = """
@@ -344,7 +344,7 @@ def test_what_is_nested_too_deeply_is_refused(tmp_path):
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
     for read, name in (
         (load_ratios, "deep.json"),
-        (load_record, "deep.json"),
+        (read_object, "deep.json"),
         (load_problem, "deep.toml"),
         (load_model, "deep.toml"),
     ):

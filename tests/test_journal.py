@@ -18,14 +18,14 @@ def opened(path):
 def test_one_writer_at_a_time(tmp_path):
     path = tmp_path / "d.jsonl"
     first = opened(path)
-    first.append(0, {"a": 1})
+    first.write_entry(0, {"a": 1})
     with pytest.raises(InputError, match="in use by another climbopt process"):
         opened(path)
-    first.append(1, {"a": 2})
+    first.write_entry(1, {"a": 2})
     first.close()
     second = opened(path)
     assert [entry["a"] for entry in second.entries] == [1, 2]
-    second.append(2, {"a": 3})
+    second.write_entry(2, {"a": 3})
     assert [entry["draw"] for entry in read_journal(path, "draw", "draws")[1]] == [0, 1, 2]
 
 
@@ -33,7 +33,7 @@ def test_a_killed_writer_leaves_no_lock(tmp_path):
     path = tmp_path / "d.jsonl"
     code = (
         "import sys, time; from climbopt.files.journal import Journal; "
-        "j = Journal(sys.argv[1], {'of': 'x'}, 'draw', 'draws', 'fit'); j.append(0, {'a': 1}); "
+        "j = Journal(sys.argv[1], {'of': 'x'}, 'draw', 'draws', 'fit'); j.write_entry(0, {'a': 1}); "
         "print('open', flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
@@ -68,7 +68,7 @@ def test_a_journal_that_its_owner_removed_is_made_anew(tmp_path, monkeypatch):
         lock(stream, how)
 
     monkeypatch.setattr(fcntl, "flock", removed_before)
-    opened(path).append(0, {"a": 1})
+    opened(path).write_entry(0, {"a": 1})
     assert len(read_journal(path, "draw", "draws")[1]) == 1
 
 
@@ -77,5 +77,5 @@ def test_a_full_disk_is_blamed_on_the_journal(tmp_path):
     journal._stream.close()
     journal._stream = open("/dev/full", "ab", buffering=0)
     with pytest.raises(InputError, match=f"cannot write .*d.jsonl: {os.strerror(errno.ENOSPC)}"):
-        journal.append(0, {"a": 1})
+        journal.write_entry(0, {"a": 1})
     journal._stream.close()

@@ -259,7 +259,10 @@ def test_indonesian_is_no_index():
         (lines([HEAD, *ROWS[:3], [*ROWS[3][:-1], "n/a"]]), "missing losses: 1, the first that of language 'sw'"),
         (lines([HEAD, *ROWS[:3], [*ROWS[3][:-1], "inf"]]), "loss of language 'sw' in run 'pilot-3' is inf"),
         (lines([HEAD, *ROWS[:2]]) + lines(ROWS[2:], ";"), "line 4 has 1 fields and the header 8"),
-        (lines([HEAD] + [[row[0], "2026-01-02", *row[2:]] for row in ROWS]), "tokens of run 'pilot-0' is nan"),
+        (
+            lines([HEAD] + [[row[0], "2026-01-02", *row[2:]] for row in ROWS]),
+            "'tokens' of the table has '2026-01-02' in row 2",
+        ),
         ("\n\n", "is empty"),
         ("# nothing\n", "has one column"),
     ],

@@ -148,10 +148,20 @@ def _rows(run: CollectedRun) -> Iterable[dict[str, Any]]:
     """Give a row per language of a run; a language without a loss has an empty one."""
     planned = run.planned
     for language in dict.fromkeys([*planned.ratios, *run.losses]):
-        row: dict[str, Any] = {"run": planned.name, "tokens": planned.tokens}
-        row |= {} if planned.params is None else {"params": planned.params}
-        row |= {"language": language, "ratio": planned.ratios.get(language, 0.0), "loss": run.losses.get(language)}
-        yield row | ({"supply": planned.supply[language]} if language in planned.supply else {})
+        yield {
+            "run": planned.name,
+            "tokens": _count(planned.tokens),
+            **({} if planned.params is None else {"params": _count(planned.params)}),
+            "language": language,
+            "ratio": planned.ratios.get(language, 0.0),
+            "loss": run.losses.get(language),
+            **({"supply": _count(planned.supply[language])} if language in planned.supply else {}),
+        }
+
+
+def _count(number: float) -> float:
+    """Return a count as a whole number, as plans write it; any other number as it is."""
+    return int(number) if number.is_integer() else number
 
 
 def collect(runs: Sequence[PlannedRun], places: Iterable[Path], pattern: str | None = None) -> Collection:
@@ -204,24 +214,18 @@ def _assign(path: Path, owner: str | None, traces: dict[str, list[Trace]], ignor
         by_run.setdefault(entry.run if entry.run in traces else owner or entry.run, []).append(entry)
     for name, of_run in by_run.items():
         if name in traces:
-            for part in _attempts(path, of_run):
+            # In a tracker's table of runs each row is a run of its own.
+            apart = path.suffix in ROWS and all(entry.state for entry in of_run)
+            for part in [[entry] for entry in of_run] if apart else [of_run]:
                 _add(traces[name], Trace(path, tuple(part)))
         else:
             ignored[shown(str(path))] = f"it names the run '{shown(name)}', which is not planned" if name else "no run"
 
 
-def _attempts(path: Path, entries: list[LogEntry]) -> list[list[LogEntry]]:
-    """Return the entries of a run in a file, apart where each is a run of its own in a tracker's table of runs."""
-    if path.suffix in ROWS and all(entry.state for entry in entries):
-        return [[entry] for entry in entries]
-    return [entries]
-
-
 def _add(traces: list[Trace], trace: Trace) -> None:
     """Add a trace, which goes on with the last one where the run was resumed."""
-    last = traces[-1] if traces else trace
-    if trace is not last and _goes_on(last.file, trace.file):
-        traces[-1] = Trace(trace.file, last.entries + trace.entries)
+    if traces and _goes_on(traces[-1].file, trace.file):
+        traces[-1] = Trace(trace.file, traces[-1].entries + trace.entries)
     else:
         traces.append(trace)
 

@@ -134,9 +134,8 @@ class Columns:
         if role not in self.roles:
             return None if stated is None else np.full(len(self.table), stated)
         column = self.roles[role]
-        values = numbers(self.table[column].rename(role))
         # tokens_b counts in billions
-        values = values * TOKENS.read(f"1{unit_of(column)}", "the unit")
+        values = numbers(self.table[column].rename(role)) * TOKENS.read(f"1{unit_of(column)}", "the unit")
         differs = values != stated
         if stated is not None and differs.any():
             raise InputError(
@@ -147,17 +146,23 @@ class Columns:
 
     def by_run(self, languages: Mapping[str, str], kind: str) -> pd.DataFrame:
         """Return columns as numbers under the names of their languages, by run; text is refused."""
-        table = self.table[list(languages)].apply(lambda column: numbers(column.rename(kind)))
-        for column in table:
-            text = table[column].isna() & ~self.table[column].map(is_missing)
-            if text.any():
-                row = int(text.to_numpy().argmax())
-                raise InputError(
-                    f"column {quoted(str(column))} of {self.title} has {quoted(str(self.table[column].iloc[row]))} in "
-                    f"row {row + HEADER_ROWS}, which is no number; write a plain decimal number, with a point, or "
-                    f"leave the column out (--ignore {shlex.quote(shown(str(column)))})"
-                )
+        table = self.table[list(languages)].apply(lambda column: self.numbers_of(str(column.name), kind))
         return table.set_axis(self.run_names()).rename(columns=dict(languages))
+
+    def numbers_of(self, column: str, kind: str) -> Array:
+        """Return a column as floats, read as numbers of a kind are; text is refused with its row."""
+        cells = self.table[column]
+        values = numbers(cells.rename(kind))
+        text = np.isnan(values) & ~cells.map(is_missing).to_numpy(dtype=bool)
+        if text.any():
+            row = int(text.argmax())
+            run = f" (run {quoted(self.stated_runs[row])})" if "run" in self.roles else ""
+            raise InputError(
+                f"column {quoted(column)} of {self.title} has {quoted(str(cells.iloc[row]))} in row "
+                f"{row + HEADER_ROWS}, which is no number{run}; write a plain decimal number, with a point, or "
+                f"leave the column out (--ignore {shlex.quote(shown(column))})"
+            )
+        return values
 
     @property
     def stated_runs(self) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from climbopt.files.journal import Journal, read_journal
 from climbopt.files.models import ENSEMBLE
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, UnknownNameError
 from climbopt.model.ensemble import Ensemble, Model, blocks_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -48,7 +48,7 @@ def remove_other_draws(path: Path, model: Model, origin: Mapping[str, object]) -
         path.unlink()
 
 
-class DrawFile:
+class DrawFile(Journal):
     """Draws of a model's parameters in a file, in order; opened to be continued.
 
     Parameters
@@ -66,22 +66,20 @@ class DrawFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], model: Model, origin: Mapping[str, object]) -> None:
-        self._model = model
-        self._journal = Journal(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
-        blocks, place = blocks_of(model)[0], self._journal.path
-        self.known = {
-            k: tuple(block.parameters for block in _drawn(blocks, entry, k, place))
-            for k, entry in enumerate(self._journal.entries)
-        }
+        super().__init__(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
+        self._of_ensemble = isinstance(model, Ensemble)
+        blocks = blocks_of(model)[0]
+        self.known: dict[int, tuple[Mapping[str, Array], ...]] = {}
+        for k, entry in enumerate(self.entries):
+            values = _values(entry, k, self.path, len(blocks))
+            # As parameters of the fit's own blocks, which check them.
+            drawn = [replace(block, parameters=parameters) for block, parameters in zip(blocks, values, strict=True)]
+            self.known[k] = tuple(block.parameters for block in drawn)
 
     def append(self, k: int, *parameters: Mapping[str, Array]) -> None:
         """Write draw k, which follows the last one: the parameters of the model, or of each block of an ensemble."""
         each = [{"parameters": {name: np.asarray(value).tolist() for name, value in p.items()}} for p in parameters]
-        self._journal.append(k, {"forms": each} if isinstance(self._model, Ensemble) else each[0])
-
-    def close(self) -> None:
-        """Let other processes write to the file."""
-        self._journal.close()
+        self.write_entry(k, {"forms": each} if self._of_ensemble else each[0])
 
 
 def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, ...]:
@@ -101,51 +99,46 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, .
     try:
         # A header comes from a file: whatever it lacks is one message.
         languages = tuple(map(str, header["sources"])), tuple(map(str, header["targets"]))
-        forms = [_Form.read(form) for form in header.get("forms", [header])]
+        stated = header.get("forms", [header])
+        forms, weights = (
+            [_form(form, *languages) for form in stated],
+            [float(form.get("weight", 1.0)) for form in stated],
+        )
+    except UnknownNameError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the first line of {path} is not as climbopt writes it: {error}") from None
     models: list[MixtureModel | Ensemble] = []
     for k, entry in enumerate(entries):
         values = _values(entry, k, path, len(forms))
-        blocks = [form.model(*languages, parameters) for form, parameters in zip(forms, values, strict=True)]
-        models.append(Ensemble(blocks, [form.weight for form in forms]) if "forms" in header else blocks[0])
+        blocks = [form(parameters) for form, parameters in zip(forms, values, strict=True)]
+        models.append(Ensemble(blocks, weights) if "forms" in header else blocks[0])
     return tuple(models)
 
 
-@dataclass(frozen=True)
-class _Form:
-    """What the draws of one form share, beside the languages."""
-
-    law: str
-    interaction: str
-    token_unit: float
-    params_unit: float
-    weight: float = 1.0
-    use: str = ONCE.name
-
-    @classmethod
-    def of(cls, model: MixtureModel, weight: float) -> _Form:
-        units = model.token_unit, model.params_unit
-        return cls(model.law.name, model.interaction.name, *units, weight, model.use.name)
-
-    @classmethod
-    def read(cls, table: Mapping[str, Any]) -> _Form:
-        """Return the form that a header states."""
-        units = float(table["token_unit"]), float(table["params_unit"])
-        weight, use = float(table.get("weight", 1.0)), str(table.get("use", ONCE.name))
-        return cls(str(table["law"]), str(table["interaction"]), *units, weight, use)
-
-    def model(self, sources: tuple[str, ...], targets: tuple[str, ...], values: Mapping[str, Array]) -> MixtureModel:
-        """Return the model of this form with some parameters."""
-        law, interaction = LAWS[self.law], INTERACTIONS[self.interaction]
-        units = self.token_unit, self.params_unit
-        return MixtureModel(law, interaction, sources, targets, values, *units, use=USES[self.use])
+def _form(
+    table: Mapping[str, Any], sources: tuple[str, ...], targets: tuple[str, ...]
+) -> Callable[[Mapping[str, Array]], MixtureModel]:
+    """Return what makes the model of a form that a header states from its parameters."""
+    law, interaction = LAWS[str(table["law"])], INTERACTIONS[str(table["interaction"])]
+    units, use = (float(table["token_unit"]), float(table["params_unit"])), USES[str(table.get("use", ONCE.name))]
+    return lambda parameters: MixtureModel(law, interaction, sources, targets, parameters, *units, use=use)
 
 
 def _header(model: Model) -> dict[str, Any]:
     """Return what every draw of a model shares."""
     blocks, weights = blocks_of(model)
-    forms = [asdict(_Form.of(block, weight)) for block, weight in zip(blocks, weights, strict=True)]
+    forms = [
+        {
+            "law": block.law.name,
+            "interaction": block.interaction.name,
+            "token_unit": block.token_unit,
+            "params_unit": block.params_unit,
+            "weight": weight,
+            "use": block.use.name,
+        }
+        for block, weight in zip(blocks, weights, strict=True)
+    ]
     names = {"sources": list(model.sources), "targets": list(model.targets)}
     if isinstance(model, Ensemble):
         return {"format": FORMAT, "law": ENSEMBLE, "interaction": ENSEMBLE, **names, "forms": forms}
@@ -164,12 +157,3 @@ def _values(entry: Mapping[str, Any], k: int, path: Path, n_forms: int) -> list[
         return [{name: np.array(values, dtype=float) for name, values in form["parameters"].items()} for form in forms]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"draw {k} of {path} holds something that is not a number; remove the file") from None
-
-
-def _drawn(blocks: Sequence[MixtureModel], entry: Mapping[str, Any], k: int, path: Path) -> list[MixtureModel]:
-    """Return the models of draw k, checked against those of the fit."""
-    values = _values(entry, k, path, len(blocks))
-    return [
-        MixtureModel(b.law, b.interaction, b.sources, b.targets, parameters, b.token_unit, b.params_unit, use=b.use)
-        for b, parameters in zip(blocks, values, strict=True)
-    ]

@@ -6,7 +6,6 @@ Numbers of fields: github.com/tensorflow/tensorflow, core/util/event.proto, core
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
 
 from climbopt.files.framing import prefixed_records
 from climbopt.files.wire import fields, messages, text, varints
@@ -18,21 +17,10 @@ _VALUE, _TAG, _SIMPLE, _TENSOR = 1, 1, 2, 8
 _TYPE, _SHAPE, _CONTENT, _DIM = 1, 2, 4, 2
 
 
-def _float(data: bytes) -> float:
-    return float(struct.unpack_from("<f", data)[0])
-
-
-def _double(data: bytes) -> float:
-    return float(struct.unpack_from("<d", data)[0])
-
-
-_TYPES: Mapping[int, tuple[int, str, Callable[[bytes], float]]] = {
-    1: (5, "<f", _float),
-    2: (6, "<d", _double),
-    3: (7, "<i", lambda data: _signed(next(varints(data)))),
-    9: (10, "<q", lambda data: _signed(next(varints(data)))),
-}
-"""Of a tensor's type: the field of its values, how raw content holds one, and how that field does."""
+_TYPES = {1: (5, "<f"), 2: (6, "<d"), 3: (7, "<i"), 9: (10, "<q")}
+"""Of a tensor's type: the field of its values, and how raw content holds one."""
+_FLOATS = (1, 2)
+"""Types whose field holds its packed values as raw content does; the others have varints there."""
 
 
 def scalars(content: bytes) -> dict[int, dict[str, float]]:
@@ -58,17 +46,19 @@ def scalars(content: bytes) -> dict[int, dict[str, float]]:
 def _scalar(value: bytes) -> float | None:
     """Return the number of a summary's value; None where it is none, such as a picture."""
     for simple in messages(value, _SIMPLE):
-        return _float(simple)
+        return float(struct.unpack_from("<f", simple)[0])
     for tensor in messages(value, _TENSOR):
         kind = next((number for field, number in fields(tensor) if field == _TYPE and isinstance(number, int)), 0)
         if kind not in _TYPES or any(True for shape in messages(tensor, _SHAPE) for _ in messages(shape, _DIM)):
             return None
-        field, raw, read = _TYPES[kind]
+        field, raw = _TYPES[kind]
         for content in messages(tensor, _CONTENT):
             return float(struct.unpack_from(raw, content)[0])
         for number, stated in fields(tensor):
+            if number == field and isinstance(stated, bytes) and kind in _FLOATS:
+                return float(struct.unpack_from(raw, stated)[0])
             if number == field:
-                return read(stated) if isinstance(stated, bytes) else float(_signed(stated))
+                return float(_signed(next(varints(stated)) if isinstance(stated, bytes) else stated))
         return 0.0  # the default, which is not written
     return None
 

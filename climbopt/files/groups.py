@@ -89,12 +89,8 @@ def _stated(columns: Sequence[str], pattern: str, title: str) -> ColumnGroup:
 
 
 def named_group(group: ColumnGroup, named: Mapping[str, str], title: str) -> ColumnGroup:
-    """Return a group with the columns that the user names one by one under these names."""
-    return _checked(group._replace(languages={**group.languages, **named}), title)
-
-
-def _checked(group: ColumnGroup, title: str) -> ColumnGroup:
-    """Return a group whose names of languages are sound and stand once."""
+    """Return a group with the columns that the user names one by one; refuse names that are unsound or stand twice."""
+    group = group._replace(languages={**group.languages, **named})
     names = list(group.languages.values())
     for column, name in group.languages.items():
         check_name(name, f"the language of column '{shown(column)}' of {title}")
@@ -122,7 +118,7 @@ def ratio_group(columns: Columns, layout: Layout) -> ColumnGroup:
             kind = _sum_kind(group, values, budgets) if len(group.languages) > 1 else None
         # A pattern inside a wider one that fits already is no reading of its own.
         if kind is not None and not any(group.key <= other.key or other.key <= group.key for other in fitting):
-            fitting.append(_checked(group._replace(kind=kind), columns.title))
+            fitting.append(named_group(group._replace(kind=kind), {}, columns.title))
     if not fitting:
         raise InputError(
             f"no columns of {columns.title} are ratios: none whose names share a pattern sum to 1, to 100 or to the "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from climbopt.files.text import read_json, write_text
+from climbopt.files.text import read_object, write_text
 from climbopt.files.trainers import Mixture, Trainer, notes_of
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
@@ -82,12 +82,13 @@ def write_jobs(
 
 def load_manifest(folder: Path) -> list[PlannedRun]:
     """Return the runs of a folder that `write_jobs` wrote; raises InputError where there are none."""
+    remedy = "name a folder that climbopt plan --export wrote"
     if not folder.exists():
-        raise InputError(f"there is no {shown(str(folder))}; name a folder that climbopt plan --export wrote")
+        raise InputError(f"there is no {shown(str(folder))}; {remedy}")
     path = folder / MANIFEST_NAME if folder.is_dir() else folder
-    content = read_json(path, "name a folder that climbopt plan --export wrote")
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no manifest; name a folder that climbopt plan --export wrote")
+    content = read_object(path, remedy)
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path} is no manifest; {remedy}")
     try:
         return [_planned(entry) for entry in content["runs"]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -58,7 +58,7 @@ class Journal:
             self.close()  # a traceback that somebody keeps would hold the lock
             raise
 
-    def append(self, k: int, entry: Mapping[str, Any]) -> None:
+    def write_entry(self, k: int, entry: Mapping[str, Any]) -> None:
         """Write entry k, which follows the previous entry."""
         self._write(json.dumps({self._kind: k, **entry}))
 

@@ -175,6 +175,10 @@ def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
 
 def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing, need_losses: bool = True) -> Reading:
     """Return a table with one row per run, or one of ratios and one of losses, as a tidy one."""
+    for role in ("tokens", "params"):
+        for columns in (mixtures, measured):
+            if role in columns.roles:
+                columns.numbers_of(columns.roles[role], role)  # refuses text, which would be a missing number below
     mixed = ratio_group(mixtures, layout)
     ratios = mixed.key if measured is mixtures else frozenset()
     lost = loss_group(measured, ratios, layout, mixed, needed=need_losses)

@@ -16,7 +16,7 @@ from typing import Any
 from climbopt.files import event_files, wandb_runs
 from climbopt.files.formats import read_table
 from climbopt.files.json_lines import objects
-from climbopt.files.text import check_file, read_bytes, read_json
+from climbopt.files.text import check_file, read_bytes, read_object
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
 
@@ -37,6 +37,7 @@ TOKENS = frozenset("tokens traintokens trainingtokens totaltokens tokensseen see
 NAMES = frozenset("name run runname runid displayname id".split())
 STATES = frozenset(("state", "status"))
 BITS_PER_BYTE = "bits_per_byte"
+AS_WRITTEN = "give the file as its tracker wrote it"
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,14 @@ def read_log(path: Path) -> list[LogEntry]:
     if path.suffix == wandb_runs.SUFFIX:
         return _tracked(path)
     if path.name == SUMMARY:
-        return [LogEntry(_numbers(_object(path)))]
+        return [LogEntry(_numbers(read_object(path, AS_WRITTEN)))]
     if path.suffix == ".json":
-        return [LogEntry(_harness(_object(path)))]
+        return [LogEntry(_harness(read_object(path, AS_WRITTEN)))]
     if path.suffix in LINES:
         return [_of_record(record) for record in _records(path)]
     # An empty cell of a table is a NaN, and says nothing.
     rows = read_table(path).to_dict("records")
     return [_of_record({str(key): value for key, value in row.items() if value == value}) for row in rows]
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    content = read_json(path, "give the file as its tracker wrote it")
-    if not isinstance(content, Mapping):
-        raise InputError(f"{shown(str(path))} holds no JSON object; give the file as its tracker wrote it")
-    return content
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from climbopt.files.formats import read_table
-from climbopt.files.schema import checked, read_toml
+from climbopt.files.schema import Table, checked, read_toml
 from climbopt.files.tables import write_table
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
@@ -24,7 +24,7 @@ from climbopt.model.noise import CLASSES, LossNoise
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array, Form
 from climbopt.model.uses import ONCE, USES
-from climbopt.runs.pilot_range import Ends, PilotRange
+from climbopt.runs.pilot_range import PilotRange
 from climbopt.runs.tidy_table import numbers
 
 if TYPE_CHECKING:
@@ -32,24 +32,22 @@ if TYPE_CHECKING:
 
 ENSEMBLE = "ensemble"
 """Law and interaction of a file whose model is an ensemble; its blocks are listed in `forms`."""
+_Ends = Annotated[tuple[float, ...], Field(strict=False)]
+"""A list of TOML as a tuple."""
 PAIRS_INSIDE = 16
 """Models of up to this many languages keep their pair parameters inside the model file; larger ones beside it."""
 
 
-class _Pilots(BaseModel):
-    """Least and largest budget, and model size, of the runs that a model was fitted to."""
+class _Pilots(Table):
+    """Least and largest budget, and model size, of the runs that a model was fitted to; PilotRange validates them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    tokens: list[float]
-    params: list[float] | None = None
-    ratios: dict[str, list[float]] | None = None
+    tokens: _Ends
+    params: _Ends | None = None
+    ratios: dict[str, _Ends] | None = None
 
 
-class _Noise(BaseModel):
+class _Noise(Table):
     """How far measured losses lie from an ensemble's predictions."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     level: float
     classes: list[str]
@@ -57,10 +55,8 @@ class _Noise(BaseModel):
     deviations: dict[str, list[float]]
 
 
-class _FormFile(BaseModel):
+class _FormFile(Table):
     """A model of one form, as a file or as a block of an ensemble's file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     law: str
     interaction: str
@@ -173,31 +169,9 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
         table.token_unit,
         table.params_unit,
         table.provenance,
-        _pilot_range(table.pilots),
+        None if table.pilots is None else PilotRange(**dict(table.pilots)),
         form.use,
     )
-
-
-def _pilot_range(pilots: _Pilots | None) -> PilotRange | None:
-    """Return the range that a file states; PilotRange validates it."""
-    if pilots is None:
-        return None
-    ratios = None if pilots.ratios is None else {name: _ends(ends) for name, ends in pilots.ratios.items()}
-    return PilotRange(_ends(pilots.tokens), None if pilots.params is None else _ends(pilots.params), ratios)
-
-
-def _ends(values: list[float]) -> Ends:
-    return cast("Ends", tuple(values))
-
-
-def _pilot_table(pilots: PilotRange) -> dict[str, object]:
-    """Return the table that states a range; what is not known has no key."""
-    table: dict[str, object] = {"tokens": list(pilots.tokens)}
-    if pilots.params is not None:
-        table["params"] = list(pilots.params)
-    if pilots.ratios is not None:
-        table["ratios"] = {name: list(ends) for name, ends in pilots.ratios.items()}
-    return table
 
 
 def pairs_beside(path: Path, block: int | None = None) -> Path:
@@ -262,6 +236,8 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
             )
     # T x S numbers are unreadable in TOML for many languages; a pipe has no place beside it.
     apart = max(len(model.sources), len(model.targets)) > PAIRS_INSIDE and bool(_pairs(model)) and not is_special(path)
+    # What is not known of the pilots has no key.
+    pilots = {key: ends for key, ends in vars(model.pilots).items() if ends is not None} if model.pilots else {}
     content = {
         "law": model.law.name,
         "interaction": model.interaction.name,
@@ -272,7 +248,7 @@ def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[st
         "targets": list(model.targets),
         **({"pairs": table.name} if apart else {}),
         "provenance": dict(model.provenance),
-        **({} if model.pilots is None else {"pilots": _pilot_table(model.pilots)}),
+        **({"pilots": pilots} if pilots else {}),
         "parameters": {
             p.name: by_language(model, p, model.parameters[p.name])
             for p in model.templates.parameters
@@ -361,16 +337,12 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
     if repeated.any():
         target, source = frame.loc[repeated, ["target", "source"]].iloc[0]
         raise InputError(f"{path.name} has two rows for '{target}' from '{source}'; give every pair once")
-    place = tuple(
-        frame[key].map({name: k for k, name in enumerate(names)}).to_numpy(dtype=int)
-        for key, names in (("target", file.targets), ("source", file.sources))
-    )
     result = {}
     for name in frame.columns.drop(["target", "source"]):
         _check_per_pair(str(name), declared, path)
-        array = np.full((len(file.targets), len(file.sources)), np.nan)
         # By name, whatever the order of the rows.
-        array[place] = numbers(frame[name])
+        table = frame.assign(**{name: numbers(frame[name])}).pivot(index="target", columns="source", values=name)
+        array = table.reindex(index=file.targets, columns=file.sources).to_numpy(dtype=float)
         for i, j in np.argwhere(np.isnan(array)).tolist():
             if file.targets[i] != file.sources[j]:
                 raise InputError(

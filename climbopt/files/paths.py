@@ -21,7 +21,7 @@ def paths_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.paths.jsonl")
 
 
-class PathFile:
+class PathFile(Journal):
     """Optimal ratios along the path of each drawn model in a file, in order; opened to be continued.
 
     Parameters
@@ -39,20 +39,12 @@ class PathFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], shape: tuple[int, int], origin: Mapping[str, Any]) -> None:
-        self._journal = Journal(path, {"format": FORMAT, **origin}, "draw", "paths", "sweep")
-        self.known = {k: _ratios(entry, k, shape, self._journal.path) for k, entry in enumerate(self._journal.entries)}
+        super().__init__(path, {"format": FORMAT, **origin}, "draw", "paths", "sweep")
+        self.known = {k: _ratios(entry, k, shape, self.path) for k, entry in enumerate(self.entries)}
 
     def append(self, k: int, ratios: Array) -> None:
         """Write the path of draw k, (n_points, S), which follows the last one; a point without an answer is null."""
-        self._journal.append(k, {"ratios": [None if np.isnan(row).any() else row.tolist() for row in ratios]})
-
-    def close(self) -> None:
-        """Let other processes write to the file."""
-        self._journal.close()
-
-    def remove(self) -> None:
-        """Remove the file, once all that it held is in the output."""
-        self._journal.remove()
+        self.write_entry(k, {"ratios": [None if np.isnan(row).any() else row.tolist() for row in ratios]})
 
 
 def _ratios(entry: Mapping[str, Any], k: int, shape: tuple[int, int], path: Path) -> Array:

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin,
 
 import sympy as sp
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from climbopt.files.draws import draws_beside, load_draws, save_draws
 from climbopt.files.models import load_model, save_model
-from climbopt.files.schema import checked, checked_value, read_toml
+from climbopt.files.schema import Table, checked, checked_value, read_toml
 from climbopt.files.shipped import find_problem
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
@@ -35,10 +35,8 @@ PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "un
 """Values of the key `procedure`."""
 
 
-class _ProblemFile(BaseModel):
+class _ProblemFile(Table):
     """A problem file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = None
     model: str

@@ -6,12 +6,19 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from climbopt.files.text import read_text
 from climbopt.foundations.errors import InputError, unknown_name
 
-Schema = TypeVar("Schema", bound=BaseModel)
+
+class Table(BaseModel):
+    """A table of a file: it has no other keys than these fields, and values of exactly their types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Schema = TypeVar("Schema", bound=Table)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

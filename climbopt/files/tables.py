@@ -61,15 +61,10 @@ def load_pilots(
       sources: en, de, nl, es, pt, ru
       tokens: 2.499e+05 to 1.999e+06
     """
-    table, measured = (_table(source) for source in (path, losses))
-    assert table is not None
+    table = read_table(find_pilots(path)) if isinstance(path, str | os.PathLike) else path
+    measured = read_table(find_pilots(losses)) if isinstance(losses, str | os.PathLike) else losses
     reading = understood(table, layout, measured, missing=missing)
     return replace(PilotRuns.from_frame(reading.table, missing=missing), layout=reading.note)
-
-
-def _table(source: str | os.PathLike[str] | pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return a table: itself, or that of a file."""
-    return read_table(find_pilots(source)) if isinstance(source, str | os.PathLike) else source
 
 
 def _with_columns(path: str | os.PathLike[str], columns: list[str], what: str, remedy: str) -> pd.DataFrame:

@@ -138,6 +138,14 @@ def read_json(path: Path, remedy: str) -> Any:
         raise InputError(f"{shown(str(path))} is nested too deeply to be read; {remedy}") from None
 
 
+def read_object(path: str | os.PathLike[str], remedy: str = "give what --json has written") -> dict[str, Any]:
+    """Return the object that a JSON file holds; by default one that the command line has written."""
+    content = read_json(Path(path), remedy)
+    if not isinstance(content, dict):
+        raise InputError(f"{shown(str(path))} holds no JSON object; {remedy}")
+    return content
+
+
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON; of a repeated key Python's reader would take the last value in silence."""
     content = dict(pairs)

@@ -26,7 +26,7 @@ from climbopt.files import (
     load_ratios,
     write_bytes,
 )
-from climbopt.files.records import load_record
+from climbopt.files.text import read_object
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.model.ensemble import Model, check_draws, one_form
 from climbopt.model.mixture import MixtureModel
@@ -223,7 +223,7 @@ def range_lines(
 
 def _sweep(request: Request) -> Figure:
     """Ratios along a path of budgets or bounds, with bands where models were drawn."""
-    record = load_record(request.file)
+    record = read_object(request.file)
     if not isinstance(record.get("points"), list):
         raise InputError(f"{request.file} holds no sweep; write it with sweep --json")
     return path_of(record, str(request.file), request.size(plots.COLUMN))
@@ -283,7 +283,7 @@ def benefit_bars(answer: Result, uniform: Result, width: float = plots.COLUMN, a
 
 def _answer(path: Path) -> dict[str, Any]:
     """Return what solve --json wrote, or ratios alone with the file's name for their procedure."""
-    record = load_record(path) if path.suffix == ".json" else {}
+    record = read_object(path) if path.suffix == ".json" else {}
     if isinstance(record.get("ratios"), dict) and "procedure" in record:
         return record
     return {"procedure": path.stem, "ratios": load_ratios(path)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from climbopt.files import write_text
-from climbopt.files.records import load_record
+from climbopt.files.text import read_object
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, percentages
 from climbopt.procedures.result import Result
@@ -83,7 +83,7 @@ def load_result(path: str | os.PathLike[str]) -> SavedResult:
     InputError
         Where the file holds none.
     """
-    record = load_record(path)
+    record = read_object(path)
     # Files of other formats have ratios too; their keys mean other things.
     if record.get("format") not in RESULT_FORMATS or not {"problem", "procedure", "ratios", "certificate"} <= set(
         record

@@ -10,7 +10,7 @@ from fractions import Fraction
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.frozen import Converted, FrozenMap
 from climbopt.foundations.names import check_name
-from climbopt.foundations.quantities import TOKENS, ByName
+from climbopt.foundations.quantities import RATIO, TOKENS, ByName
 
 DIGITS = 6
 """Decimals of the weights that are written."""
@@ -18,10 +18,6 @@ SEED = 42
 """Of the random draws of trainers whose configuration states one."""
 MOST_DIGITS = 12
 """Most decimals of a weight: a double represents such weights, and their sum, accurately enough."""
-
-
-def _ratios(ratios: Mapping[str, float], of: str) -> FrozenMap[float]:
-    return FrozenMap({name: float(ratio) for name, ratio in ratios.items()})
 
 
 def _paths(paths: Mapping[str, str], of: str) -> FrozenMap[str]:
@@ -53,7 +49,7 @@ class Mixture:
         For ratios that are no mixture, unknown languages, numbers out of range, and names that do not print.
     """
 
-    ratios: Converted[Mapping[str, float], FrozenMap[float]] = Converted(_ratios)
+    ratios: ByName = Converted(RATIO.by_name)
     budget: float | None = None
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     paths: Converted[Mapping[str, str], FrozenMap[str]] = Converted(_paths, FrozenMap({}))
@@ -135,17 +131,6 @@ class Blend:
         return {source.language: source.ratio for source in self.sources}
 
 
-def placeholder(language: str) -> str:
-    """Return the placeholder for a path that is not stated.
-
-    Examples
-    --------
-    >>> placeholder("de")
-    'PATH_OF_de'
-    """
-    return f"PATH_OF_{language}"
-
-
 def blended(mixture: Mixture, *, by_example: bool, digits: int = DIGITS, keep_zeros: bool = False) -> Blend:
     """Return a mixture as a trainer draws it: by token, or by example, with weights of `digits` decimals.
 
@@ -170,7 +155,7 @@ def blended(mixture: Mixture, *, by_example: bool, digits: int = DIGITS, keep_ze
         if count or keep_zeros:
             ratio = count * mean[name] / total
             tokens = None if mixture.budget is None else ratio * mixture.budget
-            path = mixture.paths.get(name, placeholder(name))
+            path = mixture.paths.get(name, f"PATH_OF_{name}")
             sources.append(Source(name, count / 10**digits, ratio, path, tokens, _epochs(tokens, mixture, name)))
     return Blend(tuple(sources), mixture.budget, mixture.name)
 

@@ -19,15 +19,10 @@ def json_text(content: Any) -> str:
 
 def yaml_text(blend: Blend, content: Any, *comments: str) -> str:
     """Return a value as YAML, after comments that say what it is."""
-    head = [_heading(blend), *comments]
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    return "".join(f"# {shown(line)}\n" for line in head) + text
-
-
-def _heading(blend: Blend) -> str:
-    """Return what a file holds, for its first line."""
     budget = "" if blend.budget is None else f", {blend.budget:g} tokens"
-    return f"{blend.name}, written by climbopt export: {len(blend.sources)} sources{budget}"
+    heading = f"{blend.name}, written by climbopt export: {len(blend.sources)} sources{budget}"
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return "".join(f"# {shown(line)}\n" for line in (heading, *comments)) + text
 
 
 def omegaconf_text(blend: Blend, content: Any, *comments: str) -> str:
