@@ -15,7 +15,7 @@ from climbopt.foundations.processes import MOST_JOBS
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
 
 if TYPE_CHECKING:
-    from climbopt.backends import Options, OptionValue
+    from climbopt.backends import OptionValue
     from climbopt.procedures.optimum import Effort, Rigor
 
 
@@ -65,6 +65,7 @@ DRAWS = Annotated[
     typer.Option(metavar="FILE.jsonl", help="Draws of the model, which climbopt fit --bootstrap writes."),
 ]
 JOBS = Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="Processes.")]
+FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
 SEED = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
 
 BOUND = Unit({**TOKENS.suffixes, **RATIO.suffixes}, "write a number such as 0.1, 10% or 5B")
@@ -108,20 +109,7 @@ def effort(gap: float, time_limit: float, rigor: str, jobs: int) -> Effort:
     return Effort(gap, time_limit, cast("Rigor", rigor), jobs)
 
 
-def native_options(
-    tolerance: float, max_iterations: int | None, time_limit: float | None, pairs: list[str] | None
-) -> Options:
-    """Return typed options; the value of KEY=VALUE is read as a number, true or false, or text."""
-    from climbopt.backends import Options
-
-    native: dict[str, OptionValue] = {}
-    for text in pairs or []:
-        key, value = pair("--option", text, "KEY=VALUE", "print_level=5")
-        native[key] = _option_value(value)
-    return Options(tolerance, max_iterations, time_limit, native)
-
-
-def _option_value(text: str) -> OptionValue:
+def option_value(text: str) -> OptionValue:
     """Return the number, truth value or text that an option's value stands for."""
     if text in ("true", "false"):
         return text == "true"

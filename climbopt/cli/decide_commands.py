@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climbopt.cli.arguments import JOBS, JSON, SEED, pair, quantity
+from climbopt.cli.arguments import FORCE, JOBS, JSON, SEED, pair, quantity
 from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, remark, report, solvers_on_standard_error
@@ -23,22 +23,6 @@ BUDGET = Annotated[
     float,
     typer.Option(parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Of the planned run, such as 1e12 or 1T."),
 ]
-FLOORS = Annotated[
-    list[str] | None,
-    typer.Option("--floor", metavar="LANGUAGE=RATIO", help="Least ratio of a language; may be repeated."),
-]
-WEIGHTS = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="How much each language's loss counts: CSV of language, weight; 1 by default."),
-]
-TARGET_PARAMS = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--target-params", PARAMS),
-        metavar="SIZE",
-        help="Size of the planned model, where the pilots differ in theirs.",
-    ),
-]
 FOLDER = Annotated[
     Path | None,
     typer.Option(
@@ -49,7 +33,6 @@ BOOTSTRAP = Annotated[
     int | None,
     typer.Option(min=2, metavar="N", help="Draws of the ensemble that the answer is the mean over; 40 by default."),
 ]
-FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
 
 
 @dataclass(frozen=True)
@@ -57,9 +40,24 @@ class TargetOptions:
     """What is stated of the planned run beside its budget: the options of these names."""
 
     supply: SUPPLY = None
-    floor: FLOORS = None
-    weights: WEIGHTS = None
-    target_params: TARGET_PARAMS = None
+    floor: Annotated[
+        list[str] | None,
+        typer.Option("--floor", metavar="LANGUAGE=RATIO", help="Least ratio of a language; may be repeated."),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="How much each language's loss counts: CSV of language, weight; 1 by default."
+        ),
+    ] = None
+    target_params: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--target-params", PARAMS),
+            metavar="SIZE",
+            help="Size of the planned model, where the pilots differ in theirs.",
+        ),
+    ] = None
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -139,24 +137,22 @@ def decide(
     raise typer.Exit(0 if decision.stands else 1)
 
 
-INIT_BUDGET = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--budget", TOKENS),
-        metavar="TOKENS",
-        help="Of the planned run; by default that of the largest pilot, to be edited.",
-    ),
-]
-PROBLEM_OUTPUT = Annotated[Path, typer.Option("-o", "--output", metavar="PROBLEM.toml", help="Write the problem.")]
-
-
 def init(
     pilots: PILOTS,
     *,
-    budget: INIT_BUDGET = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--budget", TOKENS),
+            metavar="TOKENS",
+            help="Of the planned run; by default that of the largest pilot, to be edited.",
+        ),
+    ] = None,
     stated: TargetOptions,
     layout: TableOptions,
-    output: PROBLEM_OUTPUT = Path("problem.toml"),
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="PROBLEM.toml", help="Write the problem.")] = Path(
+        "problem.toml"
+    ),
     force: FORCE = False,
 ) -> None:
     """Write a problem file with comments, to be edited, for the languages of pilot runs."""
@@ -165,7 +161,7 @@ def init(
     from climbopt.problem.constraints import Floor
 
     pilots = find_pilots(pilots)
-    check_places([path for path in (pilots, layout.losses, *stated.files) if path is not None], None, output)
+    check_places([pilots, layout.losses, *stated.files], None, output)
     # The file is meant to be edited: a second run must not undo that.
     if output.exists() and not force:
         raise InputError(f"{output} is there already; name another file, or add --force to replace it")

@@ -8,13 +8,14 @@ import typer
 
 from climbopt.cli.streams import console
 
-MODEL_OR_PROBLEM = Annotated[
-    str, typer.Argument(metavar="MODEL_OR_PROBLEM", help="A model or problem file, or the name of a shipped problem.")
-]
-LATEX = Annotated[bool, typer.Option("--latex", help="LaTeX instead of text.")]
 
-
-def derive(path: MODEL_OR_PROBLEM, latex: LATEX = False) -> None:
+def derive(
+    path: Annotated[
+        str,
+        typer.Argument(metavar="MODEL_OR_PROBLEM", help="A model or problem file, or the name of a shipped problem."),
+    ],
+    latex: Annotated[bool, typer.Option("--latex", help="LaTeX instead of text.")] = False,
+) -> None:
     """Print the equations a model or problem rests on."""
     from climbopt.reports.derivation import derive as derive_equations
 

@@ -16,6 +16,7 @@ from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.quantities import TOKENS
 
 if TYPE_CHECKING:
+    from climbopt.files import AnswerFile
     from climbopt.files.trainers import Blend, Mixture, Trainer
     from climbopt.problem.allocation import AllocationProblem
 
@@ -35,20 +36,7 @@ TRAINER = Annotated[
     ),
 ]
 OUTPUT = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file; its suffix names the format.")]
-PATHS = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Where the data lie: CSV of language, path. Else placeholders.")
-]
-MEAN_TOKENS = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Mean tokens of one example: CSV of language, tokens. For trainers that draw examples; else all alike.",
-    ),
-]
-SUPPLY = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Tokens there are: CSV of language, tokens. By default those of the problem."),
-]
+
 PROBLEM = Annotated[
     str | None,
     typer.Option(
@@ -81,13 +69,48 @@ SEQUENCE_LENGTH = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class SourceFiles:
+    """Files that state something of each language: the options of these names."""
+
+    paths: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the data lie: CSV of language, path. Else placeholders.")
+    ] = None
+    mean_tokens: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Mean tokens of one example: CSV of language, tokens. For trainers that draw examples; else all "
+            "alike.",
+        ),
+    ] = None
+    supply: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Tokens there are: CSV of language, tokens. By default those of the problem."
+        ),
+    ] = None
+
+    def mixture(self, answer: AnswerFile, budget: float | None, supply: Mapping[str, float]) -> Mixture:
+        """Return the mixture of an answer with what the files state; without a file of supplies, with these."""
+        from climbopt.files import load_mean_tokens, load_paths, load_supply
+        from climbopt.files.trainers import Mixture
+
+        return Mixture(
+            answer.ratios,
+            budget,
+            supply if self.supply is None else load_supply(self.supply),
+            {} if self.paths is None else load_paths(self.paths),
+            {} if self.mean_tokens is None else load_mean_tokens(self.mean_tokens),
+            answer.name,
+        )
+
+
 def export(
     answer: ANSWER,
     to: TRAINER,
     output: OUTPUT,
-    paths: PATHS = None,
-    mean_tokens: MEAN_TOKENS = None,
-    supply: SUPPLY = None,
+    stated: SourceFiles,
     problem: PROBLEM = None,
     budget: BUDGET = None,
     stage: STAGE = None,
@@ -97,67 +120,37 @@ def export(
 ) -> None:
     """Write an answer as the data configuration of a trainer."""
     from climbopt.files import load_answer, load_problem, write_text
-    from climbopt.files.trainers import TRAINERS, Mixture, notes_of
+    from climbopt.files.trainers import TRAINERS, notes_of
     from climbopt.reports.typesetting import say
 
     trainer = TRAINERS[to]
     # Refused before anything is read: a suffix that the trainer does not take.
     trainer.write(output.suffix)
-    check_places([path for path in (answer, paths, mean_tokens, supply) if path is not None], None, output)
-    known = _Known.of(supply, paths, mean_tokens)
+    check_places([answer, *vars(stated).values()], None, output)
     if batch_tokens is not None:
         if stage is not None or problem is not None or budget is not None:
             raise InputError("--batch-tokens exports a whole schedule; leave out --stage, --problem and --budget")
-        return _write_stages(output, trainer, _stages(answer, known, batch_tokens), digits, sequence_length)
+        return _write_stages(output, trainer, _stages(answer, stated, batch_tokens), digits, sequence_length)
     read = load_answer(answer, stage)
     named = problem or read.problem
     declared = None if named is None else _answered(load_problem(named), read.ratios)
     tokens = budget or read.budget or (None if declared is None else declared.budget)
     # What the command line states goes before what the problem states.
-    mixture = Mixture(
-        read.ratios,
-        tokens,
-        known.supply if supply is not None else {} if declared is None else declared.supply,
-        known.paths,
-        known.mean_tokens,
-        read.name,
-    )
+    mixture = stated.mixture(read, tokens, {} if declared is None else declared.supply)
     exported = trainer.export(mixture, output.suffix, digits=digits, sequence_length=sequence_length)
     cost = _cost(
         read.ratios, exported.blend, None if declared is None else replace(declared, budget=tokens or declared.budget)
     )
     write_text(output, exported.text)
     warn(read.doubts)
-    for note in notes_of([exported]):
-        complain(note)
+    complain(*notes_of([exported]))
     say(console(), f"{len(exported.blend.sources)} sources for {trainer.package}: {output}")
     say(console(), f"{digits} decimals move no ratio by more than {_change(read.ratios, exported.blend):.1e}; {cost}")
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What files state of the sources, by language: tokens, paths, and mean tokens of an example."""
-
-    supply: Mapping[str, float]
-    paths: Mapping[str, str]
-    mean_tokens: Mapping[str, float]
-
-    @classmethod
-    def of(cls, supply: Path | None, paths: Path | None, mean_tokens: Path | None) -> _Known:
-        """Return what files state; nothing of what has none."""
-        from climbopt.files import load_mean_tokens, load_paths, load_supply
-
-        return cls(
-            {} if supply is None else load_supply(supply),
-            {} if paths is None else load_paths(paths),
-            {} if mean_tokens is None else load_mean_tokens(mean_tokens),
-        )
-
-
-def _stages(answer: Path, known: _Known, batch_tokens: float) -> dict[int, Mixture]:
+def _stages(answer: Path, stated: SourceFiles, batch_tokens: float) -> dict[int, Mixture]:
     """Return the mixtures of a schedule by their first training steps."""
     from climbopt.files import load_schedule
-    from climbopt.files.trainers import Mixture
 
     stages = load_schedule(answer)
     if not stages:
@@ -168,8 +161,10 @@ def _stages(answer: Path, known: _Known, batch_tokens: float) -> dict[int, Mixtu
             f"--batch-tokens of {batch_tokens:g}: the stages begin at the steps {listed(list(map(str, steps)))}, which "
             "do not rise; a step of fewer tokens keeps them apart"
         )
+    # The files are read once: pipes have no second time.
+    first = stated.mixture(stages[0], stages[0].budget, {})
     return {
-        step: Mixture(part.ratios, part.budget, known.supply, known.paths, known.mean_tokens, part.name)
+        step: replace(first, ratios=part.ratios, budget=part.budget, name=part.name)
         for step, part in zip(steps, stages, strict=True)
     }
 
@@ -184,8 +179,7 @@ def _write_stages(
 
     parts = trainer.export_stages(stages, digits=digits, sequence_length=sequence_length)
     write_text(output, parts[0].text)
-    for note in notes_of(parts):
-        complain(note)
+    complain(*notes_of(parts))
     say(console(), f"{len(parts)} stages for {trainer.package}: {output}")
 
 

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
     from climbopt.files import DrawFile
     from climbopt.fitting.ensemble_fit import EnsembleFit
-    from climbopt.fitting.estimate import Fit, Fixed
+    from climbopt.fitting.estimate import Fit
     from climbopt.model.ensemble import Ensemble
     from climbopt.model.mixture import MixtureModel
-    from climbopt.uncertainty.diagnosis import Diagnosis
 
 LAW = Annotated[
     str | None,
@@ -112,7 +111,15 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
-    from climbopt.files import draws_beside, find_pilots, load_features, pairs_beside, remove_other_draws
+    from climbopt.files import (
+        DrawFile,
+        draws_beside,
+        find_pilots,
+        load_features,
+        load_fixed,
+        pairs_beside,
+        remove_other_draws,
+    )
     from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.uncertainty.bootstrap import DRAWS
@@ -123,15 +130,14 @@ def fit(
     if output is not None and (bootstrap is not None or ensemble):
         draws = draws or draws_beside(output)
     places = list(map(find_pilots, pilots))
-    inputs = [path for path in (*places, layout.losses, fixed, features, supply, by_source) if path is not None]
+    inputs = [*places, layout.losses, fixed, features, supply, by_source]
     # Before the fit: hours of work must not end at a folder that is not writable.
     check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
-    known, supplies = _known(fixed), supplies_of(supply)
+    known, supplies = {} if fixed is None else load_fixed(fixed), supplies_of(supply)
     read = read_tables(places, layout, by_source)
-    runs, table = read.runs, read.table
     with progress("fit") as count:
         fitted = fit_runs(
-            runs,
+            read.runs,
             law,
             interaction,
             use=use,
@@ -142,12 +148,13 @@ def fit(
             progress=count,
         )
     fitted = with_provenance(fitted, {**provenance(places, read.content, draws), **fitted.model.provenance})
+    origin = _origin(fitted, read.table, seed)
     if draws is not None and bootstrap is None:
-        remove_other_draws(draws, fitted.model, _origin(fitted, table, seed))  # made for an earlier model of this file
-    draw_file = None if draws is None else _draw_file(draws, fitted, table, seed)  # refuses before all writing
+        remove_other_draws(draws, fitted.model, origin)  # made for an earlier model of this file
+    draw_file = None if draws is None else DrawFile(draws, fitted.model, origin)  # refuses before all writing
     n = bootstrap or (DRAWS if draws is not None else 0)
     fitted, drawn = _drawn_and_saved(fitted, n, seed, jobs, draw_file, output)
-    _report(fitted, _diagnosis(fitted, drawn) if bootstrap is not None else None, json)
+    _report(fitted, None if bootstrap is None else drawn, json)
 
 
 def _drawn_and_saved(
@@ -179,13 +186,6 @@ def provenance(places: Sequence[Path], content: bytes, draws: Path | None) -> di
     return origin if draws is None else origin | {"draws": shown(draws.name)}
 
 
-def _known(fixed: Path | None) -> Fixed:
-    """Return the known parameters of a file, if there is one."""
-    from climbopt.files import load_fixed
-
-    return {} if fixed is None else load_fixed(fixed)
-
-
 def supplies_of(supply: Path | None) -> dict[str, float] | None:
     """Return the tokens by language of a file of supplies, if there is one."""
     from climbopt.files import load_supply
@@ -193,20 +193,22 @@ def supplies_of(supply: Path | None) -> dict[str, float] | None:
     return None if supply is None else load_supply(supply)
 
 
-def _report(fitted: Fit | EnsembleFit, diagnosis: Diagnosis | None, json: str | None) -> None:
-    """Write a fit's JSON and show its tables."""
+def _report(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensemble] | None, json: str | None) -> None:
+    """Write a fit's JSON and show its tables; with draws also its diagnosis, of an ensemble's best form."""
     from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
     from climbopt.reports.fits import fit_json, print_fit
+    from climbopt.uncertainty.diagnosis import diagnose
+
+    if draws is None:
+        return report(json, fit_json(fitted), lambda to: print_fit(fitted, to))
+    with progress("folds") as count:
+        diagnosis = diagnose(fitted, draws, progress=count)
 
     def show(to: Console) -> None:
         print_fit(fitted, to)
-        if diagnosis is not None:
-            print_diagnosis(diagnosis, to)
+        print_diagnosis(diagnosis, to)
 
-    record = fit_json(fitted)
-    if diagnosis is not None:
-        record = record | diagnosis_json(diagnosis, ensemble=fitted.model.mean is not None)
-    report(json, record, show)
+    report(json, fit_json(fitted) | diagnosis_json(diagnosis, ensemble=fitted.model.mean is not None), show)
 
 
 def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[str, object]:
@@ -219,13 +221,6 @@ def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[s
     if fitted.pooling is not None and fitted.pooling.way != "declared":
         origin["pooling"] = [fitted.pooling.way, *fitted.pooling.errors.values()]
     return origin
-
-
-def _draw_file(path: Path, fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> DrawFile:
-    """Return the file of a bootstrap's draws; raises InputError where it holds those of another fit."""
-    from climbopt.files import DrawFile
-
-    return DrawFile(path, fitted.model, _origin(fitted, table, seed))
 
 
 def _draws(
@@ -255,26 +250,20 @@ def _with_noise(fitted: EnsembleFit, draws: Sequence[MixtureModel | Ensemble], j
     return replace(fitted, model=replace(fitted.model, noise=noise))
 
 
-def _diagnosis(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensemble]) -> Diagnosis:
-    """Return the diagnosis of a fit by draws and folds; of an ensemble, of the form that fits the runs best."""
-    from climbopt.uncertainty.diagnosis import diagnose
-
-    with progress("folds") as count:
-        return diagnose(fitted, draws, progress=count)
-
-
-MODEL = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")]
-MIXTURES = Annotated[
-    Path, typer.Argument(metavar="MIXTURES", help="A table as that of pilots, tidy or wide; losses are optional.")
-]
-TABLE_OUTPUT = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="FILE.csv", help="Write the rows with a column predicted; also .parquet."),
-]
-
-
 def predict(
-    model: MODEL, mixtures: MIXTURES, *, supply: SUPPLY = None, layout: LayoutOptions, output: TABLE_OUTPUT = None
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
+    mixtures: Annotated[
+        Path, typer.Argument(metavar="MIXTURES", help="A table as that of pilots, tidy or wide; losses are optional.")
+    ],
+    *,
+    supply: SUPPLY = None,
+    layout: LayoutOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE.csv", help="Write the rows with a column predicted; also .parquet."
+        ),
+    ] = None,
 ) -> None:
     """Predict the losses of mixtures."""
     from climbopt.files import draws_beside, files_of, load_draws, load_model, read_table, write_table

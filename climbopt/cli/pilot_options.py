@@ -49,44 +49,6 @@ MAP = Annotated[
         help="What became of the languages of earlier tables: CSV of language, becomes, and share where one was split.",
     ),
 ]
-LOSSES = Annotated[
-    Path | None,
-    typer.Option(metavar="LOSSES", help="Losses of a wide table that has the ratios alone, one row per run."),
-]
-RUN_TOKENS = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run, where no column states them."
-    ),
-]
-RUN_PARAMS = Annotated[
-    float | None,
-    typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run, likewise."),
-]
-INDEX = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names the run.")]
-TOKENS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' tokens.")]
-PARAMS_COLUMN = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' model sizes.")]
-RATIO_COLUMNS = Annotated[
-    str | None, typer.Option(metavar="PATTERN", help="Ratio columns of a wide table; * is the language.")
-]
-LOSS_COLUMNS = Annotated[
-    str | None, typer.Option(metavar="PATTERN", help="Loss columns of a wide table; * is the language.")
-]
-IGNORE = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PATTERN", help="Columns that are left out, by name or with *; may be repeated."),
-]
-NAME = Annotated[
-    list[str] | None, typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated.")
-]
-MISSING = Annotated[
-    str,
-    typer.Option(
-        metavar="refuse|drop",
-        help="What becomes of a table with missing losses: it is refused, or they are left out and counted (a run "
-        "keeps its other losses).",
-    ),
-]
 SUPPLY = Annotated[
     Path | None,
     typer.Option(
@@ -117,16 +79,37 @@ class PilotTable:
 class LayoutOptions:
     """How a table of runs is laid out: the options of these names."""
 
-    losses: LOSSES = None
-    tokens: RUN_TOKENS = None
-    params: RUN_PARAMS = None
-    tokens_column: TOKENS_COLUMN = None
-    params_column: PARAMS_COLUMN = None
-    index: INDEX = None
-    ratio_columns: RATIO_COLUMNS = None
-    loss_columns: LOSS_COLUMNS = None
-    name: NAME = None
-    ignore: IGNORE = None
+    losses: Annotated[
+        Path | None,
+        typer.Option(metavar="LOSSES", help="Losses of a wide table that has the ratios alone, one row per run."),
+    ] = None
+    tokens: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--tokens", TOKENS), metavar="TOKENS", help="Of every run, where no column states them."
+        ),
+    ] = None
+    params: Annotated[
+        float | None,
+        typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size of every run, likewise."),
+    ] = None
+    tokens_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' tokens.")] = None
+    params_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the runs' model sizes.")] = None
+    index: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names the run.")] = None
+    ratio_columns: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Ratio columns of a wide table; * is the language.")
+    ] = None
+    loss_columns: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Loss columns of a wide table; * is the language.")
+    ] = None
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=LANGUAGE", help="A column that no pattern names; may be repeated."),
+    ] = None
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Columns that are left out, by name or with *; may be repeated."),
+    ] = None
 
     @property
     def by_column(self) -> dict[str, str]:
@@ -156,7 +139,14 @@ class LayoutOptions:
 class TableOptions(LayoutOptions):
     """How a table of runs is laid out, and what becomes of its missing losses."""
 
-    missing: MISSING = "refuse"
+    missing: Annotated[
+        str,
+        typer.Option(
+            metavar="refuse|drop",
+            help="What becomes of a table with missing losses: it is refused, or they are left out and counted (a run "
+            "keeps its other losses).",
+        ),
+    ] = "refuse"
 
 
 def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path | None) -> PilotTable:
@@ -187,8 +177,7 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
     tables = [read_pilots(place, options) for place in places]
     named = [(shown(place.name), table.runs) for place, table in zip(places, tables, strict=True)]
     joined = join_pilots(named[0], named[1:], {} if by_source is None else load_map(by_source))
-    for note in joined.notes:
-        remark(note)
+    remark(*joined.notes)
     if joined.unknown:
         print(f"plan runs for {listed(joined.unknown)}: {_plan(named[0][1], places, by_source)}", file=sys.stderr)
     return PilotTable(joined.runs, joined.runs.to_frame(), b"".join(table.content for table in tables))
@@ -222,8 +211,7 @@ def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequ
         return named[0][1]
     first, others = (named[0], named[1:]) if len(named) > 1 else (None, named)
     joined = join_pilots(first, others, {} if by_source is None else load_map(by_source), languages)
-    for note in joined.notes:
-        remark(note)
+    remark(*joined.notes)
     return joined.runs
 
 

@@ -13,31 +13,30 @@ from climbopt.cli.arguments import JOBS, JSON, SEED
 from climbopt.cli.streams import check_places, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
 
-JOBS_FOLDER = Annotated[
-    Path, typer.Argument(metavar="FOLDER", help="Of jobs, as climbopt plan --export wrote it, or its manifest.json.")
-]
-FROM = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--from",
-        metavar="LOGS",
-        help="Files and folders of logs, may be repeated: JSON lines, TensorBoard, exports and offline runs of W&B, "
-        "lm-eval; by default the folder logs of the jobs.",
-    ),
-]
 LOSS_KEYS = Annotated[
     str | None, typer.Option("--loss-columns", metavar="PATTERN", help="Keys of the losses; * is the language.")
-]
-COLLECTED = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="pilots.csv", help="Write the pilots, and their provenance.")
 ]
 
 
 def collect(
-    folder: JOBS_FOLDER,
-    logs: FROM = None,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Of jobs, as climbopt plan --export wrote it, or its manifest.json."),
+    ],
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="LOGS",
+            help="Files and folders of logs, may be repeated: JSON lines, TensorBoard, exports and offline runs of "
+            "W&B, lm-eval; by default the folder logs of the jobs.",
+        ),
+    ] = None,
     loss_columns: LOSS_KEYS = None,
-    output: COLLECTED = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="pilots.csv", help="Write the pilots, and their provenance."),
+    ] = None,
     json: JSON = None,
 ) -> None:
     """Read back what planned runs logged, as a table of pilots.
@@ -64,28 +63,23 @@ def collect(
     raise typer.Exit(0 if len(collection.usable) == len(collection.runs) else 1)
 
 
-ANSWER = Annotated[Path, typer.Argument(metavar="ANSWER", help="A folder of climbopt decide, or an answer beside one.")]
-LOGS = Annotated[list[Path], typer.Option("--log", metavar="LOGS", help="Files and folders of the run's logs.")]
-DRAWN_KEYS = Annotated[
-    str | None, typer.Option("--drawn-columns", metavar="PATTERN", help="Keys of the tokens drawn; * is the language.")
-]
-AGAIN = Annotated[
-    bool, typer.Option("--again/--no-again", help="Past the bands, decide again with the run's own losses.")
-]
-
-AGAIN_FOLDER = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="FOLDER", help="Write the new decision, as climbopt decide does."),
-]
-
-
 def watch(
-    answer: ANSWER,
-    log: LOGS,
+    answer: Annotated[
+        Path, typer.Argument(metavar="ANSWER", help="A folder of climbopt decide, or an answer beside one.")
+    ],
+    log: Annotated[list[Path], typer.Option("--log", metavar="LOGS", help="Files and folders of the run's logs.")],
     loss_columns: LOSS_KEYS = None,
-    drawn_columns: DRAWN_KEYS = None,
-    again: AGAIN = True,
-    output: AGAIN_FOLDER = None,
+    drawn_columns: Annotated[
+        str | None,
+        typer.Option("--drawn-columns", metavar="PATTERN", help="Keys of the tokens drawn; * is the language."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again/--no-again", help="Past the bands, decide again with the run's own losses.")
+    ] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Write the new decision, as climbopt decide does."),
+    ] = None,
     seed: SEED = 0,
     jobs: JOBS = 1,
     json: JSON = None,

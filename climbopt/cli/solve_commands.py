@@ -22,7 +22,8 @@ from climbopt.cli.arguments import (
     TOLERANCE,
     effort,
     names,
-    native_options,
+    option_value,
+    pair,
     quantity,
 )
 from climbopt.cli.streams import bounding, check_places, console, progress, report, solvers_on_standard_error
@@ -39,95 +40,77 @@ if TYPE_CHECKING:
     from climbopt.procedures.optimum import Effort
     from climbopt.procedures.result import Result
 
-PROCEDURE = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Instead of the problem's own: joint, two_step, or a baseline.")
-]
-BUDGET = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Instead of the problem's own, such as 1e12 or 1T."
-    ),
-]
-MAX_ITERATIONS = Annotated[int | None, typer.Option(help="Of the solver.")]
-SOLVE_TIME_LIMIT = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--time-limit", NUMBER),
-        metavar="SECONDS",
-        help="Seconds for one solve, and for the global bound.",
-    ),
-]
-OPTION = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE", help="The solver's own option; may be repeated.")
-]
-RANGES = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--ranges", RATIO),
-        metavar="SHARE",
-        help="Also how far each ratio can go while the objective stays within a share of the optimum: 0.1% or 0.001. "
-        "For joint.",
-    ),
-]
-SOLVE_JOBS = Annotated[
-    int | None, typer.Option(min=1, max=MOST_JOBS, help="Processes for --ranges, --robust and --certify global.")
-]
-CERTIFY = Annotated[str, typer.Option(metavar="local|global", help="global: also a bound against every mixture.")]
-ROBUST = Annotated[
-    str | None,
-    typer.Option(
-        metavar="mean|cvar[:LEVEL]",
-        help="Instead of the least loss: the least mean, or tail mean, of regret over draws of the model.",
-    ),
-]
-
 
 @dataclass(frozen=True)
-class _Request:
-    """The options of `solve`.
+class SolverOptions:
+    """How a problem is solved, and what is stated of its answer: the options of these names."""
 
-    Parameters
-    ----------
-    problem : AllocationProblem
-    procedure : Procedure
-    backend : str, optional
-    options : Options
-    draws : Path, optional
-        File of draws of the model.
-    near : float, optional
-        Share of the optimum for near-optimal ranges.
-    jobs : int, optional
-    json : str, optional
-        Where the JSON goes.
-    """
+    backend: BACKEND = None
+    tolerance: TOLERANCE = 1e-6
+    max_iterations: Annotated[int | None, typer.Option(help="Of the solver.")] = None
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--time-limit", NUMBER),
+            metavar="SECONDS",
+            help="Seconds for one solve, and for the global bound.",
+        ),
+    ] = None
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="The solver's own option; may be repeated.")
+    ] = None
+    ranges: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--ranges", RATIO),
+            metavar="SHARE",
+            help="Also how far each ratio can go while the objective stays within a share of the optimum: 0.1% or "
+            "0.001. For joint.",
+        ),
+    ] = None
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=MOST_JOBS, help="Processes for --ranges, --robust and --certify global.")
+    ] = None
+    draws: DRAWS = None
+    json: JSON = None
 
-    problem: AllocationProblem
-    procedure: Procedure
-    backend: str | None
-    options: Options
-    draws: Path | None
-    near: float | None
-    jobs: int | None
-    json: str | None
+    @property
+    def typed(self) -> Options:
+        """Options of the backend; the value of KEY=VALUE is read as a number, true or false, or text."""
+        from climbopt.backends import Options
+
+        pairs = [pair("--option", text, "KEY=VALUE", "print_level=5") for text in self.option or []]
+        native = {key: option_value(value) for key, value in pairs}
+        return Options(self.tolerance, self.max_iterations, self.time_limit, native)
 
 
 def solve(
     problem: PROBLEM,
-    procedure: PROCEDURE = None,
-    backend: BACKEND = None,
-    budget: BUDGET = None,
-    tolerance: TOLERANCE = 1e-6,
-    max_iterations: MAX_ITERATIONS = None,
-    time_limit: SOLVE_TIME_LIMIT = None,
-    option: OPTION = None,
-    ranges: RANGES = None,
-    jobs: SOLVE_JOBS = None,
-    certify: CERTIFY = "local",
+    procedure: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead of the problem's own: joint, two_step, or a baseline.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--budget", TOKENS),
+            metavar="TOKENS",
+            help="Instead of the problem's own, such as 1e12 or 1T.",
+        ),
+    ] = None,
+    *,
+    stated: SolverOptions,
+    certify: Annotated[
+        str, typer.Option(metavar="local|global", help="global: also a bound against every mixture.")
+    ] = "local",
     gap: GAP = 1e-6,
     rigor: RIGOR = "float",
-    robust: ROBUST = None,
-    draws: DRAWS = None,
-    json: JSON = None,
+    robust: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mean|cvar[:LEVEL]",
+            help="Instead of the least loss: the least mean, or tail mean, of regret over draws of the model.",
+        ),
+    ] = None,
 ) -> None:
     """Solve a problem and certify the answer."""
     from climbopt.backends import BACKENDS
@@ -135,33 +118,34 @@ def solve(
     from climbopt.procedures import Joint
     from climbopt.procedures.result import resolve
 
-    check_places(files_of(find_problem(problem)), json)
-    if backend is not None:
+    check_places(files_of(find_problem(problem)), stated.json)
+    if stated.backend is not None:
         # Refuses an unknown name before the problem is loaded.
-        BACKENDS[backend]
-    options = native_options(tolerance, max_iterations, time_limit, option)
+        BACKENDS[stated.backend]
+    options = stated.typed
     loaded, method = resolve(problem, procedure)
     if budget is not None:
         loaded = replace(loaded, budget=budget)
     joint = isinstance(method, Joint)
-    if ranges is not None and not joint:
+    if stated.ranges is not None and not joint:
         raise InputError("--ranges is for the procedure joint; add --procedure joint")
     if certify not in ("local", "global"):
         raise InputError(f"--certify is '{certify}'; it is local or global")
     if robust is not None and (certify == "global" or not joint):
         raise InputError("--robust is for the procedure joint, without --certify global")
     # Without --robust only draws that the model names count: a stray file must not change the assessment.
-    draws = draws or _draws_beside(problem, loaded, named=robust is None)
-    bound = effort(gap, 60.0 if time_limit is None else time_limit, rigor, jobs or 1)
-    request = _Request(loaded, method, backend, options, draws, ranges, jobs, json)
+    stated = replace(stated, draws=stated.draws or _draws_beside(problem, loaded, named=robust is None))
+    bound = effort(gap, 60.0 if stated.time_limit is None else stated.time_limit, rigor, stated.jobs or 1)
     if robust is not None:
-        passed = _solve_robust(request, robust)
+        passed = _solve_robust(loaded, stated, options, robust)
     else:
-        passed = _solve(request, bound if certify == "global" else None)
+        passed = _solve(loaded, method, stated, options, bound if certify == "global" else None)
     raise typer.Exit(0 if passed else 1)
 
 
-def _solve(request: _Request, bound: Effort | None) -> bool:
+def _solve(
+    problem: AllocationProblem, procedure: Procedure, stated: SolverOptions, options: Options, bound: Effort | None
+) -> bool:
     """Answer a problem, with a global bound where there is an effort for one; returns whether the answer stands."""
     from climbopt.procedures.optimum import certify_globally
     from climbopt.procedures.result import solve as solve_problem
@@ -170,49 +154,46 @@ def _solve(request: _Request, bound: Effort | None) -> bool:
     from climbopt.uncertainty.assessment import assessed
 
     near = None
-    with solvers_on_standard_error(request.json):
+    with solvers_on_standard_error(stated.json):
         with nullcontext() if bound is None else bounding() as follow:
-            result = solve_problem(request.problem, request.procedure, backend=request.backend, options=request.options)
+            result = solve_problem(problem, procedure, backend=stated.backend, options=options)
             if bound is not None:
                 result = certify_globally(result, bound, follow)
-        if request.near is not None and result.passed:
+        if stated.ranges is not None and result.passed:
             with progress("ranges") as count:
-                near = near_optimal(result, request.near, options=request.options, jobs=request.jobs, progress=count)
-        assessment = assessed(result, request.draws)
+                near = near_optimal(result, stated.ranges, options=options, jobs=stated.jobs, progress=count)
+        assessment = assessed(result, stated.draws)
         record = result_json(result, assessment) | ranges_json(near)  # here, since the gap to two_step takes a solve
-    report(request.json, record, lambda to: print_result(result, to, near, assessment))
+    report(stated.json, record, lambda to: print_result(result, to, near, assessment))
     return result.passed and (assessment is None or assessment.doubt is None)
 
 
-def _solve_robust(request: _Request, measure: str) -> bool:
+def _solve_robust(problem: AllocationProblem, stated: SolverOptions, options: Options, measure: str) -> bool:
     """Answer a problem by its least regret over draws; returns whether the answer stands."""
     from climbopt.files import load_draws
     from climbopt.reports.regrets import print_robust, robust_json
     from climbopt.reports.results import print_result, ranges_json
     from climbopt.uncertainty.robust import robust, robust_ranges
 
-    if request.draws is None:
+    if stated.draws is None:
         raise InputError(
             "there are no draws beside the problem's model; make them by climbopt fit PILOTS "
             "--bootstrap 1000 -o MODEL.toml, or name a file by --draws"
         )
-    backend, options, jobs = request.backend, request.options, request.jobs
-    near = None
-    with solvers_on_standard_error(request.json):
-        models = load_draws(request.draws)
+    near, backend, jobs = None, stated.backend, stated.jobs
+    with solvers_on_standard_error(stated.json):
+        models = load_draws(stated.draws)
         with progress("draws") as count:
-            answer = robust(
-                request.problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
-            )
-        if request.near is not None and answer.result.passed:
+            answer = robust(problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count)
+        if stated.ranges is not None and answer.result.passed:
             with progress("ranges") as count:
-                near = robust_ranges(answer, request.near, options=options, jobs=jobs, progress=count)
+                near = robust_ranges(answer, stated.ranges, options=options, jobs=jobs, progress=count)
 
     def show(to: Console) -> None:
         print_result(answer.result, to, near, answer.assessment)
         print_robust(answer, to)
 
-    report(request.json, robust_json(answer) | ranges_json(near), show)
+    report(stated.json, robust_json(answer) | ranges_json(near), show)
     return answer.result.passed and answer.assessment.doubt is None
 
 
@@ -228,35 +209,27 @@ def _draws_beside(problem: str, loaded: AllocationProblem, *, named: bool) -> Pa
     )
 
 
-RATIOS = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="JSON from language to ratio, or that of solve --json, or CSV of language, ratio; without it the problem "
-        "is solved.",
-    ),
-]
-BOUND_TIME_LIMIT = Annotated[
-    float,
-    typer.Option(parser=quantity("--time-limit", NUMBER), metavar="SECONDS", help="Seconds for the global bound."),
-]
-
-
-PROOF = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="With --rigor ball: write what climbopt verify checks, as JSON.")
-]
-PROOF_FILE = Annotated[Path, typer.Argument(metavar="PROOF", help="What certify --proof wrote.")]
-
-
 def certify(
     problem: PROBLEM,
-    ratios: RATIOS = None,
+    ratios: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON from language to ratio, or that of solve --json, or CSV of language, ratio; without it the "
+            "problem is solved.",
+        ),
+    ] = None,
     gap: GAP = 1e-6,
-    time_limit: BOUND_TIME_LIMIT = 60.0,
+    time_limit: Annotated[
+        float,
+        typer.Option(parser=quantity("--time-limit", NUMBER), metavar="SECONDS", help="Seconds for the global bound."),
+    ] = 60.0,
     rigor: RIGOR = "float",
     jobs: JOBS = 1,
     tolerance: TOLERANCE = 1e-6,
-    proof: PROOF = None,
+    proof: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --rigor ball: write what climbopt verify checks, as JSON.")
+    ] = None,
     json: JSON = None,
 ) -> None:
     """Say what can be proved of ratios, judged against every mixture."""
@@ -289,7 +262,9 @@ def _write_proof(path: Path, result: Result) -> None:
     write_text(path, dumps(bound.search.proof))
 
 
-def verify(problem: PROBLEM, proof: PROOF_FILE) -> None:
+def verify(
+    problem: PROBLEM, proof: Annotated[Path, typer.Argument(metavar="PROOF", help="What certify --proof wrote.")]
+) -> None:
     """Check the proof of a lower bound: every bound in it is computed anew from the problem."""
     from climbopt.certification.proof.check import ProofError, check
     from climbopt.files import load_problem
@@ -308,31 +283,25 @@ def verify(problem: PROBLEM, proof: PROOF_FILE) -> None:
     say(console(), f"proved: no mixture that meets the constraints is below {lower!r}; {many}")
 
 
-PROBLEMS = Annotated[list[str], typer.Argument(metavar="PROBLEM...", help="Problem files, or names of shipped ones.")]
-BACKENDS_NAMED = Annotated[
-    str, typer.Option(metavar="NAMES", help="Names with commas between them, or all that are available.")
-]
-PROCEDURES_NAMED = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="Names with commas between them; each problem's own by default.")
-]
-REPEAT = Annotated[int, typer.Option(help="Solves to time.")]
-MEMORY_LIMIT = Annotated[
-    float,
-    typer.Option(parser=quantity("--memory-limit", NUMBER), metavar="GB", help="GB of address space for one run."),
-]
-HTML = Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")]
-
-
 def compare(
-    problems: PROBLEMS,
-    backends: BACKENDS_NAMED = "all",
-    procedures: PROCEDURES_NAMED = None,
-    repeat: REPEAT = 1,
+    problems: Annotated[
+        list[str], typer.Argument(metavar="PROBLEM...", help="Problem files, or names of shipped ones.")
+    ],
+    backends: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names with commas between them, or all that are available.")
+    ] = "all",
+    procedures: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Names with commas between them; each problem's own by default.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(help="Solves to time.")] = 1,
     time_limit: TIME_LIMIT = 60.0,
-    memory_limit: MEMORY_LIMIT = 8.0,
+    memory_limit: Annotated[
+        float,
+        typer.Option(parser=quantity("--memory-limit", NUMBER), metavar="GB", help="GB of address space for one run."),
+    ] = 8.0,
     tolerance: TOLERANCE = 1e-6,
     json: JSON = None,
-    html: HTML = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")] = None,
 ) -> None:
     """Solve problems by several backends and judge them alike.
 

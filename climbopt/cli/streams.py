@@ -26,15 +26,15 @@ NARROWEST = 40
 """Columns below which text is not set; a narrower terminal breaks the lines itself."""
 
 
-def check_places(inputs: Iterable[Path], json: str | None, *outputs: Path | None) -> None:
+def check_places(inputs: Iterable[Path | None], json: str | None, *outputs: Path | None) -> None:
     """Refuse, before the work, outputs that could not be written or would replace an input or each other."""
     from climbopt.files import check_places
 
     # --json - is standard output, and no file.
-    files = [path for path in outputs if path is not None]
+    files = [path for path in (*outputs, None if json in (None, "-") else Path(str(json))) if path is not None]
     if Path("-") in files:
         raise InputError("only --json - writes to standard output; name a file")
-    check_places(files if json is None or json == "-" else [*files, Path(json)], inputs)
+    check_places(files, [path for path in inputs if path is not None])
 
 
 def console() -> Console:
@@ -48,26 +48,25 @@ def _width() -> int:
     return max(shutil.get_terminal_size().columns, NARROWEST)
 
 
-def complain(message: str) -> None:
-    """Print a refusal, a warning or what is to be done on standard error."""
-    remark(f"climbopt: {message}")
+def complain(*messages: str) -> None:
+    """Print refusals, warnings or what is to be done on standard error."""
+    remark(*(f"climbopt: {message}" for message in messages))
 
 
-def remark(message: str) -> None:
-    """Print a message on standard error; it wraps on a terminal, and is one line where programs read it."""
+def remark(*messages: str) -> None:
+    """Print messages on standard error; each wraps on a terminal, and is one line where programs read it."""
     # Escaped: messages quote names and numbers from files.
-    lines = [shown(line) for line in message.split("\n")]
+    lines = [shown(line) for message in messages for line in message.split("\n")]
     if sys.stderr.isatty():
         from climbopt.reports.typesetting import wrapped
 
         lines = [part for line in lines for part in wrapped(line, _width(), hanging=2)]
-    print("\n".join(lines), file=sys.stderr)
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def warn(sentences: Iterable[str]) -> None:
     """Print warnings on standard error."""
-    for sentence in sentences:
-        complain(f"warning: {sentence}")
+    complain(*(f"warning: {sentence}" for sentence in sentences))
 
 
 def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console], None]) -> None:

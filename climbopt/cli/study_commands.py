@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
-from climbopt.cli.arguments import BACKEND, DRAWS, JOBS, JSON, PROBLEM, SEED, TOLERANCE, names, pair, quantity, spaced
+from climbopt.cli.arguments import (
+    BACKEND,
+    DRAWS,
+    FORCE,
+    JOBS,
+    JSON,
+    PROBLEM,
+    SEED,
+    TOLERANCE,
+    names,
+    pair,
+    quantity,
+    spaced,
+)
 from climbopt.cli.pilot_options import MAP, earlier_runs
 from climbopt.cli.streams import check_places, complain, progress, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError
@@ -23,7 +36,6 @@ if TYPE_CHECKING:
 
     from climbopt.backends import Options
     from climbopt.files import PathFile
-    from climbopt.files.trainers import Trainer
     from climbopt.problem.allocation import AllocationProblem
     from climbopt.studies.design.exchange import Criterion
     from climbopt.studies.design.plan import Plan
@@ -218,23 +230,58 @@ PLAN_OUTPUT = Annotated[
 ]
 
 
-EXPORT = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TRAINER",
-        help="Write a folder instead: a configuration per run for this trainer, a manifest and job scripts.",
-    ),
-]
-EXPORT_PATHS = Annotated[
-    Path | None, typer.Option("--paths", metavar="FILE", help="Where the data lie: CSV of language, path.")
-]
-COMMAND = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT", help="What trains one run, with {config}, {tokens}, {run} and {logs}, for the job scripts."
-    ),
-]
-FORCE = Annotated[bool, typer.Option("--force", help="Replace files of the same names in a folder that holds others.")]
+@dataclass(frozen=True)
+class JobOptions:
+    """The folder of jobs that a plan is written as: the options of these names."""
+
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRAINER",
+            help="Write a folder instead: a configuration per run for this trainer, a manifest and job scripts.",
+        ),
+    ] = None
+    paths: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the data lie: CSV of language, path.")] = (
+        None
+    )
+    command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What trains one run, with {config}, {tokens}, {run} and {logs}, for the job scripts."
+        ),
+    ] = None
+    force: FORCE = False
+
+    def writer(self, folder: Path | None) -> Callable[[Plan, Sequence[Path]], None] | None:
+        """Return what writes the jobs of a plan, which replaces none of the inputs; None where no jobs are requested.
+
+        Raises
+        ------
+        InputError
+            Where they could not be written: before the plan is made.
+        """
+        from climbopt.files import check_folder, load_paths, new_folder, write_table
+        from climbopt.files.jobs import PLAN_NAME, RUN_NAME, train_words, write_jobs
+        from climbopt.files.trainers import TRAINERS
+        from climbopt.reports.plans import planned_runs
+
+        if self.export is None:
+            return None
+        if folder is None:
+            raise InputError("--export writes a folder; name it by -o FOLDER")
+        check_folder(folder, force=self.force)
+        if self.command is not None:
+            train_words(self.command)
+        trainer, paths = TRAINERS[self.export], {} if self.paths is None else load_paths(self.paths)
+
+        def write(planned: Plan, inputs: Sequence[Path]) -> None:
+            with new_folder(folder, force=self.force, inputs=inputs) as place:
+                write_table(place / PLAN_NAME, planned.to_frame())
+                notes = write_jobs(place, planned_runs(planned), trainer, paths, self.command)
+            start, then = [str(folder / RUN_NAME)], ["climbopt", "collect", str(folder)]
+            complain(*notes, f"start the runs by {shlex.join(start)}, then: {shlex.join(then)}")
+
+        return write
 
 
 def plan(
@@ -253,11 +300,9 @@ def plan(
     cut_supply: CUT_SUPPLY = False,
     criterion: CRITERION = "I",
     seed: SEED = 0,
-    export: EXPORT = None,
-    paths: EXPORT_PATHS = None,
-    command: COMMAND = None,
+    *,
+    jobs: JobOptions,
     output: PLAN_OUTPUT = None,
-    force: FORCE = False,
     json: JSON = None,
 ) -> None:
     """Choose pilot runs by an optimal design; its expected error is shown beside that of CLIMB's design."""
@@ -265,9 +310,9 @@ def plan(
     from climbopt.reports.plans import plan_json, print_plan
     from climbopt.studies.design.plan import plan as design
 
-    inputs = [path for path in (model, *(after or ()), by_source, supply, paths) if path is not None]
-    check_places(inputs, json, None if export is not None else output)
-    jobs = None if export is None else _Jobs.checked(export, output, paths, command, force)
+    inputs = [path for path in (model, *(after or ()), by_source, supply, jobs.paths) if path is not None]
+    check_places(inputs, json, None if jobs.export is not None else output)
+    write = jobs.writer(output)
     if criterion not in ("D", "I"):
         raise InputError(f"--criterion is '{criterion}'; it is D or I")
     asked = names("--languages", languages)
@@ -290,104 +335,47 @@ def plan(
             seed=seed,
             progress=count,
         )
-    if jobs is not None:
-        jobs.write(planned, inputs)
+    if write is not None:
+        write(planned, inputs)
     elif output is not None:
         write_text(output, planned.to_frame().to_csv(index=False))
     report(json, plan_json(planned), lambda to: print_plan(planned, to, listed=output is None))
 
 
-@dataclass(frozen=True)
-class _Jobs:
-    """A folder of jobs to be written.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    folder : path
-    paths : mapping of str to str
-    command : str or None
-    force : bool
-    """
-
-    trainer: Trainer
-    folder: Path
-    paths: Mapping[str, str]
-    command: str | None
-    force: bool
-
-    @classmethod
-    def checked(cls, name: str, folder: Path | None, paths: Path | None, command: str | None, force: bool) -> _Jobs:
-        """Return the folder that options ask for; raises InputError where it could not be written."""
-        from climbopt.files import check_folder, load_paths
-        from climbopt.files.jobs import train_words
-        from climbopt.files.trainers import TRAINERS
-
-        if folder is None:
-            raise InputError("--export writes a folder; name it by -o FOLDER")
-        check_folder(folder, force=force)
-        if command is not None:
-            train_words(command)
-        return cls(TRAINERS[name], folder, {} if paths is None else load_paths(paths), command, force)
-
-    def write(self, planned: Plan, inputs: list[Path]) -> None:
-        """Write the jobs of a plan, and say on standard error what is to be known before they start."""
-        from climbopt.files import new_folder, write_table
-        from climbopt.files.jobs import PLAN_NAME, RUN_NAME, write_jobs
-        from climbopt.reports.plans import planned_runs
-
-        with new_folder(self.folder, force=self.force, inputs=inputs) as place:
-            write_table(place / PLAN_NAME, planned.to_frame())
-            notes = write_jobs(place, planned_runs(planned), self.trainer, self.paths, self.command)
-        for note in notes:
-            complain(note)
-        start = shlex.join([str(self.folder / RUN_NAME)])
-        complain(f"start the runs by {start}, then: {shlex.join(['climbopt', 'collect', str(self.folder)])}")
-
-
-PICTURED = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        help="A model (fit, transfer), a problem (transfer, allocation, ranges, marginal), JSON of solve or sweep, or "
-        "ratios as JSON or CSV (allocation).",
-    ),
-]
-KIND = Annotated[str, typer.Option(metavar="KIND", help="fit, transfer, allocation, ranges, sweep or marginal.")]
-PICTURE = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")]
-MEASURED = Annotated[Path | None, typer.Option(metavar="PILOTS", help="Measured runs, for fit.")]
-PICTURE_BUDGET = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--budget", TOKENS), metavar="TOKENS", help="For transfer and for problems, such as 1T."
-    ),
-]
-PICTURE_DRAWS = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.jsonl",
-        help="Draws of the model, for transfer: greys what is not distinguishable from 0.",
-    ),
-]
-WIDTH = Annotated[
-    float | None,
-    typer.Option(
-        parser=quantity("--width", NUMBER), metavar="INCHES", help="3.4 for one column of a paper, 7 for two."
-    ),
-]
-
-
 def plot(
-    file: PICTURED,
-    kind: KIND,
-    output: PICTURE,
-    pilots: MEASURED = None,
-    budget: PICTURE_BUDGET = None,
-    draws: PICTURE_DRAWS = None,
-    width: WIDTH = None,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A model (fit, transfer), a problem (transfer, allocation, ranges, marginal), JSON of solve or sweep, "
+            "or ratios as JSON or CSV (allocation).",
+        ),
+    ],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="fit, transfer, allocation, ranges, sweep or marginal.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="x.png, x.svg or x.pdf.")],
+    pilots: Annotated[Path | None, typer.Option(metavar="PILOTS", help="Measured runs, for fit.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--budget", TOKENS), metavar="TOKENS", help="For transfer and for problems, such as 1T."
+        ),
+    ] = None,
+    draws: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.jsonl",
+            help="Draws of the model, for transfer: greys what is not distinguishable from 0.",
+        ),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            parser=quantity("--width", NUMBER), metavar="INCHES", help="3.4 for one column of a paper, 7 for two."
+        ),
+    ] = None,
 ) -> None:
     """Draw a picture of a fit, a model, an answer or a sweep."""
-    check_places([path for path in (file, pilots, draws) if path is not None], None, output)
+    check_places([file, pilots, draws], None, output)
     if draws is not None and kind != "transfer":
         raise InputError("--draws is for --kind transfer; a sweep's bands are in its JSON (climbopt sweep --draws)")
     if output.suffix.lower() not in (".png", ".svg", ".pdf"):
