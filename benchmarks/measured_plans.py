@@ -22,10 +22,9 @@ from climbopt.fitting.fit import fit
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.studies.design.candidates import JUDGED_FLOOR, N_JUDGED
+from climbopt.studies.design.candidates import JUDGED_FLOOR, N_JUDGED, mixtures
 from climbopt.studies.design.criteria import Knowledge, Runs
 from climbopt.studies.design.exchange import Search
-from climbopt.studies.design.simplex import mixtures
 
 PILOTS = Path(__file__).parents[1] / "problems" / "libreoffice6" / "pilots.csv"
 FORM = LAWS["power"], INTERACTIONS["gated"]

@@ -8,7 +8,7 @@ import numpy as np
 from climbopt import MixtureModel, PilotRuns, fit, plan
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.studies.design.simplex import mixtures
+from climbopt.studies.design.candidates import mixtures
 
 BUDGETS = (0.5e9, 1e9, 2e9)
 NOISE = 0.005

@@ -89,7 +89,7 @@ def watch(
     The exit code is 1 where a loss is outside its band; what would be decided now is then computed.
     """
     from climbopt.files import PILOTS_NAME, check_folder, load_answer, load_pilots, load_problem
-    from climbopt.files.moments import moments
+    from climbopt.files.logs import moments
     from climbopt.reports.decisions import save_decision
     from climbopt.reports.watching import print_watch, watch_json
     from climbopt.uncertainty.watch import Moment, Watch

@@ -3,7 +3,7 @@
 Everything is checked before anything is built, keyed by language name, and never evaluated.
 """
 
-from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer, load_schedule
+from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer, load_ratios, load_schedule
 from climbopt.files.columns import Layout
 from climbopt.files.comments import commented
 from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
@@ -34,7 +34,6 @@ from climbopt.files.problems import (
     save_model_of,
     save_problem,
 )
-from climbopt.files.ratios import load_ratios
 from climbopt.files.shipped import PILOTS_NAME, PROBLEM_NAME, find_pilots, find_problem, shipped_problems
 from climbopt.files.tables import (
     load_features,

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from climbopt.files.column_names import role_of
-from climbopt.files.json_lines import objects
-from climbopt.files.text import without_repeats
+from climbopt.files.text import json_lines, without_repeats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +32,7 @@ def json_table(text: str) -> pd.DataFrame:
     try:
         content = json.loads(text, object_pairs_hook=without_repeats)
     except json.JSONDecodeError:
-        content = objects(text)  # more than one value: one per line
+        content = json_lines(text)  # more than one value: one per line
     return pd.json_normalize(_rows(content), sep="/")
 
 

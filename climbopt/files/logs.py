@@ -15,8 +15,7 @@ from typing import Any
 
 from climbopt.files import event_files, wandb_runs
 from climbopt.files.formats import read_table
-from climbopt.files.json_lines import objects
-from climbopt.files.text import check_file, read_bytes, read_object
+from climbopt.files.text import check_file, json_lines, read_bytes, read_object
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
 
@@ -91,7 +90,7 @@ def read_log(path: Path) -> list[LogEntry]:
 def _records(path: Path) -> list[dict[str, Any]]:
     """Return the objects of JSON lines; the last line of a run that was killed may be cut off, and is left out."""
     try:
-        return objects(read_bytes(path).decode("utf-8-sig", errors="replace"), cut_off=True)
+        return json_lines(read_bytes(path).decode("utf-8-sig", errors="replace"), cut_off=True)
     except ValueError as error:
         raise InputError(f"{shown(str(path))}: {error}") from None
 
@@ -209,3 +208,36 @@ def logs_in(places: Iterable[Path]) -> Iterator[Path]:
         if not place.exists():
             raise InputError(f"there is no file or folder {shown(str(place))}; check the name")
         yield from sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+
+
+def moments(
+    places: Iterable[Path], languages: Sequence[str], losses: str | None = None, drawn: str | None = None
+) -> list[tuple[float, dict[str, float], dict[str, float]]]:
+    """Return the tokens, the losses and the tokens drawn by language at each moment of one run's logs, in order.
+
+    Entries of the same tokens are one moment. Patterns are those of the keys, with * for the language.
+
+    Raises
+    ------
+    InputError
+        Where keys have two readings, or no entry states losses together with the tokens of the run.
+    """
+    entries = [entry for path in logs_in(places) if is_log(path) for entry in read_log(path)]
+    keys = list(dict.fromkeys(key for entry in entries for key in entry.numbers))
+    by_loss = keys_by_language(keys, languages, losses)[1]
+    others = [key for key in keys if key not in by_loss.values()]
+    by_drawn = keys_by_language(others, languages, drawn, TOKEN_WORDS)[1]
+    at: dict[float, tuple[dict[str, float], dict[str, float]]] = {}
+    for entry in entries:
+        tokens = tokens_of(entry)
+        if tokens is not None and tokens > 0:
+            of = at.setdefault(tokens, ({}, {}))
+            for place, known in zip(of, (by_loss, by_drawn), strict=True):
+                place.update({name: entry.numbers[key] for name, key in known.items() if key in entry.numbers})
+    logged = [(tokens, *at[tokens]) for tokens in sorted(at) if at[tokens][0]]
+    if not logged:
+        raise InputError(
+            "no entry of the logs states losses of the languages together with the tokens of the run; log the key "
+            "tokens beside keys such as eval/loss/de, or state --loss-columns"
+        )
+    return logged

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.view import View, Viewed, named
+from climbopt.runs.tidy_table import Array
 
-Array = NDArray[np.float64]
 Cell = float | str
 """A number, or a category."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.runs.pilot_range import PilotRange
-from climbopt.runs.tidy_table import TidyTable
+from climbopt.runs.tidy_table import Array, TidyTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,6 @@ RATIO_SUM_TOLERANCE = 0.005
 EXACT_SUM = 1e-9
 """Sums nearer to 1 than this are not counted as rescaled."""
 
-Array = NDArray[np.float64]
 
 Missing = Literal["refuse", "drop"]
 """Treatment of missing losses: the table is refused, or these losses are dropped."""
@@ -182,21 +181,17 @@ class PilotRuns(Viewed):
 
     def ratios_of(self, names: Sequence[str]) -> Array:
         """Return the ratios of `names` in every run, (n, len(names)); 0 for a language that no run draws from."""
-        table = np.zeros((len(self.runs), len(names)))
-        for column, name in enumerate(names):
-            if name in self.sources:
-                table[:, column] = self.ratios[:, self.sources.index(name)]
-        return table
+        return self._columns_of(self.ratios, names, 0.0)
 
     def supply_of(self, names: Sequence[str]) -> Array | None:
         """Return the supplies of `names` in every run, (n, len(names)); NaN for a language that no run draws from."""
-        if self.supply is None:
-            return None
-        table = np.full((len(self.runs), len(names)), np.nan)
-        for column, name in enumerate(names):
-            if name in self.sources:
-                table[:, column] = self.supply[:, self.sources.index(name)]
-        return table
+        return None if self.supply is None else self._columns_of(self.supply, names, np.nan)
+
+    def _columns_of(self, values: Array, names: Sequence[str], otherwise: float) -> Array:
+        """Return the columns of values by source, (n, n_sources), for some names; one value for those of no source."""
+        # The last column stands for names that are no source.
+        padded = np.column_stack([values, np.full(len(self.runs), otherwise)])
+        return padded[:, [self.sources.index(name) if name in self.sources else -1 for name in names]]
 
     def view(self) -> View:
         """Return the counts and the ranges; the table is the tidy one that :meth:`from_frame` reads."""

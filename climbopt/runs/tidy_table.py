@@ -70,8 +70,7 @@ class TidyTable:
         """
         values = self._numbers(column)
         bad = np.isinf(values) | (values <= 0 if column == "loss" else (values < 0) | np.isnan(values))
-        if bad.any():
-            row = int(np.argmax(bad))
+        for row in np.flatnonzero(bad)[:1]:
             allowed = "a positive number" if column == "loss" else "a number, 0 or more, and none may be missing"
             raise InputError(
                 f"{column} of {self._row(row)} is {values[row]:g}; a {column} is {allowed}; "
@@ -84,9 +83,7 @@ class TidyTable:
     def by_run(self, column: str) -> Array:
         """Return a column that has one positive value per run, (n_runs,)."""
         values = self._numbers(column)
-        bad = ~(np.isfinite(values) & (values > 0))
-        if bad.any():
-            row = int(np.argmax(bad))
+        for row in np.flatnonzero(~(np.isfinite(values) & (values > 0)))[:1]:
             raise InputError(f"{column} of run '{self._run_of[row]}' is {values[row]:g}; it must be a positive number")
         if values.min() < LEAST_COUNT[column]:
             row = int(np.argmin(values))
@@ -97,9 +94,7 @@ class TidyTable:
         result = np.empty(len(self.runs))
         result[self._run] = values
         # the last row of each run was stored: any other value of that run differs from it
-        differs = result[self._run] != values
-        if differs.any():
-            row = int(np.argmax(differs))
+        for row in np.flatnonzero(result[self._run] != values)[:1]:
             raise InputError(
                 f"run '{self._run_of[row]}' has two different {column}: {values[row]:g} and "
                 f"{result[self._run[row]]:g}; give runs of different {column} different names"
@@ -110,9 +105,7 @@ class TidyTable:
         """Return a column as floats; text is refused with its row."""
         values = numbers(self._frame[column])
         # NaN from something that was there: text, a time or a truth value.
-        text = np.isnan(values) & self._frame[column].notna().to_numpy()
-        if text.any():
-            row = int(np.argmax(text))
+        for row in np.flatnonzero(np.isnan(values) & self._frame[column].notna().to_numpy())[:1]:
             raise InputError(
                 f"{column} '{shown(str(self._frame[column].iloc[row]))}' of {self._row(row)} is no number; write a "
                 "plain decimal number, with a point"

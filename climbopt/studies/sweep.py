@@ -160,7 +160,9 @@ class Sweep(Reported):
         """Return one row per point and source; `lower` and `upper` are the ends of the band where there are draws."""
         sources, bands = self.problem.model.sources, self.bands()
         n, results = len(sources), [point.answer for point in self.points]
-        budgets, ratios = np.repeat([point.budget for point in self.points], n), self._all_ratios()
+        budgets = np.repeat([point.budget for point in self.points], n)
+        # Of all answers, certified or not.
+        ratios = np.array([np.nan if result is None else result.ratios[name] for result in results for name in sources])
         columns: Columns = {"budget": budgets.tolist()}
         if self.over is not None:
             columns["bound"] = [point.bound for point in self.points for _ in sources]
@@ -173,16 +175,6 @@ class Sweep(Reported):
             "objective": [None if result is None else result.objective for result in results for _ in sources],
             "certified": [point.passed for point in self.points for _ in sources],
         }
-
-    def _all_ratios(self) -> Array:
-        """Return the ratios of all answers, certified or not, point by point, (n_points * S,)."""
-        return np.array(
-            [
-                np.nan if answer is None else answer.ratios[name]
-                for answer in (point.answer for point in self.points)
-                for name in self.problem.model.sources
-            ]
-        )
 
 
 def sweep(

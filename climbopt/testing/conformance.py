@@ -179,12 +179,7 @@ def check_case(backend: Backend, case: Case) -> None:
         With the backend, the case and what differs.
     """
     form = case.form()
-    assert backend.refusal(form) is None, f"{backend.name} refuses {case.name}: declare it as an exclusion"
-    solution = backend.solve(form, Options(time_limit=60.0))
-    where = f"{backend.name} on {case.name} ({solution.raw_status})"
-    assert solution.termination.settled, f"{where}: {solution.termination.value}"
-    assert solution.x is not None, where
-    x = repair(form, solution.x)
+    solution, x, where = solved(backend, form, case.name)
     np.testing.assert_allclose(x, case.x, atol=RATIO_TOLERANCE, rtol=0, err_msg=where)
     certificate = certify(form, x, claimed=solution.multipliers)
     assert certificate.passed, f"{where}: {certificate.residuals}"
@@ -200,6 +195,16 @@ def check_case(backend: Backend, case: Case) -> None:
             err_msg=f"{where}: multipliers",
         )
     check_report(backend, solution)
+
+
+def solved(backend: Backend, form: StandardForm, name: str) -> tuple[Solution, Array, str]:
+    """Return a backend's solution, its repaired point, and what it is called in messages; assert that it settled."""
+    assert backend.refusal(form) is None, f"{backend.name} refuses {name}: declare it as an exclusion"
+    solution = backend.solve(form, Options(time_limit=60.0))
+    where = f"{backend.name} on {name} ({solution.raw_status})"
+    assert solution.termination.settled, f"{where}: {solution.termination.value}"
+    assert solution.x is not None, where
+    return solution, repair(form, solution.x), where
 
 
 def by_entry(form: StandardForm, x: Array, multipliers: Mapping[str, Number]) -> Array:
@@ -282,27 +287,14 @@ class _Broken:
         return f + system.functions["log"](-1.0 - x[0] * x[0]), c
 
 
-@dataclass(frozen=True, eq=False)
 class _NotANumber:
     """An evaluation in which every function is NaN."""
 
-    inner: Evaluation
-
-    @property
-    def value(self) -> float:
-        return float("nan")
-
-    @property
-    def gradient(self) -> Array:
-        return np.full_like(self.inner.gradient, np.nan)
-
-    @property
-    def rows(self) -> Array:
-        return np.full_like(self.inner.rows, np.nan)
-
-    @property
-    def jacobian(self) -> Array:
-        return np.full_like(self.inner.jacobian, np.nan)
+    def __init__(self, inner: Evaluation) -> None:
+        self.value, self._inner = float("nan"), inner
+        self.gradient, self.rows, self.jacobian = (
+            np.full_like(values, np.nan) for values in (inner.gradient, inner.rows, inner.jacobian)
+        )
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
-        return np.full_like(self.inner.hessian(weight, multipliers), np.nan)
+        return np.full_like(self._inner.hessian(weight, multipliers), np.nan)

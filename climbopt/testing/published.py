@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climbopt.backends import Backend, Options
+from climbopt.backends import Backend
 from climbopt.certification.kkt import flat
-from climbopt.certification.local import certify, certify_feasible, repair
-from climbopt.testing.conformance import by_entry, check_report
+from climbopt.certification.local import certify, certify_feasible
+from climbopt.testing.conformance import by_entry, check_report, solved
 from climbopt.testing.hock_schittkowski import PublishedProblem
 
 
@@ -57,12 +57,7 @@ def check_problem(backend: Backend, problem: PublishedProblem, accuracy: Accurac
         With the backend, the problem and what differs.
     """
     form = problem.form
-    assert backend.refusal(form) is None, f"{backend.name} refuses {problem.name}: declare it as an exclusion"
-    solution = backend.solve(form, Options(time_limit=60.0))
-    where = f"{backend.name} on {problem.name} ({solution.raw_status})"
-    assert solution.termination.settled, f"{where}: {solution.termination.value}"
-    assert solution.x is not None, where
-    x = repair(form, solution.x)
+    solution, x, where = solved(backend, form, problem.name)
     # Any of several published minimisers counts.
     distances = np.abs(x - problem.minimisers) / np.maximum(1.0, np.abs(problem.minimisers))
     assert distances.max(axis=1).min() <= accuracy.point, f"{where}: {x} is not {problem.minimisers}"

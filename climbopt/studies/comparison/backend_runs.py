@@ -244,11 +244,9 @@ def _run(task: Task, time_limit: float) -> Run:
         return Run(*who, "crashed", _last_words(done))
     seconds = sorted(outcome.pop("all_seconds", []))
     times = {"seconds": median(seconds), "fastest": seconds[0], "slowest": seconds[-1]} if seconds else {}
-    return replace(
-        Run(*who, outcome.pop("termination"), outcome.pop("raw_status")),
-        **{key: _not_nan(value) for key, value in outcome.items()},
-        **times,
-    )
+    # NaN is what is not known.
+    known: dict[str, Any] = {key: None if value != value else value for key, value in outcome.items()}
+    return replace(Run(*who, known.pop("termination"), known.pop("raw_status")), **known, **times)
 
 
 def _pickled(task: Task) -> bytes:
@@ -276,10 +274,6 @@ def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
         return f"ended by {signal.Signals(-done.returncode).name}"
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     return f"exit code {done.returncode}: {lines[-1] if lines else 'no message'}"
-
-
-def _not_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def best_of(runs: Sequence[Run]) -> Run | None:

@@ -185,13 +185,16 @@ def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[st
     declared = model.form.parameters
     declared_values = {p.symbol: sp.Dummy(p.name, positive=bool(p.symbol.is_positive), real=True) for p in declared}
     coordinates: dict[sp.Symbol, sp.Expr] = {}
-    direct = [p for p in declared if not form.values[p.symbol].free_symbols & _replacing(form)]
+    # Coordinates that stand in the place of several declared parameters.
+    replacing = form.interaction.coordinates.parameters if form.interaction.coordinates is not None else ()
+    others = {p.symbol for p in replacing}
+    direct = [p for p in declared if not form.values[p.symbol].free_symbols & others]
     for p in direct:
         name = f"log_{p.name}" if p.symbol.is_positive else p.name
         coordinates[symbols[name]] = (
             sp.log(declared_values[p.symbol]) if p.symbol.is_positive else declared_values[p.symbol]
         )
-    # coordinates that replace several declared parameters at once follow from their equations
+    # They follow from their equations.
     rest = [symbol for symbol in symbols.values() if symbol not in coordinates]
     equations = [
         form.values[p.symbol].subs(coordinates) - declared_values[p.symbol] for p in declared if p not in direct
@@ -210,9 +213,3 @@ def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[st
             value = sp.lambdify(arguments, coordinates[p.symbol], modules="numpy")(*columns, smallest)
         results[p.name] = np.array(np.broadcast_to(value, model.shape(p)), dtype=float)
     return results
-
-
-def _replacing(form: FitForm) -> set[sp.Symbol]:
-    """Return the coordinates that stand in the place of declared parameters."""
-    coordinates = form.interaction.coordinates
-    return set() if coordinates is None else {p.symbol for p in coordinates.parameters}
