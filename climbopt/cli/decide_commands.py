@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climbopt.cli.arguments import FORCE, JOBS, JSON, SEED, pair, quantity
-from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
+from climbopt.cli.fit_commands import FEATURES, POOL, priors_of, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, remark, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError, unknown_name
@@ -104,7 +104,7 @@ def decide(
 
     The exit code is 0 for a decision; 1 where the answer is none, with the reason.
     """
-    from climbopt.files import check_folder, find_pilots, load_features
+    from climbopt.files import check_folder, find_pilots
     from climbopt.problem.constraints import Floor
     from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
     from climbopt.uncertainty.bootstrap import DRAWS
@@ -126,10 +126,12 @@ def decide(
     read = read_tables(places, layout, by_source)
     remark(f"{', '.join(place.name for place in places)}: {runs_in_words(read.runs)}")
     origin = provenance(places, read.content, None)
-    learned = pool if features is None else load_features(features)
+
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
-        decision = decide_on(read.runs, budget, **draws, pool=learned, provenance=origin, progress=progress, **keywords)
+        decision = decide_on(
+            read.runs, budget, **draws, pool=priors_of(pool, features), provenance=origin, progress=progress, **keywords
+        )
         if output is not None:
             save_decision(decision, output, force=force, inputs=inputs)
         record = decision_json(decision)

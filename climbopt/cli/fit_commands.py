@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from climbopt.fitting.estimate import Fit
     from climbopt.model.ensemble import Ensemble
     from climbopt.model.mixture import MixtureModel
+    from climbopt.runs.features import Features
 
 LAW = Annotated[
     str | None,
@@ -111,15 +112,7 @@ def fit(
     json: JSON = None,
 ) -> None:
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
-    from climbopt.files import (
-        DrawFile,
-        draws_beside,
-        find_pilots,
-        load_features,
-        load_fixed,
-        pairs_beside,
-        remove_other_draws,
-    )
+    from climbopt.files import DrawFile, draws_beside, find_pilots, load_fixed, pairs_beside, remove_other_draws
     from climbopt.fitting.ensemble_fit import with_provenance
     from climbopt.fitting.fit import fit as fit_runs
     from climbopt.uncertainty.bootstrap import DRAWS
@@ -143,7 +136,7 @@ def fit(
             use=use,
             supply=supplies,
             fixed=known,
-            pool=pool if features is None else load_features(features),
+            pool=priors_of(pool, features),
             jobs=jobs,
             progress=count,
         )
@@ -184,6 +177,13 @@ def provenance(places: Sequence[Path], content: bytes, draws: Path | None) -> di
         origin["earlier"] = ", ".join(shown(place.name) for place in places[1:])
     origin["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
     return origin if draws is None else origin | {"draws": shown(draws.name)}
+
+
+def priors_of(pool: bool, features: Path | None) -> bool | Features:
+    """Return whether priors are learned, or the features that they may depend on."""
+    from climbopt.files import load_features
+
+    return pool if features is None else load_features(features)
 
 
 def supplies_of(supply: Path | None) -> dict[str, float] | None:

@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import Field
 
 from climbopt.files.formats import read_table
-from climbopt.files.schema import Table, checked, read_toml
+from climbopt.files.schema import FileTable, checked, read_toml
 from climbopt.files.tables import write_table
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
@@ -38,7 +38,7 @@ PAIRS_INSIDE = 16
 """Models of up to this many languages keep their pair parameters inside the model file; larger ones beside it."""
 
 
-class _Pilots(Table):
+class _Pilots(FileTable):
     """Least and largest budget, and model size, of the runs that a model was fitted to; PilotRange validates them."""
 
     tokens: _Ends
@@ -46,7 +46,7 @@ class _Pilots(Table):
     ratios: dict[str, _Ends] | None = None
 
 
-class _Noise(Table):
+class _Noise(FileTable):
     """How far measured losses lie from an ensemble's predictions."""
 
     level: float
@@ -55,7 +55,7 @@ class _Noise(Table):
     deviations: dict[str, list[float]]
 
 
-class _FormFile(Table):
+class _FormFile(FileTable):
     """A model of one form, as a file or as a block of an ensemble's file."""
 
     law: str

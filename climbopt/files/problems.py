@@ -16,7 +16,7 @@ from pydantic import Field
 
 from climbopt.files.draws import draws_beside, load_draws, save_draws
 from climbopt.files.models import load_model, save_model
-from climbopt.files.schema import Table, checked, checked_value, read_toml
+from climbopt.files.schema import FileTable, checked, checked_value, read_toml
 from climbopt.files.shipped import find_problem
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, unknown_name
@@ -35,7 +35,7 @@ PROCEDURE_NAMES = ("joint", "two_step", "uniform", "natural", "temperature", "un
 """Values of the key `procedure`."""
 
 
-class _ProblemFile(Table):
+class _ProblemFile(FileTable):
     """A problem file."""
 
     name: str | None = None

@@ -12,13 +12,13 @@ from climbopt.files.text import read_text
 from climbopt.foundations.errors import InputError, unknown_name
 
 
-class Table(BaseModel):
+class FileTable(BaseModel):
     """A table of a file: it has no other keys than these fields, and values of exactly their types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-Schema = TypeVar("Schema", bound=Table)
+Schema = TypeVar("Schema", bound=FileTable)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
