@@ -59,7 +59,7 @@ def framed(rows: Rows, decimal_commas: bool = False) -> pd.DataFrame:
     ]
     # Locales with a decimal comma separate columns by semicolons.
     if decimal_commas:
-        cells = [[_with_point(cell) for cell in row] for row in cells]
+        cells = [[c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c.strip()) else c for c in row] for row in cells]
     return pd.DataFrame(cells, columns=pd.Index(names, dtype=object), dtype=object)
 
 
@@ -70,9 +70,12 @@ def _one_header(rows: Rows) -> Rows:
     """
     if len(rows) > 2 and rows[0][0].strip() and not any(map(str.strip, rows[0][1:])) and all(map(str.strip, rows[1])):
         rows = rows[1:]  # a title above the table
-    if len(rows) < 3 or _is_sound(rows[0]):
+    if len(rows) < 3:
         return rows
     kinds, languages, below = ([cell.strip() for cell in row] for row in rows[:3])
+    # Each cell of the first row names a column of its own.
+    if all(kinds) and len(set(kinds)) == len(kinds):
+        return rows
     index = [k for k, cell in enumerate(below) if cell]
     if len(index) < len(below) and index == list(range(len(index))) and index and not any(kinds[k] for k in index):
         start = len(index)  # the third row of a pivot names its index
@@ -80,12 +83,6 @@ def _one_header(rows: Rows) -> Rows:
     if not languages[0] or not any(map(_NUMBER.fullmatch, languages)):
         return [_joined(kinds, languages), *rows[2:]]
     return rows
-
-
-def _is_sound(header: list[str]) -> bool:
-    """Return whether each cell of a header names a column of its own."""
-    names = [cell.strip() for cell in header]
-    return all(names) and len(set(names)) == len(names)
 
 
 def _joined(kinds: list[str], languages: list[str]) -> list[str]:
@@ -116,8 +113,3 @@ def _count(cell: str, column: str) -> str:
             "without a separator, or the fraction with a unit, such as 1.5B"
         )
     return digits
-
-
-def _with_point(cell: str) -> str:
-    """Return a number with a decimal comma as one with a point."""
-    return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell.strip()) else cell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -11,7 +10,7 @@ from climbopt.model.ensemble import Stacked
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import NO_VALUE, TextTable, number, say
-from climbopt.uncertainty.assessment import Advantage, Alternative, Assessment
+from climbopt.uncertainty.assessment import Advantage, Assessment
 
 
 def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
@@ -20,7 +19,17 @@ def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
         return {"baselines": {}, "decision": None}
     sources = assessment.result.problem.model.sources
     return {
-        "baselines": {baseline.name: _baseline_json(baseline, sources) for baseline in assessment.baselines},
+        "baselines": {
+            baseline.name: {
+                "ratios": dict(zip(sources, baseline.ratios.tolist(), strict=True)),
+                "objective": baseline.objective,
+                "feasible": baseline.feasible,
+                "violation": baseline.primal.value,
+                "violated": None if baseline.feasible else baseline.primal.worst,
+                **advantage_json(baseline.advantage),
+            }
+            for baseline in assessment.baselines
+        },
         "decision": {
             "stands": assessment.doubt is None,
             "reason": assessment.doubt,
@@ -41,18 +50,6 @@ def next_command(problem: AllocationProblem, pilots: str | None = None) -> str:
     words = ["climbopt", "plan", "--languages", ",".join(model.sources), "--budgets", budgets, "--after", pilots]
     # A command to be copied: names with blanks are quoted.
     return shlex.join([*words, "--target-budget", f"{problem.budget:g}"])
-
-
-def _baseline_json(baseline: Alternative, sources: Sequence[str]) -> dict[str, Value]:
-    """Return a baseline's ratios, objective and violation, and how the answer does against it."""
-    return {
-        "ratios": dict(zip(sources, baseline.ratios.tolist(), strict=True)),
-        "objective": baseline.objective,
-        "feasible": baseline.feasible,
-        "violation": baseline.primal.value,
-        "violated": None if baseline.feasible else baseline.primal.worst,
-        **advantage_json(baseline.advantage),
-    }
 
 
 def advantage_json(advantage: Advantage | None) -> dict[str, Value]:

@@ -17,34 +17,8 @@ LISTED = 5
 
 def diagnosis_json(diagnosis: Diagnosis, *, ensemble: bool = False) -> dict[str, Value]:
     """Return a fit and its uncertainty as JSON values; of an ensemble, the uncertainty of its form `of_form`."""
-    evidence = _evidence_json(diagnosis)
-    fitted = diagnosis.bands.uncertainty.fitted
-    if ensemble:
-        return {**evidence, "of_form": fitted.model.label}
-    return fit_json(fitted) | _spread_json(diagnosis) | evidence
-
-
-def _spread_json(diagnosis: Diagnosis) -> dict[str, Value]:
-    """Return the standard errors, noise and bands of one form."""
-    bands = diagnosis.bands
-    return {
-        "stderr": values_json(bands.uncertainty.fitted.model, diagnosis.standard_errors()),
-        "stderr_from": "bootstrap",
-        "noise": {
-            name: dict(zip(KINDS, row, strict=True))
-            for name, row in zip(bands.uncertainty.fitted.model.targets, bands.uncertainty.noise.tolist(), strict=True)
-        },
-        "bands": {
-            "level": bands.level,
-            "widths": dict(zip(KINDS, bands.widths.tolist(), strict=True)),
-            "coverage_before_widening": dict(zip(KINDS, bands.coverage.tolist(), strict=True)),
-        },
-    }
-
-
-def _evidence_json(diagnosis: Diagnosis) -> dict[str, Value]:
-    """Return the number of draws, the transfer of every pair and the missing runs."""
-    return {
+    bands, fitted = diagnosis.bands, diagnosis.bands.uncertainty.fitted
+    evidence: dict[str, Value] = {
         "draws": len(diagnosis.draws),
         "transfer": [
             {
@@ -66,6 +40,21 @@ def _evidence_json(diagnosis: Diagnosis) -> dict[str, Value]:
             }
             for run in diagnosis.missing_runs
         ],
+    }
+    if ensemble:
+        return {**evidence, "of_form": fitted.model.label}
+    noise = zip(fitted.model.targets, bands.uncertainty.noise.tolist(), strict=True)
+    return {
+        **fit_json(fitted),
+        "stderr": values_json(fitted.model, diagnosis.standard_errors()),
+        "stderr_from": "bootstrap",
+        "noise": {name: dict(zip(KINDS, row, strict=True)) for name, row in noise},
+        "bands": {
+            "level": bands.level,
+            "widths": dict(zip(KINDS, bands.widths.tolist(), strict=True)),
+            "coverage_before_widening": dict(zip(KINDS, bands.coverage.tolist(), strict=True)),
+        },
+        **evidence,
     }
 
 

@@ -183,13 +183,7 @@ def _padded(text: str, width: int, *, flush_right: bool) -> str:
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text; what stands in square brackets, such as b[en, de], is part of its word."""
-    words = [""]
-    for part in re.split(r"(\[[^\[\]]*\]| )", text):
-        if part == " ":
-            words.append("")
-        else:
-            words[-1] += part
-    return [word for word in words if word]
+    return re.findall(r"(?:\[[^\[\]]*\]|[^ ])+", text)
 
 
 def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:

@@ -79,10 +79,6 @@ def _joint(
     )
 
 
-def _magnitude() -> StandardForm:
-    return magnitude_form(AllocationProblem(_model((4.0, 1.0)), UNIT), np.array([2 / 3, 1 / 3]))
-
-
 _THREE = (4.0, 1.0, 0.04)
 
 CASES: tuple[Case, ...] = (
@@ -166,7 +162,12 @@ CASES: tuple[Case, ...] = (
     # gradient = -w B / (2 rho^2) * 1/2
     Case("history", lambda: _joint(_model((4.0, 1.0)), history={"a": UNIT}), (1 / 3, 2 / 3), {"simplex": 1.125}),
     # step 2 without interaction: r = t p, t = 1, every share row has multiplier -1
-    Case("magnitude", _magnitude, (2 / 3, 1 / 3, 1.0), {"simplex": 1.0, "share[a]": -1.0, "share[b]": -1.0}),
+    Case(
+        "magnitude",
+        lambda: magnitude_form(AllocationProblem(_model((4.0, 1.0)), UNIT), np.array([2 / 3, 1 / 3])),
+        (2 / 3, 1 / 3, 1.0),
+        {"simplex": 1.0, "share[a]": -1.0, "share[b]": -1.0},
+    ),
 )
 
 
