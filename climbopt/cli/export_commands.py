@@ -145,7 +145,9 @@ def export(
     warn(read.doubts)
     complain(*notes_of([exported]))
     say(console(), f"{len(exported.blend.sources)} sources for {trainer.package}: {output}")
-    say(console(), f"{digits} decimals move no ratio by more than {_change(read.ratios, exported.blend):.1e}; {cost}")
+    drawn = exported.blend.ratios
+    change = max(abs(drawn.get(name, 0.0) - ratio) for name, ratio in read.ratios.items())
+    say(console(), f"{digits} decimals move no ratio by more than {change:.1e}; {cost}")
 
 
 def _stages(answer: Path, stated: SourceFiles, batch_tokens: float) -> dict[int, Mixture]:
@@ -181,11 +183,6 @@ def _write_stages(
     write_text(output, parts[0].text)
     complain(*notes_of(parts))
     say(console(), f"{len(parts)} stages for {trainer.package}: {output}")
-
-
-def _change(ratios: Mapping[str, float], blend: Blend) -> float:
-    """Return by how much the ratio that is drawn differs most from the answer's."""
-    return max(abs(blend.ratios.get(name, 0.0) - ratio) for name, ratio in ratios.items())
 
 
 def _answered(problem: AllocationProblem, ratios: Mapping[str, float]) -> AllocationProblem:

@@ -58,11 +58,7 @@ class View:
         columns = self.columns()
         rows = list(zip(*columns.values(), strict=True))
         if rows:
-            parts.append("<table><tr>" + "".join(f"<th>{_html(name)}</th>" for name in columns) + "</tr>")
-            parts += [
-                "<tr>" + "".join(f"<td>{_html(_cell(v))}</td>" for v in row) + "</tr>" for row in rows[:MOST_ROWS]
-            ]
-            parts.append("</table>")
+            parts.append(html_table(columns, [(map(_cell, row), False) for row in rows[:MOST_ROWS]]))
         if len(rows) > MOST_ROWS:
             parts.append(f"<p>and {len(rows) - MOST_ROWS} more rows; to_frame() has all</p>")
         return f"<div>{''.join(parts)}</div>"
@@ -113,6 +109,16 @@ class Reported(Viewed):
         """
         axes: Axes = import_module("climbopt.reports.writers").plot(self, kind, ax)
         return axes
+
+
+def html_table(heads: Iterable[str], rows: Iterable[tuple[Iterable[str], bool]]) -> str:
+    """Return a table of texts, escaped; rows that are marked have the class bad."""
+    lines = ["<table><tr>" + "".join(f"<th>{_html(head)}</th>" for head in heads) + "</tr>"]
+    for row, bad in rows:
+        lines.append(
+            f"<tr{' class=bad' if bad else ''}>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>"
+        )
+    return "\n".join([*lines, "</table>"])
 
 
 def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:

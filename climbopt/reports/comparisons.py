@@ -8,6 +8,7 @@ from io import StringIO
 
 from rich.console import Console
 
+from climbopt.foundations.view import html_table
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import TextTable, number, say
 from climbopt.studies.comparison.backend_runs import Comparison, Run
@@ -153,7 +154,7 @@ def comparison_html(comparison: Comparison) -> str:
     ]
     for (problem, procedure), runs in comparison.groups.items():
         rows = [(cells(run, _best(runs)), not run.passed) for run in runs if run.verdict]
-        parts += [f"<h2>{escape(problem)}: {escape(procedure)}</h2>", _html_table(COLUMNS, rows)]
+        parts += [f"<h2>{escape(problem)}: {escape(procedure)}</h2>", html_table(COLUMNS, rows)]
         parts += [
             f"<p class='quiet'>{escape(run.backend)} {escape(run.termination)}: {escape(run.raw_status)}</p>"
             for run in runs
@@ -161,19 +162,9 @@ def comparison_html(comparison: Comparison) -> str:
         ]
     if len(comparison.groups) > 1:
         measured = profiles(comparison)
-        table = _html_table(PROFILE_COLUMNS, [(_profile_cells(profile), False) for profile in measured])
+        table = html_table(PROFILE_COLUMNS, [(_profile_cells(profile), False) for profile in measured])
         parts += ["<h2>Performance profiles</h2>", table, _drawn(measured)]
     return "\n".join([*parts, "</body></html>"]) + "\n"
-
-
-def _html_table(head: Sequence[str], rows: Sequence[tuple[Sequence[str], bool]]) -> str:
-    """Return a table of rows, of which those that are bad stand out."""
-    lines = ["<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-    lines += [
-        f"<tr{' class=bad' if bad else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row, bad in rows
-    ]
-    return "\n".join([*lines, "</table>"])
 
 
 def _drawn(measured: Sequence[Profile]) -> str:

@@ -108,12 +108,6 @@ DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
 """By type, its pictures by kind; the first is the default."""
 
 
-def drawn(reported: Reported, kind: str | None, ax: Axes | None) -> Axes:
-    """Return axes with a picture of an object."""
-    figure = figure_of(reported, kind, ax)
-    return figure.axes[0] if ax is None else ax
-
-
 def figure_of(reported: Reported, kind: str | None = None, ax: Axes | None = None) -> Figure:
     """Return the figure with a picture of an object, of a kind or of its first."""
     kinds = DRAWINGS.get(type(reported), {})

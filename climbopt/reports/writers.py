@@ -12,6 +12,7 @@ from climbopt.reports.json_values import finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WRITERS = {
     "Comparison": ("comparisons", "comparison_json"),
@@ -40,5 +41,5 @@ def plot(reported: Reported, kind: str | None, ax: Axes | None) -> Axes:
     """Return axes with a picture of an object; raises InputError without matplotlib, which only pictures need."""
     if find_spec("matplotlib") is None:
         raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
-    axes: Axes = import_module("climbopt.reports.drawings").drawn(reported, kind, ax)
-    return axes
+    figure: Figure = import_module("climbopt.reports.drawings").figure_of(reported, kind, ax)
+    return figure.axes[0] if ax is None else ax
