@@ -216,6 +216,7 @@ def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[s
     from climbopt.files import sha256
 
     origin: dict[str, object] = {"sha256": sha256(table.to_csv(index=False).encode()), "seed": seed}
+    # A fit with other parameters fixed, or other priors, has other draws.
     if fitted.fixed:
         origin["fixed"] = fitted.fixed
     if fitted.pooling is not None and fitted.pooling.way != "declared":

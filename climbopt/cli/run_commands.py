@@ -49,8 +49,10 @@ def collect(
     from climbopt.reports.collections import print_collection
 
     manifest = folder / MANIFEST_NAME if folder.is_dir() else folder
+    # A manifest that is named itself has its logs beside it.
     written = manifest.parent / "logs"
     places = logs or ([written] if written.exists() else [])
+    # Provenance lies beside the table, under its name: two collections into one folder keep theirs.
     beside = None if output is None else output.with_name(f"{output.name}.provenance.json")
     check_places([manifest, *(place for place in places if place.is_file())], json, output, beside)
     collection = collect_runs(load_manifest(manifest), places, loss_columns)

@@ -202,6 +202,7 @@ def _draws_beside(problem: str, loaded: AllocationProblem, *, named: bool) -> Pa
     from climbopt.files import draws_beside, files_of, find_problem
     from climbopt.model.ensemble import Stacked
 
+    # Each path with the draws beside it; those that the model names were made with it.
     places = [draws_beside(path) for path in files_of(find_problem(problem))]
     provenance = {} if isinstance(loaded.model, Stacked) else loaded.model.provenance
     return next(
@@ -256,6 +257,7 @@ def _write_proof(path: Path, result: Result) -> None:
 
     if result.two_step is not None:
         raise InputError('--proof is of the joint problem, not of a step of two_step; set procedure = "joint"')
+    # Without an answer there is no certificate, and without a search no proof.
     bound = None if result.allocation is None else result.certificate.bound
     if bound is None or bound.search is None or bound.search.proof is None:
         raise InputError("no lower bound was proved, so that no proof is written; allow more time or a wider gap")

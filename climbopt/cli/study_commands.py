@@ -170,6 +170,7 @@ def _resumable(file: PathFile | None, solve_path: Callable[[], Sweep]) -> Sweep:
         if file is not None and not file.known:
             file.remove()
         raise
+    # Refused points are no failures of the sweep, but a sweep of them alone is no answer.
     if all(point.result is None for point in path.points):
         if file is not None:
             file.remove()
@@ -386,6 +387,7 @@ def plot(
         raise InputError(f"--width is {width:g}; it is 2 to 20 inches")
     if find_spec("matplotlib") is None:
         raise InputError("pictures need matplotlib, which is not installed; pip install 'climbopt[plots]'")
+    # Imported late: it needs matplotlib, whose absence has its own sentence above.
     from climbopt.reports.pictures import Request, draw, save
 
     save(draw(kind, Request(file, pilots, budget, width, draws)), output)

@@ -161,6 +161,7 @@ def _rescaled(ratios: Mapping[str, float], which: str) -> dict[str, float]:
 
 def _ratios_of_object(content: object, path: Path) -> dict[str, float]:
     """Return the ratios of a JSON object, or of the result that it is."""
+    # A result has its ratios under that key; where it holds a number, a language is called so.
     if isinstance(content, Mapping) and "ratios" in content and not isinstance(content["ratios"], int | float | str):
         content = content["ratios"]
         if content is None:

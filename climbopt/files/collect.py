@@ -187,6 +187,7 @@ def collect(runs: Sequence[PlannedRun], places: Iterable[Path], pattern: str | N
     states: dict[str, str] = {}
     ignored: dict[str, str] = {}
     for path in logs_in(places):
+        # By a folder above the file, or by its own name.
         owner = next((name for name in names if name in (*path.parts[:-1], path.stem)), None)
         if path.name == "status" and owner is not None:
             states[owner] = read_bytes(path).decode(errors="replace").strip()
@@ -211,6 +212,7 @@ def _assign(path: Path, owner: str | None, traces: dict[str, list[Trace]], ignor
         return
     by_run: dict[str, list[LogEntry]] = {}
     for entry in entries:
+        # Rows of a tracker's export name their runs, whatever folder the export lies in.
         by_run.setdefault(entry.run if entry.run in traces else owner or entry.run, []).append(entry)
     for name, of_run in by_run.items():
         if name in traces:
@@ -263,6 +265,7 @@ class _Last:
         """Return the files that state different losses of a language."""
         stated = [(file, last[language][0]) for file, last in self.by_trace if language in last]
         losses = [loss for _, loss in stated]
+        # Losses are positive, so that a relative difference is one of their quotient.
         if max(losses, default=0.0) <= (1 + SAME) * min(losses, default=0.0):
             return []
         return [shown(str(file)) for file, _ in stated]
@@ -279,6 +282,7 @@ def _judged(
         remark = (
             f"{len(tried) - len(traces)} attempts that did not end are left out" if len(traces) < len(tried) else ""
         )
+    # What the script of the jobs wrote goes before what a tracker says.
     state = states.get(run.name) or next((trace.state for trace in traces if trace.state), "")
     last = _Last([(trace.file, losses) for trace in traces if (losses := trace.last(keys))])
     status, reason = _fault(run, traces, state, last, keys)
@@ -302,6 +306,7 @@ def _fault(
             return "failed", f"its last loss of {name} is {loss}"
     for name in keys:
         reached = last.reached(name)
+        # A loss without a count of tokens cannot be placed, and is taken for the last one.
         if reached is not None and reached < DONE * run.tokens:
             return "unfinished", f"the last loss of {name} is at {reached:.4g} of {run.tokens:.4g} tokens"
     most = max((trace.tokens for trace in traces if trace.tokens is not None), default=0.0)

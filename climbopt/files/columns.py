@@ -86,8 +86,10 @@ class Columns:
         stated = {"run": layout.index, "tokens": layout.tokens_column, "params": layout.params_column}
         self.roles: dict[str, str] = {}
         for role in SYNONYMS:
+            # A column that the user names has that role, whatever others are called.
             if stated.get(role) in self.table:
                 self.roles[role] = str(stated[role])
+            # Where --index is stated, no other column is taken for the name of the run.
             elif role != "run" or layout.index is None:
                 self.roles |= self._named(role, [column for column in stated.values() if column])
         if layout.index is not None and "run" not in self.roles:
@@ -182,6 +184,7 @@ class Columns:
         for row, name in enumerate(names):
             check_name(name, f"column '{shown(self.roles['run'])}' of {self.title} in row {row + HEADER_ROWS}")
             refuse_summary(name, self.title)
+        # Rows of one name are told apart by the seed first, as trackers repeat a configuration.
         if "seed" in self.roles and len(set(names)) < len(names):
             seeds = run_index(self.table[self.roles["seed"]])
             names = [f"{name}, seed {seed}" for name, seed in zip(names, seeds, strict=True)]

@@ -32,6 +32,7 @@ def chunked_records(content: bytes, start: int) -> Iterator[bytes]:
     position, parts = start, list[bytes]()
     while position + _CHUNK.size <= len(content):
         left = BLOCK - position % BLOCK
+        # A chunk whose header does not fit into the rest of its block begins in the next one.
         if left < _CHUNK.size:
             position += left
             continue
@@ -40,11 +41,13 @@ def chunked_records(content: bytes, start: int) -> Iterator[bytes]:
             position += left  # a block that was reserved and not written
             continue
         data = content[position + _CHUNK.size : position + _CHUNK.size + length]
+        # The file ends within the chunk: its writer was killed.
         if position + _CHUNK.size + length > len(content):
             return
         continues = kind in (_MIDDLE, _LAST)
         if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or continues != bool(parts) or _CHUNK.size + length > left:
             raise ValueError(f"it is damaged at byte {position}")
+        # The checksum covers the type and the data.
         if zlib.crc32(data, zlib.crc32(bytes([kind]))) != checksum:
             raise ValueError(f"its checksum differs at byte {position}")
         parts.append(data)
@@ -93,6 +96,7 @@ def masked_checksum(data: bytes) -> int:
     for byte in data:
         rest = _REMAINDERS[(rest ^ byte) & 0xFF] ^ (rest >> 8)
     rest ^= 0xFFFFFFFF
+    # Rotated by 15 bits and shifted by a constant, so that checksums of checksums stay good.
     return (((rest >> 15) | (rest << 17)) + _MASK) & 0xFFFFFFFF
 
 

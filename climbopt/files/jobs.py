@@ -60,6 +60,7 @@ def write_jobs(
     command : str or None
         One command that trains a run, with {config}, {tokens}, {run} and {logs}; a script to be edited without it.
     """
+    # Before anything is written: a command that cannot be split leaves no folder behind.
     train = None if command is None else train_words(command)
     all_exported, entries = [], []
     (place / "configs").mkdir()
@@ -133,6 +134,7 @@ def train_words(command: str) -> str:
 
 def _quoted(word: str) -> str:
     """Return a word quoted for a shell, with its fields as variables."""
+    # Odd parts of the split are the fields between braces.
     parts = _FIELD.split(word)
     texts = [f'"${part}"' if k % 2 else shlex.quote(part) for k, part in enumerate(parts) if k % 2 or part]
     return "".join(texts) or "''"
@@ -152,6 +154,7 @@ def _script(entries: Sequence[Mapping[str, Any]], train: str | None) -> str:
         "configs": [entry["config"] for entry in entries],
         "budgets": [f"{entry['tokens']:.0f}" for entry in entries],
     }
+    # Names of runs and files go into a shell script: quoted, they cannot be more than words.
     arrays = "\n".join(f"{name}=({' '.join(map(shlex.quote, values))})" for name, values in columns.items())
     return f"""\
 #!/usr/bin/env bash

@@ -100,6 +100,7 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     numbers: dict[str, float] = {}
     for key, value in record.items():
         number = NOT_FINITE.get(value, value) if isinstance(value, str) else value
+        # Settings hold secrets, and what was planned instead of what was logged.
         if not prefix and re.split(r"[/.]", key)[0].casefold() == CONFIGURATION:
             continue
         if isinstance(value, Mapping):
@@ -116,6 +117,7 @@ def _harness(record: Mapping[str, Any]) -> dict[str, float]:
     for task, metrics in results.items() if isinstance(results, Mapping) else ():
         for metric, value in _numbers(metrics if isinstance(metrics, Mapping) else {}).items():
             if metric.split(",")[0] == BITS_PER_BYTE:
+                # Bits are log2 of the probability: nats are ln 2 times as many.
                 losses[f"{task}/{BITS_PER_BYTE}"] = value * math.log(2)
     return losses
 
@@ -181,10 +183,12 @@ def keys_by_language(
     groups: dict[str, dict[str, str]] = {}
     for key in keys:
         for name in languages:
+            # The language is a word of the key: no letter or digit stands beside it.
             parts = re.split(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", key)
             rest = "".join(parts).casefold().replace("-", "_")
             if words is LOSS_WORDS and TRAINING in rest:
                 continue
+            # A language that stands twice in a key leaves no pattern with one *.
             if len(parts) == 2 and any(word in rest for word in words):
                 groups.setdefault("*".join(parts), {})[name] = key
     most = max(map(len, groups.values()), default=0)
@@ -225,6 +229,7 @@ def moments(
     entries = [entry for path in logs_in(places) if is_log(path) for entry in read_log(path)]
     keys = list(dict.fromkeys(key for entry in entries for key in entry.numbers))
     by_loss = keys_by_language(keys, languages, losses)[1]
+    # Tokens drawn are looked for among the keys that state no loss.
     others = [key for key in keys if key not in by_loss.values()]
     by_drawn = keys_by_language(others, languages, drawn, TOKEN_WORDS)[1]
     at: dict[float, tuple[dict[str, float], dict[str, float]]] = {}
@@ -234,6 +239,7 @@ def moments(
             of = at.setdefault(tokens, ({}, {}))
             for place, known in zip(of, (by_loss, by_drawn), strict=True):
                 place.update({name: entry.numbers[key] for name, key in known.items() if key in entry.numbers})
+    # Moments without a loss say nothing of the run's quality.
     logged = [(tokens, *at[tokens]) for tokens in sorted(at) if at[tokens][0]]
     if not logged:
         raise InputError(

@@ -33,6 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def checked(schema: type[Schema], table: dict[str, Any], path: Path) -> Schema:
     """Return a table as its schema, or say which key is wrong."""
+    # Unknown keys are named with the nearest known one, which pydantic would not do.
     for key in table:
         if key not in schema.model_fields:
             raise unknown_name(f"key in {path.name}", key, schema.model_fields)
@@ -53,6 +54,7 @@ def checked_value(kind: Any, value: object, where: str) -> Any:
 def input_error(error: ValidationError, where: str) -> InputError:
     """Return pydantic's first complaint in the words of this project."""
     first = error.errors()[0]
+    # Branches of a union, such as float and str, stand in the path to the value, and are no keys.
     key = ".".join(str(part) for part in first["loc"] if part not in ("float", "str") and "[" not in str(part))
     if first["type"] == "missing":
         return InputError(f"{where} has no key '{key}'; add it")

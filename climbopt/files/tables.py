@@ -122,11 +122,13 @@ def load_map(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     for row in table.to_dict("records"):
         language, becomes = str(row["language"]), row["becomes"]
         parts = shares.setdefault(language, {})
+        # An empty cell is a language that was removed: it has no parts.
         if not isinstance(becomes, str) or not becomes:
             continue
         if becomes in parts:
             raise InputError(f"{path} maps '{language}' to '{becomes}' twice; keep one row")
         share = row.get("share", 1.0)
+        # NaN alone differs from itself.
         missing = share is None or share != share or share == ""
         parts[becomes] = 1.0 if missing else RATIO.read(share, f"the share of '{language}' in '{becomes}' in {path}")
     return shares
@@ -176,6 +178,7 @@ def load_features(path: str | os.PathLike[str]) -> Features:
     """
     table = read_table(path)
     columns = [str(column) for column in table.columns]
+    # The keys tell a table of languages from one of pairs.
     keys = next((key for key in (["language"], ["source", "target"]) if set(key) <= set(columns)), None)
     names = [column for column in columns if column not in (keys or [])]
     if keys is None or not set(names) - {"language", "source", "target"}:

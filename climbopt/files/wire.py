@@ -29,6 +29,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
+        # The low three bits of a tag are the kind of encoding, the rest the number of the field.
         number, kind = tag >> 3, tag & 7
         if kind == VARINT:
             value, position = _varint(message, position)
@@ -70,6 +71,7 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
     """Return the whole number at a position, and the position behind it."""
     value = 0
     for k, byte in enumerate(message[position : position + _LONGEST]):
+        # Seven bits of a number per byte, the lowest first; the eighth says that another byte follows.
         value |= (byte & 0x7F) << 7 * k
         if byte < 0x80:
             return value, position + k + 1

@@ -56,6 +56,7 @@ class Unit:
         number = math.nan
         if isinstance(value, str):
             number = self._of_text(value.strip())
+        # Truth values are numbers to Python, and none to people.
         elif isinstance(value, Real) and not isinstance(value, bool):
             number = _float(value)
         if not math.isfinite(number):

@@ -47,6 +47,7 @@ class Registry(Viewed, Mapping[str, T], Generic[T]):
 
     def _all(self) -> dict[str, T]:
         """Return every member, further ones included."""
+        # Asked for once: what looks for further members, such as plugins, is replaced by what gives none.
         more, self._more = self._more, tuple
         for member in more():
             self._members.setdefault(self._key(member), member)
@@ -93,6 +94,7 @@ class Registry(Viewed, Mapping[str, T], Generic[T]):
     def register(self, member: T) -> T:
         """Add `member` under its own name and return it; the name of another member is refused."""
         name = self._key(member)
+        # The same member again is no conflict: a module may be imported twice.
         if self._members.get(name, member) != member:
             raise InputError(f"{self._kind} '{name}' exists already; choose another name")
         self._members[name] = member

@@ -49,6 +49,7 @@ class View:
     def text(self) -> str:
         """Return at most `LINES` lines of at most `WIDTH` characters."""
         lines = [self.title, *(f"  {fact}" for fact in self.facts)]
+        # The last line says how many more there are, so that no more than LINES are shown.
         lines = lines if len(lines) <= LINES else [*lines[: LINES - 1], f"  and {len(lines) - LINES + 1} more lines"]
         return "\n".join(_cut(shown(line)) for line in lines)
 

@@ -153,6 +153,7 @@ def comparison_html(comparison: Comparison) -> str:
         "<p>Every number is recomputed at the repaired point; no solver's own claim is shown but its words.</p>"
     ]
     for (problem, procedure), runs in comparison.groups.items():
+        # Runs without a verdict have no row: their words stand below.
         rows = [(cells(run, _best(runs)), not run.passed) for run in runs if run.verdict]
         parts += [f"<h2>{escape(problem)}: {escape(procedure)}</h2>", html_table(COLUMNS, rows)]
         parts += [

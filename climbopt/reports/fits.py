@@ -245,6 +245,7 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
     )
     if outside is not None:
         say(console, outside)
+    # Stated losses alone can be judged; the shares inside the bands are of these.
     if predicted.level is not None and predicted.n_judged:
         say(
             console,

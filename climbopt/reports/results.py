@@ -221,6 +221,7 @@ def range_words(interval: Range | None, form: str) -> str:
 
 def _held_by(certificate: Certificate, language: str) -> str:
     """Return the active constraints on a language's own ratio, with their shadow prices."""
+    # Rows of the form called share[...], domain[...] and largest[...] are no limits of a ratio.
     return ", ".join(
         f"{name.split('[')[0]} ({_price(entry)})"
         for name, entry in certificate.multipliers.items()

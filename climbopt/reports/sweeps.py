@@ -182,6 +182,7 @@ def print_schedule(staged: Schedule, console: Console) -> None:
 
 def _most_moved(ratios: Array, most: int) -> Sequence[int]:
     """Return the columns to show, in order: all, or those that move most."""
+    # Points without a certified answer have no ratios, and move nothing.
     known = ratios[~np.isnan(ratios[:, 0])]
     if not len(known) or ratios.shape[1] <= most:
         return range(min(ratios.shape[1], most))

@@ -35,6 +35,7 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
     heads = "language", "loss", "predicted", "90 % band", "inside", *(["drawn", "planned"] if drawn else []), ""
     table = TextTable(title, heads, right=1)
     for name in watch.measured:
+        # Of each target the last moment at which its loss was logged.
         k = watch.last(name)
         low, high = watch.bands[k][name]
         inside, n = watch.inside(name)

@@ -68,11 +68,13 @@ class Features(Viewed):
             for k in range(len(self.names))
             for column in (self._of_pairs if self.of_pairs else self._of_languages)(k, targets, sources)
         ]
+        # Pairs of a language with itself have no transfer: they count for neither mean nor spread.
         apart = np.array([[target != source for source in sources] for target in targets])
         result = []
         for column in columns:
             values = column[apart]
             spread = float(values.std()) if values.size else 0.0
+            # A column that is the same for all pairs explains nothing; its spread is that of rounding.
             if spread > 1e-12 * max(1.0, float(np.abs(values).max(initial=0.0))):
                 result.append(np.where(apart, (column - values.mean()) / spread, 0.0))
         return np.stack(result, axis=-1) if result else np.zeros((*apart.shape, 0))
@@ -97,12 +99,14 @@ class Features(Viewed):
         if isinstance(of_targets[0], str):
             return [np.array([[float(a == b) for b in of_sources] for a in of_targets])]
         a, b = np.meshgrid(np.array(of_targets, dtype=float), np.array(of_sources, dtype=float), indexing="ij")
+        # The three columns span differences and their sizes: transfer need not be symmetric.
         return [b, a, np.abs(a - b)]
 
     def _of_pairs(self, k: int, targets: Sequence[str], sources: Sequence[str]) -> list[Array]:
         """Return the columns that feature k of pairs gives, (T, S) each; a language with itself counts nowhere."""
         pairs = [[self.rows.get((source, target)) for source in sources] for target in targets]
         values = [[None if cells is None else cells[k] for cells in row] for row in pairs]
+        # One column for each word but for what is missing, which is 0 in all of them.
         words = sorted({value for row in values for value in row if isinstance(value, str)})
         if words:
             return [np.array([[float(value == word) for value in row] for row in values]) for word in words]

@@ -136,6 +136,7 @@ def _removed(runs: PilotRuns, by_source: SourceMap) -> list[str]:
 def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: SourceMap) -> PilotRuns:
     """Return the runs of a table that can be used, over the languages of today."""
     earlier = runs.languages
+    # Row i of the shares says where language i went: ratios of today are r @ shares.
     shares = np.zeros((len(earlier), len(languages)))
     for i, source in enumerate(earlier):
         if source not in by_source and source not in languages:
@@ -146,10 +147,12 @@ def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: 
         for target, share in by_source.get(source, {source: 1.0}).items():
             shares[i, languages.index(target)] = share
     ratios = runs.ratios_of(earlier)
+    # A run that drew from a language that was removed was trained on what no mixture of today is.
     usable = ~(runs.ratios_of(_removed(runs, by_source)) > 0).any(axis=1)
     losses = np.full((len(runs.runs), len(languages)), np.nan)
     for j in range(len(languages)):
         parts = np.flatnonzero(shares[:, j])
+        # Column j comes from one earlier language, whole: its texts, and so its losses, are the same.
         if len(parts) == 1 and shares[parts[0], j] == 1 and earlier[parts[0]] in runs.targets:
             losses[:, j] = runs.losses[:, runs.targets.index(earlier[parts[0]])]
     usable &= np.isfinite(losses).any(axis=1)

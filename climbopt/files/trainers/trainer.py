@@ -42,6 +42,7 @@ class Exported:
 def notes_of(exported: Sequence[Exported]) -> dict[str, int]:
     """Return what is to be known of several exported mixtures, with the number of them that say it."""
     names = dict.fromkeys(name for each in exported for name in each.placeholders)
+    # Notes that all runs share are said once, with their number.
     notes = Counter(note for each in exported for note in each.notes)
     if not names:
         return notes
@@ -172,6 +173,7 @@ class Trainer:
                 "the trainer draws examples; they are taken to have equally many tokens in every language, which holds "
                 "of packed sequences; --mean-tokens FILE states others"
             )
+        # Sources that draw less than a sequence may never come up in a run.
         short = [
             name for name, source in drawn.items() if source.tokens is not None and source.tokens < sequence_length
         ]

@@ -189,6 +189,7 @@ def compare(
     chosen = _available(backends)
     requested = _several(procedures, (str, Procedure, type)) or [None]
     each = _several(problems, (str, PathLike, AllocationProblem))
+    # Each problem with each procedure: what is not named is that of the problem's file.
     cases = [resolve(problem, procedure) for problem in each for procedure in requested]
     options = replace(options or Options(), native={}, time_limit=time_limit)
     runs = []
@@ -278,6 +279,7 @@ def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
 
 def best_of(runs: Sequence[Run]) -> Run | None:
     """Return the certified run with the least of what its procedure minimises; at a tie the first."""
+    # What is minimised decides: two_step minimises minus its magnitude, and not the loss.
     certified = [run for run in runs if run.passed and run.minimised is not None]
     return min(certified, key=lambda run: run.minimised or 0.0) if certified else None
 

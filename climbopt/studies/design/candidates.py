@@ -119,6 +119,7 @@ class Space:
         # Pairs on an edge show the transfer of each to the other with nothing else beside it.
         pairs = list(combinations(range(n), 2))
         if n > MOST_PAIRS:
+            # As many pairs as the largest full set has, drawn without replacement.
             n_pairs = MOST_PAIRS * (MOST_PAIRS - 1) // 2
             pairs = [pairs[k] for k in rng.choice(len(pairs), n_pairs, replace=False)]
         eye = np.eye(n)
@@ -132,6 +133,7 @@ class Space:
         ratios, tokens = self._above_floor(inside), np.array(self._tokens)
         if self.region is not None:
             ratios = np.vstack([ratios, rng.permutation(self.region)[:N_DRAWN]])
+        # Every mixture at every budget.
         return Runs(np.repeat(ratios, tokens.size, axis=0), np.tile(tokens, len(ratios)), self.params)
 
     def _above_floor(self, mixtures: Array) -> Array:

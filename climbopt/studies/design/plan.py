@@ -324,14 +324,17 @@ class _Designs:
         if isinstance(source, MixtureModel):
             known = Knowledge.of_model(source, smallest)
         else:
+            # A power of ten near the budgets, so that parameters of the priors are of their own size.
             unit = float(10.0 ** np.round(np.log10(space.budgets).mean()))
             known = Knowledge.of_prior(source, names, smallest, unit, rng)
         start = known.prior
         if after is not None:
+            # G'G of runs that were made adds to the precision of the priors: losses that were not measured count 0.
             earlier = Runs(after.ratios_of(names), after.tokens, space.params)
             start = start + information(known.derivatives(earlier) * _measured(known, after))
         judged = known.derivatives(space.judged(rng), noise=False)
         n_before = 0 if after is None else len(after.runs)
+        # Before its first run a language has no ceiling of its loss, which a fit needs.
         new = [k for k, name in enumerate(names) if after is None or name not in after.sources]
         return cls(space, known, n_before, start, judged, space.candidates(rng), new)
 
