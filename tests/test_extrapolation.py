@@ -10,7 +10,7 @@ from test_cli import MODEL, PILOTS
 
 from climbopt import AllocationProblem, InputError, Linear, fit, load_model, save_model, solve
 from climbopt.model.ensemble import Stacked
-from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
+from climbopt.reports.extrapolation import Reach, cumulative
 from climbopt.reports.results import result_json
 from climbopt.runs.pilot_range import PilotRange
 
@@ -36,11 +36,11 @@ def test_what_is_no_range(ends):
 def test_history_and_model_size_count():
     model = replace(random_model("linear", law="power_nd", sources=2), pilots=PilotRange((1e9, 4e9), (1e6, 1e7)))
     problem = AllocationProblem(model, 1e9, params=2e8, history={"s0": 7e9})
-    found = extrapolation_json(model, *scales(problem))
+    found = Reach.of_problem(problem).json()
     assert (found["extrapolation"], found["size_extrapolation"]) == (2.0, 20.0)
     assert len(found["warnings"]) == 1 and "model size is 20 times the largest pilot's" in found["warnings"][0]
     assert result_json(solve(problem))["warnings"] == found["warnings"]
-    smaller = extrapolation_json(model, (2e9,), (1e5,))
+    smaller = Reach(model, (2e9,), (1e5,)).json()
     assert (smaller["extrapolation"], smaller["size_extrapolation"]) == (1.0, 10.0) and not smaller["warnings"]
 
 
@@ -48,7 +48,7 @@ def test_a_model_that_names_no_runs_says_nothing():
     model = random_model("linear", sources=2)
     found = result_json(solve(AllocationProblem(model, 1e9)))
     assert found["extrapolation"] is None and found["size_extrapolation"] is None and found["warnings"] == []
-    assert extrapolation_words(model, (1e9,)) is None
+    assert Reach(model, (1e9,)).words() is None
 
 
 def test_scenarios_and_parts_of_a_model_keep_the_range():
@@ -145,7 +145,7 @@ def test_ratios_outside_the_pilots_are_named(ratio, outside, warned):
     found = result_json(solve(problem))
     assert set(found["ratio_extrapolation"]) == outside and found["extrapolation"] == 1.0
     assert bool(found["warnings"]) is warned
-    words = extrapolation_words(problem.model, *scales(problem), mixture(problem, found["ratios"]))
+    words = Reach.of_problem(problem, found["ratios"]).words()
     assert ("outside the pilots' mixtures" in words) is bool(outside)
     if ratio == 0.994:
         assert found["ratio_extrapolation"]["s0"]["pilots"] == [0.1, 0.35]
@@ -155,7 +155,7 @@ def test_ratios_outside_the_pilots_are_named(ratio, outside, warned):
 
 def test_ratios_of_history_and_run_together_count():
     problem = AllocationProblem(narrow(), 1e9, history={"s0": 1e9})
-    (both,) = mixture(problem, {"s0": 0.2, "s1": 0.8})
+    both = cumulative(problem, {"s0": 0.2, "s1": 0.8})
     assert both == pytest.approx({"s0": 0.6, "s1": 0.4})
     assert narrow().pilots.outside(both) == pytest.approx({"s0": 0.25, "s1": -0.2})
 

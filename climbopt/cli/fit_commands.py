@@ -270,7 +270,7 @@ def predict(
     from climbopt.files import draws_beside, files_of, load_draws, load_model, read_table, write_table
     from climbopt.fitting.prediction import predict_table, tidy_mixtures
     from climbopt.model.ensemble import Ensemble
-    from climbopt.reports.extrapolation import extrapolation_warnings, extrapolation_words, fit_warnings, reach
+    from climbopt.reports.extrapolation import Reach, fit_warnings
     from climbopt.reports.fits import print_prediction
 
     places = [mixtures, *([] if layout.losses is None else [layout.losses])]
@@ -282,8 +282,8 @@ def predict(
     if reading.note:
         remark(reading.note)
     predicted = predict_table(loaded, reading.table, draws, supplies_of(supply))
-    at = reach(loaded, predicted.table)
+    at = Reach.of_runs(loaded, predicted.table)
     if output is not None:
         write_table(output, predicted.table)
-    warn([*fit_warnings(loaded), *extrapolation_warnings(loaded, *at)])
-    print_prediction(predicted, console(), listed=output is None, outside=extrapolation_words(loaded, *at))
+    warn([*fit_warnings(loaded), *at.warnings()])
+    print_prediction(predicted, console(), listed=output is None, outside=at.words())

@@ -25,7 +25,7 @@ from climbopt.files import (
     write_text,
 )
 from climbopt.reports.assessments import print_assessment
-from climbopt.reports.extrapolation import extrapolation_words, mixture, scales
+from climbopt.reports.extrapolation import Reach
 from climbopt.reports.fits import print_fit
 from climbopt.reports.json_values import Value, dumps
 from climbopt.reports.results import print_result, range_words, ranges_json, result_json
@@ -95,7 +95,7 @@ def _print_answer(decision: Decision, console: Console, folder: Path | None) -> 
     console.print(_table(decision))
     console.print()
     say(console, f"{goal.label} {number(result.objective, '.5f')} {goal.unit}".rstrip())
-    if (outside := extrapolation_words(problem.model, *scales(problem), mixture(problem, result.ratios))) is not None:
+    if (outside := Reach.of_problem(problem, result.ratios).words()) is not None:
         say(console, outside)
     passed = "passed" if result.passed else "NOT passed"
     say(console, f"certificate {passed}: {result.certificate.verdict.value}")

@@ -12,7 +12,7 @@ from climbopt.procedures.result import Result
 from climbopt.program import Conflict
 from climbopt.reports.assessments import assessment_json, print_assessment
 from climbopt.reports.certificates import certificate_json, print_certificate
-from climbopt.reports.extrapolation import extrapolation_json, extrapolation_words, mixture, scales
+from climbopt.reports.extrapolation import Reach
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import (
     MOST_ROWS,
@@ -87,11 +87,7 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
         "conflict": None if result.conflict is None else conflict_json(result.conflict),
-        **extrapolation_json(
-            result.problem.model,
-            *scales(result.problem),
-            () if answer is None else mixture(result.problem, result.ratios),
-        ),
+        **Reach.of_problem(result.problem, None if answer is None else result.ratios).json(),
     }
 
 
@@ -174,7 +170,7 @@ def print_result(
     ]
     if of_groups:
         say(console, f"active: {', '.join(of_groups)}")
-    if (outside := extrapolation_words(problem.model, *scales(problem), mixture(problem, result.ratios))) is not None:
+    if (outside := Reach.of_problem(problem, result.ratios).words()) is not None:
         say(console, outside)
     if (assessment := assessment or assessed(result)) is not None:
         print_assessment(assessment, console)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
 
 from climbopt.model.templates import Array
-from climbopt.reports.extrapolation import Mixtures, extrapolation_json, extrapolation_words, mixture, scales
+from climbopt.reports.extrapolation import Reach, cumulative
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Grid, number, say, tokens as token_words
 from climbopt.studies.schedule import Schedule
@@ -33,7 +34,7 @@ def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]
         else {
             name: {"lower": bands[0][:, j].tolist(), "upper": bands[1][:, j].tolist()} for j, name in enumerate(sources)
         },
-        **extrapolation_json(sweep.problem.model, *_scales(sweep)),
+        **_reach(sweep).json(),
         "schedule": None if staged is None else _schedule(staged),
         "seconds": sweep.seconds,
     }
@@ -44,15 +45,12 @@ def schedule_json(staged: Schedule) -> dict[str, Value]:
     return sweep_json(staged.path, staged)
 
 
-def _scales(sweep: Sweep) -> tuple[list[float], tuple[float, ...], Mixtures]:
-    """Return the budgets of a sweep's answers, history included, the model size, if it has one, and the mixtures."""
+def _reach(sweep: Sweep) -> Reach:
+    """Return where the answers of a sweep lie beside the pilots."""
     budgets = [sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None]
     answers = [point.answer for point in sweep.points if point.answer is not None]
-    return (
-        budgets,
-        scales(sweep.problem)[1],
-        [row for answer in answers for row in mixture(answer.problem, answer.ratios)],
-    )
+    mixtures = [cumulative(answer.problem, answer.ratios) for answer in answers]
+    return replace(Reach.of_problem(sweep.problem), budgets=budgets, mixtures=mixtures)
 
 
 def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
@@ -150,7 +148,7 @@ def _print_notes(sweep: Sweep, shown: int, console: Console) -> None:
     refused = [point for point in sweep.points if point.refusal]
     if refused:
         say(console, f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}")
-    if (outside := extrapolation_words(sweep.problem.model, *_scales(sweep))) is not None:
+    if (outside := _reach(sweep).words()) is not None:
         say(console, outside)
     say(console, f"{sweep.seconds:.2f} s")
 
