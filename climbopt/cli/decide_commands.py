@@ -29,10 +29,6 @@ FOLDER = Annotated[
         "-o", "--output", metavar="FOLDER", help="Write problem, model, draws, answer, mixture, report and pictures."
     ),
 ]
-BOOTSTRAP = Annotated[
-    int | None,
-    typer.Option(min=2, metavar="N", help="Draws of the ensemble that the answer is the mean over; 40 by default."),
-]
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,10 @@ def decide(
     by_source: MAP = None,
     output: FOLDER = None,
     force: FORCE = False,
-    bootstrap: BOOTSTRAP = None,
+    bootstrap: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="Draws of the ensemble that the answer is the mean over; 40 by default."),
+    ] = None,
     seed: SEED = 0,
     jobs: JOBS = 1,
     json: JSON = None,

@@ -35,21 +35,7 @@ TRAINER = Annotated[
         "lingua, json, yaml or csv.",
     ),
 ]
-OUTPUT = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file; its suffix names the format.")]
 
-PROBLEM = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PROBLEM", help="What was answered, for the loss that rounding costs; else problem.toml beside."
-    ),
-]
-BUDGET = Annotated[
-    float | None,
-    typer.Option(parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Instead of the answer's own."),
-]
-STAGE = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Of a schedule, which sweep --stages --json writes: the stage.")
-]
 BATCH_TOKENS = Annotated[
     float | None,
     typer.Option(
@@ -109,11 +95,24 @@ class SourceFiles:
 def export(
     answer: ANSWER,
     to: TRAINER,
-    output: OUTPUT,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file; its suffix names the format.")
+    ],
     stated: SourceFiles,
-    problem: PROBLEM = None,
-    budget: BUDGET = None,
-    stage: STAGE = None,
+    problem: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROBLEM", help="What was answered, for the loss that rounding costs; else problem.toml beside."
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(parser=quantity("--budget", TOKENS), metavar="TOKENS", help="Instead of the answer's own."),
+    ] = None,
+    stage: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Of a schedule, which sweep --stages --json writes: the stage."),
+    ] = None,
     batch_tokens: BATCH_TOKENS = None,
     digits: DIGITS = 6,
     sequence_length: SEQUENCE_LENGTH = 4096.0,

@@ -46,7 +46,7 @@ def collect(
     from climbopt.files import write_table, write_text
     from climbopt.files.collect import collect as collect_runs
     from climbopt.files.jobs import MANIFEST_NAME, load_manifest
-    from climbopt.reports.collections import print_collection
+    from climbopt.reports.plans import print_collection
 
     manifest = folder / MANIFEST_NAME if folder.is_dir() else folder
     # A manifest that is named itself has its logs beside it.

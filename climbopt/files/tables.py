@@ -141,13 +141,11 @@ def load_paths(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _by_language(path: str | os.PathLike[str], column: str, what: str) -> dict[str, object]:
     """Return a column of a table by its column language, which may hold no language twice."""
-    values: dict[str, object] = {}
     table = _with_columns(path, ["language", column], what, "write one row per language")
-    for language, value in table.itertuples(index=False):
-        if language in values:
-            raise InputError(f"{path} has '{language}' twice; keep one row")
-        values[str(language)] = value
-    return values
+    repeated = table["language"][table["language"].duplicated()].tolist()
+    if repeated:
+        raise InputError(f"{path} has '{repeated[0]}' twice; keep one row")
+    return dict(zip(table["language"].astype(str), table[column].tolist(), strict=True))
 
 
 def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:

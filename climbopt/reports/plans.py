@@ -1,9 +1,10 @@
-"""Plans of pilot runs: as the table that `fit` reads, as JSON, and as text."""
+"""Plans of pilot runs: as the table that `fit` reads, as JSON, and as text; and what became of the runs, as text."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
+from climbopt.files.collect import Collection
 from climbopt.files.jobs import PlannedRun
 from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, Grid, TextTable, say, tokens as token_words
@@ -81,3 +82,21 @@ def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
         if len(runs) > MOST_ROWS:
             say(console, f"and {len(runs) - MOST_ROWS} more runs; write them all with -o plan.csv")
     say(console, f"{plan.seconds:.2f} s")
+
+
+def print_collection(collection: Collection, console: Console, after: str | None = None) -> None:
+    """Print every run that is not usable, or of which something is unknown, what was left out, and what to run next."""
+    doubtful = [run for run in collection.runs if run.status != "ok" or run.reason]
+    if doubtful:
+        table = TextTable("", ("run", "tokens", "status", ""), right=2)
+        for run in doubtful:
+            table.add_row(run.planned.name, token_words(run.planned.tokens), run.status, run.reason)
+        console.print(table)
+        console.print()
+    for file, reason in collection.ignored.items():
+        say(console, f"left out: {file}: {reason}")
+    if collection.pattern:
+        say(console, f"losses: {collection.pattern}, the last of each run")
+    say(console, f"{len(collection.usable)} of {len(collection.runs)} runs are usable")
+    if after is not None and collection.usable:
+        say(console, f"next: {after}")

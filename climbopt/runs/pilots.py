@@ -191,7 +191,8 @@ class PilotRuns(Viewed):
         """Return the columns of values by source, (n, n_sources), for some names; one value for those of no source."""
         # The last column stands for names that are no source.
         padded = np.column_stack([values, np.full(len(self.runs), otherwise)])
-        return padded[:, [self.sources.index(name) if name in self.sources else -1 for name in names]]
+        # take, and not an index: rows stay contiguous, on whose layout the last digits of sums depend.
+        return padded.take([self.sources.index(name) if name in self.sources else -1 for name in names], axis=1)
 
     def view(self) -> View:
         """Return the counts and the ranges; the table is the tidy one that :meth:`from_frame` reads."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS, Amount
+from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.templates import Array
+from climbopt.problem.allocation import AllocationProblem
+from climbopt.problem.constraints import Floor
+from climbopt.procedures.result import solve
 from climbopt.studies.design.criteria import Runs
 
 SHARES = (0.1, 0.4, 0.7)
@@ -32,6 +36,12 @@ MOST_PAIRS = 16
 
 SWEEPS = 60
 """Times that every ratio is drawn anew where upper bounds can be active."""
+NEAR = 0.01
+"""A mixture is near-optimal where its mean loss is at most this share above the least one."""
+N_REGION = 500
+"""Mixtures of the region, over all models."""
+HALVINGS = 12
+"""Times that a step away from an optimum is halved, at most."""
 
 
 @dataclass(frozen=True)
@@ -197,3 +207,43 @@ def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator, *, co
         drawn[:, i] = rng.uniform(least, np.maximum(least, most))
         drawn[:, j] = total - drawn[:, i]
     return drawn
+
+
+def decision_region(
+    model: Model,
+    budget: float,
+    rng: np.random.Generator,
+    *,
+    params: float | None = None,
+    supply: Mapping[str, float] | None = None,
+    floor: float = 0.0,
+) -> Array:
+    """Return near-optimal mixtures of the mean loss over targets at a budget, (`N_REGION`, S).
+
+    From the optimum of each block of the model a step is taken towards a mixture drawn uniformly from the simplex above
+    the floors, and halved until the loss under that block is near the least one.
+
+    Raises
+    ------
+    InputError
+        Where no block has an optimum.
+    """
+    n = len(model.sources)
+    floors = [Floor(dict.fromkeys(model.sources, floor))] if floor > 0 else []
+    blocks, _ = blocks_of(model)
+    parts, share = [], -(-N_REGION // len(blocks))
+    for block in blocks:
+        problem = AllocationProblem(block, budget, params=params, supply=supply or {}, constraints=floors)
+        answer = solve(problem)
+        if answer.allocation is None:
+            continue
+        best, drawn = answer.allocation.ratios, floor + (1 - n * floor) * rng.dirichlet(np.ones(n), share)
+        step = rng.uniform(size=share)
+        for _ in range(HALVINGS):
+            # NaN outside the domain counts as far.
+            far = ~(problem.value(best + step[:, None] * (drawn - best)) <= (1 + NEAR) * answer.objective)
+            step = np.where(far, step / 2, step)
+        parts.append(best + np.where(far, 0.0, step)[:, None] * (drawn - best))
+    if not parts:
+        raise InputError("no model has an optimum at the target budget, near which runs could be planned")
+    return np.vstack(parts)[:N_REGION]

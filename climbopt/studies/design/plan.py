@@ -36,10 +36,9 @@ from climbopt.model.laws import LAWS, Law
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array, Form
 from climbopt.runs.pilots import PilotRuns
-from climbopt.studies.design.candidates import Space
+from climbopt.studies.design.candidates import Space, decision_region
 from climbopt.studies.design.criteria import Knowledge, Runs
 from climbopt.studies.design.exchange import Criterion, Progress, Search, expected_error, information
-from climbopt.studies.design.region import decision_region
 
 DIGITS = 6
 """Decimals of a planned ratio."""
