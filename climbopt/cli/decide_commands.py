@@ -173,6 +173,7 @@ def init(
         "supply": supplies_of(stated.supply) or {},
     }
     known = {"floor": runs.sources, "supply": (*runs.sources, *runs.targets), "weights": (*runs.targets, OTHERS)}
+    # Names are refused here, with the option that holds them; the file is read much later.
     for key, values in numbers.items():
         for language in values:
             if language not in known[key]:

@@ -157,6 +157,7 @@ def _stages(answer: Path, stated: SourceFiles, batch_tokens: float) -> dict[int,
     if not stages:
         raise InputError("--batch-tokens is for a schedule, which climbopt sweep --stages N --json FILE writes")
     steps = [int(part.begin // batch_tokens) + 1 for part in stages]
+    # Two stages of one step would be one: the trainer's file is keyed by steps.
     if any(later <= earlier for earlier, later in pairwise(steps)):
         raise InputError(
             f"--batch-tokens of {batch_tokens:g}: the stages begin at the steps {listed(list(map(str, steps)))}, which "

@@ -66,6 +66,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         taken = {name: group.taken_from(values) for name, group in groups.items()}
         command(**values, **taken)
 
+    # typer reads the signature and the annotations: both show the fields in the place of their dataclass.
     run.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run

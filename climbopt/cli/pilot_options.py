@@ -176,6 +176,7 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
         raise InputError("--losses is for a single table; give several tables with their losses in them")
     tables = [read_pilots(place, options) for place in places]
     named = [(shown(place.name), table.runs) for place, table in zip(places, tables, strict=True)]
+    # Of several tables the first is today's: its languages are those of all.
     joined = join_pilots(named[0], named[1:], {} if by_source is None else load_map(by_source))
     remark(*joined.notes)
     if joined.unknown:

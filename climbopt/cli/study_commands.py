@@ -242,9 +242,10 @@ class JobOptions:
             help="Write a folder instead: a configuration per run for this trainer, a manifest and job scripts.",
         ),
     ] = None
-    paths: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the data lie: CSV of language, path.")] = (
-        None
-    )
+    paths: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the data lie: CSV of language, path."),
+    ] = None
     command: Annotated[
         str | None,
         typer.Option(

@@ -76,6 +76,7 @@ def _one_header(rows: Rows) -> Rows:
     # Each cell of the first row names a column of its own.
     if all(kinds) and len(set(kinds)) == len(kinds):
         return rows
+    # The first column of a pivot is its index, whose name stands in a row of its own.
     index = [k for k, cell in enumerate(below) if cell]
     if len(index) < len(below) and index == list(range(len(index))) and index and not any(kinds[k] for k in index):
         start = len(index)  # the third row of a pivot names its index
@@ -106,6 +107,7 @@ def _count(cell: str, column: str) -> str:
     grouped = _GROUPED.fullmatch(cell.strip())
     if grouped is None:
         return cell
+    # Text in other locales sets thousands apart by a point, a blank or an apostrophe.
     digits = re.sub(r"[^0-9]", "", cell)
     if grouped[1] in ",." and len(digits) <= 6:
         raise InputError(

@@ -41,6 +41,7 @@ def commented(table: Mapping[str, Any], sources: Sequence[str], targets: Sequenc
     >>> tomllib.loads(text)
     {'model': 'model.toml', 'budget': 1000000000000}
     """
+    # Examples name languages of the table, so that a comment can be taken in as it stands.
     first, last = sources[0], sources[-1]
     examples: dict[str, Mapping[str, Any]] = {
         "weights": dict.fromkeys(targets, 1.0),

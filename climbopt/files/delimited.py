@@ -29,6 +29,7 @@ def rows_of(text: str) -> tuple[list[list[str]], bool]:
     if whole:
         separator = max(whole, key=lambda each: _width(cut[each]))
     else:
+        # No separator cuts every row alike: that of the header is the likeliest, and its error is the one to be shown.
         first = text.split("\n", 1)[0]
         separator = "," if "," in first else max(SEPARATORS, key=first.count)
     rows = cut[separator] if separator in cut else _cut(text, separator)
@@ -41,6 +42,7 @@ def rows_of(text: str) -> tuple[list[list[str]], bool]:
     if rows and len(rows[0][1]) == 1:
         raise csv.Error("it has one column; separate columns by commas, semicolons, tabs or bars")
     cells = [row for _, row in rows]
+    # Rows of Markdown begin and end with a bar: their outer cells are empty in every row, and left out later.
     if separator == "|":
         cells = [[cell.strip() for cell in row] for row in cells]
         cells = [row for row in cells if not all(map(_RULE.fullmatch, filter(None, row))) or not any(row)]

@@ -44,6 +44,7 @@ def remove_other_draws(path: Path, model: Model, origin: Mapping[str, object]) -
     if not path.is_file():
         return
     header, _ = read_journal(path, "draw", "draws")
+    # The draws of another file are no draws of climbopt's, and are not ours to remove.
     if header.get("format") == FORMAT and header != json.loads(json.dumps({**_header(model), **origin})):
         path.unlink()
 

@@ -45,10 +45,12 @@ def scalars(content: bytes) -> dict[int, dict[str, float]]:
 
 def _scalar(value: bytes) -> float | None:
     """Return the number of a summary's value; None where it is none, such as a picture."""
+    # A scalar of version 1 is a field of its own; version 2 writes a tensor without dimensions.
     for simple in messages(value, _SIMPLE):
         return float(struct.unpack_from("<f", simple)[0])
     for tensor in messages(value, _TENSOR):
         kind = next((number for field, number in fields(tensor) if field == _TYPE and isinstance(number, int)), 0)
+        # Anything with dimensions is no scalar: a histogram, or a picture as bytes.
         if kind not in _TYPES or any(True for shape in messages(tensor, _SHAPE) for _ in messages(shape, _DIM)):
             return None
         field, raw = _TYPES[kind]

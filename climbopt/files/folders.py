@@ -66,10 +66,12 @@ def new_folder(path: str | os.PathLike[str], *, force: bool = False, inputs: Ite
 
 def _move(temporary: Path, place: Path, inputs: list[Path]) -> None:
     """Move a folder to its place, or its files into the folder that is there."""
+    # The folder is new or empty: one rename, which happens whole or not at all.
     if not place.is_dir() or not any(place.iterdir()):
         temporary.replace(place)
         return
     files = [part.relative_to(temporary) for part in sorted(temporary.rglob("*")) if not part.is_dir()]
+    # Folders that the files need, where no file stands in their place.
     for folder in sorted({(place / file).parent for file in files}):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"cannot write {shown(str(folder))}: it is a file, and a folder is to be there")

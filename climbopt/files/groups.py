@@ -166,6 +166,7 @@ def loss_group(
     for shared, group in groups:
         if shared == most > 0 and not any(group.key & other.key for other in best):
             best.append(group)
+    # Names that say loss go before others of as many languages, such as a count of their documents.
     best = [group for group in best if re.search("loss|nll|entropy", group.pattern.casefold())] or best
     for group in best:
         if _OTHER.search(group.pattern.casefold()):

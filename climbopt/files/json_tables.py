@@ -75,6 +75,7 @@ def _of_object(content: Row) -> list[Row]:
     if not all(isinstance(value, dict) for value in values):
         return [content]
     labels = list(dict.fromkeys(label for value in values for label in value))
+    # Known names of columns on one level alone tell which level that is.
     by_column, by_run = (any(role_of(name) for name in names) for names in (content, labels))
     if by_column == by_run:
         raise ValueError(

@@ -69,6 +69,7 @@ def understood(
     columns = Columns(table, layout, "the mixtures" if losses is not None else "the table")
     measured = None if losses is None else Columns(losses, layout, "the losses")
     every = [name for each in (columns, measured) if each is not None for name in (*each.ignored, *each.names)]
+    # A pattern that fits no column is a slip: what it was to leave out would stay in.
     for pattern in layout.ignore:
         if not any(fnmatch.fnmatchcase(column, pattern) for column in every):
             raise unknown_name("column to ignore", pattern, every)
@@ -89,6 +90,7 @@ def understood(
 def _two_tables(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing) -> Reading:
     """Return a table of ratios and one of losses as a tidy one; either has a row per run, or per run and language."""
     notes: list[str] = []
+    # Each table of two may be tidy by itself: it is spread into columns of a pattern of its own.
     if "language" in mixtures.roles and not layout.ratios:
         mixtures, note = _spread(mixtures, layout, "ratio")
         layout, notes = replace(layout, ratios="ratio/*"), [*notes, note]
@@ -184,6 +186,7 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     lost = loss_group(measured, ratios, layout, mixed, needed=need_losses)
     taken = mixed.key if measured is mixtures else set(mixtures.per_language())
     by_column = {c: n for c, n in layout.by_column.items() if c in taken}
+    # The pattern that named the ratios may have cut names short: that of the losses knows better.
     mixed = named_group(best_named(mixed, lost, layout) if lost else mixed, by_column, mixtures.title)
     if ("run" in mixtures.roles) != ("run" in measured.roles) or (
         "run" not in mixtures.roles and len(mixtures.table) != len(measured.table)

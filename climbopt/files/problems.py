@@ -79,6 +79,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     forms = table.get("forms")
     parts = [table, *(form for form in forms if isinstance(form, dict))] if isinstance(forms, list) else [table]
     draws = [draws_beside(path)] if forms and draws_beside(path).exists() else []
+    # Models of an ensemble's file may name pair tables each, and a model may be named by a problem.
     named = [path.parent / part[key] for part in parts for key in ("model", "pairs") if isinstance(part.get(key), str)]
     return (path, *draws, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
 

@@ -51,5 +51,6 @@ def find_supply(name_or_path: str | os.PathLike[str]) -> Path:
 
 def _find_shipped(path: Path, name: str) -> Path:
     """Return a path, or that of a file of the shipped problem that it names."""
+    # A path that is there is meant, whatever it is called.
     file = shipped_folder() / path / name
     return file if str(path) in shipped_problems() and file.is_file() and not path.is_file() else path

@@ -55,6 +55,7 @@ def tracked_run(content: bytes) -> TrackedRun:
     ValueError
         Where they are no such record, or damaged.
     """
+    # A file that was cut off inside its header is no other file's.
     if content[: len(_HEADER)] != _HEADER[: len(content)]:
         raise ValueError("it does not begin as a record of W&B does")
     names, state = {_RUN_ID: "", _NAME: ""}, ""
@@ -72,6 +73,7 @@ def tracked_run(content: bytes) -> TrackedRun:
                     summary.pop(key, None)
             elif kind == _RUN:
                 names |= {of: name for of in names if (name := text(value, of))}
+            # The exit record stands at the end; without it the run was killed, or is still going.
             elif kind == _EXIT:
                 state = "failed" if any(number == 1 and code for number, code in fields(value)) else "finished"
     # a summary may hold the least value of a key instead of the last

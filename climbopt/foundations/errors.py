@@ -48,6 +48,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     unknown law 'powr'; did you mean 'power'? Known: power, power_nd
     """
     names, name = list(known), str(name)
+    # Names that look alike go before names of a similar spelling.
     near = [known for known in names if look_alike(known, name)] or difflib.get_close_matches(name, names, 1, 0.5)
     hint = f"; did you mean {quoted(near[0])}?" if near else "."
     return UnknownNameError(f"unknown {kind} {quoted(name)}{hint} Known: {', '.join(map(shown, names)) or 'none'}")

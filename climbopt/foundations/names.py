@@ -32,6 +32,7 @@ def check_name(name: object, where: str) -> None:
     """  # noqa: E501
     if not isinstance(name, str):
         raise InputError(f"{where} is {name!r}, which is {type(name).__name__}; a name is text")
+    # Plain ASCII, which most names are, has one spelling and nothing hidden.
     if name.isprintable() and name == name.strip() and name.isascii() and name:
         return
     composed = unicodedata.normalize("NFC", name)

@@ -107,6 +107,7 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
     own, own_t = templates.own.expression, templates.own.first[0]
     pair, (pair_t, pair_s) = templates.pair.expression, templates.pair.first
     slope, curvature = templates.loss.first[0], templates.loss.second[0]
+    # Where no data repeat, u is r, and the equations are written in r.
     x = "r" if templates.used is None else "u"
     total = "\\sum_{j \\ne i} " if latex else "sum over j != i of "
 
@@ -116,43 +117,42 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
         inner = f"\\left({show(pairs)}\\right)" if latex else f"[{show(pairs)}]"
         return f"{show(alone)} + {total}{inner}" if alone != 0 else f"{total}{inner}"
 
-    names = {
-        "loss": ("L_i", "L_{i}"),
-        "z": ("z_i", "z_{i}"),
-        "benefit": ("-dL_i/dz_i", "-\\partial L_i / \\partial z_i"),
-        "curvature": ("d2L_i/dz_i2", "\\partial^2 L_i / \\partial z_i^2"),
-        "own": (f"dz_i/d{x}_i", f"\\partial z_i / \\partial {x}_i"),
-        "pair": (f"dz_i/d{x}_j", f"\\partial z_i / \\partial {x}_j"),
-        "joint": ("0", "0"),
-        "step1": ("lambda", "\\lambda"),
-        "step2": ("t*", "t^*"),
-    }
-    rhs = {
-        "loss": show(templates.loss.expression),
-        "z": with_pairs(own, pair),
-        "benefit": show(sp.simplify(-slope)),
-        "curvature": show(sp.simplify(curvature)),
-        "own": with_pairs(own_t, pair_t),
-        "pair": show(pair_s),
-        "joint": (
+    # Left sides as text and as LaTeX, beside the right side.
+    equations = [
+        ("L_i", "L_{i}", show(templates.loss.expression)),
+        ("z_i", "z_{i}", with_pairs(own, pair)),
+        ("-dL_i/dz_i", "-\\partial L_i / \\partial z_i", show(sp.simplify(-slope))),
+        ("d2L_i/dz_i2", "\\partial^2 L_i / \\partial z_i^2", show(sp.simplify(curvature))),
+        (f"dz_i/d{x}_i", f"\\partial z_i / \\partial {x}_i", with_pairs(own_t, pair_t)),
+        (f"dz_i/d{x}_j", f"\\partial z_i / \\partial {x}_j", show(pair_s)),
+        (
+            "0",
+            "0",
             "\\sum_i w_i \\, (\\partial L_i / \\partial z_i)(\\partial z_i / \\partial r_j) "
             "+ \\lambda + \\zeta_j \\quad \\text{for every source } j \\text{ (joint)}"
             if latex
-            else "sum_i w_i (dL_i/dz_i)(dz_i/dr_j) + lambda + zeta_j   for every source j (joint)"
+            else "sum_i w_i (dL_i/dz_i)(dz_i/dr_j) + lambda + zeta_j   for every source j (joint)",
         ),
-        "step1": (
-            "-w_i \\, \\partial L_i(\\mathrm{own}_i(p_i)) / \\partial p_i \\quad \\text{for every target (step 1)}"
-            if latex
-            else "-w_i dL_i(own_i(p_i))/dp_i   for every target i (two_step, direction)"
-        ),
-        "step2": (
-            "\\max t : z_i(r) \\ge \\mathrm{own}_i(t p_i) \\quad \\text{(step 2)}"
-            if latex
-            else "max t with z_i(r) >= own_i(t p_i)   (two_step, magnitude)"
-        ),
-    }
-    equations = [key for key in names if model.interaction.own.has(r_i) or not key.startswith("step")]
-    lines: list[Line] = [(names[key][latex], "=", rhs[key]) for key in equations]
+    ]
+    # two_step is for forms whose own data count.
+    if model.interaction.own.has(r_i):
+        equations += [
+            (
+                "lambda",
+                "\\lambda",
+                "-w_i \\, \\partial L_i(\\mathrm{own}_i(p_i)) / \\partial p_i \\quad \\text{for every target (step 1)}"
+                if latex
+                else "-w_i dL_i(own_i(p_i))/dp_i   for every target i (two_step, direction)",
+            ),
+            (
+                "t*",
+                "t^*",
+                "\\max t : z_i(r) \\ge \\mathrm{own}_i(t p_i) \\quad \\text{(step 2)}"
+                if latex
+                else "max t with z_i(r) >= own_i(t p_i)   (two_step, magnitude)",
+            ),
+        ]
+    lines: list[Line] = [(tex if latex else text, "=", right) for text, tex, right in equations]
     # The interaction is written in u; what is beyond it is the chain rule.
     return [*lines[:1], *_of_use(model, latex), *lines[1:]]
 

@@ -273,6 +273,7 @@ def benefit_bars(answer: Result, uniform: Result, width: float = plots.COLUMN, a
     results = {"uniform": uniform, answer.procedure.name.replace("_", "-"): answer}
     if isinstance(answer.procedure, Joint) and not problem.goal.largest:
         names, label, unit = list(problem.model.sources), "benefit per ratio", "ratio"
+        # Unlike the marginal benefit per z, that per ratio counts transfer to the other targets.
         series = {name: -joint_form(problem).slopes(_array(result.ratios, names)) for name, result in results.items()}
     else:
         names, label, unit = list(problem.model.targets), "marginal benefit", "z"
@@ -286,6 +287,7 @@ def _answer(path: Path) -> dict[str, Any]:
     record = read_object(path) if path.suffix == ".json" else {}
     if isinstance(record.get("ratios"), dict) and "procedure" in record:
         return record
+    # Ratios of a table have no procedure: the file's name stands for it.
     return {"procedure": path.stem, "ratios": load_ratios(path)}
 
 

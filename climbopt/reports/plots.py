@@ -84,6 +84,7 @@ def _caption(figure: Figure, ax: Axes | None, text: str) -> None:
 
 def _style(k: int) -> dict[str, Any]:
     """Return colour, marker and dash of the k-th line."""
+    # After n lines colours begin again, with the next marker and dash, so that no two lines look alike.
     n = len(COLORS)
     return {"color": COLORS[k % n], "marker": MARKERS[(k + k // n) % n], "linestyle": DASHES[(k + k // n) % n]}
 
@@ -383,6 +384,7 @@ def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> F
                 linewidth=0,
             )
     if len(named) < len(path.languages):
+        # Empty lines stand in the legend for what is drawn otherwise.
         axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(path.languages) - len(named)} others")
     if path.logarithmic:
         axes.set_xscale("log")

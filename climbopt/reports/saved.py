@@ -41,6 +41,7 @@ class SavedResult(Viewed):
     @property
     def passed(self) -> bool:
         """Whether its certificate passed when it was written."""
+        # Null where there was no answer, and so no certificate.
         return bool(self.record["certificate"] and self.record["certificate"]["passed"])
 
     def to_dict(self) -> dict[str, Any]:

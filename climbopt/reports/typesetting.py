@@ -327,6 +327,7 @@ def percent(ratio: float | None, form: str) -> str:
 
 def tokens(tokens: float) -> str:
     """Return a token count with three digits and its power of a thousand."""
+    # Three digits first: 999.9 k is 1 M, and not 1e+03 k.
     tokens = float(f"{tokens:.3g}")
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if tokens >= size:

@@ -82,4 +82,5 @@ class PilotRange:
 
 
 def _outside(ends: Ends, value: float) -> float:
+    # Symmetric in logarithms: twice the largest is as far outside as half of the smallest.
     return max(value / ends[1], ends[0] / value, 1.0)

@@ -147,9 +147,11 @@ class PilotRuns(Viewed):
         Their mean square is the variance over seeds, which no model of ratios and budgets can explain.
         """
         group, measured = self.replicates, ~np.isnan(self.losses)
+        # Rows of member are groups: sums over a group are products with it.
         member = (group == np.arange(group.max() + 1)[:, None]).astype(float)
         count = (member @ measured)[group]
         mean = (member @ np.where(measured, self.losses, 0.0))[group] / np.maximum(count, 1)
+        # Mean squares about the mean of k runs are (k - 1) / k of the variance.
         apart: Array = (self.losses - mean) * np.sqrt(count / np.maximum(count - 1, 1))
         return np.where(count > 1, apart, np.nan)
 

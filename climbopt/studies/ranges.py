@@ -165,6 +165,7 @@ def ranges_near(
     sources, optimum = result.problem.model.sources, np.array(list(result.ratios.values()))
     # Relative to the loss even where the goal is a regret, whose least value may be 0.
     level = least + tolerance * abs(result.objective)
+    # Native options are of the backend that solved the problem, which may be another than that of the ends.
     options = replace(options or Options(), native={})
     n = len(sources)
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)

@@ -228,6 +228,7 @@ def sweep(
     problem, procedure = resolve(problem, procedure)
     draws, options = as_draws(draws), options_of(options, common)
     if draws:
+        # The mean over an ensemble's draws is one path; each draw by itself is what the band is made of.
         problem = replace(problem, model=without_draws(problem.model))
         check_draws(problem.model, draws)
     along = _Along(procedure, *_grid(problem, budgets, over), backend, options)

@@ -54,6 +54,7 @@ def profiles(comparison: Comparison) -> list[Profile]:
         factors, charged, successes, attempts = [], [], 0, 0
         for runs in groups:
             fastest = min(_seconds(run) for run in runs if comparison.success(run))
+            # Of one problem and procedure a backend has one run.
             its_runs = [run for run in runs if run.backend == name]
             solved = bool(its_runs) and comparison.success(its_runs[0])
             attempts += bool(its_runs) and its_runs[0].termination != "refused"

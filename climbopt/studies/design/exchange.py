@@ -80,6 +80,7 @@ class Search:
             if progress:
                 progress(len(picked), most)
         self._exchange(picked, len(fixed), known)
+        # By tokens, then by place: designs of the same runs are listed alike.
         return sorted(picked, key=lambda k: (self.tokens[k], k))
 
     def _suffices(self, n_picked: int, known: Array, enough: float | None) -> bool:
