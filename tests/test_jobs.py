@@ -78,6 +78,7 @@ def test_from_a_plan_to_pilots(tmp_path, run, monkeypatch):
     assert len(both) == len(pilots) == 9 and set(pilots["language"]) == set(names)
     np.testing.assert_allclose(both["ratio_x"], both["ratio_y"], atol=1e-6)
     assert (both["tokens_x"] == both["tokens_y"]).all()
+    assert pilots["tokens"].dtype == plan["tokens"].dtype == int  # 500000, and not 500000.0
     assert pilots["loss"].tolist() == pytest.approx([2.0, 2.1, 2.2] * 3)
     for k, mixture in enumerate(load_manifest(folder)):
         config = json.loads((folder / f"configs/plan-{k + 1:03d}.json").read_text())
