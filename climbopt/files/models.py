@@ -128,15 +128,6 @@ def _loss_noise(table: _ModelFile, path: Path) -> LossNoise | None:
     return LossNoise(noise.level, np.array([noise.deviations[name] for name in table.targets]), np.array(noise.widths))
 
 
-def _noise_table(model: Ensemble) -> dict[str, object]:
-    """Return the table that states an ensemble's noise; empty where it has none."""
-    if model.noise is None:
-        return {}
-    deviations = dict(zip(model.targets, model.noise.deviations.tolist(), strict=True))
-    widths = model.noise.widths.tolist()
-    return {"noise": {"level": model.noise.level, "classes": list(CLASSES), "widths": widths, "deviations": deviations}}
-
-
 def _check_languages(table: _FormFile, path: Path) -> None:
     """Refuse a file without languages, or with one twice."""
     for key, names in (("sources", table.sources), ("targets", table.targets)):
@@ -206,19 +197,24 @@ def _ensemble_content(model: Ensemble, path: Path) -> tuple[dict[str, object], d
     """Return what the file of an ensemble holds, and the models whose pairs go to a table beside it."""
     forms, tables = [], dict[Path, MixtureModel]()
     for k, (block, weight) in enumerate(zip(model.blocks, model.weights, strict=True), 1):
-        content, pair_tables = _form_content(block, path, pairs_beside(path, k))
-        forms.append({"weight": weight, **content})
+        form, pair_tables = _form_content(block, path, pairs_beside(path, k))
+        forms.append({"weight": weight, **form})
         tables |= pair_tables
-    content = {
+    content: dict[str, object] = {
         "law": ENSEMBLE,
         "interaction": ENSEMBLE,
         "sources": list(model.sources),
         "targets": list(model.targets),
         "provenance": dict(model.provenance),
-        **_noise_table(model),
-        "forms": forms,
     }
-    return content, tables
+    if model.noise is not None:
+        content["noise"] = {
+            "level": model.noise.level,
+            "classes": list(CLASSES),
+            "widths": model.noise.widths.tolist(),
+            "deviations": dict(zip(model.targets, model.noise.deviations.tolist(), strict=True)),
+        }
+    return {**content, "forms": forms}, tables
 
 
 def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[str, object], dict[Path, MixtureModel]]:
@@ -338,8 +334,15 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
         target, source = frame.loc[repeated, ["target", "source"]].iloc[0]
         raise InputError(f"{path.name} has two rows for '{target}' from '{source}'; give every pair once")
     result = {}
+    per_pair = [name for name, parameter in declared.items() if parameter.per == "pair"]
     for name in frame.columns.drop(["target", "source"]):
-        _check_per_pair(str(name), declared, path)
+        if name in declared and name not in per_pair:
+            raise InputError(
+                f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
+                "write it in the model file"
+            )
+        if name not in per_pair:
+            raise unknown_name(f"parameter in {path.name}", name, per_pair)
         # By name, whatever the order of the rows.
         table = frame.assign(**{name: numbers(frame[name])}).pivot(index="target", columns="source", values=name)
         array = table.reindex(index=file.targets, columns=file.sources).to_numpy(dtype=float)
@@ -352,15 +355,3 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
         # NaN is left at own pairs only, which have no value.
         result[str(name)] = np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)
     return result
-
-
-def _check_per_pair(name: str, declared: Mapping[str, Parameter], path: Path) -> None:
-    """Refuse a column of a pair table that is no pair parameter."""
-    pairs = [p.name for p in declared.values() if p.per == "pair"]
-    if name in declared and name not in pairs:
-        raise InputError(
-            f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
-            "write it in the model file"
-        )
-    if name not in pairs:
-        raise unknown_name(f"parameter in {path.name}", name, pairs)

@@ -20,10 +20,6 @@ MOST_DIGITS = 12
 """Most decimals of a weight: a double represents such weights, and their sum, accurately enough."""
 
 
-def _paths(paths: Mapping[str, str], of: str) -> FrozenMap[str]:
-    return FrozenMap({name: str(path) for name, path in paths.items()})
-
-
 @dataclass(frozen=True)
 class Mixture:
     """Ratios by language, and what else a trainer requires.
@@ -52,7 +48,9 @@ class Mixture:
     ratios: ByName = Converted(RATIO.by_name)
     budget: float | None = None
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
-    paths: Converted[Mapping[str, str], FrozenMap[str]] = Converted(_paths, FrozenMap({}))
+    paths: Converted[Mapping[str, str], FrozenMap[str]] = Converted(
+        lambda paths, of: FrozenMap({name: str(path) for name, path in paths.items()}), FrozenMap({})
+    )
     mean_tokens: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     name: str = "mixture"
 
