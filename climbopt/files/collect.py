@@ -161,7 +161,7 @@ def _rows(run: CollectedRun) -> Iterable[dict[str, Any]]:
 
 def _count(number: float) -> float:
     """Return a count as a whole number, as plans write it; any other number as it is."""
-    return int(number) if number.is_integer() else number
+    return int(number) if float(number).is_integer() else number
 
 
 def collect(runs: Sequence[PlannedRun], places: Iterable[Path], pattern: str | None = None) -> Collection:
