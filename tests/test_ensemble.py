@@ -49,7 +49,7 @@ def test_losses_are_the_weighted_mean(ensemble, blocks):
     r = mixtures(5)
     expected = sum(w * losses(b, r) for w, b in zip((1 / 2, 1 / 3, 1 / 6), blocks, strict=True))
     assert losses(ensemble, r) == pytest.approx(expected, rel=1e-14)
-    assert len(ensemble.stacked.parts) == 2 and len(ensemble.forms) == 2
+    assert len(ensemble.stacked.blocks) == 2 and len(ensemble.forms) == 2
     assert list(ensemble.forms.values()) == pytest.approx([2 / 3, 1 / 3])
 
 

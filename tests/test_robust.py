@@ -49,8 +49,8 @@ def test_scenarios_are_the_draws(found):
     stacked = found.stacked.model
     assert stacked.targets[:4] == found.problem.model.targets and stacked.targets[4] == "en#0"
     part = stacked.select(["de#3", "en"])
-    assert [part.parts[0].targets[k] for k in part.mean.indices] == ["de#4", "en#0"] and part.targets == ("de#3", "en")
-    assert sorted(part.parts[0].own_source) == [0, 1]
+    assert [part.blocks[0].targets[k] for k in part.mean.indices] == ["de#4", "en#0"] and part.targets == ("de#3", "en")
+    assert sorted(part.blocks[0].own_source) == [0, 1]
 
 
 def test_scenarios_of_targets_that_are_no_sources():

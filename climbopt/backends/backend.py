@@ -126,20 +126,16 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """Its key in `BACKENDS`."""
-        ...
 
     @property
     def version(self) -> str:
         """Version of its solver."""
-        ...
 
     def refusal(self, form: StandardForm) -> str | None:
         """Return why this backend cannot take the form, or None where it can."""
-        ...
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the solver's answer; failure to converge is a Termination, never an exception."""
-        ...
 
 
 def takes_every_form(backend: object, form: StandardForm) -> None:
@@ -216,6 +212,32 @@ class Evaluator:
                 self.seconds,
             )
         )
+
+
+class Standstill:
+    """Counts the iterations in which a solver's point does not move.
+
+    Parameters
+    ----------
+    most : int
+        Such iterations in a row after which the solver hangs.
+    tolerance : float
+        A change up to this, relative to the largest entry or 1, is no move.
+    """
+
+    def __init__(self, most: int, tolerance: float = 0.0) -> None:
+        self._most, self._tolerance = most, tolerance
+        self.x: Array = np.zeros(0)
+        self.iterations = self._unmoved = 0
+
+    def reached(self, x: Array) -> bool:
+        """Return whether nothing has moved for `most` iterations, of which x is the last."""
+        self.iterations += 1
+        # There is nothing to compare before the first iteration.
+        same = self.x.size and np.abs(x - self.x).max() <= self._tolerance * max(1.0, float(np.abs(x).max()))
+        self._unmoved = self._unmoved + 1 if same else 0
+        self.x = np.array(x)
+        return self._unmoved >= self._most
 
 
 def without_nan(solution: Solution) -> Solution:

@@ -232,7 +232,7 @@ def _bent_row(form: StandardForm, program: Program) -> str:
     """Return the first row that is not convex: an upper limit needs a convex function, a lower limit a concave one."""
     # Position of c_k behind the bounds and the linear rows.
     for k, side in enumerate(form.nonlinear.labels):
-        value = program.rows.value(np.array([form.n + len(form.polytope.rows) + k]))
+        value = program.quantities.functions(program.table, np.array([form.n + len(form.polytope.rows) + k]))
         if form.nonlinear.lower[k] == form.nonlinear.upper[k] and not value.is_affine():
             return f"'{side.name}' is an equation that is not linear"
         if (np.isfinite(form.nonlinear.upper[k]) and not value.is_convex()) or (

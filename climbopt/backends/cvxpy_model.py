@@ -15,7 +15,7 @@ from scipy.sparse import csr_array, eye_array, vstack
 from climbopt.backends.cvxpy_expressions import translate, varies
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.expressions import entry
-from climbopt.model.mixture import Indices, MixtureModel, Response
+from climbopt.model.mixture import Indices, Response
 from climbopt.model.outer import Expression, PowerMean
 from climbopt.model.templates import Array, Template
 from climbopt.model.translation import UntranslatableError, Value
@@ -160,7 +160,8 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     shape = (len(model.targets), len(model.sources))
     used = _used(response, ratios)
     own = used(model.own_targets, model.own_sources)
-    own = own if model.sources == model.targets else _own(model) @ own
+    # Each target's entry for its own source; 0 where it is no source.
+    own = own if model.sources == model.targets else eye_array(shape[0], format="csr")[:, model.own_targets] @ own
     z = _vector(
         translate(templates.own.expression, _values(templates.own, (own,), response.own_arguments, shape[:1])),
         shape[:1],
@@ -169,9 +170,8 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     if not i.size:
         return z
     values = _values(templates.pair, (own[i], used(i, j)), response.pair_arguments, shape, (i, j))
-    # sums the transfer of each pair into its target
-    # One entry per transferring pair k, in the row of its target i_k.
-    into = csr_array((np.ones(i.size), (i, np.arange(i.size))), shape=(shape[0], i.size))
+    # Sums the transfer of each pair k into its target i_k: column k is the unit vector of i_k.
+    into = eye_array(shape[0], format="csr")[:, i]
     return z + into @ _vector(translate(templates.pair.expression, values), i.shape)
 
 
@@ -192,12 +192,6 @@ def _used(response: Response, ratios: cp.Expression) -> Callable[[Indices, Indic
     return lambda i, j: shared[j]
 
 
-def _own(model: MixtureModel) -> csr_array:
-    """Return the matrix that gives each target what is of its own source, 0 where it is no source; (T, n_own)."""
-    rows = model.own_targets
-    return csr_array((np.ones(rows.size), (rows, np.arange(rows.size))), shape=(len(model.targets), rows.size))
-
-
 @dataclass(frozen=True, eq=False)
 class WrittenRows:
     """A CVXPY constraint, and the rows that its dual values belong to.
@@ -216,52 +210,28 @@ class WrittenRows:
     sign: float
 
 
-@dataclass(frozen=True, eq=False)
-class Written:
-    """Bounds, rows of A and entries of c, concatenated, as functions of the quantities.
-
-    Parameters
-    ----------
-    quantities : Quantities
-    table : Table
-    """
-
-    quantities: Quantities
-    table: Table
-
-    @classmethod
-    def of(cls, form: StandardForm, functions: MixtureFunctions, quantities: Quantities) -> Written:
-        """Return the rows of a form."""
-        linear = vstack([eye_array(form.n), form.polytope.A])
-        on_x = Table.build(form.n, functions.table.n_targets, linear.shape[0], x=linear)
-        return cls(quantities, on_x + functions.table[1:])
-
-    def value(self, positions: Indices) -> cp.Expression:
-        """Return the rows at `positions`; a row with a curved part must be the only one."""
-        return self.quantities.functions(self.table, positions)
-
-    def limits(self, rows: Rows) -> Iterator[WrittenRows]:
-        """Yield equations, lower and upper limits: a constraint per kind for affine rows, and one per curved row."""
-        curved = sorted(self.table.curved)
-        plain = np.setdiff1d(np.arange(len(rows)), curved)
-        # Affine rows are vectorised; each curved row is an expression of its own.
-        for group in (plain, *(np.array([k]) for k in curved)):
-            low, high = rows.lower[group], rows.upper[group]
-            for chosen, relation, limit, sign in (
-                (group[low == high], cp.Expression.__eq__, rows.lower, 1.0),
-                (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, rows.lower, -1.0),
-                (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, rows.upper, 1.0),
-            ):
-                if chosen.size:
-                    yield WrittenRows(relation(self.value(chosen), limit[chosen]), chosen, sign)
+def _limits(quantities: Quantities, table: Table, rows: Rows) -> Iterator[WrittenRows]:
+    """Yield equations, lower and upper limits: a constraint per kind for affine rows, and one per curved row."""
+    curved = sorted(table.curved)
+    plain = np.setdiff1d(np.arange(len(rows)), curved)
+    # Affine rows are vectorised; each curved row is an expression of its own.
+    for group in (plain, *(np.array([k]) for k in curved)):
+        low, high = rows.lower[group], rows.upper[group]
+        for chosen, relation, limit, sign in (
+            (group[low == high], cp.Expression.__eq__, rows.lower, 1.0),
+            (group[(low != high) & np.isfinite(low)], cp.Expression.__ge__, rows.lower, -1.0),
+            (group[(low != high) & np.isfinite(high)], cp.Expression.__le__, rows.upper, 1.0),
+        ):
+            if chosen.size:
+                yield WrittenRows(relation(quantities.functions(table, chosen), limit[chosen]), chosen, sign)
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A standard form in CVXPY, and the seconds spent writing and checking it."""
+    """A standard form in CVXPY, the table of its limits, and the seconds spent writing and checking it."""
 
     quantities: Quantities
-    rows: Written
+    table: Table
     limits: tuple[WrittenRows, ...]
     problem: cp.Problem
     seconds: float = 0.0
@@ -320,11 +290,13 @@ def _program(form: StandardForm, named: bool) -> Program:
         raise UntranslatableError("its functions are code, which CVXPY cannot read")
     quantities = Quantities.of(functions, cp.Variable(form.n), named=named)
     objective = cp.sum(quantities.functions(functions.table, np.zeros(1, dtype=np.intp)))
-    rows = Written.of(form, functions, quantities)
-    limits = tuple(rows.limits(form.limits))
+    # Bounds, rows of A and entries of c, one below the other.
+    linear = vstack([eye_array(form.n), form.polytope.A])
+    table = Table.build(form.n, functions.table.n_targets, linear.shape[0], x=linear) + functions.table[1:]
+    limits = tuple(_limits(quantities, table, form.limits))
     return Program(
         quantities,
-        rows,
+        table,
         limits,
         cp.Problem(cp.Minimize(objective), [*(quantities.named or ()), *(limit.constraint for limit in limits)]),
     )

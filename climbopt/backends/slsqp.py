@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +12,15 @@ import scipy
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native, takes_every_form
+from climbopt.backends.backend import (
+    Evaluator,
+    Options,
+    OptionValue,
+    Standstill,
+    TimeUpError,
+    checked_native,
+    takes_every_form,
+)
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import ACTIVE, StandardForm
@@ -61,13 +69,19 @@ class Slsqp:
         evaluator, fixed = Evaluator(form, options.time_limit), form.polytope.bounds.lower
         if (fixed == form.polytope.bounds.upper).all():  # scipy then returns no status, nor multipliers
             return evaluator.solution(self, fixed, None, Termination.SOLVED, "the bounds leave one point", 0)
-        rows, progress = _ScipyRows(form, evaluator), _Progress()
+        rows, still, before = _ScipyRows(form, evaluator), Standstill(HANGS_AFTER, MOVE), 0
+
+        def stop_where_it_hangs(x: Array) -> None:
+            if still.reached(x):
+                raise _HangsError
+
         try:
             try:
-                result = _run(evaluator, rows, form.start, native, progress)
+                result = _run(evaluator, rows, form.start, native, stop_where_it_hangs)
             except _HangsError:
                 # The rounding of equations can keep changes of f above 1e-16 for ever.
-                result = _run(evaluator, rows, progress.x, {**native, "ftol": max(LOOSE, float(native["ftol"]))})
+                before = still.iterations
+                result = _run(evaluator, rows, still.x, {**native, "ftol": max(LOOSE, float(native["ftol"]))})
         except TimeUpError:
             return evaluator.solution(self, evaluator.last_x, None, Termination.TIME_LIMIT, "time limit", None)
         status = STATUS.get(int(result.status), Termination.FAILED)
@@ -75,9 +89,7 @@ class Slsqp:
         if not np.isfinite(result.fun):
             status = Termination.LEFT_DOMAIN
         multipliers = rows.multipliers(result) if np.isfinite(result.x).all() and np.isfinite(result.fun) else None
-        return evaluator.solution(
-            self, result.x, multipliers, status, str(result.message), progress.hung_after + int(result.nit)
-        )
+        return evaluator.solution(self, result.x, multipliers, status, str(result.message), before + int(result.nit))
 
 
 def _run(
@@ -85,9 +97,9 @@ def _run(
     rows: _ScipyRows,
     start: Array,
     settings: Mapping[str, OptionValue],
-    progress: _Progress | None = None,
+    callback: Callable[[Array], None] | None = None,
 ) -> OptimizeResult:
-    """Return scipy's result from a start; raises _HangsError where `progress` is set and sees none."""
+    """Return scipy's result from a start; `callback` is called with the point of each iteration."""
     bounds = evaluator.form.polytope.bounds
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # warnings on single steps; the point is judged afterwards
@@ -99,31 +111,12 @@ def _run(
             bounds=Bounds(bounds.lower, bounds.upper),
             constraints=rows.constraints(),
             options=dict(settings),
-            callback=progress,
+            callback=callback,
         )
 
 
 class _HangsError(Exception):
     """Raised to stop a run whose point no longer moves."""
-
-
-class _Progress:
-    """Scipy's callback: stores the last point and counts the iterations in which it did not move."""
-
-    def __init__(self) -> None:
-        self.x: Array = np.zeros(0)
-        self.hung_after = 0
-        self._iterations = self._unmoved = 0
-
-    def __call__(self, x: Array) -> None:
-        self._iterations += 1
-        # There is nothing to compare before the first iteration.
-        same = self.x.size and np.abs(x - self.x).max() <= MOVE * max(1.0, float(np.abs(x).max()))
-        self._unmoved = self._unmoved + 1 if same else 0
-        self.x = np.array(x)
-        if self._unmoved >= HANGS_AFTER:
-            self.hung_after = self._iterations
-            raise _HangsError
 
 
 class _ScipyRows:

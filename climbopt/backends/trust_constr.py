@@ -11,7 +11,15 @@ import scipy
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint, OptimizeResult, minimize
 from scipy.sparse import csr_array
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, TimeUpError, checked_native, takes_every_form
+from climbopt.backends.backend import (
+    Evaluator,
+    Options,
+    OptionValue,
+    Standstill,
+    TimeUpError,
+    checked_native,
+    takes_every_form,
+)
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
@@ -100,7 +108,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
                 hess=lambda x, v: evaluator.at(x).hessian(0.0, v),
             )
         )
-    unmoved = _Unmoved()
+    still = Standstill(HANGS_AFTER)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # warnings on single steps; the point is judged afterwards
         return minimize(
@@ -113,7 +121,7 @@ def _run(form: StandardForm, evaluator: Evaluator, native: dict[str, OptionValue
             bounds=Bounds(polytope.bounds.lower, polytope.bounds.upper, keep_feasible=strict),
             constraints=constraints,
             options={**native, "sparse_jacobian": True},
-            callback=lambda x, state: evaluator.time_is_up or unmoved.too_long(x, state.tr_radius),
+            callback=lambda x, state: evaluator.time_is_up or still.reached(np.append(x, state.tr_radius)),
         )
 
 
@@ -124,21 +132,6 @@ def _status(result: OptimizeResult) -> Termination:
     if status is Termination.STALLED and result.constr_violation <= FEASIBLE and result.tr_radius <= NATIVE["xtol"]:
         return Termination.SOLVED
     return status
-
-
-class _Unmoved:
-    """Counts iterations in which neither the point nor the trust region changed."""
-
-    def __init__(self) -> None:
-        self._last: tuple[bytes, float] | None = None
-        self._count = 0
-
-    def too_long(self, x: Array, radius: float) -> bool:
-        """Return whether nothing has moved for `HANGS_AFTER` iterations."""
-        now = (x.tobytes(), float(radius))
-        self._count = self._count + 1 if now == self._last else 0
-        self._last = now
-        return self._count >= HANGS_AFTER
 
 
 def _multipliers(result: OptimizeResult, form: StandardForm) -> Multipliers:

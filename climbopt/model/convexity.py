@@ -64,20 +64,17 @@ class Proofs:
     @cached_property
     def loss_convex(self) -> bool:
         """Whether every law is convex in z where it is defined."""
-        curvature = self._loss(self.response.model.templates.loss.curvatures, 0)
-        return curvature is not None and bool((curvature.lower >= 0).all())
+        return bool((self._loss(self.response.model.templates.loss.curvatures, 0).lower >= 0).all())
 
     @cached_property
     def loss_decreasing(self) -> bool:
         """Whether every law falls with z where it is defined."""
-        slope = self._loss(self.response.model.templates.loss.slopes, 1)
-        return slope is not None and bool((slope.upper <= 0).all())
+        return bool((self._loss(self.response.model.templates.loss.slopes, 1).upper <= 0).all())
 
     @cached_property
     def loss_increasing(self) -> bool:
         """Whether every law rises with z where it is defined."""
-        slope = self._loss(self.response.model.templates.loss.slopes, 1)
-        return slope is not None and bool((slope.lower >= 0).all())
+        return bool((self._loss(self.response.model.templates.loss.slopes, 1).lower >= 0).all())
 
     @cached_property
     def losses_convex(self) -> bool:
@@ -100,26 +97,22 @@ class Proofs:
     @cached_property
     def loss_range(self) -> Interval:
         """Enclosure of each loss where it is defined, (T,)."""
-        enclosure = self._loss(self.response.model.templates.loss.value, 0)
-        unknown = Interval.of(np.full(len(self.response.model.targets), -np.inf), np.inf)
-        return unknown if enclosure is None else enclosure
+        return self._loss(self.response.model.templates.loss.value, 0)
 
     @property
     def end_of_domain(self) -> Array:
         """The least z at which the law is defined, of each target."""
-        model = self.response.model
-        return np.full(len(model.targets), model.law.end_of_domain)
+        return np.full(len(self.response.model.targets), self.response.model.law.end_of_domain)
 
-    def _loss(self, function: Compiled, which: int) -> Interval | None:
-        """Enclose one result of a compiled law over its whole domain; None where it has no interval form."""
-        model = self.response.model
+    def _loss(self, function: Compiled, which: int) -> Interval:
+        """Enclose one result of a compiled law over its whole domain: by all numbers where it has no interval form."""
         # The whole domain, not the range of z on the box: one answer serves every set of bounds.
-        z = Interval.of(np.full(len(model.targets), model.law.end_of_domain), np.inf)
+        z = Interval.of(self.end_of_domain, np.inf)
         try:
             enclosure = function(z, *intervals(self.response.loss_arguments))[which]
             return Interval.enclosing(enclosure).broadcast_to(z.lower.shape)
         except UnsupportedFunctionError:
-            return None
+            return Interval.of(np.full(z.lower.shape, -np.inf), np.inf)
 
     @cached_property
     def _use(self) -> UseBounds | None:

@@ -89,6 +89,13 @@ class Stack(MixtureModel):
         return replace(self, targets=tuple(targets), parameters=self._values_of(rows), languages=languages)
 
 
+def applied(matrix: csr_array, values: Array) -> Array:
+    """Return matrix @ values along the last axis, (..., n) to (..., k); entries without a coefficient may be NaN."""
+    # A sparse product does not read them. Leading axes are flattened, because sparse arrays multiply matrices only.
+    flat = matrix @ values.reshape(-1, values.shape[-1]).T
+    return np.asarray(flat.T.reshape(*values.shape[:-1], matrix.shape[0]))
+
+
 @dataclass(frozen=True, eq=False)
 class Responses:
     """An ensemble at one budget and size: z and L of every target of every part in one vector each.
@@ -157,28 +164,59 @@ class Responses:
 
     def _mean(self, losses: Array) -> Array:
         """Return the losses of the ensemble's targets, (..., T), from those of all parts' targets, (..., n_L)."""
-        # A sparse product reads no loss that a target does not depend on, be it NaN.
-        # Leading axes are flattened, because sparse arrays multiply matrices only.
-        flat = self.model.mean @ losses.reshape(-1, losses.shape[-1]).T
-        return np.asarray(flat.T.reshape(*losses.shape[:-1], len(self.model.targets)))
+        return applied(self.model.mean, losses)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Stacked(ByFields, Viewed):
-    """Stacks of several forms as one model: the loss of each target is a weighted sum of losses of the parts' targets.
+class OfBlocks(ByFields, Viewed):
+    """A model of several models of the same sources, fitted to the same runs."""
+
+    blocks: Sequence[MixtureModel]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Languages that are mixed."""
+        return self.blocks[0].sources
+
+    @property
+    def pilots(self) -> PilotRange | None:
+        """The budgets and sizes of the runs that the blocks were fitted to."""
+        return self.blocks[0].pilots
+
+    @property
+    def uses_model_size(self) -> bool:
+        """Whether losses depend on the model size."""
+        return any(block.uses_model_size for block in self.blocks)
+
+    @property
+    def kinked(self) -> bool:
+        """Whether slopes of z may jump."""
+        return any(block.kinked for block in self.blocks)
+
+    def vector(self, ratios: Mapping[str, float]) -> Array:
+        """Return ratios by language as an array in the order of `sources`; every source is required."""
+        return checked_vector(ratios, self.sources)
+
+    def with_supply(self, supply: Mapping[str, float]) -> Self:
+        """Return the same blocks with the supplies of the named sources replaced, in tokens."""
+        return replace(self, blocks=tuple(block.with_supply(supply) for block in self.blocks))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stacked(OfBlocks):
+    """Stacks of several forms as one model: the loss of each target is a weighted sum of losses of the blocks' targets.
 
     Parameters
     ----------
-    parts : tuple of MixtureModel
+    blocks : tuple of MixtureModel
         One for each form; of the same sources.
     targets : tuple of str
     mean : scipy.sparse.csr_array, (T, n_L)
-        Weights of the losses of all parts' targets, end to end.
+        Weights of the losses of all blocks' targets, end to end.
     label : str
         What the model is, for reports.
     """
 
-    parts: tuple[MixtureModel, ...]
     targets: tuple[str, ...]
     mean: csr_array
     label: str = "ensemble"
@@ -212,68 +250,40 @@ class Stacked(ByFields, Viewed):
         for k, block in enumerate(blocks):
             groups.setdefault(_key(block), []).append(k)
         unit = csr_array(np.eye(len(blocks[0].targets)))
-        # Targets of the k-th block of a stack are columns k T to (k + 1) T of its part of the map.
+        # Targets of the k-th block of a stack are columns k T to (k + 1) T of its place in the map.
         mean = hstack([kron(csr_array(weights[:, at]), unit) for at in groups.values()])
-        parts = tuple(Stack.of([blocks[k] for k in at]) for at in groups.values())
-        return cls(parts, names, csr_array(mean), label)
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Languages that are mixed."""
-        return self.parts[0].sources
-
-    @property
-    def pilots(self) -> PilotRange | None:
-        """The budgets and sizes of the runs that the parts were fitted to."""
-        return self.parts[0].pilots
-
-    @property
-    def uses_model_size(self) -> bool:
-        """Whether losses depend on the model size."""
-        return any(part.uses_model_size for part in self.parts)
-
-    @property
-    def kinked(self) -> bool:
-        """Whether slopes of z may jump."""
-        return any(part.kinked for part in self.parts)
-
-    def vector(self, ratios: Mapping[str, float]) -> Array:
-        """Return ratios by language as an array in the order of `sources`; every source is required."""
-        return checked_vector(ratios, self.sources)
+        stacks = tuple(Stack.of([blocks[k] for k in at]) for at in groups.values())
+        return cls(stacks, names, csr_array(mean), label)
 
     def select(self, targets: Sequence[str]) -> Stacked:
-        """Return the same model with a subset of its targets, and of its parts' targets those that they depend on."""
+        """Return the same model with a subset of its targets, and of its blocks' targets those that they depend on."""
         position = {name: i for i, name in enumerate(self.targets)}
         mean = self.mean[[position[name] for name in targets]]
-        # Losses with a weight in these rows; the other targets of the parts need no evaluation.
+        # Losses with a weight in these rows; the other targets of the blocks need no evaluation.
         used = np.zeros(mean.shape[1], dtype=bool)
         used[mean.indices] = True
-        parts, first = [], 0
-        for part in self.parts:
-            reads = used[first : first + len(part.targets)]
+        blocks, first = [], 0
+        for block in self.blocks:
+            reads = used[first : first + len(block.targets)]
             first += reads.size
             if reads.all():
-                parts.append(part)
+                blocks.append(block)
             elif reads.any():
-                parts.append(part.select([part.targets[k] for k in np.flatnonzero(reads).tolist()]))
-        return replace(self, parts=tuple(parts), targets=tuple(targets), mean=mean[:, np.flatnonzero(used)])
+                blocks.append(block.select([block.targets[k] for k in np.flatnonzero(reads).tolist()]))
+        return replace(self, blocks=tuple(blocks), targets=tuple(targets), mean=mean[:, np.flatnonzero(used)])
 
     def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Responses:
         """Return the model at a budget, a model size and supplies, as :meth:`MixtureModel.at`."""
-        return Responses(self, tuple(part.at(budget, params, supply) for part in self.parts))
-
-    def with_supply(self, supply: Mapping[str, float]) -> Stacked:
-        """Return the same models with the supplies of the named sources replaced, in tokens."""
-        return replace(self, parts=tuple(part.with_supply(supply) for part in self.parts))
+        return Responses(self, tuple(block.at(budget, params, supply) for block in self.blocks))
 
     def view(self) -> View:
-        """Return the parts."""
+        """Return what it is of."""
         facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
-        return View(f"model {self.label} of {sum(len(p.targets) for p in self.parts)} losses", facts)
+        return View(f"model {self.label} of {sum(len(block.targets) for block in self.blocks)} losses", facts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Ensemble(ByFields, Viewed):
+class Ensemble(OfBlocks):
     """Models of the same languages as one, the loss of each target being the weighted mean of theirs.
 
     Parameters
@@ -303,7 +313,6 @@ class Ensemble(ByFields, Viewed):
     ((0.75, 0.25), 'ensemble of power + saturating')
     """
 
-    blocks: Sequence[MixtureModel]
     weights: Sequence[float] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     noise: LossNoise | None = None
@@ -331,34 +340,14 @@ class Ensemble(ByFields, Viewed):
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Languages that are mixed."""
-        return self.blocks[0].sources
-
-    @property
     def targets(self) -> tuple[str, ...]:
         """Languages whose loss is modelled."""
         return self.blocks[0].targets
 
     @property
-    def pilots(self) -> PilotRange | None:
-        """The budgets and sizes of the runs that the blocks were fitted to."""
-        return self.blocks[0].pilots
-
-    @property
     def params_unit(self) -> float:
         """Number of model parameters that count as 1 in the first block."""
         return self.blocks[0].params_unit
-
-    @property
-    def uses_model_size(self) -> bool:
-        """Whether losses depend on the model size."""
-        return any(block.uses_model_size for block in self.blocks)
-
-    @property
-    def kinked(self) -> bool:
-        """Whether slopes of z may jump."""
-        return any(block.kinked for block in self.blocks)
 
     @property
     def label(self) -> str:
@@ -413,10 +402,6 @@ class Ensemble(ByFields, Viewed):
         n = len(self.blocks) // (self.n_draws + 1)
         return replace(self, blocks=self.blocks[:n], weights=self.weights[:n], n_draws=0)
 
-    def vector(self, ratios: Mapping[str, float]) -> Array:
-        """Return ratios by language as an array in the order of `sources`; every source is required."""
-        return checked_vector(ratios, self.sources)
-
     def select(self, targets: Sequence[str]) -> Stacked:
         """Return the same model with a subset of its targets, in the order of `targets`."""
         return self.stacked.select(targets)
@@ -424,10 +409,6 @@ class Ensemble(ByFields, Viewed):
     def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Responses:
         """Return the model at a budget, a model size and supplies, as :meth:`MixtureModel.at`."""
         return self.stacked.at(budget, params, supply)
-
-    def with_supply(self, supply: Mapping[str, float]) -> Ensemble:
-        """Return the same blocks with the supplies of the named sources replaced, in tokens."""
-        return replace(self, blocks=tuple(block.with_supply(supply) for block in self.blocks))
 
     def view(self) -> View:
         """Return the languages; the table has one row per form."""

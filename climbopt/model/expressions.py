@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ z = Quantity("z")
 L = Quantity("L")
 """Loss of a target after the run, in nats per token."""
 _QUANTITIES: Mapping[str, Quantity] = {"r": r, "z": z, "L": L}
+_SIGNS = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}
+_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 def entry(symbol: sp.Symbol) -> tuple[Kind, str]:
@@ -111,14 +114,13 @@ class Relation:
     @classmethod
     def of_sympy(cls, relation: sp.Basic) -> Relation:
         """Return the relation that a SymPy relation (<=, >= or Eq) states."""
-        operators = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}
         # Strict relations have no closed feasible set; a minimum need not exist.
-        if type(relation) not in operators:
+        if type(relation) not in _SIGNS:
             raise InputError(
                 f"'{relation}' is no relation with <=, >= or Eq; write for example "
                 'climbopt.r["sw"] >= 0.5 * climbopt.r["en"]'
             )
-        return cls.of(relation.lhs, operators[type(relation)], relation.rhs)
+        return cls.of(relation.lhs, _SIGNS[type(relation)], relation.rhs)
 
 
 def affine_part(expression: sp.Expr) -> tuple[dict[tuple[Kind, str], float], sp.Expr]:
@@ -148,9 +150,8 @@ def text_of(expression: sp.Basic) -> str:
     >>> text_of(r["sw"] ** 0.5 + r["en"] / 3 >= 0.1)
     'r[en]/3 + r[sw]**0.5 >= 0.1'
     """
-    if isinstance(expression, (sp.LessThan, sp.GreaterThan, sp.Equality)):
-        operator = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}[type(expression)]
-        return f"{text_of(expression.lhs)} {operator} {text_of(expression.rhs)}"
+    if type(expression) in _SIGNS:
+        return f"{text_of(expression.lhs)} {_SIGNS[type(expression)]} {text_of(expression.rhs)}"
     # SymPy prints 15 digits of a Float; symbols named by repr keep all 17.
     numbers = {number: sp.Symbol(_number_text(number)) for number in expression.atoms(sp.Float)}
     # SymPy prints rational exponents as fractions or roots, which the grammar does not have.
@@ -318,8 +319,11 @@ class _Reader:
                 return -value if isinstance(sign, ast.USub) else value
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
                 return self._power(self.value(left, depth + 1), right)
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as operator, right=right):
-                return self._combined(node, operator, self.value(left, depth + 1), self.value(right, depth + 1))
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as sign, right=right):
+                values = self.value(left, depth + 1), self.value(right, depth + 1)
+                if isinstance(sign, ast.Div) and values[1] == 0:
+                    self.refuse(node, "this divides by 0")
+                return _ARITHMETIC[type(sign)](*values)
             # A loop variable of a sum stands for the language of the current term.
             case ast.Subscript(value=ast.Name(id="r" | "z" | "L" as kind), slice=ast.Constant(value=str(name))):
                 return _QUANTITIES[kind][self._loops.get(name, name)]
@@ -331,19 +335,6 @@ class _Reader:
                 self.refuse(node, "a comparison stands here; write a value")
         words = {ast.Call: "a call", ast.Attribute: "an attribute", ast.Subscript: "this index"}
         self.refuse(node, f"{words.get(type(node), 'this')} is not allowed")
-
-    def _combined(self, node: ast.AST, operator: ast.operator, left: sp.Expr, right: sp.Expr) -> sp.Expr:
-        """Return left + - * / right."""
-        match operator:
-            case ast.Add():
-                return left + right
-            case ast.Sub():
-                return left - right
-            case ast.Mult():
-                return left * right
-        if right == 0:
-            self.refuse(node, "this divides by 0")
-        return left / right
 
     def _power(self, base: sp.Expr, exponent: ast.expr) -> sp.Expr:
         """Return a power with a literal exponent."""

@@ -134,10 +134,8 @@ class MixtureModel(ByFields, Viewed):
             # Own pairs are in no formula; 0 keeps the arrays finite.
             value[self.own_targets, self.own_sources] = 0.0
         positive = bool(parameter.symbol.is_positive)
-        bad = ~np.isfinite(value) | (value < parameter.lower)
         # `lower` is 0 for positive symbols too, whose domain leaves 0 out.
-        if positive:
-            bad |= value <= 0
+        bad = ~np.isfinite(value) | (value < parameter.lower) | (positive & (value <= 0))
         if parameter.per == "pair":
             bad[self.own_targets, self.own_sources] = False
         if bad.any():
@@ -255,6 +253,8 @@ class MixtureModel(ByFields, Viewed):
 
     def select(self, targets: Sequence[str]) -> Self:
         """Return the same model with a subset of its targets, in the order of `targets`."""
+        if tuple(targets) == self.targets:
+            return self  # with all that is cached for it
         return replace(self, targets=tuple(targets), parameters=self._values_of(self._rows(targets)))
 
     def _rows(self, targets: Sequence[str]) -> list[int]:
@@ -372,11 +372,13 @@ class Response:
         """Return z, shape (..., T), and J = dz/dr, shape (..., T, S)."""
         used, slope = self._use("slopes", ratios)
         z, jacobian = self._by_used(used)
+        # J_r = J_u diag(u'), where u is not the ratio itself.
         return z, jacobian if self.model.templates.used is None else jacobian * slope
 
     def _by_used(self, used: Array) -> tuple[Array, Array]:
         """Return z, shape (..., T), and dz/du, shape (..., T, S)."""
         model = self.model
+        # Off the diagonal J_ij = pair_s,ij: of all terms of z_i only pair_ij depends on u_j.
         own, own_t = self._own(model.templates.own.slopes, used)
         pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, used)
         # Column of the own source in J: u_i is an argument of own and of every pair of row i.
@@ -394,6 +396,7 @@ class Response:
         Hess_u z_i has own''_i + sum_k pair_tt,ik on (i, i), pair_ts,ij on (i, j) and (j, i), pair_ss,ij on (j, j);
         the chain rule of the module's text makes it that by r.
         """
+        # Notation: t is the target's own u_i, s the source's u_j; _t, _s, _tt, _ts, _ss are derivatives by them.
         model = self.model
         used, slope = self._use("slopes", ratios)
         (own_tt,) = self._own(model.templates.own.curvatures, used)
@@ -492,8 +495,7 @@ class Response:
     @cached_property
     def loss_arguments(self) -> list[Array]:
         """D, N and the law's parameters, as its compiled functions take them after z of shape (..., T)."""
-        values = [self._values[p.name] for p in self.model.law.parameters]
-        return [self.D[..., None], self.N[..., None], *values]
+        return [self.D[..., None], self.N[..., None], *(self._values[p.name] for p in self.model.law.parameters)]
 
     @cached_property
     def own_arguments(self) -> list[Array]:

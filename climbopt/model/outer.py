@@ -34,27 +34,21 @@ class Outer(Protocol):
     @property
     def entries(self) -> tuple[sp.Symbol, ...]:
         """The quantities that it reads, in the order of y: symbols of `climbopt.model.expressions`."""
-        ...
 
     def value(self, y: Array) -> Array:
         """Return g, (..., k) to (...)."""
-        ...
 
     def gradient(self, y: Array) -> Array:
         """Return the derivatives by each entry, (k,)."""
-        ...
 
     def hessian(self, y: Array) -> Array:
         """Return the second derivatives, (k, k)."""
-        ...
 
     def shape(self, y: Interval, sign: int) -> Interval | None:
         """Return enclosures of sign * gradient over a box, (k,), where sign * g is proved convex there; else None."""
-        ...
 
     def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
         """Return g of another system's scalars, with its functions (exp, log, sqrt) by name."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,10 +170,6 @@ def _negative(a: Interval) -> Interval:
     return Interval(-a.upper, -a.lower)
 
 
-def _subtract(a: Interval, b: Interval) -> Interval:
-    return _add(a, _negative(b))
-
-
 def _product(x: Array, y: Array) -> Array:
     """Return x y, where 0 times infinity is 0."""
     product = np.asarray(x * y)
@@ -279,7 +275,7 @@ def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interv
 
 _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "add": _add,
-    "subtract": _subtract,
+    "subtract": lambda a, b: _add(a, _negative(b)),
     "negative": _negative,
     "multiply": _multiply,
     "divide": _divide,

@@ -36,17 +36,14 @@ class Region(Protocol):
     @property
     def bounds(self) -> Rows:
         """Bounds, n of them."""
-        ...
 
     @property
     def dense(self) -> Array:
         """Coefficients of the rows, (k, n)."""
-        ...
 
     @property
     def rows(self) -> Rows:
         """Limits of the rows, k of them."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ import sympy as sp
 from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
 
 from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import applied
 from climbopt.model.expressions import affine_part, entry
 from climbopt.model.mixture import Indices
 from climbopt.model.outer import Expression, Outer
@@ -28,7 +29,6 @@ class Sliced(Protocol):
 
     def __getitem__(self, index: Any, /) -> Any:
         """Return the numbers at `index`."""
-        ...
 
 
 Numbers = TypeVar("Numbers", bound=Sliced)
@@ -205,24 +205,13 @@ class Table:
         # The first position of a mean tells: an entry is a mean of losses, or a single ratio.
         return bool(self.parts.loss.any()) or any((at >= self.first_loss).any() for at in curved)
 
-    @cached_property
-    def _row_of(self) -> Indices:
-        """The row of each stored coefficient."""
-        return np.repeat(np.arange(len(self)), np.diff(self.coefficients.indptr))
-
     def values(self, y: Array) -> Array:
         """Return the functions at y; (..., n + 2 T) to (..., k)."""
-        # summed over stored coefficients only: 0 * NaN of a loss that is not read must not enter
-        terms = self.coefficients.data * y[..., self.coefficients.indices]
-        if y.ndim == 1:
-            result = np.bincount(self._row_of, terms, len(self)) + self.constant
-        else:
-            result = np.zeros((len(self), *y.shape[:-1]))
-            np.add.at(result, self._row_of, np.moveaxis(terms, -1, 0))
-            result = np.moveaxis(result, 0, -1) + self.constant
+        # Sparse: 0 times the NaN of a loss that is not read must not enter.
+        result = self.constant + (self.coefficients @ y if y.ndim == 1 else applied(self.coefficients, y))
         for k, placed in self.curved.items():
             result[..., k] += placed.outer.value(placed.read(y))
-        return result
+        return np.asarray(result)
 
     def slopes(self, y: Array, rows: slice) -> Array:
         """Return the derivatives with respect to y of the functions in `rows`, (k, n + 2 T)."""

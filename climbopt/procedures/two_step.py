@@ -129,13 +129,8 @@ def _share_rows(targets: Sequence[str], least: Array) -> Rows:
 def _inside(form: StandardForm, start: Array) -> StandardForm:
     """Return the form started at the ratios of a point, with a t below the largest feasible one."""
     # Strictly feasible: a smaller t widens every row.
-    t = _reach(form, start[: form.n_ratios])
+    t = float(form.complete(start[: form.n_ratios])[-1])
     return form.from_start(np.append(start[:-1], START_SHARE * t if t > 0 else t - 1.0))
-
-
-def _reach(form: StandardForm, ratios: Array) -> float:
-    """Return the largest t that is feasible at given ratios."""
-    return float(form.complete(ratios)[-1])
 
 
 @dataclass(frozen=True, eq=False)

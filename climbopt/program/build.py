@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import sympy as sp
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, eye_array
 
 from climbopt.foundations.errors import InputError
 from climbopt.model.convexity import JointProofs, Proofs, proofs_of
@@ -267,9 +267,8 @@ def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
 
 def _domain_table(functions: MixtureFunctions, domain: Indices) -> Table:
     """Return z of the targets in `domain`."""
-    k, n_targets = len(domain), functions.table.n_targets
-    unit = csr_array((np.ones(k), (np.arange(k), domain)), shape=(k, n_targets))
-    return Table.build(functions.table.n, n_targets, k, z=unit)
+    n, n_targets = functions.table.n, functions.table.n_targets
+    return Table.build(n, n_targets, len(domain), z=eye_array(n_targets, format="csr")[domain])
 
 
 def _domain_limits(functions: MixtureFunctions, domain: Indices, problem: AllocationProblem) -> Rows:

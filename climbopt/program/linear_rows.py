@@ -97,31 +97,27 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     """
     bounds, rows, n = _bounds(problem), _rows(problem), len(problem.model.sources)
     excess = _excess_rows(problem, bounds, excesses)
-    extra = len(excess.names)
+    names, sources, centers = zip(*excess.auxiliaries, strict=True) if excess.auxiliaries else ((), (), ())
+    extra = len(names)
     blocks = [
         np.hstack([rows.A, np.zeros((len(rows.limits), extra))]),
         excess.A,
         # The simplex: the ratios sum to 1, the auxiliaries do not count.
         np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
     ]
-    auxiliary = [Label(name, internal=True) for name in excess.names]
+    auxiliary = [Label(name, internal=True) for name in names]
     polytope = Polytope(
         Rows(
             np.append(bounds.lower, np.zeros(extra)),
             # The least u is at most 1 - center at every mixture; a finite bound keeps the polytope bounded.
-            np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in excess.centers]),
+            np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in centers]),
             (*bounds.lower_labels, *auxiliary),
             (*bounds.upper_labels, *auxiliary),
         ),
         csr_array(np.vstack(blocks)),
-        rows.limits + _limits(excess) + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
+        rows.limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
     )
-    return LinearPart(
-        polytope,
-        tuple(excess.names),
-        np.array(excess.sources, dtype=np.intp),
-        np.array(excess.centers, dtype=float),
-    )
+    return LinearPart(polytope, names, np.array(sources, dtype=np.intp), np.array(centers, dtype=float))
 
 
 def _bounds(problem: AllocationProblem) -> _Bounds:
@@ -173,31 +169,13 @@ def row_limits(rows: Sequence[LinearRow | ExpressionRow]) -> Rows:
     )
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _ExcessRows:
-    """Rows over (ratios, u) that bound excesses and distances."""
+    """Auxiliaries for excesses, and the rows over (ratios, auxiliaries) that bound them and distances."""
 
-    names: list[str]
-    sources: list[int]
-    centers: list[float]
+    auxiliaries: Sequence[Excess]
     A: Array
-    upper: list[float]
-    labels: list[Label]
-    entries: list[tuple[int, int, float]]
-
-    def add(self, name: str, j: int, center: float, n: int) -> None:
-        """Add u >= r_j - center, for n ratios."""
-        self.entries += [(len(self.upper), j, 1.0), (len(self.upper), n + len(self.names), -1.0)]
-        self.names.append(name)
-        self.sources.append(j)
-        self.centers.append(center)
-        self.upper.append(center)
-        self.labels.append(Label(name, internal=True))
-
-
-def _limits(rows: _ExcessRows) -> Rows:
-    """Return the upper limits and labels of rows of excesses."""
-    return Rows(np.full(len(rows.upper), -np.inf), np.array(rows.upper, dtype=float), tuple(rows.labels))
+    limits: Rows
 
 
 def _excess_rows(problem: AllocationProblem, bounds: _Bounds, excesses: Sequence[Excess]) -> _ExcessRows:
@@ -207,30 +185,35 @@ def _excess_rows(problem: AllocationProblem, bounds: _Bounds, excesses: Sequence
     center a ratio is on, its excess is r_j - center_j or 0, and needs no auxiliary (with one, every ratio at 0 with
     center 0 would be a vertex with more active rows than variables).
     """
-    n = len(problem.model.sources)
-    excess = _ExcessRows([], [], [], np.zeros((0, n)), [], [], [])
-    for name, j, center in excesses:
-        excess.add(name, j, center, n)
+    n, auxiliaries = len(problem.model.sources), list(excesses)
+    # Of each distance: the columns of its row, its limit and its label.
+    sums: list[tuple[list[int], float, Label]] = []
     for distance in (row for row in problem.rows if isinstance(row, DistanceRow)):
-        limit, above, first = distance.upper / 2, [], len(excess.names)
+        columns, limit = [], distance.upper / 2
         for j, name in enumerate(problem.model.sources):
             center = distance.center[name]
             if bounds.lower[j] >= center:
-                above.append(j)
+                columns.append(j)
                 # r_j - center_j is the excess itself: its constant moves to the right side
                 limit += center
             # Where both ends lie at or below the center the excess is 0, and the ratio is in no row.
             elif bounds.upper[j] > center:
-                excess.add(f"{distance.name}[{name}]", j, center, n)
-        row = len(excess.upper)
-        # sum of (r_j - center_j) over the ratios above, and of the auxiliaries of the others, <= distance / 2.
-        excess.entries += [(row, j, 1.0) for j in (*above, *range(n + first, n + len(excess.names)))]
-        excess.upper.append(limit)
-        excess.labels.append(Label(distance.name, 0.5, distance.unit))
-    excess.A = np.zeros((len(excess.upper), n + len(excess.names)))
-    for k, j, value in excess.entries:
-        excess.A[k, j] = value
-    return excess
+                columns.append(n + len(auxiliaries))
+                auxiliaries.append((f"{distance.name}[{name}]", j, center))
+        sums.append((columns, limit, Label(distance.name, 0.5, distance.unit)))
+    k = len(auxiliaries)
+    A = np.zeros((k + len(sums), n + k))
+    for i, (_, j, _) in enumerate(auxiliaries):
+        A[i, [j, n + i]] = 1.0, -1.0
+    # sum of (r_j - center_j) over the ratios above, and of the auxiliaries of the others, <= distance / 2.
+    for i, (columns, _, _) in enumerate(sums, k):
+        A[i, columns] = 1.0
+    limits = Rows(
+        np.full(len(A), -np.inf),
+        np.array([*(center for _, _, center in auxiliaries), *(limit for _, limit, _ in sums)]),
+        (*(Label(name, internal=True) for name, _, _ in auxiliaries), *(label for _, _, label in sums)),
+    )
+    return _ExcessRows(auxiliaries, A, limits)
 
 
 def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...]]:

@@ -28,26 +28,21 @@ class Evaluation(Protocol):
     @property
     def value(self) -> float:
         """f(x); NaN outside the domain."""
-        ...
 
     @property
     def gradient(self) -> Array:
         """Gradient of f, (n,)."""
-        ...
 
     @property
     def rows(self) -> Array:
         """c(x), (k,)."""
-        ...
 
     @property
     def jacobian(self) -> Array:
         """Jacobian of c, (k, n)."""
-        ...
 
     def hessian(self, weight: float, multipliers: Array) -> Array:
         """Return weight * Hess f + sum_i multipliers_i Hess c_i, (n, n), symmetric."""
-        ...
 
 
 class Functions(Protocol):
@@ -56,15 +51,12 @@ class Functions(Protocol):
     @property
     def n_rows(self) -> int:
         """Number of entries of c."""
-        ...
 
     def at(self, x: Array) -> Evaluation:
         """Return their evaluation at x, (n,)."""
-        ...
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex on a polytope."""
-        ...
 
 
 class System(Protocol):
@@ -73,11 +65,9 @@ class System(Protocol):
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
         """Its exp, log and sqrt of a scalar, by name."""
-        ...
 
     def define(self, expression: Any, name: str) -> Any:
         """Return an expression as a named part of larger ones, so that the system stores it once."""
-        ...
 
 
 @runtime_checkable
@@ -86,7 +76,6 @@ class Algebraic(Protocol):
 
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return f and c of another system's scalars."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

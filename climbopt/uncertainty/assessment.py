@@ -257,7 +257,17 @@ class Assessment(Viewed):
     @cached_property
     def _mixtures(self) -> Mapping[str, Array]:
         """Ratios of each baseline that the problem states enough for."""
-        return _baseline_mixtures(self.result.problem, self._options)
+        mixtures = {}
+        for name, kind in PROCEDURES.items():
+            if not issubclass(kind, Baseline):
+                continue
+            try:
+                ratios, _ = kind().mixture(self.result.problem, None, self._options)
+            except InputError:  # it needs a supply, or an epoch cap that the budget keeps, or a target that is a source
+                continue
+            if ratios is not None:
+                mixtures[name] = ratios
+        return mixtures
 
     @cached_property
     def _values(self) -> Array | None:
@@ -337,21 +347,6 @@ def _form_of(model: Ensemble, form: str) -> MixtureModel | Ensemble:
     of_form = [(block, w) for block, w in zip(model.blocks, model.weights, strict=True) if block.label == form]
     blocks, weights = zip(*of_form, strict=True)
     return blocks[0] if len(blocks) == 1 else Ensemble(blocks, weights)
-
-
-def _baseline_mixtures(problem: AllocationProblem, options: Options) -> dict[str, Array]:
-    """Return the ratios of each baseline that the problem states enough for."""
-    mixtures = {}
-    for name, kind in PROCEDURES.items():
-        if not issubclass(kind, Baseline):
-            continue
-        try:
-            ratios, _ = kind().mixture(problem, None, options)
-        except InputError:  # it needs a supply, or an epoch cap that the budget keeps, or a target that is a source
-            continue
-        if ratios is not None:
-            mixtures[name] = ratios
-    return mixtures
 
 
 def _ends(values: Array, weights: Array) -> Sequence[float]:

@@ -15,6 +15,7 @@ from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.covariance import KINDS, Covariance, covariance, kinds_of, noise_of_losses
+from climbopt.uncertainty.loss_noise import covering
 
 LEVEL = 0.9
 """Nominal share of new measurements inside a band."""
@@ -157,8 +158,8 @@ def bands(
     return Bands(
         estimates,
         level,
-        np.array([_width(score, level, normal) for score in by_kind]),
-        np.array([_share(score, normal) for score in by_kind]),
+        np.array([np.fmax(normal, covering(score, level)) for score in by_kind]),
+        np.array([np.mean(score <= normal) if score.size else np.nan for score in by_kind]),
     )
 
 
@@ -171,19 +172,6 @@ def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
             f"bands hold out a fold of whole runs at a time, and without one {error}, or fit without "
             "bands (no --bootstrap)"
         ) from None
-
-
-def _width(scores: Array, level: float, normal: float) -> float:
-    """Return the normal width, or the width that covers the nominal share of the held-out losses and one more."""
-    if not scores.size:
-        return normal
-    # Conformal rank: of n + 1 exchangeable scores the share `level` lies at or below it.
-    rank = min(int(np.ceil(level * (scores.size + 1))), scores.size)
-    return max(normal, float(np.sort(scores)[rank - 1]))
-
-
-def _share(scores: Array, normal: float) -> float:
-    return float(np.mean(scores <= normal)) if scores.size else float("nan")
 
 
 def _spread(estimates: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None) -> tuple[Array, Array]:

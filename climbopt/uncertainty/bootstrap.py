@@ -121,16 +121,11 @@ def _chunk(
         generators = [np.random.default_rng([seed, k]) for k in draws]  # anew, so that all forms count the same runs
         # Drawing n runs with replacement counts each so many times.
         counts = sure + np.array([rng.multinomial(np.count_nonzero(share), share) for rng in generators])
-        means = [_means(part, generators) for part in solved]
+        # Priors' means are drawn from the priors themselves, (K, p) for each block.
+        drawn = [np.array([rng.standard_normal(part.x.size) for rng in generators]) for part in solved]
+        means = [part.block.center + part.block.spread * noise for part, noise in zip(solved, drawn, strict=True)]
         by_form.append(refitted(solved, counts, means))
     return [list(of_draw) for of_draw in zip(*by_form, strict=True)]
-
-
-def _means(solved: Solved, generators: Sequence[np.random.Generator]) -> Array:
-    """Return means of the priors drawn from the priors themselves, (K, p)."""
-    drawn = np.array([generator.standard_normal(solved.x.size) for generator in generators])
-    means: Array = solved.block.center + solved.block.spread * drawn
-    return means
 
 
 def refitted(solved: Sequence[Solved], counts: Indices, means: Sequence[Array] | None = None) -> list[dict[str, Array]]:

@@ -11,7 +11,7 @@ from climbopt.certification.kkt import LimitsAt
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
-from climbopt.program import StandardForm, joint_form
+from climbopt.program import joint_form
 from climbopt.uncertainty.regret import Regrets
 
 LEVEL = 0.95
@@ -94,7 +94,7 @@ def confidence_set(
 
     def inside(mixture: Array) -> bool:
         better = np.mean(regrets.values(mixture) <= losses)
-        return bool(better >= 1 - level) and _feasible(form, mixture)
+        return bool(better >= 1 - level) and LimitsAt(form, form.complete(mixture)).violation.max() <= FEASIBLE
 
     optima = np.array([inside(mixture) for mixture in regrets.optima])
     sample = np.vstack([_walk(ratios, regrets.optima, inside, size, seed), regrets.optima[optima]])
@@ -115,11 +115,6 @@ def _walk(start: Array, optima: Array, inside: Callable[[Array], bool], size: in
         first, second = optima[generator.integers(len(optima), size=2)]
         points.append(_moved(points[-1], first - second, inside, generator))
     return np.array(points)
-
-
-def _feasible(form: StandardForm, ratios: Array) -> bool:
-    """Whether a mixture meets all constraints."""
-    return bool(LimitsAt(form, form.complete(ratios)).violation.max() <= FEASIBLE)
 
 
 def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generator: np.random.Generator) -> Array:

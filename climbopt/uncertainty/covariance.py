@@ -11,7 +11,6 @@ over the coordinates that are not at a bound; those that are count as known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -176,7 +175,7 @@ class Covariance(Viewed):
                 )
                 for spread in self.spreads
             ]
-            models.append(model_of(self.fitted, moved))
+            models.append(replace(self.fitted.model, parameters=declared_parameters(moved)))
         return tuple(models)
 
     def view(self) -> View:
@@ -189,11 +188,6 @@ class Covariance(Viewed):
         model, n = self.fitted.model, sum(spread.solved.x.size for spread in self.spreads)
         form = f"{model.law.name} + {model.interaction.name}"
         return View(f"covariance of {n} coordinates of {form}", [f"{len(self.spreads)} blocks"], columns)
-
-
-def model_of(fitted: Fit, solved: Sequence[Solved]) -> MixtureModel:
-    """Return the fit's model at other coordinates."""
-    return replace(fitted.model, parameters=declared_parameters(solved))
 
 
 def kinds_of(own: Array) -> Indices:

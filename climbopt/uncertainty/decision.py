@@ -14,7 +14,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from climbopt.files import PilotsLike, as_pilots
-from climbopt.fitting.ensemble_fit import EnsembleFit, with_provenance
+from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Progress
 from climbopt.fitting.fit import FeaturesLike, fit
 from climbopt.foundations.errors import InputError, check_keywords, unknown_name
@@ -205,9 +205,8 @@ def decide(
     supply = TOKENS.by_name(keywords.get("supply") or {}, "supply")
     with progress("fit") as count:
         fitted = fit(runs, supply=supply or None, pool=pool, jobs=jobs, progress=count)
-    fitted = with_provenance(fitted, _origin(provenance or {}) | dict(fitted.model.provenance))
     assert isinstance(fitted, EnsembleFit)  # neither a law nor an interaction is named
-    fitted, draws = _redrawn(fitted, n_draws, seed, jobs, progress)
+    fitted, draws = _redrawn(fitted, provenance or {}, n_draws, seed, jobs, progress)
     result = solve(_problem(fitted.model.with_draws(draws), tokens, supply, keywords))
     near: Mapping[str, Range] = {}
     if result.passed:
@@ -272,17 +271,13 @@ def _problem(
     )
 
 
-def _origin(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Return the provenance that is written into the model."""
-    return {"date": date.today().isoformat(), **provenance, "draws": DRAWS_NAME}
-
-
 def _redrawn(
-    fitted: EnsembleFit, n_draws: int, seed: int, jobs: int, progress: Stages
+    fitted: EnsembleFit, provenance: Mapping[str, str], n_draws: int, seed: int, jobs: int, progress: Stages
 ) -> tuple[EnsembleFit, tuple[Model, ...]]:
-    """Return a fit whose model states the noise of its losses, and its draws."""
+    """Return a fit whose model states its origin and the noise of its losses, and its draws."""
     with progress("draws") as count:
         draws = bootstrap(fitted, n_draws, seed=seed, jobs=jobs, progress=count)
     with progress("folds") as count:
         noise = loss_noise(fitted, draws, jobs=jobs, progress=count)
-    return replace(fitted, model=replace(fitted.model, noise=noise)), draws
+    origin = {"date": date.today().isoformat(), **provenance, "draws": DRAWS_NAME, **fitted.model.provenance}
+    return replace(fitted, model=replace(fitted.model, noise=noise, provenance=origin)), draws

@@ -79,7 +79,7 @@ def loss_noise(
     noise = LossNoise(level, deviations, np.ones(len(CLASSES)))
     scores = errors / noise.scale(spread, own)
     normal = float(ndtri(0.5 + level / 2))
-    widths = np.array([_width(scores[classes == c], level) for c in range(len(CLASSES))])
+    widths = np.array([covering(scores[classes == c], level) for c in range(len(CLASSES))])
     return replace(noise, widths=np.where(np.isfinite(widths), widths, max(normal, float(np.nanmax(widths)))))
 
 
@@ -167,9 +167,10 @@ def _filled(deviations: Array, raw: Array) -> Array:
     return result
 
 
-def _width(scores: Array, level: float) -> float:
+def covering(scores: Array, level: float) -> float:
     """Return the quantile of scores that holds the nominal share of one more; NaN of none."""
     if not scores.size:
         return np.nan
+    # Conformal rank: of n + 1 exchangeable scores the share `level` lies at or below it.
     rank = min(int(np.ceil(level * (scores.size + 1))), scores.size)
     return float(np.sort(scores)[rank - 1])

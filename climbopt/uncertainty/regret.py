@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 from joblib import delayed
-from scipy.sparse import csr_array
+from scipy.sparse import eye_array, kron
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import repair
@@ -221,9 +221,7 @@ def cvar_form(regrets: Regrets, level: float, chosen: Sequence[int], start: Arra
     # Weight of each excess u_k in the CVaR: 1 / ((1 - level) K).
     share = 1.0 / ((1.0 - level) * len(regrets.draws))
     least = regrets.least[list(chosen)]
-    losses = csr_array(
-        (np.tile(-regrets.weights, k), (np.repeat(np.arange(k), size), np.arange(k * size))), shape=(k, k * size)
-    )
+    losses = kron(eye_array(k), -regrets.weights[None])
     excesses = [f"excess[{draw}]" for draw in chosen]
     auxiliaries = np.hstack([np.zeros((k, n)), np.ones((k, 1)), np.eye(k)])
 
@@ -298,12 +296,8 @@ class CvarRegret:
     def grown(self, x: Array) -> CvarRegret | None:
         """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
         n = self.ratios.size
-        quantile = float(x[self._quantile])
+        # x is (r, t, u), with t the quantile and one u per row.
+        quantile = float(x[-(len(self.chosen) + 1)])
         # Draws left out have u = 0, which is right only while their regret is at most t.
         beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
         return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
-
-    @property
-    def _quantile(self) -> int:
-        """Where the quantile stands in x."""
-        return -(len(self.chosen) + 1)

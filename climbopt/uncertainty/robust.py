@@ -214,9 +214,11 @@ def _least(
     regrets: Regrets, measure: Measure, backend: str | None, options: Options
 ) -> tuple[Array, Certificate, Solution]:
     """Return the ratios at which a measure of the regrets is least, their certificate and the backend's answer."""
-    if measure.kind == "mean":
-        return _least_mean(regrets, backend, options)
-    return _least_cvar(regrets, measure, backend, options)
+    if measure.kind == "cvar":
+        return _least_cvar(regrets, measure, backend, options)
+    form = mean_form(regrets)
+    x, certificate, solution = _solved(form, backend, options)
+    return x[: form.n_ratios], certificate, solution
 
 
 def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
@@ -228,13 +230,6 @@ def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[
     return x, certify(form, x, tolerance=options.tolerance, claimed=claimed), solution
 
 
-def _least_mean(regrets: Regrets, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
-    """Return the ratios of least mean regret."""
-    form = mean_form(regrets)
-    x, certificate, solution = _solved(form, backend, options)
-    return x[: form.n_ratios], certificate, solution
-
-
 def _least_cvar(
     regrets: Regrets, measure: Measure, backend: str | None, options: Options
 ) -> tuple[Array, Certificate, Solution]:
@@ -243,7 +238,7 @@ def _least_cvar(
     A draw left out has u = 0, which is its best value while its regret is below t; those above it are added until
     there are none, so that the last answer meets the conditions of the problem of all draws.
     """
-    ratios, _, _ = _least_mean(regrets, None, replace(options, native={}))
+    ratios, _, _ = _least(regrets, Measure("mean"), None, replace(options, native={}))
     goal = CvarRegret.near(regrets, measure.level, ratios)
     for _ in range(ROUNDS):
         form = goal.form()

@@ -78,13 +78,11 @@ class Interaction(Viewed):
     source: str = ""
 
     def __post_init__(self) -> None:
-        for part in ("own", "pair"):
+        declared = {parameter.symbol for parameter in self.parameters}
+        for part, variables in (("own", {r_i}), ("pair", {r_i, r_j})):
             expression = in_pieces(sp.sympify(getattr(self, part)), f"interaction '{self.name}' in {part}")
             object.__setattr__(self, part, expression)
-        declared = {parameter.symbol for parameter in self.parameters}
-        allowed = {"own": {r_i, D, N} | declared, "pair": {r_i, r_j, D, N} | declared}
-        for part, expression in (("own", self.own), ("pair", self.pair)):
-            stray = expression.free_symbols - allowed[part]
+            stray = expression.free_symbols - variables - {D, N} - declared
             if stray:
                 names = ", ".join(sorted(map(str, stray)))
                 raise InputError(f"interaction '{self.name}' uses {names} in {part}, which it does not declare there")

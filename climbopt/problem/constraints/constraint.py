@@ -199,11 +199,9 @@ class Constraint(Protocol):
     @property
     def name(self) -> str:
         """Name in reports; the kind by default."""
-        ...
 
     def rows(self, setting: Setting) -> Sequence[Row]:
         """Return the rows; raises InputError where the constraint does not fit the problem."""
-        ...
 
 
 Values = TypeVar("Values")

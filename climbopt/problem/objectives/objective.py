@@ -46,7 +46,6 @@ class Objective(Protocol):
 
     def goal(self, setting: Setting, weights: Array) -> Goal:
         """Return the goal; weights (T,) are the problem's, summing to 1."""
-        ...
 
 
 def by_target(values: Mapping[str, float] | None, setting: Setting, weights: Array, of: str) -> Array:
