@@ -116,9 +116,9 @@ class Responses:
     def _ends(self) -> list[int]:
         return [int(end) for end in np.cumsum([len(part.model.targets) for part in self.parts])[:-1]]
 
-    def _split(self, values: Array) -> list[Array]:
-        """Return values of all targets, (..., n_L), split by part."""
-        return np.split(values, self._ends, axis=-1)
+    def _split(self, values: Array) -> list[tuple[Response, Array]]:
+        """Return each part with its share of the values of all targets, (..., n_L)."""
+        return list(zip(self.parts, np.split(values, self._ends, axis=-1), strict=True))
 
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., n_L)."""
@@ -131,23 +131,21 @@ class Responses:
 
     def hessian(self, ratios: Array, weights: Array) -> Array:
         """Return sum_i weights_i Hess z_i at one mixture, shape (S, S)."""
-        split = zip(self.parts, self._split(weights), strict=True)
-        return np.asarray(np.sum([part.hessian(ratios, of_part) for part, of_part in split], axis=0))
+        each = [part.hessian(ratios, of_part) for part, of_part in self._split(weights)]
+        return np.asarray(np.sum(each, axis=0))
 
     def losses(self, z: Array) -> Array:
         """Return the loss of each target at its z, shape (..., n_L); NaN where z leaves its law's domain."""
-        return np.concatenate([p.losses(part) for p, part in zip(self.parts, self._split(z), strict=True)], axis=-1)
+        return np.concatenate([part.losses(of_part) for part, of_part in self._split(z)], axis=-1)
 
     def losses_and_slopes(self, z: Array) -> tuple[Array, Array]:
         """Return the losses and dL/dz, each of shape (..., n_L)."""
-        pairs = [p.losses_and_slopes(part) for p, part in zip(self.parts, self._split(z), strict=True)]
-        losses, slopes = zip(*pairs, strict=True)
+        losses, slopes = zip(*(part.losses_and_slopes(of_part) for part, of_part in self._split(z)), strict=True)
         return np.concatenate(losses, axis=-1), np.concatenate(slopes, axis=-1)
 
     def loss_curvatures(self, z: Array) -> Array:
         """Return d2L/dz2, shape (..., n_L)."""
-        split = zip(self.parts, self._split(z), strict=True)
-        return np.concatenate([p.loss_curvatures(part) for p, part in split], axis=-1)
+        return np.concatenate([part.loss_curvatures(of_part) for part, of_part in self._split(z)], axis=-1)
 
     def losses_alone(self, tokens: Array) -> Array:
         """Return the loss of each target's language alone on so many unrepeated tokens, (..., T); NaN where unknown."""
@@ -155,8 +153,8 @@ class Responses:
         entries = self.model.mean.tocoo()
         target = np.zeros(entries.shape[1], dtype=np.intp)
         target[entries.col] = entries.row
-        split = zip(self.parts, self._split(tokens[..., target]), strict=True)
-        return self._mean(np.concatenate([part.losses_alone(of_part) for part, of_part in split], axis=-1))
+        each = [part.losses_alone(of_part) for part, of_part in self._split(tokens[..., target])]
+        return self._mean(np.concatenate(each, axis=-1))
 
     def predicted(self, ratios: Array) -> Array:
         """Return the loss of each target of the ensemble, shape (..., T); NaN where a block has none."""

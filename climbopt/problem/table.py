@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import sympy as sp
@@ -23,15 +23,8 @@ from climbopt.model.mixture import Indices
 from climbopt.model.outer import Expression, Outer
 from climbopt.model.templates import Array
 
-
-class Sliced(Protocol):
-    """Numbers of an arithmetic (floating point, rational or interval) along axes."""
-
-    def __getitem__(self, index: Any, /) -> Any:
-        """Return the numbers at `index`."""
-
-
-Numbers = TypeVar("Numbers", bound=Sliced)
+Numbers = TypeVar("Numbers", bound=Any)
+"""Arrays of an arithmetic: floating point, rational or interval."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -13,6 +13,7 @@ from climbopt.model.templates import Array
 from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow
+from climbopt.problem.constraints.ratio_bounds import tightest
 
 DEPENDENT = 1e-10
 """A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
@@ -49,35 +50,6 @@ def excesses_of(part: LinearPart, ratios: Array) -> Array:
     return np.asarray(np.maximum(ratios[part.excess_of] - part.centers, 0.0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Bounds:
-    """Bounds of the ratios with the labels of the rows that set them: the tightest row, at a tie the first."""
-
-    lower: Array
-    upper: Array
-    lower_labels: list[Label]
-    upper_labels: list[Label]
-
-
-def _tighten(bounds: _Bounds, j: int, row: LinearRow) -> None:
-    """Apply a row whose only coefficient is that of source j."""
-    (coefficient,) = row.coefficients.values()
-    # a negative coefficient swaps the sides
-    low, high = sorted((row.lower / coefficient, row.upper / coefficient))
-    # A shadow price is per unit of the user's number: d bound / d number = per_unit / coefficient.
-    label = Label(row.name, row.per_unit / coefficient, row.unit)
-    for bound, value, labels, tighter in (
-        (bounds.lower, low, bounds.lower_labels, low > bounds.lower[j]),
-        (bounds.upper, high, bounds.upper_labels, high < bounds.upper[j]),
-    ):
-        if not np.isfinite(value):
-            continue
-        if tighter:
-            bound[j], labels[j] = value, label
-        elif value == bound[j]:
-            labels[j] = replace(labels[j], tied=(*labels[j].tied, label.name))
-
-
 def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> LinearPart:
     """Return the polytope of a problem's ratios, with the names of its bounds and rows.
 
@@ -105,36 +77,26 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
         # The simplex: the ratios sum to 1, the auxiliaries do not count.
         np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
     ]
-    auxiliary = [Label(name, internal=True) for name in names]
+    # The least u is at most 1 - center at every mixture; a finite bound keeps the polytope bounded.
+    most = [MOST_EXCESS + max(0.0, -center) for center in centers]
     polytope = Polytope(
-        Rows(
-            np.append(bounds.lower, np.zeros(extra)),
-            # The least u is at most 1 - center at every mixture; a finite bound keeps the polytope bounded.
-            np.append(bounds.upper, [MOST_EXCESS + max(0.0, -center) for center in centers]),
-            (*bounds.lower_labels, *auxiliary),
-            (*bounds.upper_labels, *auxiliary),
-        ),
+        bounds + Rows(np.zeros(extra), np.array(most), tuple(Label(name, internal=True) for name in names)),
         csr_array(np.vstack(blocks)),
         rows.limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
     )
     return LinearPart(polytope, names, np.array(sources, dtype=np.intp), np.array(centers, dtype=float))
 
 
-def _bounds(problem: AllocationProblem) -> _Bounds:
+def _bounds(problem: AllocationProblem) -> Rows:
     """Return the bounds of the ratios, from rows with one coefficient."""
-    sources = problem.model.sources
-    n = len(sources)
-    bounds = _Bounds(
-        np.zeros(n),
-        np.full(n, np.inf),
-        [Label(f"nonnegative[{name}]") for name in sources],
-        [Label(f"simplex[{name}]") for name in sources],
+    lower, upper = tightest(problem.model.sources, problem.rows, "nonnegative[{}]", "simplex[{}]")
+    most = np.array([bound.value for bound in upper.values()])
+    return Rows(
+        np.array([bound.value for bound in lower.values()]),
+        np.where(most < 1, most, np.inf),
+        tuple(bound.label for bound in lower.values()),
+        tuple(bound.label for bound in upper.values()),
     )
-    for row in problem.rows:
-        if isinstance(row, LinearRow) and len(row.coefficients) == 1:
-            _tighten(bounds, sources.index(next(iter(row.coefficients))), row)
-    bounds.upper[bounds.upper >= 1] = np.inf
-    return bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +140,7 @@ class _ExcessRows:
     limits: Rows
 
 
-def _excess_rows(problem: AllocationProblem, bounds: _Bounds, excesses: Sequence[Excess]) -> _ExcessRows:
+def _excess_rows(problem: AllocationProblem, bounds: Rows, excesses: Sequence[Excess]) -> _ExcessRows:
     """Return r_j - u_j <= center_j for `excesses`, and the same with sum u <= distance / 2 for each distance row.
 
     Both mixtures sum to 1, so that the excesses sum to half the distance. Where the bounds say which side of its

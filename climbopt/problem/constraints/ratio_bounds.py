@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from climbopt.foundations.errors import InputError, listed
-from climbopt.numerics.polytope import FEASIBILITY
+from climbopt.numerics.polytope import FEASIBILITY, Label
 from climbopt.problem.constraints.constraint import LinearRow, Row
 
 ROUNDED = 0.005
@@ -14,12 +14,16 @@ ROUNDED = 0.005
 
 
 @dataclass(frozen=True)
-class _Bound:
-    """A bound of a ratio or of a sum of ratios, and the name of its constraint."""
+class Bound:
+    """A bound of a ratio or of a sum of ratios, and the label of its constraint."""
 
-    name: str
     value: float
-    unit: str = "ratio"
+    label: Label
+
+    @property
+    def name(self) -> str:
+        """Name of the constraint."""
+        return self.label.name
 
 
 def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
@@ -33,7 +37,7 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
     InputError
     """
     linear = [row for row in rows if isinstance(row, LinearRow)]
-    lower, upper = _tightest(sources, linear)
+    lower, upper = tightest(sources, linear, "0", "1")
     for language in sources:
         # Bounds that miss each other by rounding do not contradict each other.
         low, high = lower[language], upper[language]
@@ -50,7 +54,7 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
         if len(row.coefficients) == 1 or set(row.coefficients.values()) != {1.0}:
             continue
         others = [name for name in sources if name not in row.coefficients]
-        least, most = (_Bound(row.name, value, row.unit) for value in (row.lower, row.upper))
+        least, most = (Bound(value, Label(row.name, unit=row.unit)) for value in (row.lower, row.upper))
         _check_least([lower[name] for name in row.coefficients], most)
         _check_most([upper[name] for name in row.coefficients], least)
         # The ratios outside the sum share what it leaves of 1.
@@ -58,23 +62,41 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
         _check_most([most, *(upper[name] for name in others)])
 
 
-def _tightest(sources: Sequence[str], rows: Iterable[LinearRow]) -> tuple[dict[str, _Bound], dict[str, _Bound]]:
-    """Return the largest lower and the least upper bound of each ratio; the first of equal ones."""
-    lower, upper = dict.fromkeys(sources, _Bound("0", 0.0)), dict.fromkeys(sources, _Bound("1", 1.0))
+def tightest(
+    sources: Sequence[str], rows: Iterable[Row], at_0: str, at_1: str
+) -> tuple[dict[str, Bound], dict[str, Bound]]:
+    """Return the largest lower and the least upper bound of each ratio by the rows with one coefficient.
+
+    Of equal ones the first, the others being tied to it; 0 and 1 where there is none.
+
+    Parameters
+    ----------
+    sources : sequence of str
+    rows : iterable of Row
+    at_0, at_1 : str
+        Names of these two bounds, with ``{}`` for the source.
+    """
+    lower = {source: Bound(0.0, Label(at_0.format(source))) for source in sources}
+    upper = {source: Bound(1.0, Label(at_1.format(source))) for source in sources}
     for row in rows:
-        if len(row.coefficients) > 1:
+        if not isinstance(row, LinearRow) or len(row.coefficients) > 1:
             continue
-        ((language, coefficient),) = row.coefficients.items()
+        ((source, coefficient),) = row.coefficients.items()
         # A negative coefficient exchanges the sides.
         low, high = sorted((row.lower / coefficient, row.upper / coefficient))
-        if low > lower[language].value:
-            lower[language] = _Bound(row.name, low, row.unit)
-        if high < upper[language].value:
-            upper[language] = _Bound(row.name, high, row.unit)
+        # A shadow price is per unit of the user's number: d bound / d number = per_unit / coefficient.
+        label = Label(row.name, row.per_unit / coefficient, row.unit)
+        for bounds, value, sign in ((lower, low, 1), (upper, high, -1)):
+            known = bounds[source]
+            if sign * (value - known.value) > 0:
+                bounds[source] = Bound(value, label)
+            elif value == known.value:
+                tied = replace(known.label, tied=(*known.label.tied, label.name))
+                bounds[source] = Bound(value, tied)
     return lower, upper
 
 
-def _check_least(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
+def _check_least(parts: Sequence[Bound], limit: Bound | None = None) -> None:
     """Refuse lower bounds that sum to more than a limit, which is 1 where there is none."""
     total, most = sum(part.value for part in parts), 1.0 if limit is None else limit.value
     if total > most + FEASIBILITY:
@@ -89,7 +111,7 @@ def _check_least(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
         )
 
 
-def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
+def _check_most(parts: Sequence[Bound], limit: Bound | None = None) -> None:
     """Refuse upper bounds that sum to less than a limit, which is 1 where there is none."""
     total, least = sum(part.value for part in parts), 1.0 if limit is None else limit.value
     if total < least - FEASIBILITY:
@@ -102,7 +124,7 @@ def _check_most(parts: Sequence[_Bound], limit: _Bound | None = None) -> None:
         # An upper bound of 1 is implied by the simplex, and widening it changes nothing.
         binding = [part for part in parts if part.value < 1]
         named = sorted({part.name.split("[")[0] for part in binding})
-        if any(part.unit.startswith("token") for part in binding):
+        if any(part.label.unit.startswith("token") for part in binding):
             remedy += ", or lower the budget"
         raise InputError(
             f"the upper bounds sum to {shown}, which is {least - total:.3g} less than {of}; "
