@@ -1,6 +1,6 @@
 """newton: active-set Newton under linear rows, sequential quadratic programming under nonlinear ones.
 
-Both are dense, with exact Hessians; their steps are in sqp.py.
+Both are dense, with exact Hessians; their steps are in newton_steps.py and sqp.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from climbopt.backends.backend import Evaluator, Options, TimeUpError, checked_native, takes_every_form
-from climbopt.backends.sqp import NewtonSteps, SequentialQuadratic
+from climbopt.backends.newton_steps import NewtonSteps
+from climbopt.backends.sqp import SequentialQuadratic
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm

@@ -1,219 +1,42 @@
-"""The steps of newton: the minimum of a quadratic model, and a search on the segment to it; dense, with exact Hessians.
+"""The steps of newton under nonlinear rows: sequential quadratic programming with exact Hessians, dense.
 
-Under linear rows the model is that of f over the whole polytope (quadratic.py), so that the segment stays feasible.
-Where the Hessian is indefinite on a face that the model visits, it is shifted; at a stationary point with negative
-curvature the search continues along that direction.
-
-Under nonlinear rows this is sequential quadratic programming: the model is that of the Lagrangian under the linear rows
-and the rows of c linearised at x,
+Each step minimises a quadratic model of the Lagrangian under the linear rows and the rows of c linearised at x,
 
     min g'y + (y - x)' H (y - x) / 2   s.t.  lower <= c(x) + J (y - x) <= upper,   y in the polytope,
 
-and the search is for less of the merit function f + penalty * (violations of c). Where the linearised rows have no
-point in common, each may be broken at a penalty (elastic_mode.py); where no penalty brings them nearer, and no negative
-curvature, the problem is infeasible around x. A full step that the curvature of c spoils is corrected by a second
-model, with c as at the refused point. Source: Nocedal and Wright, "Numerical Optimization", 2nd edition, Springer 2006:
-algorithm 18.3, second-order correction and elastic mode in sections 15.4, 18.3 and 18.5.
+and then searches along the segment to that minimum for less of the merit function f + penalty * (violations of c).
+The segment stays in the polytope. Where the linearised rows have no point in common, each may be broken at a penalty
+(elastic_mode.py); where no penalty brings them nearer, and no negative curvature, the problem is infeasible around x. A
+full step that the curvature of c spoils is corrected by a second model, with c as at the refused point. Source: Nocedal
+and Wright, "Numerical Optimization", 2nd edition, Springer 2006: algorithm 18.3, second-order correction and elastic
+mode in sections 15.4, 18.3 and 18.5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
 
-from climbopt.backends.backend import Evaluator
 from climbopt.backends.elastic_mode import FEASIBLE, NO_PROGRESS, elastic_minimum
+from climbopt.backends.newton_steps import NEARLY_LINEAR, ROUNDING, NewtonSteps
 from climbopt.foundations.solution import Termination
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
-from climbopt.numerics.polytope import Polytope, Rows
+from climbopt.numerics.polytope import Rows
 from climbopt.numerics.quadratic import Active, DenseRegion, Face
 from climbopt.program import Evaluation
 
 INFEASIBLE = 1e-7
 """Violation from which a point where no step lessens the violations is evidence of an infeasible problem."""
-SUFFICIENT_DECREASE = 1e-4
-SHORTEST_STEP = 2.0**-40
-ROUNDING = 4 * np.finfo(float).eps
-"""Relative change of the merit function that counts as rounding."""
 PENALTY_MARGIN = 1.5
 """Least penalty as a multiple of the largest multiplier; more than 1 makes the step one of descent."""
-NEARLY_LINEAR = 1e-8
-"""Least curvature of a model as a share of the largest slope, so that the model of a linear f has a minimum."""
-SHIFTS = 8
-"""Hessians tried for a model under linear rows."""
-MOVED = 1e-9
-"""Longest step along negative curvature that counts as none."""
 SADDLE_HALVINGS = 20
 """Lengths tried along negative curvature, from 1 in units of x."""
 LARGER_SHIFTS = (0.0, 10.0, 1e2, 1e3, 1e4, 1e5)
 """Shifts of a model that is convex already, in units of its least curvature, where its condition is too bad."""
-
-
-@dataclass(eq=False)
-class NewtonSteps:
-    """The steps of a solve under linear rows; rows of c only keep z in its law's domain, and are not looked at.
-
-    Parameters
-    ----------
-    evaluator : Evaluator
-    residual : float
-        Scaled stationarity, and under rows of c complementarity, at which the search stops.
-    """
-
-    evaluator: Evaluator
-    residual: float
-    convexified: bool = False
-    """Whether the last model needed another Hessian; if not, its Cholesky factor shows positive curvature."""
-    hessian: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """That of the last model."""
-
-    def step(self, x: Array, face: Face | None) -> tuple[Array, Face | None, Termination | None]:
-        """Return the next point, the minimum of the model with its multipliers, and the reason to stop, if any.
-
-        The rows of the face are the linear rows, then those of c if the model has them.
-        """
-        at = self.evaluator.at(x)
-        if not self._smooth(at):
-            return x, face, Termination.NOT_A_NUMBER
-        if face is not None and self._optimal(x, at, face):
-            # Another Hessian hid negative curvature: the point may be a saddle.
-            moved = self._leave_saddle(x, at, face) if self.convexified else None
-            return (x, face, Termination.SOLVED) if moved is None else (moved, None, None)
-        model = self._model_minimum(x, at, face)
-        if model is None:
-            return self._without_model(x, at, face)
-        slope = self._slope(x, at, model.x)
-        moved = self._descend(x, at, model.x - x, slope, model.active)
-        if moved is not None:
-            return moved, model, None
-        # The decrease that the model predicts is below the rounding of the merit function.
-        at_rounding = -slope <= 1e3 * ROUNDING * max(1.0, abs(at.value))
-        return x, model, Termination.SOLVED if at_rounding and self._feasible(at) else Termination.STALLED
-
-    @property
-    def _polytope(self) -> Polytope:
-        return self.evaluator.form.polytope
-
-    def _smooth(self, at: Evaluation) -> bool:
-        """Whether f has finite slopes; those of z are infinite where a power below 1 meets a ratio of 0."""
-        return bool(np.isfinite(at.gradient).all())
-
-    def _feasible(self, at: Evaluation) -> bool:
-        """Whether the rows that are no part of the polytope hold."""
-        return True
-
-    def _slope(self, x: Array, at: Evaluation, y: Array) -> float:
-        """Return the change of the merit function from x to y with f and c linearised; negative."""
-        return float(at.gradient @ (y - x))
-
-    def _merit(self, at: Evaluation) -> float:
-        """Return what a step must lower: f; not a number outside the domain or where a slope is infinite."""
-        return at.value if self._smooth(at) else np.nan
-
-    def _stationary(self, x: Array, left: Array, gradient: Array, face: Face) -> bool:
-        """Whether what the multipliers of a face leave of the gradient at x is small, and x lies on the face."""
-        small = np.abs(left) <= self.residual * np.maximum(1.0, np.abs(gradient))  # scaled, per variable
-        on_face = np.abs((x - face.x)[face.active.bounds != 0]).max(initial=0.0) <= 1e-12
-        return bool(small.all() and on_face)
-
-    def _optimal(self, x: Array, at: Evaluation, face: Face) -> bool:
-        """Whether the multipliers of a face satisfy the optimality conditions at x."""
-        left = at.gradient + self._polytope.dense.T @ face.rows + face.bounds
-        return self._stationary(x, left, at.gradient, face)
-
-    def _model_minimum(self, x: Array, at: Evaluation, last: Face | None) -> Face | None:
-        """Return the minimum of the quadratic model, with its Hessian shifted until it is a descent direction.
-
-        The first shift is by the least eigenvalue on the null space of the equations, the second by the least of all,
-        with which the model has a minimum on every face.
-        """
-        hessian, shift = at.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows)), 0.0
-        largest = float(np.abs(at.gradient).max())
-        for attempt in range(SHIFTS):
-            self.hessian = hessian + shift * np.eye(x.size) if shift else hessian
-            # m(y) = g'(y - x) + (y - x)'H(y - x) / 2 = y'Hy / 2 + (g - H x)'y + constant, over the whole polytope.
-            g = at.gradient - self.hessian @ x
-            face = quadratic.minimise(self.hessian, g, self._polytope, x, None if last is None else last.active)
-            # The direction to it must not rise to first order.
-            if face is not None and self._slope(x, at, face.x) <= ROUNDING * largest:
-                self.convexified = shift > 0
-                return face
-            # projected Hessian, then the Hessian; after both, the shift grows tenfold
-            curved = self._tangent(hessian) if attempt == 0 else hessian if attempt == 1 else None
-            lowest = 0.0 if curved is None else float(linalg.eigvalsh(curved, subset_by_index=[0, 0])[0])
-            shift = max(10 * shift, 1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * largest, -1.1 * lowest)
-        return None
-
-    def _tangent(self, hessian: Array) -> Array:
-        """Return P H P with P the projector onto the null space of the equations."""
-        basis = linalg.orth(self._polytope.dense[self._polytope.equation].T)
-        # P = I - Q Q', applied from both sides.
-        half = hessian - basis @ (basis.T @ hessian)
-        result: Array = half - (half @ basis) @ basis.T
-        return result
-
-    def _without_model(
-        self, x: Array, at: Evaluation, face: Face | None
-    ) -> tuple[Array, Face | None, Termination | None]:
-        """Return the step where no model has a minimum that descends: none."""
-        return x, None, Termination.STALLED
-
-    def _descend(self, x: Array, at: Evaluation, direction: Array, slope: float | None, active: Active) -> Array | None:
-        """Return the first point of a halving search along a direction with less merit; None where none has.
-
-        Along negative curvature, where `slope` is None, the merit must fall by more than rounding; else that is
-        forgiven.
-        """
-        before, bounds, length = self._merit(at), self._polytope.bounds, 1.0
-        slack = (-ROUNDING if slope is None else ROUNDING) * max(1.0, abs(before))
-        while length >= SHORTEST_STEP:
-            # Between two points of the polytope; clipping removes the rounding of the sum at the bounds.
-            trial = np.minimum(np.maximum(x + length * direction, bounds.lower), bounds.upper)
-            # Armijo condition
-            enough = before + SUFFICIENT_DECREASE * length * (slope or 0.0) + slack
-            if self._merit(self.evaluator.at(trial)) <= enough:
-                return trial
-            mended = self._mended(x, at, trial, length, active)
-            if mended is not None and self._merit(self.evaluator.at(mended)) <= enough:
-                return mended
-            length /= 2
-        return None
-
-    def _mended(self, x: Array, at: Evaluation, trial: Array, length: float, active: Active) -> Array | None:
-        """Return a point near a refused trial that may have less merit; None where no rows are curved."""
-        return None
-
-    def _leave_saddle(self, x: Array, at: Evaluation, face: Face) -> Array | None:
-        """Return a lower point along negative curvature, first with weakly active limits released; or None."""
-        hessian = at.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
-        # A bound with multiplier 0 does not hold x back: directions off it count too.
-        weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(at.gradient))
-        weak &= self._polytope.bounds.lower < self._polytope.bounds.upper
-        for fixed in ((face.active.bounds != 0) & ~weak, face.active.bounds != 0):
-            along = quadratic.negative_curvature(hessian, self._polytope.dense[face.active.rows != 0], ~fixed)
-            # an eigenvector has no sign: the descent side first
-            for direction in () if along is None else (along, -along) if at.gradient @ along <= 0 else (-along, along):
-                step = self._longest(x, direction)
-                moved = self._descend(x, at, step, None, face.active) if np.abs(step).max() > MOVED else None
-                if moved is not None:
-                    return moved
-        return None
-
-    def _longest(self, x: Array, direction: Array) -> Array:
-        """Return `direction` scaled so that x + direction is the last point inside the polytope."""
-        polytope = self._polytope
-        value, change = np.append(x, polytope.dense @ x), np.append(direction, polytope.dense @ direction)
-        lower = np.append(polytope.bounds.lower, polytope.rows.lower)
-        upper = np.append(polytope.bounds.upper, polytope.rows.upper)
-        # Entries that the direction changes by rounding alone are no limit.
-        moving = np.abs(change) > 1e-13
-        room = np.where(change < 0, lower - value, upper - value)[moving] / change[moving]
-        length = float(np.min(room, initial=1.0))
-        return max(length, 0.0) * direction
 
 
 @dataclass(eq=False)
@@ -238,6 +61,7 @@ class SequentialQuadratic(NewtonSteps):
         return bool(self._violations(at.rows).max(initial=0.0) <= FEASIBLE)
 
     def _slope(self, x: Array, at: Evaluation, y: Array) -> float:
+        # A linearised c at y is broken less than c at x, so that the penalty makes the step one of descent.
         ahead = self._violations(at.rows + at.jacobian @ (y - x))
         return super()._slope(x, at, y) - self.penalty * float((self._violations(at.rows) - ahead).sum())
 
@@ -246,6 +70,7 @@ class SequentialQuadratic(NewtonSteps):
 
     def _optimal(self, x: Array, at: Evaluation, face: Face) -> bool:
         limits, polytope, mu = self.evaluator.form.nonlinear, self._polytope, self._on_c(face)
+        # grad f + A' lambda + J' mu + zeta
         left = at.gradient + polytope.dense.T @ face.rows[: len(polytope.rows)] + at.jacobian.T @ mu + face.bounds
         # complementarity in units of f
         slack = np.where(mu > 0, limits.upper - at.rows, np.where(mu < 0, at.rows - limits.lower, 0.0))
@@ -384,12 +209,15 @@ def _convexified(hessian: Array, slope: float, equations: Array) -> Iterator[Arr
         Largest slope of f.
     equations : ndarray, (k, n)
     """
+    # Near a minimum the Hessian serves as it is, and the steps converge quadratically.
     yield hessian
     unit, least = np.eye(len(hessian)), max(1e-10 * float(np.abs(hessian).max()), NEARLY_LINEAR * slope)
     yield hessian + least * unit
+    # Only directions along the equations count: Z' H Z with Z a basis of their null space.
     basis = linalg.null_space(equations) if len(equations) else unit
     values, vectors = linalg.eigh(basis.T @ hessian @ basis)
     along = basis @ vectors
+    # Z v v' Z' of each eigenvector with the difference between the curvature that it is to have and that it has.
     convex = hessian + (along * (np.maximum(np.abs(values), least) - values)) @ along.T
     for factor in LARGER_SHIFTS:
         yield convex + factor * least * unit

@@ -19,7 +19,7 @@ from climbopt.model.ensemble import Ensemble, Model, Responses, Stacked
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
 from climbopt.problem.constraints import Constraint, ConstraintLike, Row, Setting, constraints_of
-from climbopt.problem.constraints.ratio_bounds import check_bounds
+from climbopt.problem.constraints.ratio_bounds import NamedBounds, check_bounds, tightest
 from climbopt.problem.objectives import Goal, Objective, Weighted, objective_of
 
 RESERVED_NAMES = ("simplex", "nonnegative", "share", "domain", "largest")
@@ -110,7 +110,7 @@ class AllocationProblem(ByFields, Viewed):
                     f"{', '.join(RESERVED_NAMES)}"
                 )
         # Evaluated here, so that a faulty constraint or objective is refused when the problem is built.
-        check_bounds(self.model.sources, self.rows)
+        check_bounds(self.bounds, self.rows)
         _ = self.goal  # raises InputError for an objective that does not fit the model
 
     def _check_languages(self) -> None:
@@ -173,6 +173,11 @@ class AllocationProblem(ByFields, Viewed):
     def rows(self) -> tuple[Row, ...]:
         """Every row of every constraint, in order."""
         return tuple(row for constraint in self.constraints for row in constraint.rows(self.setting))
+
+    @cached_property
+    def bounds(self) -> NamedBounds:
+        """The tightest bounds of each ratio, by source."""
+        return tightest(self.model.sources, self.rows)
 
     @cached_property
     def weight_vector(self) -> Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -13,7 +13,7 @@ from climbopt.model.templates import Array
 from climbopt.numerics.polytope import FEASIBILITY, EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, ExpressionRow, LinearRow
-from climbopt.problem.constraints.ratio_bounds import tightest
+from climbopt.problem.constraints.ratio_bounds import NamedBound
 
 DEPENDENT = 1e-10
 """A row whose part outside the span of the equations is smaller than this share of it is a combination of them."""
@@ -89,13 +89,17 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
 
 def _bounds(problem: AllocationProblem) -> Rows:
     """Return the bounds of the ratios, from rows with one coefficient."""
-    lower, upper = tightest(problem.model.sources, problem.rows, "nonnegative[{}]", "simplex[{}]")
+
+    def labels(bounds: Mapping[str, NamedBound], own: str) -> tuple[Label, ...]:
+        return tuple(replace(b.label or Label(f"{own}[{name}]"), tied=b.tied) for name, b in bounds.items())
+
+    lower, upper = problem.bounds
     most = np.array([bound.value for bound in upper.values()])
     return Rows(
         np.array([bound.value for bound in lower.values()]),
         np.where(most < 1, most, np.inf),
-        tuple(bound.label for bound in lower.values()),
-        tuple(bound.label for bound in upper.values()),
+        labels(lower, "nonnegative"),
+        labels(upper, "simplex"),
     )
 
 

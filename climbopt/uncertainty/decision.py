@@ -25,7 +25,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.allocation import OTHERS, AllocationProblem
 from climbopt.problem.constraints import ConstraintLike, Setting, constraints_of
 from climbopt.problem.constraints.constraint import RatioBounds
-from climbopt.problem.constraints.ratio_bounds import check_bounds
+from climbopt.problem.constraints.ratio_bounds import check_bounds, tightest
 from climbopt.procedures.result import Result, solve
 from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.ranges import Range, ranges
@@ -252,7 +252,8 @@ def _check(runs: PilotRuns, budget: float, n_draws: int, keywords: DecisionKeywo
     setting = Setting(runs.sources, budget, {}, {})
     constraints = constraints_of(keywords.get("constraints", ()), "constraints")
     bounds = [constraint for constraint in constraints if isinstance(constraint, RatioBounds)]
-    check_bounds(runs.sources, tuple(row for bound in bounds for row in bound.rows(setting)))
+    rows = [row for bound in bounds for row in bound.rows(setting)]
+    check_bounds(tightest(runs.sources, rows), rows)
 
 
 def _problem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from climbopt.foundations.errors import InputError, listed
@@ -14,20 +14,34 @@ ROUNDED = 0.005
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A bound of a ratio or of a sum of ratios, and the label of its constraint."""
+class NamedBound:
+    """A bound of a ratio or of a sum of ratios.
+
+    Parameters
+    ----------
+    value : float
+    label : Label or None
+        Of its row; None for the 0 and the 1 that every ratio has.
+    tied : tuple of str
+        Names of further rows that set the same bound.
+    """
 
     value: float
-    label: Label
+    label: Label | None = None
+    tied: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """Name of the constraint."""
-        return self.label.name
+        """Name of its row, or the number itself."""
+        return f"{self.value:g}" if self.label is None else self.label.name
 
 
-def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
-    """Refuse bounds that no mixture satisfies; the message states by how much they contradict each other.
+NamedBounds = tuple[Mapping[str, NamedBound], Mapping[str, NamedBound]]
+"""The lower and the upper bound of each ratio, by source."""
+
+
+def check_bounds(bounds: NamedBounds, rows: Iterable[Row]) -> None:
+    """Refuse bounds of ratios and rows that no mixture satisfies; the message states how they contradict each other.
 
     Compared are the two bounds of each ratio; the sums of lower and of upper bounds with 1; those over the members
     of a sum (a group) with its own limits; and its limits with 1, beside the bounds of the other ratios.
@@ -36,11 +50,10 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
     ------
     InputError
     """
-    linear = [row for row in rows if isinstance(row, LinearRow)]
-    lower, upper = tightest(sources, linear, "0", "1")
-    for language in sources:
+    lower, upper = bounds
+    for language, low in lower.items():
         # Bounds that miss each other by rounding do not contradict each other.
-        low, high = lower[language], upper[language]
+        high = upper[language]
         if low.value > high.value + FEASIBILITY:
             raise InputError(
                 f"{low.name} asks for a ratio of {low.value:g} or more, and {high.name} allows "
@@ -49,12 +62,12 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
             )
     _check_least(list(lower.values()))
     _check_most(list(upper.values()))
-    for row in linear:
+    for row in rows:
         # Only sums of ratios have these closed forms; other rows are left to the linear program.
-        if len(row.coefficients) == 1 or set(row.coefficients.values()) != {1.0}:
+        if not isinstance(row, LinearRow) or len(row.coefficients) == 1 or set(row.coefficients.values()) != {1.0}:
             continue
-        others = [name for name in sources if name not in row.coefficients]
-        least, most = (Bound(value, Label(row.name, unit=row.unit)) for value in (row.lower, row.upper))
+        others = [name for name in lower if name not in row.coefficients]
+        least, most = (NamedBound(value, Label(row.name, unit=row.unit)) for value in (row.lower, row.upper))
         _check_least([lower[name] for name in row.coefficients], most)
         _check_most([upper[name] for name in row.coefficients], least)
         # The ratios outside the sum share what it leaves of 1.
@@ -62,22 +75,12 @@ def check_bounds(sources: Sequence[str], rows: Iterable[Row]) -> None:
         _check_most([most, *(upper[name] for name in others)])
 
 
-def tightest(
-    sources: Sequence[str], rows: Iterable[Row], at_0: str, at_1: str
-) -> tuple[dict[str, Bound], dict[str, Bound]]:
+def tightest(sources: Sequence[str], rows: Iterable[Row]) -> NamedBounds:
     """Return the largest lower and the least upper bound of each ratio by the rows with one coefficient.
 
-    Of equal ones the first, the others being tied to it; 0 and 1 where there is none.
-
-    Parameters
-    ----------
-    sources : sequence of str
-    rows : iterable of Row
-    at_0, at_1 : str
-        Names of these two bounds, with ``{}`` for the source.
+    Of equal ones the first, the others being tied to it.
     """
-    lower = {source: Bound(0.0, Label(at_0.format(source))) for source in sources}
-    upper = {source: Bound(1.0, Label(at_1.format(source))) for source in sources}
+    lower, upper = dict.fromkeys(sources, NamedBound(0.0)), dict.fromkeys(sources, NamedBound(1.0))
     for row in rows:
         if not isinstance(row, LinearRow) or len(row.coefficients) > 1:
             continue
@@ -89,14 +92,13 @@ def tightest(
         for bounds, value, sign in ((lower, low, 1), (upper, high, -1)):
             known = bounds[source]
             if sign * (value - known.value) > 0:
-                bounds[source] = Bound(value, label)
+                bounds[source] = NamedBound(value, label)
             elif value == known.value:
-                tied = replace(known.label, tied=(*known.label.tied, label.name))
-                bounds[source] = Bound(value, tied)
+                bounds[source] = replace(known, tied=(*known.tied, label.name))
     return lower, upper
 
 
-def _check_least(parts: Sequence[Bound], limit: Bound | None = None) -> None:
+def _check_least(parts: Sequence[NamedBound], limit: NamedBound | None = None) -> None:
     """Refuse lower bounds that sum to more than a limit, which is 1 where there is none."""
     total, most = sum(part.value for part in parts), 1.0 if limit is None else limit.value
     if total > most + FEASIBILITY:
@@ -111,7 +113,7 @@ def _check_least(parts: Sequence[Bound], limit: Bound | None = None) -> None:
         )
 
 
-def _check_most(parts: Sequence[Bound], limit: Bound | None = None) -> None:
+def _check_most(parts: Sequence[NamedBound], limit: NamedBound | None = None) -> None:
     """Refuse upper bounds that sum to less than a limit, which is 1 where there is none."""
     total, least = sum(part.value for part in parts), 1.0 if limit is None else limit.value
     if total < least - FEASIBILITY:
@@ -124,7 +126,7 @@ def _check_most(parts: Sequence[Bound], limit: Bound | None = None) -> None:
         # An upper bound of 1 is implied by the simplex, and widening it changes nothing.
         binding = [part for part in parts if part.value < 1]
         named = sorted({part.name.split("[")[0] for part in binding})
-        if any(part.label.unit.startswith("token") for part in binding):
+        if any(part.label is not None and part.label.unit.startswith("token") for part in binding):
             remedy += ", or lower the budget"
         raise InputError(
             f"the upper bounds sum to {shown}, which is {least - total:.3g} less than {of}; "
