@@ -89,6 +89,7 @@ class Callbacks:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of cyipopt's Problem, and of others that are called like it."""
+        # Limits are those of x, then of A x, then of c(x), in the order of `constraints`.
         limits, n = self._form.limits, self._form.n
         lower, upper = (np.clip(ends, -INFINITE, INFINITE) for ends in (limits.lower, limits.upper))
         ends = {"lb": lower[:n], "ub": upper[:n], "cl": lower[n:], "cu": upper[n:]}

@@ -152,6 +152,7 @@ class CvxpyConvex:
             raise InputError(f"solver '{solver}' refuses {dict(options.native)}: {error}") from None
         except cp.SolverError as error:
             return solution(Termination.FAILED, str(error))
+        # Back through CVXPY's reductions, to the variables and constraints as they were written.
         answer = chain.invert(raw, inverse)
         return solution(*_termination(solver, raw, answer.status), answer)
 

@@ -97,6 +97,7 @@ class Scip:
                     None, None, Termination.FAILED, str(error), self.name, self.version, None, None, evaluator.seconds
                 )
         best, bound = scip.getBestSol() if scip.getNSols() else None, float(scip.getDualbound())
+        # An incumbent may come from a heuristic: it counts whatever ended the search.
         point = None if best is None else np.array([best[variable] for variable in x], dtype=float)
         return Solution(
             point,

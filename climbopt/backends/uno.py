@@ -103,6 +103,7 @@ class Uno:
         # Uno's own limit is not one of wall time.
         solver.set_termination_callback(lambda *_: not callbacks.intermediate(0, 0))
         result = solver.optimize(_model(form, callbacks))
+        # Uno says apart why it stopped and what the point is; the latter counts only where it stopped by itself.
         why, what = result.optimization_status.name, result.solution_status.name
         status = POINT_STATUS.get(what, Termination.FAILED) if why == "SUCCESS" else STATUS[why]
         if callbacks.out_of_time:

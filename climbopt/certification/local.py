@@ -328,10 +328,12 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
     grad Lf(x)'(y - x): the Frank-Wolfe bound, in its Lagrangian form where c has active rows. Holds for any
     multipliers of the right sign, whether or not they are optimal.
     """
+    # Weak duality: any mu of the right signs gives a bound, -inf unless the slope in each unbounded variable is 0.
     mu = balanced(form, x, multipliers.nonlinear)
     if mu is None or not form.functions.convex(form.polytope, mu):
         return None
     evaluation = form.functions.at(x)
+    # The side that a multiplier belongs to: Lf = f + sum of mu_i (c_i - limit_i) <= f wherever the rows hold.
     limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
     # mu'(c(x) - limit), 0 at an active row up to rounding; infinite limits have mu = 0.
     slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
@@ -359,7 +361,7 @@ def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
     """Return the multipliers by the user's names; infinite and internal limits are left out."""
     named = {}
     for k, value in enumerate(values):
-        # The side that the multiplier belongs to; where it is 0, the active side.
+        # The side that the multiplier belongs to; where it is 0, the active side; else the one that exists.
         upper = bool(value > 0 or (value == 0 and rows.sides[k] == 1) or np.isinf(rows.lower[k]))
         if np.isinf(rows.upper[k] if upper else rows.lower[k]):
             continue

@@ -375,6 +375,7 @@ class Ensemble(OfBlocks):
         self, ratios: Array, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None
     ) -> Array:
         """Return the standard deviation of each target's loss over the blocks, shape (..., T)."""
+        # Between the blocks alone; what a measurement adds to it is the noise.
         # Weighted standard deviation about the weighted mean: sqrt(sum_b w_b (L_b - L)^2).
         each = np.array([block.at(budget, params, supply).predicted(ratios) for block in self.blocks])
         weights, mean = np.array(self.weights), self.at(budget, params, supply).predicted(ratios)

@@ -80,6 +80,7 @@ class Expression:
         second: dict[tuple[int, int], list[sp.Expr]] = {}
         # Term by term, so that the cost follows the couplings present and not the square of all entries.
         for term in sp.Add.make_args(self.expression):
+            # A term contributes to the entries of its own symbols only; sums of terms are formed at the end.
             for symbol in sorted(term.free_symbols, key=str):
                 slope = sp.diff(term, symbol)
                 first[index[symbol]].append(slope)

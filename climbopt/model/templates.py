@@ -75,6 +75,7 @@ class Template:
     @cached_property
     def second(self) -> tuple[sp.Expr, ...]:
         """Second derivatives: upper triangle, row by row."""
+        # By Schwarz's theorem the order of differentiation does not matter, so that one triangle is all.
         n = len(self.variables)
         return tuple(
             _collected(sp.diff(self.first[i], self.variables[j]), self.variables) for i in range(n) for j in range(i, n)
@@ -281,6 +282,7 @@ class Templates:
         """The loss of a language alone, at `Interaction.alone`, of no variable; None where the interaction has none."""
         if self.interaction.alone is None:
             return None
+        # A language alone has no other source: the parameters of pairs and sources do not enter.
         of_target = tuple(p for p in self.law.parameters + self.interaction.parameters if p.per == "target")
         return Template(self.law.expression.subs(self.law.z, self.interaction.alone), (), of_target)
 

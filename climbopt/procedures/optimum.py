@@ -197,6 +197,7 @@ def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress
     if effort.rigor == "float":
         return enclosure
     shown = proved(form, enclosure)
+    # What the search found in floating point is no bound here: only what its proof shows counts.
     lower, proof = (-np.inf, None) if shown is None else shown
     return replace(enclosure, lower=lower, rests_on=rests_on(form, BALLS), written=proof)
 
@@ -219,6 +220,7 @@ def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, flo
 def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upper: float) -> Certificate:
     """Return the certificate with an enclosure's lower bound and the upper bound of the certified point."""
     lower = enclosure.lower
+    # Both are lower bounds of the same optimum in the same arithmetic, so that the larger holds as well.
     if effort.rigor == "float" and certificate.lower_bound is not None:
         lower = max(lower, certificate.lower_bound)
     search = BoundSearch(effort.rigor, enclosure.nodes, enclosure.seconds, enclosure.written)

@@ -107,6 +107,7 @@ class Spread(Viewed):
 
 def _inverse(solved: Solved) -> Array:
     """Return (J'J)^-1 over the coordinates that are not at a bound, 0 elsewhere."""
+    # The Jacobian has the priors' rows too, so that J'J here is the A = J'J + P of the module.
     free = solved.x - solved.block.lower >= AT_BOUND * solved.block.spread
     # With J = QR, (J'J)^-1 = R^-1 R^-T: J'J itself, with its squared condition number, is never formed.
     root = np.linalg.inv(np.linalg.qr(solved.jacobian[:, free], mode="r"))
@@ -247,6 +248,7 @@ def covariance(fitted: Fit) -> Covariance:
     total, left = np.vstack(squares).sum(axis=0), np.vstack(freedom).sum(axis=0)
     if left[1] < FEW_OF_ALL:  # too few languages by themselves to have a noise of their own
         total[:2], left[:2] = total[:2].sum(), left[:2].sum()
+    # Variance of the kind over all targets, which few degrees of freedom of a target's own fall back to.
     pooled = total / np.maximum(left, 1.0)
     noise = [
         np.sqrt(np.where(dof >= FEW, square / np.maximum(dof, FEW), pooled))

@@ -220,6 +220,7 @@ def cvar_form(regrets: Regrets, level: float, chosen: Sequence[int], start: Arra
     targets = [all_targets[draw * size + i] for draw in chosen for i in range(size)]
     # Weight of each excess u_k in the CVaR: 1 / ((1 - level) K).
     share = 1.0 / ((1.0 - level) * len(regrets.draws))
+    # Rows t + u_k - f_k(r) + f_k* >= 0, one per chosen draw; `losses` holds -f_k.
     least = regrets.least[list(chosen)]
     losses = kron(eye_array(k), -regrets.weights[None])
     excesses = [f"excess[{draw}]" for draw in chosen]
@@ -227,6 +228,7 @@ def cvar_form(regrets: Regrets, level: float, chosen: Sequence[int], start: Arra
 
     def best(functions: MixtureFunctions, x: Array) -> Array:
         """Return t, the quantile of the regrets, and u above it."""
+        # At t = 0 and u = 0 the rows are the negative regrets.
         at = np.append(x[: -(k + 1)], np.zeros(k + 1))
         regret = -functions.at(at).rows[:k]
         # The optimal t is the quantile: the weights of the regrets above it sum to at most 1.

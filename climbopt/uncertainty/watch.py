@@ -103,6 +103,7 @@ class Watch(Viewed):
         Tokens drawn count as they were logged where they are known of every source, in proportion to the tokens of
         the run; else as planned.
         """
+        # Only the proportions of what was drawn are taken: its sum need not be the tokens of the run.
         shares: Mapping[str, float] = self.ratios
         if total := sum(moment.drawn.get(name, 0.0) for name in self.ratios):
             if all(name in moment.drawn for name in self.ratios):
@@ -167,6 +168,7 @@ class Watch(Viewed):
         table = pilots.to_frame()
         chosen: list[Moment] = []
         for moment in reversed(self.moments):
+            # Points of a run that lie close to one another are nearly one measurement.
             complete = all(name in moment.losses for name in self.measured)
             if complete and (not chosen or moment.tokens <= chosen[-1].tokens / 2) and len(chosen) < MOST_POINTS:
                 chosen.append(moment)
@@ -201,6 +203,7 @@ class Watch(Viewed):
         moment, band = self._pairs[self.last(target)]
         low, high = band[target]
         loss = moment.losses[target]
+        # One of the two is 0: above the band the distance is positive, below it negative.
         return target, max(loss - high, 0.0) + min(loss - low, 0.0)
 
     def view(self) -> View:
