@@ -123,8 +123,8 @@ class Proofs:
     @cached_property
     def _own_ratios(self) -> tuple[Array, Array]:
         """Bounds of each target's own ratio, (T,); 0 for a target that is no source."""
-        own = self.response.model.own_source
-        return (np.where(own >= 0, self.lower[own], 0.0), np.where(own >= 0, np.minimum(self.upper[own], 1.0), 0.0))
+        own = self.response.model.own_ratios
+        return own(self.lower), own(np.minimum(self.upper, 1.0))
 
     @property
     def _own_range(self) -> tuple[Array, Array]:

@@ -218,6 +218,10 @@ class MixtureModel(ByFields, Viewed):
         """Indices of the sources of these targets, in the same order."""
         return self.own_source[self.own_targets]
 
+    def own_ratios(self, ratios: Array) -> Array:
+        """Return each target's own ratio, (..., S) to (..., T); 0 where it is no source."""
+        return np.where(self.own_source >= 0, ratios[..., self.own_source], 0.0)
+
     def by_own_source(self, values: Array) -> Array:
         """Return the sum over each source's targets of values, (T, ...) to (S, ...)."""
         return values if self.square else self._owning @ values

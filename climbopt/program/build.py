@@ -173,8 +173,8 @@ class _Formulation:
             functions = self._functions(ordering, model, table)
         limits = self.limits + row_limits(users).scaled(factors)
         if domain.size:
-            functions = replace(functions, table=functions.table + _domain_table(functions, domain))
-            limits = limits + _domain_limits(functions, domain, problem)
+            z_rows, least = _domain_rows(functions, domain, problem)
+            functions, limits = replace(functions, table=functions.table + z_rows), limits + least
 
         def complete(ratios: Array) -> Array:
             x = np.concatenate([ratios, excesses_of(part, ratios), np.zeros(extra)])
@@ -265,19 +265,14 @@ def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
     return balancing(np.maximum(np.abs(at.jacobian).max(axis=1, initial=0.0), NOISE * np.abs(at.rows)))
 
 
-def _domain_table(functions: MixtureFunctions, domain: Indices) -> Table:
-    """Return z of the targets in `domain`."""
-    n, n_targets = functions.table.n, functions.table.n_targets
-    return Table.build(n, n_targets, len(domain), z=eye_array(n_targets, format="csr")[domain])
-
-
-def _domain_limits(functions: MixtureFunctions, domain: Indices, problem: AllocationProblem) -> Rows:
-    """Return the rows z_i >= least for the targets in `domain`."""
-    targets = functions.names
+def _domain_rows(functions: MixtureFunctions, domain: Indices, problem: AllocationProblem) -> tuple[Table, Rows]:
+    """Return the rows z_i >= least for the targets in `domain`, and their limits."""
+    n, n_targets, targets = functions.table.n, functions.table.n_targets, functions.names
     # z D of one token or more keeps z off the law's pole at 0, and cuts off no mixture of interest.
-    labels = (Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
     least = np.full(len(domain), LEAST_EFFECTIVE_TOKENS / problem.total_budget)
-    return Rows(least, np.full(len(domain), np.inf), tuple(labels))
+    labels = (Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
+    table = Table.build(n, n_targets, len(domain), z=eye_array(n_targets, format="csr")[domain])
+    return table, Rows(least, np.full(len(domain), np.inf), tuple(labels))
 
 
 def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Array) -> Array:

@@ -90,7 +90,7 @@ class Bands(Viewed):
         """
         ratios = np.atleast_2d(np.asarray(ratios, dtype=float))
         losses, spread = _spread(self.uncertainty, ratios, tokens, params)
-        own = _own(self.uncertainty, ratios)
+        own = self.uncertainty.fitted.model.own_ratios(ratios)
         half = self.widths[kinds_of(own)] * np.hypot(spread, noise_of_losses(self.uncertainty.noise, own))
         return Prediction(self.uncertainty.fitted.model.targets, losses, losses - half, losses + half, spread)
 
@@ -146,7 +146,7 @@ def bands(
         # The covariance and the noise of the other folds: those of all runs have seen this one.
         there = covariance(_fitted_like(estimates.fitted, inside))
         losses, spread = _spread(there, outside.ratios, outside.tokens, outside.params)
-        own = _own(there, outside.ratios)
+        own = there.fitted.model.own_ratios(outside.ratios)
         # Held-out errors in standard deviations of prediction and measurement together.
         scores.append((np.abs(outside.losses - losses) / np.hypot(spread, noise_of_losses(there.noise, own))).ravel())
         of.append(kinds_of(own).ravel())
@@ -186,9 +186,3 @@ def _spread(estimates: Covariance, ratios: Array, tokens: ArrayLike, params: Arr
         # Delta method: g C g' per mixture and target.
         parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, spread.covariance, gradients)))
     return response.losses(response.z(ratios)), np.concatenate(parts, axis=1)
-
-
-def _own(estimates: Covariance, ratios: Array) -> Array:
-    """Return the targets' own ratios, (n, T)."""
-    sources = estimates.fitted.model.own_source
-    return np.where(sources >= 0, ratios[:, sources], 0.0)

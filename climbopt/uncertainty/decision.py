@@ -145,8 +145,7 @@ def loss_bands(problem: AllocationProblem, ratios: Array) -> dict[str, tuple[flo
         return {}
     # Bands are of the loss after history and run, whose mixture the model is evaluated at.
     cumulative = problem.cumulative(ratios)
-    by_name = dict(zip(model.sources, cumulative.tolist(), strict=True))
-    own = np.array([by_name.get(name, 0.0) for name in model.targets])
+    own = model.blocks[0].own_ratios(cumulative)
     # Spread over forms and draws, and the noise of a measurement, by the class of the target's own ratio.
     half = model.noise.half_widths(model.spread(cumulative, problem.total_budget, problem.params), own)
     losses = problem.losses(ratios)

@@ -184,7 +184,7 @@ def _with_run(estimates: Covariance, spread: Spread, ratios: Array, tokens: floa
     """Return a block's covariance with one more run, by a rank-one update for each of its targets."""
     rows = _gradients(estimates, spread, ratios[None], tokens, size)[0]
     targets = [estimates.fitted.model.targets.index(name) for name in spread.solved.block.targets]
-    own = np.array([[0.0 if j < 0 else ratios[j] for j in estimates.fitted.model.own_source[targets]]])
+    own = estimates.fitted.model.own_ratios(ratios)[None, targets]
     noise = noise_of_losses(estimates.noise[targets], own)[0]
     covariance = spread.covariance
     for row, deviation in zip(rows, noise, strict=True):
