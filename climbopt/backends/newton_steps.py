@@ -7,7 +7,7 @@ the search continues along that direction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
@@ -47,8 +47,6 @@ class NewtonSteps:
     residual: float
     convexified: bool = False
     """Whether the last model needed another Hessian; if not, its Cholesky factor shows positive curvature."""
-    hessian: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """That of the last model."""
 
     def step(self, x: Array, face: Face | None) -> tuple[Array, Face | None, Termination | None]:
         """Return the next point, the minimum of the model with its multipliers, and the reason to stop, if any.
@@ -56,7 +54,8 @@ class NewtonSteps:
         The rows of the face are the linear rows, then those of c if the model has them.
         """
         at = self.evaluator.at(x)
-        if not self._smooth(at):
+        # Steps end at smooth points only: the first is left to see to.
+        if face is None and not self._smooth(at):
             return x, face, Termination.NOT_A_NUMBER
         if face is not None and self._optimal(x, at, face):
             # Another Hessian hid negative curvature: the point may be a saddle.
@@ -91,8 +90,13 @@ class NewtonSteps:
         return float(at.gradient @ (y - x))
 
     def _merit(self, at: Evaluation) -> float:
-        """Return what a step must lower: f; not a number outside the domain or where a slope is infinite."""
-        return at.value if self._smooth(at) else np.nan
+        """Return what a step must lower: f."""
+        return at.value
+
+    def _reaches(self, y: Array, merit: float) -> bool:
+        """Whether a point has at most so much merit and finite slopes; slopes first, since values come with them."""
+        at = self.evaluator.at(y)
+        return self._smooth(at) and self._merit(at) <= merit
 
     def _stationary(self, x: Array, left: Array, gradient: Array, face: Face) -> bool:
         """Whether what the multipliers of a face leave of the gradient at x is small, and x lies on the face."""
@@ -115,10 +119,10 @@ class NewtonSteps:
         hessian, shift = at.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows)), 0.0
         largest = float(np.abs(at.gradient).max())
         for attempt in range(SHIFTS):
-            self.hessian = hessian + shift * np.eye(x.size) if shift else hessian
+            shifted = hessian + shift * np.eye(x.size) if shift else hessian
             # m(y) = g'(y - x) + (y - x)'H(y - x) / 2 = y'Hy / 2 + (g - H x)'y + constant, over the whole polytope.
-            g = at.gradient - self.hessian @ x
-            face = quadratic.minimise(self.hessian, g, self._polytope, x, None if last is None else last.active)
+            g = at.gradient - shifted @ x
+            face = quadratic.minimise(shifted, g, self._polytope, x, None if last is None else last.active)
             # The direction to it must not rise to first order.
             if face is not None and self._slope(x, at, face.x) <= ROUNDING * largest:
                 self.convexified = shift > 0
@@ -156,10 +160,10 @@ class NewtonSteps:
             trial = np.minimum(np.maximum(x + length * direction, bounds.lower), bounds.upper)
             # Armijo condition
             enough = before + SUFFICIENT_DECREASE * length * (slope or 0.0) + slack
-            if self._merit(self.evaluator.at(trial)) <= enough:
+            if self._reaches(trial, enough):
                 return trial
             mended = self._mended(x, at, trial, length, active)
-            if mended is not None and self._merit(self.evaluator.at(mended)) <= enough:
+            if mended is not None and self._reaches(mended, enough):
                 return mended
             length /= 2
         return None

@@ -15,7 +15,7 @@ mode in sections 15.4, 18.3 and 18.5.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import linalg
@@ -45,6 +45,8 @@ class SequentialQuadratic(NewtonSteps):
 
     penalty: float = 0.0
     """Of a violation of c in the merit function."""
+    hessian: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """That of the last model."""
 
     def _on_c(self, face: Face) -> Array:
         """Return a face's multipliers of c, (k,)."""
@@ -152,7 +154,7 @@ class SequentialQuadratic(NewtonSteps):
         for length in 0.5 ** np.arange(SADDLE_HALVINGS):
             for trial in (x + length * along, x - length * along):
                 moved = self._back(trial, at, x)
-                if moved is not None and self._merit(self.evaluator.at(moved)) < enough:
+                if moved is not None and self._reaches(moved, enough):
                     return moved
         return None
 
