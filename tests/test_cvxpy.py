@@ -201,7 +201,8 @@ def test_what_is_written_is_the_form(interaction, targets, named):
     np.testing.assert_allclose(program.problem.objective.value, evaluation.value, rtol=1e-13)
     first = form.n + len(form.polytope.rows)
     for k, value in enumerate(evaluation.rows):
-        np.testing.assert_allclose(program.quantities.functions(program.table, np.array([first + k])).value, [value], rtol=1e-13)
+        row = program.quantities.functions(program.table, np.array([first + k]))
+        np.testing.assert_allclose(row.value, [value], rtol=1e-13)
 
 
 def test_pairs_that_give_nothing_are_left_out():
