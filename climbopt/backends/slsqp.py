@@ -124,15 +124,14 @@ class _ScipyRows:
 
     def __init__(self, form: StandardForm, evaluator: Evaluator) -> None:
         self._form, self._evaluator = form, evaluator
-        self._lower = np.append(form.polytope.rows.lower, form.nonlinear.lower)
-        self._upper = np.append(form.polytope.rows.upper, form.nonlinear.upper)
-        equal = self._lower == self._upper
+        limits = form.polytope.rows + form.nonlinear
+        equal = limits.equation
         self._sets: list[tuple[str, NDArray[np.intp], float, Array]] = [
             (kind, chosen, sign, bound[chosen])
             for kind, chosen, sign, bound in (
-                ("eq", np.flatnonzero(equal), 1.0, self._lower),
-                ("ineq", np.flatnonzero(~equal & np.isfinite(self._lower)), 1.0, self._lower),
-                ("ineq", np.flatnonzero(~equal & np.isfinite(self._upper)), -1.0, self._upper),
+                ("eq", np.flatnonzero(equal), 1.0, limits.lower),
+                ("ineq", np.flatnonzero(~equal & np.isfinite(limits.lower)), 1.0, limits.lower),
+                ("ineq", np.flatnonzero(~equal & np.isfinite(limits.upper)), -1.0, limits.upper),
             )
             if chosen.size
         ]
@@ -157,7 +156,8 @@ class _ScipyRows:
 
     def multipliers(self, result: OptimizeResult) -> Multipliers:
         """Return scipy's multipliers, for which grad f = sum of multiplier times grad g, in climbopt's convention."""
-        values = np.zeros(self._lower.size)
+        n_rows = len(self._form.polytope.rows)
+        values = np.zeros(n_rows + len(self._form.nonlinear))
         # scipy concatenates multipliers in the order of the constraint dictionaries.
         start = 0
         for _, chosen, sign, _ in self._sets:
@@ -168,5 +168,4 @@ class _ScipyRows:
         # stationarity: grad f + J' rows + bounds = 0 gives the multipliers of active bounds
         left = self._evaluator.at(x).gradient + self._jacobian(x).T @ values
         active = (x - polytope.bounds.lower <= ACTIVE) | (polytope.bounds.upper - x <= ACTIVE)
-        n_rows = polytope.A.shape[0]
         return Multipliers(np.where(active, -left, 0.0), values[:n_rows], values[n_rows:])

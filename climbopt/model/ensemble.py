@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import block_diag
 from scipy.sparse import csr_array, hstack, kron
 
 from climbopt.foundations.errors import InputError
@@ -232,11 +233,8 @@ class Stacked(OfBlocks):
         check_draws(model, draws)
         members = [blocks_of(member) for member in (model, *draws)]
         blocks = [block for blocks, _ in members for block in blocks]
-        weights = np.zeros((len(members), len(blocks)))
-        first = 0
-        for row, (_, of_blocks) in zip(weights, members, strict=True):
-            row[first : first + len(of_blocks)] = of_blocks
-            first += len(of_blocks)
+        # Each member is a mean of its own blocks.
+        weights = block_diag(*(of_blocks for _, of_blocks in members))
         names = (*model.targets, *(f"{name}#{k}" for k in range(len(draws)) for name in model.targets))
         return cls._of(blocks, weights, names, model.label)
 
@@ -260,10 +258,8 @@ class Stacked(OfBlocks):
         # Losses with a weight in these rows; the other targets of the blocks need no evaluation.
         used = np.zeros(mean.shape[1], dtype=bool)
         used[mean.indices] = True
-        blocks, first = [], 0
-        for block in self.blocks:
-            reads = used[first : first + len(block.targets)]
-            first += reads.size
+        blocks, ends = [], np.cumsum([len(block.targets) for block in self.blocks])
+        for block, reads in zip(self.blocks, np.split(used, ends[:-1]), strict=True):
             if reads.all():
                 blocks.append(block)
             elif reads.any():
