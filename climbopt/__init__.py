@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from climbopt.fitting.accuracy import Errors as Errors, Score as Score
     from climbopt.fitting.ensemble_fit import EnsembleFit as EnsembleFit
     from climbopt.fitting.estimate import Fit as Fit
+    from climbopt.fitting.extension import Extension as Extension, extend as extend
     from climbopt.fitting.fit import fit as fit
     from climbopt.fitting.prediction import predict as predict
     from climbopt.fitting.select import cross_validate as cross_validate
@@ -115,6 +116,7 @@ _PUBLIC = {
     "climbopt.fitting.accuracy": "Errors Score",
     "climbopt.fitting.ensemble_fit": "EnsembleFit",
     "climbopt.fitting.estimate": "Fit",
+    "climbopt.fitting.extension": "Extension extend",
     "climbopt.fitting.fit": "fit",
     "climbopt.fitting.prediction": "predict",
     "climbopt.fitting.select": "cross_validate",

@@ -15,6 +15,7 @@ import climbopt
 from climbopt.cli.decide_commands import decide, init
 from climbopt.cli.describe_commands import backends, derive
 from climbopt.cli.export_commands import export
+from climbopt.cli.extend_commands import extend
 from climbopt.cli.fit_commands import fit, predict
 from climbopt.cli.option_groups import grouped
 from climbopt.cli.process import run
@@ -39,6 +40,7 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     ],
     init: ["init pilots.csv -o problem.toml"],
     fit: ["fit pilots.csv -o model.toml", "fit pilots.csv --interaction auto --bootstrap 200 -o model.toml"],
+    extend: ["extend model.toml sw yo --features families.csv -o extended.toml"],
     predict: ["predict model.toml mixtures.csv"],
     solve: ["solve libreoffice6", "solve problem.toml --budget 1T --certify global --json answer.json"],
     certify: ["certify problem.toml --ratios answer.json", "certify problem.toml --rigor ball --proof proof.json"],

@@ -6,7 +6,7 @@ still those of the templates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -140,9 +140,34 @@ class FitForm(ByFields):
         slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
         return tuple(slopes), sp.lambdify(symbols, list(slopes.values()), modules="numpy", cse=True)
 
+    @cached_property
+    def _inverse(self) -> Compiled:
+        """The coordinates as a function of the declared parameters and D_min."""
+        own, moved = self.interaction.coordinates, {p.symbol: p.symbol for p in self._moved}
+        if own is not None:
+            # Without assumptions, so that no solution is dropped for a sign that SymPy cannot see.
+            unknown = {p.symbol: sp.Dummy(p.name) for p in own.parameters}
+            equations = [symbol - value.subs(unknown, simultaneous=True) for symbol, value in own.values.items()]
+            (solution,) = sp.solve(equations, list(unknown.values()), dict=True)
+            moved |= {symbol: solution[dummy] for symbol, dummy in unknown.items()}
+        values = [sp.log(value) if symbol.is_positive else value for symbol, value in moved.items()]
+        symbols = [p.symbol for p in (*self.form.parameters, _D_MIN)]
+        function: Compiled = sp.lambdify(symbols, values, modules="numpy", cse=True)
+        return function
+
+    def coordinates_of(self, model: MixtureModel, smallest: float) -> dict[str, Array]:
+        """Return the coordinates of a model's parameters, the smallest pilot budget in token units; inverts `declared`.
+
+        Those of a language with itself as a pair mean nothing, and may be infinite.
+        """
+        values = {**model.parameters, smallest_budget.name: np.full(len(model.targets), smallest)}
+        with np.errstate(all="ignore"):
+            results = self._inverse(*self._columns(values, self.form.parameters))
+        return {p.name: self._shaped(model, p, v) for p, v in zip(self.coordinates, results, strict=True)}
+
     def declared(self, values: Mapping[str, Array], like: MixtureModel) -> dict[str, Array]:
         """Return the declared parameters of values of the coordinates and D_min, in the shapes of a model's."""
-        results = self._declared(*self._columns(values))
+        results = self._declared(*self._columns(values, self.coordinates))
         return {p.name: self._shaped(like, p, v) for p, v in zip(self.form.parameters, results, strict=True)}
 
     def slopes(self, fitted: MixtureModel) -> dict[tuple[Parameter, Parameter], Array]:
@@ -152,18 +177,18 @@ class FitForm(ByFields):
         are not there have a derivative of 0.
         """
         pairs, function = self._slopes
-        values = function(*self._columns(fitted.parameters))
+        values = function(*self._columns(fitted.parameters, self.coordinates))
         return {pair: self._shaped(fitted, pair[0], value) for pair, value in zip(pairs, values, strict=True)}
 
     @cached_property
     def _pairwise(self) -> bool:
         return any(p.per == "pair" for p in self.form.parameters)
 
-    def _columns(self, values: Mapping[str, Array]) -> list[Array]:
-        """Return the values of all coordinates and D_min, broadcasting over targets and sources."""
+    def _columns(self, values: Mapping[str, Array], parameters: Sequence[Parameter]) -> list[Array]:
+        """Return the values of parameters and of D_min, broadcasting over targets and sources."""
         return [
             values[p.name][:, None] if self._pairwise and p.per == "target" else values[p.name]
-            for p in (*self.coordinates, _D_MIN)
+            for p in (*parameters, _D_MIN)
         ]
 
     def _shaped(self, fitted: MixtureModel, parameter: Parameter, value: Array) -> Array:

@@ -237,17 +237,27 @@ def estimate(
             f"{Form(law, interaction, use).label} depends on the model size; add a column 'params' to the pilots"
         )
     # Scales and units of the observations; blocks of targets follow, each with its own least-squares problem.
-    rows, _ = _rows(pilots, law, interaction)
+    observed = observations(pilots, law, interaction)
     form = fit_form(law, interaction, use)
     _check_supply(form, fixed or {})
-    blocks = _blocks(pilots, form, rows, _held(pilots, form, fixed or {}))
+    blocks = _blocks(pilots, form, observed[0], _held(pilots, form, fixed or {}))
     solved = _solved(blocks, n_starts, anchors(pilots), progress)
-    return fit_of(pilots, Form(law, interaction, use), solved, fixed or {}, began)
+    return fit_of(pilots, observed, Form(law, interaction, use), solved, fixed or {}, began)
 
 
-def fit_of(pilots: PilotRuns, form: Form, solved: Sequence[Solved], fixed: Fixed, began: float) -> Fit:
-    """Return the fit that consists of solved blocks; `began` is the process's performance counter at its start."""
-    rows, left_out = _rows(pilots, form.law, form.interaction)
+def fit_of(
+    pilots: PilotRuns,
+    observed: tuple[Observations, str | None],
+    form: Form,
+    solved: Sequence[Solved],
+    fixed: Fixed,
+    began: float,
+) -> Fit:
+    """Return the fit that consists of blocks solved for :func:`observations` of the runs.
+
+    `began` is the process's performance counter at its start.
+    """
+    rows, left_out = observed
     model = MixtureModel(
         form.law,
         form.interaction,
@@ -289,7 +299,7 @@ def _params_unit(pilots: PilotRuns) -> float:
     return 1.0 if pilots.params is None else float(10.0 ** np.round(np.log10(pilots.params).mean()))
 
 
-def _rows(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observations, str | None]:
+def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observations, str | None]:
     """Return the rows of all targets, and a sentence on what was left out."""
     zero, measured = pilots.ratios_of(pilots.targets) == 0, ~np.isnan(pilots.losses)
     with_data = measured & ~zero

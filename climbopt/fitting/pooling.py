@@ -23,7 +23,7 @@ import numpy as np
 from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ceilings import all_under_ceilings
 from climbopt.fitting.components import components
-from climbopt.fitting.estimate import Fit, Solved, fit_of
+from climbopt.fitting.estimate import Fit, Solved, fit_of, observations
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
 from climbopt.fitting.outliers import outlying
@@ -59,7 +59,9 @@ def pooled(fitted: Fit, features: Array | None = None) -> Fit:
             solved = tuple(_at(block, x) for block, x in zip(blocks, points, strict=True))
     bounded = all_under_ceilings([block.repeated(1) for block in blocks], [x[None] for x in points])
     solved = tuple(replace(_at(of.block, of.x), above_ceiling=of.above) for (of,) in bounded)
-    again = fit_of(fitted.pilots, fitted.model.form, solved, fitted.fixed, began - fitted.seconds)
+    pilots, form = fitted.pilots, fitted.model.form
+    observed = observations(pilots, form.law, form.interaction)
+    again = fit_of(pilots, observed, form, solved, fitted.fixed, began - fitted.seconds)
     return replace(again, scores=fitted.scores)
 
 

@@ -79,6 +79,30 @@ class Features(Viewed):
                 result.append(np.where(apart, (column - values.mean()) / spread, 0.0))
         return np.stack(result, axis=-1) if result else np.zeros((*apart.shape, 0))
 
+    def kinship(self, names: Sequence[str]) -> Array:
+        """Return how alike languages are, (n, n): the mean over features, with a mean of 1 on the diagonal.
+
+        Of a number the product of both languages', standardised; of a word whether both have the same. Numbers that are
+        the same for all languages count for nothing.
+
+        Raises
+        ------
+        InputError
+            Where the features are of pairs, or names the languages without a row.
+        """
+        if self.of_pairs:
+            raise InputError("these are features of pairs, which say of no two languages whether they are alike")
+        self._check(names, names)
+        alike = np.zeros((len(names), len(names)))
+        for column in zip(*(self.rows[(name,)] for name in names), strict=True):
+            if isinstance(column[0], str):
+                alike += [[float(a == b) for b in column] for a in column]
+                continue
+            values = np.array(column, dtype=float) - np.mean(np.array(column, dtype=float))
+            square = float((values**2).mean())
+            alike += np.outer(values, values) / square if square > 0 else 0.0
+        return alike / len(self.names)
+
     def _check(self, targets: Sequence[str], sources: Sequence[str]) -> None:
         """Refuse a table without a row that is needed."""
         if self.of_pairs:
