@@ -11,7 +11,7 @@ from climbopt import InputError, MixtureModel, PilotRuns, cross_validate, fit
 from climbopt.fitting import estimate
 from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.estimate import _blocks, _rows
+from climbopt.fitting.estimate import _blocks, observations
 from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.fitting.select import candidates, choose_form
 from climbopt.model.interactions import INTERACTIONS
@@ -49,7 +49,7 @@ def test_residual_jacobian_against_differences(interaction):
     runs = simulate(random_model("gated", sources=3), ratios, tokens)
     law = LAWS["power" if interaction == "quality" else law_for(interaction)]
     runs = replace(runs, params=np.resize([2.0, 5.0], len(tokens)))
-    rows, _ = _rows(runs, law, form)
+    rows, _ = observations(runs, law, form)
     for block in _blocks(runs, fit_form(law, form), rows):
         if not form.vanishes_without_own_data:
             block = with_ceilings(
@@ -160,7 +160,9 @@ def test_the_starts_are_as_good_as_random_ones(pilots):
     found = fit(pilots, law, interaction)
     alone = fit(pilots, law, interaction, n_starts=1)
     for one, block in zip(
-        found.solved, _blocks(pilots, fit_form(law, interaction), _rows(pilots, law, interaction)[0]), strict=True
+        found.solved,
+        _blocks(pilots, fit_form(law, interaction), observations(pilots, law, interaction)[0]),
+        strict=True,
     ):
         drawn = [block.center + block.spread * rng.standard_normal(block.center.size) for _ in range(6)]
         inside = [np.maximum(x, block.lower + 0.1 * block.spread) for x in drawn]

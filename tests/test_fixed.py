@@ -8,7 +8,7 @@ from test_fitting import NOISE, design, simulate
 
 from climbopt import InputError, MixtureModel, fit
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.estimate import _blocks, _held, _rows
+from climbopt.fitting.estimate import _blocks, _held, observations
 from climbopt.fitting.select import choose_form, known_to
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -82,7 +82,7 @@ def test_a_parameter_of_the_law(runs):
 
 
 def test_the_jacobian_of_what_is_left(runs):
-    form, (rows, _) = fit_form(POWER, REPETITION), _rows(runs, POWER, REPETITION)
+    form, (rows, _) = fit_form(POWER, REPETITION), observations(runs, POWER, REPETITION)
     (block,) = _blocks(runs, form, rows, _held(runs, form, {"U": {"s0": 0.2e9}, "E": {"s2": 0.9}}))
     x = block.center + 0.2 * block.spread
     jacobian = block.jacobian(x)

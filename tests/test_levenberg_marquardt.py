@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 
 from climbopt.fitting.ceilings import at_budgets, with_ceilings
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.estimate import _blocks, _rows, _starts
+from climbopt.fitting.estimate import _blocks, _starts, observations
 from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -16,7 +16,7 @@ from climbopt.model.laws import LAWS
 
 def blocks(pilots, law, interaction):
     form = fit_form(LAWS[law], INTERACTIONS[interaction])
-    return _blocks(pilots, form, _rows(pilots, form.law, form.interaction)[0])
+    return _blocks(pilots, form, observations(pilots, form.law, form.interaction)[0])
 
 
 def scipys(block, start):

@@ -10,7 +10,7 @@ from test_fitting import design, simulate
 
 from climbopt import AllocationProblem, InputError, fit, load_model, predict, solve
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.estimate import _blocks, _held, _noise, _rows
+from climbopt.fitting.estimate import _blocks, _held, _noise, observations
 from climbopt.fitting.select import candidates
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -90,7 +90,7 @@ def test_the_jacobian_of_a_fit_with_runs_of_their_own_supplies(runs, use):
     own = replace(runs, supply=rng.uniform(0.1e9, 1e9, runs.ratios.shape))
     form, (rows, _) = (
         fit_form(LAWS["power"], INTERACTIONS["gated"], USES[use]),
-        _rows(own, LAWS["power"], INTERACTIONS["gated"]),
+        observations(own, LAWS["power"], INTERACTIONS["gated"]),
     )
     (block,) = _blocks(own, form, rows, _held(own, form, {"U": SUPPLIES}))
     x = block.center + 0.2 * block.spread
