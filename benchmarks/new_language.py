@@ -1,8 +1,8 @@
 """Languages that no run has: each left out of measured runs in turn, and predicted from what the others are like.
 
 Run by hand: python benchmarks/new_language.py for libreoffice6 (a minute), python benchmarks/new_language.py FOLDER
-[DOMAIN ...] for RegMix, whose CSV files of sail-sg/regmix are in FOLDER (a minute per domain). The default ensemble is
-fitted to runs without the language, whose losses it does not see either, and extended by it (`climbopt extend`):
+[DOMAIN ...] for RegMix, whose CSV files of sail-sg/regmix are in FOLDER (one to four minutes per domain). The default
+ensemble is fitted to runs without the language, whose losses it does not see either, and extended by it:
 
 libreoffice6, alone   runs in which the language has a ratio of 0, all of one language alone; judged on the pilots
 libreoffice6, mixed   all three tables, runs in which it has 2 % or less, its tokens taken out of them; judged on all
