@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from climbopt.files import DrawsLike, ModelLike, as_draws, as_model, load_features
 from climbopt.fitting.exchangeable import FEWEST
-from climbopt.fitting.new_languages import BaseModel, Draw, Group, with_new
+from climbopt.fitting.new_languages import BaseModel, Draw, KnownLanguages, with_new
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
@@ -123,9 +123,9 @@ def extend(
     if members:
         check_draws(base, members)
     told = load_features(features) if isinstance(features, str | os.PathLike) else features
-    group, errors = Group.of(base, names, told), None if told is None else _held_out_errors(base, told)
+    group, errors = KnownLanguages.of(base, names, told), None if told is None else _held_out_errors(base, told)
     if not _stay(errors):
-        group = Group.of(base, names)
+        group = KnownLanguages.of(base, names)
     again = [
         _with(member, group, _smallest(base), (seed, k)).with_supply(tokens)
         for k, member in enumerate(members or [base] * COPIES)
@@ -174,7 +174,7 @@ def _smallest(model: BaseModel) -> float:
     return model.pilots.tokens[0]
 
 
-def _with(model: BaseModel, group: Group, smallest: float, draw: Draw | None = None) -> BaseModel:
+def _with(model: BaseModel, group: KnownLanguages, smallest: float, draw: Draw | None = None) -> BaseModel:
     """Return a model, or a draw by seed and number, with the new languages of a group."""
     if isinstance(model, MixtureModel):
         return with_new(model, group, smallest, draw)
@@ -182,7 +182,7 @@ def _with(model: BaseModel, group: Group, smallest: float, draw: Draw | None = N
     return Ensemble(blocks, model.weights, model.provenance, _noise_with(model.noise, group))
 
 
-def _noise_with(noise: LossNoise | None, group: Group) -> LossNoise | None:
+def _noise_with(noise: LossNoise | None, group: KnownLanguages) -> LossNoise | None:
     """Return the noise of an ensemble with new languages, whose deviation is the root mean square of the others'."""
     if noise is None:
         return None
@@ -192,7 +192,7 @@ def _noise_with(noise: LossNoise | None, group: Group) -> LossNoise | None:
     return LossNoise(noise.level, deviations, np.maximum(noise.widths, ndtri(0.5 + noise.level / 2)))
 
 
-def _doubted(model: BaseModel, group: Group) -> BaseModel:
+def _doubted(model: BaseModel, group: KnownLanguages) -> BaseModel:
     """Return an extended model that says so, and warns in every answer."""
     lines = [
         *model.provenance.get(WARNINGS, "").splitlines(),
@@ -221,7 +221,7 @@ def _held_out_errors(model: BaseModel, features: Features) -> dict[str, float]:
 def _error(model: MixtureModel, name: str, features: Features | None) -> float:
     """Return how far losses of a model lie from those where a language is predicted from the others."""
     rest = _without(model, name)
-    predicted = with_new(rest, Group.of(rest, (name,), features), _smallest(model))
+    predicted = with_new(rest, KnownLanguages.of(rest, (name,), features), _smallest(model))
     ratios = np.random.default_rng(SEED).dirichlet(np.ones(len(model.sources)), MIXTURES)
     # Columns by name, so that the order of languages does not matter.
     ratios = ratios[:, np.argsort(np.argsort(model.sources))]

@@ -36,7 +36,7 @@ Draw = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class KnownLanguages:
     """The known languages of a model, and the distribution of each new one given them.
 
     Parameters
@@ -61,7 +61,7 @@ class Group:
     of_pairs: Array
 
     @classmethod
-    def of(cls, model: BaseModel, new: tuple[str, ...], features: Features | None = None) -> Group:
+    def of(cls, model: BaseModel, new: tuple[str, ...], features: Features | None = None) -> KnownLanguages:
         """Return the group of a model's languages.
 
         Raises
@@ -163,13 +163,13 @@ def _coefficients(values: Array, features: Array) -> Array:
     return np.asarray(np.linalg.solve(normal, design.T @ centered(values).ravel()))
 
 
-def with_new(model: MixtureModel, group: Group, smallest: float, draw: Draw | None = None) -> MixtureModel:
+def with_new(model: MixtureModel, group: KnownLanguages, smallest: float, draw: Draw | None = None) -> MixtureModel:
     """Return a model of one form with the new languages of a group: predicted, or those of a draw.
 
     Parameters
     ----------
     model : MixtureModel
-    group : Group
+    group : KnownLanguages
     smallest : float
         Smallest budget of the runs that it was fitted to, in tokens.
     draw : (int, int), optional
@@ -190,7 +190,7 @@ def with_new(model: MixtureModel, group: Group, smallest: float, draw: Draw | No
 
 
 def _coordinates(
-    form: FitForm, model: MixtureModel, group: Group, smallest: float, draw: Draw | None
+    form: FitForm, model: MixtureModel, group: KnownLanguages, smallest: float, draw: Draw | None
 ) -> dict[str, Array]:
     """Return the coordinates of a model with new languages, and its smallest budget, in token units."""
     own = np.zeros((len(model.targets), len(model.sources)), dtype=bool)
