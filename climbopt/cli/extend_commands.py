@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from climbopt.cli.arguments import JSON, SEED
 from climbopt.cli.fit_commands import supplies_of
 from climbopt.cli.streams import check_places, report
 from climbopt.foundations.characters import shown
+
+if TYPE_CHECKING:
+    from climbopt.fitting.extension import Extension
 
 
 def extend(
@@ -44,20 +48,8 @@ def extend(
     json: JSON = None,
 ) -> None:
     """Add languages that no run has to a model, from what its other languages are like."""
-    from climbopt.files import (
-        DrawFile,
-        draws_beside,
-        files_of,
-        load_draws,
-        load_model,
-        pairs_beside,
-        read_bytes,
-        remove_other_draws,
-        save_model,
-        sha256,
-    )
+    from climbopt.files import draws_beside, files_of, load_draws, load_model, pairs_beside
     from climbopt.fitting.extension import extend as extend_model
-    from climbopt.model.ensemble import blocks_of
     from climbopt.reports.extensions import extension_json, print_extension
 
     before, after = draws_beside(model), draws_beside(output)
@@ -66,18 +58,27 @@ def extend(
     draws = load_draws(before) if before.exists() else ()
     supplies = supplies_of(supply)
     extension = extend_model(load_model(model), new, draws, features=features, supply=supplies, seed=seed)
+    _save(extension, model, inputs, output, seed)
+    report(json, extension_json(extension), lambda to: print_extension(extension, to))
+
+
+def _save(extension: Extension, of: Path, inputs: Sequence[Path], output: Path, seed: int) -> None:
+    """Write an extended model, with where it came from, and its draws beside it."""
+    from climbopt.files import DrawFile, draws_beside, read_bytes, remove_other_draws, save_model, sha256
+    from climbopt.model.ensemble import blocks_of
+
+    place = draws_beside(output)
     origin = {
-        "model": shown(model.name),
+        "model": shown(of.name),
         "date": date.today().isoformat(),
         "command": shown(shlex.join(["climbopt", *sys.argv[1:]])),
-        "draws": shown(after.name),
+        "draws": shown(place.name),
     }
-    extended = replace(extension.model, provenance={**extension.model.provenance, **origin})
+    model = replace(extension.model, provenance={**extension.model.provenance, **origin})
     made_of = {"sha256": sha256(b"".join(map(read_bytes, inputs))), "seed": seed}
-    remove_other_draws(after, extended, made_of)
-    file = DrawFile(after, extended, made_of)  # refuses a file of anything else
+    remove_other_draws(place, model, made_of)
+    file = DrawFile(place, model, made_of)  # refuses a file of anything else
     for k in range(len(file.known), len(extension.draws)):
         file.append(k, *(block.parameters for block in blocks_of(extension.draws[k])[0]))
     file.close()
-    save_model(extended, output)
-    report(json, extension_json(extension), lambda to: print_extension(extension, to))
+    save_model(model, output)
