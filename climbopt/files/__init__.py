@@ -6,7 +6,7 @@ Everything is checked before anything is built, keyed by language name, and neve
 from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer, load_ratios, load_schedule
 from climbopt.files.columns import Layout
 from climbopt.files.comments import commented
-from climbopt.files.draws import DrawFile, draws_beside, load_draws, remove_other_draws
+from climbopt.files.draws import DrawFile, PathFile, draws_beside, load_draws, paths_beside, remove_other_draws
 from climbopt.files.folders import check_folder, new_folder
 from climbopt.files.formats import parse_table, read_table
 from climbopt.files.layouts import Reading, understood
@@ -23,7 +23,6 @@ from climbopt.files.named import (
     as_pilots,
     as_problem,
 )
-from climbopt.files.paths import PathFile, paths_beside
 from climbopt.files.problems import (
     ProblemFile,
     files_of,
