@@ -60,14 +60,8 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
         if certificate.verdict is Verdict.GLOBAL and second is not None and second <= 0:
             curvature += " (a tie: other mixtures may be as good)"
-        lower = certificate.lower_bound
-        why = "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
-        bound = (
-            why
-            if lower is None
-            else (_magnitude_bound(result, -lower) if procedure == "two_step" else f"no mixture is below {lower:.10f}")
-        )
-        say(console, f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {bound}")
+        licq = "LICQ holds" if certificate.licq else "LICQ FAILS"
+        say(console, f"  {licq}; {curvature}; {_bound_words(result, certificate)}")
     search = None if certificate.bound is None else certificate.bound.search
     if certificate.bound is not None and search is not None and certificate.relative_gap is not None:
         boxes = "1 box" if search.nodes == 1 else f"{search.nodes} boxes"
@@ -91,7 +85,13 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
 
 
-def _magnitude_bound(result: Result, bound: float) -> str:
-    """Return how large the magnitude of two_step can be; step 2 is solved on tangents where own is not affine."""
+def _bound_words(result: Result, certificate: Certificate) -> str:
+    """Return what no mixture is better than, or why nothing was proved."""
+    lower = certificate.lower_bound
+    if lower is None:
+        return "no global bound proved" if certificate.no_bound is None else f"no global bound: {certificate.no_bound}"
+    if result.procedure.name != "two_step":
+        return f"no mixture is below {lower:.10f}"
+    # Step 2 maximises t, as a minimum of -t, on tangents where own is not affine.
     line = one_form(result.problem.model, "two_step").templates.own.second[0].is_zero
-    return f"t is at most {bound:.10f}" + ("" if line else ", to first order")
+    return f"t is at most {-lower:.10f}" + ("" if line else ", to first order")
