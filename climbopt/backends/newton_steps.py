@@ -138,8 +138,7 @@ class NewtonSteps:
         basis = linalg.orth(self._polytope.dense[self._polytope.equation].T)
         # P = I - Q Q', applied from both sides.
         half = hessian - basis @ (basis.T @ hessian)
-        result: Array = half - (half @ basis) @ basis.T
-        return result
+        return np.asarray(half - (half @ basis) @ basis.T)
 
     def _without_model(
         self, x: Array, at: Evaluation, face: Face | None

@@ -175,8 +175,7 @@ class SequentialQuadratic(NewtonSteps):
                 there = self.evaluator.at(trial)
                 inside = polytope.violation(trial) <= FEASIBLE and self._smooth(there)
                 if inside and float(self._violations(there.rows).sum()) < (1 - NO_PROGRESS) * before:
-                    moved: Array = np.clip(trial, polytope.bounds.lower, polytope.bounds.upper)
-                    return moved
+                    return np.asarray(np.clip(trial, polytope.bounds.lower, polytope.bounds.upper))
         return None
 
     def _corrected(self, x: Array, at: Evaluation, trial: Array, active: Active) -> Array | None:

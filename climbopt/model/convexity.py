@@ -254,8 +254,7 @@ class Proofs:
         # sum_{j != i} r_j = total - r_i, with the total in [1, most].
         rest: Interval = Interval.of(1.0, self.most) - Interval.of(low, high)
         # The sum of u lies in share times the sum of r.
-        rest = rest if self._use is None else rest * self._use.share
-        return rest
+        return rest if self._use is None else rest * self._use.share
 
     def _least_on(self, low: Array, high: Array, own_low: bool = False) -> Array:
         """Bound each z from below for own ratios in [low, high], (..., T), each term on its own.

@@ -351,8 +351,7 @@ class Response:
         used = self.used(ratios)
         (own,) = self._own(self.model.templates.own.value, used)
         (pair,) = self._pair(self.model.templates.pair.value, used)
-        z: Array = own + pair.sum(axis=-1)
-        return z
+        return np.asarray(own + pair.sum(axis=-1))
 
     @without_warnings
     def pairs(self, ratios: Array) -> Array:
@@ -579,8 +578,7 @@ class Response:
         own = self.model.own_source
         # Index -1 of a target without a source picks the last entry: callers replace or ignore it.
         rows = np.arange(own.size) if values.ndim > 1 and values.shape[-2] > 1 else 0
-        taken: Array = values[own] if values.ndim == 1 else values[..., rows, own]
-        return taken
+        return np.asarray(values[own] if values.ndim == 1 else values[..., rows, own])
 
 
 def _diagonal(pairs: Array) -> Array:

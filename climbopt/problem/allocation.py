@@ -208,8 +208,7 @@ class AllocationProblem(ByFields, Viewed):
         tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
         # Cumulative ratios: (D0 r0 + D r) / (D0 + D), with D0 r0 the tokens of the history.
         # The laws are of whole runs: the history counts as if its tokens were part of this one.
-        result: Array = tokens / self.total_budget + self.run_share * ratios
-        return result
+        return np.asarray(tokens / self.total_budget + self.run_share * ratios)
 
     @property
     def response(self) -> Response | Responses:

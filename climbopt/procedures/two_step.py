@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.sparse import eye_array
 
 from climbopt.backends import Options, choose
-from climbopt.certification.kkt import LimitsAt, flat, recover, smallest_curvature
+from climbopt.certification.kkt import LimitsAt, flat, recover, recovered, smallest_curvature
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Multipliers, Solution, Termination
 from climbopt.model.templates import Array
@@ -245,7 +245,8 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
     """
     problem, form = solves.problem, solved.form
     # Second-order condition of step 2 on the rows that are tight in all of its optima.
-    limits, multipliers = LimitsAt(form, x), recover(form, x)
+    limits = LimitsAt(form, x)
+    multipliers = recovered(limits)
     curvature = smallest_curvature(limits, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True

@@ -244,8 +244,7 @@ class MixtureEvaluation:
     @cached_property
     def gradient(self) -> Array:
         """Gradient of f, (n,)."""
-        gradient: Array = self._derivatives(slice(0, 1))[0]
-        return gradient
+        return np.asarray(self._derivatives(slice(0, 1))[0])
 
     @cached_property
     def jacobian(self) -> Array:

@@ -59,15 +59,13 @@ class Spread(Viewed):
         weights[~block.rows.ceiling] = self.noise[np.arange(len(self.noise)), kinds_of(self.own)]
         # J' diag(s^2) J + P, with s the noise shown over the assumed scale; 1 for a ceiling.
         middle = data.T @ (data * weights[np.isfinite(block.rows.scale)][:, None] ** 2) + np.diag(block.spread**-2)
-        result: Array = inverse @ middle @ inverse
-        return result
+        return np.asarray(inverse @ middle @ inverse)
 
     @cached_property
     def root(self) -> Array:
         """A matrix R with R R' = C, (p, p)."""
         values, vectors = np.linalg.eigh(self.covariance)
-        result: Array = vectors * np.sqrt(np.maximum(values, 0.0))
-        return result
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
     def parameter_errors(self) -> dict[str, Array]:
         """Return the standard error of every declared parameter (delta method), shaped as in a model.
@@ -198,8 +196,7 @@ def kinds_of(own: Array) -> Indices:
 
 def noise_of_losses(noise: Array, own: Array) -> Array:
     """Return the noise of losses at own ratios, (n, T), from that by kind, (T, 3): it grows where a ratio is small."""
-    result: Array = noise[np.arange(len(noise)), kinds_of(own)] * _growth(own)
-    return result
+    return np.asarray(noise[np.arange(len(noise)), kinds_of(own)] * _growth(own))
 
 
 def _growth(own: Array) -> Array:

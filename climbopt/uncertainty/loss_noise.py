@@ -126,8 +126,7 @@ def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
     budget = np.where(alone, pilots.tokens, 0.0)
     _, group = np.unique(np.column_stack([np.round(shape / LEVELS), budget]), axis=0, return_inverse=True)
     n = int(group.max()) + 1
-    dealt: Indices = (np.random.default_rng(SEED).permutation(n) % min(folds, n))[group.ravel()]
-    return dealt
+    return np.asarray((np.random.default_rng(SEED).permutation(n) % min(folds, n))[group.ravel()])
 
 
 def _refits(fitted: Fit, counts: Indices) -> list[MixtureModel]:
