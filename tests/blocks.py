@@ -36,7 +36,7 @@ class Blocks:
     """
 
     def __init__(self, problem, multipliers, box):
-        problem = problem.on(box.lower, box.upper)
+        problem = problem.on(box)
         self.problem, self.multipliers, self.box = problem, multipliers, box
         form, table = problem.form, problem.functions.table
         weights = np.append(1.0, multipliers.nonlinear)

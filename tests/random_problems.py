@@ -6,6 +6,9 @@ import numpy as np
 import sympy as sp
 from conftest import random_model
 
+from climbopt.certification.global_bound.boxes import allowed
+from climbopt.certification.global_bound.search import optimal
+from climbopt.certification.proof.blocks import Prices
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
@@ -79,6 +82,21 @@ def repeated(model, seed):
     rng, use = np.random.default_rng(seed), USES[("saturating", "information")[seed % 2]]
     values = {p.name: rng.uniform(1.0, 4.0, len(model.sources)) for p in use.parameters}
     return replace(model, use=use, parameters={**model.parameters, **values})
+
+
+def random_multipliers(problem, x, rng, noise, size=1.0):
+    """Return multipliers near a point's own: with noise, and of nonlinear rows of both signs and of a size."""
+    n_rows = problem.functions.n_rows
+    nonlinear = size * rng.normal(size=n_rows) * (rng.random(n_rows) < 0.7)
+    own = optimal(problem, x, nonlinear)
+    return allowed(
+        problem,
+        Prices(
+            own.rows + noise * rng.normal(size=own.rows.size),
+            nonlinear,
+            own.sums + noise * rng.normal(size=own.sums.shape) * (rng.random(own.sums.shape) < 0.7),
+        ),
+    )
 
 
 VERTICES = 6

@@ -8,16 +8,15 @@ import sympy as sp
 import test_kinks
 from blocks import STEPS, Blocks, cells, claimed
 from conftest import random_model
-from random_problems import INSEPARABLE, USERS, repeated, signed_model, the_problem
+from random_problems import INSEPARABLE, USERS, random_multipliers, repeated, signed_model, the_problem
 
-from climbopt.certification.global_bound.boxes import allowed
 from climbopt.certification.global_bound.search import optimal
-from climbopt.certification.proof.blocks import Box, Choices, Dual, Prices
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.blocks import Choices, Dual, Prices
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.model.ensemble import Ensemble
-from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
-from climbopt.model.symbols import Parameter, z
+from climbopt.model.symbols import Parameter, r_i, r_j, z
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom
 from climbopt.problem.objectives import Minimax
@@ -111,22 +110,6 @@ SLOW = {"repeated, gated", "repeated, saturating", "ensemble", "information 3", 
 """Cases of which fewer boxes are tried."""
 
 
-def random_multipliers(problem, x, rng):
-    """Return multipliers near a point's own, far from them, or large, of both signs."""
-    form, noise = problem.form, rng.choice([0.0, 0.1, 1.0, 30.0])
-    n_rows = form.functions.n_rows
-    nonlinear = rng.choice([1.0, 1.0, 20.0]) * rng.normal(size=n_rows) * (rng.random(n_rows) < 0.7)
-    own = optimal(problem, x, nonlinear)
-    return allowed(
-        problem,
-        Prices(
-            own.rows + noise * rng.normal(size=own.rows.size),
-            nonlinear,
-            own.sums + noise * rng.normal(size=own.sums.shape) * (rng.random(own.sums.shape) < 0.7),
-        ),
-    )
-
-
 def random_box(form, rng):
     """Return a point of the polytope and a box around it, often with sides on the bounds."""
     n = form.n_ratios
@@ -181,7 +164,8 @@ def test_no_attack_gets_below_a_bound_of_a_block(case):
         problem = Decomposition.of(joint_form(make(*arguments, seed)))
         for _ in range(2):
             x, box = random_box(problem.form, rng)
-            multipliers = random_multipliers(problem, x, rng)
+            noise, size = rng.choice([0.0, 0.1, 1.0, 30.0]), rng.choice([1.0, 1.0, 20.0])
+            multipliers = random_multipliers(problem, x, rng, noise, size)
             for block in rng.permutation(problem.n_blocks)[:2]:
                 low, high = (end[block] if block < end.size else 0.0 for end in (box.lower, box.upper))
                 check_block(problem, multipliers, box, block, random_piece(low, high, rng), rng)
@@ -259,6 +243,34 @@ def test_a_law_is_touched_inside_of_its_domain_alone():
         assert dual.bounds(pieces, Choices(np.array([z0]), np.zeros(1))) == -np.inf
 
 
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_law_with_a_pole_is_not_convex_across_it(power):
+    """(z - 1/2)**-2 bends up on both sides; what is a tangent on one side is above it on the other."""
+    poles = Law("pole", B / (z - sp.Rational(1, 2)) ** power, (Parameter(B, "target"),))
+    model = signed_model("linear", 2, seed=0)
+    values = {name: value for name, value in model.parameters.items() if name not in ("E", "beta")}
+    problem = Decomposition.of(joint_form(AllocationProblem(replace(model, law=poles, parameters=values), 10e9)))
+    assert not problem.proofs.loss_convex
+    box = Box(np.full(2, 0.25), np.full(2, 0.75))
+    prices, pieces = Prices(np.zeros(1), np.zeros(0), np.zeros((1, 2))), cells(0, (0.25, 0.4, 0.75))
+    least = min(problem.functions.at(np.array([x, 1 - x])).losses[0] for x in np.linspace(0.25, 0.4, 50))
+    for z0 in (0.3, 0.55, 0.6, 1.0):
+        for theta in (0.0, 5.0, -5.0):
+            bound = Dual(problem, prices, box).bounds(pieces, Choices(np.full(2, z0), np.full(2, theta)))[0]
+            assert bound <= problem.functions.table.parts.loss[0, 0] * least
+
+
+def test_a_template_with_a_pole_is_not_convex_across_it():
+    own = Interaction("pole", 1 / (r_i - sp.Rational(1, 2)) ** 2, r_j / 9)
+    plain = signed_model("linear", 2, seed=0)
+    values = {name: plain.parameters[name] for name in ("E", "B", "beta")}
+    problem = Decomposition.of(joint_form(AllocationProblem(replace(plain, interaction=own, parameters=values), 10e9)))
+    dual = Dual(problem, Prices(np.zeros(1), np.zeros(0), np.zeros((1, 2))), Box(np.zeros(2), np.ones(2)))
+    (bound,) = dual.bounds(cells(0, (0.4, 0.6)), Choices(np.array([30.0]), np.zeros(1)))
+    loss = problem.functions.at(np.array([0.5 + 1e-9, 0.5 - 1e-9])).losses[0]
+    assert bound <= problem.functions.table.parts.loss[0, 0] * loss
+
+
 @pytest.mark.parametrize("case", ["gated 3", "gated with rows", "ensemble", "repeated, gated", "zero shot", "history"])
 def test_blocks_add_up_to_the_lagrangian(case):
     """So that what is attacked is what is bounded: at a feasible point it is the objective but for priced rows."""
@@ -266,7 +278,7 @@ def test_blocks_add_up_to_the_lagrangian(case):
     rng, form = np.random.default_rng(0), joint_form(make(*arguments, 0))
     problem = Decomposition.of(form)
     x, box = random_box(form, rng)
-    multipliers, at = random_multipliers(problem, x, rng), form.functions.at(x)
+    multipliers, at = random_multipliers(problem, x, rng, 1.0), form.functions.at(x)
     blocks = Blocks(problem, multipliers, box)
     total = blocks.constant + sum(blocks.values(j, x[None])[0][0] for j in range(problem.n_blocks))
     used = multipliers.nonlinear != 0

@@ -4,13 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from random_problems import FORMS, INSEPARABLE, SETTINGS, USERS, points, repeated, signed_model, the_problem
+from random_problems import (
+    FORMS,
+    INSEPARABLE,
+    SETTINGS,
+    USERS,
+    points,
+    random_multipliers,
+    repeated,
+    signed_model,
+    the_problem,
+)
 
-from climbopt.certification.global_bound.boxes import allowed, halves, whole
+from climbopt.certification.global_bound.boxes import halves, whole
 from climbopt.certification.global_bound.choices import choose
-from climbopt.certification.global_bound.search import optimal
-from climbopt.certification.proof.blocks import Box, Dual, Prices
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.blocks import Dual
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.model.ensemble import Ensemble
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, LossCeiling
@@ -77,21 +86,6 @@ def bound_at(value, constant, x):
     best = np.full(n, -np.inf)
     np.maximum.at(best, pieces.block[holds], value.bound[holds])
     return total + best.sum()
-
-
-def random_multipliers(problem, x, rng, noise):
-    """Return multipliers of a point, with noise."""
-    form = problem.form
-    nonlinear = rng.normal(size=form.functions.n_rows) * (rng.uniform(size=form.functions.n_rows) < 0.5)
-    own = optimal(problem, x, nonlinear)
-    return allowed(
-        problem,
-        Prices(
-            own.rows + noise * rng.normal(size=own.rows.size),
-            nonlinear,
-            own.sums * (1 + noise * rng.normal(size=own.sums.shape)),
-        ),
-    )
 
 
 def check_nowhere_above(form, seed, noise=0.1, count=60):

@@ -8,7 +8,7 @@ import pytest
 from conftest import PROBLEMS, random_model
 from random_problems import FORMS, points, repeated, signed_model, the_problem
 
-from climbopt import load_problem
+from climbopt import load_problem, solve
 from climbopt.backends import BACKENDS, Options, choose, load
 from climbopt.certification.global_bound import Box, Enclosure, NoBoundError, boxes, enclose, search
 from climbopt.certification.global_bound.incumbents import judged, multistart
@@ -18,7 +18,7 @@ from climbopt.model.uses import USES
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom, LossCeiling, StayNear
 from climbopt.problem.objectives import CustomObjective, Minimax, WeightedPowerMean
-from climbopt.procedures import joint_form
+from climbopt.procedures import joint_form, optimum
 from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form
 from climbopt.testing import family_problem
@@ -326,6 +326,41 @@ def test_an_interruption_keeps_every_box(monkeypatch):
     monkeypatch.setattr(search, "multistart", interrupted)
     found = enclose(made, gap=1e-9)
     assert found.stopped == "interrupted" and -np.inf < found.lower <= best.upper
+
+
+def once(monkeypatch, module, name):
+    """Interrupt the first call of a function, and let the others be."""
+    exact, calls = getattr(module, name), count()
+
+    def interrupted(*arguments):
+        if next(calls) == 0:
+            raise KeyboardInterrupt
+        return exact(*arguments)
+
+    monkeypatch.setattr(module, name, interrupted)
+
+
+def test_an_interruption_of_what_precedes_the_search_leaves_a_bound(monkeypatch):
+    made = second_step(family_problem(4, interaction="gated", negative=0.3))
+    best = enclose(made)
+    for name in ("reciprocal", "root", "optimal"):
+        with monkeypatch.context() as patched:
+            once(patched, search, name)
+            found = enclose(made)
+        assert found.stopped == "interrupted" and -np.inf < found.lower <= best.upper
+
+
+def test_an_interruption_of_the_proof_leaves_the_bound_in_floating_point(monkeypatch):
+    pytest.importorskip("flint")
+    from climbopt.certification.global_bound import rational
+
+    result = solve(load_problem("libreoffice6"))
+    for module, name, rigor in ((optimum, "proved", "float"), (rational, "upper_bound", "ball")):
+        with monkeypatch.context() as patched:
+            once(patched, module, name)
+            certificate = optimum.certify_globally(result, optimum.Effort(rigor="ball")).certificate
+        assert certificate.passed and certificate.bound.search.rigor == rigor
+        assert (certificate.bound.search.proof is None) == (rigor == "float")
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 9])

@@ -10,7 +10,7 @@ from test_global_bound import check_holds
 
 from climbopt import solve
 from climbopt.certification.global_bound import enclose
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble
 from climbopt.numerics.intervals import Interval
@@ -56,7 +56,7 @@ def test_the_certificate_names_the_template():
 def test_what_is_added_beyond_functions_of_single_ratios_falls_with_the_square_of_the_box(name):
     whole = Decomposition.of(form_of(name, 3))
     center = np.array([0.3, 0.3, 0.4])
-    widths = [whole.on(center - h, center + h).separable.width.max() for h in (1e-2, 1e-3)]
+    widths = [whole.on(Box(center - h, center + h)).separable.width.max() for h in (1e-2, 1e-3)]
     assert widths[0] / widths[1] == pytest.approx(100, rel=0.1)
 
 
@@ -67,7 +67,7 @@ def test_z_is_enclosed_at_corners_and_inside_of_boxes(name, width):
     whole, targets = Decomposition.of(form), np.arange(3)
     for center in [np.full(3, 0.5), *rng.random((10, 3))]:
         low, high = np.maximum(center - width * rng.random(3), 0.0), np.minimum(center + width * rng.random(3), 1.0)
-        separable = whole.on(low, high).separable
+        separable = whole.on(Box(low, high)).separable
         (part,) = separable.parts
         for share in [*rng.integers(0, 2, (8, 3)), *rng.random((8, 3))]:
             x = low + share * (high - low)

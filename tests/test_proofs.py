@@ -13,7 +13,8 @@ from climbopt import AllocationProblem, InputError, MixtureModel, solve
 from climbopt.certification.local import Verdict
 from climbopt.model.convexity import Proofs
 from climbopt.model.interactions import INTERACTIONS
-from climbopt.model.laws import LAWS
+from climbopt.model.laws import LAWS, Law
+from climbopt.model.symbols import Parameter
 
 
 def proofs(model, *, budget=1e9, lower=None, upper=None):
@@ -82,6 +83,18 @@ def test_powers_without_help_of_others():
     np.testing.assert_allclose(shown.least_z, model.parameters["h"], rtol=1e-6)
     assert shown.z_positive.all()
     assert solve(AllocationProblem(model, budget=1e9)).certificate.passed
+
+
+B, z = sp.Symbol("B", positive=True), LAWS["power"].z
+
+
+@pytest.mark.parametrize(
+    ("expression", "convex"),
+    [(B / z**2, True), (B / (z - 1) ** 2, False), (-sp.log((z - B) ** 2), False), (B / (z + 1) + z**2, True)],
+)
+def test_a_law_with_a_pole_inside_of_its_domain_is_not_convex(expression, convex):
+    law, names = Law("own", expression, (Parameter(B, "target"),)), ("a", "b")
+    assert proofs(MixtureModel(law, INTERACTIONS["none"], names, names, {"B": np.ones(2)}, 1e9)).loss_convex == convex
 
 
 def test_a_law_of_ones_own():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_block_bounds import check_block, sparse
 
-from climbopt.certification.proof.blocks import Box, Cells, Dual, Prices, Value
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.blocks import Cells, Dual, Prices, Value
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.numerics.intervals import Interval, evaluated_by
 from climbopt.procedures import joint_form
 
@@ -24,10 +24,10 @@ def test_the_least_over_nodes_is_enclosed():
     for _ in range(60):
         K, T, S, M, P = 2, 3, 5, 4, 3
         ratios, values = rng.normal(size=(S, M)), rng.normal(size=(K, T, S, M))
-        nodes = SimpleNamespace(ratios=ratios, values=values, size=np.abs(values).max(axis=-1).sum(axis=-1))
-        of = SimpleNamespace(nodes=nodes, problem=SimpleNamespace(n_sources=S))
-        t, summed, q, theta = np.arange(T), np.ones((P, S)), rng.normal(size=(K, P, 2)), rng.normal(size=P)
-        least = Dual._least(of, t, summed, q, theta)
+        parts = [SimpleNamespace(values=of_part) for of_part in values]
+        of = SimpleNamespace(ratios=ratios, parts=parts, problem=SimpleNamespace(n_sources=S, summed=np.ones((T, S))))
+        t, q, theta = np.arange(T), rng.normal(size=(K, P, 2)), rng.normal(size=P)
+        least = Dual._least(of, t, list(q), theta)
         for p in range(P):
             for end in range(2):
                 cost = -Fraction(theta[p]) * exact(ratios)

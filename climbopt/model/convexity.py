@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+import sympy as sp
 from numpy.typing import NDArray
 
 from climbopt.model.mixture import Response
 from climbopt.model.symbols import r_j
-from climbopt.model.templates import Array, Compiled
+from climbopt.model.templates import Array, Compiled, Template
 from climbopt.model.use_bounds import UseBounds
 from climbopt.numerics.intervals import Interval, UnsupportedFunctionError, intervals
 
@@ -24,6 +25,19 @@ CELLS = (2, 16)
 
 AT_ONCE = 2**18
 """Largest size of an array over subintervals, targets and sources, unless there is only one subinterval."""
+
+TINY = np.finfo(float).tiny
+"""Distance from the end of a law's domain from which on its divisors are to be above 0."""
+
+
+@lru_cache(maxsize=64)
+def _divisors(law: Template) -> Compiled:
+    """Return the compiled list of what a law divides by, or takes the logarithm of, that depends on z."""
+    expression, (z,) = law.expression, law.variables
+    divisors = [part.base for part in expression.atoms(sp.Pow) if not part.exp.is_nonnegative]
+    divisors += [part.args[0] for part in expression.atoms(sp.log)]
+    divided: Compiled = sp.lambdify(law.arguments, [part for part in divisors if part.has(z)], modules="numpy")
+    return divided
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +78,20 @@ class Proofs:
     @cached_property
     def loss_convex(self) -> bool:
         """Whether every law is convex in z where it is defined."""
-        return bool((self._loss(self.response.model.templates.loss.curvatures, 0).lower >= 0).all())
+        curvature = self._loss(self.response.model.templates.loss.curvatures, 0)
+        return bool((curvature.lower >= 0).all()) and self._without_poles
+
+    @cached_property
+    def _without_poles(self) -> bool:
+        """Whether no law divides by what vanishes inside of its domain: (z - 1)**-2 bends up, and is not convex."""
+        z = Interval.of(self.end_of_domain + TINY, np.inf)
+        divisors = _divisors(self.response.model.templates.loss)(z, *intervals(self.response.loss_arguments))
+        return all(bool((Interval.enclosing(divisor).lower > 0).all()) for divisor in divisors)
 
     @cached_property
     def loss_decreasing(self) -> bool:
         """Whether every law falls with z where it is defined."""
         return bool((self._loss(self.response.model.templates.loss.slopes, 1).upper <= 0).all())
-
-    @cached_property
-    def loss_increasing(self) -> bool:
-        """Whether every law rises with z where it is defined."""
-        return bool((self._loss(self.response.model.templates.loss.slopes, 1).lower >= 0).all())
 
     @cached_property
     def losses_convex(self) -> bool:
@@ -322,11 +339,6 @@ class JointProofs:
     def loss_decreasing(self) -> bool:
         """Whether every law falls with z where it is defined."""
         return all(proofs.loss_decreasing for proofs in self.each)
-
-    @property
-    def loss_increasing(self) -> bool:
-        """Whether every law rises with z where it is defined."""
-        return all(proofs.loss_increasing for proofs in self.each)
 
     @property
     def losses_convex(self) -> bool:

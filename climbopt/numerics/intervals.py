@@ -89,10 +89,10 @@ class Interval(NDArrayOperatorsMixin):
         size = self.lower.shape[axis]
         # summation error: at most n eps sum |x|
         slack = size * np.finfo(float).eps
-        return Interval(
-            self.lower.sum(axis) - slack * np.abs(self.lower).sum(axis),
-            self.upper.sum(axis) + slack * np.abs(self.upper).sum(axis),
-        )
+        with np.errstate(invalid="ignore"):
+            low = self.lower.sum(axis) - slack * np.abs(self.lower).sum(axis)
+            high = self.upper.sum(axis) + slack * np.abs(self.upper).sum(axis)
+        return Interval(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Interval:
         """Return the interval with both ends broadcast to `shape`."""

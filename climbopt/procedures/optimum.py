@@ -176,7 +176,7 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
         return result.certified(certificate.bounded(bound))
     x = form.complete(ratios)
     try:
-        enclosure = _enclosed(form, x, effort, progress)
+        enclosure, effort = _enclosed(form, x, effort, progress)
     except NoBoundError as error:
         return result.certified(replace(certificate, passed=False, no_bound=str(error)))
     upper = certificate.upper_bound
@@ -188,25 +188,31 @@ def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, p
     return replace(result.certified(_bounded(certificate, enclosure, effort, upper)), better=better)
 
 
-def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress | None) -> Enclosure:
-    """Return the enclosure of a form's optimum; with rigor ball its lower bound as a proof shows it."""
+def _enclosed(form: StandardForm, x: Array, effort: Effort, progress: OnProgress | None) -> tuple[Enclosure, Effort]:
+    """Return the enclosure of a form's optimum, with rigor ball as a proof shows it, and the effort with its rigor."""
     limit = effort.time_limit if effort.rigor == "float" else SEARCH * effort.time_limit
     if effort.rigor == "ball" and find_spec("flint") is None:
         raise InputError("rigor ball needs python-flint; pip install 'climbopt[rigorous]', or use float")
     enclosure = enclose(form, gap=effort.gap, time_limit=limit, jobs=effort.jobs, incumbent=x, progress=progress)
     if effort.rigor == "float":
-        return enclosure
-    shown = proved(form, enclosure)
-    # What the search found in floating point is no bound here: only what its proof shows counts.
+        return enclosure, effort
+    try:
+        shown = proved(form, enclosure)
+    except KeyboardInterrupt:  # the bound in floating point holds all the same
+        return enclosure, replace(effort, rigor="float")
+    # Of a proof that does not hold, what the search found in floating point is no bound in balls.
     lower, proof = (-np.inf, None) if shown is None else shown
-    return replace(enclosure, lower=lower, rests_on=rests_on(form, BALLS), written=proof)
+    return replace(enclosure, lower=lower, rests_on=rests_on(form, BALLS), written=proof), effort
 
 
 def _upper_in_balls(form: StandardForm, x: Array) -> float | None:
     """Return an upper bound of the objective near x, proved in ball arithmetic; None where none is."""
     from climbopt.certification.global_bound.rational import upper_bound  # so that only proofs load python-flint
 
-    return upper_bound(form, x)
+    try:
+        return upper_bound(form, x)
+    except KeyboardInterrupt:  # that in floating point holds all the same
+        return None
 
 
 def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, float] | None:
@@ -234,7 +240,7 @@ def _with_regret(
     form = joint_form(problem)
     x = form.complete(ratios)
     try:
-        enclosure = _enclosed(form, x, effort, progress)
+        enclosure, _ = _enclosed(form, x, effort, progress)
     except NoBoundError:
         return result
     value = form.functions.at(x).value

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.certification.global_bound.choices import choose
-from climbopt.certification.proof.blocks import Box, Cells, Choices, Dual, Prices, Value, enclosing
-from climbopt.certification.proof.cover import rests, tightened
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.blocks import Cells, Choices, Dual, Prices, Value, enclosing
+from climbopt.certification.proof.cover import tightened
+from climbopt.certification.proof.decomposition import Box, Decomposition
+from climbopt.certification.proof.enclosures import rests
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope
@@ -27,8 +28,6 @@ ENOUGH, SHRINKS = 2, 0.6
 """After so many halvings a box that has shrunk to this share is looked at anew."""
 SMALLEST = 1e-9
 """A width of a box that is not cut."""
-
-
 SUPPORT = 1e-13
 """By what share slopes of a mean are shortened, so that they are proved to support it."""
 
@@ -98,7 +97,7 @@ class Step:
 def examined(problem: Decomposition, box: Box, prices: Prices, target: float, tolerance: float) -> Step:
     """Return what the dual function at some multipliers leaves of a box below a target."""
     prices = allowed(problem, prices)
-    tight = tightened(problem, box, target)
+    tight = tightened(problem, box)
     if tight is None or (target == np.inf and has_no_point(problem, tight)):
         return Step(prices, np.inf, box, True, None)
     dual = Dual(problem, prices, tight)
@@ -153,8 +152,7 @@ def halves(pieces: Cells) -> Cells:
 
 def whole(problem: Decomposition, box: Box, cells: int = FIRST) -> Cells:
     """Return every block's interval in pieces of one width; a single one where its function is linear."""
-    zeros, blocks = np.zeros(problem.n_blocks - problem.form.n), np.arange(problem.n_blocks)
-    low, high = np.append(box.lower, zeros), np.append(box.upper, zeros)
+    low, high, blocks = problem.by_block(box.lower), problem.by_block(box.upper), np.arange(problem.n_blocks)
     curved_parts = any(not part.linear for part in problem.separable.parts)
     curved = np.isin(blocks, problem.home) | ((blocks < problem.n_sources) & curved_parts)
     count = np.where(curved & (high > low), cells, 1)
@@ -169,7 +167,7 @@ def _split(problem: Decomposition, box: Box) -> tuple[int, float] | None:
 
     It is the widest, or what the widths of z that are enclosed on the box come from.
     """
-    of_pairs = np.nan_to_num(problem.on(box.lower, box.upper).separable.width.sum(axis=0))
+    of_pairs = np.nan_to_num(problem.on(box).separable.width.sum(axis=0))
     score = box.width / max(box.width.max(), SMALLEST)
     score[: of_pairs.size] += of_pairs / max(of_pairs.max(), SMALLEST)
     score = np.where(box.width > SMALLEST, score, 0.0)
@@ -205,9 +203,8 @@ def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
         weights = weights + slopes_of_mean(problem, x) @ problem.mean[1].by_y(weights.size)
     _, on_z, on_loss = table.split(weights)
     u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
-    extended = np.append(x, np.zeros(problem.n_blocks - problem.form.n))
-    t = np.arange(len(problem.home))
-    cumulative = problem.cumulative(enclosing(extended[problem.home]), problem.home).middle
+    t, own = np.arange(len(problem.home)), problem.by_block(x)[problem.home]
+    cumulative = problem.cumulative(enclosing(own), problem.home).middle
     gates = [u * gate.values(cumulative, t) for gate in problem.separable.gates]
     slopes = np.array(gates).reshape(len(gates), t.size)
     return np.where(np.isfinite(slopes), slopes, 0.0)
@@ -224,13 +221,14 @@ def slopes_of_mean(problem: Decomposition, x: Array) -> Array:
 
 
 def allowed(problem: Decomposition, prices: Prices) -> Prices:
-    """Return multipliers without those of limits that are infinite, and of rows that are not affine."""
-    table = problem.functions.table
+    """Return multipliers without those of limits that are infinite."""
 
     def signed(numbers: Array, lower: Array, upper: Array) -> Array:
         return np.where(np.isfinite(np.where(numbers > 0, upper, lower)) & np.isfinite(numbers), numbers, 0.0)
 
     rows, nonlinear = problem.polytope.rows, problem.form.nonlinear
-    mu = signed(prices.nonlinear, nonlinear.lower, nonlinear.upper)
-    mu[[k - 1 for k in table.curved if k]] = 0.0
-    return Prices(signed(prices.rows, rows.lower, rows.upper), mu, prices.sums, prices.losses)
+    return replace(
+        prices,
+        rows=signed(prices.rows, rows.lower, rows.upper),
+        nonlinear=signed(prices.nonlinear, nonlinear.lower, nonlinear.upper),
+    )

@@ -35,19 +35,16 @@ def choose(dual: Dual, pieces: Cells) -> tuple[Choices, Array]:
 
 def _of_variables(dual: Dual, block: Indices, x: Array) -> Array:
     """Return about what variables add at x."""
-    problem, slope = dual.problem, dual.lagrangian[0].middle
-    j = np.minimum(block, problem.form.n - 1)
-    value = np.where(block < problem.form.n, slope[j] * x, 0.0)
+    problem, (zero, slope) = dual.problem, (numbers.middle for numbers in dual.lines)
+    value = zero[block] + slope[block] * x
     ratios = np.flatnonzero(block < problem.n_sources)
     j, targets = block[ratios], problem.pairs[0]
-    cumulative = problem.cumulative(enclosing(x[ratios]), j).middle[None]
-    for price, part, line in zip(dual.prices.sums, problem.separable.parts, problem.lines, strict=True):
-        if line is not None:
-            zero, by_x = ((price[:, None] * numbers.middle).sum(axis=0) for numbers in line)
-            value[ratios] += zero[j] + by_x[j] * x[ratios]
-        else:
-            raw = price[:, None] * problem.others[:, j]
-            value[ratios] += np.where(raw != 0, raw * part.values(cumulative, (targets, j[None])), 0.0).sum(axis=0)
+    cumulative = problem.cumulative(enclosing(x[ratios]), j).middle
+    for price, part in zip(dual.prices.sums, problem.separable.parts, strict=True):
+        if not part.linear:
+            priced = price[:, None] * problem.others[:, j]
+            given = np.where(priced != 0, priced * part.values(cumulative, (targets, j)), 0.0)
+            value[ratios] += given.sum(axis=0)
     return value
 
 
@@ -58,7 +55,7 @@ class _Touch:
     """
 
     def __init__(self, dual: Dual, target: Indices, block: Indices, x: Array) -> None:
-        self.problem, self.nodes, self.target, self.x = dual.problem, dual.nodes, target, x
+        self.problem, self.ratios, self.target, self.x = dual.problem, dual.ratios, target, x
         _, on_z, on_loss, _ = dual.lagrangian
         self.w, self.v = on_loss.middle[target], on_z.middle[target]
         self.price = dual.prices.sums[:, target]
@@ -68,16 +65,17 @@ class _Touch:
         self.own = separable.own.values(cumulative, t)
         gates = [gate.values(cumulative, t) for gate in separable.gates]
         self.gates = np.array(gates).reshape(len(gates), t.size)
-        self.center, self._steps = self.nodes.center.middle[:, t], np.diff(self.nodes.values, axis=-1)[:, t]
+        values = np.array([part.values[t] for part in dual.parts]).reshape(len(gates), t.size, *self.ratios.shape)
+        self.start, self._steps = values[..., 0].sum(axis=-1), np.diff(values, axis=-1)
         self._choose()
 
     def _z(self, sums: Array) -> Array:
-        return np.asarray(self.own + (self.gates * (self.center + sums)).sum(axis=0))
+        return np.asarray(self.own + (self.gates * sums).sum(axis=0))
 
     def _slope(self, z: Array) -> Array:
         """Return the slope of w L(z) + v z, z clipped to what it can be."""
         at = np.clip(z, self.least, self.most)
-        law = self.problem.separable.law.slopes(at, self.target)[1]
+        law = self.problem.separable.law.slopes(at, self.target)
         u = np.where(self.w != 0, self.w * law, 0.0) + self.v
         return np.where(np.isfinite(u), u, 0.0)
 
@@ -114,13 +112,13 @@ class _Touch:
         mixed = b + np.where(np.isfinite(share), share, 0.0) * (a - b)
         z = self._z(mixed)
         loss = self.problem.separable.law.values(z, self.target)
-        priced = (self.price * (self.center + mixed)).sum(axis=0)
+        priced = (self.price * mixed).sum(axis=0)
         self.value = np.where(self.w != 0, self.w * loss, 0.0) + self.v * z - priced
 
     def _fill(self, q: Array) -> tuple[Array, Array]:
-        """Return about the sums, (K, P), less their middles, that are least in q, and the price theta of the total."""
-        nodes, t, problem = self.nodes, self.target, self.problem
-        room = np.diff(nodes.ratios, axis=-1)  # (S, M - 1)
+        """Return about the sums, (K, P), that are least in q, and the price theta of the total."""
+        t, problem = self.target, self.problem
+        room = np.diff(self.ratios, axis=-1)  # (S, M - 1)
         cost = np.zeros((t.size, *room.shape))
         for k, steps in enumerate(self._steps):
             cost += q[k][:, None, None] * steps
@@ -132,7 +130,7 @@ class _Touch:
         flat = slope.reshape(t.size, room.size)
         summed = np.repeat(problem.summed[t], room.shape[1], axis=1)
         free = np.broadcast_to(room.ravel(), flat.shape) * summed
-        capacity = problem.total[1] - self.x * self.in_total - problem.summed[t] @ (nodes.ratios[:, 0] + nodes.middle)
+        capacity = problem.total[1] - self.x * self.in_total - problem.summed[t] @ self.ratios[:, 0]
         order = np.argsort(np.where(summed > 0, flat, np.inf), axis=1)
         sorted_room = np.take_along_axis(free, order, axis=1)
         after = np.cumsum(sorted_room, axis=1)
@@ -143,8 +141,7 @@ class _Touch:
         last = np.minimum((after < capacity[:, None]).sum(axis=1), flat.shape[1] - 1)
         theta = np.take_along_axis(np.take_along_axis(flat, order, axis=1), last[:, None], axis=1)[:, 0]
         shares = share.reshape(t.size, *room.shape)
-        start = nodes.values[:, :, :, 0].sum(axis=-1)[:, t]
-        sums = start + np.array([(steps * shares).sum(axis=(1, 2)) for steps in self._steps]).reshape(start.shape)
+        sums = self.start + np.array([(steps * shares).sum(axis=(1, 2)) for steps in self._steps]).reshape(q.shape)
         return sums, np.where(np.isfinite(theta) & problem.total[0].any(), theta, 0.0)
 
 

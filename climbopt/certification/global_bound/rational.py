@@ -9,8 +9,7 @@ from flint import fmpq, fmpq_mat
 
 from climbopt.certification.global_bound.boxes import values
 from climbopt.certification.proof.balls import in_balls
-from climbopt.certification.proof.blocks import Box
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Polytope
 from climbopt.numerics.quadratic import project

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from climbopt.certification.global_bound.boxes import Step
-from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.global_bound.search import Enclosure, Node
-from climbopt.certification.proof.check import FORMAT, ProofError, Tree, check, digest
+from climbopt.certification.proof.check import FORMAT, ProofError, Tree, check
 from climbopt.certification.proof.decomposition import Decomposition
 from climbopt.program import StandardForm
 
@@ -19,21 +18,21 @@ LOWERED = (1e-12, 1e-9, 1e-7, 1e-5, 1e-3)
 def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | None:
     """Return the lower bound of an enclosure as its proof shows it in ball arithmetic, and the proof; None where none.
 
-    The bound of step 2 is proved for the minimax that :func:`reciprocal` returns.
+    The bound of step 2 is proved for the minimax that it was found for.
     """
     if not enclosure.proof or not np.isfinite(enclosure.lower):
         return None
-    other = reciprocal(form)
-    lower, of = (enclosure.lower, form) if other is None else (-1.0 / enclosure.lower, other)
+    of = enclosure.form
+    lower = enclosure.lower if of is form else -1.0 / enclosure.lower
     tree = recorded(of, enclosure.proof)
     for share in LOWERED:
         claim = lower - share * abs(lower)
-        proof = {"format": FORMAT, "problem": digest(Decomposition.of(of)), "lower": claim, "tree": tree}
+        proof = {"format": FORMAT, "problem": Decomposition.of(of).digest, "lower": claim, "tree": tree}
         try:
             check(of, proof)
         except ProofError:
             continue
-        return (claim if other is None else float(np.nextafter(-1.0 / claim, -np.inf))), proof
+        return (claim if of is form else float(np.nextafter(-1.0 / claim, -np.inf))), proof
     return None
 
 

@@ -17,10 +17,10 @@ from climbopt.certification.global_bound.boxes import Step, examined, inside, sl
 from climbopt.certification.global_bound.incumbents import Incumbent, judged, local, multipliers_of, multistart
 from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.kkt import recover
-from climbopt.certification.proof.blocks import Box, Prices
+from climbopt.certification.proof.blocks import Prices
 from climbopt.certification.proof.check import Tree
 from climbopt.certification.proof.cover import root
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError
@@ -116,6 +116,8 @@ class Enclosure:
         gap, time, interrupted, or exhausted: every box that is left is too small to be cut.
     multipliers : ndarray, (k,)
         Of the nonlinear rows at x, >= 0 for upper and <= 0 for lower limits.
+    form : StandardForm
+        The problem, or for step 2 the minimax of :func:`reciprocal`, whose boxes `proof` has.
     proof : tuple of Node
         Boxes whose steps and cuts lead from the first one to `lower`.
     written : dict or None
@@ -130,6 +132,7 @@ class Enclosure:
     seconds: float
     stopped: str
     multipliers: Array
+    form: StandardForm
     proof: tuple[Node, ...] = ()
     written: Tree | None = None
 
@@ -175,33 +178,42 @@ def enclose(
         Where the problem is not one of ratios, z and losses, or an auxiliary has no bounds since no feasible point is
         known.
     """
-    began, other = time.perf_counter(), reciprocal(form)
-    if other is not None:
-        started = other.start if incumbent is None else other.complete(incumbent[: form.n_ratios])
-        enclosure = enclose(other, gap=gap, time_limit=time_limit, jobs=jobs, incumbent=started, progress=progress)
-        return _of_reciprocal(form, enclosure)
+    began = time.perf_counter()
 
-    def begun(local_solves: bool) -> _Search:
-        problem, deadline = Decomposition.of(form), began + time_limit
-        best = _known(form, incumbent, deadline if local_solves else None)
-        return _Search(problem, best, gap, deadline, jobs, progress, began)
+    def begun(stated: StandardForm, local_solves: bool) -> _Search:
+        known = incumbent
+        if known is not None and stated is not form:
+            known = stated.complete(known[: form.n_ratios])
+        deadline = began + time_limit
+        best = _known(stated, known, deadline if local_solves else None)
+        return _Search(Decomposition.of(stated), best, gap, deadline, jobs, progress, began)
 
     try:
-        search = begun(local_solves=True)
+        search = begun(reciprocal(form) or form, local_solves=True)
         stopped = search.run()
     except KeyboardInterrupt:  # before the search, in local solves for example; so one box is examined without them
-        search, stopped = begun(local_solves=False), "interrupted"
+        search, stopped = begun(form, local_solves=False), "interrupted"
     if search.lower == -np.inf and stopped == "interrupted":
         search.step(None, 1)
+    return _of_search(form, search, stopped)
+
+
+def _of_search(form: StandardForm, search: _Search, stopped: str) -> Enclosure:
+    """Return what a search came to; for -t where it was that of s = 1/t."""
+    lower, best, examined_form = search.lower, search.best, search.problem.form
+    if examined_form is not form:
+        best = Incumbent() if best.x is None else judged(form, best.x)
+        lower = min(float(np.nextafter(-1.0 / lower, -np.inf)) if lower > 0 else -np.inf, best.value)
     return Enclosure(
-        search.lower,
-        search.best.value,
-        search.best.x,
+        lower,
+        best.value,
+        best.x,
         rests_on(form, FLOATS),
         search.nodes,
-        time.perf_counter() - began,
+        time.perf_counter() - search.began,
         stopped,
-        multipliers_of(form, search.best),
+        multipliers_of(examined_form, search.best),
+        examined_form,
         (*search.closed, *(node for _, _, node in search.open)),
     )
 
@@ -218,19 +230,6 @@ def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) 
     if deadline is not None:
         known.insert(0, multistart(form, lambda: time.perf_counter() > deadline))
     return min(known, key=lambda point: point.value)
-
-
-def _of_reciprocal(form: StandardForm, enclosure: Enclosure) -> Enclosure:
-    """Return the bounds of -t for those of s = 1/t."""
-    best = Incumbent() if enclosure.x is None else judged(form, enclosure.x)
-    lower = np.nextafter(-1.0 / enclosure.lower, -np.inf) if enclosure.lower > 0 else -np.inf
-    return replace(
-        enclosure,
-        lower=min(float(lower), best.value),
-        upper=best.value,
-        x=best.x,
-        rests_on=rests_on(form, FLOATS),
-    )
 
 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:

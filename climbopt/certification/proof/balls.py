@@ -25,10 +25,10 @@ _ROUTINES: dict[str, Callable[..., arb]] = {
 
 @contextmanager
 def in_balls(precision: int = PRECISION) -> Iterator[None]:
-    """Evaluate intervals' functions in balls of a precision."""
+    """Evaluate intervals' functions in balls of a precision; what overflows is infinite, without a warning."""
     before, ctx.prec = ctx.prec, precision
     try:
-        with evaluated_by(_routine):
+        with evaluated_by(_routine), np.errstate(over="ignore", invalid="ignore"):
             yield
     finally:
         ctx.prec = before

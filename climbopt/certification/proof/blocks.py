@@ -29,14 +29,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.certification.proof.curves import Functions, Index
-from climbopt.certification.proof.decomposition import Decomposition, Indices
+from climbopt.certification.proof.curves import UNKNOWN, deviation
+from climbopt.certification.proof.decomposition import Box, Decomposition, Indices
+from climbopt.certification.proof.enclosures import Chords, chords, nodes, z_range
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval, where
 
 EPS = float(np.finfo(float).eps)
-NODES, SPACING = 17, 3
-"""Nodes of a part that is not linear, and the power of their even steps: parts bend most next to a ratio of 0."""
 enclosing = Interval.enclosing
 
 
@@ -54,25 +53,6 @@ class Prices:
 
 
 @dataclass(frozen=True, eq=False)
-class Box:
-    """Bounds of x, (n,)."""
-
-    lower: Array
-    upper: Array
-
-    @property
-    def width(self) -> Array:
-        """Upper less lower bounds, (n,)."""
-        return self.upper - self.lower
-
-    def halves(self, j: int, at: float) -> tuple[Box, Box]:
-        """Return the box up to and from a value of variable j."""
-        upper, lower = self.upper.copy(), self.lower.copy()
-        upper[j] = lower[j] = at
-        return Box(self.lower, upper), Box(lower, self.upper)
-
-
-@dataclass(frozen=True, eq=False)
 class Cells:
     """Intervals [lower, upper] of the variables of blocks, (Q,) each; 0 for blocks that have none."""
 
@@ -84,6 +64,11 @@ class Cells:
         """Return some of them."""
         return Cells(self.block[chosen], self.lower[chosen], self.upper[chosen])
 
+    @property
+    def ends(self) -> Interval:
+        """Both ends, (Q, 2)."""
+        return enclosing(np.stack([self.lower, self.upper], axis=1))
+
 
 @dataclass(frozen=True, eq=False)
 class Choices:
@@ -91,78 +76,6 @@ class Choices:
 
     z0: Array
     theta: Array
-
-
-def deviation(curves: Functions, on: Interval, at: Index) -> Interval:
-    """Return enclosures of function less chord on intervals: by the curvature, and by the range of the values."""
-    width = enclosing(on.upper) - enclosing(on.lower)
-    bend = curves.curvature(on, at) * (width * width) * Interval.of(0.125, 0.125)
-    value = curves.enclose(on, at)
-    spread = (value - value).upper
-    return Interval(np.fmax(-positive(bend.upper), -spread), np.fmin(positive(-bend.lower), spread))
-
-
-def positive(value: Array) -> Array:
-    """Return the positive parts."""
-    return np.maximum(value, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Nodes:
-    """The parts on a box: chords between nodes of the ratios, plus a rest.
-
-    Parameters
-    ----------
-    ratios : ndarray, (S, M)
-        Nodes less `middle`.
-    middle : ndarray, (S,)
-    values : ndarray, (K, T, S, M)
-        Of the parts there less their middles; 0 for a target's own source.
-    center : Interval, (K, T)
-        Sums of the middles.
-    rest : Interval, (K, T)
-        What sums may be beyond chords.
-    around : Interval, (K, T)
-        All that sums can be, less `center`.
-    size : ndarray, (K, T)
-        Sums of the largest absolute values.
-    """
-
-    ratios: Array
-    middle: Array
-    values: Array
-    center: Interval
-    rest: Interval
-    around: Interval
-    size: Array
-
-    @classmethod
-    def on(cls, problem: Decomposition, box: Box) -> Nodes:
-        """Return the parts on a box."""
-        S, parts, others = problem.n_sources, problem.separable.parts, problem.others[..., None] > 0
-        m = 2 if all(part.linear for part in parts) else NODES
-        low, high = box.lower[:S, None], box.upper[:S, None]
-        ratios = low + (high - low) * np.linspace(0.0, 1.0, m) ** SPACING
-        ratios[:, -1:] = high
-        block, at = np.arange(S)[:, None], (problem.pairs[0][..., None], problem.pairs[1][..., None])
-        shape = (len(parts), *problem.others.shape, m)
-        values, centers = np.zeros(shape), np.zeros(shape[:-1])
-        rest = Interval(np.zeros(shape[:2]), np.zeros(shape[:2]))
-        for k, part in enumerate(parts):
-            known = part.enclose(problem.cumulative(enclosing(ratios), block), at)
-            value = where(others, known.broadcast_to(shape[1:]))
-            mid = value.middle
-            centers[k] = 0.5 * (mid.max(axis=-1) + mid.min(axis=-1))
-            values[k] = mid - centers[k][..., None]
-            off = (value - enclosing(centers[k][..., None]) - enclosing(values[k])).hull(-1)
-            if not part.linear:
-                cells = problem.cumulative(Interval(ratios[:, :-1], ratios[:, 1:]), block)
-                off = off + where(others, deviation(part, cells, at)).hull(-1)
-            rest.lower[k], rest.upper[k] = off.sum(1).lower, off.sum(1).upper
-        mids = 0.5 * (ratios[:, 0] + ratios[:, -1])
-        around = enclosing(values).hull(-1).sum(2) + rest
-        size = np.abs(values).max(axis=-1, initial=0.0).sum(axis=-1)
-        return cls(ratios - mids[:, None], mids, values, enclosing(centers).sum(2), rest, around, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,30 +87,38 @@ class Dual:
     box: Box
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "problem", self.problem.on(self.box.lower, self.box.upper))
+        object.__setattr__(self, "problem", self.problem.on(self.box))
 
     @cached_property
-    def nodes(self) -> Nodes:
+    def ratios(self) -> Array:
+        """The nodes of the box, (S, M)."""
+        return nodes(self.problem, self.box)
+
+    @cached_property
+    def parts(self) -> list[Chords]:
         """The parts on the box."""
-        return Nodes.on(self.problem, self.box)
+        return chords(self.problem, self.ratios)
 
     @cached_property
     def lagrangian(self) -> tuple[Interval, Interval, Interval, Interval]:
         """The numbers of x, (n,), z, (T,), and losses, (T,), and the constant, (1,), rows included."""
-        problem, rows, y = self.problem, self.problem.polytope.rows, self.prices.rows
-        table, affine = problem.functions.table, np.ones(len(self.prices.nonlinear), dtype=bool)
-        affine[[k - 1 for k in table.curved if k]] = False  # rows that are not affine have no price
-        mu = np.where(affine, self.prices.nonlinear, 0.0)
-        limits = np.append(0.0, problem.form.nonlinear.named(mu))
-        total = table.lagrangian(np.append(1.0, mu), limits, enclosing)
+        problem, table, y = self.problem, self.problem.functions.table, self.prices.rows
+        mu, n = self.prices.nonlinear.copy(), problem.form.n
+        mu[[k - 1 for k in table.curved if k]] = 0.0  # rows that are not affine have no price
+        total = table.lagrangian(np.append(1.0, mu), np.append(0.0, problem.form.nonlinear.named(mu)), enclosing)
         if problem.mean is not None and problem.mean[0].supports(self.prices.losses):
             slopes = enclosing(self.prices.losses[:, None]) * problem.mean[1].by_y(table.dense.shape[1])
-            total = total + _first(slopes.sum(0), table.dense.shape[1] + 1)
+            total = total + padded(slopes.sum(0), total.lower.size)
+        rows = np.column_stack([problem.polytope.dense, -problem.polytope.rows.named(y)])
+        linear = (enclosing(rows) * enclosing(y[:, None])).sum(0)
         on_x, on_z, on_loss = table.split(total)
-        used = np.flatnonzero(y)
-        on_x = on_x + (enclosing(problem.polytope.dense[used]) * enclosing(y[used][:, None])).sum(0)
-        constant = total[-1:] - (enclosing(y[used]) * enclosing(rows.named(y)[used])).sum(0)
-        return on_x, on_z, on_loss, constant
+        return on_x + linear[:n], on_z, on_loss, total[-1:] + linear[n:]
+
+    @cached_property
+    def lines(self) -> tuple[Interval, Interval]:
+        """What variables add by themselves and by linear parts: values at 0 and slopes, (n_blocks,) each."""
+        zero, by_x = (padded(numbers, self.problem.n_blocks) for numbers in self.problem.priced(self.prices.sums))
+        return zero, padded(self.lagrangian[0], self.problem.n_blocks) + by_x
 
     def targets(self, pieces: Cells) -> tuple[Indices, Indices]:
         """Return every target of every piece's block, (P,), and the piece that it belongs to."""
@@ -208,105 +129,81 @@ class Dual:
 
     def bounds(self, pieces: Cells, choices: Choices) -> Array:
         """Return what the function of each piece's block is nowhere below on the piece, (Q,)."""
+        target, of = self.targets(pieces)
         with np.errstate(all="ignore"):  # infinite ends where nothing is known
-            target, of = self.targets(pieces)
-            ends, dip = self._of_targets(target, pieces[of], choices)
-            place = np.arange(of.size) - np.searchsorted(of, of)  # of each target among those of its piece
-            shape = (pieces.block.size, int(place.max(initial=-1)) + 1)
-
-            def gathered(values: Array) -> Interval:
-                table = np.zeros((*shape, *values.shape[1:]))
-                table[of, place] = values
-                return enclosing(table).sum(1)
-
-            own, own_dip = self._of_variables(pieces)
-            low = (own + gathered(ends)).lower.min(axis=1)
-            bound = (enclosing(low) + enclosing(own_dip) + gathered(dip)).lower
+            terms = np.concatenate([self._of_variables(pieces), self._of_targets(target, pieces[of], choices)])
+            piece = np.append(np.arange(pieces.block.size), of)
+            total, size = np.zeros((2, pieces.block.size, 3))
+            np.add.at(total, piece, terms)
+            np.add.at(size, piece, np.abs(terms))
+            low = total - np.bincount(piece)[:, None] * EPS * size
+            bound = (enclosing(low[:, :2].min(axis=1)) + enclosing(low[:, 2])).lower
             return np.where(np.isnan(bound), -np.inf, bound)
 
-    def _of_variables(self, pieces: Cells) -> tuple[Interval, Array]:
-        """Return what variables add at the ends, (Q, 2), and a lower bound of its deviation from chords, (Q,)."""
-        problem, n, S = self.problem, self.problem.form.n, self.problem.n_sources
-        slope, at_zero = self.lagrangian[0], enclosing(np.zeros(n))
-        prices = [enclosing(price[:, None]) for price in self.prices.sums]
-        for price, line in zip(prices, problem.lines, strict=True):
-            if line is not None:
-                zero, by_x = (_first((price * numbers).sum(0), n) for numbers in line)
-                slope, at_zero = slope + by_x, at_zero + zero
-        variable, j = pieces.block < n, np.minimum(pieces.block, n - 1)
-        ends = enclosing(np.stack([pieces.lower, pieces.upper], axis=1))
-        value = where(variable[:, None], at_zero[j][:, None] + slope[j][:, None] * ends)
-        dip = enclosing(np.zeros(pieces.block.size))
-        curved = [k for k, line in enumerate(problem.lines) if line is None]
-        is_ratio = pieces.block < S
-        targets, j = problem.pairs[0], np.minimum(pieces.block, S - 1)
-        mask = problem.others[:, j] * is_ratio
-        for k in curved:
-            part, price = problem.separable.parts[k], enclosing(self.prices.sums[k][:, None] * mask)
-            at_ends = part.enclose(problem.cumulative(ends, j[:, None])[None], (targets[..., None], j[None, :, None]))
-            value = value + (price[..., None] * at_ends).sum(0)
-            on = problem.cumulative(Interval(pieces.lower, pieces.upper), j)
-            dip = dip + (price * deviation(part, on[None], (targets, j[None]))).sum(0)
-        return value, dip.lower
+    def _of_variables(self, pieces: Cells) -> Array:
+        """Return lower bounds of what variables add at both ends, and of its deviation from the chord, (Q, 3)."""
+        problem, block, ends = self.problem, pieces.block, pieces.ends
+        zero, slope = self.lines
+        value, dip = zero[block][:, None] + slope[block][:, None] * ends, enclosing(np.zeros(block.size))
+        at_ends = problem.cumulative(ends, block[:, None])
+        on = problem.cumulative(Interval(pieces.lower, pieces.upper), block)
+        is_ratio, j, targets = block < problem.n_sources, np.minimum(block, problem.n_sources - 1), problem.pairs[0]
+        for part, price in zip(problem.separable.parts, self.prices.sums, strict=True):
+            if not part.linear:
+                priced = enclosing(price[:, None] * problem.others[:, j] * is_ratio)
+                of_ends = part.enclose(at_ends, (targets[..., None], j[:, None]))
+                value = value + (priced[..., None] * of_ends).sum(0)
+                dip = dip + (priced * deviation(part, on, (targets, j))).sum(0)
+        return np.column_stack([value.lower, dip.lower])
 
-    def _of_targets(self, t: Indices, pieces: Cells, choices: Choices) -> tuple[Array, Array]:
-        """Return lower bounds of what targets add at the ends, (P, 2), and of its deviation from chords, (P,)."""
-        problem, nodes, separable, block = self.problem, self.nodes, self.problem.separable, pieces.block
-        ends = enclosing(np.stack([pieces.lower, pieces.upper], axis=1))
+    def _of_targets(self, t: Indices, pieces: Cells, choices: Choices) -> Array:
+        """Return lower bounds of what targets add at both ends, and of its deviation from the chord, (P, 3)."""
+        problem, separable, block, ends = self.problem, self.problem.separable, pieces.block, pieces.ends
         at_ends = problem.cumulative(ends, block[:, None])
         on = problem.cumulative(Interval(pieces.lower, pieces.upper), block)
         kappa, u = self._line(t, on, choices.z0)
-        theta, in_total, summed = enclosing(choices.theta), enclosing(problem.total[0][block]), problem.summed[t]
-        rest = enclosing(problem.total[1]) - enclosing(summed * nodes.middle).sum(1)
+        in_total, total = problem.total
+        left = enclosing(total) - enclosing(in_total[block][:, None]) * ends
         value = kappa[:, None] + u[:, None] * separable.own.enclose(at_ends, t[:, None])
-        value = value + theta[:, None] * (rest[:, None] - in_total[:, None] * ends)
-        dip, middles = deviation(separable.own, on, t), []
-        for k, gate in enumerate(separable.gates):
-            center, around = nodes.center[k][t], nodes.around[k][t]
-            q = u[:, None] * gate.enclose(at_ends, t[:, None]) - enclosing(self.prices.sums[k][t][:, None])
-            middles.append(q.middle)
-            value = value + q * (center + nodes.rest[k][t])[:, None] + (q - enclosing(middles[-1])) * around[:, None]
-            dip = dip + deviation(gate, on, t) * (center + around)
-        value = value + self._least(t, summed, np.array(middles).reshape(len(middles), t.size, 2), choices.theta)
-        return value.lower, (u * dip).lower
+        value, dip, numbers = value + enclosing(choices.theta[:, None]) * left, deviation(separable.own, on, t), []
+        for gate, part, price in zip(separable.gates, self.parts, self.prices.sums, strict=True):
+            q = u[:, None] * gate.enclose(at_ends, t[:, None]) - enclosing(price[t][:, None])
+            number = enclosing(q.middle)
+            value = value + number * part.rest[t][:, None] + (q - number) * part.sums[t][:, None]
+            dip = dip + deviation(gate, on, t) * part.sums[t]
+            numbers.append(q.middle)
+        value = value + self._least(t, numbers, choices.theta)
+        return np.column_stack([value.lower, (u * dip).lower])
 
     def _line(self, t: Indices, on: Interval, z0: Array) -> tuple[Interval, Interval]:
         """Return kappa and u of w L(z) + v z >= kappa + u z, for all z of the targets on the pieces."""
         _, on_z, on_loss, _ = self.lagrangian
-        law, w, v, proofs = self.problem.separable.law, on_loss[t], on_z[t], self.problem.proofs
-        inside = (z0 > proofs.end_of_domain[t]) & (z0 < np.inf)  # outside of its domain nothing is proved of a law
-        z0 = np.where(inside, z0, np.nan)
-        at = enclosing(z0)
-        loss, slope, unused = law.enclose(at, t), law.enclose_slopes(at, t), (w.lower == 0) & (w.upper == 0)
-        known = np.isfinite(loss.lower) & np.isfinite(loss.upper) & np.isfinite(slope.lower) & np.isfinite(slope.upper)
-        loss, slope = (
-            Interval(np.where(known, x.lower, -np.inf), np.where(known, x.upper, np.inf)) for x in (loss, slope)
-        )
-        u, kappa = w * slope, w * (loss - slope * at)
-        tangent = unused | (proofs.loss_convex & (w.lower >= 0))
+        law, w, proofs = self.problem.separable.law, on_loss[t], self.problem.proofs
+        # outside of its domain nothing is proved of a law
+        z0 = np.where((z0 > proofs.end_of_domain[t]) & (z0 < np.inf), z0, np.nan)
+        loss, slope = law.enclose(enclosing(z0), t), law.enclose_slopes(enclosing(z0), t)
+        loss = where(np.isfinite(loss.lower + loss.upper + slope.lower + slope.upper), loss, UNKNOWN)
+        u, rest = w * slope, enclosing(0.0)
+        tangent = (w.lower >= 0) & (proofs.loss_convex | (w.upper <= 0))
         if not tangent.all():  # w L(z) = w L(z0) + w L'(some number between) (z - z0)
-            z = self.problem.separable.own.enclose(on, t)
-            for k, gate in enumerate(self.problem.separable.gates):
-                z = z + gate.enclose(on, t) * (self.nodes.center[k][t] + self.nodes.around[k][t])
-            z = Interval(np.maximum(z.lower, proofs.end_of_domain[t]), z.upper)
+            z = z_range(self.problem, self.parts, on, t)
             slopes = w * law.enclose_slopes(Interval(np.minimum(z.lower, z0), np.maximum(z.upper, z0)), t)
-            tilt = enclosing(slopes.middle)
-            line = w * loss - tilt * at + (slopes - tilt) * (z - at)
-            u, kappa = where(tangent, u, tilt), where(tangent, kappa, line)
-        return where(~unused, kappa), where(~unused, u) + v
+            slopes = where(np.isfinite(slopes.lower + slopes.upper), slopes, UNKNOWN)  # else there may be a pole
+            u = where(tangent, u, enclosing(slopes.middle))
+            rest = where(~tangent, (slopes - u) * (z - enclosing(z0)))
+        return w * loss - u * enclosing(z0) + rest, u + on_z[t]
 
-    def _least(self, t: Indices, summed: Array, q: Array, theta: Array) -> Interval:
-        """Return enclosures of sum_j min over nodes of (q'values - theta ratios), (P, 2), its rounding included."""
-        nodes = self.nodes
-        priced = theta[:, None] * summed
-        cost = -priced[:, None, :, None] * nodes.ratios
-        size = np.repeat((np.abs(priced) @ np.abs(nodes.ratios).max(axis=1))[:, None], 2, axis=1)
-        for k, q_k in enumerate(q):
-            cost = cost + q_k[:, :, None, None] * nodes.values[k][t][:, None]
-            size = size + np.abs(q_k) * nodes.size[k][t][:, None]
+    def _least(self, t: Indices, numbers: list[Array], theta: Array) -> Interval:
+        """Return enclosures of sum_j min over nodes of (numbers'parts - theta ratios), (P, 2), with its rounding."""
+        price = theta[:, None] * self.problem.summed[t]
+        cost = np.repeat(-price[:, None, :, None] * self.ratios, 2, axis=1)
+        size = np.abs(cost).max(axis=-1).sum(axis=-1)
+        for number, part in zip(numbers, self.parts, strict=True):
+            cost = cost + number[:, :, None, None] * part.values[t][:, None]
+            size = size + np.abs(number) * np.abs(part.values).max(axis=-1).sum(axis=-1)[t][:, None]
         least = cost.min(axis=-1).sum(axis=-1)
         # each product and sum is off by at most EPS / 2 of it: K + S + 3 of them follow one another
-        slack = 2 * (len(q) + self.problem.n_sources + 8) * EPS * size
+        slack = 2 * (len(numbers) + self.problem.n_sources + 8) * EPS * size
         return Interval(least - slack, least + slack)
 
     def value(self, pieces: Cells, bound: Array) -> Value:
@@ -316,9 +213,9 @@ class Dual:
         return Value(pieces, bound, least, self.lagrangian[3], self.problem.form.n)
 
 
-def _first(numbers: Interval, n: int) -> Interval:
-    """Return numbers with zeros behind them, (n,)."""
-    return Interval(*(np.append(end, np.zeros(n - end.size)) for end in (numbers.lower, numbers.upper)))
+def padded(numbers: Interval, size: int) -> Interval:
+    """Return numbers with zeros behind them, (size,)."""
+    return Interval(*(np.append(end, np.zeros(size - end.size)) for end in (numbers.lower, numbers.upper)))
 
 
 @dataclass(frozen=True, eq=False)

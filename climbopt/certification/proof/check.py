@@ -13,49 +13,25 @@ reaches the claim or nothing is left; else it is cut in two.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from climbopt.certification.proof.blocks import Box, Cells, Choices, Dual, Prices, Value
+from climbopt.certification.proof.blocks import Cells, Choices, Dual, Prices, Value
 from climbopt.certification.proof.cover import root, tightened
-from climbopt.certification.proof.decomposition import Decomposition
+from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
 
-FORMAT = "climbopt lower bound 2"
+FORMAT = "climbopt lower bound 3"
 
 Tree = dict[str, Any]
 
 
 class ProofError(InputError):
     """A proof that does not show what it claims."""
-
-
-def digest(problem: Decomposition) -> str:
-    """Return the SHA-256 of a standard form: templates, parameters, bounds, rows and objective."""
-    form, functions, table, sha = problem.form, problem.functions, problem.functions.table, hashlib.sha256()
-    texts: list[object] = [*form.variables, functions.scale]
-    arrays: list[object] = [form.polytope.dense, table.dense, table.constant, functions.offset]
-    arrays += [
-        end for rows in (form.polytope.bounds, form.polytope.rows, form.nonlinear) for end in (rows.lower, rows.upper)
-    ]
-    if problem.mean is not None:
-        mean, placed = problem.mean
-        arrays += [mean.weights, mean.references, [mean.power], placed.by_y(table.dense.shape[1])]
-    for response in functions.responses.parts:
-        model = response.model
-        texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
-        texts += [model.interaction.own, model.interaction.pair]
-        arrays += [model.parameters[p.name] for p in model.templates.parameters] + [model.own_source]
-    sha.update(repr([str(text) for text in texts]).encode())
-    for numbers in (np.asarray(array, dtype=float) for array in arrays):
-        sha.update(repr(numbers.shape).encode() + numbers.tobytes())
-    return sha.hexdigest()
 
 
 def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
@@ -73,14 +49,16 @@ def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
             f"this is no proof of a lower bound in the format '{FORMAT}'; write it anew by climbopt certify PROBLEM "
             "--rigor ball --proof FILE"
         )
+    from climbopt.certification.proof.balls import in_balls  # so that only proofs load python-flint
+
     try:
         problem = Decomposition.of(form)
-        if proof["problem"] != digest(problem):
+        if proof["problem"] != problem.digest:
             raise ProofError("the proof is of another problem: its digest differs from that of this one")
         lower = float(proof["lower"])
         if not np.isfinite(lower):
             raise ProofError("the claimed bound is not a number")
-        with precise():
+        with in_balls():
             return lower, _checked(problem, root(problem, lower), proof["tree"], lower, "root")
     except InputError:
         raise
@@ -90,12 +68,12 @@ def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
 
 def _checked(problem: Decomposition, box: Box, node: Tree, claim: float, name: str) -> int:
     """Check that no point of a box is below the claim; return the number of boxes."""
-    left = tightened(problem, box, claim)
+    left = tightened(problem, box)
     for k, step in enumerate(node["steps"]):
         if left is not None:
             left = _left(problem, left, step, claim, f"{name}, step {k + 1}")
         if left is not None:
-            left = tightened(problem, left, claim)
+            left = tightened(problem, left)
     if left is None:
         return 1
     cut, names = node["cut"], problem.form.variables
@@ -139,8 +117,7 @@ def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]],
     """Return the pieces between edges of each block, without what lies outside of a box, all of which they cover."""
     if len(edges) != problem.n_blocks:
         raise ProofError(f"{name} states edges of {len(edges)} blocks; the problem has {problem.n_blocks}")
-    zeros = np.zeros(problem.n_blocks - problem.form.n)
-    low, high = np.append(box.lower, zeros), np.append(box.upper, zeros)
+    low, high = problem.by_block(box.lower), problem.by_block(box.upper)
     ends = [np.array(of_block, dtype=float) for of_block in edges]
     for j, of_block in enumerate(ends):
         rises = of_block.ndim == 1 and of_block.size > 1 and (np.diff(of_block) >= 0).all()
@@ -150,12 +127,3 @@ def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]],
     block = np.repeat(np.arange(len(ends)), [of_block.size - 1 for of_block in ends])
     lower, upper = (np.concatenate([of_block[part] for of_block in ends]) for part in (np.s_[:-1], np.s_[1:]))
     return Cells(block.astype(np.intp), lower, upper)
-
-
-@contextmanager
-def precise() -> Iterator[None]:
-    """Evaluate exp, log and powers in balls; huge numbers of a file may overflow, which the bounds survive."""
-    from climbopt.certification.proof.balls import in_balls  # so that only proofs load python-flint
-
-    with in_balls(), np.errstate(over="ignore", invalid="ignore"):
-        yield

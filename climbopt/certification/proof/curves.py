@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from climbopt.model.templates import Array, Template
 from climbopt.numerics.intervals import Interval, where
 
+UNKNOWN = Interval.of(-np.inf, np.inf)
 Index = NDArray[np.intp] | tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -79,12 +80,11 @@ class Curves:
             (value,) = self.template.value(x, *(argument[at] for argument in self.arguments))
         return np.broadcast_to(value, np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape))
 
-    def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
-        """Return the functions that `at` names and their slopes at x, in floating point; of none with a use."""
-        shape = np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape)
+    def slopes(self, x: Array, at: Index) -> Array:
+        """Return the slopes of the functions that `at` names at x, in floating point; of none with a use."""
         with np.errstate(all="ignore"):
-            value, slope = self.template.slopes(x, *(argument[at] for argument in self.arguments))
-        return np.broadcast_to(value, shape), np.broadcast_to(slope, shape)
+            _, slope = self.template.slopes(x, *(argument[at] for argument in self.arguments))
+        return np.broadcast_to(slope, np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape))
 
     def enclose(self, x: Interval, at: Index) -> Interval:
         """Return enclosures of the functions on x."""
@@ -161,9 +161,9 @@ class Summed:
         """Return the middles of the functions that `at` names at x."""
         return self.enclose(Interval.enclosing(x), at).middle
 
-    def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
-        """Return the middles of the functions that `at` names and of their slopes at x."""
-        return self.values(x, at), self.enclose_slopes(Interval.enclosing(x), at).middle
+    def slopes(self, x: Array, at: Index) -> Array:
+        """Return the middles of the slopes of the functions that `at` names at x."""
+        return self.enclose_slopes(Interval.enclosing(x), at).middle
 
     def enclose(self, x: Interval, at: Index) -> Interval:
         """Return enclosures of the functions on x."""
@@ -213,10 +213,10 @@ class JoinedCurves:
         (values,) = self._by_form(lambda curves, x, at: (curves.values(x[0], at),), (x,), at)
         return values
 
-    def slopes(self, x: Array, at: Index) -> tuple[Array, Array]:
-        """Return the functions that `at` names and their slopes at x, in floating point; of none with a use."""
-        value, slope = self._by_form(lambda curves, x, at: curves.slopes(x[0], at), (x, x), at)
-        return value, slope
+    def slopes(self, x: Array, at: Index) -> Array:
+        """Return the slopes of the functions that `at` names at x, in floating point; of none with a use."""
+        (slopes,) = self._by_form(lambda curves, x, at: (curves.slopes(x[0], at),), (x,), at)
+        return slopes
 
     def enclose(self, x: Interval, at: Index) -> Interval:
         """Return enclosures of the functions on x."""
@@ -260,3 +260,16 @@ class JoinedCurves:
 
 
 Functions = Curves | Summed | JoinedCurves
+
+
+def deviation(curves: Functions, on: Interval, at: Index) -> Interval:
+    """Return enclosures of function less chord on intervals: by the curvature, and by the range of the values.
+
+    Where the range has no bounds there may be a pole, across which curvature says nothing.
+    """
+    width = Interval.enclosing(on.upper) - Interval.enclosing(on.lower)
+    bend = curves.curvature(on, at) * (width * width) * 0.125
+    value = curves.enclose(on, at)
+    spread = (value - value).upper
+    below, above = np.maximum(bend.upper, 0.0), np.maximum(-bend.lower, 0.0)
+    return where(np.isfinite(spread), Interval(-np.fmin(below, spread), np.fmin(above, spread)), UNKNOWN)

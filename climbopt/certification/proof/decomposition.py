@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,6 +22,25 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
+class Box:
+    """Bounds of x, (n,)."""
+
+    lower: Array
+    upper: Array
+
+    @property
+    def width(self) -> Array:
+        """Upper less lower bounds, (n,)."""
+        return self.upper - self.lower
+
+    def halves(self, j: int, at: float) -> tuple[Box, Box]:
+        """Return the box up to and from a value of variable j."""
+        upper, lower = self.upper.copy(), self.lower.copy()
+        upper[j] = lower[j] = at
+        return Box(self.lower, upper), Box(lower, self.upper)
+
+
+@dataclass(frozen=True, eq=False)
 class Decomposition:
     """A standard form as blocks.
 
@@ -31,14 +51,13 @@ class Decomposition:
     ----------
     form : StandardForm
     functions : MixtureFunctions
-    lower, upper : ndarray, (n,)
-        Bounds of x where it holds.
+    box : Box
+        Where it holds.
     """
 
     form: StandardForm
     functions: MixtureFunctions
-    lower: Array
-    upper: Array
+    box: Box
 
     @classmethod
     def of(cls, form: StandardForm) -> Decomposition:
@@ -51,18 +70,42 @@ class Decomposition:
                 "the objective has an expression that is not affine in ratios, z and losses, and is no power mean of "
                 "losses; use backend scip"
             )
-        return cls(form, functions, form.polytope.bounds.lower, form.polytope.bounds.upper)
+        return cls(form, functions, Box(form.polytope.bounds.lower, form.polytope.bounds.upper))
 
-    def on(self, lower: Array, upper: Array) -> Decomposition:
+    def on(self, box: Box) -> Decomposition:
         """Return the decomposition where x is in a box, which is the nearer for forms that are enclosed there."""
-        return replace(self, lower=lower, upper=upper) if self.separable.inseparable else self
+        return replace(self, box=box) if self.separable.inseparable else self
 
     @cached_property
     def separable(self) -> Separable:
         """The functions of one number that z and losses are made of."""
         sources = np.arange(self.n_sources)
-        ratios = self.cumulative(Interval(self.lower[sources], self.upper[sources]), sources)
+        ratios = self.cumulative(Interval(self.box.lower[sources], self.box.upper[sources]), sources)
         return Separable.of(self.functions.responses.parts, ratios)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the standard form: templates, parameters, bounds, rows and objective."""
+        form, functions, table, sha = self.form, self.functions, self.functions.table, hashlib.sha256()
+        texts: list[object] = [*form.variables, functions.scale]
+        arrays: list[object] = [form.polytope.dense, table.dense, table.constant, functions.offset]
+        arrays += [
+            end
+            for rows in (form.polytope.bounds, form.polytope.rows, form.nonlinear)
+            for end in (rows.lower, rows.upper)
+        ]
+        if self.mean is not None:
+            mean, placed = self.mean
+            arrays += [mean.weights, mean.references, [mean.power], placed.by_y(table.dense.shape[1])]
+        for response in functions.responses.parts:
+            model = response.model
+            texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
+            texts += [model.interaction.own, model.interaction.pair]
+            arrays += [model.parameters[p.name] for p in model.templates.parameters] + [model.own_source]
+        sha.update(repr([str(text) for text in texts]).encode())
+        for numbers in (np.asarray(array, dtype=float) for array in arrays):
+            sha.update(repr(numbers.shape).encode() + numbers.tobytes())
+        return sha.hexdigest()
 
     @property
     def polytope(self) -> Polytope:
@@ -96,6 +139,10 @@ class Decomposition:
         """Number of variables and of targets without own source."""
         return int(self.form.n + (self.home >= self.form.n).sum())
 
+    def by_block(self, x: Array) -> Array:
+        """Return the variables, (n,), by block, (n_blocks,); 0 for blocks that have none."""
+        return np.append(x, np.zeros(self.n_blocks - x.size))
+
     @cached_property
     def others(self) -> Array:
         """1 for pairs of a target with another source, 0 for own ones; (T, S)."""
@@ -126,16 +173,15 @@ class Decomposition:
         value: Interval = Interval.enclosing(offset) + Interval.enclosing(scale) * x
         return Interval(np.where(value.upper >= 0, np.maximum(value.lower, 0.0), value.lower), value.upper)
 
-    @cached_property
-    def lines(self) -> list[tuple[Interval, Interval] | None]:
-        """The values at x = 0 and slopes, (T, S), of each part that is linear in x, 0 for own sources; else None."""
-        mask, zero = Interval.enclosing(self.others), Interval.enclosing(np.zeros(self.others.shape))
-        offset, scale = Interval.enclosing(self.functions.offset), Interval.enclosing(self.functions.scale)
-        lines: list[tuple[Interval, Interval] | None] = []
-        for part in self.separable.parts:
+    def priced(self, prices: Array) -> tuple[Interval, Interval]:
+        """Return the sum over targets of prices, (K, T), times linear parts: its values at x = 0 and slopes, (S,)."""
+        zero = Interval.enclosing(np.zeros(self.others.shape))
+        value, slope = zero, zero
+        for price, part in zip(prices, self.separable.parts, strict=True):
             if part.linear:
-                slope, at_zero = (f(zero, self.pairs) * mask for f in (part.enclose_slopes, part.enclose))
-                lines.append((at_zero + slope * offset, slope * scale))
-            else:
-                lines.append(None)
-        return lines
+                weight = Interval.enclosing(price[:, None] * self.others)
+                value = value + weight * part.enclose(zero, self.pairs)
+                slope = slope + weight * part.enclose_slopes(zero, self.pairs)
+        at_zero, by_ratio = value.sum(0), slope.sum(0)
+        offset, scale = Interval.enclosing(self.functions.offset), Interval.enclosing(self.functions.scale)
+        return at_zero + by_ratio * offset, by_ratio * scale
