@@ -13,10 +13,12 @@ from random_problems import INSEPARABLE, USERS, random_multipliers, repeated, si
 from climbopt.certification.global_bound.search import optimal
 from climbopt.certification.proof.blocks import Choices, Dual, Prices
 from climbopt.certification.proof.decomposition import Box, Decomposition
+from climbopt.certification.proof.enclosures import z_range
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
 from climbopt.model.symbols import Parameter, r_i, r_j, z
+from climbopt.numerics.intervals import Interval
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Custom
 from climbopt.problem.objectives import Minimax
@@ -192,6 +194,25 @@ def test_where_the_weight_of_a_loss_is_negative_it_is_concave(name):
         for price in (0.0, 1.0, -1.0, 9.0, -9.0):
             prices = Prices(np.zeros(1), least, sums + price)
             check_block(problem, prices, box, 0, (0.3, 0.3 + width), rng)
+
+
+@pytest.mark.parametrize("make", [under_a_hill, lambda m, seed: with_rows("linear", m, seed)])
+def test_lines_lie_below_the_law_wherever_z_may_be(make):
+    """By the mean value theorem where the law is not convex, or its weight is negative."""
+    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(make(3, 0)))
+    n_rows = problem.functions.n_rows
+    for width in (1e-3, 1e-1, 0.5):
+        box = Box(np.full(3, 0.2), np.full(3, 0.2 + width))
+        prices = Prices(np.zeros(1), -5.0 * rng.random(n_rows), np.zeros((len(problem.separable.parts), 3)))
+        dual, t, on = Dual(problem, prices, box), np.arange(3), Interval(box.lower, box.upper)
+        z, (_, v, w, _) = z_range(problem, dual.parts, on, t), dual.lagrangian
+        assert (z.lower > 0).all()
+        for share in (-0.1, 0.0, 0.3, 1.0, 1.5):
+            kappa, u = dual._line(t, on, z.lower + share * (z.upper - z.lower))
+            for at in np.linspace(z.lower, z.upper, 21):
+                value = w.middle * problem.separable.law.values(at, t) + v.middle * at
+                line = (kappa + u * Interval.enclosing(at)).lower
+                assert np.isfinite(line).all() and (line <= value + 1e-12 * (1 + np.abs(value))).all()
 
 
 def test_every_target_of_a_block_bends():

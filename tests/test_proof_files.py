@@ -240,8 +240,11 @@ def test_slopes_that_do_not_support_the_mean_show_nothing(change):
     assert check(form, made)[0] == made["lower"]
     for step in made["tree"]["steps"]:
         step["losses"] = change(np.array(step["losses"])).tolist()
-    with pytest.raises(ProofError):
-        check(form, made)
+        for key in ("sums", "rows", "theta"):  # so that the whole bound is larger where the slopes are
+            step[key] = (1.001 * np.array(step[key])).tolist()
+    for claim in (made["lower"], 1.0005 * made["lower"]):
+        with pytest.raises(ProofError):
+            check(form, made | {"lower": claim})
     assert (
         Decomposition.of(form).digest
         != Decomposition.of(joint_form(replace(problem, objective=WeightedPowerMean(power=2.5)))).digest

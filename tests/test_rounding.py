@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 import pytest
-from test_block_bounds import check_block, sparse
+from test_block_bounds import check_block, plain, sparse
 
 from climbopt.certification.proof.blocks import Cells, Dual, Prices, Value
+from climbopt.certification.proof.cover import cut
 from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.numerics.intervals import Interval, evaluated_by
 from climbopt.procedures import joint_form
@@ -65,6 +66,25 @@ def test_what_lifts_a_piece_is_below_the_exact_sum():
             assert not value.without(target + 1e-13)[k]
 
 
+def test_rows_cut_away_no_point_that_meets_them():
+    """At corners of a box but for one variable, where the row leaves nothing else."""
+    rng, n_cut = np.random.default_rng(5), 0
+    for _ in range(200):
+        low = rng.normal(size=4)
+        high = low + rng.exponential(size=4)
+        a = rng.normal(size=(3, 4)) * (rng.random((3, 4)) < 0.7)
+        for row in a:
+            x = np.where(row > 0, low, high)
+            j = rng.integers(4)
+            x[j] = low[j] + rng.random() * (high[j] - low[j])
+            at_most = sum(exact(row) * exact(x))
+            limit = float(at_most) if Fraction(float(at_most)) >= at_most else np.nextafter(float(at_most), np.inf)
+            box = cut(Box(low, high), row[None], np.array([limit]))
+            assert (box.lower <= x).all() and (x <= box.upper).all()
+            n_cut += (box.width < high - low).any()
+    assert n_cut > 300
+
+
 @pytest.mark.parametrize("name", ["exp", "log", "sqrt", "tanh", "power"])
 def test_balls_enclose_what_sixty_digits_say(name):
     pytest.importorskip("flint")
@@ -83,11 +103,8 @@ def test_balls_enclose_what_sixty_digits_say(name):
     assert (value.upper - value.lower <= 4 * np.spacing(np.abs(value.upper))).all()
 
 
-@pytest.mark.parametrize("direction", [-1, 1])
-def test_gates_that_are_known_on_one_side_alone(direction):
-    """Enclosures of exp that begin or end at the value: no bound may rest on their middles."""
-    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(sparse(3, 1)))
-    box, sums = Box(np.zeros(3), np.array([1.0, 0.5, 0.5])), np.zeros((2, 3))
+def one_sided(direction):
+    """Return a routine whose enclosures of exp begin or end at the value and are a thousandth of it wide."""
 
     def wide(function, *at):
         value = function(*at)
@@ -96,10 +113,29 @@ def test_gates_that_are_known_on_one_side_alone(direction):
         below, above = (4e-16 * size, off) if direction > 0 else (off, 4e-16 * size)
         return value - below, value + above
 
-    with evaluated_by(wide):
+    return wide
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_gates_that_are_known_on_one_side_alone(direction):
+    """No bound may rest on the middles of their enclosures."""
+    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(sparse(3, 1)))
+    box, sums = Box(np.zeros(3), np.array([1.0, 0.5, 0.5])), np.zeros((2, 3))
+    with evaluated_by(one_sided(direction)):
         for block in range(3):
             for slope in (-20.0, 20.0):
                 at = (3 if slope < 0 else 0) + block
                 nonlinear = np.where(np.arange(6) == at, slope, 0.0)
                 for price in (0.0, 3.0, -3.0, 30.0, -30.0):
                     check_block(problem, Prices(np.zeros(1), nonlinear, sums + price), box, block, (0.2, 0.2), rng)
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_parts_that_are_known_on_one_side_alone(direction):
+    rng, problem = np.random.default_rng(0), Decomposition.of(joint_form(plain("saturating", 3, 1)))
+    box, sums = Box(np.full(3, 0.332), np.full(3, 0.335)), np.zeros((len(problem.separable.parts), 3))
+    with evaluated_by(one_sided(direction)):
+        for block in range(3):
+            for price in (0.0, 3.0, -3.0, 30.0, -30.0):
+                prices = Prices(np.zeros(1), np.zeros(problem.functions.n_rows), sums + price)
+                check_block(problem, prices, box, block, (0.333, 0.333), rng)
