@@ -49,6 +49,7 @@ def test_two_wrong_runs_do_not_move_the_law(clean, off, targets):
     assert fitted.model.parameters["beta"] == pytest.approx(clean.model.parameters["beta"], abs=0.05)
     assert fitted.outliers == ("r03", "r17")
     assert any("r03, r17" in sentence for sentence in fitted.warnings)
+    assert not any(sentence.startswith("R2 is") for sentence in fitted.warnings)  # the others are explained
 
 
 @pytest.mark.parametrize("seed", range(3))

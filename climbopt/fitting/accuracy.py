@@ -105,6 +105,12 @@ def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Ma
     )
 
 
+def r2_without(outliers: Sequence[str], runs: PilotRuns, predicted: Array) -> float:
+    """Return R2 of predictions, (n, T), over the runs that are not outlying; those would decide it alone."""
+    judged = trained(runs, runs.targets, runs.sources) & ~np.isin(runs.runs, list(outliers))[:, None]
+    return prediction_errors(predicted, runs.losses, judged, judged).r2
+
+
 def _mean(values: Array) -> float:
     """Return the mean; NaN of no value at all."""
     return float(values.mean()) if values.size else float("nan")

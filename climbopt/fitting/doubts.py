@@ -48,7 +48,7 @@ class Doubtful(Protocol):
 def doubts_of_fits(fits: Sequence[Doubtful], outliers: tuple[str, ...], r2: float) -> tuple[str, ...]:
     """Return what there is to doubt in fits of one or several forms to the same runs, whichever form gives reason to.
 
-    Outlying runs and R2 are those of all forms together.
+    Outlying runs and R2, which is that of the other runs, are those of all forms together.
     """
     targets = fits[0].model.targets
     strained = {name for fitted in fits for name in fitted.strained}

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from joblib import delayed
 
-from climbopt.fitting.accuracy import Errors, prediction_errors, trained
+from climbopt.fitting.accuracy import Errors, prediction_errors, r2_without, trained
 from climbopt.fitting.doubts import doubts_of_fits
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Pooling, Progress, estimate
 from climbopt.fitting.select import check_known, known_to, uses_of
@@ -90,7 +90,7 @@ class EnsembleFit(Reported):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
-        return doubts_of_fits(self.fits, self.outliers, self.overall.r2)
+        return doubts_of_fits(self.fits, self.outliers, r2_without(self.outliers, self.pilots, self.predicted))
 
     @property
     def fixed(self) -> Fixed:

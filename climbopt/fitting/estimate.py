@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.fitting.accuracy import Errors, Score, prediction_errors, trained
+from climbopt.fitting.accuracy import Errors, Score, prediction_errors, r2_without, trained
 from climbopt.fitting.anchors import SURER, anchors
 from climbopt.fitting.ceilings import NOTICED, all_under_ceilings, cost_of_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
@@ -182,7 +183,12 @@ class Fit(Reported):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What there is to doubt in the runs and in the fit, one sentence each."""
-        return doubts_of_fits((self,), self.outliers, self.overall.r2)
+        return doubts_of_fits((self,), self.outliers, r2_without(self.outliers, self.pilots, self.predicted))
+
+    @cached_property
+    def predicted(self) -> Array:
+        """The predicted losses of the runs, (n, T)."""
+        return self.model.at(self.pilots.tokens, self.pilots.params, self.pilots.supply).predicted(self.pilots.ratios)
 
     @property
     def strained(self) -> tuple[str, ...]:
