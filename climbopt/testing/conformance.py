@@ -241,7 +241,6 @@ def check_limits(backend: Backend, form: StandardForm) -> None:
         assert solved, f"{backend.name} claims a solution after one iteration, and has none"
     solution = backend.solve(form, Options(time_limit=1e-6))
     assert solution.termination is Termination.TIME_LIMIT, f"{backend.name}: {solution.raw_status}"
-    assert solution.seconds < 5.0
 
 
 def check_bad_option(backend: Backend, form: StandardForm) -> None:
