@@ -364,9 +364,25 @@ def noise_at(own: Array) -> Array:
     return np.clip(NOISE * SMALL / np.maximum(own, TINY), NOISE, ZERO_SHOT_NOISE)
 
 
+def assumed_noise(ratios: Array, sources: Sequence[str], targets: Sequence[str]) -> Array:
+    """Return the standard deviation of each loss about the model, as a share of the target's median loss, (n, T).
+
+    That of :func:`noise_at`, and `NOISE` for a target that is no source: all its losses are at a ratio of 0, and with
+    `ZERO_SHOT_NOISE` the priors would outweigh them (measured in docs/fitting.md).
+
+    Parameters
+    ----------
+    ratios : ndarray, (n, S)
+    sources, targets : sequence of str
+        S and T names.
+    """
+    column = {name: ratios[:, j] for j, name in enumerate(sources)}
+    return noise_at(np.column_stack([column.get(name, np.ones(len(ratios))) for name in targets]))
+
+
 def _noise(pilots: PilotRuns) -> Array:
     """Return the standard deviation of each loss about the model, as a share of the target's median loss, (n, T)."""
-    noise = noise_at(pilots.ratios_of(pilots.targets))
+    noise = assumed_noise(pilots.ratios, pilots.sources, pilots.targets)
     if pilots.supply is None:
         return noise
     # Runs that are mostly repeats, such as a small language alone, tell little of mixtures that could be chosen.

@@ -143,7 +143,7 @@ def _noise(fitted: Fit, solved: Sequence[Solved]) -> Array:
         squares[:, columns] = np.where(counted, (block.robust_errors(part.x)[:n] * learned / assumed) ** 2, 0.0)
         freedom[:, columns] = np.where(counted, 1 - _leverage(part)[:n], 0.0)
     judged = ~anchors(pilots)[:, None] & (freedom > 0)
-    zero = pilots.ratios_of(pilots.targets) == 0
+    zero = (pilots.ratios_of(pilots.targets) == 0) & np.isin(pilots.targets, pilots.sources)
 
     def of_all(chosen: Array) -> float:
         return float((squares[chosen].sum() + SHRUNK) / (freedom[chosen].sum() + SHRUNK))

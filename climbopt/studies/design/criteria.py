@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.estimate import INTERIOR, noise_at
+from climbopt.fitting.estimate import INTERIOR, assumed_noise
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.model.interactions import smallest_budget
 from climbopt.model.mixture import MixtureModel
@@ -172,7 +172,7 @@ def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Ob
     own = np.column_stack(
         [ratios[:, block.sources.index(name)] if name in block.sources else np.zeros(len(D)) for name in block.targets]
     )
-    scale = noise_at(own) * medians
+    scale = assumed_noise(ratios, block.sources, block.targets) * medians
     if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
         # z = 0 there, outside the law's domain: the loss carries no information
         scale[own == 0] = np.inf
