@@ -69,6 +69,20 @@ def test_a_proof_with_a_cut(proof):
         check(form, made)
 
 
+def test_a_claim_holds_to_the_last_digit(proof, monkeypatch):
+    """A step shows its own value, and nothing that is larger by one rounding."""
+    form, made, _ = copy.deepcopy(proof)
+    made["tree"]["steps"] = made["tree"]["steps"][:1]
+    shown = []
+    monkeypatch.setattr(checker.Value, "left", lambda value, claim: shown.append(value.lower) or value.pieces)
+    monkeypatch.setattr(checker, "tightened", lambda problem, box: box)
+    with pytest.raises(ProofError, match="is not reached"):
+        check(form, made | {"lower": 2 * made["lower"]})
+    assert check(form, made | {"lower": shown[0]}) == (shown[0], 1)
+    with pytest.raises(ProofError, match="is not reached"):
+        check(form, made | {"lower": np.nextafter(shown[0], np.inf)})
+
+
 def first_and_last(made):
     """Return the steps of the root's box."""
     steps = made["tree"]["steps"]
