@@ -49,6 +49,7 @@ class Evaluated:
 
     def replaced(self, dual: Dual, chosen: NDArray[np.bool_], others: Evaluated) -> Evaluated:
         """Return them with others in place of some; each block's pieces stay in order."""
+        # Pieces are in order of block and value; z0 and theta are one for each target of each piece, in that order.
         kept, mine = ~chosen, ~chosen[dual.targets(self.pieces)[1]]
 
         def ends(first: Array, second: Array) -> Array:
@@ -129,6 +130,8 @@ def evaluate(dual: Dual, target: float, tolerance: float) -> Evaluated:
         value: Value = dual.value(on.pieces, on.bound)
         if value.lower >= target or halved == HALVED or on.bound.size > MOST * n:
             break
+        # A piece is coarse where its bound is below the best value of its block by more than the block's share of what
+        # may be missed: elsewhere a finer piece would not raise the sum.
         best, missing = np.full(n, np.inf), target - value.lower
         np.minimum.at(best, on.pieces.block, np.where(np.isnan(on.value), np.inf, on.value))
         allowance = max(tolerance, SHARE * missing if np.isfinite(missing) else 0.0) / n
@@ -137,9 +140,11 @@ def evaluate(dual: Dual, target: float, tolerance: float) -> Evaluated:
         if not coarse.any():
             break
         if halved >= ENOUGH:
+            # In a much smaller box the sums are enclosed more tightly, which finer pieces of this one are not.
             left = value.left(target)
             if left is None or left.width.sum() < SHRINKS * width.sum():
                 break
+        # Both halves, with choices of their own.
         on = on.replaced(dual, coarse, Evaluated.at(dual, halves(on.pieces[coarse])))
     return on
 
@@ -202,6 +207,7 @@ def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
     if problem.mean is not None:
         weights = weights + slopes_of_mean(problem, x) @ problem.mean[1].by_y(weights.size)
     _, on_z, on_loss = table.split(weights)
+    # The Lagrangian's slope by z, and by the chain rule dz/ds = gate.
     u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
     t, own = np.arange(len(problem.home)), problem.by_block(x)[problem.home]
     cumulative = problem.cumulative(enclosing(own), problem.home).middle

@@ -86,15 +86,18 @@ class _Touch:
 
     def _choose(self) -> None:
         """Choose u by regula falsi: z falls with u, and at a jump of the sums both sides cost the same."""
+        # What z can be: gates of one sign make its least and its most by the same knapsack.
         self.least, most = self._z(self._fill(self.gates)[0]), self._z(self._fill(-self.gates)[0])
         ends_at_zero = self.problem.proofs.end_of_domain[self.target] == 0.0
         most = np.where(ends_at_zero, np.maximum(most, SMALL), most)  # where no z is in the domain, a tangent there
         self.least = np.where(ends_at_zero, np.maximum(self.least, SMALL * most), self.least)
         self.most = np.maximum(most, self.least)
+        # The best tangent's slope u: the z of the sums that are least at u is where the law has that slope.
         low, high = self._slope(self.least), self._slope(self.most)
         (a, z_a), (b, z_b) = self._best(low), self._best(high)
         u, tangent = high, self.problem.proofs.loss_convex & (self.w > 0)
         for _ in range(STEPS if tangent.any() and len(self.gates) else 0):
+            # Where the sums jump from a to b, the u at which both cost the same is exact.
             u = (self.price * (a - b)).sum(axis=0) / (z_a - z_b)
             u_a, u_b = self._slope(z_a), self._slope(z_b)
             u = np.where(np.isfinite(u), u, u_a)
@@ -108,6 +111,7 @@ class _Touch:
             low, high = np.where(up, u, low), np.where(up, high, u)
             a, z_a, b, z_b = np.where(up, c, a), np.where(up, z_c, z_a), np.where(up, b, c), np.where(up, z_b, z_c)
         self.z0 = _with_slope(self._slope, u, self.least, self.most)
+        # At a jump the sums are a mixture of both sides, whose z is that of the touch.
         share = np.clip((self.z0 - z_b) / (z_a - z_b), 0.0, 1.0)
         mixed = b + np.where(np.isfinite(share), share, 0.0) * (a - b)
         z = self._z(mixed)
@@ -118,6 +122,8 @@ class _Touch:
     def _fill(self, q: Array) -> tuple[Array, Array]:
         """Return about the sums, (K, P), that are least in q, and the price theta of the total."""
         t, problem = self.target, self.problem
+        # A fractional knapsack: steps between nodes are taken in order of cost per unit of ratio, until the sum of the
+        # others is full; theta is the cost of the last one.
         room = np.diff(self.ratios, axis=-1)  # (S, M - 1)
         cost = np.zeros((t.size, *room.shape))
         for k, steps in enumerate(self._steps):
@@ -130,6 +136,7 @@ class _Touch:
         flat = slope.reshape(t.size, room.size)
         summed = np.repeat(problem.summed[t], room.shape[1], axis=1)
         free = np.broadcast_to(room.ravel(), flat.shape) * summed
+        # What is left of the total when every source is at its lower end.
         capacity = problem.total[1] - self.x * self.in_total - problem.summed[t] @ self.ratios[:, 0]
         order = np.argsort(np.where(summed > 0, flat, np.inf), axis=1)
         sorted_room = np.take_along_axis(free, order, axis=1)
@@ -137,6 +144,7 @@ class _Touch:
         used = np.clip(capacity[:, None] - (after - sorted_room), 0.0, sorted_room)
         amount = np.zeros_like(flat)
         np.put_along_axis(amount, order, used, axis=1)
+        # Sources outside of the total are free: all of the steps that lower the cost.
         share = np.where(free > 0, amount / free, np.where(summed > 0, 0.0, flat < 0))
         last = np.minimum((after < capacity[:, None]).sum(axis=1), flat.shape[1] - 1)
         theta = np.take_along_axis(np.take_along_axis(flat, order, axis=1), last[:, None], axis=1)[:, 0]

@@ -67,8 +67,10 @@ def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0
     for k in range(STARTS):
         point = _local(form, backend, form.start if k == 0 else _elsewhere(form, rng))
         best = point if point.value < best.value else best
+        # One local optimum of a convex problem is the global one.
         if time_is_up() or (point.x is not None and form.functions.convex(form.polytope, multipliers_of(form, point))):
             break
+    # Where no local solve ended feasible, vertices of the polytope may be.
     best = first if first.value < best.value else best
     return best if best.x is not None else _best_corner(form)
 

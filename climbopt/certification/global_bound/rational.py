@@ -24,6 +24,7 @@ def upper_bound(form: StandardForm, x: Array) -> float | None:
     point = exactly_feasible(form.polytope, x)
     if point is None:
         return None
+    # The point itself may be no float: objective and rows are enclosed on the floats around it.
     low, high = (np.array(ends) for ends in zip(*map(_ends, point), strict=True))
     problem, limits = Decomposition.of(form), form.nonlinear
     with in_balls():
@@ -69,6 +70,7 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
     point = [rational(value) for value in x.tolist()]
     if not len(rows):
         return point
+    # Variables far from their bounds take up what the equations need, and stay inside.
     room = np.minimum(x - polytope.bounds.lower, polytope.bounds.upper - x)
     basis: list[int] = []
     for j in np.argsort(-room, kind="stable").tolist():
@@ -79,6 +81,7 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
     if len(basis) < len(rows):
         return None
     exact = [[rational(value) for value in row] for row in rows.tolist()]
+    # basis x = limits - others: exact in rationals.
     rest = [
         rational(limit) - sum((row[j] * point[j] for j in range(x.size) if j not in basis and row[j]), fmpq(0))
         for row, limit in zip(exact, limits.tolist(), strict=True)

@@ -41,6 +41,8 @@ def reciprocal(form: StandardForm) -> StandardForm | None:
     on_x[0, n - 1] = 1.0
     lower, upper = np.array(form.nonlinear.lower), np.array(form.nonlinear.upper)
     for k in rows:
+        # z_i - slope_i t >= least_i, divided by (z_i - least_i) t: slope_i / (z_i - least_i) - s <= 0, with s = 1 / t
+        # where t stood and the quotient as the loss of target i.
         (i,) = np.flatnonzero(on_z[k])
         if slopes[i] > 0:
             on_x[k], on_z[k], constant[k] = 0.0, 0.0, 0.0
@@ -75,6 +77,7 @@ def _shares(form: StandardForm) -> tuple[list[int], Array, Array] | None:
     T = table.n_targets
     slopes, least, rows = np.zeros(T), np.zeros(T), []
     for k in range(1, len(table)):
+        # Every row that reads t must be of one target's z, bounded below alone, or the form is no second step.
         on_t, at = on_x[k, n - 1], np.flatnonzero(on_z[k])
         if on_t == 0:
             continue

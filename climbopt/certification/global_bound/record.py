@@ -26,6 +26,7 @@ def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | Non
     lower = enclosure.lower if of is form else -1.0 / enclosure.lower
     tree = recorded(of, enclosure.proof)
     for share in LOWERED:
+        # Balls are a little wider than floats rounded outwards: the claim is lowered until it is shown.
         claim = lower - share * abs(lower)
         proof = {"format": FORMAT, "problem": Decomposition.of(of).digest, "lower": claim, "tree": tree}
         try:
@@ -38,6 +39,7 @@ def proved(form: StandardForm, enclosure: Enclosure) -> tuple[float, Tree] | Non
 
 def recorded(form: StandardForm, leaves: tuple[Node, ...]) -> Tree:
     """Return the tree of steps and cuts that a search's boxes came from."""
+    # Leaves know their parents; the file states each node with its two halves.
     halves: dict[int, dict[int, Node]] = {}
     root = leaves[0]
     for leaf in leaves:

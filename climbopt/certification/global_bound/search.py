@@ -244,6 +244,7 @@ def _examined(problem: Decomposition, node: Node, target: float, tolerance: floa
     """Return what one round leaves of a node."""
     step = examined(problem, node.box, node.multipliers, target, tolerance)
     lower, path, width = max(node.lower, step.lower), (*node.path, step), node.box.width.sum()
+    # The next round has the same multipliers and tighter sums; where the box hardly shrank it would say the same again.
     shrank = 0 < step.box.width.sum() <= SHRINKS * width and len(path) < ROUNDS
     closed = lower >= target or not (shrank or step.split)
     return replace(node, box=step.box, lower=lower, path=path, split=None if shrank else step.split, closed=closed)
@@ -305,6 +306,7 @@ class _Search:
 
     def step(self, workers: Parallel | None, many: int) -> None:
         """Examine the boxes with the least bounds once, or the halves of those that stopped shrinking."""
+        # Best first: the bound of the search is the least of its boxes'.
         chosen = [node for _, _, node in self.open[:many]]
         boxes = [half for node in chosen for half in self._halves(node)]
         arguments = (self.target, (1 - MARGIN) * self.tolerance)
@@ -313,6 +315,7 @@ class _Search:
             if workers is not None and self.jobs > 1
             else (_examined(self.problem, node, *arguments) for node in boxes)
         )
+        # Points above the target were cut away, so that nothing better than it can be claimed.
         if any(node.path[-1].cut for node in left):
             self.claimed = min(self.claimed, self.target)
         self.closed.extend(node for node in left if node.closed)
@@ -337,6 +340,7 @@ class _Search:
         """Return a node with the multipliers of a local optimum in its box; that may be a new incumbent."""
         form = self.problem.form
         within = replace(form, polytope=inside(self.problem, node.box))
+        # The multipliers of the parent suit its optimum, which lies in one half at most.
         start = self.best.x if self.best.x is not None else form.start
         try:
             start = within.nearest(np.clip(start, node.box.lower, node.box.upper))

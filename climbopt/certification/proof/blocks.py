@@ -87,6 +87,7 @@ class Dual:
     box: Box
 
     def __post_init__(self) -> None:
+        # Pairs that do not decompose are enclosed on the box that is examined.
         object.__setattr__(self, "problem", self.problem.on(self.box))
 
     @cached_property
@@ -107,8 +108,10 @@ class Dual:
         mu[[k - 1 for k in table.curved if k]] = 0.0  # rows that are not affine have no price
         total = table.lagrangian(np.append(1.0, mu), np.append(0.0, problem.form.nonlinear.named(mu)), enclosing)
         if problem.mean is not None and problem.mean[0].supports(self.prices.losses):
+            # G(L) >= slopes'L for slopes that support the mean G, so that they weigh the losses in its place.
             slopes = enclosing(self.prices.losses[:, None]) * problem.mean[1].by_y(table.dense.shape[1])
             total = total + padded(slopes.sum(0), total.lower.size)
+        # A row adds y (a'x - limit), with the limit that the sign of y names: an affine function of x.
         rows = np.column_stack([problem.polytope.dense, -problem.polytope.rows.named(y)])
         linear = (enclosing(rows) * enclosing(y[:, None])).sum(0)
         on_x, on_z, on_loss = table.split(total)
@@ -131,12 +134,15 @@ class Dual:
         """Return what the function of each piece's block is nowhere below on the piece, (Q,)."""
         target, of = self.targets(pieces)
         with np.errstate(all="ignore"):  # infinite ends where nothing is known
+            # Columns: the function with chords in place of curves at both ends, and its deviation from that.
             terms = np.concatenate([self._of_variables(pieces), self._of_targets(target, pieces[of], choices)])
             piece = np.append(np.arange(pieces.block.size), of)
             total, size = np.zeros((2, pieces.block.size, 3))
             np.add.at(total, piece, terms)
             np.add.at(size, piece, np.abs(terms))
+            # A sum of n floats is off by at most n eps times the sum of their sizes (Higham 2002, section 4.2).
             low = total - np.bincount(piece)[:, None] * EPS * size
+            # For each s it is linear in x: the least over the piece lies at an end.
             bound = (enclosing(low[:, :2].min(axis=1)) + enclosing(low[:, 2])).lower
             return np.where(np.isnan(bound), -np.inf, bound)
 
@@ -147,6 +153,7 @@ class Dual:
         value, dip = zero[block][:, None] + slope[block][:, None] * ends, enclosing(np.zeros(block.size))
         at_ends = problem.cumulative(ends, block[:, None])
         on = problem.cumulative(Interval(pieces.lower, pieces.upper), block)
+        # Parts that are linear are in `lines`; others count target by target, of which own ones are none.
         is_ratio, j, targets = block < problem.n_sources, np.minimum(block, problem.n_sources - 1), problem.pairs[0]
         for part, price in zip(problem.separable.parts, self.prices.sums, strict=True):
             if not part.linear:
@@ -163,11 +170,13 @@ class Dual:
         on = problem.cumulative(Interval(pieces.lower, pieces.upper), block)
         kappa, u = self._line(t, on, choices.z0)
         in_total, total = problem.total
+        # theta (total - x): what the price says of the sum of the other ratios.
         left = enclosing(total) - enclosing(in_total[block][:, None]) * ends
         value = kappa[:, None] + u[:, None] * separable.own.enclose(at_ends, t[:, None])
         value, dip, numbers = value + enclosing(choices.theta[:, None]) * left, deviation(separable.own, on, t), []
         for gate, part, price in zip(separable.gates, self.parts, self.prices.sums, strict=True):
             q = u[:, None] * gate.enclose(at_ends, t[:, None]) - enclosing(price[t][:, None])
+            # q's = number's + (q - number)'s: the first is least node by node in `_least`, the second is enclosed.
             number = enclosing(q.middle)
             value = value + number * part.rest[t][:, None] + (q - number) * part.sums[t][:, None]
             dip = dip + deviation(gate, on, t) * part.sums[t]
@@ -184,6 +193,7 @@ class Dual:
         loss, slope = law.enclose(enclosing(z0), t), law.enclose_slopes(enclosing(z0), t)
         loss = where(np.isfinite(loss.lower + loss.upper + slope.lower + slope.upper), loss, UNKNOWN)
         u, rest = w * slope, enclosing(0.0)
+        # w L lies above its tangents where it is convex, and is 0 where w is.
         tangent = (w.lower >= 0) & (proofs.loss_convex | (w.upper <= 0))
         if not tangent.all():  # w L(z) = w L(z0) + w L'(some number between) (z - z0)
             z = z_range(self.problem, self.parts, on, t)
@@ -195,6 +205,7 @@ class Dual:
 
     def _least(self, t: Indices, numbers: list[Array], theta: Array) -> Interval:
         """Return enclosures of sum_j min over nodes of (numbers'parts - theta ratios), (P, 2), with its rounding."""
+        # A sum of functions of one ratio each, with chords in place of curves: each is least at one of its nodes.
         price = theta[:, None] * self.problem.summed[t]
         cost = np.repeat(-price[:, None, :, None] * self.ratios, 2, axis=1)
         size = np.abs(cost).max(axis=-1).sum(axis=-1)
@@ -254,6 +265,7 @@ class Value:
 
     def without(self, target: float) -> NDArray[np.bool_]:
         """Return which pieces have no point whose objective is below `target`."""
+        # The total with the piece's own bound in place of its block's least.
         lifted = self.total - enclosing(self.least[self.pieces.block]) + enclosing(self.bound)
         return np.asarray(lifted.lower >= target)
 

@@ -68,6 +68,7 @@ def check(form: StandardForm, proof: Tree) -> tuple[float, int]:
 
 def _checked(problem: Decomposition, box: Box, node: Tree, claim: float, name: str) -> int:
     """Check that no point of a box is below the claim; return the number of boxes."""
+    # A box is None once nothing of it is left: neither the rows nor a step leave a point below the claim.
     left = tightened(problem, box)
     for k, step in enumerate(node["steps"]):
         if left is not None:
@@ -123,6 +124,7 @@ def covering(problem: Decomposition, box: Box, edges: Sequence[Sequence[float]],
         rises = of_block.ndim == 1 and of_block.size > 1 and (np.diff(of_block) >= 0).all()
         if not (rises and of_block[0] <= low[j] and of_block[-1] >= high[j]):
             raise ProofError(f"the pieces that {name} states do not cover its box in block {j + 1}")
+    # Pieces beyond the box say nothing of it: cut to it, they still cover it, since edges do not fall.
     ends = [np.clip(of_block, low[j], high[j]) for j, of_block in enumerate(ends)]
     block = np.repeat(np.arange(len(ends)), [of_block.size - 1 for of_block in ends])
     lower, upper = (np.concatenate([of_block[part] for of_block in ends]) for part in (np.s_[:-1], np.s_[1:]))

@@ -47,6 +47,7 @@ def cut(box: Box, a: Array, b: Array) -> Box | None:
     """Return a box cut by rows a x <= b; None where nothing is left."""
     low, high = box.lower, box.upper
     for _ in range(TIGHTENINGS):
+        # a_j x_j <= b - the least that the other terms can be; divided by a_j, whose sign tells which end moves.
         terms = (enclosing(a) * Interval(low, high)).lower
         others = enclosing(np.where(np.eye(low.size) > 0, 0.0, terms[:, None])).sum(2)
         end = (enclosing(b[:, None]) - enclosing(others.lower)) / enclosing(a)
@@ -61,6 +62,7 @@ def of_auxiliaries(problem: Decomposition, box: Box, upper: float) -> tuple[Arra
     reads = (table.parts.x[:, problem.n_sources :] != 0).any(axis=1)
     reads[list(table.curved)] = False
     rest, on_x = rests(problem, box), table.parts.x[reads]
+    # on_x x + rest <= upper limit, and >= lower limit, with rest anywhere in its enclosure.
     most = (enclosing(np.append(upper, limits.upper)) - rest).upper
     least = (rest - enclosing(np.append(-np.inf, limits.lower))).upper
     return np.vstack([on_x, -on_x]), np.append(most[reads], least[reads])

@@ -121,6 +121,7 @@ class Curves:
 
     def _curvature(self, x: Interval, at: Index) -> Interval:
         """Return enclosures of the template's second derivative."""
+        # The second derivative of each piece holds where the interval has no kink in it.
         curvature = self._enclose(self.template.exact.second[0], x, at)
         if not self.template.kinked:
             return curvature
@@ -245,6 +246,8 @@ class JoinedCurves:
         at: Index,
     ) -> tuple[Array, ...]:
         """Return as many arrays as x has, evaluated form by form."""
+        # `at` names targets, or pairs of a target and a source; every array is brought to one shape first, so that one
+        # mask picks the entries of a form out of all of them.
         target, *source = at if isinstance(at, tuple) else (at,)
         target, *rest = np.broadcast_arrays(target, *source, *x)
         source, x = rest[: len(source)], tuple(rest[len(source) :])

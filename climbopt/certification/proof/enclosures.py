@@ -48,6 +48,7 @@ def chords(problem: Decomposition, ratios: Array) -> list[Chords]:
     at, others = (targets[..., None], sources[..., None]), problem.others[..., None] > 0
     for part in problem.separable.parts:
         value = where(others, part.enclose(on_nodes, at))
+        # Middles stand for values at nodes; what they miss is part of the rest, as is what chords miss between nodes.
         rest = (value - enclosing(value.middle)).hull(-1)
         if not part.linear:
             rest = rest + where(others, deviation(part, between, at)).hull(-1)
