@@ -164,6 +164,34 @@ def test_known_languages_stay_as_they_are(ensemble):
     assert "no run has x, y" in extension.model.provenance[WARNINGS]
 
 
+def test_languages_without_runs_teach_nothing_of_further_ones(ensemble):
+    table = Features(("size",), {(name,): (float(j),) for j, name in enumerate((*NAMES, "x", "y"))})
+    for base in (
+        ensemble,
+        replace(ensemble, blocks=[replace(b, pilots=PilotRange((1e9, 4e9))) for b in ensemble.blocks]),
+    ):
+        for features in (None, table):
+            together = extend(base, ["x", "y"], features=features)
+            first = extend(base, ["x"], features=features)
+            then = extend(first.model, ["y"], first.draws, features=features)
+            assert then.known == NAMES and then.features_stay == together.features_stay
+            assert then.model.provenance["extended"] == "x, y"
+            assert "no run has y: extrapolated from 6 other languages" in then.model.provenance[WARNINGS]
+            for a, b in zip((together.model, *together.draws), (then.model, *then.draws), strict=True):
+                for one, other in zip(a.blocks, b.blocks, strict=True):
+                    for p in one.form.parameters:
+                        if p.per != "pair":
+                            assert one.parameters[p.name] == pytest.approx(other.parameters[p.name], rel=1e-9)
+
+
+def test_numbers_of_features_have_a_size_and_constants_say_nothing():
+    with pytest.raises(InputError, match="'size' of s1 is 1e[+]200; write a number between -1e[+]100 and 1e[+]100"):
+        Features(("size",), {("s0",): (1.0,), ("s1",): (1e200,)})
+    # The mean of six times 0.1 is not 0.1.
+    constant = Features(("size",), {(name,): (0.1,) for name in NAMES})
+    assert (constant.kinship(NAMES) == 0).all()
+
+
 def test_each_known_language_has_its_turn(ensemble):
     extension = extend(blocks_of(ensemble)[0][0], ["x"])
     level = np.log([draw.parameters["E"][-1] for draw in extension.draws])

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from climbopt.files import DrawsLike, ModelLike, as_draws, as_model, load_features
 from climbopt.fitting.exchangeable import FEWEST
-from climbopt.fitting.new_languages import BaseModel, Draw, KnownLanguages, with_new
+from climbopt.fitting.new_languages import BaseModel, Draw, KnownLanguages, with_new, with_runs
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
@@ -199,7 +199,8 @@ def _doubted(model: BaseModel, group: KnownLanguages) -> BaseModel:
         f"no run has {listed(list(group.new), most=8)}: extrapolated from {len(group.known)} other languages, of which "
         "it may be like none",
     ]
-    provenance = {**model.provenance, EXTENDED: ", ".join(group.new), WARNINGS: "\n".join(lines)}
+    without = [*filter(None, [model.provenance.get(EXTENDED)]), *group.new]
+    provenance = {**model.provenance, EXTENDED: ", ".join(without), WARNINGS: "\n".join(lines)}
     return replace(model, provenance=provenance)
 
 
@@ -207,9 +208,9 @@ def _held_out_errors(model: BaseModel, features: Features) -> dict[str, float]:
     """Return mean absolute errors (nats) over known languages, each left out and predicted without and with features.
 
     Against the losses of the model that has it, of all targets at mixtures of all sources; empty where the others are
-    too few. Only sources that are targets are left out.
+    too few. Only sources that are targets, and that runs have, are left out.
     """
-    left_out = [name for name in model.targets if name in model.sources]
+    left_out = [name for name in with_runs(model) if name in model.targets]
     if len(left_out) <= FEWEST:
         return {}
     blocks, weights = blocks_of(model)

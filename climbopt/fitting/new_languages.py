@@ -44,8 +44,9 @@ class KnownLanguages:
     new : tuple of str
     sources, targets : tuple of str
         Of the model without them.
-    rows : ndarray of int
-        Of the targets that new ones are like: those that are sources. Without any, new languages are sources alone.
+    rows, columns : ndarray of int
+        Of the targets, and of the sources, that new ones are like: sources that runs have, and those of them that are
+        targets. Without such targets, new languages are sources alone.
     as_target, as_source : mapping of str to NewMember
         By new language.
     of_pairs : ndarray, (T + t, S + s, k)
@@ -56,6 +57,7 @@ class KnownLanguages:
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     rows: Indices
+    columns: Indices
     as_target: Mapping[str, NewMember]
     as_source: Mapping[str, NewMember]
     of_pairs: Array
@@ -69,9 +71,8 @@ class KnownLanguages:
         InputError
             For too few known languages, or one without features.
         """
-        sources, targets = model.sources, model.targets
-        rows = [i for i, name in enumerate(targets) if name in sources]
-        new_targets = new if rows else ()
+        sources, targets, known = model.sources, model.targets, with_runs(model)
+        new_targets = new if any(name in targets for name in known) else ()
         shape = (len(targets) + len(new_targets), len(sources) + len(new), 0)
         of_pairs = np.zeros(shape)
         if features is not None:
@@ -80,16 +81,17 @@ class KnownLanguages:
             new,
             sources,
             targets,
-            np.array(rows, dtype=np.intp),
-            {name: _member([targets[i] for i in rows], name, features) for name in new_targets},
-            {name: _member(sources, name, features) for name in new},
+            np.array([i for i, name in enumerate(targets) if name in known], dtype=np.intp),
+            np.array([j for j, name in enumerate(sources) if name in known], dtype=np.intp),
+            {name: _member([i for i in targets if i in known], name, features) for name in new_targets},
+            {name: _member(known, name, features) for name in new},
             of_pairs,
         )
 
     @property
     def known(self) -> tuple[str, ...]:
         """The languages that new ones are like."""
-        return tuple(dict.fromkeys((*self.sources, *(self.targets[i] for i in self.rows))))
+        return tuple(self.sources[j] for j in self.columns)
 
     @property
     def all_targets(self) -> tuple[str, ...]:
@@ -104,7 +106,8 @@ class KnownLanguages:
 
     def with_sources(self, values: Array, draw: Draw | None) -> Array:
         """Return numbers of the known sources, (S, ...), and of the new ones."""
-        new = [_like(member, values, self.sources, name, AS_SOURCE, draw) for name, member in self.as_source.items()]
+        known, of_known = self.known, values[self.columns]
+        new = [_like(member, of_known, known, name, AS_SOURCE, draw) for name, member in self.as_source.items()]
         return np.concatenate([values, np.reshape(new, (-1, *values.shape[1:]))])
 
     def with_pairs(self, values: Array, own: NDArray[np.bool_], draw: Draw | None) -> Array:
@@ -118,6 +121,12 @@ class KnownLanguages:
         result[:n_targets] = self.with_sources(rest.T, draw).T
         # Pairs of two new languages: those of the target and the source, added.
         return _filled(result, np.isfinite(result)) + explained
+
+
+def with_runs(model: BaseModel) -> tuple[str, ...]:
+    """Return the sources of a model that a run has: what others are like is known from them alone."""
+    ratios = (model.pilots and model.pilots.ratios) or {}
+    return tuple(name for name in model.sources if name not in ratios or ratios[name][1] > 0)
 
 
 def _member(known: Sequence[str], name: str, features: Features | None) -> NewMember:
@@ -179,8 +188,8 @@ def with_new(model: MixtureModel, group: KnownLanguages, smallest: float, draw: 
     shapes = {"target": (len(targets),), "source": (len(sources),), "pair": (len(targets), len(sources))}
     ones = {p.name: np.ones(shapes[p.per]) for p in model.form.parameters}
     pilots = model.pilots
-    if pilots is not None and pilots.ratios is not None:
-        pilots = replace(pilots, ratios={**pilots.ratios, **dict.fromkeys(group.new, (0.0, 0.0))})
+    if pilots is not None:
+        pilots = replace(pilots, ratios={**(pilots.ratios or {}), **dict.fromkeys(group.new, (0.0, 0.0))})
     blank = replace(model, sources=sources, targets=targets, parameters=ones, pilots=pilots)
     values = form.declared(_coordinates(form, model, group, smallest / model.token_unit, draw), blank)
     for name, known in model.parameters.items():

@@ -14,6 +14,10 @@ from climbopt.runs.tidy_table import Array
 
 Cell = float | str
 """A number, or a category."""
+LARGEST = 1e100
+"""Size of numbers, so that their squares are finite."""
+ROUNDING = 1e-12
+"""Spread of numbers that are the same, in units of the largest."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +34,7 @@ class Features(Viewed):
     Raises
     ------
     InputError
-        Where there is no column or no row, or a column has numbers and words.
+        Where there is no column or no row, a column has numbers and words, or a number is beyond `LARGEST`.
     """
 
     names: tuple[str, ...]
@@ -43,6 +47,12 @@ class Features(Viewed):
             words = [value for value in column if isinstance(value, str)]
             if 0 < len(words) < len(column):
                 raise InputError(f"feature '{name}' has numbers and words ({words[0]!r}); write one kind per column")
+            for row, value in zip(self.rows, column, strict=True):
+                if not isinstance(value, str) and not abs(value) <= LARGEST:
+                    raise InputError(
+                        f"feature '{name}' of {' to '.join(row)} is {value}; write a number between -{LARGEST:g} and "
+                        f"{LARGEST:g}, or a word"
+                    )
         object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))
 
     @property
@@ -73,9 +83,8 @@ class Features(Viewed):
         result = []
         for column in columns:
             values = column[apart]
-            spread = float(values.std()) if values.size else 0.0
-            # A column that is the same for all pairs explains nothing; its spread is that of rounding.
-            if spread > 1e-12 * max(1.0, float(np.abs(values).max(initial=0.0))):
+            # A column that is the same for all pairs explains nothing.
+            if spread := _spread(values):
                 result.append(np.where(apart, (column - values.mean()) / spread, 0.0))
         return np.stack(result, axis=-1) if result else np.zeros((*apart.shape, 0))
 
@@ -98,9 +107,10 @@ class Features(Viewed):
             if isinstance(column[0], str):
                 alike += [[float(a == b) for b in column] for a in column]
                 continue
-            values = np.array(column, dtype=float) - np.mean(np.array(column, dtype=float))
-            square = float((values**2).mean())
-            alike += np.outer(values, values) / square if square > 0 else 0.0
+            values = np.array(column, dtype=float)
+            if spread := _spread(values):
+                standard = (values - values.mean()) / spread
+                alike += np.outer(standard, standard)
         return alike / len(self.names)
 
     def _check(self, targets: Sequence[str], sources: Sequence[str]) -> None:
@@ -140,3 +150,9 @@ class Features(Viewed):
         """Return the counts and the names of the columns."""
         what = "pairs" if self.of_pairs else "languages"
         return View(f"features of {len(self.rows)} {what}", [f"features: {named(self.names)}"])
+
+
+def _spread(values: Array) -> float:
+    """Return the standard deviation of numbers, 0 where it is that of rounding."""
+    spread = float(values.std()) if values.size else 0.0
+    return spread if spread > ROUNDING * max(1.0, float(np.abs(values).max(initial=0.0))) else 0.0
