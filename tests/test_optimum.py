@@ -76,7 +76,7 @@ def test_a_gap_that_is_not_reached_does_not_pass():
     assert result.certificate.lower_bound <= result.certificate.upper_bound
 
 
-def test_what_cannot_be_relaxed_says_why():
+def test_a_template_that_does_not_decompose_is_named():
     import sympy as sp
 
     mixed = Interaction(
@@ -94,7 +94,17 @@ def test_what_cannot_be_relaxed_says_why():
         1e9,
     )
     result = certify_globally(solve(AllocationProblem(model, 1e9)))
-    assert result.certificate.lower_bound is None and "mixed_up" in result.certificate.no_bound
+    assert "mixed_up" in result.certificate.bound.rests_on
+    # by symmetry the halves are stationary: L = 1 + 1 / (1/2 + 0.05 sqrt(5/4))
+    assert result.certificate.upper_bound == pytest.approx(1 + 1 / (0.5 + 0.05 * np.sqrt(1.25)), abs=1e-9)
+    assert 0 <= result.certificate.gap < 1e-5 and result.passed
+
+
+def test_what_cannot_be_bounded_says_why():
+    model = family_problem(2, interaction="gated", negative=0.3, seed=5).model
+    product = " * ".join(f"L[{name}]" for name in model.targets)
+    result = certify_globally(solve(AllocationProblem(model, 1e9, objective=product)))
+    assert result.certificate.lower_bound is None and "not affine" in result.certificate.no_bound
     assert not result.passed
 
 
