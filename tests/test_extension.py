@@ -321,10 +321,12 @@ def test_command_writes_a_model_that_every_command_reads(run, tmp_path, ensemble
     code, out, err = run("extend", more, "x", "-o", tmp_path / "again.toml")
     assert code == 2 and "'x' is a language of the model already" in err and not (tmp_path / "again.toml").exists()
     assert run("extend", more, "y", "-o", more)[0] == 2
+    code, _, err = run("extend", more, "y", "-o", tmp_path / "again.toml")
+    assert code == 2 and "no run has x, by which the model was extended already" in err
 
 
 def test_a_fit_of_one_form_is_extended(run, tmp_path):
-    code, _, err = run("extend", PROBLEMS / "libreoffice6" / "model.toml", "fr", "it", "-o", tmp_path / "more.toml")
+    code, _, err = run("extend", PROBLEMS / "libreoffice6" / "model.toml", "fr,it", "-o", tmp_path / "more.toml")
     assert code == 0, err
     model = load_model(tmp_path / "more.toml")
     assert model.targets[-2:] == ("fr", "it") and len(load_draws(tmp_path / "more.draws.jsonl")) == 40

@@ -13,6 +13,7 @@ from climbopt.fitting.doubts import doubts_of_runs
 from climbopt.fitting.fit import fit
 from climbopt.fitting.outliers import KNEE, apart
 from climbopt.fitting.select import cross_validate
+from climbopt.reports.extrapolation import fit_warnings
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.covariance import covariance
 
@@ -163,6 +164,13 @@ def test_every_answer_repeats_what_the_fit_warned_of(clean, tmp_path, capsys, mo
         assert "warning: the fit warned: outlying runs, far from the law and given little weight: r05" in " ".join(
             capsys.readouterr().err.split()
         )
+
+
+def test_an_ensemble_states_what_its_forms_warn_of_once(clean):
+    losses = clean.pilots.losses.copy()
+    losses[5] += 2.0
+    fitted = fit(replace(clean.pilots, losses=losses), n_starts=1)
+    assert fitted.warnings and fit_warnings(fitted.model) == [f"the fit warned: {line}" for line in fitted.warnings]
 
 
 def test_robust_residuals_against_differences(clean):

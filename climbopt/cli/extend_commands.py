@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climbopt.cli.arguments import JSON, SEED
+from climbopt.cli.arguments import JSON, SEED, names
 from climbopt.cli.fit_commands import supplies_of
 from climbopt.cli.streams import check_places, report
 from climbopt.foundations.characters import shown
@@ -57,7 +57,8 @@ def extend(
     check_places(inputs, json, output, pairs_beside(output), after)
     draws = load_draws(before) if before.exists() else ()
     supplies = supplies_of(supply)
-    extension = extend_model(load_model(model), new, draws, features=features, supply=supplies, seed=seed)
+    languages = [name for text in new for name in names("LANGUAGE", text)]
+    extension = extend_model(load_model(model), languages, draws, features=features, supply=supplies, seed=seed)
     _save(extension, model, inputs, output, seed)
     report(json, extension_json(extension), lambda to: print_extension(extension, to))
 

@@ -26,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is no TOML: {error}") from None
+        raise InputError(f"{path} is no TOML, the format of problems and models: {error}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply to be read") from None
 

@@ -41,16 +41,20 @@ def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
 
 def find_pilots(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a table of runs, or of those that a shipped problem was fitted to by its name alone."""
-    return _find_shipped(Path(name_or_path), PILOTS_NAME)
+    return _find_shipped(Path(name_or_path), PILOTS_NAME, "table of runs")
 
 
 def find_supply(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a table of supplies, or of those of a shipped problem by its name alone."""
-    return _find_shipped(Path(name_or_path), "supply.csv")
+    return _find_shipped(Path(name_or_path), "supply.csv", "table of supplies")
 
 
-def _find_shipped(path: Path, name: str) -> Path:
+def _find_shipped(path: Path, name: str, what: str) -> Path:
     """Return a path, or that of a file of the shipped problem that it names."""
-    # A path that is there is meant, whatever it is called.
-    file = shipped_folder() / path / name
-    return file if str(path) in shipped_problems() and file.is_file() and not path.is_file() else path
+    shipped = sorted(file.parent.name for file in shipped_folder().glob(f"*/{name}"))
+    # A file that is there is meant, whatever it is called.
+    if str(path) in shipped and not path.is_file():
+        return shipped_folder() / path / name
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    raise unknown_name(f"file or shipped {what}", path, shipped)

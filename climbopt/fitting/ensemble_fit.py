@@ -20,7 +20,7 @@ from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.model.mixture import MixtureModel
+from climbopt.model.mixture import WARNINGS, MixtureModel
 from climbopt.model.templates import Array, Form
 from climbopt.model.uses import Use
 from climbopt.runs.pilots import PilotRuns
@@ -146,6 +146,13 @@ def with_provenance(fitted: Fit | EnsembleFit, provenance: Mapping[str, str]) ->
     return replace(fitted, model=replace(fitted.model, provenance=provenance))
 
 
+def with_warnings(fitted: EnsembleFit) -> EnsembleFit:
+    """Return a fit whose model states its warnings, in place of those of each form."""
+    provenance = {WARNINGS: "\n".join(fitted.warnings)} if fitted.warnings else {}
+    blocks = tuple(replace(block, provenance={}) for block in fitted.model.blocks)
+    return replace(fitted, model=replace(fitted.model, blocks=blocks, provenance=provenance))
+
+
 def default_forms(pilots: PilotRuns, use: Use | str | None = None, *, supplied: bool = False) -> dict[Form, float]:
     """Return the forms that the ensemble is chosen from, and their weights.
 
@@ -222,9 +229,10 @@ def fit_ensemble(
             + "; ".join(f"{form}: {reason}" for form, reason in refused.items())
             + "; add runs, or name one form (--law power --interaction gated)"
         )
-    return EnsembleFit(
+    fitted = EnsembleFit(
         Ensemble([one.model for one in fits], weights), tuple(fits), refused, time.perf_counter() - began
     )
+    return with_warnings(fitted)
 
 
 def _tried(pilots: PilotRuns, form: Form, n_starts: int, known: Fixed) -> Fit | str:

@@ -105,7 +105,8 @@ def extend(
     Raises
     ------
     InputError
-        For a name that the model has, too few known languages, a missing supply, or a language without features.
+        For a name that the model has, too few known languages, a missing supply, a language without features, or a
+        model that was extended already.
 
     Examples
     --------
@@ -150,6 +151,11 @@ def _checked(model: BaseModel, new: Sequence[str]) -> tuple[str, ...]:
             raise InputError(f"'{name}' is a language of the model already; name those that it does not have")
     if len(set(names)) < len(names):
         raise InputError(f"a new language is named twice: {', '.join(names)}")
+    if EXTENDED in model.provenance:
+        raise InputError(
+            f"no run has {model.provenance[EXTENDED]}, by which the model was extended already, and new languages are to "
+            "be like those that runs have; extend the model of the fit by all of them at once"
+        )
     if model.pilots is None:
         raise InputError("the model does not state the budgets of its runs; extend one that climbopt fit wrote")
     return names

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from climbopt.fitting.accuracy import prediction_errors, trained
-from climbopt.fitting.ensemble_fit import EnsembleFit, insane
+from climbopt.fitting.ensemble_fit import EnsembleFit, insane, with_warnings
 from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, estimate
 from climbopt.fitting.pooling import pooled
 from climbopt.fitting.select import dealt
@@ -64,7 +64,8 @@ def _learned(fitted: AnyFit, features: Array | None) -> AnyFit:
     if isinstance(fitted, Fit):
         return pooled(fitted, features)
     fits = tuple(_sane(fit, pooled(fit, features)) for fit in fitted.fits)
-    return replace(fitted, model=Ensemble([fit.model for fit in fits], fitted.model.weights), fits=fits)
+    model = Ensemble([fit.model for fit in fits], fitted.model.weights)
+    return with_warnings(replace(fitted, model=model, fits=fits))
 
 
 def _sane(fitted: Fit, learned: Fit) -> Fit:

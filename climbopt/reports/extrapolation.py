@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WARNED = 10.0
 """Past this many times outside the pilots a warning says that nothing was measured there."""
+STATED = 1.005
+"""From this many times outside the pilots on the line on extrapolation says so; below, three digits show 1."""
 WARNED_RATIO = 0.01
 """The same for a ratio, in ratio units."""
 
@@ -88,7 +90,7 @@ class Reach:
         """Return one line on where budgets, sizes and ratios lie; None where the model has no pilots."""
         if self.model.pilots is None:
             return None
-        sides = [words for factor, words in self._sides() if factor > 1]
+        sides = [words for factor, words in self._sides() if factor >= STATED]
         sides += [self._ratio_words()] if self._outside else []
         return "extrapolation: " + ("; ".join(sides) or "none, it is within the pilots' budgets")
 
@@ -109,9 +111,7 @@ class Reach:
         pilots = self.model.pilots
         assert pilots is not None and pilots.ratios is not None  # else nothing lies outside
         named = [
-            "{} is {:.3g} % and {:.3g} to {:.3g} % in the pilots".format(
-                name, 100 * ratio, *(100 * end for end in pilots.ratios[name])
-            )
+            f"{name} is {100 * ratio:.3g} % and {_percent(pilots.ratios[name])} in the pilots"
             for name, ratio, _ in self._outside
         ]
         return f"outside the pilots' mixtures: {listed(named, most=4)}"
@@ -130,6 +130,12 @@ class Reach:
                 above, below = max(values) / ends[1], ends[0] / min(values)
                 yield above, f"the {name} is {above:.3g} times the largest pilot's"
                 yield below, f"the {name} is 1/{below:.3g} of the smallest pilot's"
+
+
+def _percent(ends: Ends) -> str:
+    """Return a range of ratios in per cent; one number where both ends are equal."""
+    least, largest = (f"{100 * end:.3g}" for end in ends)
+    return f"{least} %" if least == largest else f"{least} to {largest} %"
 
 
 def cumulative(problem: AllocationProblem, ratios: Mapping[str, float]) -> dict[str, float]:

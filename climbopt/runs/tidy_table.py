@@ -195,8 +195,8 @@ def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
         raise InputError(
             f"the table has no column {', '.join(map(repr, missing))}; its columns are "
             f"{', '.join(shown(str(column)) for column in frame.columns)}. A tidy pilot table has "
-            f"{', '.join(required)}, optionally seed and params, one row per run and language; wide tables, one row "
-            "per run, are read by fit and decide alone"
+            f"{', '.join(required)}, optionally seed and params, one row per run and language; load_pilots and "
+            "the commands also read wide tables, one row per run, with columns such as ratio_en and loss_en"
         )
     for name in map(str, frame.columns):
         if name not in (*REQUIRED, *OPTIONAL):

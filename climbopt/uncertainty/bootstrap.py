@@ -92,7 +92,8 @@ def _drawn(fitted: Fit | EnsembleFit, parameters: Sequence[Parameters]) -> Mixtu
     """Return the model of a fit with the parameters of a draw, those of each form."""
     if isinstance(fitted, Fit):
         return replace(fitted.model, parameters=FrozenMap(parameters[0]))
-    models = [replace(fit.model, parameters=FrozenMap(of)) for fit, of in zip(fitted.fits, parameters, strict=True)]
+    blocks = zip(fitted.model.blocks, parameters, strict=True)
+    models = [replace(block, parameters=FrozenMap(of)) for block, of in blocks]
     return Ensemble(models, fitted.model.weights)
 
 
