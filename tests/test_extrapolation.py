@@ -157,7 +157,9 @@ def test_the_line_on_extrapolation_states_what_three_digits_show():
     model = replace(narrow(), pilots=PilotRange((1e9, 1e9), None, {"s0": (0.0, 0.0), "s1": (0.0, 1.0)}))
     assert Reach(model, [1.0004e9]).words() == "extrapolation: none, it is within the pilots' budgets"
     words = Reach(model, [1.01e9], (), [{"s0": 0.2, "s1": 0.8}]).words()
-    assert words is not None and "1.01 times the largest pilot's" in words and "s0 is 20 % and 0 % in the pilots" in words
+    assert (
+        words is not None and "1.01 times the largest pilot's" in words and "s0 is 20 % and 0 % in the pilots" in words
+    )
 
 
 def test_ratios_of_history_and_run_together_count():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROBLEMS, random_model
 
-from climbopt import AllocationProblem, Floor, load_problem, save_model, save_problem, sweep
+from climbopt import AllocationProblem, Floor, PilotRuns, load_problem, predict, save_model, save_problem, sweep
 from climbopt.files import DrawFile
 from climbopt.reports.json_values import dumps
 from climbopt.reports.sweeps import sweep_json
@@ -46,6 +46,7 @@ def files(tmp_path_factory):
     ("kind", "file", "more"),
     [
         ("fit", str(MODEL), ("--pilots", PILOTS)),
+        ("fit", "libreoffice6", ("--pilots", "libreoffice6")),
         ("transfer", str(MODEL), ()),
         ("transfer", "synthetic16", ()),
         ("transfer", "libreoffice6", ("--budget", "1e6")),
@@ -81,7 +82,8 @@ def test_nothing_is_cut_off_or_hidden(files):
             figure.draw_without_rendering()
             tight, page = figure.get_tightbbox(), figure.bbox_inches
             assert tight.x0 >= -0.02 and tight.y0 >= -0.02 and tight.x1 <= page.x1 + 0.02 and tight.y1 <= page.y1 + 0.02
-            boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_text()]
+            labels = [label for label in figure.axes[0].get_xticklabels(which="both") if label.get_text()]
+            boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
             assert not any(a.overlaps(b) for a, b in zip(boxes, boxes[1:], strict=False)), kind
 
 
@@ -215,3 +217,13 @@ def test_ticks_of_budgets_are_plain(run, tmp_path):
     run("sweep", "equal_beta", "--budgets", "1e9:1e12:4", "--json", tmp_path / "s.json")
     assert run("plot", tmp_path / "s.json", "--kind", "sweep", "-o", tmp_path / "s.svg")[0] == 0
     assert "mathdefault" not in (tmp_path / "s.svg").read_text()
+
+
+def test_supplies_of_runs_count():
+    """Runs of cut-down supplies are predicted with these, as climbopt predict does."""
+    model = random_model("linear", sources=2, use="diluting")
+    ones = np.ones((1, 2))
+    runs = PilotRuns(("a",), model.sources, model.targets, ones / 2, 2e9 * ones[:, 0], ones, supply=1e8 * ones)
+    lines = [line.get_ydata() for line in pictures.predictions(model, runs).axes[0].lines]
+    drawn = [line[0] for line in lines if len(line) == 1]
+    assert drawn == pytest.approx(predict(model, runs.to_frame())["predicted"].tolist())

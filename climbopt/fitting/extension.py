@@ -153,8 +153,8 @@ def _checked(model: BaseModel, new: Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"a new language is named twice: {', '.join(names)}")
     if EXTENDED in model.provenance:
         raise InputError(
-            f"no run has {model.provenance[EXTENDED]}, by which the model was extended already, and new languages are to "
-            "be like those that runs have; extend the model of the fit by all of them at once"
+            f"no run has {model.provenance[EXTENDED]}, by which the model was extended already, and new languages are "
+            "to be like those that runs have; extend the model of the fit by all of them at once"
         )
     if model.pilots is None:
         raise InputError("the model does not state the budgets of its runs; extend one that climbopt fit wrote")

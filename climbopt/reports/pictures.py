@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climbopt.files import (
+    as_model_and_rows,
     find_problem,
     is_problem,
     load_draws,
@@ -101,7 +102,8 @@ def _fit(request: Request) -> Figure:
     """Predicted against measured losses, and residuals."""
     if request.pilots is None:
         raise InputError("a picture of a fit needs the measured runs; add --pilots PILOTS.csv")
-    return predictions(load_model(request.file), load_pilots(request.pilots, missing="drop"), request.size(plots.PAGE))
+    model, _ = as_model_and_rows(request.file)
+    return predictions(model, load_pilots(request.pilots, missing="drop"), request.size(plots.PAGE))
 
 
 def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Axes | None = None) -> Figure:
@@ -114,7 +116,7 @@ def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Ax
             "give the runs it was fitted to"
         )
     # Targets that were not measured have no point in the picture.
-    response = model.select(common).at(runs.tokens, runs.params)
+    response = model.select(common).at(runs.tokens, runs.params, runs.supply_of(model.sources))
     predicted = response.predicted(runs.ratios_of(model.sources))
     measured = runs.losses[:, [runs.targets.index(name) for name in common]]
     trained = runs.ratios_of(common) > 0

@@ -19,6 +19,7 @@ from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from climbopt.model.templates import Array
+from climbopt.reports.typesetting import tokens
 from climbopt.studies.comparison.profiles import Profile
 
 COLUMN, PAGE = 3.4, 7.0
@@ -388,14 +389,22 @@ def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> F
         axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(path.languages) - len(named)} others")
     if path.logarithmic:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(LogFormatter())  # the default ones write mathematics, which is switched off
-        axes.xaxis.set_minor_formatter(LogFormatter())
+        axes.xaxis.set_major_formatter(_Counts())  # the default ones write mathematics, which is switched off
+        axes.xaxis.set_minor_formatter(_Counts())
     axes.set_ylim(bottom=0)
     axes.set(xlabel=path.label, ylabel="ratio (%)")
     if path.bands is not None:
         _caption(figure, ax, path.caption)
     _legend(figure, ax, "outside right center", 1, handlelength=3.2)
     return figure
+
+
+class _Counts(LogFormatter):
+    """Ticks of a logarithmic axis, labelled as counts are: 2 M."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick; empty for ticks that the axis has no room to label."""
+        return tokens(x) if super().__call__(x, pos) else ""
 
 
 def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figure:
