@@ -81,6 +81,8 @@ def test_draws_come_from_a_file(tmp_path):
         (lambda model: climbopt.robust(model, [model]), "a MixtureModel is no problem"),
         (lambda model: climbopt.ranges(model), "a MixtureModel is no problem"),
         (lambda model: climbopt.certify(model), "a MixtureModel is no problem"),
+        (lambda model: climbopt.certify("equal_beta", [0.5, 0.5]), "the ratios are a list; give a mapping by language"),
+        (lambda model: climbopt.solve("equal_beta", tolerance="1e-8"), "tolerance is the text '1e-8'; give a number"),
         (lambda model: climbopt.conflict(model), "a MixtureModel is no problem"),
         (lambda model: climbopt.fit(model), "a MixtureModel is no table of pilot runs; give PilotRuns, a tidy pandas"),
         (lambda model: climbopt.fit(PILOTS, law=model), "MixtureModel is no law; give a name"),

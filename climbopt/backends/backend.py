@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
+from climbopt.foundations.characters import quoted
 from climbopt.foundations.errors import InputError, nearest, unknown_name
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.solution import Multipliers, Solution, Termination
@@ -45,6 +46,8 @@ class Options:
     def __post_init__(self) -> None:
         for key in ("tolerance", "max_iterations", "time_limit"):
             value = getattr(self, key)
+            if isinstance(value, str):
+                raise InputError(f"{key} is the text {quoted(value)}; give a number")
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{key} is {value:g}; it must be a positive number")
         object.__setattr__(self, "native", FrozenMap(self.native))

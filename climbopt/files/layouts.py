@@ -205,8 +205,8 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
         tokens = np.array([by_run.get(run, np.nan) for run in runs])
     if tokens is None:
         raise InputError(
-            f"no column of {mixtures.title} says how many tokens a run had; add --tokens 5B for all runs, or "
-            f"--tokens-column; the columns are {mixtures.shown}"
+            f"no column of {mixtures.title} says how many tokens a run had; add --tokens 5B for all runs, "
+            f"--tokens-column or a column tokens; the columns are {mixtures.shown}"
         )
     divisor = {kind: total for total, _, kind in SUMS}.get(mixed.kind, totals)  # of tokens, each run's own total
     tidy = joined(amounts.div(divisor, axis=0), losses, missing, stated=layout.losses is not None)

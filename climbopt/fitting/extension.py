@@ -15,7 +15,7 @@ from climbopt.fitting.new_languages import BaseModel, Draw, KnownLanguages, with
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
-from climbopt.foundations.view import View, Viewed, named
+from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.ensemble import Ensemble, Stacked, blocks_of, check_draws, without_draws
 from climbopt.model.mixture import WARNINGS, MixtureModel
 from climbopt.model.noise import LossNoise
@@ -30,7 +30,7 @@ MIXTURES, SEED = 200, 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Extension(Viewed):
+class Extension(Reported):
     """A model with languages that no run has.
 
     Parameters
@@ -73,7 +73,13 @@ class Extension(Viewed):
     def view(self) -> View:
         """Return the languages and what features did."""
         facts = [f"from {len(self.known)} known languages: {named(self.known)}", f"{len(self.draws)} draws"]
-        return View(f"model with {named(self.new)}, which no run has", [*facts, *filter(None, [self.words])])
+        title = f"model with {named(self.new)}, which no run has"
+        return View(title, [*facts, *filter(None, [self.words])], self._columns)
+
+    def _columns(self) -> Columns:
+        """Return the languages by column."""
+        languages = (*self.known, *self.new)
+        return {"language": list(languages), "new": [name in self.new for name in languages]}
 
 
 def extend(
@@ -105,8 +111,7 @@ def extend(
     Raises
     ------
     InputError
-        For a name that the model has, too few known languages, a missing supply, a language without features, or a
-        model that was extended already.
+        For a name that the model has, too few known languages, a missing supply, or a language without features.
 
     Examples
     --------
@@ -124,6 +129,11 @@ def extend(
     if members:
         check_draws(base, members)
     told = load_features(features) if isinstance(features, str | os.PathLike) else features
+    if not isinstance(told, Features | None):
+        raise InputError(
+            f"a {type(told).__name__} is no table of features; give the path of a CSV of language and a column per "
+            "feature"
+        )
     group, errors = KnownLanguages.of(base, names, told), None if told is None else _held_out_errors(base, told)
     if not _stay(errors):
         group = KnownLanguages.of(base, names)
@@ -151,11 +161,6 @@ def _checked(model: BaseModel, new: Sequence[str]) -> tuple[str, ...]:
             raise InputError(f"'{name}' is a language of the model already; name those that it does not have")
     if len(set(names)) < len(names):
         raise InputError(f"a new language is named twice: {', '.join(names)}")
-    if EXTENDED in model.provenance:
-        raise InputError(
-            f"no run has {model.provenance[EXTENDED]}, by which the model was extended already, and new languages are "
-            "to be like those that runs have; extend the model of the fit by all of them at once"
-        )
     if model.pilots is None:
         raise InputError("the model does not state the budgets of its runs; extend one that climbopt fit wrote")
     return names

@@ -15,6 +15,7 @@ def extension_json(extension: Extension) -> dict[str, Value]:
     """Return the languages, what features did, and the warnings that every answer repeats, as JSON values."""
     errors = extension.errors
     return {
+        "format": "climbopt extension 1",
         "new": list(extension.new),
         "known": list(extension.known),
         "targets": [name for name in extension.new if name in extension.model.targets],

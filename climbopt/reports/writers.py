@@ -18,6 +18,7 @@ WRITERS = {
     "Comparison": ("comparisons", "comparison_json"),
     "Decision": ("decisions", "decision_json"),
     "Diagnosis": ("diagnoses", "diagnosis_json"),
+    "Extension": ("extensions", "extension_json"),
     "Fit": ("fits", "fit_json"),
     "EnsembleFit": ("fits", "fit_json"),
     "Plan": ("plans", "plan_json"),
