@@ -146,7 +146,7 @@ def test_known_languages_stay_as_they_are(ensemble):
         replace(ensemble, blocks=[stated(random_model(b.interaction.name, sources=6, seed=9)) for b in ensemble.blocks])
     ]
     extension = extend(ensemble, ["x", "y"], draws)
-    assert extension.model.sources == extension.model.targets == (*NAMES, "x", "y") and len(extension.draws) == 1
+    assert extension.model.sources == extension.model.targets == (*NAMES, "x", "y") and len(extension.draws) == 40
     for before, after in ((ensemble, extension.model), (draws[0], extension.draws[0])):
         for old, new in zip(before.blocks, after.blocks, strict=True):
             for name, known in old.parameters.items():
@@ -202,6 +202,18 @@ def test_each_known_language_has_its_turn(ensemble):
     known = np.log(extension.model.parameters["E"][:6])
     stretch = new_member(6).stretch
     assert np.sort(turns[0]) == pytest.approx(np.sort(known.mean() + stretch * (known - known.mean())))
+
+
+def test_few_draws_are_repeated_until_every_known_language_has_its_turn():
+    model = family(3, 6)
+    other = replace(model, parameters={**model.parameters, "B": model.parameters["B"] + 0.1})
+    few = extend(model, ["x"], [model, other])
+    # Bands of two draws were those of two languages: here the spread of the new level is that of all six.
+    levels = np.log(np.array([draw.parameters["E"] for draw in few.draws]))
+    assert len(levels) == 40 and levels[:, -1].std() == pytest.approx(new_member(6).stretch * levels[0, :-1].std(), 0.1)
+    first = [draw.parameters["B"][0] for draw in few.draws[:4]]
+    assert first == 2 * [model.parameters["B"][0], other.parameters["B"][0]]
+    assert len(extend(model, ["x"], 3 * [model]).draws) == 42 and len(extend(model, ["x"], 50 * [model]).draws) == 50
 
 
 def test_features_stay_where_they_tell_languages_apart():

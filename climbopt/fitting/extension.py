@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +24,8 @@ from climbopt.runs.features import Features
 
 EXTENDED = "extended"
 """Key of a model's provenance: its languages that no run has."""
-COPIES = 40
-"""Draws of a model that has none of its own."""
+FEWEST_DRAWS = 40
+"""Those of a model with fewer are repeated, and a model without is: a band is as wide as the languages drawn for it."""
 MIXTURES, SEED = 200, 0
 """Drawn uniformly from the simplex, at which models of languages left out are compared."""
 
@@ -100,7 +101,7 @@ def extend(
     new : sequence of str
         Their names. They are targets too, but where no source of the model is one.
     draws : sequence of models or path, optional
-        Of the same fit; without them the draws are `COPIES` of the model.
+        Of the same fit, repeated where they are fewer than `FEWEST_DRAWS`; without them the draws are of the model.
     features : Features or path, optional
         Of all languages, or of all pairs; they count where known languages left out are then predicted better.
     supply : mapping of str to float or str, optional
@@ -132,10 +133,9 @@ def extend(
     group, errors = KnownLanguages.of(base, names, told), None if told is None else _held_out_errors(base, told)
     if not _stay(errors):
         group = KnownLanguages.of(base, names)
-    again = [
-        _with(member, group, _smallest(base), (seed, k)).with_supply(tokens)
-        for k, member in enumerate(members or [base] * COPIES)
-    ]
+    members = members or [base]
+    repeated = members * math.ceil(FEWEST_DRAWS / len(members))
+    again = [_with(member, group, _smallest(base), (seed, k)).with_supply(tokens) for k, member in enumerate(repeated)]
     extended = _doubted(_with(base, group, _smallest(base)).with_supply(tokens), group)
     return Extension(extended, tuple(again), names, group.known, errors)
 
