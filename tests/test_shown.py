@@ -44,6 +44,7 @@ def shown(fitted):
     whole = climbopt.EnsembleFit(climbopt.Ensemble([fitted.model]), (fitted,), {}, 0.1)
     objects = [
         *(whole, whole.model, climbopt.Decision(whole, result, robust.assessment, climbopt.ranges(result))),
+        climbopt.extend(fitted.model, ["d"], draws[:3]),
         *(fitted, fitted.model, fitted.pilots, covariance, bands, bands.predict([[0.2, 0.3, 0.5]], 1e9)),
         *(problem, result, result.certificate, result.solution, climbopt.ranges(result)[ODD]),
         climbopt.SavedResult(result.to_dict()),
