@@ -187,6 +187,21 @@ def test_an_exception_is_a_status(error, termination):
     assert run.termination is termination and not run.answered
 
 
+class Talking(Stub):
+    """A solver that fails after so many lines that the thread which reads them is behind."""
+
+    def solve(self, model, **options):
+        print("\n".join(["a line of output"] * 1000))
+        print("unknown option no_such_option")
+        return super().solve(model, **options)
+
+
+def test_output_is_read_to_its_end():
+    for _ in range(20):
+        with pytest.raises(InputError, match="no_such_option"):
+            pyomo_nlp._run(Talking(error=RuntimeError()), pyo.ConcreteModel(), {}, None, {"no_such_option": 1.0})
+
+
 def test_infeasible_and_outside():
     form = joint_form(replace(PROBLEM, constraints=(LossCeiling({"en": 1.2}),)))
     assert load("pyomo").solve(form, Options()).termination is Termination.INFEASIBLE

@@ -198,6 +198,7 @@ def _run(
     """Solve a model; InputError for an option of `own`, the user's, that the solver refuses."""
     if seconds is not None and seconds <= 0:
         return _Run(Termination.TIME_LIMIT, "the time limit passed before the solver began")
+    failure: Exception | None = None
     with _captured() as words:
         try:
             # Loaded by hand: Pyomo warns or raises where a solver stopped early.
@@ -205,21 +206,25 @@ def _run(
             answered = len(results.solution) > 0 and results.solver.status != SolverStatus.error
             if answered:
                 model.solutions.load_from(results)
-        except TimeoutExpired:
-            return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=words.getvalue())
         except Exception as error:  # any exception of a solver's interface is that solver's failure
-            output = f"{error} {words.getvalue()}"
-            # The output of a solver that refuses an option names it; there is no error type for it.
-            for option, value in own.items():
-                if re.search(rf"\b{re.escape(option)}\b", output):
-                    known = {*settings} - {*own} | {*COMMON}
-                    raise refused_option(option, value, "Pyomo's solver", known) from None
-            return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=output)
+            failure = error
+    # Read once the capture has ended: a thread brings the output, and may be late on a busy machine.
+    output = words.getvalue()
+    if isinstance(failure, TimeoutExpired):
+        return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=output)
+    if failure is not None:
+        output = f"{failure} {output}"
+        # The output of a solver that refuses an option names it; there is no error type for it.
+        for option, value in own.items():
+            if re.search(rf"\b{re.escape(option)}\b", output):
+                known = {*settings} - {*own} | {*COMMON}
+                raise refused_option(option, value, "Pyomo's solver", known) from None
+        return _Run(Termination.FAILED, f"{type(failure).__name__}: {failure}", words=output)
     condition, message = results.solver.termination_condition, results.solver.message
     status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
     # AMPL's codes are coarse: Ipopt's own message says more than the condition that Pyomo derives.
     specific = (meaning for pattern, meaning in WORDS if pattern.search(status))
-    return _Run(next(specific, STATUS.get(condition, Termination.FAILED)), status, answered, words.getvalue())
+    return _Run(next(specific, STATUS.get(condition, Termination.FAILED)), status, answered, output)
 
 
 @contextmanager
