@@ -76,7 +76,7 @@ def print_assessment(assessment: Assessment, console: Console, pilots: str | Non
         say(console, f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})")
     if assessment.doubt is not None:
         say(console, f"NOT a decision: {assessment.doubt}", "bold red")
-        say(console, f"  plan pilots nearer to it: {next_command(assessment.result.problem, pilots)}")
+        say(console, f"  plan pilots nearer to the answer: {next_command(assessment.result.problem, pilots)}")
 
 
 def _table(assessment: Assessment) -> TextTable:

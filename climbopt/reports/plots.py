@@ -404,7 +404,9 @@ class _Counts(LogFormatter):
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         """Return the label of a tick; empty for ticks that the axis has no room to label."""
-        return tokens(x) if super().__call__(x, pos) else ""
+        if not super().__call__(x, pos):
+            return ""
+        return tokens(x) if x >= 1 else f"{x:.3g}"  # below 1 stand ratios and losses
 
 
 def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figure:

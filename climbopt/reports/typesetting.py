@@ -326,10 +326,16 @@ def percent(ratio: float | None, form: str) -> str:
 
 
 def tokens(tokens: float) -> str:
-    """Return a token count with three digits and its power of a thousand."""
+    """Return a token count with three digits and its power of a thousand; less than half a token is 0.
+
+    Examples
+    --------
+    >>> tokens(999_960.0), tokens(1.5e-10)
+    ('1 M', '0')
+    """
     # Three digits first: 999.9 k is 1 M, and not 1e+03 k.
     tokens = float(f"{tokens:.3g}")
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if tokens >= size:
             return f"{tokens / size:.3g} {letter}"
-    return f"{tokens:.3g}"
+    return f"{tokens:.3g}" if tokens >= 0.5 else "0"
