@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import sympy as sp
 from mutations import mutated
 from random_problems import INSEPARABLE, repeated, signed_model
 from test_global_bound import check_holds
@@ -13,6 +14,10 @@ from climbopt.certification.global_bound import enclose
 from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble
+from climbopt.model.interactions import Interaction
+from climbopt.model.laws import LAWS, Law
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.symbols import Parameter, r_i, r_j, z
 from climbopt.numerics.intervals import Interval
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import joint_form
@@ -92,3 +97,36 @@ def test_proofs(name):
     for above in [*10 * [1e-9], *10 * [1e-6], *10 * [1e-3]]:
         with pytest.raises(InputError):
             check(form, mutated(proof, found.upper + above, rng))
+
+
+C, E, B = sp.symbols("c E B", real=True)
+HALF, THIRD = sp.Rational(1, 2), sp.Rational(1, 3)
+SQUARE = Law("square", E + B * (z - sp.Rational(3, 5)) ** 2, (Parameter(E, "target"), Parameter(B, "target")))
+
+
+@pytest.mark.parametrize(
+    ("law", "own", "pair", "m"),
+    [
+        (SQUARE, r_i + sp.Rational(2, 5), C * (r_j / (r_i - HALF) + sp.exp(-r_j)), 2),
+        (LAWS["power"], r_i + sp.Rational(2, 5), C * r_j / (r_i - HALF), 2),
+        (LAWS["power"], sp.Max(r_i, sp.Rational(1, 10)), C / ((r_i - THIRD) * (r_j + 1)), 3),
+        (LAWS["power"], r_i, C / (r_i - THIRD) ** 2, 3),
+    ],
+)
+def test_at_a_pole_nothing_is_claimed(capfd, law, own, pair, m):
+    """The equal mixture, from which solvers start, is a pole of z; slopes and curvature are not finite there."""
+    names = tuple("abc"[:m])
+    values = {"E": np.ones(m), "B": np.ones(m), "beta": np.full(m, 0.3), "c": np.full((m, m), 0.1)}
+    values = {p.name: values[p.name] for p in law.parameters} | {"c": values["c"]}
+    model = MixtureModel(law, Interaction("polar", own, pair, (Parameter(C, "pair"),)), names, names, values)
+    problem = AllocationProblem(model, 1.0)
+    result, found = solve(problem), enclose(joint_form(problem), time_limit=2.0)
+    ratios = np.random.default_rng(0).dirichlet(np.ones(m), 2000)
+    with np.errstate(all="ignore"):
+        at = model.at(1.0)
+        losses = at.losses(at.z(ratios)).mean(axis=1)
+    assert found.lower <= np.nanmin(losses, initial=np.inf)
+    assert not (result.passed and result.certificate.lower_bound is not None) or result.certificate.lower_bound <= (
+        np.nanmin(losses)
+    )
+    assert "illegal value" not in "".join(capfd.readouterr())

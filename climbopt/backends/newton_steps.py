@@ -116,7 +116,7 @@ class NewtonSteps:
         The first shift is by the least eigenvalue on the null space of the equations, the second by the least of all,
         with which the model has a minimum on every face.
         """
-        hessian, shift = at.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows)), 0.0
+        hessian, shift = curvature(at, 1.0, np.zeros(self.evaluator.form.functions.n_rows)), 0.0
         largest = float(np.abs(at.gradient).max())
         for attempt in range(SHIFTS):
             shifted = hessian + shift * np.eye(x.size) if shift else hessian
@@ -173,7 +173,7 @@ class NewtonSteps:
 
     def _leave_saddle(self, x: Array, at: Evaluation, face: Face) -> Array | None:
         """Return a lower point along negative curvature, first with weakly active limits released; or None."""
-        hessian = at.hessian(1.0, np.zeros(self.evaluator.form.functions.n_rows))
+        hessian = curvature(at, 1.0, np.zeros(self.evaluator.form.functions.n_rows))
         # A bound with multiplier 0 does not hold x back: directions off it count too.
         weak = np.abs(face.bounds) <= self.residual * np.maximum(1.0, np.abs(at.gradient))
         weak &= self._polytope.bounds.lower < self._polytope.bounds.upper
@@ -198,3 +198,10 @@ class NewtonSteps:
         room = np.where(change < 0, lower - value, upper - value)[moving] / change[moving]
         length = float(np.min(room, initial=1.0))
         return max(length, 0.0) * direction
+
+
+def curvature(at: Evaluation, weight: float, multipliers: Array) -> Array:
+    """Return the Hessian weight f + multipliers'c, (n, n); 0 where it is not finite, as next to a pole."""
+    hessian = at.hessian(weight, multipliers)
+    # Cholesky takes NaN for positive, and LAPACK's complaint would go to standard output.
+    return hessian if np.isfinite(hessian).all() else np.nan_to_num(hessian, nan=0.0, posinf=0.0, neginf=0.0)

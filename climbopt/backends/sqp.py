@@ -21,7 +21,7 @@ import numpy as np
 from scipy import linalg
 
 from climbopt.backends.elastic_mode import FEASIBLE, NO_PROGRESS, elastic_minimum
-from climbopt.backends.newton_steps import NEARLY_LINEAR, ROUNDING, NewtonSteps
+from climbopt.backends.newton_steps import NEARLY_LINEAR, ROUNDING, NewtonSteps, curvature
 from climbopt.foundations.solution import Termination
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
@@ -92,7 +92,7 @@ class SequentialQuadratic(NewtonSteps):
         mu = self._first_multipliers(at) if last is None else self._on_c(last)
         region, slope = self._linearised(x, at.rows, at.jacobian), float(np.abs(at.gradient).max())
         equations = self._polytope.dense[self._polytope.equation]
-        for attempt, hessian in enumerate(_convexified(at.hessian(1.0, mu), slope, equations)):
+        for attempt, hessian in enumerate(_convexified(curvature(at, 1.0, mu), slope, equations)):
             face = self._minimum(hessian, x, at, region, None if last is None else last.active)
             if face is None:
                 continue
@@ -111,7 +111,7 @@ class SequentialQuadratic(NewtonSteps):
         A linear f has no curvature of its own, and a model without any is a linear program: slow, and far from c.
         """
         none = np.zeros(at.rows.size)
-        if at.hessian(1.0, none).any():
+        if curvature(at, 1.0, none).any():
             return none
         limits, equations = self.evaluator.form.nonlinear, self._polytope.dense[self._polytope.equation]
         balance = np.linalg.lstsq(np.vstack([equations, at.jacobian]).T, -at.gradient, rcond=None)[0][len(equations) :]
@@ -146,7 +146,7 @@ class SequentialQuadratic(NewtonSteps):
         """Return a point of less merit along negative curvature, moved back onto the active rows; or None."""
         region = self._linearised(x, at.rows, at.jacobian)
         held, free = face.active.rows != 0, face.active.bounds == 0
-        along = quadratic.negative_curvature(at.hessian(1.0, self._on_c(face)), region.dense[held], free)
+        along = quadratic.negative_curvature(curvature(at, 1.0, self._on_c(face)), region.dense[held], free)
         if along is None:
             return None
         before = self._merit(at)
@@ -166,7 +166,7 @@ class SequentialQuadratic(NewtonSteps):
         limits, polytope, before = self.evaluator.form.nonlinear, self._polytope, float(self._violations(at.rows).sum())
         signs = np.where(at.rows > limits.upper, 1.0, np.where(at.rows < limits.lower, -1.0, 0.0))
         free = (x > polytope.bounds.lower) & (x < polytope.bounds.upper)
-        along = quadratic.negative_curvature(at.hessian(0.0, signs), polytope.dense[polytope.equation], free)
+        along = quadratic.negative_curvature(curvature(at, 0.0, signs), polytope.dense[polytope.equation], free)
         if along is None:
             return None
         downhill = along if at.gradient @ along <= 0 else -along  # of f, where both lessen the violation

@@ -73,8 +73,9 @@ class LimitsAt:
 
     @cached_property
     def value(self) -> Array:
-        """Values at x."""
-        return np.concatenate([self.x, self.form.polytope.A @ self.x, self.at.rows])
+        """Values at x; NaN at a pole, where no limit is known to hold."""
+        values = np.concatenate([self.x, self.form.polytope.A @ self.x, self.at.rows])
+        return np.where(np.isfinite(values), values, np.nan)
 
     @cached_property
     def gradients(self) -> Array:
@@ -201,6 +202,9 @@ def recover(form: StandardForm, x: Array) -> Multipliers:
 
 def recovered(rows: LimitsAt) -> Multipliers:
     """Return the multipliers that :func:`recover` does, at the point of the limits."""
+    if not (np.isfinite(rows.at.gradient).all() and np.isfinite(rows.gradients).all()):
+        n, k = rows.form.n, len(rows.form.polytope.rows)
+        return Multipliers(np.zeros(n), np.zeros(k), np.zeros(rows.sides.size - n - k))  # no slope, no multiplier
     # A limit that is nearly active may have a multiplier too: of the two sets the better is taken.
     active = _recovered(rows, rows.sides)
     if np.array_equal(rows.sides, rows.near):

@@ -291,6 +291,8 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
         if best > 0:
             return x
         z, jacobian = functions.responses.z_and_jacobian(functions.cumulative(x))
+        if not (np.isfinite(z).all() and np.isfinite(jacobian).all()):
+            break  # at a pole: no line leads on from there
         # z linearised at x: z + J (y - x) = (z - J x) + J y; auxiliaries do not enter z.
         slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x

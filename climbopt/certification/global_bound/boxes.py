@@ -207,11 +207,12 @@ def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
     if problem.mean is not None:
         weights = weights + slopes_of_mean(problem, x) @ problem.mean[1].by_y(weights.size)
     _, on_z, on_loss = table.split(weights)
-    # The Lagrangian's slope by z, and by the chain rule dz/ds = gate.
-    u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
     t, own = np.arange(len(problem.home)), problem.by_block(x)[problem.home]
     cumulative = problem.cumulative(enclosing(own), problem.home).middle
-    gates = [u * gate.values(cumulative, t) for gate in problem.separable.gates]
+    with np.errstate(invalid="ignore"):  # at a pole, where they count as 0
+        # The Lagrangian's slope by z, and by the chain rule dz/ds = gate.
+        u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
+        gates = [u * gate.values(cumulative, t) for gate in problem.separable.gates]
     slopes = np.array(gates).reshape(len(gates), t.size)
     return np.where(np.isfinite(slopes), slopes, 0.0)
 
