@@ -63,7 +63,6 @@ def shown(fitted):
         *(climbopt.Floor({ODD: 0.1}), climbopt.Cap({"b": 0.5}), climbopt.Supply(1.0), climbopt.Minimax()),
         *(climbopt.Weighted(), climbopt.WeightedPowerMean({ODD: 2.0}), climbopt.CustomObjective("L[b]")),
         *(climbopt.Custom("L[b] <= 3"), climbopt.Linear({"b": 1.0}, upper=0.5), climbopt.LossCeiling({"b": 3.0})),
-        climbopt.extend(fitted.model, ["x"]),
         climbopt.examine(lambda x: x @ x, lambda x: 2 * x, lambda x: 2 * np.eye(1), [], np.zeros(1)),
         *(climbopt.Joint(), climbopt.TwoStep(), climbopt.Temperature(3.3)),
         *(climbopt.Uniform(), climbopt.Natural(), climbopt.UniMax(), climbopt.Isolated()),

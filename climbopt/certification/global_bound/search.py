@@ -234,9 +234,7 @@ def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) 
 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
     """Return the multipliers at a point, as if it were a local optimum; 0 of rows where the objective has no slope."""
-    form, at = problem.form, problem.form.functions.at(x)
-    smooth = np.isfinite(at.gradient).all() and np.isfinite(at.jacobian).all()
-    rows = recover(form, x).rows if smooth else np.zeros(len(form.polytope.rows))
+    rows = recover(problem.form, x).rows
     return Prices(rows, nonlinear, slopes_by_sums(problem, x, nonlinear), slopes_of_mean(problem, x))
 
 
