@@ -24,7 +24,9 @@ from climbopt import (
     solve,
 )
 from climbopt.backends import BACKENDS, Options
+from climbopt.numerics.polytope import EmptyPolytopeError, Label, Rows
 from climbopt.procedures import joint_form
+from climbopt.program.linear_rows import _independent_rows
 from climbopt.testing import family_model
 
 TAKES_ALL = [name for name, entry in BACKENDS.items() if entry.missing is None and name in ("ipopt", "slsqp")]
@@ -214,3 +216,18 @@ def test_a_distance_with_ratios_at_the_center_and_at_bounds():
 def test_bad_constraints(build, words):
     with pytest.raises(InputError, match=words):
         _ = build().rows
+
+
+def test_equations_that_the_simplex_and_others_imply_are_left_out():
+    """r_a = 0.3 implies r_b + r_c = 0.7, and twice the sum is 2; 0.8 in place of 0.7, or 3, contradicts them."""
+    A = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [2.0, 2.0, 2.0]])
+    labels = tuple(Label(name) for name in ("a", "others", "b", "all"))
+
+    def kept(others, most):
+        low, high = np.array([0.3, others, 0.1, -np.inf]), np.array([0.3, others, 0.2, most])
+        return _independent_rows(A, Rows(low, high, labels))
+
+    assert kept(0.7, 2.0) == ([0, 2], ("others", "all"))
+    for others, most in ((0.8, 2.0), (0.6, 2.0), (0.7, 1.9)):
+        with pytest.raises(EmptyPolytopeError):
+            kept(others, most)
