@@ -125,7 +125,6 @@ def decide(
     read = read_tables(places, layout, by_source)
     remark(f"{', '.join(place.name for place in places)}: {runs_in_words(read.runs)}")
     origin = provenance(places, read.content, None)
-
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
         decision = decide_on(

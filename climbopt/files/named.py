@@ -11,12 +11,13 @@ from climbopt.files.draws import load_draws
 from climbopt.files.models import load_model
 from climbopt.files.problems import is_problem, load_problem
 from climbopt.files.shipped import find_problem
-from climbopt.files.tables import load_pilots
+from climbopt.files.tables import load_features, load_pilots
 from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Row
+from climbopt.runs.features import Features
 from climbopt.runs.pilots import PilotRuns
 
 if TYPE_CHECKING:
@@ -94,6 +95,15 @@ def as_draws(draws: DrawsLike) -> tuple[Model, ...]:
     fix = "give the models that bootstrap returns, or the path of a file of draws"
     models = _resolved(draws, tuple, load_draws, "sequence of draws", fix) if not isinstance(draws, list) else draws
     return tuple(as_model(model) for model in models)
+
+
+def as_features(
+    features: object,
+    what: str = "table of features",
+    fix: str = "give the path of a CSV of language and a column per feature",
+) -> Features:
+    """Return features: themselves, or those of a file; raises InputError for anything else, said as stated."""
+    return _resolved(features, Features, load_features, what, fix)
 
 
 def _resolved(value: object, kind: type[T], load: Callable[[FilePath], T], what: str, fix: str) -> T:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from climbopt.model.ensemble import Model
 from climbopt.model.templates import Array, form_label
 from climbopt.model.uses import ONCE
 from climbopt.runs.pilots import PilotRuns
@@ -103,6 +104,11 @@ def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Ma
         1.0 - float((error[trained] ** 2).sum()) / variance if variance > 0 else float("nan"),
         _mean(zero_shot) if zero_shot.size else None,
     )
+
+
+def predictions(model: Model, runs: PilotRuns) -> Array:
+    """Return a model's predictions of the losses of runs, (n, T)."""
+    return model.at(runs.tokens, runs.params, runs.supply).predicted(runs.ratios)
 
 
 def r2_without(outliers: Sequence[str], runs: PilotRuns, predicted: Array) -> float:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from joblib import delayed
 
-from climbopt.fitting.accuracy import Errors, prediction_errors, r2_without, trained
+from climbopt.fitting.accuracy import Errors, prediction_errors, predictions, r2_without, trained
 from climbopt.fitting.doubts import doubts_of_fits
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Pooling, Progress, estimate
 from climbopt.fitting.select import check_known, known_to, uses_of
@@ -110,7 +110,7 @@ class EnsembleFit(Reported):
     @cached_property
     def predicted(self) -> Array:
         """The predicted losses of the runs, (n, T)."""
-        return self.model.at(self.pilots.tokens, self.pilots.params, self.pilots.supply).predicted(self.pilots.ratios)
+        return predictions(self.model, self.pilots)
 
     def _errors(self, of: slice) -> Errors:
         pilots = self.pilots

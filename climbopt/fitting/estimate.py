@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.fitting.accuracy import Errors, Score, prediction_errors, r2_without, trained
+from climbopt.fitting.accuracy import Errors, Score, prediction_errors, predictions, r2_without, trained
 from climbopt.fitting.anchors import SURER, anchors
 from climbopt.fitting.ceilings import NOTICED, all_under_ceilings, cost_of_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
@@ -188,7 +188,7 @@ class Fit(Reported):
     @cached_property
     def predicted(self) -> Array:
         """The predicted losses of the runs, (n, T)."""
-        return self.model.at(self.pilots.tokens, self.pilots.params, self.pilots.supply).predicted(self.pilots.ratios)
+        return predictions(self.model, self.pilots)
 
     @property
     def strained(self) -> tuple[str, ...]:
@@ -550,8 +550,7 @@ def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
 
 def _errors(pilots: PilotRuns, model: MixtureModel, rows: Observations) -> tuple[dict[str, Errors], Errors]:
     """Return the errors of each target, and of all of them together."""
-    response = model.at(pilots.tokens, pilots.params, pilots.supply)
-    predicted = response.losses(response.z(rows.ratios))
+    predicted = predictions(model, pilots)
     judged, used = trained(pilots, pilots.targets, pilots.sources), np.isfinite(rows.scale)
     each = {
         target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], judged[:, [i]], used[:, [i]])

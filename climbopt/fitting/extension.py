@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from climbopt.files import DrawsLike, ModelLike, as_draws, as_model, load_features
+from climbopt.files import DrawsLike, ModelLike, as_draws, as_features, as_model
 from climbopt.fitting.exchangeable import FEWEST
 from climbopt.fitting.new_languages import BaseModel, Draw, KnownLanguages, with_new, with_runs
 from climbopt.foundations.errors import InputError, listed, unknown_name
@@ -129,7 +129,7 @@ def extend(
     members = [member for member in as_draws(draws) if not isinstance(member, Stacked)]
     if members:
         check_draws(base, members)
-    told = _features(features)
+    told = None if features is None else as_features(features)
     group, errors = KnownLanguages.of(base, names, told), None if told is None else _held_out_errors(base, told)
     if not _stay(errors):
         group = KnownLanguages.of(base, names)
@@ -159,18 +159,6 @@ def _checked(model: BaseModel, new: Sequence[str]) -> tuple[str, ...]:
     if model.pilots is None:
         raise InputError("the model does not state the budgets of its runs; extend one that climbopt fit wrote")
     return names
-
-
-def _features(features: Features | str | os.PathLike[str] | None) -> Features | None:
-    """Return features: themselves, those of a file, or None; raises InputError for anything else."""
-    if isinstance(features, str | os.PathLike):
-        return load_features(features)
-    if not isinstance(features, Features | None):
-        name = type(features).__name__
-        raise InputError(
-            f"a {name} is no table of features; give the path of a CSV of language and a column per feature"
-        )
-    return features
 
 
 def _check_supply(model: BaseModel, names: Sequence[str], tokens: Mapping[str, float]) -> None:

@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from climbopt.files import PilotsLike, as_pilots, load_features
+from climbopt.files import PilotsLike, as_features, as_pilots
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.pool_choice import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.fitting.supplies import with_supplies
-from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
@@ -23,6 +22,8 @@ from climbopt.runs.pilots import PilotRuns
 
 FeaturesLike = bool | Features | str | os.PathLike[str]
 """Whether priors are learned, or the features that they may depend on: an object or the path of a table."""
+AS_PRIORS = "features", "give pool=True, or the path of a table of features"
+"""What such features are called where something else is given, and what to give."""
 
 
 def fit(
@@ -80,21 +81,11 @@ def fit(
     >>> fitted.model.label, fitted.n_losses
     ('power + linear', 378)
     """
-    runs, learned = as_pilots(pilots), _as_features(pool)
+    runs, learned = as_pilots(pilots), pool if isinstance(pool, bool) else as_features(pool, *AS_PRIORS)
     if law is None and interaction is None:
         return with_pooling(_default_fit(runs, use, supply, n_starts, fixed, jobs, progress), learned, progress)
     one = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
     return with_pooling(one, learned, progress)
-
-
-def _as_features(pool: FeaturesLike) -> bool | Features:
-    """Return features, or the truth value; a path is read."""
-    learned = load_features(pool) if isinstance(pool, str | os.PathLike) else pool
-    if not isinstance(learned, bool | Features):
-        raise InputError(
-            f"a {type(learned).__name__} is no features; give pool=True, or the path of a table of features"
-        )
-    return learned
 
 
 def _default_fit(

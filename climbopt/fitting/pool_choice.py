@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from climbopt.fitting.accuracy import prediction_errors, trained
+from climbopt.fitting.accuracy import prediction_errors, predictions, trained
 from climbopt.fitting.ensemble_fit import EnsembleFit, insane, with_warnings
 from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, estimate
 from climbopt.fitting.pooling import pooled
@@ -102,5 +102,4 @@ def _held_out_errors(
 
 def _mean(fits: Sequence[Fit], weights: Sequence[float], runs: PilotRuns) -> Array:
     """Return the losses of runs, predicted by the mean of several fits, (n, T)."""
-    mean = Ensemble([fit.model for fit in fits], weights)
-    return mean.at(runs.tokens, runs.params, runs.supply).predicted(runs.ratios)
+    return predictions(Ensemble([fit.model for fit in fits], weights), runs)

@@ -17,6 +17,7 @@ from joblib import delayed
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from climbopt.fitting.accuracy import predictions
 from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress
@@ -107,9 +108,7 @@ def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: P
     predicted = np.full(pilots.losses.shape, np.nan)
     for left_out, models in zip(np.vstack([out & ~top, out & top]), zip(*by_form, strict=True), strict=True):
         if left_out.any():
-            runs = pilots.select(left_out)
-            mean = Ensemble(models, fitted.model.weights).at(runs.tokens, runs.params, runs.supply)
-            predicted[left_out] = mean.predicted(runs.ratios)
+            predicted[left_out] = predictions(Ensemble(models, fitted.model.weights), pilots.select(left_out))
     return predicted
 
 
