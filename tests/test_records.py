@@ -10,11 +10,10 @@ import pytest
 
 from climbopt.files.collect import collect
 from climbopt.files.event_files import scalars
-from climbopt.files.framing import BLOCK, masked_checksum, prefixed_records
 from climbopt.files.jobs import PlannedRun
 from climbopt.files.logs import read_log
+from climbopt.files.records import BLOCK, fields, masked_checksum, prefixed_records
 from climbopt.files.wandb_runs import tracked_run
-from climbopt.files.wire import fields
 from climbopt.foundations.errors import InputError
 
 RECORDS = Path(__file__).parent / "records"

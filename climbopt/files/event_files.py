@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from climbopt.files.framing import prefixed_records
-from climbopt.files.wire import fields, messages, text, varints
+from climbopt.files.records import fields, messages, prefixed_records, text, varint
 
 NAME = "events.out.tfevents"
 """What the names of such files hold."""
@@ -60,7 +59,7 @@ def _scalar(value: bytes) -> float | None:
             if number == field and isinstance(stated, bytes) and kind in _FLOATS:
                 return float(struct.unpack_from(raw, stated)[0])
             if number == field:
-                return float(_signed(next(varints(stated)) if isinstance(stated, bytes) else stated))
+                return float(_signed(varint(stated)[0] if isinstance(stated, bytes) else stated))
         return 0.0  # the default, which is not written
     return None
 

@@ -18,7 +18,7 @@ from climbopt.files.columns import Columns, Layout, at_budget, refuse_summary
 from climbopt.files.groups import IN_TOKENS, SUMS, ColumnGroup, best_named, loss_group, named_group, near, ratio_group
 from climbopt.files.wide import joined
 from climbopt.foundations.characters import look_alike, quoted, shown
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, check_known, listed, unknown_name
 from climbopt.runs.pilots import Missing
 from climbopt.runs.tidy_table import numbers
 
@@ -73,9 +73,8 @@ def understood(
     for pattern in layout.ignore:
         if not any(fnmatch.fnmatchcase(column, pattern) for column in every):
             raise unknown_name("column to ignore", pattern, every)
-    for column in [*layout.by_column, layout.tokens_column, layout.params_column]:
-        if column is not None and column not in every:
-            raise unknown_name("column", column, every)
+    stated = [*layout.by_column, layout.tokens_column, layout.params_column]
+    check_known("column", [column for column in stated if column is not None], every)
     if measured is not None:
         return _two_tables(columns, measured, layout, missing)
     if "language" in columns.roles and not (layout.ratios or layout.losses):

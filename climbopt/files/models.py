@@ -15,7 +15,7 @@ from climbopt.files.formats import read_table
 from climbopt.files.schema import FileTable, checked, read_toml
 from climbopt.files.tables import write_table
 from climbopt.files.text import check_places, is_special, write_text
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, check_known
 from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -140,11 +140,8 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
     form = Form(LAWS[table.law], INTERACTIONS[table.interaction], USES[table.use])
     _check_languages(table, path)
     declared = {p.name: p for p in form.parameters}
-    values = {}
-    for name, entries in table.parameters.items():
-        if name not in declared:
-            raise unknown_name(f"parameter in {path.name}", name, declared)
-        values[name] = _values(declared[name], entries, table, path)
+    check_known(f"parameter in {path.name}", table.parameters, declared)
+    values = {name: _values(declared[name], entries, table, path) for name, entries in table.parameters.items()}
     if table.pairs is not None:
         pairs = _read_pairs(path.parent / table.pairs, table, declared)
         repeated = [name for name in pairs if name in values]
@@ -288,9 +285,7 @@ def _values(
 
 def _check_names(names: list[str], languages: list[str], where: str) -> None:
     """Refuse a name too many or too few."""
-    for language in names:
-        if language not in languages:
-            raise unknown_name(f"language of {where}", language, languages)
+    check_known(f"language of {where}", names, languages)
     missing = [language for language in languages if language not in names]
     if missing:
         raise InputError(f"{where} has no value for {', '.join(missing[:5])}; give one for every language")
@@ -326,9 +321,7 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
         raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one per parameter")
     frame = frame.astype({"target": str, "source": str})
     for key, names in (("target", file.targets), ("source", file.sources)):
-        unknown = frame[key][~frame[key].isin(names)]
-        if len(unknown):
-            raise unknown_name(f"{key} in {path.name}", unknown.iloc[0], names)
+        check_known(f"{key} in {path.name}", frame[key].unique(), names)
     repeated = frame.duplicated(["target", "source"])
     if repeated.any():
         target, source = frame.loc[repeated, ["target", "source"]].iloc[0]
@@ -341,8 +334,7 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
                 f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
                 "write it in the model file"
             )
-        if name not in per_pair:
-            raise unknown_name(f"parameter in {path.name}", name, per_pair)
+        check_known(f"parameter in {path.name}", [name], per_pair)
         # By name, whatever the order of the rows.
         table = frame.assign(**{name: numbers(frame[name])}).pivot(index="target", columns="source", values=name)
         array = table.reindex(index=file.targets, columns=file.sources).to_numpy(dtype=float)

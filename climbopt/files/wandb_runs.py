@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from climbopt.files.framing import chunked_records
-from climbopt.files.wire import fields, messages, text
+from climbopt.files.records import chunked_records, fields, messages, text
 
 SUFFIX = ".wandb"
 _HEADER = b":W&B\xe1\xbe\x00"

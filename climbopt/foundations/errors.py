@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from climbopt.foundations.characters import look_alike, quoted, shown
 
@@ -52,6 +52,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     near = [known for known in names if look_alike(known, name)] or difflib.get_close_matches(name, names, 1, 0.5)
     hint = f"; did you mean {quoted(near[0])}?" if near else "."
     return UnknownNameError(f"unknown {kind} {quoted(name)}{hint} Known: {', '.join(map(shown, names)) or 'none'}")
+
+
+def check_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse names of a `kind` that are not among the known ones; raises UnknownNameError."""
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
 
 
 def check_keywords(function: Callable[..., object], keywords: Iterable[str], further: Iterable[str]) -> None:

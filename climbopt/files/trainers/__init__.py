@@ -5,13 +5,11 @@ from __future__ import annotations
 from climbopt.files.trainers.blend import Blend, Mixture, Source
 from climbopt.files.trainers.hugging_face import DATASETS
 from climbopt.files.trainers.lingua import LINGUA
-from climbopt.files.trainers.llm_foundry import LLM_FOUNDRY
-from climbopt.files.trainers.megatron import MEGATRON
+from climbopt.files.trainers.megatron import MEGATRON, NEMO
 from climbopt.files.trainers.nanotron import NANOTRON
-from climbopt.files.trainers.nemo import NEMO
 from climbopt.files.trainers.olmo_core import OLMO_CORE
 from climbopt.files.trainers.plain import CSV, JSON, YAML
-from climbopt.files.trainers.streaming import STREAMING
+from climbopt.files.trainers.streaming import LLM_FOUNDRY, STREAMING
 from climbopt.files.trainers.torchtitan import TORCHTITAN
 from climbopt.files.trainers.trainer import Exported, Trainer, notes_of
 from climbopt.foundations.registry import Registry

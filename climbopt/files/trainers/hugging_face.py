@@ -10,8 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from climbopt.files.trainers.blend import SEED, Blend
-from climbopt.files.trainers.documents import json_text
-from climbopt.files.trainers.trainer import Trainer
+from climbopt.files.trainers.trainer import Trainer, json_text
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text", ".arrow": "arrow"}
 """Builder by the suffix of a file; any other path is a folder or a name on the hub."""

@@ -7,8 +7,7 @@ weights that are normalised, and a source is the path of a folder below root_dir
 from __future__ import annotations
 
 from climbopt.files.trainers.blend import Blend
-from climbopt.files.trainers.documents import omegaconf_text
-from climbopt.files.trainers.trainer import Trainer
+from climbopt.files.trainers.trainer import Trainer, omegaconf_text
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from climbopt.files.trainers.blend import SEED, Blend
-from climbopt.files.trainers.documents import yaml_text
-from climbopt.files.trainers.trainer import Trainer
+from climbopt.files.trainers.trainer import Trainer, yaml_text
 
 
 def _stage(blend: Blend, name: str, step: int) -> dict[str, Any]:

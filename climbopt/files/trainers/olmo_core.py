@@ -10,8 +10,7 @@ import math
 from typing import Any
 
 from climbopt.files.trainers.blend import Blend, Source
-from climbopt.files.trainers.documents import yaml_text
-from climbopt.files.trainers.trainer import Trainer
+from climbopt.files.trainers.trainer import Trainer, yaml_text
 
 
 def _source(source: Source) -> dict[str, Any]:

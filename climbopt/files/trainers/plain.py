@@ -7,8 +7,7 @@ from io import StringIO
 from typing import Any
 
 from climbopt.files.trainers.blend import Blend
-from climbopt.files.trainers.documents import json_text, yaml_text
-from climbopt.files.trainers.trainer import Trainer
+from climbopt.files.trainers.trainer import Trainer, json_text, yaml_text
 
 
 def _content(blend: Blend) -> dict[str, Any]:

@@ -7,8 +7,7 @@ are packed before they are interleaved, so that weights are shares of tokens; a 
 from __future__ import annotations
 
 from climbopt.files.trainers.blend import SEED, Blend
-from climbopt.files.trainers.documents import json_text
-from climbopt.files.trainers.trainer import Trainer
+from climbopt.files.trainers.trainer import Trainer, json_text
 
 
 def _config(blend: Blend) -> str:

@@ -1,7 +1,9 @@
-"""Files of records, one after the other: the log of LevelDB, as W&B writes it, and that of TensorFlow.
+"""Binary files of trackers: their records, one after the other, and the messages of Protocol Buffers in them.
 
-A file whose writer was killed ends within a record, which is left out; a record whose checksum differs is refused.
-Sources: github.com/google/leveldb, doc/log_format.md; tensorflow.org/tutorials/load_data/tfrecord.
+Messages are read by numbers of fields, without the schema. A file whose writer was killed ends within a record, which
+is left out; a record whose checksum differs is refused.
+Sources: github.com/google/leveldb, doc/log_format.md; tensorflow.org/tutorials/load_data/tfrecord;
+protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -19,6 +21,12 @@ _LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 _CASTAGNOLI = 0x82F63B78
 """Polynomial of CRC-32C, its bits in reverse."""
 _MASK = 0xA282EAD8
+VARINT, BYTES = 0, 2
+"""Kinds of a field's encoding."""
+SIZES = {1: 8, 5: 4}
+"""Bytes by the kind of numbers of a fixed size, of which the bytes are given."""
+_LONGEST = 10
+"""Most bytes of a varint."""
 
 
 def chunked_records(content: bytes, start: int) -> Iterator[bytes]:
@@ -32,13 +40,10 @@ def chunked_records(content: bytes, start: int) -> Iterator[bytes]:
     position, parts = start, list[bytes]()
     while position + _CHUNK.size <= len(content):
         left = BLOCK - position % BLOCK
-        # A chunk whose header does not fit into the rest of its block begins in the next one.
-        if left < _CHUNK.size:
-            position += left
-            continue
         checksum, length, kind = _CHUNK.unpack_from(content, position)
-        if not (checksum or length or kind):
-            position += left  # a block that was reserved and not written
+        # The next block follows where no header fits into the rest of this one, or it was reserved and not written.
+        if left < _CHUNK.size or not (checksum or length or kind):
+            position += left
             continue
         data = content[position + _CHUNK.size : position + _CHUNK.size + length]
         # The file ends within the chunk: its writer was killed.
@@ -108,3 +113,57 @@ def _remainder(byte: int) -> int:
 
 
 _REMAINDERS = tuple(map(_remainder, range(256)))
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    r"""Give the number and the value of each field of a message, in order.
+
+    Raises
+    ------
+    ValueError
+        Where the bytes are no message.
+
+    Examples
+    --------
+    >>> list(fields(b"\x08\x96\x01\x12\x02de"))
+    [(1, 150), (2, b'de')]
+    """
+    position = 0
+    while position < len(message):
+        tag, position = varint(message, position)
+        # The low three bits of a tag are the kind of encoding, the rest the number of the field.
+        number, kind = tag >> 3, tag & 7
+        if kind == VARINT:
+            value, position = varint(message, position)
+            yield number, value
+            continue
+        if kind not in (BYTES, *SIZES):
+            raise ValueError("it holds a field of an unknown kind")
+        size, position = varint(message, position) if kind == BYTES else (SIZES[kind], position)
+        if position + size > len(message):
+            raise ValueError("a field is longer than its message")
+        yield number, message[position : position + size]
+        position += size
+
+
+def messages(message: bytes, wanted: int) -> Iterator[bytes]:
+    """Give the values of a repeated field that are bytes: texts or inner messages."""
+    for number, value in fields(message):
+        if number == wanted and isinstance(value, bytes):
+            yield value
+
+
+def text(message: bytes, wanted: int) -> str:
+    """Return a field that is text; empty where it is not set."""
+    return next((value.decode(errors="replace") for value in messages(message, wanted)), "")
+
+
+def varint(message: bytes, position: int = 0) -> tuple[int, int]:
+    """Return the whole number at a position, and the position behind it; raises ValueError where it is cut off."""
+    value = 0
+    for k, byte in enumerate(message[position : position + _LONGEST]):
+        # Seven bits of a number per byte, the lowest first; the eighth says that another byte follows.
+        value |= (byte & 0x7F) << 7 * k
+        if byte < 0x80:
+            return value, position + k + 1
+    raise ValueError("a number is cut off")
