@@ -165,7 +165,7 @@ def test_formulas_count_by_their_stored_values(tmp_path):
 
 
 def test_a_workbook_without_its_package(tmp_path, monkeypatch):
-    monkeypatch.setattr("climbopt.files.workbooks.find_spec", lambda name: None)
+    monkeypatch.setattr("climbopt.files.formats.find_spec", lambda name: None)
     (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match="which the package openpyxl reads; pip install 'climbopt\\[xlsx\\]'"):
         read_table(tmp_path / "a.xlsx")

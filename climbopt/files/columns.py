@@ -6,13 +6,12 @@ import fnmatch
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from climbopt.files.column_names import PER_RUN, SYNONYMS, role_of, unit_of
 from climbopt.files.formats import is_missing
-from climbopt.files.wide import run_index
 from climbopt.foundations.characters import quoted, shown
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.names import check_name
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 SUMMARIES = frozenset("mean average avg median total totals sum".split())
 """Names of rows that are no runs."""
+MOST_EXACT = 2.0**53
+"""Whole numbers below this are exact in float64."""
 _OPTIONS = {"run": "--index", "tokens": "--tokens-column", "params": "--params-column"}
 
 
@@ -126,7 +127,9 @@ class Columns:
     def _stating(self, role: str) -> list[str]:
         """Return the columns whose names state a role; one of fractions names no runs: id may be Indonesian."""
         named = [column for column in self.names if role_of(column) == role]
-        return [column for column in named if not (role == "run" and _fractional(self.table[column]))]
+        if role != "run":
+            return named
+        return [c for c in named if self.table[c].dtype.kind != "f" or (self.table[c].dropna() % 1 == 0).all()]
 
     def counts(self, role: str, stated: float | None) -> Array | None:
         """Return the tokens or params of each row; None where nothing states them.
@@ -171,7 +174,7 @@ class Columns:
         """The name of each row's run as its column has it, else its number."""
         if "run" not in self.roles:
             return [str(number) for number in range(1, len(self.table) + 1)]
-        return run_index(self.table[self.roles["run"]])
+        return _run_index(self.table[self.roles["run"]])
 
     def run_names(self) -> list[str]:
         """Return the name of each row's run: its number where no column names it.
@@ -186,7 +189,7 @@ class Columns:
             refuse_summary(name, self.title)
         # Rows of one name are told apart by the seed first, as trackers repeat a configuration.
         if "seed" in self.roles and len(set(names)) < len(names):
-            seeds = run_index(self.table[self.roles["seed"]])
+            seeds = _run_index(self.table[self.roles["seed"]])
             names = [f"{name}, seed {seed}" for name, seed in zip(names, seeds, strict=True)]
         tokens = self.counts("tokens", None) if len(set(names)) < len(names) else None
         return names if tokens is None else [at_budget(*pair) for pair in zip(names, tokens.tolist(), strict=True)]
@@ -206,6 +209,9 @@ def refuse_summary(run: str, title: str) -> None:
         )
 
 
-def _fractional(column: pd.Series[float]) -> bool:
-    """Return whether a column holds numbers that are not whole."""
-    return column.dtype.kind == "f" and bool((column.dropna() % 1 != 0).any())
+def _run_index(column: pd.Series[Any]) -> list[str]:
+    """Return the names of runs; 3 and 3.0 are one number, however either table writes them."""
+    # pandas reads whole numbers as floats where another cell is empty.
+    if column.dtype.kind == "f" and (column % 1 == 0).all() and (column.abs() < MOST_EXACT).all():
+        column = column.astype(int)
+    return column.astype(str).tolist()
