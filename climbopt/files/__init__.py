@@ -7,7 +7,6 @@ from climbopt.files.answers import ANSWER_NAME, AnswerFile, load_answer, load_ra
 from climbopt.files.columns import Layout
 from climbopt.files.comments import commented
 from climbopt.files.draws import DrawFile, PathFile, draws_beside, load_draws, paths_beside, remove_other_draws
-from climbopt.files.folders import check_folder, new_folder
 from climbopt.files.formats import parse_table, read_table
 from climbopt.files.layouts import Reading, understood
 from climbopt.files.models import load_model, pairs_beside, save_model
@@ -46,7 +45,16 @@ from climbopt.files.tables import (
     load_weights,
     write_table,
 )
-from climbopt.files.text import check_places, is_special, read_bytes, sha256, write_bytes, write_text
+from climbopt.files.text import (
+    check_folder,
+    check_places,
+    is_special,
+    new_folder,
+    read_bytes,
+    sha256,
+    write_bytes,
+    write_text,
+)
 
 __all__ = [
     "ANSWER_NAME",

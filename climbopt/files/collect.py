@@ -6,18 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from climbopt.files import event_files, wandb_runs
 from climbopt.files.jobs import PlannedRun
-from climbopt.files.logs import (
-    LogEntry,
-    is_log,
-    keys_by_language,
-    logs_in,
-    read_log,
-    tokens_of,
-)
+from climbopt.files.logs import LogEntry, is_log, keys_by_language, logs_in, read_log, tokens_of
 from climbopt.files.text import read_bytes, sha256
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
@@ -37,6 +30,15 @@ ROWS = (".csv", ".tsv", ".parquet")
 """Tables in which a row that states a state is a run, and not a moment of one."""
 
 
+class Stated(NamedTuple):
+    """A loss of a language, the tokens of the run at which it stands, where stated, and the file that states it."""
+
+    language: str
+    loss: float
+    tokens: float | None
+    file: Path
+
+
 @dataclass(frozen=True)
 class Trace:
     """What one file, or the rows of one file that name a run, logged of a run.
@@ -51,16 +53,18 @@ class Trace:
     file: Path
     entries: tuple[LogEntry, ...]
 
-    def last(self, keys: Mapping[str, str]) -> dict[str, tuple[float, float | None]]:
-        """Return the last loss of each language, and the tokens of the run at which it stands, where stated."""
-        last: dict[str, tuple[float, float | None]] = {}
+    def last(self, keys: Mapping[str, str]) -> list[Stated]:
+        """Return the last loss of each language."""
+        last: dict[str, Stated] = {}
         tokens: float | None = None
         for entry in self.entries:
             stated = tokens_of(entry)
             # an evaluation without a count stands where the training before it had come to
             tokens = tokens if stated is None else stated
-            last |= {language: (entry.numbers[key], tokens) for language, key in keys.items() if key in entry.numbers}
-        return last
+            for language, key in keys.items():
+                if key in entry.numbers:
+                    last[language] = Stated(language, entry.numbers[key], tokens, self.file)
+        return list(last.values())
 
     @property
     def tokens(self) -> float | None:
@@ -240,81 +244,52 @@ def _goes_on(first: Path, second: Path) -> bool:
     return events and first.parent == second.parent
 
 
-@dataclass(frozen=True)
-class _Last:
-    """The last losses of a run in each of its traces, by language: loss and tokens."""
-
-    by_trace: Sequence[tuple[Path, Mapping[str, tuple[float, float | None]]]]
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """By language."""
-        return {name: loss for _, last in self.by_trace for name, (loss, _) in last.items()}
-
-    @property
-    def files(self) -> list[Path]:
-        """Where they stand."""
-        return list(dict.fromkeys(file for file, _ in self.by_trace))
-
-    def reached(self, language: str) -> float | None:
-        """Return the tokens at which the last loss of a language stands."""
-        each = [last[language][1] for _, last in self.by_trace if language in last]
-        return max((tokens for tokens in each if tokens is not None), default=None)
-
-    def disagreeing(self, language: str) -> list[str]:
-        """Return the files that state different losses of a language."""
-        stated = [(file, last[language][0]) for file, last in self.by_trace if language in last]
-        losses = [loss for _, loss in stated]
-        # Losses are positive, so that a relative difference is one of their quotient.
-        if max(losses, default=0.0) <= (1 + SAME) * min(losses, default=0.0):
-            return []
-        return [shown(str(file)) for file, _ in stated]
-
-
 def _judged(
     run: PlannedRun, traces: Sequence[Trace], states: Mapping[str, str], keys: Mapping[str, str]
 ) -> CollectedRun:
     """Return what became of a run."""
-    tried, remark = traces, ""
-    if any(trace.state.startswith(FINISHED) for trace in traces):
-        # a tracker keeps the attempts that crashed beside the one that ended
-        traces = [trace for trace in traces if not trace.state.startswith(ENDED)]
-        remark = (
-            f"{len(tried) - len(traces)} attempts that did not end are left out" if len(traces) < len(tried) else ""
-        )
+    finished = any(trace.state.startswith(FINISHED) for trace in traces)
+    # a tracker keeps the attempts that crashed beside the one that ended
+    counted = [trace for trace in traces if not (finished and trace.state.startswith(ENDED))]
     # What the script of the jobs wrote goes before what a tracker says.
-    state = states.get(run.name) or next((trace.state for trace in traces if trace.state), "")
-    last = _Last([(trace.file, losses) for trace in traces if (losses := trace.last(keys))])
-    status, reason = _fault(run, traces, state, last, keys)
-    if status is not None:
-        return CollectedRun(run, status, reason, last.losses, last.files)
-    known = state.startswith(FINISHED) or any(trace.tokens is not None for trace in traces)
-    return CollectedRun(run, "ok", remark if known else "nothing says that it ended", last.losses, last.files)
+    state = states.get(run.name) or next((trace.state for trace in counted if trace.state), "")
+    stated = [each for trace in counted for each in trace.last(keys)]
+    status, reason = _fault(run, counted, state, stated, keys)
+    if status == "ok" and not (state.startswith(FINISHED) or any(trace.tokens is not None for trace in counted)):
+        reason = "nothing says that it ended"
+    elif status == "ok" and len(counted) < len(traces):
+        reason = f"{len(traces) - len(counted)} attempts that did not end are left out"
+    losses = {each.language: each.loss for each in stated}
+    return CollectedRun(run, status, reason, losses, list(dict.fromkeys(each.file for each in stated)))
 
 
 def _fault(
-    run: PlannedRun, traces: Sequence[Trace], state: str, last: _Last, keys: Mapping[str, str]
-) -> tuple[str | None, str]:
-    """Return the status of a run that is no pilot, and why; None for one that is."""
+    run: PlannedRun, traces: Sequence[Trace], state: str, stated: Sequence[Stated], keys: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return the status of a run, and why it is no pilot; ok for one that is."""
     if state.startswith(ENDED):
         status = "unfinished" if state.startswith(("running", "preempted")) else "failed"
         return status, f"its state is '{shown(state)}'"
-    if not last.by_trace:
+    if not stated:
         return "incomplete" if traces else "no logs", "no loss was logged"
-    for name, loss in last.losses.items():
-        if not math.isfinite(loss):
-            return "failed", f"its last loss of {name} is {loss}"
-    for name in keys:
-        reached = last.reached(name)
+    by_language = {name: [each for each in stated if each.language == name] for name in keys}
+    for name, each in by_language.items():
+        if each and not math.isfinite(each[-1].loss):
+            return "failed", f"its last loss of {name} is {each[-1].loss}"
+    for name, each in by_language.items():
+        reached = max((one.tokens for one in each if one.tokens is not None), default=None)
         # A loss without a count of tokens cannot be placed, and is taken for the last one.
         if reached is not None and reached < DONE * run.tokens:
             return "unfinished", f"the last loss of {name} is at {reached:.4g} of {run.tokens:.4g} tokens"
     most = max((trace.tokens for trace in traces if trace.tokens is not None), default=0.0)
     if most > OVERRUN * run.tokens:
         return "overrun", f"it logged {most:.4g} tokens where {run.tokens:.4g} were planned"
-    for name in keys:
-        if len(places := last.disagreeing(name)) > 1:
-            return "doubled", f"{listed(places, ' and ')} state different losses of {name}"
-    if missing := [name for name in keys if name not in last.losses]:
+    for name, each in by_language.items():
+        losses = [one.loss for one in each]
+        # Losses are positive, so that a relative difference is one of their quotient.
+        if len(each) > 1 and max(losses) > (1 + SAME) * min(losses):
+            files = [shown(str(one.file)) for one in each]
+            return "doubled", f"{listed(files, ' and ')} state different losses of {name}"
+    if missing := [name for name, each in by_language.items() if not each]:
         return "incomplete", f"the loss of {missing[0]} is not logged"
-    return None, ""
+    return "ok", ""

@@ -113,13 +113,14 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 def _harness(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the losses of lm-eval's results, in nats per byte, by task."""
     results = record.get("results")
-    losses = {}
-    for task, metrics in results.items() if isinstance(results, Mapping) else ():
-        for metric, value in _numbers(metrics if isinstance(metrics, Mapping) else {}).items():
-            if metric.split(",")[0] == BITS_PER_BYTE:
-                # Bits are log2 of the probability: nats are ln 2 times as many.
-                losses[f"{task}/{BITS_PER_BYTE}"] = value * math.log(2)
-    return losses
+    tasks = results if isinstance(results, Mapping) else {}
+    # Bits are log2 of the probability: nats are ln 2 times as many.
+    return {
+        f"{task}/{BITS_PER_BYTE}": value * math.log(2)
+        for task, metrics in tasks.items()
+        for metric, value in _numbers(metrics if isinstance(metrics, Mapping) else {}).items()
+        if metric.split(",")[0] == BITS_PER_BYTE
+    }
 
 
 def _events(path: Path) -> list[LogEntry]:

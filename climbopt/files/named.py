@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from climbopt.files.draws import load_draws
 from climbopt.files.models import load_model
@@ -62,14 +63,8 @@ def as_problem(problem: ProblemLike) -> AllocationProblem:
 
 def as_model(model: ModelLike) -> Model:
     """Return a model: itself, or that of its file; raises InputError for anything else."""
-    if isinstance(model, str | os.PathLike):
-        return load_model(model)
-    if not isinstance(model, MixtureModel | Ensemble):
-        raise InputError(
-            f"a {type(model).__name__} is no model; give a MixtureModel or an Ensemble (of a Fit, its attribute "
-            "model) or the path of a model file"
-        )
-    return model
+    fix = "give a MixtureModel or an Ensemble (of a Fit, its attribute model) or the path of a model file"
+    return _resolved(model, MixtureModel | Ensemble, load_model, "model", fix)
 
 
 def as_model_and_rows(model: ModelLike | AllocationProblem) -> tuple[Model, tuple[Row, ...]]:
@@ -93,8 +88,7 @@ def as_pilots(pilots: PilotsLike) -> PilotRuns:
 def as_draws(draws: DrawsLike) -> tuple[Model, ...]:
     """Return draws of a model: themselves, or those of a file; raises InputError for anything else."""
     fix = "give the models that bootstrap returns, or the path of a file of draws"
-    models = _resolved(draws, tuple, load_draws, "sequence of draws", fix) if not isinstance(draws, list) else draws
-    return tuple(as_model(model) for model in models)
+    return tuple(as_model(model) for model in _resolved(draws, tuple | list, load_draws, "sequence of draws", fix))
 
 
 def as_features(
@@ -106,10 +100,10 @@ def as_features(
     return _resolved(features, Features, load_features, what, fix)
 
 
-def _resolved(value: object, kind: type[T], load: Callable[[FilePath], T], what: str, fix: str) -> T:
+def _resolved(value: object, kind: type | UnionType, load: Callable[[FilePath], T], what: str, fix: str) -> T:
     """Return a value of a kind, or what its path or name stands for."""
     if isinstance(value, str | os.PathLike):
         return load(value)
     if not isinstance(value, kind):
         raise InputError(f"a {type(value).__name__} is no {what}; {fix}")
-    return value
+    return cast("T", value)

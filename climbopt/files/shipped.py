@@ -29,32 +29,29 @@ def find_problem(name_or_path: str | os.PathLike[str]) -> Path:
 
     A folder hides no shipped problem.
     """
-    path, shipped = Path(name_or_path), shipped_problems()
-    if str(path) in shipped and not path.is_file():
-        return shipped_folder() / f"{path}.toml"
-    if (path / PROBLEM_NAME).is_file():
+    path = Path(name_or_path)
+    if (path / PROBLEM_NAME).is_file() and str(path) not in shipped_problems():
         return path / PROBLEM_NAME
-    if path.exists() or path.suffix or len(path.parts) > 1:
-        return path
-    raise unknown_name("problem", path, shipped)
+    return _find_shipped(path, "*.toml", "problem")
 
 
 def find_pilots(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a table of runs, or of those that a shipped problem was fitted to by its name alone."""
-    return _find_shipped(Path(name_or_path), PILOTS_NAME, "table of runs")
+    return _find_shipped(Path(name_or_path), f"*/{PILOTS_NAME}", "file or shipped table of runs")
 
 
 def find_supply(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a table of supplies, or of those of a shipped problem by its name alone."""
-    return _find_shipped(Path(name_or_path), "supply.csv", "table of supplies")
+    return _find_shipped(Path(name_or_path), "*/supply.csv", "file or shipped table of supplies")
 
 
-def _find_shipped(path: Path, name: str, what: str) -> Path:
-    """Return a path, or that of a file of the shipped problem that it names."""
-    shipped = sorted(file.parent.name for file in shipped_folder().glob(f"*/{name}"))
+def _find_shipped(path: Path, pattern: str, what: str) -> Path:
+    """Return a path, or that of the shipped file of a pattern that it names."""
+    folder = shipped_folder()
+    shipped = {file.relative_to(folder).with_suffix("").parts[0]: file for file in sorted(folder.glob(pattern))}
     # A file that is there is meant, whatever it is called.
     if str(path) in shipped and not path.is_file():
-        return shipped_folder() / path / name
+        return shipped[str(path)]
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
-    raise unknown_name(f"file or shipped {what}", path, shipped)
+    raise unknown_name(what, path, shipped)
