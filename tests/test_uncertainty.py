@@ -117,7 +117,7 @@ def test_slopes_of_declared_parameters_against_differences(law, interaction):
     """Of every declared parameter by every coordinate, those that are left out included."""
     form = fit_form(LAWS[law], INTERACTIONS[interaction])
     rng = np.random.default_rng(0)
-    blank = Block(form, ("a", "b", "c"), ("a", "c"), Observations(*[np.ones((1, 2))] * 6), 0.5)
+    blank = Block(form, ("a", "b", "c"), ("a", "c"), Observations(*[np.ones((1, 2))] * 8), 0.5)
     x = rng.uniform(0.1, 1.0, sum(int(mask.sum()) for mask in blank.free.values()))
     slopes = {(p.name, q.name): value for (p, q), value in form.slopes(blank.model(x)).items()}
     for moved in form.coordinates:

@@ -85,7 +85,7 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
         bounded = _bounded(block.take(left), x[left], softness * SPREAD * worst[left], worst[left], tolerance)
         strained = []
         for k, again in zip(left.tolist(), bounded, strict=True):
-            if again.block.rows.ceiling.size > block.rows.ceiling.size:
+            if again.block.rows.ceiling.size > block.rows.ceiling.shape[-1]:
                 strained += [k] if cost_of_ceilings(again.block, x[k], again.x) > ALLOWED else []
             result[k] = again
         left = np.array(strained, dtype=np.intp)
@@ -172,32 +172,19 @@ def with_ceilings(block: Block, mixtures: Mixtures, ceiling: Array, spread: Arra
     `spread` is its standard deviation, (..., T) or (..., n, T); infinite where there is no ceiling.
     """
     ratios, D, N = mixtures
-    rows, shape = block.rows, (*ratios.shape[:-1], len(block.targets))
-
-    def joined(old: Array, new: Array) -> Array:
-        return np.concatenate([old, np.broadcast_to(new, shape)], axis=-2)
-
-    supply = None if rows.supply is None else block.supply_at(D)
-    return block.on(
-        Observations(
-            np.concatenate([rows.ratios, ratios], axis=-2),
-            np.concatenate([rows.D, D], axis=-1),
-            np.concatenate([rows.N, N], axis=-1),
-            joined(rows.losses, ceiling[..., None, :]),
-            joined(rows.scale, spread if spread.ndim == ratios.ndim else spread[..., None, :]),
-            np.append(rows.ceiling, np.ones(shape[-2], dtype=bool)),
-            supply=None if rows.supply is None or supply is None else np.concatenate([rows.supply, supply], axis=-2),
-            knee=None if rows.knee is None else joined(rows.knee, np.array(np.inf)),
-        ),
-        block.prior_means,
+    shape = (*D.shape, len(block.targets))
+    spread = spread if spread.ndim == ratios.ndim else spread[..., None, :]
+    losses, scale = (np.broadcast_to(array, shape) for array in (ceiling[..., None, :], spread))
+    more = Observations(
+        ratios, D, N, losses, scale, np.ones(D.shape, dtype=bool), block.supply_at(D), np.full(shape, np.inf)
     )
+    return block.on(Observations.joined([block.rows, more], D.ndim - 1), block.prior_means)
 
 
 def at_budgets(block: Block, mixtures: Array) -> Mixtures:
     """Return each mixture at the least and largest budget of the measured rows of each model size."""
-    measured = ~block.rows.ceiling
-    D, N = (one.reshape(-1, measured.size)[0, measured] for one in (block.rows.D, block.rows.N))
-    N = np.nan_to_num(N)  # NaN, where no size is stated, would equal no other
+    runs = block.rows.runs
+    D, N = runs.D, np.nan_to_num(runs.N)  # NaN, where no size is stated, would equal no other
     scales = np.array([(end(D[size == N]), size) for size in np.unique(N) for end in (np.min, np.max)])
     D, N = np.tile(np.unique(scales, axis=0), (len(mixtures), 1)).T
     return np.repeat(mixtures, len(D) // len(mixtures), axis=0), D, N
@@ -206,5 +193,4 @@ def at_budgets(block: Block, mixtures: Array) -> Mixtures:
 def worst_losses(block: Block, x: Array) -> Array:
     """Return each target's largest measured loss, (T,), those left out that lie far from the law at x."""
     measured = block.measured & ~outlying(block, x)
-    worst: Array = np.where(measured, block.rows.losses, -np.inf).max(axis=0)
-    return worst
+    return np.asarray(np.where(measured, block.rows.losses, -np.inf).max(axis=0))

@@ -333,11 +333,8 @@ def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple
         )
     unit, params = token_unit(pilots), pilots.params
     model_size = np.full(len(pilots.runs), np.nan) if params is None else params / _params_unit(pilots)
-    rows = Observations(
-        pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale, np.zeros(len(pilots.runs), dtype=bool)
-    )
-    if pilots.supply is not None:
-        rows = replace(rows, supply=np.maximum(pilots.supply, LEAST_SUPPLY) / unit)
+    supply = None if pilots.supply is None else np.maximum(pilots.supply, LEAST_SUPPLY) / unit
+    rows = Observations.of_runs(pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale, supply)
     return rows, left_out
 
 
@@ -436,7 +433,7 @@ def _blocks(
             form,
             pilots.sources,
             (target,),
-            replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]]),
+            replace(rows, losses=rows.losses[:, [i]], scale=rows.scale[:, [i]], knee=rows.knee[:, [i]]),
             smallest,
             held={name: values[[i]] for name, values in (held or {}).items()},
         )
@@ -475,8 +472,8 @@ def _anchored(block: Block, x: Array, anchors: NDArray[np.bool_]) -> tuple[Block
     if not of.any():
         return block, x
     rows = block.rows
-    knee = None if rows.knee is None else np.where(of, np.inf, rows.knee)
-    block = replace(block, rows=replace(rows, scale=np.where(of, rows.scale / SURER, rows.scale), knee=knee))
+    scale, knee = np.where(of, rows.scale / SURER, rows.scale), np.where(of, np.inf, rows.knee)
+    block = replace(block, rows=replace(rows, scale=scale, knee=knee))
     return block, minimum(block, x)
 
 
@@ -524,13 +521,12 @@ def _monolingual(block: Block, default: Array) -> Array:
         alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
-        rows = Observations(
+        rows = Observations.of_runs(
             np.ones((int(alone.sum()), 1)),
             block.rows.D[alone],
             block.rows.N[alone],
             block.rows.losses[alone][:, [i]],
             block.rows.scale[alone][:, [i]],
-            block.rows.ceiling[alone],
         )
         single = Block(fit_form(block.form.law, INTERACTIONS["none"]), (target,), (target,), rows, block.smallest)
         result[:, i] = minimum(single, single.center)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ LOG_SUPPLY = f"log_{SUPPLY}"
 class Observations:
     """What a block is fitted to: mixtures with measured losses, and mixtures with a ceiling.
 
-    In a batch all arrays but `ceiling` have a leading axis, with an entry per problem.
+    In a batch all arrays have a leading axis, with an entry per problem. Build those of runs by :meth:`of_runs`.
 
     Parameters
     ----------
@@ -38,11 +39,11 @@ class Observations:
         Standard deviation of each entry; infinite where it is left out or missing.
     ceiling : ndarray of bool, (n,)
         Observations that only count where the predicted loss is above the stated one.
-    supply : ndarray, (n, S), optional
-        Tokens that were available of each source, in the model's units, where runs had supplies of their own.
-    knee : ndarray, (n, T), optional
-        Residual, in units of the scale, past which its cost grows as a logarithm and no longer as a square;
-        infinite everywhere by default, which is plain least squares.
+    supply : ndarray, (n, S)
+        Tokens that were available of each source, in the model's units; NaN where runs had no supplies of their own.
+    knee : ndarray, (n, T)
+        Residual, in units of the scale, past which its cost grows as a logarithm and no longer as a square; infinite
+        for plain least squares.
     """
 
     ratios: Array
@@ -51,14 +52,35 @@ class Observations:
     losses: Array
     scale: Array
     ceiling: NDArray[np.bool_]
-    supply: Array | None = None
-    knee: Array | None = None
+    supply: Array
+    knee: Array
 
-    def each(self, change: Callable[[Array], Array]) -> Observations:
-        """Return the same with every array of one entry per problem changed."""
-        ratios, D, N, losses, scale = map(change, (self.ratios, self.D, self.N, self.losses, self.scale))
-        supply, knee = (None if one is None else change(one) for one in (self.supply, self.knee))
-        return Observations(ratios, D, N, losses, scale, self.ceiling, supply, knee)
+    @classmethod
+    def of_runs(
+        cls, ratios: Array, D: Array, N: Array, losses: Array, scale: Array, supply: Array | None = None
+    ) -> Observations:
+        """Return those of measured runs: no ceilings, no knees."""
+        supply = np.full(ratios.shape, np.nan) if supply is None else supply
+        return cls(ratios, D, N, losses, scale, np.zeros(D.shape, dtype=bool), supply, np.full(losses.shape, np.inf))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Observations], axis: int) -> Observations:
+        """Return several ones, end to end along an axis: that of the problems, or that of the mixtures."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts], axis) for name in cls._names()))
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [field.name for field in fields(cls)]
+
+    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Observations:
+        """Return the same with every array changed."""
+        return Observations(*(change(getattr(self, name)) for name in self._names()))
+
+    @property
+    def runs(self) -> Observations:
+        """Those that are measured, of one problem: mixtures, budgets and supplies are the same in all of a batch."""
+        one = self if self.D.ndim == 1 else self.each(lambda array: array[0])
+        return one.each(lambda array: array[~one.ceiling])
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +153,7 @@ class Block(ByFields):
 
     def take(self, which: NDArray[np.intp] | int) -> Block:
         """Return some problems of a batch as a batch, or one as a block."""
-        means = None if self.prior_means is None else self.prior_means[which]
-        return self.on(self.rows.each(lambda array: array[which]), means)
+        return self.on(self.rows.each(lambda array: array[which]), self.center[which])
 
     def on(self, rows: Observations, prior_means: Array | None) -> Block:
         """Return the block with other observations and prior means, and what does not depend on them kept."""
@@ -149,7 +170,8 @@ class Block(ByFields):
         """Prior means; a declared one in nats, or in 1/nats, is scaled by its target's median loss."""
         if self.prior_means is not None:
             return self.prior_means
-        nats = np.array([_median(self.rows, i) for i in range(len(self.targets))])
+        columns = zip(self.rows.losses.T, self.measured.T, strict=True)
+        nats = np.array([np.median(losses[used]) for losses, used in columns])
         values = {}
         for p in self.form.coordinates:
             # Targets with higher losses have a larger E and B, and smaller coefficients in 1/nats.
@@ -175,28 +197,21 @@ class Block(ByFields):
     @cached_property
     def labels(self) -> list[tuple[Parameter, tuple[str, ...]]]:
         """The coordinate, and the languages, that each entry of the flat vector stands for."""
-        return list(self._labels())
-
-    def _labels(self) -> Iterator[tuple[Parameter, tuple[str, ...]]]:
-        for parameter in self.form.coordinates:
-            for index in np.argwhere(self.free[parameter.name]):
-                if parameter.per == "pair":
-                    yield parameter, (self.targets[index[0]], self.sources[index[1]])
-                else:
-                    names = self.targets if parameter.per == "target" else self.sources
-                    yield parameter, (names[index[0]],)
+        names = {"target": [self.targets], "source": [self.sources], "pair": [self.targets, self.sources]}
+        return [
+            (p, tuple(axis[k] for axis, k in zip(names[p.per], index, strict=True)))
+            for p in self.form.coordinates
+            for index in np.argwhere(self.free[p.name])
+        ]
 
     @cached_property
     def places(self) -> dict[str, NDArray[np.intp]]:
         """Where each entry of each coordinate stands in the flat vector; one past its end for what is not moved."""
-        count = sum(int(mask.sum()) for mask in self.free.values())
-        places, start = {}, 0
-        for name, mask in self.free.items():
-            stop = start + int(mask.sum())
-            places[name] = np.full(mask.shape, count, dtype=np.intp)
-            places[name][mask] = np.arange(start, stop)
-            start = stop
-        return places
+        ends = np.cumsum([mask.sum() for mask in self.free.values()])
+        return {
+            name: np.where(mask, end - mask.sum() + mask.cumsum().reshape(mask.shape) - 1, ends[-1])
+            for (name, mask), end in zip(self.free.items(), ends, strict=True)
+        }
 
     @cached_property
     def of_targets(self) -> NDArray[np.intp]:
@@ -226,25 +241,20 @@ class Block(ByFields):
 
     def response(self, x: Array, D: Array, N: Array, supply: Array | None = None) -> Response:
         """Return that model at budgets, sizes and supplies (by default those of runs of each budget) in its units."""
-        values, supply = self.values(x), self.supply_at(D) if supply is None else supply
+        values = self.values(x)
         if x.ndim > 1:  # an axis for the mixtures of each problem, and for the targets where there is none
             shared = {p.name for p in self.form.coordinates if p.per == "source"} | {smallest_budget.name}
             values = {name: v[:, None] if name not in shared else v[..., None, None, :] for name, v in values.items()}
             values[smallest_budget.name] = self.blank.parameters[smallest_budget.name]
-        if supply is not None and LOG_SUPPLY in values:
-            values[LOG_SUPPLY] = np.log(supply)[..., None, :]
+        if LOG_SUPPLY in values:
+            own = np.log(self.supply_at(D) if supply is None else supply)[..., None, :]
+            values[LOG_SUPPLY] = np.where(np.isnan(own), values[LOG_SUPPLY], own)
         return Response(self.blank, D, N, values)
 
-    def supply_at(self, D: Array) -> Array | None:
-        """Return the supplies that runs of some budgets had, (..., n, S); None where the runs do not state them."""
-        if self.rows.supply is None:
-            return None
-        runs = ~self.rows.ceiling  # which are the same in all problems of a batch
-        budgets, supply = (
-            (self.rows.D, self.rows.supply) if self.rows.D.ndim == 1 else (self.rows.D[0], self.rows.supply[0])
-        )
-        nearest: Array = supply[runs][np.abs(np.subtract.outer(D, budgets[runs])).argmin(axis=-1)]
-        return nearest
+    def supply_at(self, D: Array) -> Array:
+        """Return the supplies that runs of some budgets had, (..., n, S); NaN where the runs do not state them."""
+        runs = self.rows.runs
+        return np.asarray(runs.supply[np.abs(np.subtract.outer(D, runs.D)).argmin(axis=-1)])
 
     def _at(self, x: Array) -> tuple[Response, Array, Array]:
         """Return the response at x, and z and losses of the rows; the last ones are reused by the Jacobian."""
@@ -267,13 +277,13 @@ class Block(ByFields):
     @property
     def measured(self) -> NDArray[np.bool_]:
         """Which entries are losses that are used, (..., n, T), without ceilings."""
-        return self._used & ~self.rows.ceiling[:, None]
+        return self._used & ~self.rows.ceiling[..., None]
 
     def scaled_errors(self, x: Array) -> Array:
         """Return u = (predicted - measured) / scale, (..., n, T); 0 below a ceiling and where a loss is not used."""
         errors = self._at(x)[2] - self.rows.losses
         # One-sided: a prediction below the ceiling costs nothing.
-        errors = np.where(self.rows.ceiling[:, None], np.maximum(errors, 0.0), errors)
+        errors = np.where(self.rows.ceiling[..., None], np.maximum(errors, 0.0), errors)
         return np.where(self._used, errors / self.rows.scale, 0.0)
 
     def robust_errors(self, x: Array) -> Array:
@@ -283,24 +293,17 @@ class Block(ByFields):
         slope are continuous.
         """
         errors = self.scaled_errors(x)
-        if self.rows.knee is None:
-            return errors
         past = np.maximum(np.abs(errors) / self.rows.knee, 1.0)
-        bent: Array = errors * (np.sqrt(1.0 + 2.0 * np.log(past)) / past)
-        return bent
+        return np.asarray(errors * (np.sqrt(1.0 + 2.0 * np.log(past)) / past))
 
     def _slope(self, errors: Array) -> Array:
         """Return dt/du of :meth:`robust_errors`; exactly 1 inside the knee."""
-        if self.rows.knee is None:
-            return np.ones(errors.shape)
         past = np.maximum(np.abs(errors) / self.rows.knee, 1.0)
-        slope: Array = 1.0 / (past * np.sqrt(1.0 + 2.0 * np.log(past)))
-        return slope
+        return np.asarray(1.0 / (past * np.sqrt(1.0 + 2.0 * np.log(past))))
 
     def prior_errors(self, x: Array) -> Array:
         """Return the distances from the prior means in units of their spread, (..., p)."""
-        errors: Array = (x - self.center) / self.spread
-        return errors
+        return np.asarray((x - self.center) / self.spread)
 
     def cost(self, x: Array) -> Array:
         """Return half the sum of squares of all errors, (...,)."""
@@ -314,7 +317,7 @@ class Block(ByFields):
         """
         response, z, predicted = self._at(x)
         by_parameter = response.by_parameter(self.rows.ratios, z)
-        active = ~self.rows.ceiling[:, None] | (predicted > self.rows.losses)
+        active = ~self.rows.ceiling[..., None] | (predicted > self.rows.losses)
         weight = np.where(active, self._slope(self.scaled_errors(x)) / self.rows.scale, 0.0)[..., None]
         own: list[Array] = []
         shared = [np.empty((*predicted.shape, 0))]
@@ -354,17 +357,9 @@ def stacks(batches: Sequence[Block]) -> Iterator[tuple[list[int], Block]]:
         if len(which) == 1:
             yield which, batches[which[0]]
             continue
-        length = max(batches[i].rows.ceiling.size for i in which)
+        length = max(batches[i].rows.D.shape[1] for i in which)
         turned = [_own_first(batches[i]) for i in which]
-        padded = [_padded(block.rows, length) for block in turned]
-        arrays = [[getattr(rows, name) for rows in padded] for name in ("ratios", "D", "N", "losses", "scale")]
-        ratios, D, N, losses, scale = map(np.concatenate, arrays)
-        knee = None
-        if any(rows.knee is not None for rows in padded):
-            knee = np.concatenate([np.full(r.scale.shape, np.inf) if r.knee is None else r.knee for r in padded])
-        supplies = [rows.supply for rows in padded if rows.supply is not None]
-        supply = np.concatenate(supplies) if supplies else None
-        rows = Observations(ratios, D, N, losses, scale, padded[0].ceiling, supply, knee)
+        rows = Observations.joined([_padded(block.rows, length) for block in turned], 0)
         yield which, turned[0].on(rows, np.concatenate([block.center for block in turned]))
 
 
@@ -384,31 +379,20 @@ def unstacked(problem: Block, of: Block) -> Block:
     """Return a problem of a stack as one of the batch that it is from, without the ceilings that count nothing."""
     rows = _turned(problem.rows, np.argsort(_order(of)).tolist())
     live = ~rows.ceiling | np.isfinite(rows.scale).any(axis=1)
-    rows = replace(rows.each(lambda array: array[live]), ceiling=rows.ceiling[live])
-    return of.on(rows if of.rows.knee is not None else replace(rows, knee=None), problem.prior_means)
+    return of.on(rows.each(lambda array: array[live]), problem.prior_means)
 
 
 def _turned(rows: Observations, order: Sequence[int]) -> Observations:
     """Return observations with the sources in another order."""
-    supply = None if rows.supply is None else rows.supply[..., order]
-    return replace(rows, ratios=rows.ratios[..., order], supply=supply)
+    return replace(rows, ratios=rows.ratios[..., order], supply=rows.supply[..., order])
 
 
 def _padded(rows: Observations, length: int) -> Observations:
     """Return the observations of a batch with ceilings that count nothing, up to so many rows."""
-    more = length - rows.ceiling.size
-    if not more:
-        return rows
-    longer = rows.each(lambda array: np.concatenate([array, np.repeat(array[:, -1:], more, axis=1)], axis=1))
-    longer.scale[:, -more:] = np.inf
-    return replace(longer, ceiling=np.append(rows.ceiling, np.ones(more, dtype=bool)))
+    last = rows.each(lambda array: np.repeat(array[:, -1:], length - array.shape[1], axis=1))
+    ceilings = replace(last, scale=np.full_like(last.scale, np.inf), ceiling=np.ones_like(last.ceiling))
+    return Observations.joined([rows, ceilings], 1)
 
 
 _OF_COORDINATES = ("blank", "free", "spread", "lower", "places", "of_targets", "of_sources")
 """Cached properties of a block that do not depend on its observations."""
-
-
-def _median(rows: Observations, target: int) -> float:
-    """Return the median measured loss of a target over rows that are used and hold data of its own."""
-    used = np.isfinite(rows.scale[:, target]) & ~rows.ceiling
-    return float(np.median(rows.losses[used, target]))

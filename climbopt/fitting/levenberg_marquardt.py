@@ -97,10 +97,10 @@ def _descend(block: Block, start: Array, tolerance: float) -> Array:
         damping *= np.where(better, np.where(gained > NEAR * promised, 1 / LOWER, RAISE), RAISE_MORE)
         damping = np.maximum(damping, LEAST_DAMPING)
         if better.any():
+            # The block still has the predictions of all trials, so that derivatives alone remain to be computed.
+            there, slope = _model(here, trial)
             x, cost = np.where(better[:, None], trial, x), np.where(better, cost - gained, cost)
-            moved = np.flatnonzero(better)
-            new, gradient[moved] = _model(here.take(moved), x[moved])
-            normal = normal.with_rows(moved, new)
+            normal, gradient = normal.where(better, there), np.where(better[:, None], slope, gradient)
     result[live] = x
     return result
 
@@ -133,13 +133,13 @@ class _Arrow:
         """Return some of the matrices."""
         return _Arrow(self.own[which], self.joint[which], self.shared[which], self.of_targets, self.of_sources)
 
-    def with_rows(self, which: NDArray[np.intp], other: _Arrow) -> _Arrow:
-        """Return the matrices with some replaced."""
-        if which.size == len(self.own):
-            return other
-        for mine, its in ((self.own, other.own), (self.joint, other.joint), (self.shared, other.shared)):
-            mine[which] = its
-        return self
+    def where(self, chosen: NDArray[np.bool_], other: _Arrow) -> _Arrow:
+        """Return the matrices with those that are chosen, (K,), replaced."""
+        own, joint, shared = (
+            np.where(chosen.reshape(-1, *[1] * (mine.ndim - 1)), its, mine)
+            for mine, its in ((self.own, other.own), (self.joint, other.joint), (self.shared, other.shared))
+        )
+        return _Arrow(own, joint, shared, self.of_targets, self.of_sources)
 
     def damped(self, damping: Array) -> _Arrow:
         """Return the matrices with damping, (K,), on their diagonals."""

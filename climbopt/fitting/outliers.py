@@ -117,12 +117,12 @@ def with_knees(block: Block, noise: Array) -> Block:
 def outlying(block: Block, x: Array) -> NDArray[np.bool_]:
     """Return which measured losses lie far from the law at x, and from all others of their target, (n, T)."""
     result = np.zeros(block.measured.shape, dtype=bool)
-    if block.rows.knee is not None:
-        distance = np.abs(block.scaled_errors(x)) / noise_of(block, x) / KNEE
-        for i, measured in enumerate(block.measured.T):
-            result[measured, i] = apart(distance[measured, i], FAR, GAP if len(block.sources) > 1 else 1.0)
-        result &= np.isfinite(block.rows.knee)
-    return result
+    if np.isinf(block.rows.knee).all():
+        return result
+    distance = np.abs(block.scaled_errors(x)) / noise_of(block, x) / KNEE
+    for i, measured in enumerate(block.measured.T):
+        result[measured, i] = apart(distance[measured, i], FAR, GAP if len(block.sources) > 1 else 1.0)
+    return result & np.isfinite(block.rows.knee)
 
 
 def apart(distances: Array, least: float, gap: float = GAP) -> NDArray[np.bool_]:

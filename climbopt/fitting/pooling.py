@@ -170,6 +170,6 @@ def _with_noise(fitted: Fit, blocks: Sequence[Block], noise: Array) -> list[Bloc
     for block in blocks:
         by = np.ones(block.rows.scale.shape)
         by[: len(noise)] = noise[:, [fitted.pilots.targets.index(name) for name in block.targets]]
-        knee = None if block.rows.knee is None else block.rows.knee / by
-        result.append(replace(block, rows=replace(block.rows, scale=block.rows.scale * by, knee=knee)))
+        rows = replace(block.rows, scale=block.rows.scale * by, knee=block.rows.knee / by)
+        result.append(replace(block, rows=rows))
     return result

@@ -160,4 +160,4 @@ def _counted(block: Block, counts: Indices, means: Array) -> Block:
     # a run drawn t times counts t times: scale and knee go with sqrt(t), which multiplies its cost by t
     # Runs that were not drawn are left out by an infinite scale.
     scale = np.where(times > 0, rows.scale / root, np.inf)
-    return batch.on(replace(rows, scale=scale, knee=None if rows.knee is None else rows.knee * root), means)
+    return batch.on(replace(rows, scale=scale, knee=rows.knee * root), means)

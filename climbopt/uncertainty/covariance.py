@@ -93,7 +93,7 @@ class Spread(Viewed):
         shape = (len(ratios), len(self.solved.block.targets))
         probe = replace(
             self.solved.block,
-            rows=Observations(ratios, D, N, np.zeros(shape), np.ones(shape), np.zeros(len(ratios), dtype=bool)),
+            rows=Observations.of_runs(ratios, D, N, np.zeros(shape), np.ones(shape)),
         )
         x = self.solved.x
         return probe.jacobian(x)[: shape[0] * shape[1]].reshape(*shape, x.size)

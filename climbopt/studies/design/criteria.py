@@ -157,7 +157,7 @@ def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], sm
     together = any(p.per == "source" for p in form.coordinates)
     groups = [targets] if together else [(target,) for target in targets]
     nothing = np.zeros((0, 0))
-    empty = Observations(nothing, np.zeros(0), np.zeros(0), nothing, nothing, np.zeros(0, dtype=bool))
+    empty = Observations.of_runs(nothing, np.zeros(0), np.zeros(0), nothing, nothing)
     blocks = [Block(form, sources, group, empty, smallest) for group in groups]
     return [
         replace(
@@ -176,7 +176,7 @@ def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Ob
     if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
         # z = 0 there, outside the law's domain: the loss carries no information
         scale[own == 0] = np.inf
-    return Observations(ratios, D, N, np.tile(medians, (len(D), 1)), scale, np.zeros(len(D), dtype=bool))
+    return Observations.of_runs(ratios, D, N, np.tile(medians, (len(D), 1)), scale)
 
 
 def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[str, Array]:
