@@ -23,8 +23,7 @@ import numpy as np
 from climbopt import AllocationProblem, Cap, ClimboptError, Custom, Floor, Group, LossCeiling, Options
 from climbopt.backends import load
 from climbopt.certification.local import certify, repair
-from climbopt.problem.objectives.minimax import Minimax
-from climbopt.problem.objectives.power_mean import WeightedPowerMean
+from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form

@@ -17,8 +17,7 @@ from climbopt.backends.sqp import SequentialQuadratic, _convexified
 from climbopt.certification.kkt import flat
 from climbopt.certification.local import certify
 from climbopt.problem.constraints import Cap, Custom, Floor, LossCeiling
-from climbopt.problem.objectives import WeightedPowerMean
-from climbopt.problem.objectives.minimax import Minimax
+from climbopt.problem.objectives import Minimax, WeightedPowerMean
 from climbopt.procedures import joint_form
 from climbopt.procedures.direction import equal_benefit_direction
 from climbopt.procedures.two_step import magnitude_form
