@@ -271,7 +271,7 @@ def test_a_law_with_a_pole_is_not_convex_across_it(power):
     model = signed_model("linear", 2, seed=0)
     values = {name: value for name, value in model.parameters.items() if name not in ("E", "beta")}
     problem = Decomposition.of(joint_form(AllocationProblem(replace(model, law=poles, parameters=values), 10e9)))
-    assert not problem.proofs.loss_convex
+    assert not problem.loss_convex
     box = Box(np.full(2, 0.25), np.full(2, 0.75))
     prices, pieces = Prices(np.zeros(1), np.zeros(0), np.zeros((1, 2))), cells(0, (0.25, 0.4, 0.75))
     least = min(problem.functions.at(np.array([x, 1 - x])).losses[0] for x in np.linspace(0.25, 0.4, 50))

@@ -12,9 +12,9 @@ from test_templates import own_interaction, own_law
 from climbopt import AllocationProblem, InputError, MixtureModel, solve
 from climbopt.certification.local import Verdict
 from climbopt.model.convexity import Proofs
-from climbopt.model.interactions import INTERACTIONS
+from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
-from climbopt.model.symbols import Parameter
+from climbopt.model.symbols import Parameter, r_i, r_j
 
 
 def proofs(model, *, budget=1e9, lower=None, upper=None):
@@ -194,6 +194,17 @@ def test_slopes_count_from_zero_and_not_from_the_floor():
     shown = proofs(model, lower=np.array([0.3, 0.5]))
     assert model.at(1e9).z(np.array([0.4, 0.6]))[0] < 0
     assert not shown.z_positive[0]
+
+
+def test_an_unbounded_slope_is_no_slope_of_zero():
+    """A loss of data by its square root is steepest without bound at 0."""
+    c = sp.Symbol("c", nonnegative=True)
+    form = Interaction("root", own=r_i, pair=-c * sp.sqrt(r_j), parameters=(Parameter(c, "pair"),))
+    values = {"E": [1, 1], "B": [1, 1], "beta": [1, 1], "c": [[0, 0.5], [0, 0]]}
+    model = MixtureModel(LAWS["power"], form, ("a", "b"), ("a", "b"), values, 1e9)
+    shown = proofs(model, lower=np.full(2, 0.1))
+    assert model.at(1e9).z(np.array([0.1, 0.9]))[0] < 0
+    assert not shown.z_positive[0] and shown.z_positive[1]
 
 
 def test_a_parameter_of_a_source_that_a_stranger_would_need_is_refused():

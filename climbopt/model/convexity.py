@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from climbopt.model.mixture import Response
 from climbopt.model.symbols import r_j
 from climbopt.model.templates import Array, Compiled, Template
-from climbopt.model.use_bounds import UseBounds
 from climbopt.numerics.intervals import Interval, UnsupportedFunctionError, intervals
 
 CELLS = (2, 16)
@@ -38,6 +37,97 @@ def _divisors(law: Template) -> Compiled:
     divisors += [part.args[0] for part in expression.atoms(sp.log)]
     divided: Compiled = sp.lambdify(law.arguments, [part for part in divisors if part.has(z)], modules="numpy")
     return divided
+
+
+def _enclosed(function: Compiled, *arguments: Interval) -> list[Interval]:
+    """Enclose the results of a compiled template, by all numbers where it has no interval form."""
+    try:
+        return [Interval.enclosing(value) for value in function(*arguments)]
+    except UnsupportedFunctionError:
+        # As many as the function has results.
+        with np.errstate(all="ignore"):
+            return [Interval.of(-np.inf, np.inf) for _ in function(*np.ones(len(arguments)))]
+
+
+def _nonpositive(*parts: Interval) -> bool:
+    """Return whether all numbers of all intervals are proved to be at most 0."""
+    return all(bool((part.upper <= 0).all()) for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class UseBounds:
+    """Bounds of u = use(r) and of its derivatives for ratios from 0 to `upper`.
+
+    Parameters
+    ----------
+    response : Response
+        Of a form whose use is not the identity.
+    template : Template
+        Its use.
+    upper : ndarray, (S,)
+
+    Notes
+    -----
+    Arrays have the shape (1, S), or (T, S) where targets have parameters of sources of their own.
+    """
+
+    response: Response
+    template: Template
+    upper: Array
+
+    @cached_property
+    def _arguments(self) -> list[Interval]:
+        """Ratios, D, N and the use's parameters."""
+        ratios = Interval.of(np.zeros((1, self.upper.size)), self.upper[None])
+        return [ratios, *intervals(self.response.use_arguments)]
+
+    @cached_property
+    def slope(self) -> Interval:
+        """Enclosure of u'."""
+        return _enclosed(self.template.slopes, *self._arguments)[1]
+
+    @cached_property
+    def concave(self) -> bool:
+        """Whether every u is concave in its ratio: u'' <= 0 on each piece, and its slope does not jump up."""
+        return self.template.joined and _nonpositive(
+            *_enclosed(self.template.curvatures, *self._arguments), *_enclosed(self.template.jump, *self._arguments)
+        )
+
+    @cached_property
+    def range(self) -> Interval:
+        """Enclosure of u."""
+        return self._between(*self._arguments)
+
+    def of_own(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Return bounds of u of each target's own source for its ratios from low to high, (..., T)."""
+        D, N, *values = self.response.use_arguments
+        # Parameters of each target's own source; D and N lose the axis of sources.
+        values = [D[..., 0], N[..., 0], *map(self.response.of_own, values)]
+        enclosure = self._between(Interval.of(low, high), *intervals(values))
+        own = self.response.model.own_source >= 0
+        # A target that is no source has u_i = 0.
+        return np.where(own, enclosure.lower, 0.0), np.where(own, enclosure.upper, 0.0)
+
+    def _between(self, ratios: Interval, *arguments: Interval) -> Interval:
+        """Return an enclosure of u for ratios in intervals: from end to end where it rises."""
+        if not (self.slope.lower >= 0).all():
+            return _enclosed(self.template.value, ratios, *arguments)[0]
+        # Evaluated at points, intervals do not widen; a monotone u attains its bounds at the ends.
+        least, most = (
+            _enclosed(self.template.value, Interval.of(end, end), *arguments)[0] for end in (ratios.lower, ratios.upper)
+        )
+        return Interval.of(least.lower, most.upper)
+
+    @cached_property
+    def share(self) -> Interval:
+        """Enclosure of the sum of some u over the sum of their ratios, between the least and the largest u / r."""
+        top = Interval.enclosing(self.upper[None])
+        least = 0.0
+        if self.concave and (top.lower > 0).all():
+            # A concave u lies above its chord from 0 to the largest ratio.
+            least = float((self._between(top, *self._arguments[1:]) / top).lower.min())
+        # u is the integral of its slope from 0.
+        return Interval.of(max(least, 0.0), float(self.slope.upper.max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +157,26 @@ class Proofs:
         Where a template changes its form its slope may jump, but not up. Where tokens are repeated, z is that of u,
         which must be concave, and z must not fall with it.
         """
-        return self._curvature(1) and self._slopes_jump_down and self._use_composes
+        own, pair = self.response.model.templates.own, self.response.model.templates.pair
+        if not (own.joined and pair.joined):
+            return False
+        on_own, pair_ts, pair_ss = self._second
+        jumps = self._own(own.jump, *self._own_range) + self._pair(pair.jump, *self._own_range)
+        # With no cross term the Hessian of z is diagonal, so that its signs decide its curvature.
+        return _nonpositive(on_own, pair_ts, -pair_ts, pair_ss, *jumps) and self._use_composes
 
     @cached_property
     def z_affine(self) -> bool:
         """Whether every z is affine in the ratios."""
         templates = self.response.model.templates
-        return templates.used is None and templates.own.whole and templates.pair.whole and self._curvature(0)
+        whole = templates.used is None and templates.own.whole and templates.pair.whole
+        return whole and _nonpositive(*self._second, *(-part for part in self._second))
 
     @cached_property
     def loss_convex(self) -> bool:
         """Whether every law is convex in z where it is defined."""
-        curvature = self._loss(self.response.model.templates.loss.curvatures, 0)
-        return bool((curvature.lower >= 0).all()) and self._without_poles
+        curvature = self._loss(self.response.model.templates.loss.curvatures)[-1]
+        return _nonpositive(-curvature) and self._without_poles
 
     @cached_property
     def _without_poles(self) -> bool:
@@ -91,7 +188,7 @@ class Proofs:
     @cached_property
     def loss_decreasing(self) -> bool:
         """Whether every law falls with z where it is defined."""
-        return bool((self._loss(self.response.model.templates.loss.slopes, 1).upper <= 0).all())
+        return _nonpositive(self._loss(self.response.model.templates.loss.slopes)[-1])
 
     @cached_property
     def losses_convex(self) -> bool:
@@ -104,32 +201,25 @@ class Proofs:
     def z_positive(self) -> NDArray[np.bool_]:
         """For each target, whether z is above 0 on the box, where the law needs that; (T,)."""
         model = self.response.model
-        if not model.law.needs_positive_z:
-            return np.ones(len(model.targets), dtype=bool)
-        try:
-            return self.least_z > 0
-        except UnsupportedFunctionError:
-            return np.zeros(len(model.targets), dtype=bool)
+        return self.least_z > 0 if model.law.needs_positive_z else np.ones(len(model.targets), dtype=bool)
 
     @cached_property
     def loss_range(self) -> Interval:
         """Enclosure of each loss where it is defined, (T,)."""
-        return self._loss(self.response.model.templates.loss.value, 0)
+        return self._loss(self.response.model.templates.loss.value)[-1]
 
     @property
     def end_of_domain(self) -> Array:
         """The least z at which the law is defined, of each target."""
         return np.full(len(self.response.model.targets), self.response.model.law.end_of_domain)
 
-    def _loss(self, function: Compiled, which: int) -> Interval:
-        """Enclose one result of a compiled law over its whole domain: by all numbers where it has no interval form."""
+    def _loss(self, function: Compiled) -> list[Interval]:
+        """Enclose the results of a compiled law over its whole domain, each (T,)."""
         # The whole domain, not the range of z on the box: one answer serves every set of bounds.
         z = Interval.of(self.end_of_domain, np.inf)
-        try:
-            enclosure = function(z, *intervals(self.response.loss_arguments))[which]
-            return Interval.enclosing(enclosure).broadcast_to(z.lower.shape)
-        except UnsupportedFunctionError:
-            return Interval.of(np.full(z.lower.shape, -np.inf), np.inf)
+        return [
+            result.broadcast_to(z.shape) for result in _enclosed(function, z, *intervals(self.response.loss_arguments))
+        ]
 
     @cached_property
     def _use(self) -> UseBounds | None:
@@ -143,7 +233,7 @@ class Proofs:
         own = self.response.model.own_ratios
         return own(self.lower), own(np.minimum(self.upper, 1.0))
 
-    @property
+    @cached_property
     def _own_range(self) -> tuple[Array, Array]:
         """Bounds of u of each target's own source, (T,)."""
         return self._own_used(*self._own_ratios)
@@ -155,34 +245,29 @@ class Proofs:
     @cached_property
     def _use_composes(self) -> bool:
         """Whether z of a use is concave where it is concave in u: u is concave, and no z falls with u."""
-        templates = self.response.model.templates
         if self._use is None:
             return True
-        try:
-            _, own_t = self._own(templates.own.slopes, *self._own_range)
-            _, pair_t, pair_s = self._pair(templates.pair.slopes, *self._own_range)
-            # (z o u)'' = z_uu u'^2 + z_u u'': the second term is at most 0 only where z_u >= 0.
-            rises = ((own_t + pair_t.sum(1)).lower >= 0).all() and (pair_s.lower >= 0).all()
-            return bool(rises) and self._use.concave
-        except UnsupportedFunctionError:
-            return False
+        templates = self.response.model.templates
+        _, own_t = self._own(templates.own.slopes, *self._own_range)
+        _, pair_t, pair_s = self._pair(templates.pair.slopes, *self._own_range)
+        # (z o u)'' = z_uu u'^2 + z_u u'': the second term is at most 0 only where z_u >= 0.
+        return self._use.concave and _nonpositive(-(own_t + pair_t.sum(1)), -pair_s)
 
     def _pair(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
         """Enclose a compiled pair template for own u from low to high, (..., T), and others' from 0 to their bound.
 
-        Own pairs are (0, 0).
+        Own pairs are (0, 0), in arrays that callers may write to.
         """
         model = self.response.model
-        shape = (*low.shape, len(model.sources))
         # Targets along rows, sources along columns.
         t = Interval.of(low[..., None], high[..., None])
         # From 0: the mean value theorem needs pair_s on [0, u_j].
         s = Interval.of(0.0, np.minimum(self.upper, 1.0)) if self._use is None else self._use.range
         results = []
         # A derivative that is constant is compiled to a scalar; it is widened to (..., T, S).
-        for value in function(t, s, *intervals(self.response.pair_arguments)):
-            wide = Interval.enclosing(value).broadcast_to(shape)
-            ends = [np.array(end) for end in (wide.lower, wide.upper)]
+        for value in _enclosed(function, t, s, *intervals(self.response.pair_arguments)):
+            wide = value.broadcast_to((*low.shape, len(model.sources)))
+            ends = np.array(wide.lower), np.array(wide.upper)
             # No pair of a target with itself: it must enter neither a sum nor a sign.
             for end in ends:
                 end[..., model.own_targets, model.own_sources] = 0.0
@@ -191,51 +276,16 @@ class Proofs:
 
     def _own(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
         """Enclose a compiled own template for own ratios from low to high, (..., T)."""
-        return [
-            Interval.enclosing(value).broadcast_to(low.shape)
-            for value in function(Interval.of(low, high), *intervals(self.response.own_arguments))
-        ]
+        arguments = Interval.of(low, high), *intervals(self.response.own_arguments)
+        return [value.broadcast_to(low.shape) for value in _enclosed(function, *arguments)]
 
     @cached_property
-    def _second(self) -> tuple[Interval, Interval, Interval] | None:
-        """Enclosures of own'' + sum pair_tt, pair_ts and pair_ss; None where there is no interval form."""
+    def _second(self) -> tuple[Interval, Interval, Interval]:
+        """Enclosures of d2z/dr_i2 = own'' + sum pair_tt, d2z/dr_i dr_j = pair_ts and d2z/dr_j2 = pair_ss."""
         templates = self.response.model.templates
-        try:
-            (own_tt,) = self._own(templates.own.curvatures, *self._own_range)
-            pair_tt, pair_ts, pair_ss = self._pair(templates.pair.curvatures, *self._own_range)
-        except UnsupportedFunctionError:
-            return None
-        # The Hessian of z_i: d2z/dr_i2, d2z/dr_i dr_j and d2z/dr_j2.
+        (own_tt,) = self._own(templates.own.curvatures, *self._own_range)
+        pair_tt, pair_ts, pair_ss = self._pair(templates.pair.curvatures, *self._own_range)
         return own_tt + pair_tt.sum(1), pair_ts, pair_ss
-
-    def _curvature(self, most: int) -> bool:
-        """Whether all second derivatives of z are 0 (`most` 0), or at most 0 with no cross term (`most` 1)."""
-        if self._second is None:
-            return False
-        on_own, pair_ts, pair_ss = self._second
-        # With no cross term the Hessian of z is diagonal, so that its signs decide its curvature.
-        # Concave: pair_ts = 0, the rest <= 0. Affine: all three are 0.
-        zero = [pair_ts] if most else [pair_ts, pair_ss, on_own]
-        signed = [pair_ss, on_own] if most else []
-        return all(bool(((part.lower == 0) & (part.upper == 0)).all()) for part in zero) and all(
-            bool((part.upper <= 0).all()) for part in signed
-        )
-
-    @cached_property
-    def _slopes_jump_down(self) -> bool:
-        """Whether own and pair are whole, or of two pieces that meet with a slope that does not rise."""
-        templates = self.response.model.templates
-        # A concave function of two pieces: each concave, and the slope falls at the kink.
-        jumps = []
-        for template, evaluated in ((templates.own, self._own), (templates.pair, self._pair)):
-            if not template.whole and template.pieces is None:
-                return False
-            if not template.whole:
-                try:
-                    jumps += evaluated(template.jump, *self._own_range)
-                except UnsupportedFunctionError:
-                    return False
-        return all(bool((jump.upper <= 0).all()) for jump in jumps)
 
     @cached_property
     def least_z(self) -> Array:
@@ -245,20 +295,19 @@ class Proofs:
         evaluated over pieces of the range of the own ratio, the fine ones also where z rises with t.
         """
         model, (low, high) = self.response.model, self._own_ratios
+        least = np.full(low.size, -np.inf)
         # pair(t, s) = integral of pair_s over [0, s] only where pair(t, 0) = 0.
         if not model.templates.pair.expression.subs(r_j, 0).is_zero:
-            return np.full(low.size, -np.inf)
-        least = np.full(low.size, -np.inf)
+            return least
         # Subintervals per evaluation, so that the arrays over targets and sources stay small.
         together = max(1, AT_ONCE // (low.size * len(model.sources)))
         for cells in CELLS:
             # Narrow ones near 0, where forms bend most.
-            edges, pieces = low + (high - low) * (np.linspace(0.0, 1.0, cells + 1) ** 2)[:, None], []
-            for k in range(0, cells, together):
-                cell = edges[:-1][k : k + together], edges[1:][k : k + together]
-                pieces.append(self._least_on(*cell))
-                if cells == CELLS[-1]:
-                    pieces[-1] = np.maximum(pieces[-1], self._least_by_slope(*cell))
+            edges = low + (high - low) * (np.linspace(0.0, 1.0, cells + 1) ** 2)[:, None]
+            bound = self._least_by_slope if cells == CELLS[-1] else self._least_on
+            pieces = [
+                bound(edges[:-1][k : k + together], edges[1:][k : k + together]) for k in range(0, cells, together)
+            ]
             # Each subdivision gives a valid bound; the largest is kept. A finer one cannot help where the bound at the
             # least own ratio is not above 0 either.
             least = np.maximum(least, np.concatenate(pieces).min(axis=0))
@@ -278,91 +327,30 @@ class Proofs:
 
         With `own_low` the own u is that of `low`.
         """
-        used_low, used_high = self._own_used(low, low if own_low else high)
-        own, _ = self._own(self.response.model.templates.own.slopes, used_low, used_high)
+        model, used = self.response.model, self._own_used(low, low if own_low else high)
+        own, _ = self._own(model.templates.own.slopes, *used)
+        slopes = self._pair(model.templates.pair.slopes, *used)[2].lower
+        # The minimum runs over j != i, and is of no term where a target's own source is the only one.
+        slopes[..., model.own_targets, model.own_sources] = np.inf
+        slope = slopes.min(axis=-1)
         # The others' u are nonnegative and sum to the rest, so their weighted slopes are at least rest * min slope.
-        least: Interval = own + self._rest(low, high) * self._least_slope(used_low, used_high)
+        least: Interval = own + self._rest(low, high) * Interval.enclosing(np.where(slope == np.inf, 0.0, slope))
         return least.lower
 
-    def _least_slope(self, low: Array, high: Array) -> Interval:
-        """Bound min over the other sources j of pair_s from below for own u in [low, high], (..., T)."""
-        model = self.response.model
-        slopes = np.array(self._pair(model.templates.pair.slopes, low, high)[2].lower)
-        # The minimum runs over j != i.
-        slopes[..., model.own_targets, model.own_sources] = np.inf
-        # Own pairs are infinite here, and do not count in the minimum.
-        least = slopes.min(axis=-1)
-        return Interval.enclosing(np.where(np.isfinite(least), least, 0.0))
-
     def _least_by_slope(self, low: Array, high: Array) -> Array:
-        """Bound each z from below where it provably rises with the own u t for own ratios in [low, high].
+        """Bound each z from below as `_least_on` does, and better where z provably rises with the own u t.
 
         dz/dt = own' + sum_j pair_t >= own' + sum_j s_j min pair_ts, since pair_t(t, 0) = 0, at any fixed u of the
         others: the least is then at `low`.
         """
-        templates = self.response.model.templates
-        used = self._own_used(low, high)
+        templates, used = self.response.model.templates, self._own_used(low, high)
         _, own_t = self._own(templates.own.slopes, *used)
-        cross = self._pair(templates.pair.curvatures, *used)[1]
-        cross_least = Interval.enclosing(np.array(cross.lower).min(axis=-1))  # at most 0: the own pair's is 0
-        rises = (own_t + self._rest(low, high) * cross_least).lower >= 0
-        return np.where(rises, self._least_on(low, high, own_low=True), -np.inf)
+        cross = self._pair(templates.pair.curvatures, *used)[1].lower.min(axis=-1)  # at most 0: the own pair's is 0
+        rises = (own_t + self._rest(low, high) * Interval.enclosing(cross)).lower >= 0
+        least = self._least_on(low, high)
+        return np.where(rises, np.maximum(least, self._least_on(low, high, own_low=True)), least)
 
 
-@dataclass(frozen=True, eq=False)
-class JointProofs:
-    """Proofs about responses side by side: what holds of all of them; arrays over all their targets, end to end.
-
-    Parameters
-    ----------
-    each : tuple of Proofs
-    """
-
-    each: tuple[Proofs, ...]
-
-    @property
-    def z_concave(self) -> bool:
-        """Whether every z is concave in the ratios."""
-        return all(proofs.z_concave for proofs in self.each)
-
-    @property
-    def z_affine(self) -> bool:
-        """Whether every z is affine in the ratios."""
-        return all(proofs.z_affine for proofs in self.each)
-
-    @property
-    def loss_convex(self) -> bool:
-        """Whether every law is convex in z where it is defined."""
-        return all(proofs.loss_convex for proofs in self.each)
-
-    @property
-    def loss_decreasing(self) -> bool:
-        """Whether every law falls with z where it is defined."""
-        return all(proofs.loss_decreasing for proofs in self.each)
-
-    @property
-    def losses_convex(self) -> bool:
-        """Whether every loss is convex in the ratios."""
-        return all(proofs.losses_convex for proofs in self.each)
-
-    @property
-    def z_positive(self) -> NDArray[np.bool_]:
-        """For each target, whether z is above 0 on the box, where its law needs that."""
-        return np.concatenate([proofs.z_positive for proofs in self.each])
-
-    @property
-    def loss_range(self) -> Interval:
-        """Enclosure of each loss where it is defined."""
-        ranges = [proofs.loss_range for proofs in self.each]
-        return Interval(*(np.concatenate(ends) for ends in zip(*((r.lower, r.upper) for r in ranges), strict=True)))
-
-    @property
-    def end_of_domain(self) -> Array:
-        """The least z at which the law of each target is defined."""
-        return np.concatenate([proofs.end_of_domain for proofs in self.each])
-
-
-def proofs_of(responses: Sequence[Response], lower: Array, upper: Array, most: float = 1.0) -> Proofs | JointProofs:
-    """Return the proofs about one or several responses over one box; see :class:`Proofs`."""
-    each = tuple(Proofs(response, lower, upper, most) for response in responses)
-    return each[0] if len(each) == 1 else JointProofs(each)
+def proofs_of(responses: Sequence[Response], lower: Array, upper: Array, most: float = 1.0) -> tuple[Proofs, ...]:
+    """Return the proofs about each of several responses over one box; see :class:`Proofs`."""
+    return tuple(Proofs(response, lower, upper, most) for response in responses)

@@ -135,16 +135,20 @@ class Template:
         positive = (excess + sp.sqrt(excess**2 + ROUNDING**2)) / 2
         return self.pieces.below + sp.simplify(self.pieces.gain).subs(self.pieces.variable, positive)
 
+    @property
+    def joined(self) -> bool:
+        """Whether it is of one formula, or of two pieces that meet."""
+        return self.whole or self.pieces is not None
+
     @cached_property
     def kinked(self) -> bool:
         """Whether its first derivatives may jump."""
-        return not self.whole and (self.pieces is None or self.pieces.jump != 0)
+        return not self.joined or (self.pieces is not None and self.pieces.jump != 0)
 
     @cached_property
     def jump(self) -> Compiled:
-        """Compiled [change of the slope at the kink]; of a template that has pieces."""
-        assert self.pieces is not None  # callers ensure it
-        return _compile(self.arguments, [self.pieces.jump])
+        """Compiled [change of the slope at the kink]; [] where it has no two pieces."""
+        return _compile(self.arguments, [] if self.pieces is None else [self.pieces.jump])
 
 
 def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:

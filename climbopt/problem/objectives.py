@@ -1,4 +1,4 @@
-"""Objectives: the kinds of what is minimised, listed in OBJECTIVES, each stated as functions of ratios, z and losses."""
+"""Objectives: the kinds of what is minimised, listed in OBJECTIVES, each as functions of ratios, z and losses."""
 
 from __future__ import annotations
 

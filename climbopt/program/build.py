@@ -10,7 +10,7 @@ import sympy as sp
 from scipy.sparse import csr_array, eye_array
 
 from climbopt.foundations.errors import InputError
-from climbopt.model.convexity import JointProofs, Proofs, proofs_of
+from climbopt.model.convexity import Proofs, proofs_of
 from climbopt.model.ensemble import Model, Responses
 from climbopt.model.expressions import entry
 from climbopt.model.lifting import Split, split
@@ -160,7 +160,7 @@ class _Formulation:
         functions = self._functions(ordering, model, table)
         domain = np.zeros(0, dtype=np.intp)
         if table.reads_losses:  # L(z) needs z > 0, and an excess above its least value lowers z
-            domain = np.flatnonzero(~self._proofs(ordering, part).z_positive)
+            domain = np.flatnonzero(~np.concatenate([one.z_positive for one in self._proofs(ordering, part)]))
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
         n, extra = len(ordering.variables), len(self.auxiliaries.names)
         start = np.append(start, np.zeros(extra))
@@ -198,7 +198,7 @@ class _Formulation:
         """Return a model at the problem's budget, with the targets that count."""
         return model.select(ordering.targets).at(self.problem.total_budget, self.problem.params)
 
-    def _proofs(self, ordering: Ordering, part: LinearPart) -> Proofs | JointProofs:
+    def _proofs(self, ordering: Ordering, part: LinearPart) -> tuple[Proofs, ...]:
         """Return what can be proved of the problem's model over the box of its ratios."""
         n, box = len(ordering.sources), part.polytope.bounds
         return proofs_of(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from climbopt.model.convexity import JointProofs, Proofs, proofs_of
+from climbopt.model.convexity import Proofs, proofs_of
 from climbopt.model.ensemble import Responses
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
@@ -79,7 +79,7 @@ class MixtureFunctions:
         """Return the evaluation at x."""
         return MixtureEvaluation(self, np.asarray(x, dtype=float))
 
-    def proofs(self, polytope: Polytope) -> Proofs | JointProofs:
+    def proofs(self, polytope: Polytope) -> tuple[Proofs, ...]:
         """Return what can be proved of the model over the box of a polytope."""
         upper = self.cumulative(polytope.bounds.upper)
         # the ratios sum to 1, and the excesses add at most their bounds
@@ -102,39 +102,29 @@ class MixtureFunctions:
         sides = [*(units[k] for k in upper), *(-units[k] for k in lower)]
         return all(self._convex(weights, polytope, proofs) for weights in sides)
 
-    def _convex(self, weights: Array, polytope: Polytope, proofs: Proofs | JointProofs) -> bool:
+    def _convex(self, weights: Array, polytope: Polytope, proofs: tuple[Proofs, ...]) -> bool:
         """Return whether weights'(f, c) is proved convex."""
         # Coefficients of the Lagrangian weights'(f, c) over x, z and L; those of x do not bend it.
-        _, on_z, on_loss = self.table.split(weights @ self.table.dense)
-        # sufficient: weights >= 0 on convex losses, and <= 0 on concave z unless z is affine
-        losses = not on_loss.any() or (bool((on_loss >= 0).all()) and proofs.losses_convex)
-        if not (losses and (not on_z.any() or proofs.z_affine or (bool((on_z <= 0).all()) and proofs.z_concave))):
-            return False
-        return all(
+        on_y = self.table.split(weights @ self.table.dense)
+        on_z, on_loss = (Interval.enclosing(part[part != 0]) for part in (on_y.z, on_y.loss))
+        return _composes(proofs, on_z, on_loss) and all(
             self._proved_convex(placed, int(np.sign(weights[k])), polytope, proofs)
             for k, placed in self.table.curved.items()
             if weights[k] != 0
         )
 
-    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: Proofs | JointProofs) -> bool:
+    def _proved_convex(self, placed: Placed, sign: int, polytope: Polytope, proofs: tuple[Proofs, ...]) -> bool:
         """Whether sign * g(x, z, L) is proved convex: g is, and bends the way of each entry that is not affine."""
         n, n_targets, first_loss = self.table.n, self.table.n_targets, self.table.first_loss
-        losses = proofs.loss_range
+        ranges, domains = [one.loss_range for one in proofs], [one.end_of_domain for one in proofs]
         # What y = (x, z, L) can be on the polytope: z is bounded by its law's domain alone.
         box = Interval(
-            np.concatenate([polytope.bounds.lower, proofs.end_of_domain, losses.lower]),
-            np.concatenate([polytope.bounds.upper, np.full(n_targets, np.inf), losses.upper]),
+            np.concatenate([polytope.bounds.lower, *domains, *(losses.lower for losses in ranges)]),
+            np.concatenate([polytope.bounds.upper, np.full(n_targets, np.inf), *(losses.upper for losses in ranges)]),
         )
         at = placed.positions
         slopes = placed.outer.shape(_entries(placed, box), sign)
-        if slopes is None:
-            return False
-        # Composition: g convex, and rising with convex entries (L), falling with concave ones (z); ratios are affine.
-        on_z, on_loss = (at >= n) & (at < first_loss), at >= first_loss
-        return bool(
-            (not on_loss.any() or (proofs.losses_convex and (slopes.lower[on_loss] >= 0).all()))
-            and (not on_z.any() or proofs.z_affine or (proofs.z_concave and (slopes.upper[on_z] <= 0).all()))
-        )
+        return slopes is not None and _composes(proofs, slopes[(at >= n) & (at < first_loss)], slopes[at >= first_loss])
 
     def build(self, x: Sequence[Any], system: System) -> tuple[Any, list[Any]]:
         """Return f and c of another system's scalars."""
@@ -145,6 +135,17 @@ class MixtureFunctions:
         ]
         f, *c = written_out(self.table, self.named_parts, x, cumulative, system)
         return f, c
+
+
+def _composes(proofs: tuple[Proofs, ...], on_z: Interval, on_loss: Interval) -> bool:
+    """Return whether a convex function of ratios, z and L is proved convex in the ratios, for its slopes by z and L."""
+    # Composition: rising with convex entries (L), falling with concave ones (z) unless they are affine.
+    losses = not on_loss.lower.size or (bool((on_loss.lower >= 0).all()) and all(one.losses_convex for one in proofs))
+    return losses and (
+        not on_z.lower.size
+        or all(one.z_affine for one in proofs)
+        or (bool((on_z.upper <= 0).all()) and all(one.z_concave for one in proofs))
+    )
 
 
 def _entries(placed: Placed, box: Interval) -> Interval:

@@ -88,14 +88,14 @@ class _Touch:
         """Choose u by regula falsi: z falls with u, and at a jump of the sums both sides cost the same."""
         # What z can be: gates of one sign make its least and its most by the same knapsack.
         self.least, most = self._z(self._fill(self.gates)[0]), self._z(self._fill(-self.gates)[0])
-        ends_at_zero = self.problem.proofs.end_of_domain[self.target] == 0.0
+        ends_at_zero = self.problem.end_of_domain[self.target] == 0.0
         most = np.where(ends_at_zero, np.maximum(most, SMALL), most)  # where no z is in the domain, a tangent there
         self.least = np.where(ends_at_zero, np.maximum(self.least, SMALL * most), self.least)
         self.most = np.maximum(most, self.least)
         # The best tangent's slope u: the z of the sums that are least at u is where the law has that slope.
         low, high = self._slope(self.least), self._slope(self.most)
         (a, z_a), (b, z_b) = self._best(low), self._best(high)
-        u, tangent = high, self.problem.proofs.loss_convex & (self.w > 0)
+        u, tangent = high, self.problem.loss_convex & (self.w > 0)
         for _ in range(STEPS if tangent.any() and len(self.gates) else 0):
             # Where the sums jump from a to b, the u at which both cost the same is exact.
             u = (self.price * (a - b)).sum(axis=0) / (z_a - z_b)

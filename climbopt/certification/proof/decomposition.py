@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.certification.proof.separable import NoBoundError, Separable
-from climbopt.model.convexity import JointProofs, Proofs
 from climbopt.model.outer import PowerMean
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
@@ -113,9 +112,14 @@ class Decomposition:
         return self.form.polytope
 
     @cached_property
-    def proofs(self) -> Proofs | JointProofs:
-        """What is proved of the laws."""
-        return self.functions.proofs(self.polytope)
+    def loss_convex(self) -> bool:
+        """Whether every law is proved convex in z where it is defined."""
+        return all(proofs.loss_convex for proofs in self.functions.proofs(self.polytope))
+
+    @cached_property
+    def end_of_domain(self) -> Array:
+        """The least z at which the law of each target is defined, (T,)."""
+        return np.concatenate([proofs.end_of_domain for proofs in self.functions.proofs(self.polytope)])
 
     @cached_property
     def n_sources(self) -> int:

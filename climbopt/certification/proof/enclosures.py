@@ -61,7 +61,7 @@ def z_range(problem: Decomposition, parts: list[Chords], own: Interval, t: Indic
     z = problem.separable.own.enclose(own, t)
     for gate, part in zip(problem.separable.gates, parts, strict=True):
         z = z + gate.enclose(own, t) * part.sums[t]
-    return Interval(np.maximum(z.lower, problem.proofs.end_of_domain[t]), z.upper)
+    return Interval(np.maximum(z.lower, problem.end_of_domain[t]), z.upper)
 
 
 def rests(problem: Decomposition, box: Box) -> Interval:
