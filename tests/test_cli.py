@@ -386,7 +386,7 @@ def test_help_is_light():
 def test_solvers_load_only_when_they_solve():
     modules = loaded_by("import climbopt; climbopt.solve(climbopt.load_problem('one_source'), procedure='uniform')")
     assert "climbopt.backends" in modules
-    assert not modules & {"cyipopt", "climbopt.backends.ipopt", "climbopt.backends.slsqp", "pandas"}
+    assert not modules & {"cyipopt", "climbopt.backends.ipopt", "climbopt.backends.scipy_minimize", "pandas"}
 
 
 def test_public_names_exist():

@@ -193,7 +193,7 @@ def test_a_point_outside_the_domain_is_no_solution(monkeypatch):
         ),
     )
     assert load("scip").solve(fixed, Options()).termination is Termination.INFEASIBLE
-    monkeypatch.setattr(scip._ScipSystem, "define", lambda self, expression, name: expression)
+    monkeypatch.setattr(scip, "_kept_positive", lambda model, least, expression, name: expression)
     loose = replace(fixed, nonlinear=replace(fixed.nonlinear, lower=np.full(2, -np.inf)))
     assert load("scip").solve(loose, Options()).termination is Termination.LEFT_DOMAIN
 

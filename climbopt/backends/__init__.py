@@ -19,8 +19,8 @@ _OWN = (
     ),
     Entry("pounce", "climbopt.backends.pounce:Pounce", ("pounce",), "pip install 'climbopt[pounce]'"),
     Entry("uno", "climbopt.backends.uno:Uno", ("unopy",), "pip install 'climbopt[uno]'"),
-    Entry("slsqp", "climbopt.backends.slsqp:Slsqp"),
-    Entry("trust_constr", "climbopt.backends.trust_constr:TrustConstr"),
+    Entry("slsqp", "climbopt.backends.scipy_minimize:Slsqp"),
+    Entry("trust_constr", "climbopt.backends.scipy_minimize:TrustConstr"),
     Entry("cvxpy", "climbopt.backends.cvxpy_convex:CvxpyConvex", ("cvxpy", "clarabel"), "pip install cvxpy"),
     Entry(
         "cvxpy_dnlp",

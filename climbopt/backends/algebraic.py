@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from climbopt.foundations.solution import Termination
-from climbopt.model.templates import Array
+from climbopt.foundations.solution import Array, Termination
 from climbopt.program import Algebraic, StandardForm
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A modelling system by its functions of a scalar, and how it stores a named part of larger expressions."""
+
+    functions: Mapping[str, Callable[..., Any]]
+    define: Callable[[Any, str], Any] = lambda expression, name: expression
 
 
 def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
@@ -26,7 +33,7 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
         return "its functions are known by their values only, and cannot be written out"
     try:
         # Written out once with placeholders: an unsupported function shows before the solver is loaded.
-        form.functions.build([_Term()] * form.n, _Trial(dict.fromkeys(functions, lambda argument: argument)))
+        form.functions.build([_Term()] * form.n, Writing(dict.fromkeys(functions, lambda argument: argument)))
     except TypeError as error:  # UntranslatableError among them
         return f"its functions cannot be written out: {error}"
     return None
@@ -54,14 +61,3 @@ class _Term:
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _itself
     __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __pos__ = _itself
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A system whose functions return their argument."""
-
-    functions: Mapping[str, Callable[..., Any]]
-
-    def define(self, expression: Any, name: str) -> Any:
-        """Return the expression itself."""
-        return expression

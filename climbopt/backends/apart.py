@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 from climbopt.foundations.characters import shown
@@ -43,12 +44,10 @@ def described(error: BaseException) -> str:
     >>> described(ValueError("no good"))
     'ValueError: no good'
     """
-    name = type(error).__name__
-    try:
+    words = ""
+    with suppress(Exception):  # the exception's own __str__ may fail
         words = str(error)
-    except Exception:  # the exception's own __str__ may fail
-        words = ""
-    return printable(f"{name}: {words}" if words else name)
+    return printable(": ".join(filter(None, (type(error).__name__, words))))
 
 
 def printable(text: str) -> str:

@@ -57,8 +57,6 @@ class Options:
         return {} if self.max_iterations is None else {name: self.max_iterations}
 
 
-STANDARD_OPTIONS = Options()
-"""The defaults."""
 OptionsLike: TypeAlias = Options | Mapping[str, OptionValue] | None
 """Options, or a mapping of solver-native options."""
 
@@ -88,8 +86,6 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
     for name in common:
         if name not in CommonOptions.__annotations__:
             raise unknown_name("keyword", name, [*CommonOptions.__annotations__, "options"])
-    if options is None and not common:
-        return STANDARD_OPTIONS
     if options is None or isinstance(options, Mapping):
         options = Options(native=options or {})
     if not isinstance(options, Options):
@@ -158,39 +154,40 @@ class Evaluator:
     form : StandardForm
     time_limit : float, optional
         Seconds from now; past it, evaluations raise TimeUpError.
+    spent : float
+        Seconds spent on the form before now, which count.
     """
 
     form: StandardForm
     time_limit: float | None = None
+    spent: float = 0.0
     count: int = 0
-    _began: float = field(default_factory=time.perf_counter)
-    _last: tuple[Array, Evaluation] | None = None
+    last_x: Array | None = None
+    """The last point evaluated."""
+
+    def __post_init__(self) -> None:
+        self._began = time.perf_counter() - self.spent
 
     @property
     def seconds(self) -> float:
-        """Wall time since the evaluator was created."""
+        """Wall time since the evaluator was created, and what was spent before."""
         return time.perf_counter() - self._began
 
     @property
-    def time_is_up(self) -> bool:
-        """Whether the limit has passed."""
-        return self.time_limit is not None and self.seconds > self.time_limit
+    def left(self) -> float:
+        """Seconds until the limit; infinite without one."""
+        return np.inf if self.time_limit is None else self.time_limit - self.seconds
 
     def at(self, x: Array) -> Evaluation:
         """Return the evaluation at x; cached while x does not change."""
-        if self.time_is_up:
+        if self.left < 0:
             raise TimeUpError
         # Solvers ask for value, gradient and Hessian at one x in separate calls.
-        if self._last is None or not (self._last[0] == x).all():
+        if self.last_x is None or not (self.last_x == x).all():
             self.count += 1
             # A copy: solvers reuse the array that they pass.
-            self._last = (np.array(x, dtype=float), self.form.functions.at(x))
-        return self._last[1]
-
-    @property
-    def last_x(self) -> Array | None:
-        """The last point evaluated."""
-        return None if self._last is None else self._last[0]
+            self.last_x, self._last = np.array(x, dtype=float), self.form.functions.at(x)
+        return self._last
 
     def solution(
         self,
@@ -199,58 +196,18 @@ class Evaluator:
         multipliers: Multipliers | None,
         termination: Termination,
         raw_status: str,
-        iterations: int | None,
+        iterations: int | None = None,
     ) -> Solution:
-        """Return the Solution of a finished solve; a point with NaN or infinity is dropped."""
-        return without_nan(
-            Solution(
-                x,
-                multipliers,
-                termination,
-                raw_status,
-                backend.name,
-                backend.version,
-                iterations,
-                self.count,
-                self.seconds,
-            )
+        """Return the Solution of a finished solve, without its point, or its multipliers, where they are not finite."""
+        if x is not None and not np.isfinite(x).all():
+            x, multipliers, termination = None, None, Termination.NOT_A_NUMBER
+        parts = [] if multipliers is None else [multipliers.bounds, multipliers.rows, multipliers.nonlinear]
+        if not all(np.isfinite(part).all() for part in parts):
+            multipliers = None
+        count, seconds = self.count or None, self.seconds  # a solver with derivatives of its own calls nothing here
+        return Solution(
+            x, multipliers, termination, raw_status, backend.name, backend.version, iterations, count, seconds
         )
-
-
-class Standstill:
-    """Counts the iterations in which a solver's point does not move.
-
-    Parameters
-    ----------
-    most : int
-        Such iterations in a row after which the solver hangs.
-    tolerance : float
-        A change up to this, relative to the largest entry or 1, is no move.
-    """
-
-    def __init__(self, most: int, tolerance: float = 0.0) -> None:
-        self._most, self._tolerance = most, tolerance
-        self.x: Array = np.zeros(0)
-        self.iterations = self._unmoved = 0
-
-    def reached(self, x: Array) -> bool:
-        """Return whether nothing has moved for `most` iterations, of which x is the last."""
-        self.iterations += 1
-        # There is nothing to compare before the first iteration.
-        same = self.x.size and np.abs(x - self.x).max() <= self._tolerance * max(1.0, float(np.abs(x).max()))
-        self._unmoved = self._unmoved + 1 if same else 0
-        self.x = np.array(x)
-        return self._unmoved >= self._most
-
-
-def without_nan(solution: Solution) -> Solution:
-    """Return an answer without its point, or its multipliers, where they are not finite."""
-    if solution.x is not None and not np.isfinite(solution.x).all():
-        return replace(solution, x=None, multipliers=None, termination=Termination.NOT_A_NUMBER)
-    parts = solution.multipliers
-    if parts is not None and not np.isfinite(np.concatenate([parts.bounds, parts.rows, parts.nonlinear])).all():
-        return replace(solution, multipliers=None)
-    return solution
 
 
 def completed(form: StandardForm, x: Array, claimed: Multipliers) -> Multipliers:

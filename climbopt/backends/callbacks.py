@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.backends.backend import Backend, Evaluator, Options, OptionValue, TimeUpError, completed, silenced
-from climbopt.foundations.solution import Multipliers, Solution, Termination
-from climbopt.model.templates import Array
+from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.program import Evaluation
 
 Indices = NDArray[np.intp]
@@ -140,17 +140,23 @@ class Callbacks:
         """Note the iteration; False, which ends the solve, past the time limit."""
         self.iterations = iter_count
         # also where evaluations are cheap and the solver's own steps are slow
-        self.out_of_time = self.out_of_time or self._evaluator.time_is_up
+        self.out_of_time = self.out_of_time or self._evaluator.left < 0
         return not self.out_of_time
 
-    def solution(self, backend: Backend, x: Array, info: Mapping[str, Any]) -> Solution:
-        """Return the Solution of a finished solve; the signs of its multipliers agree with climbopt's convention."""
-        form, n_rows = self._form, self._linear.shape[0]
-        status = Termination.TIME_LIMIT if self.out_of_time else STATUS.get(info["status"], Termination.FAILED)
-        on_rows, message = info["mult_g"], info["status_msg"]
-        claimed = Multipliers(info["mult_x_U"] - info["mult_x_L"], on_rows[:n_rows], on_rows[n_rows:])
-        raw = message.decode() if isinstance(message, bytes) else str(message)
-        return self._evaluator.solution(backend, x, completed(form, x, claimed), status, raw, self.iterations)
+    def solution(
+        self, backend: Backend, x: Array, on_bounds: Array, on_rows: Array, termination: Termination, words: str
+    ) -> Solution:
+        """Return the Solution of a finished solve, with multipliers of the bounds and of the `constraints`."""
+        n_rows = self._linear.shape[0]
+        claimed = completed(self._form, x, Multipliers(on_bounds, on_rows[:n_rows], on_rows[n_rows:]))
+        termination = Termination.TIME_LIMIT if self.out_of_time else termination
+        return self._evaluator.solution(backend, x, claimed, termination, words, self.iterations)
+
+    def interior_solution(self, backend: Backend, x: Array, info: Mapping[str, Any]) -> Solution:
+        """Return the Solution of what cyipopt's `solve` returns; its multipliers have climbopt's signs."""
+        message, status = info["status_msg"], STATUS.get(info["status"], Termination.FAILED)
+        words = message.decode() if isinstance(message, bytes) else str(message)
+        return self.solution(backend, x, info["mult_x_U"] - info["mult_x_L"], info["mult_g"], status, words)
 
 
 TRIVIAL = SimpleNamespace(
@@ -162,16 +168,18 @@ TRIVIAL = SimpleNamespace(
 """The functions of a problem of one variable: options are checked and documented only for a problem."""
 
 
-def documented_options(problem: Any, pattern: re.Pattern[str]) -> frozenset[str]:
+@lru_cache
+def documented_options(kind: Any, pattern: re.Pattern[str]) -> frozenset[str]:
     """Return the names of a solver's options, read from the documentation that it prints.
 
     Parameters
     ----------
-    problem : cyipopt.Problem or alike
-        One that is quickly solved.
+    kind : type
+        cyipopt.Problem or alike.
     pattern : re.Pattern
         Its first group is a name.
     """
+    problem = kind(n=1, m=0, problem_obj=TRIVIAL)
     problem.add_option("print_options_documentation", "yes")
     problem.add_option("max_iter", 0)
     with tempfile.TemporaryFile() as file:

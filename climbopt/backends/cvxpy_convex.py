@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
@@ -12,8 +11,8 @@ import clarabel
 import cvxpy as cp
 import numpy as np
 
-from climbopt.backends.backend import Options, OptionValue, without_nan
-from climbopt.backends.cvxpy_model import Program, written
+from climbopt.backends.backend import Evaluator, Options, OptionValue
+from climbopt.backends.cvxpy_model import Program, taken, written
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.mixture import Response
@@ -75,6 +74,14 @@ NATIVE = {
 """Other solvers run at their own tolerances, and take limits only as their own options."""
 
 
+def _version(solver: str) -> str:
+    """Return the versions of CVXPY and of a solver, where a package of its name exists."""
+    try:
+        return f"cvxpy {cp.__version__}, {solver} {version(solver.lower())}"
+    except PackageNotFoundError:
+        return f"cvxpy {cp.__version__}, {solver}"
+
+
 @dataclass(frozen=True)
 class CvxpyConvex:
     """Problems that CVXPY's rules prove convex, as conic programs.
@@ -86,75 +93,49 @@ class CvxpyConvex:
     """
 
     name: ClassVar[str] = "cvxpy"
-
-    @property
-    def version(self) -> str:
-        """Version of CVXPY, then of Clarabel."""
-        return _version("CLARABEL")
+    version: ClassVar[str] = _version("CLARABEL")
 
     def refusal(self, form: StandardForm) -> str | None:
         """CVXPY's rules must prove every part convex."""
         program = written(form, named=False)
         if isinstance(program, str):
             return f"cvxpy takes mixtures that can be written in CVXPY, and here {program}; use ipopt"
+        if program.problem.is_dcp():
+            return None
         return (
-            None
-            if program.problem.is_dcp()
-            else (
-                f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic "
-                "program could only be its convex relaxation (chords and McCormick envelopes), which bounds but does "
-                "not answer; use scip for the global optimum or ipopt for a local one"
-            )
+            f"cvxpy takes only what CVXPY's rules prove convex, and here {_obstacle(form, program)}; a conic program "
+            "could only be its convex relaxation (chords and McCormick envelopes), which bounds but does not answer; "
+            "use scip for the global optimum or ipopt for a local one"
         )
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the global minimum."""
         solver, settings = _settings(options)
-        reason, program = self.refusal(form), written(form, named=False)
-        began = time.perf_counter() - (0.0 if isinstance(program, str) else program.seconds)
-
-        def solution(termination: Termination, words: str, answer: Any = None) -> Solution:
-            x = multipliers = iterations = None
-            if answer is not None and not isinstance(program, str):
-                x, iterations = answer.primal_vars.get(program.quantities.x.id), answer.attr.get("num_iters")
-                multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
-            return without_nan(
-                Solution(
-                    x,
-                    multipliers,
-                    termination,
-                    words,
-                    self.name,
-                    _version(solver),
-                    iterations,
-                    None,
-                    time.perf_counter() - began,
-                )
-            )
-
-        if reason is not None or isinstance(program, str):
-            return solution(Termination.FAILED, str(reason))
+        program = taken(self, form, named=False)
+        evaluator = Evaluator(form, options.time_limit, program.seconds)
         try:
             # Reduction and solve apart, so that the time limit is known to the solver and its raw status is seen.
             data, chain, inverse = program.problem.get_problem_data(solver, solver_opts=settings)
         except cp.SolverError as error:
             raise InputError(f"solver '{solver}' cannot take this problem: {error}; CLARABEL can") from None
         if options.time_limit is not None:
-            settings[NATIVE[solver].seconds] = options.time_limit - (time.perf_counter() - began)
-            if settings[NATIVE[solver].seconds] <= 0:
-                return solution(Termination.TIME_LIMIT, "time limit")
+            settings[NATIVE[solver].seconds] = left = evaluator.left
+            if left <= 0:
+                return evaluator.solution(self, None, None, Termination.TIME_LIMIT, "time limit")
         try:
             raw = chain.solve_via_data(program.problem, data, warm_start=False, verbose=False, solver_opts=settings)
         except (AttributeError, TypeError, ValueError) as error:
             # Clarabel's options were checked; another solver's error is most likely one of its options.
             if solver == "CLARABEL" or not options.native:
-                return solution(Termination.FAILED, str(error))
+                raise
             raise InputError(f"solver '{solver}' refuses {dict(options.native)}: {error}") from None
-        except cp.SolverError as error:
-            return solution(Termination.FAILED, str(error))
         # Back through CVXPY's reductions, to the variables and constraints as they were written.
         answer = chain.invert(raw, inverse)
-        return solution(*_termination(solver, raw, answer.status), answer)
+        x = answer.primal_vars.get(program.quantities.x.id)
+        multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
+        termination, words = _termination(solver, raw, answer.status)
+        solution = evaluator.solution(self, x, multipliers, termination, words, answer.attr.get("num_iters"))
+        return replace(solution, backend_version=_version(solver))
 
 
 def _settings(options: Options) -> tuple[str, dict[str, Any]]:
@@ -202,14 +183,6 @@ def _termination(solver: str, raw: Any, status: str) -> tuple[Termination, str]:
         if limit in words:
             return termination, words
     return STATUS.get(status, Termination.FAILED), words
-
-
-def _version(solver: str) -> str:
-    """Return the versions of CVXPY and of a solver, where a package of its name exists."""
-    try:
-        return f"cvxpy {cp.__version__}, {solver} {version(solver.lower())}"
-    except PackageNotFoundError:
-        return f"cvxpy {cp.__version__}, {solver}"
 
 
 def _obstacle(form: StandardForm, program: Program) -> str:

@@ -11,12 +11,11 @@ import cvxpy as cp
 import cyipopt
 import numpy as np
 
-from climbopt.backends.backend import Options, without_nan
+from climbopt.backends.backend import Evaluator, Options
 from climbopt.backends.callbacks import TOLERANCES, TRIVIAL
-from climbopt.backends.cvxpy_model import written
+from climbopt.backends.cvxpy_model import taken, written
 from climbopt.backends.ipopt import set_option
 from climbopt.foundations.solution import Solution, Termination
-from climbopt.model.templates import Array
 from climbopt.program import StandardForm
 
 NATIVE_SHARE = 1e-6
@@ -45,11 +44,7 @@ class CvxpyDnlp:
     """
 
     name: ClassVar[str] = "cvxpy_dnlp"
-
-    @property
-    def version(self) -> str:
-        """Version of CVXPY, then of Ipopt."""
-        return f"cvxpy {cp.__version__}, Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}"
+    version: ClassVar[str] = f"cvxpy {cp.__version__}, Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}"
 
     def refusal(self, form: StandardForm) -> str | None:
         """CVXPY must be able to read the functions, and know that they are smooth."""
@@ -61,36 +56,29 @@ class CvxpyDnlp:
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
         settings = _settings(options)
-        reason, program = self.refusal(form), written(form, named=True)
-        began = time.perf_counter() - (0.0 if isinstance(program, str) else program.seconds)
-
-        def solution(x: Array | None, termination: Termination, words: str) -> Solution:
-            return without_nan(
-                Solution(x, None, termination, words, self.name, self.version, None, None, time.perf_counter() - began)
-            )
-
-        if reason is not None or isinstance(program, str):
-            return solution(None, Termination.FAILED, str(reason))
-        if not program.start_at(form.start):
-            return solution(None, Termination.LEFT_DOMAIN, "the start is outside the law's domain")
-        if options.time_limit is not None:
-            settings["max_cpu_time"] = options.time_limit - (time.perf_counter() - began)
-            if settings["max_cpu_time"] <= 0:
-                return solution(None, Termination.TIME_LIMIT, "time limit")
+        program = taken(self, form, named=True)
+        evaluator = Evaluator(form, options.time_limit, program.seconds)
         problem, x = program.problem, program.quantities.x
-        processor_time = time.process_time()
+        if not program.start_at(form.start):
+            return evaluator.solution(
+                self, None, None, Termination.LEFT_DOMAIN, "the start is outside the law's domain"
+            )
+        if options.time_limit is not None:
+            settings["max_cpu_time"] = left = evaluator.left
+            if left <= 0:
+                return evaluator.solution(self, None, None, Termination.TIME_LIMIT, "time limit")
+        began = time.process_time()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # warnings on statuses, which are read below
                 problem.solve(nlp=True, solver=cp.IPOPT, **settings)
         except cp.SolverError as error:
-            return solution(None, Termination.FAILED, str(error))
-        status = STATUS.get(problem.status, Termination.FAILED)
+            return evaluator.solution(self, None, None, Termination.FAILED, str(error))
         # CVXPY maps Ipopt's iteration and time limits to one status.
-        used = time.process_time() - processor_time
-        if problem.status == "user_limit" and used >= settings.get("max_cpu_time", np.inf):
-            status = Termination.TIME_LIMIT
-        return solution(None if x.value is None else np.array(x.value), status, str(problem.status))
+        time_is_up = time.process_time() - began >= settings.get("max_cpu_time", np.inf)
+        status = STATUS.get(problem.status, Termination.FAILED)
+        status = Termination.TIME_LIMIT if problem.status == "user_limit" and time_is_up else status
+        return evaluator.solution(self, None if x.value is None else np.array(x.value), None, status, problem.status)
 
 
 def _settings(options: Options) -> dict[str, Any]:

@@ -12,12 +12,14 @@ import numpy as np
 import sympy as sp
 from scipy.sparse import csr_array, eye_array, vstack
 
+from climbopt.backends.apart import FailedError
+from climbopt.backends.backend import Backend
 from climbopt.backends.cvxpy_expressions import translate, varies
-from climbopt.foundations.solution import Multipliers
+from climbopt.foundations.solution import Array, Multipliers
 from climbopt.model.expressions import entry
 from climbopt.model.mixture import Indices, Response
 from climbopt.model.outer import Expression, PowerMean
-from climbopt.model.templates import Array, Template
+from climbopt.model.templates import Template
 from climbopt.model.translation import UntranslatableError, Value
 from climbopt.program import MixtureFunctions, Placed, Rows, StandardForm, Table
 from climbopt.program.written import transferring
@@ -67,7 +69,12 @@ class Quantities:
         each = [define(effective(part, ratios), z_positive) for part in parts]
         losses = None
         if functions.table.reads_losses:
-            values = _joined([_losses(part, z) for part, z in zip(parts, each, strict=True)])
+            values = _joined(
+                [
+                    _vector(part.model.templates.loss, (z,), part.loss_arguments, z.shape)
+                    for part, z in zip(parts, each, strict=True)
+                ]
+            )
             losses = define(values, values.is_nonneg())
         return cls(x, _joined(each), losses, z_positive, tuple(equations) if named else None)
 
@@ -121,16 +128,18 @@ class Quantities:
         return cp.exp(cp.log(mean.weights @ cp.exp(p * cp.log(cp.multiply(1 / mean.references, losses)))) / p)
 
 
-def _values(
+def _vector(
     template: Template,
     variables: Iterable[Value],
     arguments: Iterable[Array],
     shape: tuple[int, ...],
-    at: tuple[Indices, ...] | None = None,
-) -> dict[sp.Symbol, Value]:
-    """Return the values of a template's symbols, with arguments broadcast to `shape` and taken at the indices `at`."""
-    arrays = [np.broadcast_to(argument, shape) for argument in arguments]
-    return dict(zip(template.arguments, [*variables, *(a if at is None else a[at] for a in arrays)], strict=True))
+    at: tuple[Indices, ...] = (),
+) -> cp.Expression:
+    """Return a template's values, (k,), for arguments that are broadcast to `shape` and taken at the indices `at`."""
+    arrays = (np.broadcast_to(argument, shape) for argument in arguments)
+    taken = [array[at] if at else array for array in arrays]
+    value = translate(template.written, dict(zip(template.arguments, [*variables, *taken], strict=True)))
+    return value if varies(value) else cp.Constant(np.broadcast_to(value, at[0].shape if at else shape))
 
 
 def _joined(values: list[cp.Expression]) -> cp.Expression:
@@ -143,17 +152,6 @@ def _sum(weights: Array, values: list[cp.Expression]) -> cp.Expression:
     return values[0] if weights.tolist() == [1.0] else weights @ cp.hstack(values)
 
 
-def _losses(response: Response, z: cp.Expression) -> cp.Expression:
-    """Return the loss of each target of a response, (T,), at its z."""
-    law = response.model.templates.loss
-    return _vector(translate(law.expression, _values(law, (z,), response.loss_arguments, z.shape)), z.shape)
-
-
-def _vector(value: Value, shape: tuple[int, ...]) -> cp.Expression:
-    """Return a value as a CVXPY expression; constants are wrapped."""
-    return value if varies(value) else cp.Constant(np.broadcast_to(value, shape))
-
-
 def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     """Return z of each target, (T,), for ratios, (S,); sums only the pairs that transfer."""
     model, templates = response.model, response.model.templates
@@ -162,17 +160,13 @@ def effective(response: Response, ratios: cp.Expression) -> cp.Expression:
     own = used(model.own_targets, model.own_sources)
     # Each target's entry for its own source; 0 where it is no source.
     own = own if model.sources == model.targets else eye_array(shape[0], format="csr")[:, model.own_targets] @ own
-    z = _vector(
-        translate(templates.own.expression, _values(templates.own, (own,), response.own_arguments, shape[:1])),
-        shape[:1],
-    )
+    z = _vector(templates.own, (own,), response.own_arguments, shape[:1])
     i, j = np.nonzero(transferring(model))
     if not i.size:
         return z
-    values = _values(templates.pair, (own[i], used(i, j)), response.pair_arguments, shape, (i, j))
     # Sums the transfer of each pair k into its target i_k: column k is the unit vector of i_k.
     into = eye_array(shape[0], format="csr")[:, i]
-    return z + into @ _vector(translate(templates.pair.expression, values), i.shape)
+    return z + into @ _vector(templates.pair, (own[i], used(i, j)), response.pair_arguments, shape, (i, j))
 
 
 def _used(response: Response, ratios: cp.Expression) -> Callable[[Indices, Indices], cp.Expression]:
@@ -183,7 +177,7 @@ def _used(response: Response, ratios: cp.Expression) -> Callable[[Indices, Indic
     shape = np.broadcast_shapes((1, len(response.model.sources)), *(argument.shape for argument in arguments))
 
     def written(i: Indices, j: Indices) -> cp.Expression:
-        return translate(template.written, _values(template, (ratios[j],), arguments, shape, (i, j)))
+        return _vector(template, (ratios[j],), arguments, shape, (i, j))
 
     if shape[0] > 1:
         return written
@@ -281,6 +275,14 @@ def written(form: StandardForm, *, named: bool) -> Program | str:
         except UntranslatableError as error:
             known[named] = str(error)
     return known[named]
+
+
+def taken(backend: Backend, form: StandardForm, *, named: bool) -> Program:
+    """Return a form in CVXPY; raises FailedError with the reason where a backend refuses it."""
+    program, reason = written(form, named=named), backend.refusal(form)
+    if reason is not None or isinstance(program, str):
+        raise FailedError(reason)
+    return program
 
 
 def _program(form: StandardForm, named: bool) -> Program:

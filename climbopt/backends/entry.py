@@ -17,7 +17,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from inspect import signature
-from typing import ClassVar
 
 from climbopt.backends.apart import FailedError, apart
 from climbopt.backends.backend import Backend
@@ -46,10 +45,11 @@ class Entry:
         Executable on the PATH that replaces the last of these modules.
     by_default : bool
         Whether it may be chosen where no backend is named.
+    foreign : bool
+        Whether it comes from outside the package.
+    instance : Backend, optional
+        The backend itself, where it was registered as an object in this process.
     """
-
-    foreign: ClassVar[bool] = False
-    """Whether it comes from outside the package."""
 
     name: str
     target: str
@@ -57,6 +57,8 @@ class Entry:
     remedy: str = ""
     instead: str = ""
     by_default: bool = True
+    foreign: bool = False
+    instance: Backend | None = None
 
     @property
     def missing(self) -> str | None:
@@ -71,6 +73,8 @@ class Entry:
 
     def backend(self) -> Backend:
         """Return the backend itself; imports its module."""
+        if self.instance is not None:
+            return self.instance
         module, _, attribute = self.target.partition(":")
         backend: Backend = getattr(import_module(module), attribute)()
         return backend
@@ -88,9 +92,8 @@ class Plugin(Entry):
         Why its name cannot be used.
     """
 
-    foreign: ClassVar[bool] = True
-
     by_default: bool = False
+    foreign: bool = True
     package: str = ""
     conflict: str | None = None
 
@@ -115,27 +118,6 @@ class Plugin(Entry):
         return f"{self.target} of package '{self.package}': {self._fault}"
 
 
-@dataclass(frozen=True)
-class Registered(Entry):
-    """A backend registered as an object in this process, chosen only by its name.
-
-    Parameters
-    ----------
-    instance : Backend
-    """
-
-    foreign: ClassVar[bool] = True
-
-    target: str = ""
-    by_default: bool = False
-    instance: Backend | None = None
-
-    def backend(self) -> Backend:
-        """Return the object itself."""
-        assert self.instance is not None
-        return self.instance
-
-
 class Backends(Registry[Entry]):
     """The registry of backends, which accepts a backend object or its entry."""
 
@@ -156,7 +138,7 @@ class Backends(Registry[Entry]):
             reason = str(error)
         if reason is not None:
             raise InputError(f"{type(member).__name__} cannot be registered as a backend: {reason}")
-        return super().register(Registered(str(member.name), instance=member))
+        return super().register(Entry(str(member.name), "", by_default=False, foreign=True, instance=member))
 
 
 def fault(backend: object, name: str | None = None) -> str | None:
@@ -192,13 +174,7 @@ def plugins(taken: Collection[str]) -> Iterator[Plugin]:
     names = set(taken)
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else "?"
-        if point.name in names:
-            yield Plugin(
-                f"{point.name} ({package})",
-                point.value,
-                package=package,
-                conflict=f"another backend is called '{point.name}'",
-            )
-        else:
-            names.add(point.name)
-            yield Plugin(point.name, point.value, package=package)
+        conflict = f"another backend is called '{point.name}'" if point.name in names else None
+        name = f"{point.name} ({package})" if conflict else point.name
+        names.add(point.name)
+        yield Plugin(name, point.value, package=package, conflict=conflict)

@@ -16,8 +16,8 @@ import numpy as np
 from climbopt.backends.apart import MOST_WORDS, FailedError, TimedOutError, apart, described, printable
 from climbopt.backends.backend import Backend, Options
 from climbopt.foundations.errors import BackendError, ClimboptError
-from climbopt.foundations.solution import Multipliers, Solution, Termination
-from climbopt.model.templates import Array
+from climbopt.foundations.frozen import optional
+from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.program import StandardForm
 
 T = TypeVar("T")
@@ -51,12 +51,7 @@ class Guarded:
 
     def refusal(self, form: StandardForm) -> str | None:
         """Return why this backend cannot take the form, or None where it can; raises BackendError where it fails."""
-
-        def reason() -> str | None:
-            refusal = self.inner.refusal(form)
-            return None if refusal is None else _text(refusal, "its refusal")
-
-        return self._before_solve(reason)
+        return self._before_solve(lambda: optional(_text)(self.inner.refusal(form), "its refusal"))
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return the backend's checked answer, or a Solution with the failure in `raw_status`.
@@ -133,10 +128,10 @@ def checked(answer: object, form: StandardForm, name: str) -> Solution:
         _text(answer.raw_status, "raw_status"),
         name,
         _text(answer.backend_version, "backend_version"),
-        _count(answer.iterations, "iterations"),
-        _count(answer.evaluations, "evaluations"),
+        optional(_count)(answer.iterations, "iterations"),
+        optional(_count)(answer.evaluations, "evaluations"),
         _real(answer.seconds, "seconds"),
-        None if answer.bound is None else _real(answer.bound, "bound"),
+        optional(_real)(answer.bound, "bound"),
     )
 
 
@@ -177,11 +172,11 @@ def _real(value: object, what: str) -> float:
     return float(value)
 
 
-def _count(value: object, what: str) -> int | None:
-    """Return a count, or None where it is unknown."""
-    if value is not None and (not isinstance(value, (int, np.integer)) or value < 0):
+def _count(value: object, what: str) -> int:
+    """Return a count."""
+    if not isinstance(value, (int, np.integer)) or value < 0:
         raise FailedError(f"{what} is {_kind(value)}; it must be a whole number from 0, or None")
-    return None if value is None else int(value)
+    return int(value)
 
 
 def _text(value: object, what: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import cyipopt
 
 from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced, takes_every_form
-from climbopt.backends.callbacks import TRIVIAL, Callbacks, documented_options, interior_settings
+from climbopt.backends.callbacks import Callbacks, documented_options, interior_settings
 from climbopt.foundations.solution import Solution
 from climbopt.program import StandardForm
 
@@ -28,12 +27,8 @@ class Ipopt:
     """
 
     name: ClassVar[str] = "ipopt"
+    version: ClassVar[str] = f"Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}, cyipopt {cyipopt.__version__}"
     refusal = takes_every_form
-
-    @property
-    def version(self) -> str:
-        """Version of Ipopt itself, then of cyipopt."""
-        return f"Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}, cyipopt {cyipopt.__version__}"
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
@@ -42,7 +37,7 @@ class Ipopt:
         # The user's options come last, and win.
         for name, value in {**interior_settings(options), "print_level": 0, "sb": "yes", **options.native}.items():
             set_option(problem, name, value)
-        return callbacks.solution(self, *problem.solve(form.start))
+        return callbacks.interior_solution(self, *problem.solve(form.start))
 
 
 def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
@@ -51,10 +46,4 @@ def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
         with silenced(1):  # Ipopt prints a message on a refused option
             problem.add_option(name, value)
     except TypeError:
-        raise refused_option(name, value, "Ipopt", option_names()) from None
-
-
-@lru_cache(maxsize=1)
-def option_names() -> frozenset[str]:
-    """Return the names of Ipopt's options."""
-    return documented_options(cyipopt.Problem(n=1, m=0, problem_obj=TRIVIAL), OPTION)
+        raise refused_option(name, value, "Ipopt", documented_options(cyipopt.Problem, OPTION)) from None

@@ -12,13 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from climbopt.backends.backend import Evaluator, Options, TimeUpError, checked_native, takes_every_form
-from climbopt.backends.newton_steps import NewtonSteps
+from climbopt.backends.newton_steps import NewtonSteps, violations
 from climbopt.backends.sqp import SequentialQuadratic
 from climbopt.foundations.solution import Multipliers, Solution, Termination
-from climbopt.model.templates import Array
 from climbopt.program import StandardForm
 
-VERSION = f"climbopt {version('climbopt')}"
 RESIDUAL_SHARE = 1e-4
 """Stationarity is driven to this share of the certificate's tolerance."""
 DEFAULT_ITERATIONS = 200
@@ -34,12 +32,8 @@ class Newton:
     """
 
     name: ClassVar[str] = "newton"
+    version: ClassVar[str] = f"climbopt {version('climbopt')}"
     refusal = takes_every_form
-
-    @property
-    def version(self) -> str:
-        """Version of this package, which contains it."""
-        return VERSION
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
@@ -48,30 +42,23 @@ class Newton:
         residual = options.tolerance * RESIDUAL_SHARE
         # Rows that only keep z in its domain are checked at the end.
         search = (SequentialQuadratic if form.has_nonlinear_rows else NewtonSteps)(evaluator, residual)
-        limit = options.max_iterations or DEFAULT_ITERATIONS
-        x, face, termination, done = form.start, None, Termination.ITERATION_LIMIT, 0
+        x, face, termination, done = form.start, None, None, 0
         try:
             if np.isnan(evaluator.at(x).value):
                 return evaluator.solution(self, None, None, Termination.LEFT_DOMAIN, "the start is outside", 0)
-            for done in range(limit):  # noqa: B007 - counted after the loop
-                x, face, stopped = search.step(x, face)
-                if stopped is not None:
-                    termination = stopped
-                    break
+            while termination is None and done < (options.max_iterations or DEFAULT_ITERATIONS):
+                done += 1
+                x, face, termination = search.step(x, face)
         except TimeUpError:
             termination = Termination.TIME_LIMIT
-        if termination is Termination.SOLVED and self._outside(form, x):
-            termination = Termination.LEFT_DOMAIN
+        if termination is Termination.SOLVED and len(form.nonlinear):
+            # The search only requires finite losses.
+            broken = violations(form.nonlinear, form.functions.at(x).rows).max()
+            termination = Termination.LEFT_DOMAIN if broken > FEASIBLE else termination
+        termination = termination or Termination.ITERATION_LIMIT
         multipliers, n_linear = None, len(form.polytope.rows)
         if face is not None:
             # the search without rows of c has no multipliers of them
             on_c = np.append(face.rows[n_linear:], np.zeros(len(form.nonlinear)))[: len(form.nonlinear)]
             multipliers = Multipliers(face.bounds, face.rows[:n_linear], on_c)
-        return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done + 1)
-
-    def _outside(self, form: StandardForm, x: Array) -> bool:
-        """Whether x breaks a row that keeps z in its domain; the search only requires finite losses."""
-        if not len(form.nonlinear):
-            return False
-        rows = form.functions.at(x).rows
-        return bool(((rows < form.nonlinear.lower - FEASIBLE) | (rows > form.nonlinear.upper + FEASIBLE)).any())
+        return evaluator.solution(self, x, multipliers, termination, termination.name.lower(), done)

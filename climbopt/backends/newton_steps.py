@@ -13,10 +13,9 @@ import numpy as np
 from scipy import linalg
 
 from climbopt.backends.backend import Evaluator
-from climbopt.foundations.solution import Termination
-from climbopt.model.templates import Array
+from climbopt.foundations.solution import Array, Termination
 from climbopt.numerics import quadratic
-from climbopt.numerics.polytope import Polytope
+from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.numerics.quadratic import Active, Face
 from climbopt.program import Evaluation
 
@@ -189,15 +188,12 @@ class NewtonSteps:
 
     def _longest(self, x: Array, direction: Array) -> Array:
         """Return `direction` scaled so that x + direction is the last point inside the polytope."""
-        polytope = self._polytope
+        polytope, limits = self._polytope, self._polytope.bounds + self._polytope.rows
         value, change = np.append(x, polytope.dense @ x), np.append(direction, polytope.dense @ direction)
-        lower = np.append(polytope.bounds.lower, polytope.rows.lower)
-        upper = np.append(polytope.bounds.upper, polytope.rows.upper)
         # Entries that the direction changes by rounding alone are no limit.
         moving = np.abs(change) > 1e-13
-        room = np.where(change < 0, lower - value, upper - value)[moving] / change[moving]
-        length = float(np.min(room, initial=1.0))
-        return max(length, 0.0) * direction
+        room = np.where(change < 0, limits.lower - value, limits.upper - value)[moving] / change[moving]
+        return max(float(np.min(room, initial=1.0)), 0.0) * direction
 
 
 def curvature(at: Evaluation, weight: float, multipliers: Array) -> Array:
@@ -205,3 +201,8 @@ def curvature(at: Evaluation, weight: float, multipliers: Array) -> Array:
     hessian = at.hessian(weight, multipliers)
     # Cholesky takes NaN for positive, and LAPACK's complaint would go to standard output.
     return hessian if np.isfinite(hessian).all() else np.nan_to_num(hessian, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def violations(limits: Rows, c: Array) -> Array:
+    """Return by how much c breaks its limits, (k,)."""
+    return np.maximum(np.maximum(limits.lower - c, c - limits.upper), 0.0)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 from typing import ClassVar
 
 import pounce
 
 from climbopt.backends.backend import Evaluator, Options, refused_option, takes_every_form
-from climbopt.backends.callbacks import POUNCE_ONCE, TRIVIAL, Callbacks, documented_options, interior_settings
+from climbopt.backends.callbacks import POUNCE_ONCE, Callbacks, documented_options, interior_settings
 from climbopt.foundations.solution import Solution
 from climbopt.program import StandardForm
 
@@ -30,22 +29,16 @@ class Pounce:
     """
 
     name: ClassVar[str] = "pounce"
+    version: ClassVar[str] = f"POUNCE {version('pounce-solver')}"
     refusal = takes_every_form
-
-    @property
-    def version(self) -> str:
-        """Version of POUNCE."""
-        return f"POUNCE {version('pounce-solver')}"
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
         callbacks = Callbacks(Evaluator(form, options.time_limit))
         problem = pounce.Problem(**callbacks.arguments)
-        settings = {**interior_settings(options), "print_level": 0}
-        if options.max_iterations is not None:
-            settings |= POUNCE_ONCE
+        once = {} if options.max_iterations is None else POUNCE_ONCE
         # The user's options come last, and win.
-        for name, value in {**settings, **options.native}.items():
+        for name, value in {**interior_settings(options), "print_level": 0, **once, **options.native}.items():
             problem.add_option(name, value)
         try:
             x, info = problem.solve(form.start)
@@ -54,11 +47,6 @@ class Pounce:
             refused = REFUSED.match(str(error))
             if refused is None or refused[1] not in options.native:
                 raise
-            raise refused_option(refused[1], options.native[refused[1]], "POUNCE", option_names()) from None
-        return callbacks.solution(self, x, info)
-
-
-@lru_cache(maxsize=1)
-def option_names() -> frozenset[str]:
-    """Return the names of POUNCE's options."""
-    return documented_options(pounce.Problem(n=1, m=0, problem_obj=TRIVIAL), OPTION)
+            known = documented_options(pounce.Problem, OPTION)
+            raise refused_option(refused[1], options.native[refused[1]], "POUNCE", known) from None
+        return callbacks.interior_solution(self, x, info)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
 
-from climbopt.backends.algebraic import finite
-from climbopt.foundations.solution import Multipliers
-from climbopt.model.templates import Array
+from climbopt.backends.algebraic import Writing, finite
+from climbopt.foundations.solution import Array, Multipliers
 from climbopt.program import Algebraic, Label, Rows, StandardForm
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -41,7 +41,7 @@ def algebraic_model(form: StandardForm) -> Any:
         variable.setub(finite(upper))
         # A start may lie on or, by rounding, beyond a bound.
         variable.set_value(float(start), skip_validation=True)
-    f, c = form.functions.build(x, _PyomoSystem(model, FUNCTIONS))
+    f, c = form.functions.build(x, Writing(FUNCTIONS, partial(_named_expression, model)))
     model.objective = pyo.Objective(expr=f)
     linear = [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense]
     model.linear = _constraints(form.polytope.rows, linear)
@@ -51,49 +51,34 @@ def algebraic_model(form: StandardForm) -> Any:
     return model
 
 
-@dataclass(frozen=True)
-class _PyomoSystem:
-    """Pyomo as a modelling system: quantities become named expressions of a model."""
-
-    model: Any
-    functions: Mapping[str, Callable[..., Any]]
-
-    def define(self, expression: Any, name: str) -> Any:
-        """Return model.z["en"] for z[en], and model.loss["en"] for L[en]."""
-        kind, _, index = name.rstrip("]").partition("[")
-        component = "loss" if kind == "L" else kind
-        if self.model.component(component) is None:
-            self.model.add_component(component, pyo.Expression(pyo.Any))
-        group = self.model.component(component)
-        group[index] = expression
-        return group[index]
+def _named_expression(model: Any, expression: Any, name: str) -> Any:
+    """Return model.z["en"] for z[en], and model.loss["en"] for L[en]."""
+    kind, _, index = name.rstrip("]").partition("[")
+    component = "loss" if kind == "L" else kind
+    if model.component(component) is None:
+        model.add_component(component, pyo.Expression(pyo.Any))
+    group = model.component(component)
+    group[index] = expression
+    return group[index]
 
 
 def _constraints(rows: Rows, bodies: Sequence[Any]) -> Any:
     """Return rows as constraints indexed by name; a row without a limit is left out."""
+    ends = rows.lower.tolist(), rows.upper.tolist()
     limits = {
-        name: (body, finite(low), finite(high))
-        for name, body, low, high in zip(_indices(rows.labels), bodies, rows.lower, rows.upper, strict=True)
-    }
-
-    def rule(model: Any, name: str) -> Any:
-        body, low, high = limits[name]
-        if low is None and high is None:
-            return pyo.Constraint.Skip
         # An equation, or a range; None stands for no limit.
-        return (body, low) if low == high else (low, body, high)
-
-    return pyo.Constraint(list(limits), rule=rule)
+        name: (body, low) if low == high else (finite(low), body, finite(high))
+        for name, body, low, high in zip(_indices(rows.labels), bodies, *ends, strict=True)
+        if np.isfinite([low, high]).any()
+    }
+    return pyo.Constraint(list(limits), rule=lambda model, name: limits[name])
 
 
 def _indices(sides: Sequence[Label]) -> list[str]:
     """Return the rows' names; a repeated name is numbered."""
-    seen: Counter[str] = Counter()
-    names = []
-    for side in sides:
-        seen[side.name] += 1
-        names.append(side.name if seen[side.name] == 1 else f"{side.name} ({seen[side.name]})")
-    return names
+    seen: defaultdict[str, count[int]] = defaultdict(lambda: count(1))
+    numbered = [(side.name, next(seen[side.name])) for side in sides]
+    return [name if number == 1 else f"{name} ({number})" for name, number in numbered]
 
 
 def variables(model: Any) -> list[Any]:

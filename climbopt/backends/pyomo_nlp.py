@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from io import StringIO
 from subprocess import TimeoutExpired
@@ -23,7 +23,7 @@ from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option, without_nan
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option
 from climbopt.backends.callbacks import POUNCE_ONCE, interior_settings
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
@@ -110,30 +110,19 @@ class Pyomo:
         if not isinstance(name, str):
             raise InputError(f"option solver of backend 'pyomo' is {name!r}; it is the name of one of Pyomo's solvers")
         solver, settings, evaluator = _solver(name), _settings(name, options), Evaluator(form, options.time_limit)
-        if np.isfinite(form.functions.at(form.start).value):
-            model = algebraic_model(form)
-            # Building the model counts against the limit.
-            left = None if options.time_limit is None else options.time_limit - evaluator.seconds
-            run = _run(solver, model, {**settings, **own}, left, own)
-        else:
-            model, run = None, _Run(Termination.LEFT_DOMAIN, "the start is outside")
-        x, claimed = None, None
+        if not np.isfinite(form.functions.at(form.start).value):
+            return evaluator.solution(self, None, None, Termination.LEFT_DOMAIN, "the start is outside")
+        model, x, claimed = algebraic_model(form), None, None
+        # Building the model counts against the limit.
+        left = None if options.time_limit is None else evaluator.left
+        run = _run(solver, model, {**settings, **own}, left, own)
         if run.answered:
             x = np.array([pyo.value(variable, exception=False) for variable in variables(model)], dtype=float)
             claimed = multipliers(form, model) if name in TIME_OPTION and np.isfinite(x).all() else None
-        return without_nan(
-            Solution(
-                x,
-                None if x is None or claimed is None else completed(form, x, claimed),
-                inside(form, x, run.termination),
-                run.raw_status,
-                self.name,
-                _version(name, solver),
-                _total(ITERATIONS, run.words),
-                _total(EVALUATIONS, run.words),
-                evaluator.seconds,
-            )
-        )
+            claimed = None if claimed is None else completed(form, x, claimed)
+        termination, iterations = inside(form, x, run.termination), _total(ITERATIONS, run.words)
+        solution = evaluator.solution(self, x, claimed, termination, run.raw_status, iterations)
+        return replace(solution, evaluations=_total(EVALUATIONS, run.words), backend_version=_version(name, solver))
 
 
 def _default() -> str:
@@ -198,39 +187,36 @@ def _run(
     """Solve a model; InputError for an option of `own`, the user's, that the solver refuses."""
     if seconds is not None and seconds <= 0:
         return _Run(Termination.TIME_LIMIT, "the time limit passed before the solver began")
-    failure: Exception | None = None
-    with _captured() as words:
-        try:
+    words = StringIO()
+    try:
+        with _captured(words):
             # Loaded by hand: Pyomo warns or raises where a solver stopped early.
             results = solver.solve(model, load_solutions=False, tee=True, options=dict(settings), timelimit=seconds)
             answered = len(results.solution) > 0 and results.solver.status != SolverStatus.error
             if answered:
                 model.solutions.load_from(results)
-        except Exception as error:  # any exception of a solver's interface is that solver's failure
-            failure = error
-    # Read once the capture has ended: a thread brings the output, and may be late on a busy machine.
-    output = words.getvalue()
-    if isinstance(failure, TimeoutExpired):
-        return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=output)
-    if failure is not None:
-        output = f"{failure} {output}"
+    # Output is read once the capture has ended: a thread brings it, and may be late on a busy machine.
+    except TimeoutExpired:
+        return _Run(Termination.TIME_LIMIT, "ended at the time limit", words=words.getvalue())
+    except Exception as error:  # any exception of a solver's interface is that solver's failure
+        output = f"{error} {words.getvalue()}"
         # The output of a solver that refuses an option names it; there is no error type for it.
         for option, value in own.items():
             if re.search(rf"\b{re.escape(option)}\b", output):
                 known = {*settings} - {*own} | {*COMMON}
                 raise refused_option(option, value, "Pyomo's solver", known) from None
-        return _Run(Termination.FAILED, f"{type(failure).__name__}: {failure}", words=output)
+        return _Run(Termination.FAILED, f"{type(error).__name__}: {error}", words=output)
     condition, message = results.solver.termination_condition, results.solver.message
     status = message.replace("\\x3a", ":") if isinstance(message, str) else str(condition)
     # AMPL's codes are coarse: Ipopt's own message says more than the condition that Pyomo derives.
     specific = (meaning for pattern, meaning in WORDS if pattern.search(status))
-    return _Run(next(specific, STATUS.get(condition, Termination.FAILED)), status, answered, output)
+    return _Run(next(specific, STATUS.get(condition, Termination.FAILED)), status, answered, words.getvalue())
 
 
 @contextmanager
-def _captured() -> Iterator[StringIO]:
+def _captured(words: StringIO) -> Iterator[None]:
     """Capture the output and logs of Pyomo and its solvers; their files go to a temporary folder."""
-    words, before = StringIO(), TempfileManager.tempdir
+    before = TempfileManager.tempdir
     with (
         tempfile.TemporaryDirectory(prefix="climbopt-") as folder,
         LoggingIntercept(words, "pyomo", logging.WARNING),
@@ -239,7 +225,7 @@ def _captured() -> Iterator[StringIO]:
     ):
         TempfileManager.tempdir = folder
         try:
-            yield words
+            yield
         finally:
             TempfileManager.tempdir = before
 

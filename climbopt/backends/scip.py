@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
 import pyscipopt
 
-from climbopt.backends.algebraic import finite, inside, unwritable
+from climbopt.backends.algebraic import Writing, finite, inside, unwritable
 from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import Algebraic, StandardForm
@@ -21,16 +22,9 @@ FEASIBILITY_SHARE, LEAST_FEASIBILITY = 1e-3, 1e-9
 """numerics/feastol as a share of the certificate's tolerance, and the smallest value that SCIP reaches."""
 SUBPROBLEM = {"heuristics/subnlp/opttol": 1e-14}
 """Makes incumbents accurate: where f is flat, a gap alone leaves an error in r of about its square root."""
-
-
-def _tanh(argument: Any) -> Any:
-    """Return tanh, which SCIP lacks."""
-    return 1 - 2 / (pyscipopt.exp(2 * argument) + 1)
-
-
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **{name: getattr(pyscipopt, name) for name in ("exp", "log", "sqrt", "sin", "cos")},
-    "tanh": _tanh,
+    "tanh": lambda argument: 1 - 2 / (pyscipopt.exp(2 * argument) + 1),  # which SCIP lacks
 }
 STATUS = {
     "optimal": Termination.SOLVED,
@@ -88,29 +82,14 @@ class Scip:
             _set_parameters(scip, options)
             x = _written_out(scip, form)
             if options.time_limit is not None:
-                scip.setParam("limits/time", max(options.time_limit - evaluator.seconds, 0.0))
-            try:
-                scip.optimize()
-                status = scip.getStatus()
-            except Exception as error:  # PySCIPOpt raises plain Exception for SCIP's failures
-                return Solution(
-                    None, None, Termination.FAILED, str(error), self.name, self.version, None, None, evaluator.seconds
-                )
+                scip.setParam("limits/time", max(evaluator.left, 0.0))
+            scip.optimize()
         best, bound = scip.getBestSol() if scip.getNSols() else None, float(scip.getDualbound())
         # An incumbent may come from a heuristic: it counts whatever ended the search.
         point = None if best is None else np.array([best[variable] for variable in x], dtype=float)
-        return Solution(
-            point,
-            None,
-            inside(form, point, STATUS.get(status, Termination.FAILED)),
-            status,
-            self.name,
-            self.version,
-            int(scip.getNTotalNodes()),
-            None,
-            evaluator.seconds,
-            bound if abs(bound) < scip.infinity() else None,
-        )
+        termination = inside(form, point, STATUS.get(scip.getStatus(), Termination.FAILED))
+        solution = evaluator.solution(self, point, None, termination, scip.getStatus(), int(scip.getNTotalNodes()))
+        return replace(solution, bound=bound if abs(bound) < scip.infinity() else None)
 
 
 def _set_parameters(scip: Any, options: Options) -> None:
@@ -136,18 +115,12 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
         scip.addVar(name, lb=finite(lower), ub=finite(upper))
         for name, lower, upper in zip(form.variables, polytope.bounds.lower, polytope.bounds.upper, strict=True)
     ]
-    f, c = form.functions.build(
-        x,
-        _ScipSystem(
-            scip,
-            FUNCTIONS,
-            {
-                label.name: low
-                for label, low in zip(form.nonlinear.labels, form.nonlinear.lower.tolist(), strict=True)
-                if label.domain
-            },
-        ),
-    )
+    least = {
+        label.name: low
+        for label, low in zip(form.nonlinear.labels, form.nonlinear.lower.tolist(), strict=True)
+        if label.domain
+    }
+    f, c = form.functions.build(x, Writing(FUNCTIONS, partial(_kept_positive, scip, least)))
     linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
     # SCIP minimises linear objectives only: min t s.t. f(x) - t <= 0.
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
@@ -165,38 +138,28 @@ def _constraints(body: Any, low: float, high: float) -> Iterator[Any]:
     """Yield low <= body <= high, one side at a time where both are finite and differ."""
     if low == high:
         yield body == low
-        return
-    if np.isfinite(low):
+    elif np.isfinite(low):
         yield body >= low
-    if np.isfinite(high):
+    if low < high < np.inf:
         yield body <= high
 
 
-@dataclass(frozen=True)
-class _ScipSystem:
-    """SCIP as a modelling system.
+def _kept_positive(scip: Any, least: Mapping[str, float], expression: Any, name: str) -> Any:
+    """Return an expression, or a variable in its place where only a row keeps it > 0.
+
+    A variable's bound holds exactly; a row's limit may be missed by the tolerance, near the pole of 1/z.
 
     Parameters
     ----------
     scip : pyscipopt.Model
-    functions : mapping of str to callable
-        Of a scalar, by name.
     least : mapping of str to float
         Lower limits of the rows that keep z in its law's domain, by name.
+    expression : pyscipopt.Expr
+    name : str
     """
-
-    scip: Any
-    functions: Mapping[str, Callable[..., Any]]
-    least: Mapping[str, float]
-
-    def define(self, expression: Any, name: str) -> Any:
-        """Return the expression, or a variable in its place where only a row keeps it > 0.
-
-        A variable's bound holds exactly; a row's limit may be missed by the tolerance, near the pole of 1/z.
-        """
-        row = name.replace("z[", "domain[")
-        if row not in self.least:
-            return expression
-        variable = self.scip.addVar(name, lb=self.least[row], ub=None)
-        self.scip.addCons(variable == expression)
-        return variable
+    row = name.replace("z[", "domain[")
+    if row not in least:
+        return expression
+    variable = scip.addVar(name, lb=least[row], ub=None)
+    scip.addCons(variable == expression)
+    return variable

@@ -5,8 +5,11 @@ Each step minimises a quadratic model of the Lagrangian under the linear rows an
     min g'y + (y - x)' H (y - x) / 2   s.t.  lower <= c(x) + J (y - x) <= upper,   y in the polytope,
 
 and then searches along the segment to that minimum for less of the merit function f + penalty * (violations of c).
-The segment stays in the polytope. Where the linearised rows have no point in common, each may be broken at a penalty
-(elastic_mode.py); where no penalty brings them nearer, and no negative curvature, the problem is infeasible around x. A
+The segment stays in the polytope. Where the linearised rows have no point in common, each may be broken at a penalty,
+
+    min g'y + (y - x)' H (y - x) / 2 + penalty * sum (p + q)   s.t.  lower <= c(x) + J (y - x) + p - q <= upper
+
+with p, q >= 0; where no penalty brings them nearer, and no negative curvature, the problem is infeasible around x. A
 full step that the curvature of c spoils is corrected by a second model, with c as at the refused point. Source: Nocedal
 and Wright, "Numerical Optimization", 2nd edition, Springer 2006: algorithm 18.3, second-order correction and elastic
 mode in sections 15.4, 18.3 and 18.5.
@@ -20,15 +23,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import linalg
 
-from climbopt.backends.elastic_mode import FEASIBLE, NO_PROGRESS, elastic_minimum
-from climbopt.backends.newton_steps import NEARLY_LINEAR, ROUNDING, NewtonSteps, curvature
-from climbopt.foundations.solution import Termination
-from climbopt.model.templates import Array
+from climbopt.backends.newton_steps import NEARLY_LINEAR, ROUNDING, NewtonSteps, curvature, violations
+from climbopt.foundations.solution import Array, Termination
 from climbopt.numerics import quadratic
 from climbopt.numerics.polytope import Rows
 from climbopt.numerics.quadratic import Active, DenseRegion, Face
 from climbopt.program import Evaluation
 
+FEASIBLE = 1e-10
+"""Violation of a row of c that counts as rounding; rows are scaled so that their gradients are near 1."""
+NO_PROGRESS = 1e-6
+"""A decrease of the violations by less than this share of them counts as none."""
 INFEASIBLE = 1e-7
 """Violation from which a point where no step lessens the violations is evidence of an infeasible problem."""
 PENALTY_MARGIN = 1.5
@@ -37,6 +42,10 @@ SADDLE_HALVINGS = 20
 """Lengths tried along negative curvature, from 1 in units of x."""
 LARGER_SHIFTS = (0.0, 10.0, 1e2, 1e3, 1e4, 1e5)
 """Shifts of a model that is convex already, in units of its least curvature, where its condition is too bad."""
+PENALTIES = (10.0, 1e3, 1e5, 1e7)
+"""Penalties of broken rows, as multiples of the largest slope of f, until none is broken."""
+CURVATURE = 1e-6
+"""Curvature of these penalties as a share of the Hessian's, so that the model has one minimum on every face."""
 
 
 @dataclass(eq=False)
@@ -53,8 +62,7 @@ class SequentialQuadratic(NewtonSteps):
         return face.rows[len(self._polytope.rows) :]
 
     def _violations(self, c: Array) -> Array:
-        limits = self.evaluator.form.nonlinear
-        return np.maximum(np.maximum(limits.lower - c, c - limits.upper), 0.0)
+        return violations(self.evaluator.form.nonlinear, c)
 
     def _smooth(self, at: Evaluation) -> bool:
         return super()._smooth(at) and bool(np.isfinite(at.jacobian).all())
@@ -127,7 +135,7 @@ class SequentialQuadratic(NewtonSteps):
         if self._feasible(at):
             return quadratic.minimise(H, g, region, x, warm)
         face = quadratic.minimise_by_exchanges(H, g, region, x, warm)
-        return elastic_minimum(H, x, at, region, self.evaluator.form.nonlinear) if face is None else face
+        return _elastic_minimum(H, x, at, region, self.evaluator.form.nonlinear) if face is None else face
 
     def _without_model(
         self, x: Array, at: Evaluation, face: Face | None
@@ -140,7 +148,10 @@ class SequentialQuadratic(NewtonSteps):
 
     def _mended(self, x: Array, at: Evaluation, trial: Array, length: float, active: Active) -> Array | None:
         """Return a refused trial corrected for the curvature of c: a full step by a second model, others nearest."""
-        return self._corrected(x, at, trial, active) if length == 1.0 else self._back(trial, at, x)
+        if length != 1.0:
+            return self._back(trial, at, x)
+        # the second-order correction: the minimum of the model with c as at the refused trial
+        return self._nearest(self.hessian, at.gradient - self.hessian @ x, trial, at, x, active)
 
     def _leave_saddle(self, x: Array, at: Evaluation, face: Face) -> Array | None:
         """Return a point of less merit along negative curvature, moved back onto the active rows; or None."""
@@ -151,12 +162,8 @@ class SequentialQuadratic(NewtonSteps):
             return None
         before = self._merit(at)
         enough = before - ROUNDING * max(1.0, abs(before))
-        for length in 0.5 ** np.arange(SADDLE_HALVINGS):
-            for trial in (x + length * along, x - length * along):
-                moved = self._back(trial, at, x)
-                if moved is not None and self._reaches(moved, enough):
-                    return moved
-        return None
+        moved = (self._back(trial, at, x) for trial in _both_ways(x, along))
+        return next((point for point in moved if point is not None and self._reaches(point, enough)), None)
 
     def _less_broken(self, x: Array, at: Evaluation) -> Array | None:
         """Return a point of less violation along its negative curvature, where slopes show none; or None.
@@ -170,17 +177,12 @@ class SequentialQuadratic(NewtonSteps):
         if along is None:
             return None
         downhill = along if at.gradient @ along <= 0 else -along  # of f, where both lessen the violation
-        for length in 0.5 ** np.arange(SADDLE_HALVINGS):
-            for trial in (x + length * downhill, x - length * downhill):
-                there = self.evaluator.at(trial)
-                inside = polytope.violation(trial) <= FEASIBLE and self._smooth(there)
-                if inside and float(self._violations(there.rows).sum()) < (1 - NO_PROGRESS) * before:
-                    return np.asarray(np.clip(trial, polytope.bounds.lower, polytope.bounds.upper))
+        for trial in _both_ways(x, downhill):
+            there = self.evaluator.at(trial)
+            inside = polytope.violation(trial) <= FEASIBLE and self._smooth(there)
+            if inside and float(self._violations(there.rows).sum()) < (1 - NO_PROGRESS) * before:
+                return np.asarray(np.clip(trial, polytope.bounds.lower, polytope.bounds.upper))
         return None
-
-    def _corrected(self, x: Array, at: Evaluation, trial: Array, active: Active) -> Array | None:
-        """Return the minimum of the model with c as at the refused trial point: the second-order correction."""
-        return self._nearest(self.hessian, at.gradient - self.hessian @ x, trial, at, x, active)
 
     def _back(self, trial: Array, at: Evaluation, x: Array) -> Array | None:
         """Return the point nearest to a trial in the polytope, under c with the slopes at x; None where none is."""
@@ -195,6 +197,12 @@ class SequentialQuadratic(NewtonSteps):
             return None
         face = quadratic.minimise_by_exchanges(H, g, self._linearised(trial, c, at.jacobian), x, warm)
         return None if face is None else np.clip(face.x, bounds.lower, bounds.upper)
+
+
+def _both_ways(x: Array, along: Array) -> Iterator[Array]:
+    """Yield points on both sides of x along a direction, nearer and nearer."""
+    for length in 0.5 ** np.arange(SADDLE_HALVINGS):
+        yield from (x + length * along, x - length * along)
 
 
 def _convexified(hessian: Array, slope: float, equations: Array) -> Iterator[Array]:
@@ -222,3 +230,55 @@ def _convexified(hessian: Array, slope: float, equations: Array) -> Iterator[Arr
     convex = hessian + (along * (np.maximum(np.abs(values), least) - values)) @ along.T
     for factor in LARGER_SHIFTS:
         yield convex + factor * least * unit
+
+
+def _elastic_minimum(H: Array, x: Array, at: Evaluation, region: DenseRegion, limits: Rows) -> Face | None:
+    """Return the minimum of the model with broken rows of c penalised; None where no penalty lessens the violations.
+
+    Parameters
+    ----------
+    H : ndarray, (n, n)
+    x : ndarray, (n,)
+    at : Evaluation
+        The functions at x.
+    region : DenseRegion
+        The polytope with the linearised rows of c as its last rows.
+    limits : Rows
+        Those of c.
+    """
+    wide, start, first = _widened(x, at.rows, region, limits)
+    n, k, slope = x.size, start.size - x.size, max(1.0, float(np.abs(at.gradient).max()))
+    hessian, best = linalg.block_diag(H, CURVATURE * max(1.0, float(np.abs(H).max())) * np.eye(k)), None
+    for factor in PENALTIES:
+        g = np.append(at.gradient - H @ x, np.full(k, factor * slope))
+        face = quadratic.minimise(hessian, g, wide, start, first=first)
+        if face is None:
+            break
+        best = face
+        if float(face.x[n:].sum()) <= FEASIBLE * k:
+            break
+    if best is None or float(best.x[n:].sum()) >= (1 - NO_PROGRESS) * float(start[n:].sum()):
+        return None
+    return Face(best.x[:n], best.bounds[:n], best.rows, Active(best.active.bounds[:n], best.active.rows))
+
+
+def _widened(x: Array, c: Array, region: DenseRegion, limits: Rows) -> tuple[DenseRegion, Array, Active]:
+    """Return the region over (y, p, q), a point of it, and what is active there.
+
+    p is there for each row of c with a lower limit, q for each with an upper one.
+    """
+    n_linear = len(region.rows) - len(limits)
+    low, high = np.flatnonzero(np.isfinite(limits.lower)), np.flatnonzero(np.isfinite(limits.upper))
+    signs = np.zeros((len(region.rows), low.size + high.size))
+    signs[n_linear + low, np.arange(low.size)] = 1.0
+    signs[n_linear + high, low.size + np.arange(high.size)] = -1.0
+    none = np.zeros(low.size + high.size)
+    bounds = Rows(np.append(region.bounds.lower, none), np.append(region.bounds.upper, none + np.inf))
+    broken = np.maximum(np.append((limits.lower - c)[low], (c - limits.upper)[high]), 0.0)
+    # What is whole has its p or q at 0, and what is broken is at its limit by means of it.
+    sides = np.where(c < limits.lower, -1, np.where(c > limits.upper, 1, 0))
+    first = Active(
+        np.append(np.zeros(x.size), np.where(broken > 0, 0, -1)).astype(np.int8),
+        np.append(np.zeros(n_linear), sides).astype(np.int8),
+    )
+    return DenseRegion(bounds, np.hstack([region.dense, signs]), region.rows), np.append(x, broken), first

@@ -10,10 +10,9 @@ from typing import ClassVar
 import numpy as np
 import unopy
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option, takes_every_form
+from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, takes_every_form
 from climbopt.backends.callbacks import Callbacks
-from climbopt.foundations.solution import Multipliers, Solution, Termination
-from climbopt.model.templates import Array
+from climbopt.foundations.solution import Array, Solution, Termination
 from climbopt.program import StandardForm
 
 PRESET = "filtersqp"
@@ -82,17 +81,12 @@ class Uno:
     """
 
     name: ClassVar[str] = "uno"
+    version: ClassVar[str] = f"Uno {unopy.current_uno_version()}, unopy {version('unopy')}"
     refusal = takes_every_form
-
-    @property
-    def version(self) -> str:
-        """Version of Uno, then of unopy."""
-        return f"Uno {unopy.current_uno_version()}, unopy {version('unopy')}"
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        evaluator = Evaluator(form, options.time_limit)
-        callbacks, solver = Callbacks(evaluator), unopy.UnoSolver()
+        callbacks, solver = Callbacks(Evaluator(form, options.time_limit)), unopy.UnoSolver()
         solver.set_preset(PRESET)
         native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
         settings: dict[str, OptionValue] = {"primal_tolerance": native, "dual_tolerance": native, "logger": "SILENT"}
@@ -106,16 +100,15 @@ class Uno:
         # Uno says apart why it stopped and what the point is; the latter counts only where it stopped by itself.
         why, what = result.optimization_status.name, result.solution_status.name
         status = POINT_STATUS.get(what, Termination.FAILED) if why == "SUCCESS" else STATUS[why]
-        if callbacks.out_of_time:
-            status = Termination.TIME_LIMIT
-        x = np.array(result.primal_solution)
-        return evaluator.solution(
+        callbacks.iterations = int(result.number_iterations)
+        return callbacks.solution(
             self,
-            x,
-            _multipliers(form, x, result),
+            np.array(result.primal_solution),
+            # Those of a bound are <= 0 at its lower side and >= 0 at its upper side.
+            np.array(result.lower_bound_dual_solution) + np.array(result.upper_bound_dual_solution),
+            np.array(result.constraint_dual_solution),
             status,
             f"{why.lower()}: {what.lower()}".replace("_", " "),
-            int(result.number_iterations),
         )
 
 
@@ -153,16 +146,4 @@ def _model(form: StandardForm, callbacks: Callbacks) -> unopy.Model:
 
 def _filling(function: Callable[..., Array]) -> Callable[..., None]:
     """Return a callback that writes a function's result into its last argument, as Uno asks."""
-
-    def fill(*arguments: Array) -> None:
-        arguments[-1][:] = function(*arguments[:-1])
-
-    return fill
-
-
-def _multipliers(form: StandardForm, x: Array, result: unopy.Result) -> Multipliers:
-    """Return Uno's multipliers; those of a bound are <= 0 at its lower side and >= 0 at its upper side."""
-    n_rows = form.polytope.A.shape[0]
-    on_rows = np.array(result.constraint_dual_solution)
-    bounds = np.array(result.lower_bound_dual_solution) + np.array(result.upper_bound_dual_solution)
-    return completed(form, x, Multipliers(bounds, on_rows[:n_rows], on_rows[n_rows:]))
+    return lambda *arguments: np.copyto(arguments[-1], function(*arguments[:-1]))

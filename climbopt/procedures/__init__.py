@@ -1,4 +1,4 @@
-"""Procedures, each of which computes ratios for a problem: one file each (the baselines share one).
+"""Procedures, each of which computes ratios for a problem.
 
 A problem states objective and constraints; a procedure is an argument of `solve`. A problem file also names the default
 procedure, used on the command line and where Python solves a problem by its name or path.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from types import MappingProxyType
 from typing import Any
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.registry import Registry
-from climbopt.procedures.baselines import Baseline, Isolated, Natural, Temperature, Uniform, UniMax
-from climbopt.procedures.joint import Joint
-from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
+from climbopt.procedures.baselines import Isolated, Natural, Temperature, Uniform, UniMax
+from climbopt.procedures.procedure import Answer, Joint, Procedure, SlackRow, Steps
 from climbopt.procedures.two_step import TwoStep
 from climbopt.program import joint_form
 
@@ -27,16 +25,13 @@ ProcedureLike = Procedure | str
 """A procedure, or its name where it needs no options."""
 
 
-NO_OPTIONS: Mapping[str, bool | float] = MappingProxyType({})
-
-
-def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] = NO_OPTIONS) -> Procedure:
+def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] | None = None) -> Procedure:
     """Return a procedure itself, or the one with a given name.
 
     Parameters
     ----------
     procedure : Procedure or str
-    options : mapping of str to bool or float
+    options : mapping of str to bool or float, optional
         By the name of a procedure's field, used where the procedure is a name; those of other procedures are ignored.
 
     Raises
@@ -60,14 +55,14 @@ def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] =
         )
     # A file may hold options of several procedures; each takes the fields that it declares.
     kind: Any = PROCEDURES[procedure]
-    result: Procedure = kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
+    own = {field.name for field in fields(kind)}
+    result: Procedure = kind(**{name: value for name, value in (options or {}).items() if name in own})
     return result
 
 
 __all__ = [
     "PROCEDURES",
     "Answer",
-    "Baseline",
     "Isolated",
     "Joint",
     "Natural",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,19 +11,14 @@ import numpy as np
 
 from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.solution import Solution
-from climbopt.model.ensemble import Ensemble, Model, Stacked
+from climbopt.foundations.solution import Array
+from climbopt.model.ensemble import Ensemble, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.mixture import MixtureModel
-from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import Supply
-from climbopt.procedures.joint import Joint
-from climbopt.procedures.procedure import Answer, Procedure
+from climbopt.procedures.procedure import Answer, Joint, Procedure
 from climbopt.program import joint_form
-
-Mixture = tuple[Array | None, Solution | None]
-"""Ratios, (S,), and the solution of the backend that found them; each None where there is none."""
 
 
 class Baseline(Procedure):
@@ -32,14 +27,13 @@ class Baseline(Procedure):
     optimises = False
 
     @abstractmethod
-    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
-        """Return the ratios, and the backend's solution where a backend was used."""
+    def mixture(self, problem: AllocationProblem) -> Array:
+        """Return the ratios, (S,)."""
 
     def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
         """Return the ratios as a point of the joint problem, whose constraints they are judged by."""
         form = joint_form(problem)
-        ratios, solution = self.mixture(problem, backend, options)
-        return Answer(form, None if ratios is None else form.complete(ratios), solution)
+        return Answer(form, form.complete(self.mixture(problem)), None)
 
 
 @dataclass(frozen=True)
@@ -48,10 +42,10 @@ class Uniform(Baseline):
 
     name: ClassVar[str] = "uniform"
 
-    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
+    def mixture(self, problem: AllocationProblem) -> Array:
         """Return the same ratio for every source."""
         n = len(problem.model.sources)
-        return np.full(n, 1.0 / n), None
+        return np.full(n, 1.0 / n)
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,10 @@ class Natural(Baseline):
 
     name: ClassVar[str] = "natural"
 
-    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
+    def mixture(self, problem: AllocationProblem) -> Array:
         """Return ratios in proportion to the supply."""
         supply = _supply(problem, self.name)
-        return supply / supply.sum(), None
+        return np.asarray(supply / supply.sum())
 
 
 @dataclass(frozen=True)
@@ -91,12 +85,12 @@ class Temperature(Baseline):
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"temperature is {self.temperature:g}; it must be a positive number")
 
-    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
+    def mixture(self, problem: AllocationProblem) -> Array:
         """Return ratios in proportion to supply^(1/T)."""
         supply = _supply(problem, self.name)
         # Divided by the largest first, so that no power overflows.
         flattened = (supply / supply.max()) ** (1.0 / self.temperature)
-        return flattened / flattened.sum(), None
+        return np.asarray(flattened / flattened.sum())
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class UniMax(Baseline):
 
     name: ClassVar[str] = "unimax"
 
-    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
+    def mixture(self, problem: AllocationProblem) -> Array:
         """Return ratios as equal as the epoch cap allows."""
         supply, sources = _supply(problem, self.name), problem.model.sources
         # By supply constraint the epochs allowed; without one, a single epoch.
@@ -131,43 +125,40 @@ class UniMax(Baseline):
         for position, j in enumerate(order):
             tokens[j] = min(most[j], remaining / (len(order) - position))
             remaining -= tokens[j]
-        return tokens / tokens.sum(), None
+        return np.asarray(tokens / tokens.sum())
 
 
 @dataclass(frozen=True)
-class Isolated(Baseline):
+class Isolated(Procedure):
     """The joint optimum of the same laws without transfer (interaction none), evaluated with the full model."""
 
     name: ClassVar[str] = "isolated"
+    optimises: ClassVar[bool] = False
 
-    def mixture(self, problem: AllocationProblem, backend: str | None, options: Options) -> Mixture:
-        """Return the joint optimum of the problem without transfer."""
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return the joint optimum of the problem without transfer, as a point of the problem with it."""
         model = problem.model
-        own = [
-            name
+        weights = {
+            name: weight
             for name, weight in zip(model.targets, problem.weight_vector, strict=True)
             if weight > 0 and name in model.sources
-        ]
-        if not own:
+        }
+        if not weights:
             raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
         if isinstance(model, Stacked):
             raise InputError("scenarios have no baseline 'isolated'; give the model itself")
-        alone: Model = (
-            Ensemble([_without_transfer(block, own) for block in model.blocks], model.weights)
-            if isinstance(model, Ensemble)
-            else _without_transfer(model, own)
-        )
-        weights = {
-            name: weight for name, weight in zip(model.targets, problem.weight_vector, strict=True) if name in own
-        }
-        answer = Joint().answer(replace(problem, model=alone, weights=weights), backend, options)
-        return None if answer.x is None else answer.x[: len(model.sources)], answer.solution
+        blocks = model.blocks if isinstance(model, Ensemble) else (model,)
+        alone = [_without_transfer(block, weights) for block in blocks]
+        apart = Ensemble(alone, model.weights) if isinstance(model, Ensemble) else alone[0]
+        answer = Joint().answer(replace(problem, model=apart, weights=weights), backend, options)
+        form = joint_form(problem)
+        return replace(answer, form=form, x=None if answer.x is None else form.complete(answer.x[: form.n_ratios]))
 
 
-def _without_transfer(model: MixtureModel, targets: Sequence[str]) -> MixtureModel:
+def _without_transfer(model: MixtureModel, targets: Iterable[str]) -> MixtureModel:
     """Return the law of a model with the interaction none, for targets that are sources."""
     # Units stay, since the law's parameters are in them; the use is left out with the interaction.
-    served = model.select(targets)
+    served = model.select(tuple(targets))
     return MixtureModel(
         model.law,
         INTERACTIONS["none"],

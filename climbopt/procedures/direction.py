@@ -13,15 +13,14 @@ they sum to 1 is one scalar equation in lambda.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
 
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.solution import Array
 from climbopt.model.ensemble import one_form
 from climbopt.model.mixture import Response
-from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 
 LEAST = 1e-30
@@ -91,45 +90,33 @@ class OwnData:
         weights = problem.weight_vector[problem.weight_vector > 0]
         return cls(targets, weights, model.select(targets).at(problem.total_budget, problem.params))
 
-    @cached_property
-    def is_affine(self) -> bool:
-        """Whether own is affine in own data, so that one solve of step 2 gives the magnitude."""
-        return bool(self.response.model.templates.own.second[0].is_zero)
-
-    def own(self, data: Array) -> Array:
-        """Return own_i at own data e_i, (..., T)."""
-        return self._evaluated(data)[0]
-
-    def own_slope(self, data: Array) -> Array:
-        """Return own_i' at own data e_i, (..., T)."""
-        return self._evaluated(data)[1]
+    def own(self, data: Array) -> tuple[Array, Array]:
+        """Return own_i and own_i' at own data e_i, (..., T) each."""
+        with np.errstate(all="ignore"):
+            own, slope = self.response.model.templates.own.slopes(data, *self.response.own_arguments)
+        return np.broadcast_to(own, data.shape), np.broadcast_to(slope, data.shape)
 
     def shares(self, direction: Array, at: float) -> Shares:
         """Return own_i(t p_i) linearised in t at a magnitude."""
         # d own_i(t p_i) / dt = p_i own_i'(t p_i); own_i'(0) may be infinite, and is not evaluated where p_i = 0.
         data = at * direction
-        slopes = np.where(direction > 0, direction * self.own_slope(np.where(direction > 0, data, at)), 0.0)
-        return Shares(self.own(data) - at * slopes, slopes)
+        slopes = np.where(direction > 0, direction * self.own(np.where(direction > 0, data, at))[1], 0.0)
+        return Shares(self.own(data)[0] - at * slopes, slopes)
 
     def benefit(self, data: Array) -> Array:
         """Return the marginal benefit -w_i d law(own_i(e_i)) / de_i, (..., T); NaN outside the law's domain."""
-        own, slope = self._evaluated(data)
+        own, slope = self.own(data)
         return np.asarray(-self.weights * self.response.losses_and_slopes(own)[1] * slope)
 
     def rate(self, data: Array) -> Array:
         """Return d log benefit / d log e, (..., T): -(1 + beta) for a power law of own = e."""
-        own, slope = self._evaluated(data)
+        own, slope = self.own(data)
         templates, response = self.response.model.templates, self.response
         with np.errstate(all="ignore"):
             (curvature,) = templates.own.curvatures(data, *response.own_arguments)
             # benefit = -w law_z(own) own', so that d log benefit / de = law_zz own' / law_z + own'' / own'
             law = response.loss_curvatures(own) / response.losses_and_slopes(own)[1]
             return np.asarray(data * (law * slope + curvature / slope))
-
-    def _evaluated(self, data: Array) -> tuple[Array, Array]:
-        with np.errstate(all="ignore"):
-            own, slope = self.response.model.templates.own.slopes(data, *self.response.own_arguments)
-        return np.broadcast_to(own, data.shape), np.broadcast_to(slope, data.shape)
 
     def check(self, magnitude: float) -> None:
         """Refuse a form whose own term does not increase, or whose marginal benefit does not fall."""
@@ -140,7 +127,7 @@ class OwnData:
                 f"'{self.response.model.use.name}' is none; use the procedure joint"
             )
         # Checked on a grid, not proved: step 1 has one solution where benefits fall.
-        increases = (self.own_slope(data) > 0).all(axis=0)
+        increases = (self.own(data)[1] > 0).all(axis=0)
         benefits = self.benefit(data)
         falls = (benefits > 0).all(axis=0) & (np.diff(benefits, axis=0) <= 0).all(axis=0)
         for claim, words in (

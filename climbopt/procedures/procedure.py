@@ -1,4 +1,4 @@
-"""The contract of a procedure, and what it returns."""
+"""The contract of a procedure, what it returns, and joint, which minimises the objective itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from climbopt.backends import Options
-from climbopt.foundations.solution import Solution
-from climbopt.model.templates import Array
+from climbopt.backends import Options, choose
+from climbopt.foundations.solution import Array, Solution
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.program import StandardForm
+from climbopt.program import StandardForm, joint_form
 
 
 class Procedure(ABC):
@@ -101,3 +100,23 @@ class Answer:
     x: Array | None
     solution: Solution | None
     steps: Steps | None = None
+
+
+@dataclass(frozen=True)
+class Joint(Procedure):
+    """The ratios that minimise the problem's objective over its mixtures.
+
+    Examples
+    --------
+    >>> import climbopt
+    >>> climbopt.solve("equal_beta", climbopt.Joint()).passed
+    True
+    """
+
+    name: ClassVar[str] = "joint"
+
+    def answer(self, problem: AllocationProblem, backend: str | None, options: Options) -> Answer:
+        """Return a minimum of the problem's objective over its mixtures."""
+        form = joint_form(problem)
+        solution = choose(form, backend).solve(form, options)
+        return Answer(form, solution.x, solution)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -17,11 +17,10 @@ from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
 from climbopt.files import ProblemLike, as_problem, load_problem_file
 from climbopt.foundations.errors import ClimboptError, InputError
-from climbopt.foundations.solution import Solution, Termination
+from climbopt.foundations.solution import Array, Solution, Termination
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.effective import effective_tokens
 from climbopt.model.mixture import MixtureModel, Response
-from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, as_procedure
 from climbopt.program import Conflict, expression_rows, joint_form
@@ -67,11 +66,10 @@ class NoAnswerError(ClimboptError):
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """The ratios of an answer, the model's predictions at them, and their certificate.
+    """The ratios of an answer and their certificate.
 
     Parameters
     ----------
-    problem : AllocationProblem
     ratios : ndarray, (S,)
         Feasible for all linear rows.
     certificate : Certificate
@@ -79,62 +77,14 @@ class Allocation:
         Direction, magnitude and slack rows, of two_step alone.
     """
 
-    problem: AllocationProblem
     ratios: Array
     certificate: Certificate
     steps: Steps | None = None
 
-    @cached_property
-    def _effective_and_losses(self) -> tuple[Array, Array]:
-        return self.problem.effective_and_losses(self.ratios)
-
-    @property
-    def z(self) -> Array:
-        """z of each target, (T,); NaN in an ensemble, which has none of its own."""
-        return self._effective_and_losses[0]
-
-    @cached_property
-    def effective_tokens(self) -> Array:
-        """Tokens of each target's language alone that would have its loss, (T,); NaN where no amount has."""
-        return effective_tokens(self.problem.response, self.problem.cumulative(self.ratios))
-
-    @property
-    def losses(self) -> Array:
-        """Loss of each target, in nats per token, (T,)."""
-        return self._effective_and_losses[1]
-
-    @cached_property
-    def marginal_benefit(self) -> Array:
-        """-df/dL_i dL_i/dz_i of each target, (T,): -w_i dL_i/dz_i for the weighted loss.
-
-        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t, over reference_i. NaN in
-        an ensemble, which has no z.
-        """
-        response = self.problem.response
-        if not isinstance(response, Response):
-            return np.full(self.z.shape, np.nan)
-        goal, names = self.problem.goal, self.problem.model.targets
-        shares = np.ones(len(goal.table))
-        # f = max of L_i / reference_i: its slopes are the multipliers of the epigraph rows, which sum to 1.
-        if goal.largest:
-            rows = [self.certificate.multipliers.get(f"largest[{name}]") for name in goal.targets]
-            shares = np.array([0.0 if row is None else row.multiplier for row in rows])
-        # df/dL_i, over the targets of the goal; the others have none.
-        by_y = shares @ goal.table.slopes(self.problem.read_by_goal(self.ratios), slice(None))
-        weights = np.zeros(len(names))
-        weights[[names.index(name) for name in goal.targets]] = goal.table.split(by_y).loss
-        slopes = response.losses_and_slopes(self.z)[1]
-        return np.where(weights != 0, -weights * slopes, 0.0)
-
-    @cached_property
-    def objective(self) -> float:
-        """Value of the objective, in the unit of the problem's goal."""
-        return float(self.problem.value(self.ratios))
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result(Reported):
-    """The answer to a problem, or the reason why there is none.
+    """The answer to a problem with the model's predictions at it, or the reason why there is none.
 
     Numbers of the answer raise NoAnswerError where there is none.
 
@@ -192,15 +142,15 @@ class Result(Reported):
         """Direction, magnitude and slack rows of two_step's answer; None for other procedures."""
         return self._known.steps
 
-    @property
+    @cached_property
     def objective(self) -> float:
         """Value of the objective, in the unit of the problem's goal; the weighted loss by default."""
-        return self._known.objective
+        return float(self.problem.value(self._known.ratios))
 
     @cached_property
     def ratios(self) -> Mapping[str, float]:
         """Ratios by source, feasible for all linear rows."""
-        return _named(self.problem.model.sources, self._known.ratios)
+        return dict(zip(self.problem.model.sources, self._known.ratios.tolist(), strict=True))
 
     @cached_property
     def effective_tokens(self) -> Mapping[str, float | None]:
@@ -208,35 +158,52 @@ class Result(Reported):
 
         See :func:`climbopt.model.effective.effective_tokens`.
         """
-        return {name: _finite(value) for name, value in self._of_targets(self._known.effective_tokens).items()}
+        tokens = effective_tokens(self.problem.response, self.problem.cumulative(self._known.ratios))
+        return {name: value if np.isfinite(value) else None for name, value in self._by_target(tokens).items()}
 
     @cached_property
     def effective_ratios(self) -> Mapping[str, float | None]:
         """D_e / D by target, D with the history; None where there is no D_e."""
-        ratios = self._known.effective_tokens / self.problem.total_budget
-        return {name: _finite(value) for name, value in self._of_targets(ratios).items()}
+        total = self.problem.total_budget
+        return {name: None if tokens is None else tokens / total for name, tokens in self.effective_tokens.items()}
+
+    @cached_property
+    def _effective_and_losses(self) -> tuple[Array, Array]:
+        return self.problem.effective_and_losses(self._known.ratios)
 
     @cached_property
     def z(self) -> Mapping[str, float]:
         """z by target; empty for an ensemble, which has none."""
-        return self._by_target(self._known.z)
+        return self._by_target(self._effective_and_losses[0]) if isinstance(self.problem.model, MixtureModel) else {}
 
     @cached_property
     def losses(self) -> Mapping[str, float]:
         """Losses by target, in nats per token."""
-        return self._of_targets(self._known.losses)
+        return self._by_target(self._effective_and_losses[1])
 
     @cached_property
     def marginal_benefit(self) -> Mapping[str, float]:
-        """Marginal benefits by target, per unit of z; see `Allocation.marginal_benefit`; empty for an ensemble."""
-        return self._by_target(self._known.marginal_benefit)
+        """-df/dL_i dL_i/dz_i by target: -w_i dL_i/dz_i for the weighted loss; empty for an ensemble, which has no z.
 
-    def _by_target(self, values: Array) -> Mapping[str, float]:
-        """Return values that belong to z by target; none where the model has no z."""
-        return self._of_targets(values) if isinstance(self.problem.model, MixtureModel) else {}
+        For the largest of several losses df/dL_i is the multiplier of L_i / reference_i <= t, over reference_i.
+        """
+        response, goal, names = self.problem.response, self.problem.goal, self.problem.model.targets
+        if not isinstance(response, Response):
+            return {}
+        shares = np.ones(len(goal.table))
+        # f = max of L_i / reference_i: its slopes are the multipliers of the epigraph rows, which sum to 1.
+        if goal.largest:
+            rows = [self.certificate.multipliers.get(f"largest[{name}]") for name in goal.targets]
+            shares = np.array([0.0 if row is None else row.multiplier for row in rows])
+        # df/dL_i, over the targets of the goal; the others have none.
+        by_y = shares @ goal.table.slopes(self.problem.read_by_goal(self._known.ratios), slice(None))
+        weights = np.zeros(len(names))
+        weights[[names.index(name) for name in goal.targets]] = goal.table.split(by_y).loss
+        slopes = response.losses_and_slopes(self._effective_and_losses[0])[1]
+        return self._by_target(np.where(weights != 0, -weights * slopes, 0.0))
 
-    def _of_targets(self, values: Array) -> dict[str, float]:
-        return _named(self.problem.model.targets, values)
+    def _by_target(self, values: Array) -> dict[str, float]:
+        return dict(zip(self.problem.model.targets, values.tolist(), strict=True))
 
     @cached_property
     def two_step_gap(self) -> Gap | None:
@@ -290,14 +257,6 @@ class Result(Reported):
         }
         columns: Columns = {"language": languages}
         return columns | {head: [by_name.get(name) for name in languages] for head, by_name in values.items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def _named(names: Sequence[str], values: Array) -> dict[str, float]:
-    return dict(zip(names, values.tolist(), strict=True))
 
 
 def resolve(problem: ProblemLike, procedure: ProcedureLike | None = None) -> tuple[AllocationProblem, Procedure]:
@@ -370,7 +329,7 @@ def answered(problem: AllocationProblem, procedure: Procedure, backend: str | No
     # A baseline is judged as it is; two_step has repaired its point, and chosen among ties, itself.
     x = answer.x if answer.steps is not None or not procedure.optimises else repair(answer.form, answer.x)
     certificate = _certificate(problem, procedure, answer, x, options)
-    allocation = Allocation(problem, x[: answer.form.n_ratios], certificate, answer.steps)
+    allocation = Allocation(x[: answer.form.n_ratios], certificate, answer.steps)
     return Result(problem, procedure, allocation, answer.solution, options)
 
 
@@ -431,7 +390,7 @@ def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, toleran
     x = form.complete(problem.model.vector(ratios))
     x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
-    return Result(problem, Joint(), Allocation(problem, x[: form.n_ratios], certificate))
+    return Result(problem, Joint(), Allocation(x[: form.n_ratios], certificate))
 
 
 def _gap(joint: Result, two_step: Result) -> Gap | None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -22,8 +23,7 @@ from scipy.sparse import eye_array
 from climbopt.backends import Options, choose
 from climbopt.certification.kkt import LimitsAt, flat, recover, recovered, smallest_curvature
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.solution import Multipliers, Solution, Termination
-from climbopt.model.templates import Array
+from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.numerics.quadratic import project
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
@@ -87,7 +87,8 @@ class TwoStep(Procedure):
         if self.iterate:
             solved = _fixed_point(solves, partial(equal_benefit_direction, problem))
             return _answer(solves, solved, equal_at=solved.at, iterations=solves.n_solves)
-        if OwnData.of(problem).is_affine:
+        # One solve gives the magnitude where own is affine in own data.
+        if OwnData.of(problem).response.model.templates.own.second[0].is_zero:
             solved = solves.step_two(direction, 1.0)
         else:
             solved = _fixed_point(solves, lambda magnitude: direction)
@@ -144,17 +145,15 @@ class _Solved:
         The magnitude at which own terms are replaced by their tangents.
     form : StandardForm
     solution : Solution
+    x : ndarray, (n,), or None
+        The feasible point nearest to the backend's, t recomputed; None without one.
     """
 
     direction: Array
     at: float
     form: StandardForm
     solution: Solution
-
-    @cached_property
-    def x(self) -> Array | None:
-        """The feasible point nearest to the backend's, t recomputed; None without one."""
-        return None if self.solution.x is None else self.form.nearest(self.solution.x)
+    x: Array | None
 
 
 @dataclass(eq=False)
@@ -175,14 +174,12 @@ class _Solves:
             # Near the previous optimum, but off the bounds, on which trust-constr can hang.
             form = _inside(form, project(0.9 * self.last.solution.x + 0.1 * form.start, form.polytope))
         self.n_solves += 1
-        self.last = _Solved(direction, at, form, choose(form, self.backend).solve(form, self._remaining()))
+        limit = self.options.time_limit
+        remaining = None if limit is None else max(limit - (time.perf_counter() - self.began), 1e-3)
+        solution = choose(form, self.backend).solve(form, replace(self.options, time_limit=remaining))
+        x = None if solution.x is None else form.nearest(solution.x)
+        self.last = _Solved(direction, at, form, solution, x)
         return self.last
-
-    def _remaining(self) -> Options:
-        """Return the options with the remaining time."""
-        if self.options.time_limit is None:
-            return self.options
-        return replace(self.options, time_limit=max(self.options.time_limit - (time.perf_counter() - self.began), 1e-3))
 
 
 def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _Solved:
@@ -198,7 +195,7 @@ def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _So
             raise StopIteration
         return float(solved.x[-1]) - t
 
-    try:
+    with suppress(StopIteration):
         first = max(1.0 + excess(1.0), LEAST_MAGNITUDE)  # T(1)
         # The excess falls in t: widen until it is >= 0 at low and <= 0 at high.
         low, high = first / 1.5, first * 1.5
@@ -207,14 +204,11 @@ def _fixed_point(solves: _Solves, direction_at: Callable[[float], Array]) -> _So
         while excess(high) > 0:
             high *= 2
         excess(float(brentq(excess, low, high, xtol=SETTLED)))
-    except StopIteration:
-        solved = solves.last
-        assert solved is not None  # excess has solved once
-        if not solved.solution.termination.settled:
-            return solved
-        return replace(solved, solution=replace(solved.solution, termination=Termination.ITERATION_LIMIT))
-    assert solves.last is not None
-    return solves.last
+    solved = solves.last
+    assert solved is not None  # excess has solved once
+    if solves.n_solves <= MAX_MAGNITUDES or not solved.solution.termination.settled:
+        return solved
+    return replace(solved, solution=replace(solved.solution, termination=Termination.ITERATION_LIMIT))
 
 
 def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: int | None) -> Answer:
@@ -222,9 +216,7 @@ def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: in
     form, x = solved.form, solved.x
     if x is None:
         return Answer(form, None, solved.solution)
-    unique = False
-    if solved.solution.termination.settled:
-        x, unique = _tie_broken(solves, solved, x)
+    x, unique = _tie_broken(solves, solved, x) if solved.solution.termination.settled else (x, False)
     steps = Steps(
         targets=counted_targets(solves.problem),
         direction=solved.direction,

@@ -53,7 +53,7 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
         "z": {} if answer is None else result.z,
         "losses": {} if answer is None else result.losses,
         "marginal_benefit": {} if answer is None else result.marginal_benefit,
-        "objective": None if answer is None else answer.objective,
+        "objective": None if answer is None else result.objective,
         "two_step_gap": None if gap is None else {"absolute": gap.absolute, "share": gap.share},
         "two_step": None
         if steps is None

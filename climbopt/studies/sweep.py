@@ -364,7 +364,7 @@ def _certified(
         return instead or Result(problem, Joint(), None, solution, options)
     x = repair(form, solution.x)
     certificate = certify(form, x, tolerance=options.tolerance, claimed=solution.multipliers)
-    result = Result(problem, Joint(), Allocation(problem, x[: form.n_ratios], certificate), solution, options)
+    result = Result(problem, Joint(), Allocation(x[: form.n_ratios], certificate), solution, options)
     return result if instead is None or result.passed else instead
 
 

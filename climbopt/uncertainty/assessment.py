@@ -26,7 +26,7 @@ from climbopt.model.ensemble import Ensemble, Stacked, blocks_of, check_draws
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import PROCEDURES, Baseline, Joint
+from climbopt.procedures import PROCEDURES, Joint
 from climbopt.procedures.result import Result, answered, as_result
 from climbopt.program import joint_form
 
@@ -259,14 +259,14 @@ class Assessment(Viewed):
         """Ratios of each baseline that the problem states enough for."""
         mixtures = {}
         for name, kind in PROCEDURES.items():
-            if not issubclass(kind, Baseline):
+            if kind.optimises:
                 continue
             try:
-                ratios, _ = kind().mixture(self.result.problem, None, self._options)
+                answer = kind().answer(self.result.problem, None, self._options)
             except InputError:  # it needs a supply, or an epoch cap that the budget keeps, or a target that is a source
                 continue
-            if ratios is not None:
-                mixtures[name] = ratios
+            if answer.x is not None:
+                mixtures[name] = answer.x[: answer.form.n_ratios]
         return mixtures
 
     @cached_property

@@ -200,7 +200,7 @@ def robust(
     of_draws = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
     ratios, certificate, solution = _least(of_draws, measure, backend, options)
     return Robust(
-        Result(problem, Joint(), Allocation(problem, ratios, certificate), solution),
+        Result(problem, Joint(), Allocation(ratios, certificate), solution),
         measure,
         of_draws,
         of_draws.of(ratios),

@@ -72,7 +72,7 @@ def _outcome(result: Result) -> dict[str, Any]:
     solution, answer = result.solution, result.allocation
     certificate = None if answer is None else answer.certificate
     return {
-        "objective": None if answer is None else answer.objective,
+        "objective": None if answer is None else result.objective,
         "ratios": None if answer is None else dict(result.ratios),
         "minimised": None if certificate is None else certificate.upper_bound,
         "residuals": {}
