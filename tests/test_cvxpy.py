@@ -24,7 +24,7 @@ cp = pytest.importorskip("cvxpy", reason="the backends under test need cvxpy")
 clarabel = pytest.importorskip("clarabel", reason="the backend under test needs clarabel")
 
 from climbopt.backends import cvxpy_convex, cvxpy_model  # noqa: E402 - they need cvxpy
-from climbopt.backends.cvxpy_expressions import translate  # noqa: E402
+from climbopt.backends.cvxpy_model import translate  # noqa: E402
 from climbopt.model.translation import UntranslatableError  # noqa: E402
 
 RATIOS = 1e-5

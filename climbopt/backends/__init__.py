@@ -50,8 +50,8 @@ def load(name: str) -> Backend:
     try:
         return Guarded(entry.backend(), name, entry.foreign)
     except Exception as error:  # a solver's package may raise anything
-        remedy = f"; {entry.remedy}" if entry.remedy else ""
-        raise BackendError(f"backend '{name}' does not import: {described(error)}{remedy}") from error
+        words = "; ".join(filter(None, (described(error), entry.remedy)))
+        raise BackendError(f"backend '{name}' does not import: {words}") from error
 
 
 def choose(form: StandardForm, name: str | None = None) -> Backend:

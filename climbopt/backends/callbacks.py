@@ -58,9 +58,8 @@ def interior_settings(options: Options) -> dict[str, OptionValue]:
 
     The tolerances lie far below the certificate's: at a weakly active bound the slack left is about the root of tol.
     """
-    native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
     return {
-        **dict.fromkeys(TOLERANCES, native),
+        **dict.fromkeys(TOLERANCES, max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)),
         "bound_relax_factor": 0.0,
         "nlp_scaling_method": "none",
         **options.iterations_as("max_iter"),
@@ -124,8 +123,8 @@ class Callbacks:
 
     def jacobian(self, x: Array) -> Array:
         """Return the Jacobian's entries."""
-        size = self._form.functions.n_rows * self._form.n
-        return np.append(self._linear.data, self._read(x, size, lambda at: at.jacobian.ravel()))
+        slopes = self._read(x, self._form.functions.n_rows * self._form.n, lambda at: at.jacobian.ravel())
+        return np.append(self._linear.data, slopes)
 
     def hessianstructure(self) -> tuple[Indices, Indices]:
         """Return rows and columns of the lower triangle."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, ClassVar
+from typing import Any
 
 import clarabel
 import cvxpy as cp
@@ -82,7 +82,6 @@ def _version(solver: str) -> str:
         return f"cvxpy {cp.__version__}, {solver}"
 
 
-@dataclass(frozen=True)
 class CvxpyConvex:
     """Problems that CVXPY's rules prove convex, as conic programs.
 
@@ -92,8 +91,8 @@ class CvxpyConvex:
     every other option is that solver's own.
     """
 
-    name: ClassVar[str] = "cvxpy"
-    version: ClassVar[str] = _version("CLARABEL")
+    name = "cvxpy"
+    version = _version("CLARABEL")
 
     def refusal(self, form: StandardForm) -> str | None:
         """CVXPY's rules must prove every part convex."""

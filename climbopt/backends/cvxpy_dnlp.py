@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import cvxpy as cp
 import cyipopt
@@ -33,7 +32,6 @@ STATUS = {
 """CVXPY's statuses for Ipopt's; user_limit means the time limit where the time is up, and iterations otherwise."""
 
 
-@dataclass(frozen=True)
 class CvxpyDnlp:
     """Any smooth mixture problem through CVXPY's own differentiation and Ipopt.
 
@@ -43,8 +41,8 @@ class CvxpyDnlp:
     processor time, and CVXPY's own preparations are not interrupted. Any option of Ipopt may be set by its own name.
     """
 
-    name: ClassVar[str] = "cvxpy_dnlp"
-    version: ClassVar[str] = f"cvxpy {cp.__version__}, Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}"
+    name = "cvxpy_dnlp"
+    version = f"cvxpy {cp.__version__}, Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}"
 
     def refusal(self, form: StandardForm) -> str | None:
         """CVXPY must be able to read the functions, and know that they are smooth."""
@@ -83,9 +81,8 @@ class CvxpyDnlp:
 
 def _settings(options: Options) -> dict[str, Any]:
     """Return Ipopt's settings; raises InputError for an option that Ipopt refuses."""
-    native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
     probe = cyipopt.Problem(n=1, m=0, problem_obj=TRIVIAL)
     for name, value in options.native.items():  # refused here with the option's name, which CVXPY omits
         set_option(probe, name, value)
-    tolerances = dict.fromkeys(TOLERANCES, native)
+    tolerances = dict.fromkeys(TOLERANCES, max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE))
     return {**tolerances, "print_level": 0, "sb": "yes", **options.iterations_as("max_iter"), **options.native}

@@ -72,11 +72,12 @@ class Entry:
         return f"{', '.join(absent)} is not installed{neither}; {self.remedy}" if absent else None
 
     def backend(self) -> Backend:
-        """Return the backend itself; imports its module."""
+        """Return the backend itself; imports its module, whose output goes to standard error."""
         if self.instance is not None:
             return self.instance
         module, _, attribute = self.target.partition(":")
-        backend: Backend = getattr(import_module(module), attribute)()
+        with redirect_stdout(sys.stderr):
+            backend: Backend = getattr(import_module(module), attribute)()
         return backend
 
 
@@ -104,11 +105,6 @@ class Plugin(Entry):
             return apart(lambda: fault(self.backend(), self.name))
         except (FailedError, ClimboptError) as error:
             return f"it does not load: {error}"
-
-    def backend(self) -> Backend:
-        """Return the backend itself; output of its import goes to standard error."""
-        with redirect_stdout(sys.stderr):
-            return super().backend()
 
     @property
     def missing(self) -> str | None:

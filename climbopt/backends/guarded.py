@@ -71,8 +71,7 @@ class Guarded:
             termination, words = Termination.MEMORY_LIMIT, described(error)
         except FailedError as error:
             termination, words = Termination.FAILED, str(error)
-        seconds = time.perf_counter() - began
-        return Solution(None, None, termination, words, self.name, "unknown", None, None, seconds)
+        return Solution(None, None, termination, words, self.name, "unknown", None, None, time.perf_counter() - began)
 
     def _before_solve(self, query: Callable[[], T]) -> T:
         """Return the result of a query before a solve; raises BackendError where it fails."""
@@ -189,6 +188,4 @@ def _text(value: object, what: str) -> str:
 
 def _kind(value: object) -> str:
     """Return a value or its type, for messages."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return str(value)
-    return f"a {type(value).__name__}"
+    return str(value) if value is None or isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"

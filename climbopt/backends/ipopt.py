@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar
 
 import cyipopt
 
@@ -17,7 +15,6 @@ OPTION = re.compile(r"^([a-z]\w+) +\S", re.M)
 """An option in Ipopt's printed documentation: at the start of a line, before its default."""
 
 
-@dataclass(frozen=True)
 class Ipopt:
     """Ipopt through cyipopt.
 
@@ -26,8 +23,8 @@ class Ipopt:
     (Ipopt would move bounds by 1e-8). Any option of Ipopt may be set by its own name.
     """
 
-    name: ClassVar[str] = "ipopt"
-    version: ClassVar[str] = f"Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}, cyipopt {cyipopt.__version__}"
+    name = "ipopt"
+    version = f"Ipopt {'.'.join(map(str, cyipopt.IPOPT_VERSION))}, cyipopt {cyipopt.__version__}"
     refusal = takes_every_form
 
     def solve(self, form: StandardForm, options: Options) -> Solution:

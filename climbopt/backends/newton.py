@@ -5,9 +5,7 @@ Both are dense, with exact Hessians; their steps are in newton_steps.py and sqp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import ClassVar
 
 import numpy as np
 
@@ -24,24 +22,23 @@ FEASIBLE = 1e-9
 """Violation of a row, in its own unit, that counts as rounding."""
 
 
-@dataclass(frozen=True)
 class Newton:
     """climbopt's own solver; the default where all rows are linear.
 
     Native settings: stops at a scaled stationarity of `RESIDUAL_SHARE` times the tolerance; no native options.
     """
 
-    name: ClassVar[str] = "newton"
-    version: ClassVar[str] = f"climbopt {version('climbopt')}"
+    name = "newton"
+    version = f"climbopt {version('climbopt')}"
     refusal = takes_every_form
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
         checked_native(options, {}, self.name)
         evaluator = Evaluator(form, options.time_limit)
-        residual = options.tolerance * RESIDUAL_SHARE
         # Rows that only keep z in its domain are checked at the end.
-        search = (SequentialQuadratic if form.has_nonlinear_rows else NewtonSteps)(evaluator, residual)
+        steps = SequentialQuadratic if form.has_nonlinear_rows else NewtonSteps
+        search = steps(evaluator, options.tolerance * RESIDUAL_SHARE)
         x, face, termination, done = form.start, None, None, 0
         try:
             if np.isnan(evaluator.at(x).value):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import ClassVar
 
 import pounce
 
@@ -20,7 +18,6 @@ REFUSED = re.compile(r"^option (\w+)=")
 """How POUNCE begins its error on an option."""
 
 
-@dataclass(frozen=True)
 class Pounce:
     """POUNCE through its own Problem, which is called like cyipopt's.
 
@@ -28,8 +25,8 @@ class Pounce:
     is switched off. Any option of POUNCE may be set by its own name.
     """
 
-    name: ClassVar[str] = "pounce"
-    version: ClassVar[str] = f"POUNCE {version('pounce-solver')}"
+    name = "pounce"
+    version = f"POUNCE {version('pounce-solver')}"
     refusal = takes_every_form
 
     def solve(self, form: StandardForm, options: Options) -> Solution:

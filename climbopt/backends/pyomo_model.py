@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from climbopt.backends.algebraic import Writing, finite
+from climbopt.backends.backend import Writing, finite
 from climbopt.foundations.solution import Array, Multipliers
 from climbopt.program import Algebraic, Label, Rows, StandardForm
 
@@ -43,8 +43,10 @@ def algebraic_model(form: StandardForm) -> Any:
         variable.set_value(float(start), skip_validation=True)
     f, c = form.functions.build(x, Writing(FUNCTIONS, partial(_named_expression, model)))
     model.objective = pyo.Objective(expr=f)
-    linear = [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense]
-    model.linear = _constraints(form.polytope.rows, linear)
+    model.linear = _constraints(
+        form.polytope.rows,
+        [sum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in form.polytope.dense],
+    )
     model.nonlinear = _constraints(form.nonlinear, c)
     for suffix in SUFFIXES:
         model.add_component(suffix, pyo.Suffix(direction=pyo.Suffix.IMPORT))

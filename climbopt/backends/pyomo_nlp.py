@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from io import StringIO
 from subprocess import TimeoutExpired
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
@@ -22,8 +22,7 @@ from pyomo.common.tempfiles import TempfileManager
 from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
-from climbopt.backends.algebraic import inside, unwritable
-from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, refused_option
+from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, inside, refused_option, unwritable
 from climbopt.backends.callbacks import POUNCE_ONCE, interior_settings
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
@@ -82,7 +81,6 @@ ITERATIONS = re.compile(r"^Number of Iterations\.*: *(\d+)", re.M)
 EVALUATIONS = re.compile(r"^Number of objective function evaluations *= *(\d+)", re.M)
 
 
-@dataclass(frozen=True)
 class Pyomo:
     """Pyomo with the solver that the option `solver` names: by default `ipopt` where it is on the PATH, else `pounce`.
 
@@ -91,7 +89,7 @@ class Pyomo:
     their multipliers are not read. Every other option is passed to the solver by its own name.
     """
 
-    name: ClassVar[str] = "pyomo"
+    name = "pyomo"
 
     @property
     def version(self) -> str:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyscipopt
 
-from climbopt.backends.algebraic import Writing, finite, inside, unwritable
-from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced
+from climbopt.backends.backend import (
+    Evaluator,
+    Options,
+    OptionValue,
+    Writing,
+    finite,
+    inside,
+    refused_option,
+    silenced,
+    unwritable,
+)
 from climbopt.foundations.solution import Solution, Termination
-from climbopt.program import Algebraic, StandardForm
+from climbopt.program import Algebraic, Rows, StandardForm
 
 STANDARD_ERROR = 2
 """Its file descriptor, to which SoPlex and SCIP print warnings and errors."""
@@ -49,7 +58,6 @@ STATUS = {
 """SCIP's status by name; a stop at the gap counts as solved, since this adapter or the user set the gap."""
 
 
-@dataclass(frozen=True)
 class Scip:
     """SCIP through PySCIPOpt.
 
@@ -59,7 +67,7 @@ class Scip:
     problem; `bound` is its dual bound, which holds up to numerics/feastol.
     """
 
-    name: ClassVar[str] = "scip"
+    name = "scip"
 
     @property
     def version(self) -> str:
@@ -121,13 +129,12 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
         if label.domain
     }
     f, c = form.functions.build(x, Writing(FUNCTIONS, partial(_kept_positive, scip, least)))
-    linear = [[float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()] for row in polytope.dense]
+    linear = [pyscipopt.quicksum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in polytope.dense]
     # SCIP minimises linear objectives only: min t s.t. f(x) - t <= 0.
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
-    bodies = [*map(pyscipopt.quicksum, linear), *c, f - objective]
-    lower = np.concatenate([polytope.rows.lower, form.nonlinear.lower, [-np.inf]])
-    upper = np.concatenate([polytope.rows.upper, form.nonlinear.upper, [0.0]])
-    for body, low, high in zip(bodies, lower.tolist(), upper.tolist(), strict=True):
+    limits = polytope.rows + form.nonlinear + Rows(np.array([-np.inf]), np.zeros(1))
+    bodies = [*linear, *c, f - objective]
+    for body, low, high in zip(bodies, limits.lower.tolist(), limits.upper.tolist(), strict=True):
         # quicksum turns a number or a variable into an expression that can be compared.
         for constraint in _constraints(pyscipopt.quicksum([body]), low, high):
             scip.addCons(constraint)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import scipy
@@ -62,7 +61,6 @@ TRUST_CONSTR_STATUS = {
 """trust-constr's status by number; 3 is a stop by the callback for no progress; the time limit is handled earlier."""
 
 
-@dataclass(frozen=True)
 class Slsqp:
     """scipy.optimize.minimize(method="SLSQP").
 
@@ -70,8 +68,8 @@ class Slsqp:
     multipliers of bounds: they follow from stationarity with its multipliers of the rows, at active bounds.
     """
 
-    name: ClassVar[str] = "slsqp"
-    version: ClassVar[str] = VERSION
+    name = "slsqp"
+    version = VERSION
     refusal = takes_every_form
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
@@ -107,7 +105,6 @@ class Slsqp:
         return evaluator.solution(self, result.x, multipliers, status, str(result.message), before + int(result.nit))
 
 
-@dataclass(frozen=True)
 class TrustConstr:
     """scipy.optimize.minimize(method="trust-constr"), with exact Hessians and sparse constraint matrices.
 
@@ -116,8 +113,8 @@ class TrustConstr:
     and nonlinear rows, iterates can diverge from the equations. Where one setting fails the other is tried.
     """
 
-    name: ClassVar[str] = "trust_constr"
-    version: ClassVar[str] = VERSION
+    name = "trust_constr"
+    version = VERSION
     refusal = takes_every_form
 
     def solve(self, form: StandardForm, options: Options) -> Solution:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import ClassVar
 
 import numpy as np
 import unopy
@@ -72,7 +70,6 @@ OPTION_NAMES = (
 """Options that are proposed for a name which Uno does not know; it lists none itself."""
 
 
-@dataclass(frozen=True)
 class Uno:
     """Uno through unopy, with its preset `PRESET` and the active-set solver BQPD for its quadratic programs.
 
@@ -80,8 +77,8 @@ class Uno:
     `LEAST_NATIVE`. Any option of Uno may be set by its own name.
     """
 
-    name: ClassVar[str] = "uno"
-    version: ClassVar[str] = f"Uno {unopy.current_uno_version()}, unopy {version('unopy')}"
+    name = "uno"
+    version = f"Uno {unopy.current_uno_version()}, unopy {version('unopy')}"
     refusal = takes_every_form
 
     def solve(self, form: StandardForm, options: Options) -> Solution:

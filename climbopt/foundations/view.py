@@ -153,9 +153,8 @@ def _cut(line: str) -> str:
 
 def _cell(value: Cell) -> str:
     """Return a cell as text; an empty text for an unknown value."""
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.6g}"
-    return "" if value is None else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None or value != value else text  # NaN differs from itself
 
 
 def _html(text: str) -> str:

@@ -35,23 +35,6 @@ ROUNDING = 4e-16
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
-    """The z that step 2 requires of each target at a magnitude t: least + t slopes.
-
-    Parameters
-    ----------
-    least, slopes : ndarray, (T,)
-    """
-
-    least: Array
-    slopes: Array
-
-    def at(self, magnitude: float) -> Array:
-        """Return the required z at a magnitude, (T,)."""
-        return self.least + magnitude * self.slopes
-
-
-@dataclass(frozen=True, eq=False)
 class OwnData:
     """The targets with a positive weight, each on its own data alone.
 
@@ -96,12 +79,12 @@ class OwnData:
             own, slope = self.response.model.templates.own.slopes(data, *self.response.own_arguments)
         return np.broadcast_to(own, data.shape), np.broadcast_to(slope, data.shape)
 
-    def shares(self, direction: Array, at: float) -> Shares:
-        """Return own_i(t p_i) linearised in t at a magnitude."""
+    def shares(self, direction: Array, at: float) -> tuple[Array, Array]:
+        """Return own_i(t p_i) linearised in t at a magnitude: the least z and its slopes in t, (T,) each."""
         # d own_i(t p_i) / dt = p_i own_i'(t p_i); own_i'(0) may be infinite, and is not evaluated where p_i = 0.
         data = at * direction
         slopes = np.where(direction > 0, direction * self.own(np.where(direction > 0, data, at))[1], 0.0)
-        return Shares(self.own(data)[0] - at * slopes, slopes)
+        return self.own(data)[0] - at * slopes, slopes
 
     def benefit(self, data: Array) -> Array:
         """Return the marginal benefit -w_i d law(own_i(e_i)) / de_i, (..., T); NaN outside the law's domain."""

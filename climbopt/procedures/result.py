@@ -227,9 +227,7 @@ class Result(Reported):
 
         None where it is feasible, or where no conflict is known. Computed at the first access.
         """
-        if self.options is None or not _breaks_rows(self):
-            return None
-        return explain(self.problem, self.options)
+        return explain(self.problem, self.options) if self.options is not None and _breaks_rows(self) else None
 
     def view(self) -> View:
         """Return the answer and its verdict; the table has one row per language."""
@@ -340,14 +338,13 @@ def as_result(answer: Result | ProblemLike) -> Result:
 
 def _breaks_rows(result: Result) -> bool:
     """Whether the procedure optimises, and its backend stopped by itself at a point that violates a nonlinear row."""
-    if result.solution is None or not result.procedure.optimises or not expression_rows(result.problem):
-        return False
     # A solver that ran out of time, or was interrupted, says nothing about feasibility.
-    if result.solution.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED):
+    stopped = (Termination.TIME_LIMIT, Termination.INTERRUPTED)
+    if result.solution is None or not result.procedure.optimises or result.solution.termination in stopped:
         return False
-    if result.allocation is None:
-        return True
-    return not result.certificate.residuals["primal"].value <= result.certificate.tolerance  # NaN too
+    certificate = None if result.allocation is None else result.certificate
+    feasible = certificate is not None and certificate.residuals["primal"].value <= certificate.tolerance
+    return not feasible and bool(expression_rows(result.problem))
 
 
 def _certificate(

@@ -29,7 +29,7 @@ from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
 from climbopt.procedures.direction import OwnData, benefit_residual, counted_targets, equal_benefit_direction
 from climbopt.procedures.procedure import Answer, Procedure, SlackRow, Steps
-from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, joint_form, mixture_form
+from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, mixture_form
 
 START_SHARE = 0.9
 """The cold start's t, as a share of the largest feasible one at the starting ratios."""
@@ -83,15 +83,13 @@ class TwoStep(Procedure):
                 "the procedure joint"
             )
         solves = _Solves(problem, backend, options)
-        direction = equal_benefit_direction(problem, 1.0)
         if self.iterate:
             solved = _fixed_point(solves, partial(equal_benefit_direction, problem))
             return _answer(solves, solved, equal_at=solved.at, iterations=solves.n_solves)
+        direction = equal_benefit_direction(problem, 1.0)
         # One solve gives the magnitude where own is affine in own data.
-        if OwnData.of(problem).response.model.templates.own.second[0].is_zero:
-            solved = solves.step_two(direction, 1.0)
-        else:
-            solved = _fixed_point(solves, lambda magnitude: direction)
+        affine = OwnData.of(problem).response.model.templates.own.second[0].is_zero
+        solved = solves.step_two(direction, 1.0) if affine else _fixed_point(solves, lambda magnitude: direction)
         return _answer(solves, solved, equal_at=1.0, iterations=None)
 
 
@@ -103,19 +101,19 @@ def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0
     """
     alone, n = OwnData.of(problem), len(problem.model.sources)
     # least + t slope: the required z of each target, affine in t.
-    shares, k = alone.shares(direction, at), len(direction)
+    (least, slopes), k = alone.shares(direction, at), len(direction)
     on_t = np.append(np.zeros(n), -1.0)  # over x = (r, t): f = -t, rows z_i(r) - t slope_i >= least_i
 
     def reach(functions: MixtureFunctions, x: Array) -> Array:
         # Rows are z - t slope with t = 0 here: t is the least of (z_i - least_i) / slope_i.
-        reached = (functions.at(x).rows[:k] - shares.least)[direction > 0] / shares.slopes[direction > 0]
+        reached = (functions.at(x).rows[:k] - least)[direction > 0] / slopes[direction > 0]
         return np.array([reached.min()])
 
     form = mixture_form(
         problem,
         alone.targets,
-        Table.build(n + 1, k, x=on_t) + Table.build(n + 1, k, k, x=np.outer(shares.slopes, on_t), z=eye_array(k)),
-        _share_rows(alone.targets, shares.least),
+        Table.build(n + 1, k, x=on_t) + Table.build(n + 1, k, k, x=np.outer(slopes, on_t), z=eye_array(k)),
+        _share_rows(alone.targets, least),
         Auxiliaries(("t",), reach),
     )
     return _inside(form, form.start)
@@ -242,14 +240,14 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
     curvature = smallest_curvature(limits, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True
-    joint, k, n = joint_form(problem), len(solved.direction), form.n_ratios
-    shares = OwnData.of(problem).shares(solved.direction, solved.at).at((1 - GIVE) * float(x[-1]))
+    k, n = len(solved.direction), form.n_ratios
+    least, slopes = OwnData.of(problem).shares(solved.direction, solved.at)
     # min sum w_i L_i over the r that reach t, less a share that gives the set an interior.
     second = mixture_form(
         problem,
         counted_targets(problem),
         Table.build(n, k, loss=problem.weight_vector[problem.weight_vector > 0]) + Table.build(n, k, k, z=eye_array(k)),
-        _share_rows(counted_targets(problem), shares),
+        _share_rows(counted_targets(problem), least + (1 - GIVE) * x[-1] * slopes),
     )
     second = second.from_start(second.complete(x[:n]))
     # Native options belong to the first backend alone.
@@ -260,8 +258,7 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
         tried = form.complete(project(solution.x, second.polytope)[:n])
         if tried[-1] < (1 - 2 * GIVE) * x[-1]:  # the projection lost more of t than the tie may cost
             continue
-        other, own = (joint.functions.at(joint.complete(ratios[:n])).value for ratios in (tried, x))
-        return (tried if other < own else x), True
+        return (tried if problem.value(tried[:n]) < problem.value(x[:n]) else x), True
     return x, False
 
 
@@ -270,14 +267,13 @@ def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[
     if x[-1] <= 0:
         return ()
     alone, form = OwnData.of(problem), solved.form
-    targets, multipliers = alone.targets, recover(form, x)
-    shares = alone.shares(solved.direction, solved.at).at(float(x[-1]))
-    z = alone.response.z(problem.cumulative(x[: form.n_ratios]))
+    (least, slopes), multipliers = alone.shares(solved.direction, solved.at), recover(form, x)
+    shares, z = least + x[-1] * slopes, alone.response.z(problem.cumulative(x[: form.n_ratios]))
     # A target of share 0 has no excess to speak of.
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(z > shares, z / shares - 1, 0.0)
     return tuple(
-        SlackRow(targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
+        SlackRow(alone.targets[i], float(excess[i]), _reason(problem, form, x, i, multipliers))
         for i in np.flatnonzero(excess > SLACK).tolist()
     )
 
