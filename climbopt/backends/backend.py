@@ -118,6 +118,20 @@ def refused_option(name: str, value: OptionValue, solver: str, known: Collection
     )
 
 
+def set_options(
+    setter: Callable[[str, OptionValue], object],
+    settings: Mapping[str, OptionValue],
+    solver: str,
+    known: Callable[[], Collection[str]],
+) -> None:
+    """Set a solver's options one by one; raises InputError for one that it refuses, with the nearest known name."""
+    for name, value in settings.items():
+        try:
+            setter(name, value)
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise refused_option(name, value, solver, known()) from None
+
+
 class Backend(Protocol):
     """A solver behind the standard form."""
 
@@ -250,7 +264,7 @@ class Writing:
     define: Callable[[Any, str], Any] = lambda expression, name: expression
 
 
-def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
+def unwritable(form: StandardForm, functions: Collection[str], what: str) -> str | None:
     """Return why a form cannot be written out in a system with the given functions, or None.
 
     Parameters
@@ -258,14 +272,16 @@ def unwritable(form: StandardForm, functions: Collection[str]) -> str | None:
     form : StandardForm
     functions : collection of str
         Names that the system has, such as exp.
+    what : str
+        What the backend does, to begin the reason.
     """
     if not isinstance(form.functions, Algebraic):
-        return "its functions are known by their values only, and cannot be written out"
+        return f"{what}, and its functions are known by their values only, and cannot be written out"
     try:
         # Written out once with placeholders: an unsupported function shows before the solver is loaded.
         form.functions.build([_Term()] * form.n, Writing(dict.fromkeys(functions, lambda argument: argument)))
     except TypeError as error:  # UntranslatableError among them
-        return f"its functions cannot be written out: {error}"
+        return f"{what}, and its functions cannot be written out: {error}"
     return None
 
 

@@ -25,8 +25,6 @@ LEAST_NATIVE = 1e-13
 TOLERANCES = ("tol", "constr_viol_tol", "dual_inf_tol", "compl_inf_tol")
 INFINITE = 2e19
 """Bounds of at least this size are infinite."""
-POUNCE_ONCE: Mapping[str, OptionValue] = {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
-"""Options that keep POUNCE from a second run of the same length after its iteration limit."""
 
 STATUS = {
     0: Termination.SOLVED,
@@ -64,6 +62,12 @@ def interior_settings(options: Options) -> dict[str, OptionValue]:
         "nlp_scaling_method": "none",
         **options.iterations_as("max_iter"),
     }
+
+
+def once(options: Options) -> dict[str, OptionValue]:
+    """Return the settings that keep POUNCE from a second run of the same length after its iteration limit."""
+    settings: dict[str, OptionValue] = {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
+    return {} if options.max_iterations is None else settings
 
 
 class Callbacks:

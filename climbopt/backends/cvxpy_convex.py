@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -58,20 +58,10 @@ CLARABEL_STATUS = {
 """Clarabel's own statuses, which are more specific."""
 
 
-@dataclass(frozen=True)
-class Native:
-    """A conic solver's names for the common options."""
-
-    iterations: str
-    seconds: str
-    tolerances: tuple[str, ...]
-
-
-NATIVE = {
-    "CLARABEL": Native("max_iter", "time_limit", ("tol_gap_abs", "tol_gap_rel", "tol_feas")),
-    "SCS": Native("max_iters", "time_limit_secs", ("eps_abs", "eps_rel")),
-}
-"""Other solvers run at their own tolerances, and take limits only as their own options."""
+ITERATIONS = {"CLARABEL": "max_iter", "SCS": "max_iters"}
+SECONDS = {"CLARABEL": "time_limit", "SCS": "time_limit_secs"}
+TOLERANCES = {"CLARABEL": ("tol_gap_abs", "tol_gap_rel", "tol_feas"), "SCS": ("eps_abs", "eps_rel")}
+"""The common options; other solvers run at their own tolerances, and take limits only as their own options."""
 
 
 def _version(solver: str) -> str:
@@ -118,7 +108,7 @@ class CvxpyConvex:
         except cp.SolverError as error:
             raise InputError(f"solver '{solver}' cannot take this problem: {error}; CLARABEL can") from None
         if options.time_limit is not None:
-            settings[NATIVE[solver].seconds] = left = evaluator.left
+            settings[SECONDS[solver]] = left = evaluator.left
             if left <= 0:
                 return evaluator.solution(self, None, None, Termination.TIME_LIMIT, "time limit")
         try:
@@ -143,22 +133,22 @@ def _settings(options: Options) -> tuple[str, dict[str, Any]]:
     solver = str(native.pop("solver", "CLARABEL")).upper()
     if solver not in cp.installed_solvers():
         raise unknown_name("solver of backend 'cvxpy'", solver, cp.installed_solvers())
-    names = NATIVE.get(solver)
-    if names is None:
+    if solver not in TOLERANCES:
         for limit in ("max_iterations", "time_limit"):
             if getattr(options, limit) is not None:
                 raise InputError(
                     f"{limit} is not known to be honoured by solver '{solver}'; give it by the solver's "
-                    f"own name, or use one of {', '.join(NATIVE)}"
+                    f"own name, or use one of {', '.join(TOLERANCES)}"
                 )
         return solver, native
     tolerance = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
-    settings: dict[str, Any] = {**dict.fromkeys(names.tolerances, tolerance), **options.iterations_as(names.iterations)}
+    settings: dict[str, Any] = dict.fromkeys(TOLERANCES[solver], tolerance)
     if solver == "CLARABEL":
         _check(native)
-        settings |= PATIENT | {f"reduced_{name}": REDUCED * tolerance for name in names.tolerances}
-        settings["accept_unknown"] = True  # without it CVXPY discards the point of a stalled solve
-    return solver, settings | native
+        # accept_unknown: without it CVXPY discards the point of a stalled solve
+        loose = {f"reduced_{name}": REDUCED * tolerance for name in settings}
+        settings |= {**PATIENT, **loose, "accept_unknown": True}
+    return solver, settings | options.iterations_as(ITERATIONS[solver]) | native
 
 
 def _check(native: Mapping[str, OptionValue]) -> None:

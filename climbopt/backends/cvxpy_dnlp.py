@@ -13,7 +13,7 @@ import numpy as np
 from climbopt.backends.backend import Evaluator, Options
 from climbopt.backends.callbacks import TOLERANCES, TRIVIAL
 from climbopt.backends.cvxpy_model import taken, written
-from climbopt.backends.ipopt import set_option
+from climbopt.backends.ipopt import set_native
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import StandardForm
 
@@ -81,8 +81,7 @@ class CvxpyDnlp:
 
 def _settings(options: Options) -> dict[str, Any]:
     """Return Ipopt's settings; raises InputError for an option that Ipopt refuses."""
-    probe = cyipopt.Problem(n=1, m=0, problem_obj=TRIVIAL)
-    for name, value in options.native.items():  # refused here with the option's name, which CVXPY omits
-        set_option(probe, name, value)
+    # Refused here with the option's name, which CVXPY omits.
+    set_native(cyipopt.Problem(n=1, m=0, problem_obj=TRIVIAL), options.native)
     tolerances = dict.fromkeys(TOLERANCES, max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE))
     return {**tolerances, "print_level": 0, "sb": "yes", **options.iterations_as("max_iter"), **options.native}

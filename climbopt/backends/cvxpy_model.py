@@ -141,8 +141,7 @@ def _vector(
     at: tuple[Indices, ...] = (),
 ) -> cp.Expression:
     """Return a template's values, (k,), for arguments that are broadcast to `shape` and taken at the indices `at`."""
-    arrays = (np.broadcast_to(argument, shape) for argument in arguments)
-    taken = [array[at] if at else array for array in arrays]
+    taken = [np.broadcast_to(argument, shape)[at] for argument in arguments]
     value = translate(template.written, dict(zip(template.arguments, [*variables, *taken], strict=True)))
     return value if varies(value) else cp.Constant(np.broadcast_to(value, at[0].shape if at else shape))
 
@@ -212,9 +211,8 @@ class WrittenRows:
 def _limits(quantities: Quantities, table: Table, rows: Rows) -> Iterator[WrittenRows]:
     """Yield equations, lower and upper limits: a constraint per kind for affine rows, and one per curved row."""
     curved = sorted(table.curved)
-    plain = np.setdiff1d(np.arange(len(rows)), curved)
     # Affine rows are vectorised; each curved row is an expression of its own.
-    for group in (plain, *(np.array([k]) for k in curved)):
+    for group in (np.setdiff1d(np.arange(len(rows)), curved), *(np.array([k]) for k in curved)):
         low, high = rows.lower[group], rows.upper[group]
         for chosen, relation, limit, sign in (
             (group[low == high], cp.Expression.__eq__, rows.lower, 1.0),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import cyipopt
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, silenced, takes_every_form
+from climbopt.backends.backend import Evaluator, Options, OptionValue, set_options, silenced, takes_every_form
 from climbopt.backends.callbacks import Callbacks, documented_options, interior_settings
 from climbopt.foundations.solution import Solution
 from climbopt.program import StandardForm
@@ -32,15 +33,11 @@ class Ipopt:
         callbacks = Callbacks(Evaluator(form, options.time_limit))
         problem = cyipopt.Problem(**callbacks.arguments)
         # The user's options come last, and win.
-        for name, value in {**interior_settings(options), "print_level": 0, "sb": "yes", **options.native}.items():
-            set_option(problem, name, value)
+        set_native(problem, {**interior_settings(options), "print_level": 0, "sb": "yes", **options.native})
         return callbacks.interior_solution(self, *problem.solve(form.start))
 
 
-def set_option(problem: cyipopt.Problem, name: str, value: OptionValue) -> None:
-    """Set an option of Ipopt; raises InputError where Ipopt refuses it."""
-    try:
-        with silenced(1):  # Ipopt prints a message on a refused option
-            problem.add_option(name, value)
-    except TypeError:
-        raise refused_option(name, value, "Ipopt", documented_options(cyipopt.Problem, OPTION)) from None
+def set_native(problem: cyipopt.Problem, settings: Mapping[str, OptionValue]) -> None:
+    """Set options of Ipopt; raises InputError where Ipopt refuses one."""
+    with silenced(1):  # Ipopt prints a message on a refused option
+        set_options(problem.add_option, settings, "Ipopt", lambda: documented_options(cyipopt.Problem, OPTION))

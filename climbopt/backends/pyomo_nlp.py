@@ -23,7 +23,7 @@ from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, inside, refused_option, unwritable
-from climbopt.backends.callbacks import POUNCE_ONCE, interior_settings
+from climbopt.backends.callbacks import interior_settings, once
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.solution import Solution, Termination
@@ -98,8 +98,7 @@ class Pyomo:
 
     def refusal(self, form: StandardForm) -> str | None:
         """Refuse functions that cannot be written out in Pyomo."""
-        reason = unwritable(form, FUNCTIONS)
-        return None if reason is None else f"pyomo builds an algebraic model, and {reason}"
+        return unwritable(form, FUNCTIONS, "pyomo builds an algebraic model")
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start, or what the named solver returns."""
@@ -161,12 +160,8 @@ def _settings(name: str, options: Options) -> dict[str, OptionValue]:
         if options.max_iterations is not None:
             raise InputError(f"max_iterations means nothing to Pyomo's solver '{name}' here; give its own option")
         return {}
-    result = interior_settings(options)
-    if options.max_iterations is not None and name == "pounce":
-        result |= POUNCE_ONCE
-    if options.time_limit is not None:
-        result[TIME_OPTION[name]] = options.time_limit
-    return result
+    time = {} if options.time_limit is None else {TIME_OPTION[name]: options.time_limit}
+    return {**interior_settings(options), **(once(options) if name == "pounce" else {}), **time}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from climbopt.backends.backend import (
     Writing,
     finite,
     inside,
-    refused_option,
+    set_options,
     silenced,
     unwritable,
 )
@@ -78,8 +78,7 @@ class Scip:
 
     def refusal(self, form: StandardForm) -> str | None:
         """Refuse functions that cannot be written out in SCIP."""
-        reason = unwritable(form, FUNCTIONS)
-        return None if reason is None else f"scip branches on expressions, and {reason}"
+        return unwritable(form, FUNCTIONS, "scip branches on expressions")
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a global minimum within the gap, and a lower bound of it; the start is not used."""
@@ -105,14 +104,7 @@ def _set_parameters(scip: Any, options: Options) -> None:
     feasibility = max(options.tolerance * FEASIBILITY_SHARE, LEAST_FEASIBILITY)
     settings: dict[str, OptionValue] = {"numerics/feastol": feasibility, "limits/gap": options.tolerance, **SUBPROBLEM}
     settings |= options.iterations_as("limits/totalnodes")
-    known = scip.getParams()
-    for name, value in {**settings, **options.native}.items():
-        if name not in known:
-            raise refused_option(name, value, "SCIP", known)
-        try:
-            scip.setParam(name, value)
-        except (TypeError, ValueError):
-            raise refused_option(name, value, "SCIP", known) from None
+    set_options(scip.setParam, {**settings, **options.native}, "SCIP", scip.getParams)
 
 
 def _written_out(scip: Any, form: StandardForm) -> list[Any]:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 import unopy
 
-from climbopt.backends.backend import Evaluator, Options, OptionValue, refused_option, takes_every_form
+from climbopt.backends.backend import Evaluator, Options, OptionValue, set_options, takes_every_form
 from climbopt.backends.callbacks import Callbacks
 from climbopt.foundations.solution import Array, Solution, Termination
 from climbopt.program import StandardForm
@@ -89,8 +89,7 @@ class Uno:
         settings: dict[str, OptionValue] = {"primal_tolerance": native, "dual_tolerance": native, "logger": "SILENT"}
         settings |= options.iterations_as("max_iterations")
         # The user's options come last, and win.
-        for name, value in {**settings, **options.native}.items():
-            _set_option(solver, name, value)
+        set_options(solver.set_option, {**settings, **options.native}, "Uno", lambda: OPTION_NAMES)
         # Uno's own limit is not one of wall time.
         solver.set_termination_callback(lambda *_: not callbacks.intermediate(0, 0))
         result = solver.optimize(_model(form, callbacks))
@@ -107,14 +106,6 @@ class Uno:
             status,
             f"{why.lower()}: {what.lower()}".replace("_", " "),
         )
-
-
-def _set_option(solver: unopy.UnoSolver, name: str, value: OptionValue) -> None:
-    """Set an option of Uno; raises InputError where Uno refuses it."""
-    try:
-        solver.set_option(name, value)
-    except (KeyError, TypeError, ValueError, RuntimeError):
-        raise refused_option(name, value, "Uno", OPTION_NAMES) from None
 
 
 def _model(form: StandardForm, callbacks: Callbacks) -> unopy.Model:

@@ -114,14 +114,14 @@ def certify(
     """
     check_keywords(certify, keywords, EffortKeywords.__annotations__)
     effort = replace(effort, **keywords)
-    if ratios is not None:
-        if not isinstance(ratios, Mapping | str | os.PathLike):
-            raise InputError(f"the ratios are a {type(ratios).__name__}; give a mapping by language, or a path")
-        by_source = ratios if isinstance(ratios, Mapping) else load_ratios(ratios)
-        problem = answer.problem if isinstance(answer, Result) else answer
-        return certify_globally(certify_ratios(problem, by_source, tolerance=tolerance), effort, progress)
-    result = answer if isinstance(answer, Result) else solve(answer, tolerance=tolerance)
-    return certify_globally(result, effort, progress)
+    if ratios is None:
+        result = answer if isinstance(answer, Result) else solve(answer, tolerance=tolerance)
+        return certify_globally(result, effort, progress)
+    if not isinstance(ratios, Mapping | str | os.PathLike):
+        raise InputError(f"the ratios are a {type(ratios).__name__}; give a mapping by language, or a path")
+    problem = answer.problem if isinstance(answer, Result) else answer
+    by_source = ratios if isinstance(ratios, Mapping) else load_ratios(ratios)
+    return certify_globally(certify_ratios(problem, by_source, tolerance=tolerance), effort, progress)
 
 
 def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProgress | None = None) -> Result:

@@ -219,7 +219,15 @@ class Result(Reported):
             compared = answered(self.problem, other(), None, replace(self.options, native={}))
         except InputError:  # two_step does not support this form
             return None
-        return _gap(*((self, compared) if other is TwoStep else (compared, self)))
+        if not compared.passed:
+            return None
+        joint, two_step = (self, compared) if other is TwoStep else (compared, self)
+        excess, model = two_step.objective - joint.objective, self.problem.model
+        if not isinstance(model, MixtureModel) or model.law.irreducible is None:
+            return Gap(excess, None)
+        # f - sum_i w_i E_i: the part of the loss that data can remove.
+        reducible = joint.objective - float(self.problem.weight_vector @ model.parameters[model.law.irreducible.name])
+        return Gap(excess, excess / reducible)
 
     @cached_property
     def conflict(self) -> Conflict | None:
@@ -253,8 +261,8 @@ class Result(Reported):
             "loss": self.losses,
             "marginal_benefit": self.marginal_benefit,
         }
-        columns: Columns = {"language": languages}
-        return columns | {head: [by_name.get(name) for name in languages] for head, by_name in values.items()}
+        columns = {head: [by_name.get(name) for name in languages] for head, by_name in values.items()}
+        return {"language": languages, **columns}
 
 
 def resolve(problem: ProblemLike, procedure: ProcedureLike | None = None) -> tuple[AllocationProblem, Procedure]:
@@ -388,16 +396,3 @@ def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, toleran
     x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
     return Result(problem, Joint(), Allocation(x[: form.n_ratios], certificate))
-
-
-def _gap(joint: Result, two_step: Result) -> Gap | None:
-    """Return the excess loss of two_step over joint, both at their repaired points."""
-    if not (joint.passed and two_step.passed):
-        return None
-    excess = two_step.objective - joint.objective
-    model = joint.problem.model
-    if not isinstance(model, MixtureModel) or model.law.irreducible is None:
-        return Gap(excess, None)
-    # f - sum_i w_i E_i: the part of the loss that data can remove.
-    reducible = joint.objective - float(joint.problem.weight_vector @ model.parameters[model.law.irreducible.name])
-    return Gap(excess, excess / reducible)
