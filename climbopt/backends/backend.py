@@ -56,6 +56,8 @@ class Options:
         return {} if self.max_iterations is None else {name: self.max_iterations}
 
 
+STANDARD_OPTIONS = Options()
+"""The defaults."""
 OptionsLike: TypeAlias = Options | Mapping[str, OptionValue] | None
 """Options, or a mapping of solver-native options."""
 
@@ -86,12 +88,12 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
         if name not in CommonOptions.__annotations__:
             raise unknown_name("keyword", name, [*CommonOptions.__annotations__, "options"])
     if options is None or isinstance(options, Mapping):
-        options = Options(native=options or {})
+        options = Options(native=options) if options else STANDARD_OPTIONS
     if not isinstance(options, Options):
         raise InputError(
             f"a {type(options).__name__} is no Options; give those, or a mapping of the solver's own options"
         )
-    return replace(options, **common)
+    return replace(options, **common) if common else options
 
 
 def checked_native(options: Options, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
