@@ -11,8 +11,8 @@ from conftest import PROBLEMS, random_model
 
 from climbopt import AllocationProblem, Floor, PilotRuns, load_problem, predict, save_model, save_problem, sweep
 from climbopt.files import DrawFile
-from climbopt.reports.json_values import dumps
 from climbopt.reports.sweeps import sweep_json
+from climbopt.reports.writers import dumps
 from climbopt.testing import family_model, family_problem
 from climbopt.uncertainty.evidence import transfer
 

@@ -145,10 +145,8 @@ def test_languages_go_down(terminal):
 def test_tables_at_any_width():
     """Every cell of a table is found whole in its lines, whatever the width."""
     heads = ("language", "a long head of numbers", "loss", "objective", "words")
-    table = TextTable("title of the table", heads, right=1)
     rows = [("en", "1.25", "2.123456", "1e-12", "held by a floor"), ("日本語", "100.00", "3.0", "–", "")]
-    for row in rows:
-        table.add_row(*row)
+    table = TextTable("title of the table", heads, rows, right=1)
     for width in range(20, 120):
         lines = [line for line, _ in table.lines(width)]
         assert max(map(len, lines)) <= width

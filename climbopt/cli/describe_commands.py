@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from climbopt.cli.streams import console
+from climbopt.foundations.errors import BackendError
+
+if TYPE_CHECKING:
+    from climbopt.backends import Entry
 
 
 def derive(
@@ -24,6 +28,21 @@ def derive(
 
 def backends() -> None:
     """List the solver backends."""
-    from climbopt.reports.availability import print_backends
+    from climbopt.backends import BACKENDS
+    from climbopt.reports.typesetting import TextTable
 
-    print_backends(console())
+    rows = [[entry.name, *_availability(entry)] for entry in BACKENDS.values()]
+    console().print(TextTable("backends", ("name", "available", "solver"), rows, left=3))
+
+
+def _availability(entry: Entry) -> tuple[str, str]:
+    """Return whether a backend is available, yes or no, and its solver's version or what is missing."""
+    from climbopt.backends import load
+
+    if entry.missing is not None:
+        return "no", entry.missing
+    try:
+        return "yes", load(entry.name).version
+    # What is installed may still not load.
+    except BackendError as error:
+        return "no", str(error)

@@ -50,7 +50,7 @@ def extend(
     """Add languages that no run has to a model, from what its other languages are like."""
     from climbopt.files import draws_beside, files_of, load_draws, load_model, pairs_beside
     from climbopt.fitting.extension import extend as extend_model
-    from climbopt.reports.extensions import extension_json, print_extension
+    from climbopt.reports.fits import extension_json, print_extension
 
     before, after = draws_beside(model), draws_beside(output)
     inputs = [*files_of(model), *(path for path in (before, features, supply) if path is not None and path.exists())]

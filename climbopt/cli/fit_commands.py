@@ -195,8 +195,7 @@ def supplies_of(supply: Path | None) -> dict[str, float] | None:
 
 def _report(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensemble] | None, json: str | None) -> None:
     """Write a fit's JSON and show its tables; with draws also its diagnosis, of an ensemble's best form."""
-    from climbopt.reports.diagnoses import diagnosis_json, print_diagnosis
-    from climbopt.reports.fits import fit_json, print_fit
+    from climbopt.reports.fits import diagnosis_json, fit_json, print_diagnosis, print_fit
     from climbopt.uncertainty.diagnosis import diagnose
 
     if draws is None:

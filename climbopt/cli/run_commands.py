@@ -92,8 +92,7 @@ def watch(
     """
     from climbopt.files import PILOTS_NAME, check_folder, load_answer, load_pilots, load_problem
     from climbopt.files.logs import moments
-    from climbopt.reports.decisions import save_decision
-    from climbopt.reports.watching import print_watch, watch_json
+    from climbopt.reports.decisions import print_watch, save_decision, watch_json
     from climbopt.uncertainty.watch import Moment, Watch
 
     inputs = [path for path in (answer, *log) if path.is_file()]

@@ -171,8 +171,7 @@ def _solve(
 def _solve_robust(problem: AllocationProblem, stated: SolverOptions, options: Options, measure: str) -> bool:
     """Answer a problem by its least regret over draws; returns whether the answer stands."""
     from climbopt.files import load_draws
-    from climbopt.reports.regrets import print_robust, robust_json
-    from climbopt.reports.results import print_result, ranges_json
+    from climbopt.reports.results import print_result, print_robust, ranges_json, robust_json
     from climbopt.uncertainty.robust import robust, robust_ranges
 
     if stated.draws is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from climbopt.certification.global_bound import Progress as Bounds
     from climbopt.fitting.estimate import Progress
-    from climbopt.reports.json_values import Value
+    from climbopt.reports.writers import Value
 
 
 NARROWEST = 40
@@ -75,7 +75,7 @@ def report(json: str | None, value: Mapping[str, Value], show: Callable[[Console
     What the JSON has under `warnings` is printed on standard error too.
     """
     from climbopt.files import write_text
-    from climbopt.reports.json_values import dumps
+    from climbopt.reports.writers import dumps
 
     warn(cast("list[str]", value.get("warnings", [])))
     if json == "-":

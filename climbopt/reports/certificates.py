@@ -1,28 +1,32 @@
-"""A certificate: as JSON values, and in words."""
+"""How an answer is judged: its certificate, and the answer beside the rules of thumb; as JSON values and as text."""
 
 from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
 
 from rich.console import Console
 
 from climbopt.certification.local import Certificate, Verdict
-from climbopt.model.ensemble import one_form
+from climbopt.model.ensemble import Stacked, one_form
+from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures.result import Result
-from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, say
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, number, percent, say, table_of
+from climbopt.reports.writers import Value
+from climbopt.uncertainty.assessment import Advantage, Alternative, Assessment
 
 
 def certificate_json(certificate: Certificate) -> dict[str, Value]:
     """Return a certificate as JSON values; conditions that the procedure does not require are null."""
-    conditions: dict[str, Value] = {name: None for name in ("stationarity", "primal", "dual", "complementarity")}
-    conditions |= {name: residual.value for name, residual in certificate.residuals.items()}
     # A search that ended without a bound still has its cost.
-    bound = certificate.bound if certificate.lower_bound is not None else None
-    search = None if certificate.bound is None else certificate.bound.search
+    bound, proved = certificate.bound, certificate.lower_bound is not None
+    search = None if bound is None else bound.search
     return {
         "verdict": certificate.verdict.value,
         "passed": certificate.passed,
         "tolerance": certificate.tolerance,
-        **conditions,
+        **dict.fromkeys(("stationarity", "primal", "dual", "complementarity")),
+        **{name: residual.value for name, residual in certificate.residuals.items()},
         "worst": {name: residual.worst for name, residual in certificate.residuals.items()},
         "licq": certificate.licq,
         "second_order": certificate.second_order,
@@ -32,7 +36,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
         "lower_bound": certificate.lower_bound,
         "gap": certificate.gap,
         "relative_gap": certificate.relative_gap,
-        "gap_rests_on": None if bound is None else bound.rests_on,
+        "gap_rests_on": bound.rests_on if bound is not None and proved else None,
         "rigor": None if search is None else search.rigor,
         "nodes": None if search is None else search.nodes,
         "seconds": None if search is None else search.seconds,
@@ -42,47 +46,40 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
 
 def print_certificate(result: Result, certificate: Certificate, console: Console) -> None:
     """Print verdict, residuals and bound."""
-    procedure = result.procedure.name
-    unit = " nats" if procedure == "joint" and result.problem.goal.unit == "nats/token" else ""
-    words = certificate.verdict.value
+    unit = " nats" if result.procedure.name == "joint" and result.problem.goal.unit == "nats/token" else ""
+    words, bound = certificate.verdict.value, certificate.bound
     if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:
         words = f"global within {certificate.gap:.1e}{unit}"
-    style = "bold green" if certificate.passed else "bold red"
-    say(console, f"certificate {'passed' if certificate.passed else 'NOT passed'}: {words}", style)
+    passed, style = ("passed", "bold green") if certificate.passed else ("NOT passed", "bold red")
+    say(console, f"certificate {passed}: {words}", style=style)
     residuals = ", ".join(
         f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
         for name, residual in certificate.residuals.items()
     )
-    say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}")
-    # Where only feasibility is required, nothing else was examined.
-    if certificate.licq is not None:
-        second = certificate.second_order
-        curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
-        if certificate.verdict is Verdict.GLOBAL and second is not None and second <= 0:
-            curvature += " (a tie: other mixtures may be as good)"
-        licq = "LICQ holds" if certificate.licq else "LICQ FAILS"
-        say(console, f"  {licq}; {curvature}; {_bound_words(result, certificate)}")
-    search = None if certificate.bound is None else certificate.bound.search
-    if certificate.bound is not None and search is not None and certificate.relative_gap is not None:
-        boxes = "1 box" if search.nodes == 1 else f"{search.nodes} boxes"
-        say(
-            console,
-            f"  relative gap {certificate.relative_gap:.1e} after {boxes} and "
-            f"{search.seconds:.2f} s; it rests on {certificate.bound.rests_on}",
-        )
-    if result.regret is not None:
-        say(
-            console,
-            f"  loses {result.regret.least:.3g} to {result.regret.most:.3g}{unit or ' nats'} against the best mixture",
-        )
+    say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}", _curvature_words(result, certificate))
+    if bound is not None and bound.search is not None and certificate.relative_gap is not None:
+        boxes = "1 box" if bound.search.nodes == 1 else f"{bound.search.nodes} boxes"
+        cost = f"after {boxes} and {bound.search.seconds:.2f} s"
+        say(console, f"  relative gap {certificate.relative_gap:.1e} {cost}; it rests on {bound.rests_on}")
+    if (regret := result.regret) is not None:
+        ends = f"{regret.least:.3g} to {regret.most:.3g}{unit or ' nats'}"
+        say(console, f"  loses {ends} against the best mixture")
     if result.better is not None:
-        say(
-            console,
-            "  a better mixture was found: "
-            + ", ".join(f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]),
-        )
+        better = [f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]]
+        say(console, f"  a better mixture was found: {', '.join(better)}")
     if certificate.weakly_active:
         say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
+
+
+def _curvature_words(result: Result, certificate: Certificate) -> str | None:
+    """Return LICQ, curvature and bound in words; None where only feasibility is required, and nothing was examined."""
+    if certificate.licq is None:
+        return None
+    second = certificate.second_order
+    curvature = "a vertex" if second is None else f"least curvature {second:.3g}"
+    if certificate.verdict is Verdict.GLOBAL and second is not None and second <= 0:
+        curvature += " (a tie: other mixtures may be as good)"
+    return f"  LICQ {'holds' if certificate.licq else 'FAILS'}; {curvature}; {_bound_words(result, certificate)}"
 
 
 def _bound_words(result: Result, certificate: Certificate) -> str:
@@ -95,3 +92,87 @@ def _bound_words(result: Result, certificate: Certificate) -> str:
     # Step 2 maximises t, as a minimum of -t, on tangents where own is not affine.
     line = one_form(result.problem.model, "two_step").templates.own.second[0].is_zero
     return f"t is at most {-lower:.10f}" + ("" if line else ", to first order")
+
+
+def assessment_json(assessment: Assessment | None) -> dict[str, Value]:
+    """Return the baselines by name and the decision as JSON values; none and null where there is no assessment."""
+    if assessment is None:
+        return {"baselines": {}, "decision": None}
+    sources = assessment.result.problem.model.sources
+    return {
+        "baselines": {
+            baseline.name: {
+                "ratios": dict(zip(sources, baseline.ratios.tolist(), strict=True)),
+                "objective": baseline.objective,
+                "feasible": baseline.feasible,
+                "violation": baseline.primal.value,
+                "violated": None if baseline.feasible else baseline.primal.worst,
+                **advantage_json(baseline.advantage),
+            }
+            for baseline in assessment.baselines
+        },
+        "decision": {
+            "stands": assessment.doubt is None,
+            "reason": assessment.doubt,
+            "next": None if assessment.doubt is None else next_command(assessment.result.problem),
+            "half_width": assessment.half_width,
+            "scenarios": len(assessment.scenarios.models),
+            "forms": {form: {"weight": cost.weight, "regret": cost.regret} for form, cost in assessment.forms.items()},
+        },
+    }
+
+
+def next_command(problem: AllocationProblem, pilots: str | None = None) -> str:
+    """Return the command that plans pilots for a problem whose answer is no decision, after those of a file."""
+    model = problem.model
+    budgets = "BUDGETS" if model.pilots is None else ",".join(f"{tokens:g}" for tokens in model.pilots.tokens)
+    if pilots is None:
+        pilots = "PILOTS" if isinstance(model, Stacked) else model.provenance.get("file", "PILOTS")
+    words = ["climbopt", "plan", "--languages", ",".join(model.sources), "--budgets", budgets, "--after", pilots]
+    # A command to be copied: names with blanks are quoted.
+    return shlex.join([*words, "--target-budget", f"{problem.budget:g}"])
+
+
+def advantage_json(advantage: Advantage | None) -> dict[str, Value]:
+    """Return how an answer does against another mixture as JSON values; null without scenarios."""
+    return {key: getattr(advantage, key, None) for key in ("probability", "gain", "lower", "upper")}
+
+
+def print_assessment(assessment: Assessment, console: Console, pilots: str | None = None) -> None:
+    """Print the baselines with what the answer gains on each, its band, its cost by form, and whether it is a decision.
+
+    A baseline that is not feasible is shown with the constraint that it violates most. Of an answer that is no
+    decision, the next command plans runs after those of the file of pilots, by default that which the model names.
+    """
+    goal, n = assessment.result.problem.goal, len(assessment.scenarios.models)
+    if assessment.baselines:
+        _print_baselines(assessment, console)
+    if assessment.half_width is not None:
+        say(console, f"band of the {goal.label} over {n} models: {assessment.half_width:.3g} to either side (90 %)")
+    costs = {form: cost.regret for form, cost in assessment.forms.items() if cost.regret is not None}
+    if costs:
+        worst = max(costs, key=lambda form: costs[form])
+        say(console, f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})")
+    if assessment.doubt is not None:
+        say(console, f"NOT a decision: {assessment.doubt}", style="bold red")
+        say(console, f"  plan pilots nearer to the answer: {next_command(assessment.result.problem, pilots)}")
+
+
+def _print_baselines(assessment: Assessment, console: Console) -> None:
+    """Print the table of baselines."""
+    answer = assessment.result.objective
+    over_scenarios: dict[str, Callable[[Alternative], str]] = {
+        "5 to 95 %": lambda one: NO_VALUE if (a := one.advantage) is None else f"{a.lower:.4f} to {a.upper:.4f}",
+        "chance %": lambda one: percent(None if one.advantage is None else one.advantage.probability, ".0f"),
+    }
+    columns: dict[str, Callable[[Alternative], str]] = {
+        "baseline": lambda one: one.name,
+        assessment.result.problem.goal.label: lambda one: number(one.objective, ".5f"),
+        "answer better by": lambda one: number(
+            one.objective - answer if one.advantage is None else one.advantage.gain, ".5f"
+        ),
+        **(over_scenarios if any(one.advantage for one in assessment.baselines) else {}),
+        "": lambda one: "" if one.feasible else f"not feasible: {one.primal.worst}",
+    }
+    console.print(table_of("", assessment.baselines, columns, right=1))
+    console.print()

@@ -9,8 +9,8 @@ from io import StringIO
 from rich.console import Console
 
 from climbopt.foundations.view import html_table
-from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import TextTable, number, say
+from climbopt.reports.writers import Value
 from climbopt.studies.comparison.backend_runs import Comparison, Run
 from climbopt.studies.comparison.profiles import Profile, profiles
 
@@ -51,8 +51,6 @@ def comparison_json(comparison: Comparison) -> dict[str, Value]:
 
 
 def _run_json(run: Run) -> dict[str, Value]:
-    conditions: dict[str, Value] = dict.fromkeys(("stationarity", "primal", "dual", "complementarity"))
-    conditions |= dict(run.residuals)
     return {
         "problem": run.problem,
         "procedure": run.procedure,
@@ -60,7 +58,8 @@ def _run_json(run: Run) -> dict[str, Value]:
         "backend_version": run.backend_version,
         "objective": run.objective,
         "max_ratio_difference": run.max_ratio_difference,
-        **conditions,
+        **dict.fromkeys(("stationarity", "primal", "dual", "complementarity")),
+        **run.residuals,
         "multiplier_disagreement": run.multiplier_disagreement,
         "multipliers": dict(run.multipliers),
         "verdict": run.verdict,
@@ -115,19 +114,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a table for each problem and procedure, and over several of them the profiles."""
     groups = comparison.groups
     for (problem, procedure), runs in groups.items():
-        rows = TextTable(f"{problem}: {procedure}", COLUMNS[:-1], right=1)
-        refused = [run for run in runs if run.termination == "refused"]
-        for run in runs:
-            if run not in refused:
-                rows.add_row(*cells(run, _best(runs))[:-1])
-        console.print(rows)
-        say(console, "the solvers' own words:")
-        for run in runs:
-            say(console, f"  {run.backend}{' refused' if run in refused else ''}: {run.raw_status}")
+        rows = [cells(run, _best(runs))[:-1] for run in runs if run.termination != "refused"]
+        console.print(TextTable(f"{problem}: {procedure}", COLUMNS[:-1], rows, right=1))
+        say(
+            console,
+            "the solvers' own words:",
+            *(f"  {run.backend}{' refused' if run.termination == 'refused' else ''}: {run.raw_status}" for run in runs),
+        )
         console.print()
     if len(groups) > 1:
         title = f"{len(groups)} problems; failures charged {comparison.time_limit:g} s"
-        console.print(TextTable(title, PROFILE_COLUMNS, rows=[_profile_cells(each) for each in profiles(comparison)]))
+        console.print(TextTable(title, PROFILE_COLUMNS, list(map(_profile_cells, profiles(comparison)))))
 
 
 def _profile_cells(profile: Profile) -> list[str]:
@@ -163,8 +160,8 @@ def comparison_html(comparison: Comparison) -> str:
         ]
     if len(comparison.groups) > 1:
         measured = profiles(comparison)
-        table = html_table(PROFILE_COLUMNS, [(_profile_cells(profile), False) for profile in measured])
-        parts += ["<h2>Performance profiles</h2>", table, _drawn(measured)]
+        rows = [(_profile_cells(profile), False) for profile in measured]
+        parts += ["<h2>Performance profiles</h2>", html_table(PROFILE_COLUMNS, rows), _drawn(measured)]
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 

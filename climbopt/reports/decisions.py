@@ -1,11 +1,11 @@
-"""Decisions: as JSON values, as a page of text, and as a folder that holds all that they rest on."""
+"""Decisions, and their runs as they go: as JSON values, as text, and as a folder that holds all that they rest on."""
 
 from __future__ import annotations
 
 import io
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,17 @@ from climbopt.files import (
     write_table,
     write_text,
 )
-from climbopt.reports.assessments import print_assessment
+from climbopt.foundations.errors import listed
+from climbopt.foundations.view import percentages
+from climbopt.reports.certificates import print_assessment
 from climbopt.reports.extrapolation import Reach
 from climbopt.reports.fits import print_fit
-from climbopt.reports.json_values import Value, dumps
 from climbopt.reports.results import print_result, range_words, ranges_json, result_json
-from climbopt.reports.typesetting import NO_VALUE, TextTable, language_table, number, percent, say, tokens
+from climbopt.reports.typesetting import NO_VALUE, TextTable, language_table, number, percent, say, table_of, tokens
+from climbopt.reports.writers import Value, dumps
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.decision import MODEL_NAME, Decision
+from climbopt.uncertainty.watch import Watch, predicted
 
 MIXTURE_NAME, REPORT_NAME = "mixture.csv", "report.txt"
 """Further files of a decision's folder."""
@@ -44,13 +47,12 @@ COLUMNS = 100
 def decision_json(decision: Decision) -> dict[str, Value]:
     """Return a decision as JSON values: those of its result, with ranges, bands of losses and the mixture."""
     answered = decision.result.allocation is not None
-    record = result_json(decision.result, decision.assessment) | ranges_json(decision.ranges or None)
-    columns = decision.mixture() if answered else {}
-    return record | {
-        "bands": {name: {"lower": lower, "upper": upper} for name, (lower, upper) in decision.bands.items()}
-        if answered
-        else {},
-        "mixture": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
+    bands = decision.bands if answered else {}
+    return {
+        **result_json(decision.result, decision.assessment),
+        **ranges_json(decision.ranges or None),
+        "bands": {name: {"lower": lower, "upper": upper} for name, (lower, upper) in bands.items()},
+        "mixture": _rows(decision.mixture() if answered else {}),
         "fit": {
             "n_runs": decision.fitted.n_runs,
             "n_losses": decision.fitted.n_losses,
@@ -64,21 +66,31 @@ def print_decision(decision: Decision, console: Console, folder: Path | None = N
     """Print a decision: fit, ratios with what they mean, baselines, certificate and verdict, and what to run next."""
     fitted, result = decision.fitted, decision.result
     forms = ", ".join(f"{label} ({weight:.2f})" for label, weight in fitted.model.forms.items())
-    say(console, f"ensemble of {forms}")
     say(
         console,
+        f"ensemble of {forms}",
         f"mean error {fitted.overall.mae:.4f} nats over {fitted.n_losses} losses of {fitted.n_runs} runs, "
         f"R2 {number(fitted.overall.r2, '.4f')}",
+        None if fitted.pooling is None else fitted.pooling.words,
     )
-    if fitted.pooling is not None:
-        say(console, fitted.pooling.words)
     console.print()
     if result.allocation is None:
         print_result(result, console)
     else:
         _print_answer(decision, console, folder)
     if folder is not None:
-        _print_folder(decision, folder, console)
+        place = str(folder)
+        say(
+            console,
+            f"{place}: {PROBLEM_NAME} to edit, {MODEL_NAME}, {MIXTURE_NAME}, {ANSWER_NAME}, {REPORT_NAME}, pictures",
+        )
+        # What plans more pilots stands with the verdict.
+        if decision.stands:
+            say(
+                console,
+                f"  again, after editing {PROBLEM_NAME}: {shlex.join(['climbopt', 'solve', place])}",
+                f"  next: {shlex.join(['climbopt', 'export', place, '--to', 'megatron', '-o', 'blend.json'])}",
+            )
 
 
 def runs_in_words(runs: PilotRuns) -> str:
@@ -94,31 +106,17 @@ def _print_answer(decision: Decision, console: Console, folder: Path | None) -> 
     goal, problem, result = decision.problem.goal, decision.problem, decision.result
     console.print(_table(decision))
     console.print()
-    say(console, f"{goal.label} {number(result.objective, '.5f')} {goal.unit}".rstrip())
-    if (outside := Reach.of_problem(problem, result.ratios).words()) is not None:
-        say(console, outside)
-    passed = "passed" if result.passed else "NOT passed"
-    say(console, f"certificate {passed}: {result.certificate.verdict.value}")
+    say(
+        console,
+        f"{goal.label} {number(result.objective, '.5f')} {goal.unit}".rstrip(),
+        Reach.of_problem(problem, result.ratios).words(),
+        f"certificate {'passed' if result.passed else 'NOT passed'}: {result.certificate.verdict.value}",
+    )
     if decision.assessment is not None:
         print_assessment(decision.assessment, console, None if folder is None else str(folder / PILOTS_NAME))
     if decision.stands:
-        say(
-            console,
-            "a decision: certified, no ratio far beyond the pilots', little to lose to a baseline",
-            "bold green",
-        )
-
-
-def _print_folder(decision: Decision, folder: Path, console: Console) -> None:
-    """Print what a decision's folder is for; what plans more pilots stands with the verdict."""
-    place = str(folder)
-    say(
-        console,
-        f"{place}: {PROBLEM_NAME} to edit, {MODEL_NAME}, {MIXTURE_NAME}, {ANSWER_NAME}, {REPORT_NAME}, pictures",
-    )
-    if decision.stands:
-        say(console, f"  again, after editing {PROBLEM_NAME}: {shlex.join(['climbopt', 'solve', place])}")
-        say(console, f"  next: {shlex.join(['climbopt', 'export', place, '--to', 'megatron', '-o', 'blend.json'])}")
+        words = "a decision: certified, no ratio far beyond the pilots', little to lose to a baseline"
+        say(console, words, style="bold green")
 
 
 def _table(decision: Decision) -> TextTable:
@@ -175,9 +173,70 @@ def _draw(decision: Decision, place: Path) -> None:
     """Write the pictures, where matplotlib is installed."""
     if find_spec("matplotlib") is None:
         return
-    from climbopt.reports.drawings import figure_of
-    from climbopt.reports.pictures import save
+    from climbopt.reports.pictures import figure_of, save
 
     for kind in PICTURES:
         if kind != "ranges" or decision.ranges:
             save(figure_of(decision, kind), place / f"{kind}.svg")
+
+
+def watch_json(watch: Watch, again: Decision | None) -> dict[str, Value]:
+    """Return a run beside its decision as JSON values; `again` is what would be decided now, or null."""
+    return {
+        "format": "climbopt watch 1",
+        "problem": watch.problem.name,
+        "tokens": watch.moments[-1].tokens,
+        "budget": watch.problem.budget,
+        "losses": _rows(watch.view().columns()),
+        "outside": dict(watch.outside),
+        "drawn": {name: {"drawn": drawn, "planned": plan} for name, (drawn, plan) in watch.drawn().items()},
+        "again": None if again is None else {**decision_json(again), "gain": watch.gain(again)},
+    }
+
+
+def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
+    """Print the last losses beside their bands, tokens drawn beside those planned, and what would be decided now."""
+    drawn, none = watch.drawn(), (0.0, 0.0)
+    # Of each target the last moment at which its loss was logged.
+    last = {name: watch.last(name) for name in watch.measured}
+    columns: dict[str, Callable[[str], str]] = {
+        "language": str,
+        "loss": lambda name: f"{watch.moments[last[name]].losses[name]:.4f}",
+        "predicted": lambda name: f"{predicted(watch, name):.4f}",
+        "90 % band": lambda name: "{:.3f}–{:.3f}".format(*watch.bands[last[name]][name]),
+        "inside": lambda name: "{} of {}".format(*watch.inside(name)),
+    }
+    if drawn:
+        columns["drawn"] = lambda name: tokens(drawn.get(name, none)[0])
+        columns["planned"] = lambda name: tokens(drawn.get(name, none)[1])
+    columns[""] = lambda name: "OUTSIDE" if name in watch.outside else ""
+    title = f"{watch.problem.name}: {tokens(watch.moments[-1].tokens)} of {tokens(watch.problem.budget)} tokens"
+    console.print(table_of(title, last, columns, right=1))
+    console.print()
+    if watch.outside:
+        say(console, f"outside the bands: {listed(list(watch.outside))}", style="bold red")
+    else:
+        say(console, "every loss is inside its band", style="bold green")
+    say(console, "bands are those of runs that end there; a learning rate that is still high lies above them")
+    if again is None:
+        return
+    verdict = "a decision" if again.stands else f"NOT a decision: {again.doubt}"
+    left = tokens(again.problem.budget)
+    say(
+        console,
+        f"with the run's own losses, for the {left} tokens that are left: {verdict}",
+        f"  before: {percentages(watch.ratios)}",
+    )
+    if again.result.allocation is not None:
+        label, unit = again.problem.goal.label, again.problem.goal.unit
+        say(
+            console,
+            f"  now: {percentages(again.ratios)}",
+            f"  {label} at the end: {again.result.objective:.4f} {unit}, {watch.gain(again):.4f} less than with the "
+            "ratios before",
+        )
+
+
+def _rows(columns: Mapping[str, Sequence[Value]]) -> list[Value]:
+    """Return the rows of a table as JSON values."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -12,7 +12,7 @@ from climbopt.foundations.errors import listed
 from climbopt.model.ensemble import Model, Stacked, blocks_of
 from climbopt.model.mixture import WARNINGS
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.reports.json_values import Value
+from climbopt.reports.writers import Value
 from climbopt.runs.pilot_range import Ends
 from climbopt.runs.pilots import PilotRuns
 

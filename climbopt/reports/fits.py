@@ -1,24 +1,31 @@
-"""A fit and its predictions: as JSON values, and as tables."""
+"""A fit, its predictions, its uncertainty and its extension: as JSON values, and as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from climbopt.files.models import ENSEMBLE
+from climbopt.files.models import ENSEMBLE, by_language
 from climbopt.fitting.accuracy import Errors, Score
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit
+from climbopt.fitting.extension import Extension
 from climbopt.fitting.prediction import ErrorGroup, PredictedTable
 from climbopt.foundations.errors import listed
+from climbopt.model.mixture import MixtureModel
 from climbopt.model.noise import CLASSES
-from climbopt.reports.json_values import Value, values_json
+from climbopt.model.templates import Array
+from climbopt.reports.extrapolation import fit_warnings
 from climbopt.reports.typesetting import MOST_ROWS, TextTable, number, say, table_of, tokens
-from climbopt.uncertainty.covariance import covariance
+from climbopt.reports.writers import Value
+from climbopt.uncertainty.covariance import KINDS, covariance
+from climbopt.uncertainty.diagnosis import Diagnosis
 
+LISTED = 5
+"""Missing runs that the text shows."""
 ERRORS: dict[str, Callable[[Errors], str]] = {
     "mae": lambda errors: number(errors.mae, ".5f"),
     "mre %": lambda errors: number(100 * errors.mre, ".3f"),
@@ -113,8 +120,8 @@ def _form_json(fitted: Fit) -> dict[str, Value]:
         "use": fitted.model.use.name,
         **_errors_json(fitted),
         "token_unit": fitted.model.token_unit,
-        "parameters": values_json(fitted.model, fitted.model.parameters),
-        "stderr": values_json(fitted.model, covariance(fitted).parameter_errors()),
+        "parameters": _values_json(fitted.model, fitted.model.parameters),
+        "stderr": _values_json(fitted.model, covariance(fitted).parameter_errors()),
         "stderr_from": "covariance",
         "cross_validation": [
             {
@@ -142,25 +149,28 @@ def _form_json(fitted: Fit) -> dict[str, Value]:
     }
 
 
+def _values_json(model: MixtureModel, values: Mapping[str, Array]) -> dict[str, Value]:
+    """Return arrays shaped as a model's parameters by name and language; pairs by target, then source."""
+    return {p.name: by_language(model, p, values[p.name]) for p in model.templates.parameters}
+
+
 def print_fit(fitted: Fit | EnsembleFit, console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
     if isinstance(fitted, EnsembleFit):
         _print_ensemble(fitted, console)
     else:
         _print_form(fitted, console)
-    if fitted.pooling is not None:
-        say(console, fitted.pooling.words)
-    say(console, f"{fitted.seconds:.2f} s")
+    say(console, None if fitted.pooling is None else fitted.pooling.words, f"{fitted.seconds:.2f} s")
 
 
 def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
     """Print the fit of an ensemble: its forms, errors by language, and how wide its bands are."""
-    table = TextTable("ensemble", ("form", "weight", *ERRORS))
-    for weight, fit in zip(fitted.model.weights, fitted.fits, strict=True):
-        table.add_row(fit.model.label, f"{weight:.3f}", *(text(fit.overall) for text in ERRORS.values()))
-    console.print(table)
-    for form, reason in fitted.refused.items():
-        say(console, f"{form} is left out: {reason}")
+    rows = [
+        [fit.model.label, f"{weight:.3f}", *(text(fit.overall) for text in ERRORS.values())]
+        for weight, fit in zip(fitted.model.weights, fitted.fits, strict=True)
+    ]
+    console.print(TextTable("ensemble", ("form", "weight", *ERRORS), rows))
+    say(console, *(f"{form} is left out: {reason}" for form, reason in fitted.refused.items()))
     console.print()
     _print_errors(f"mean of the forms: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
     noise = fitted.model.noise
@@ -177,10 +187,9 @@ def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
 
 def _print_errors(title: str, fitted: Fit | EnsembleFit, console: Console) -> None:
     """Print the errors by language."""
-    table = TextTable(title, ("language", *ERRORS))
-    for name, errors in (*fitted.errors.items(), ("all", fitted.overall)):
-        table.add_row(name, *(text(errors) for text in ERRORS.values()))
-    console.print(table)
+    by_row = (*fitted.errors.items(), ("all", fitted.overall))
+    rows = [[name, *(text(errors) for text in ERRORS.values())] for name, errors in by_row]
+    console.print(TextTable(title, ("language", *ERRORS), rows))
 
 
 def _print_form(fitted: Fit, console: Console) -> None:
@@ -189,24 +198,24 @@ def _print_form(fitted: Fit, console: Console) -> None:
         # A form that cannot be fitted has no errors: its reason stands below the table.
         judged = [score for score in fitted.scores if not score.refused]
         console.print(table_of("cross-validation over whole runs", judged, SCORES))
-        for score in fitted.scores:
-            if score.refused:
-                say(console, f"{score.label} cannot be fitted: {score.refused}")
-        for score in fitted.scores:
-            # Stated beside the folds' error, which shares ratio levels with the runs that were fitted.
-            harder = (("whole mixtures", score.by_mixture), ("regions of the simplex", score.by_region))
-            parts = [f"{name} {value:.4f}" for name, value in harder if value is not None]
-            if parts:
-                say(console, f"{score.label}, mae where more is held out: {', '.join(parts)}")
+        refused = (f"{score.label} cannot be fitted: {score.refused}" for score in fitted.scores if score.refused)
+        say(console, *refused, *map(_harder_words, fitted.scores))
         console.print()
     _print_errors(f"{fitted.model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
-    for label, names in (("at a bound", fitted.at_bound), ("not identified by the runs", fitted.unidentified)):
-        if names:
-            say(console, f"{label}: {listed(names)}")
-    if fitted.outliers:
-        say(console, f"outlying runs: {listed(list(fitted.outliers))}")
-    if fitted.left_out:
-        say(console, fitted.left_out)
+    for label, names in (
+        ("at a bound", fitted.at_bound),
+        ("not identified by the runs", fitted.unidentified),
+        ("outlying runs", fitted.outliers),
+    ):
+        say(console, f"{label}: {listed(list(names))}" if names else None)
+    say(console, fitted.left_out or None)
+
+
+def _harder_words(score: Score) -> str | None:
+    """Return the errors where more than runs is held out, since folds of runs share ratio levels with those fitted."""
+    harder = (("whole mixtures", score.by_mixture), ("regions of the simplex", score.by_region))
+    parts = [f"{name} {value:.4f}" for name, value in harder if value is not None]
+    return f"{score.label}, mae where more is held out: {', '.join(parts)}" if parts else None
 
 
 def print_prediction(predicted: PredictedTable, console: Console, *, listed: bool, outside: str | None = None) -> None:
@@ -242,9 +251,8 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
         f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's domain)"
         if missing
         else f"{len(table)} rows predicted",
+        outside,
     )
-    if outside is not None:
-        say(console, outside)
     # Stated losses alone can be judged; the shares inside the bands are of these.
     if predicted.level is not None and predicted.n_judged:
         say(
@@ -260,3 +268,107 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
             f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "
             f"R2 {number(errors.r2, '.5f')}{zero_shot}",
         )
+
+
+def diagnosis_json(diagnosis: Diagnosis, *, ensemble: bool = False) -> dict[str, Value]:
+    """Return a fit and its uncertainty as JSON values; of an ensemble, the uncertainty of its form `of_form`."""
+    bands, fitted = diagnosis.bands, diagnosis.bands.uncertainty.fitted
+    evidence: dict[str, Value] = {
+        "draws": len(diagnosis.draws),
+        "transfer": [
+            {
+                "target": pair.target,
+                "source": pair.source,
+                "estimate": pair.estimate,
+                "lower": pair.lower,
+                "upper": pair.upper,
+                "told_from_zero": pair.told_from_zero,
+            }
+            for pair in diagnosis.transfers
+        ],
+        "missing_runs": [
+            {
+                "languages": list(run.languages),
+                "tokens": run.tokens,
+                "reduction": run.reduction,
+                "identifies": run.identifies,
+            }
+            for run in diagnosis.missing_runs
+        ],
+    }
+    if ensemble:
+        return {**evidence, "of_form": fitted.model.label}
+    noise = zip(fitted.model.targets, bands.uncertainty.noise.tolist(), strict=True)
+    return {
+        **fit_json(fitted),
+        "stderr": _values_json(fitted.model, diagnosis.standard_errors()),
+        "stderr_from": "bootstrap",
+        "noise": {name: dict(zip(KINDS, row, strict=True)) for name, row in noise},
+        "bands": {
+            "level": bands.level,
+            "widths": dict(zip(KINDS, bands.widths.tolist(), strict=True)),
+            "coverage_before_widening": dict(zip(KINDS, bands.coverage.tolist(), strict=True)),
+        },
+        **evidence,
+    }
+
+
+def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
+    """Print noise and bands, the pairs whose transfer is distinguishable from 0, and the most useful missing runs."""
+    bands = diagnosis.bands
+    console.print()
+    # The coverage is NaN where no run is of the kind: there is nothing to state.
+    console.print(
+        table_of(
+            f"{bands.uncertainty.fitted.model.label}: noise about the model (nats) and {100 * bands.level:.0f} % bands",
+            np.flatnonzero(np.isfinite(bands.coverage)).tolist(),
+            {
+                "losses": lambda k: KINDS[k],
+                "noise, median": lambda k: number(float(np.nanmedian(bands.uncertainty.noise[:, k])), ".5f"),
+                "half width / sd": lambda k: f"{bands.widths[k]:.3f}",
+                "folds inside before %": lambda k: f"{100 * bands.coverage[k]:.1f}",
+            },
+        )
+    )
+    distinguishable = [pair for pair in diagnosis.transfers if pair.told_from_zero]
+    say(
+        console,
+        f"transfer distinguishable from 0 over {len(diagnosis.draws)} draws: {len(distinguishable)} of "
+        f"{len(diagnosis.transfers)} pairs",
+        *(
+            f"  {pair.target} from {pair.source}: {pair.estimate:.3f} ({pair.lower:.3f} to {pair.upper:.3f})"
+            for pair in distinguishable
+        ),
+        "missing runs that would help most (fall of the predictions' mean variance):"
+        if diagnosis.missing_runs
+        else None,
+        *(
+            f"  {' + '.join(run.languages)} at {run.tokens:.4g} tokens: {100 * run.reduction:.1f} %"
+            for run in diagnosis.missing_runs[:LISTED]
+        ),
+    )
+
+
+def extension_json(extension: Extension) -> dict[str, Value]:
+    """Return the languages, what features did, and the warnings that every answer repeats, as JSON values."""
+    errors = extension.errors
+    return {
+        "format": "climbopt extension 1",
+        "new": list(extension.new),
+        "known": list(extension.known),
+        "targets": [name for name in extension.new if name in extension.model.targets],
+        "features": None if errors is None else {"stay": extension.features_stay, "held_out_mae": {**errors}},
+        "n_draws": len(extension.draws),
+        "warnings": list[Value](fit_warnings(extension.model)),
+    }
+
+
+def print_extension(extension: Extension, console: Console) -> None:
+    """Print the same."""
+    names, count = listed(list(extension.new), most=8), len(extension.known)
+    alone = "" if extension.new[0] in extension.model.targets else ", as sources alone: no source is a target"
+    say(
+        console,
+        f"{names}: like {count} known languages, in {len(extension.draws)} draws{alone}",
+        extension.words or None,
+    )

@@ -1,4 +1,4 @@
-"""pictures: what each kind of picture reads from its file, and the figure drawn from it."""
+"""pictures: what each kind of picture shows of an object, or of what its file holds, and the figure drawn from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ from climbopt.files import (
     write_bytes,
 )
 from climbopt.files.text import read_object
+from climbopt.fitting.estimate import Fit
 from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.view import Reported
 from climbopt.model.ensemble import Model, check_draws, one_form
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
@@ -39,8 +41,15 @@ from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
 from climbopt.reports.typesetting import tokens
 from climbopt.runs.pilots import PilotRuns
+from climbopt.studies.comparison.backend_runs import Comparison
+from climbopt.studies.comparison.profiles import profiles
+from climbopt.studies.design.plan import Plan
 from climbopt.studies.ranges import Range, ranges as near_optimal
+from climbopt.studies.schedule import Schedule
+from climbopt.studies.sweep import Sweep
+from climbopt.uncertainty.decision import Decision
 from climbopt.uncertainty.evidence import told_from_zero, transfer
+from climbopt.uncertainty.robust import Robust
 
 NEAR = 1e-3
 """Share of the optimum within which ranges are drawn, where the file holds none."""
@@ -75,8 +84,14 @@ class Request:
         """Whether the file is what --json wrote, or ratios."""
         return self.file.suffix in (".json", ".csv", ".parquet")
 
-    def solved(self, procedure: str | None = None) -> Result:
-        """Return the answer of the file's problem at the requested budget, by its own or a named procedure."""
+    def certified(self, procedure: str | None = None) -> Result:
+        """Return the answer of the file's problem at the requested budget, by its own or a named procedure.
+
+        Raises
+        ------
+        InputError
+            For a model, or where the answer's certificate did not pass.
+        """
         path = find_problem(str(self.file))
         if not is_problem(path):
             raise InputError(
@@ -84,11 +99,7 @@ class Request:
                 "solve --json has written"
             )
         problem, method = resolve(path, procedure)
-        return solve(problem if self.budget is None else replace(problem, budget=self.budget), method)
-
-    def certified(self, procedure: str | None = None) -> Result:
-        """Return the answer as `solved` does; raises InputError where its certificate did not pass."""
-        result = self.solved(procedure)
+        result = solve(problem if self.budget is None else replace(problem, budget=self.budget), method)
         if not result.passed:
             raise InputError(f"{result.problem.name} has no certified answer to draw; see climbopt solve")
         return result
@@ -119,8 +130,7 @@ def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Ax
     response = model.select(common).at(runs.tokens, runs.params, runs.supply_of(model.sources))
     predicted = response.predicted(runs.ratios_of(model.sources))
     measured = runs.losses[:, [runs.targets.index(name) for name in common]]
-    trained = runs.ratios_of(common) > 0
-    return plots.fit_figure(plots.Predictions(tuple(common), measured, predicted, trained), width, ax)
+    return plots.fit_figure(common, measured, predicted, runs.ratios_of(common) > 0, width, ax)
 
 
 def _transfer(request: Request) -> Figure:
@@ -130,11 +140,9 @@ def _transfer(request: Request) -> Figure:
     model = one_form(load_model(path) if problem is None else problem.model, "a picture of transfer")
     # A model alone has no budget: its token unit is near those of its pilots.
     budget = request.budget or (model.token_unit if problem is None else problem.total_budget)
-    size = None
-    if model.uses_model_size:
-        size = model.params_unit if problem is None else problem.params
+    size = model.params_unit if problem is None else problem.params
     draws = None if request.draws is None else load_draws(request.draws)
-    return transfer_map(model, budget, size, draws, request.width)
+    return transfer_map(model, budget, size if model.uses_model_size else None, draws, request.width)
 
 
 def transfer_map(
@@ -171,23 +179,21 @@ def transfer_map(
 def _allocation(request: Request) -> Figure:
     """Bars of the optimum beside the baselines that its problem allows."""
     if not request.is_record:
-        return answer_bars(request.certified(), request.solved, request.size(plots.COLUMN))
+        return answer_bars(request.certified(), request.size(plots.COLUMN))
     record = _answer(request.file)
     names = list(record["ratios"])
     series = {record["procedure"]: record["ratios"], "uniform": dict.fromkeys(names, 1 / len(names))}
     return ratio_bars(names, series, _near(record), request.size(plots.COLUMN))
 
 
-def answer_bars(
-    answer: Result, solved: Callable[[str], Result], width: float = plots.COLUMN, ax: Axes | None = None
-) -> Figure:
-    """Return bars of an answer beside the baselines that need no more than the problem, or its file, states."""
+def answer_bars(answer: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
+    """Return bars of an answer's ratios beside those of the baselines that need no more than its problem states."""
     # The answer first: pictures draw the first series as the answer.
     series = {answer.procedure.name: answer.ratios}
     for name in PROCEDURES:
         if name not in ("joint", "two_step", "isolated", answer.procedure.name):
             with suppress(InputError):  # it needs a supply that the problem does not state
-                series[name] = solved(name).ratios
+                series[name] = solve(answer.problem, name).ratios
     return ratio_bars(answer.problem.model.sources, series, width=width, ax=ax)
 
 
@@ -207,12 +213,16 @@ def ratio_bars(
 def _ranges(request: Request) -> Figure:
     """Near-optimal range of every ratio, with the optimum."""
     if not request.is_record:
-        result = request.certified("joint")
-        return range_lines(result.ratios, near_optimal(result, NEAR), request.size(plots.COLUMN))
+        return answer_ranges(request.certified("joint"), request.size(plots.COLUMN))
     record = _answer(request.file)
     if not record.get("ranges"):
         raise InputError(f"{request.file} holds no ranges; write it with solve --ranges 0.1% --json")
     return range_lines(record["ratios"], _near(record), request.size(plots.COLUMN))
+
+
+def answer_ranges(answer: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
+    """Return the near-optimal range of every ratio of an answer."""
+    return range_lines(answer.ratios, near_optimal(answer, NEAR), width, ax)
 
 
 def range_lines(
@@ -244,16 +254,18 @@ def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, a
     )
     bands = None
     if record.get("bands"):
-        bands = tuple(
+        lower, upper = (
             np.array([record["bands"][source][end] for source in names], dtype=float).T for end in ("lower", "upper")
         )
+        bands = lower, upper
     at = np.array([point["budget" if of_budget else "bound"] for point in points], dtype=float)
     if np.isnan(table).all():
         raise InputError(f"{name} holds no certified point, and there is nothing to draw")
     label = "budget (tokens)" if of_budget else f"{record['over']} at {tokens(points[0]['budget'])} tokens"
     caption = f"bands: {BAND_NAME} of {record.get('draws') or 'the'} draws"
-    path = plots.Path(names, at, table, label, of_budget, bands, caption)  # type: ignore[arg-type]
-    return plots.sweep_figure(path, width, ax)
+    return plots.sweep_figure(
+        names, at, table, label, logarithmic=of_budget, bands=bands, caption=caption, width=width, ax=ax
+    )
 
 
 def _marginal(request: Request) -> Figure:
@@ -266,13 +278,13 @@ def _marginal(request: Request) -> Figure:
         raise InputError(
             "benefits before and after are drawn from a problem, which says what before is; give the problem file"
         )
-    return benefit_bars(request.certified(), request.solved("uniform"), request.size(plots.COLUMN))
+    return benefit_bars(request.certified(), request.size(plots.COLUMN))
 
 
-def benefit_bars(answer: Result, uniform: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
-    """Return bars of the benefits of more data under uniform ratios and under an answer of the same problem."""
+def benefit_bars(answer: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
+    """Return bars of the benefits of more data before (uniform ratios) and after: under an answer."""
     problem = answer.problem
-    results = {"uniform": uniform, answer.procedure.name.replace("_", "-"): answer}
+    results = {"uniform": solve(problem, "uniform"), answer.procedure.name.replace("_", "-"): answer}
     if isinstance(answer.procedure, Joint) and not problem.goal.largest:
         names, label, unit = list(problem.model.sources), "benefit per ratio", "ratio"
         # Unlike the marginal benefit per z, that per ratio counts transfer to the other targets.
@@ -336,6 +348,73 @@ def draw(kind: str, request: Request) -> Figure:
         raise InputError(
             f"{request.file} is not as climbopt writes it ({type(error).__name__}: {error}); write it anew with --json"
         ) from None
+
+
+def _transfer_of_fit(fitted: Fit, ax: Axes | None) -> Figure:
+    """Transfer at the largest budget, and the largest model, that was fitted."""
+    runs = fitted.pilots
+    size = None if runs.params is None else float(runs.params.max())
+    return transfer_map(fitted.model, float(runs.tokens.max()), size, ax=ax)
+
+
+def _decision(decision: Decision, ax: Axes | None) -> Figure:
+    """Ratios of the answer, with their near-optimal ranges, beside those of the baselines."""
+    names, baselines = decision.problem.model.sources, decision.assessment.baselines if decision.assessment else ()
+    series = {"answer": decision.ratios} | {
+        baseline.name: dict(zip(names, baseline.ratios.tolist(), strict=True))
+        for baseline in baselines
+        if baseline.name != "isolated"
+    }
+    return ratio_bars(names, series, decision.ranges, ax=ax)
+
+
+def _decided_ranges(decision: Decision, ax: Axes | None) -> Figure:
+    """Near-optimal range of every ratio."""
+    if not decision.ranges:
+        raise InputError("there are no ranges, since the answer is not certified")
+    return range_lines(decision.ratios, decision.ranges, ax=ax)
+
+
+def _path(path: Sweep, ax: Axes | None) -> Figure:
+    """Ratios along a path."""
+    return path_of(path.to_dict(), f"the sweep of {path.problem.name}", ax=ax)
+
+
+def _plan(plan: Plan, ax: Axes | None) -> Figure:
+    """Bars of the designs' expected errors, in per cent."""
+    errors = {"expected error": np.array([design.error for design in plan.designs])}
+    names = [f"{design.name}, {len(design.runs)} runs" for design in plan.designs]
+    return plots.bars_figure(names, errors, "expected error (%)", unit=0.01, ax=ax)
+
+
+DRAWINGS: Mapping[type[Reported], Mapping[str, Callable[..., Figure]]] = {
+    Comparison: {"profile": lambda comparison, ax: plots.profile_figure(profiles(comparison), ax)},
+    Decision: {
+        "allocation": _decision,
+        "ranges": _decided_ranges,
+        "fit": lambda decision, ax: predictions(decision.fitted.model, decision.fitted.pilots, ax=ax),
+    },
+    Fit: {"fit": lambda fitted, ax: predictions(fitted.model, fitted.pilots, ax=ax), "transfer": _transfer_of_fit},
+    Plan: {"errors": _plan},
+    Result: {
+        "allocation": lambda result, ax: answer_bars(result, ax=ax),
+        "ranges": lambda result, ax: answer_ranges(result, ax=ax),
+        "marginal": lambda result, ax: benefit_bars(result, ax=ax),
+    },
+    Robust: {"allocation": lambda answer, ax: answer_bars(answer.result, ax=ax)},
+    Schedule: {"sweep": lambda staged, ax: _path(staged.path, ax)},
+    Sweep: {"sweep": _path},
+}
+"""By type of an object, its pictures by kind; the first is the default."""
+
+
+def figure_of(reported: Reported, kind: str | None = None, ax: Axes | None = None) -> Figure:
+    """Return the figure with a picture of an object, of a kind or of its first."""
+    kinds = DRAWINGS.get(type(reported), {})
+    chosen = next(iter(kinds), "") if kind is None else kind
+    if chosen not in kinds:
+        raise unknown_name(f"picture of a {type(reported).__name__}", chosen, kinds)
+    return kinds[chosen](reported, ax)
 
 
 _GLYPH = re.compile(r"Glyph (\d+) .*missing from")

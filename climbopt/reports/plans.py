@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 
-from climbopt.files.collect import Collection
+from climbopt.files.collect import CollectedRun, Collection
 from climbopt.files.jobs import PlannedRun
-from climbopt.reports.json_values import Value
-from climbopt.reports.typesetting import MOST_ROWS, Grid, TextTable, say, tokens as token_words
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Grid, TextTable, say, table_of, tokens as token_words
+from climbopt.reports.writers import Value
 from climbopt.studies.design.plan import Plan
 
 
@@ -60,13 +62,13 @@ def plan_json(plan: Plan) -> dict[str, Value]:
 
 def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
     """Print the promises of both designs, and the runs unless they went to a file."""
-    title = f"pilot runs for {len(plan.languages)} languages"
-    table = TextTable(title, ("design", "runs", "tokens", "expected error %"))
     before = f"{plan.n_before} runs made before" if plan.n_before else "the priors alone"
-    table.add_row(before, "–", "–", f"{100 * plan.before:.3f}")
-    for design in plan.designs:
-        table.add_row(design.name, str(len(design.runs)), token_words(design.tokens), f"{100 * design.error:.3f}")
-    console.print(table)
+    rows = [[before, NO_VALUE, NO_VALUE, f"{100 * plan.before:.3f}"]] + [
+        [design.name, str(len(design.runs)), token_words(design.tokens), f"{100 * design.error:.3f}"]
+        for design in plan.designs
+    ]
+    heads = "design", "runs", "tokens", "expected error %"
+    console.print(TextTable(f"pilot runs for {len(plan.languages)} languages", heads, rows))
     say(console, "expected error: of a predicted loss, by the fit's noise and priors, to first order")
     if listed:
         runs = plan.chosen.runs
@@ -88,15 +90,18 @@ def print_collection(collection: Collection, console: Console, after: str | None
     """Print every run that is not usable, or of which something is unknown, what was left out, and what to run next."""
     doubtful = [run for run in collection.runs if run.status != "ok" or run.reason]
     if doubtful:
-        table = TextTable("", ("run", "tokens", "status", ""), right=2)
-        for run in doubtful:
-            table.add_row(run.planned.name, token_words(run.planned.tokens), run.status, run.reason)
-        console.print(table)
+        columns: dict[str, Callable[[CollectedRun], str]] = {
+            "run": lambda run: run.planned.name,
+            "tokens": lambda run: token_words(run.planned.tokens),
+            "status": lambda run: run.status,
+            "": lambda run: run.reason,
+        }
+        console.print(table_of("", doubtful, columns, right=2))
         console.print()
-    for file, reason in collection.ignored.items():
-        say(console, f"left out: {file}: {reason}")
-    if collection.pattern:
-        say(console, f"losses: {collection.pattern}, the last of each run")
-    say(console, f"{len(collection.usable)} of {len(collection.runs)} runs are usable")
-    if after is not None and collection.usable:
-        say(console, f"next: {after}")
+    say(
+        console,
+        *(f"left out: {file}: {reason}" for file, reason in collection.ignored.items()),
+        f"losses: {collection.pattern}, the last of each run" if collection.pattern else None,
+        f"{len(collection.usable)} of {len(collection.runs)} runs are usable",
+        f"next: {after}" if after is not None and collection.usable else None,
+    )

@@ -7,7 +7,6 @@ Colour never stands alone: lines have markers and dashes, bars hatches, cells th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -90,30 +89,19 @@ def _style(k: int) -> dict[str, Any]:
     return {"color": COLORS[k % n], "marker": MARKERS[(k + k // n) % n], "linestyle": DASHES[(k + k // n) % n]}
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Measured and predicted losses of languages.
-
-    Parameters
-    ----------
-    languages : tuple of str
-    measured, predicted : ndarray, (n, T)
-        Nats per token; NaN where there is none.
-    trained : ndarray of bool, (n, T)
-        Whether the run has data of the language; the others are zero-shot.
-    """
-
-    languages: tuple[str, ...]
-    measured: Array
-    predicted: Array
-    trained: NDArray[np.bool_]
-
-
 @rc_context(STYLE)
-def fit_figure(data: Predictions, width: float = PAGE, ax: Axes | None = None) -> Figure:
+def fit_figure(
+    languages: Sequence[str],
+    measured: Array,
+    predicted: Array,
+    trained: NDArray[np.bool_],
+    width: float = PAGE,
+    ax: Axes | None = None,
+) -> Figure:
     """Return predicted against measured losses, and the relative residuals; zero-shot losses are hollow.
 
-    `ax` shows only the first of the two pictures.
+    Losses are in nats per token, (n, T), and NaN where there is none; `trained`, (n, T), says whether the run has data
+    of the language. `ax` shows only the first of the two pictures.
     """
     if ax is None:
         figure = _figure(width, 0.43 * width if width > 5 else 1.7 * width)
@@ -121,45 +109,26 @@ def fit_figure(data: Predictions, width: float = PAGE, ax: Axes | None = None) -
     else:
         figure, left, right = cast("Figure", ax.figure), ax, None
     # Both ends of the diagonal, on which prediction and measurement agree.
-    known = np.isfinite(data.predicted) & np.isfinite(data.measured)
-    ends = (float(data.measured[known].min()), float(data.measured[known].max()))
+    known = np.isfinite(predicted) & np.isfinite(measured)
+    ends = (float(measured[known].min()), float(measured[known].max()))
     left.plot(ends, ends, color="0.4", linewidth=0.8, zorder=1)
-    pictures = [(left, False)]
     if right is not None:
         right.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
         right.set(xlabel="measured loss (nats per token)", ylabel="residual (% of measured)")
-        pictures.append((right, True))
-    for i, name in enumerate(data.languages):
-        style = _style(i)
-        for trained in (True, False):
-            on = known[:, i] & (data.trained[:, i] == trained)
-            x, y = data.measured[on, i], data.predicted[on, i]
-            face = style["color"] if trained else "none"
-            for axes, relative in pictures:
-                axes.plot(
-                    x,
-                    100 * (y / x - 1) if relative else y,
-                    linestyle="none",
-                    marker=style["marker"],
-                    markeredgecolor=style["color"],
-                    markerfacecolor=face,
-                    markeredgewidth=0.6,
-                    markersize=3.5,
-                    label=name if trained and axes is left else None,
-                )
-    if not (data.trained | ~known).all():
-        left.plot(
-            [],
-            [],
-            linestyle="none",
-            marker="o",
-            markerfacecolor="none",
-            markeredgecolor="black",
-            markersize=3.5,
-            label="ratio of 0",
-        )
+    for i, name in enumerate(languages):
+        style = _style(i) | {"linestyle": "none", "markeredgewidth": 0.6, "markersize": 3.5}
+        for trains in (True, False):
+            on = known[:, i] & (trained[:, i] == trains)
+            x, y = measured[on, i], predicted[on, i]
+            face = style["color"] if trains else "none"
+            left.plot(x, y, markerfacecolor=face, label=name if trains else None, **style)
+            if right is not None:
+                right.plot(x, 100 * (y / x - 1), markerfacecolor=face, **style)
+    if not (trained | ~known).all():
+        hollow = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": "black"}
+        left.plot([], [], linestyle="none", markersize=3.5, label="ratio of 0", **hollow)
     left.set(xlabel="measured loss (nats per token)", ylabel="predicted loss (nats per token)")
-    _legend(figure, ax, "outside lower center", min(len(data.languages) + 1, 7 if width > 5 else 4))
+    _legend(figure, ax, "outside lower center", min(len(languages) + 1, 7 if width > 5 else 4))
     return figure
 
 
@@ -324,77 +293,63 @@ def ranges_figure(
     return figure
 
 
-@dataclass(frozen=True, eq=False)
-class Path:
-    """Ratios along a path, and what is written on its axis.
-
-    Parameters
-    ----------
-    languages : sequence of str
-    at : ndarray, (n,)
-        Budgets in tokens, or values of a constraint's number.
-    ratios : ndarray, (n, S)
-        NaN where there is no answer.
-    label : str
-    logarithmic : bool
-    bands : two ndarrays, (n, S), optional
-    caption : str
-        What the bands are.
-    """
-
-    languages: Sequence[str]
-    at: Array
-    ratios: Array
-    label: str
-    logarithmic: bool
-    bands: tuple[Array, Array] | None = None
-    caption: str = ""
-
-
 @rc_context(STYLE)
-def sweep_figure(path: Path, width: float = COLUMN, ax: Axes | None = None) -> Figure:
-    """Return ratios along a path; of many languages, those that move most are named and the rest are thin grey."""
+def sweep_figure(
+    languages: Sequence[str],
+    at: Array,
+    ratios: Array,
+    label: str,
+    *,
+    logarithmic: bool,
+    bands: tuple[Array, Array] | None = None,
+    caption: str = "",
+    width: float = COLUMN,
+    ax: Axes | None = None,
+) -> Figure:
+    """Return ratios along a path; of many languages, those that move most are named and the rest are thin grey.
+
+    `at`, (n,), are budgets in tokens, or values of a constraint's number; `ratios`, and the lower and upper ends of
+    `bands`, are (n, S), and NaN where there is no answer; `caption` says what the bands are.
+    """
     figure, axes = _canvas(ax, width, 0.78 * width if width < 5 else 0.45 * width)
     # Languages by how far their ratio moves along the path; the legend follows the order at its end.
-    moved = np.nanmax(path.ratios, axis=0) - np.nanmin(path.ratios, axis=0)
-    named = sorted(
-        np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(), key=lambda j: -np.nan_to_num(path.ratios[-1, j])
-    )
-    for j in set(range(len(path.languages))) - set(named):
-        axes.plot(path.at, 100 * path.ratios[:, j], color="0.75", linewidth=0.6, zorder=1)
+    moved = np.nanmax(ratios, axis=0) - np.nanmin(ratios, axis=0)
+    named = sorted(np.argsort(-moved, kind="stable")[:MOST_LINES].tolist(), key=lambda j: -np.nan_to_num(ratios[-1, j]))
+    for j in set(range(len(languages))) - set(named):
+        axes.plot(at, 100 * ratios[:, j], color="0.75", linewidth=0.6, zorder=1)
     for k, j in enumerate(named):
         style = _style(k)
         axes.plot(
-            path.at,
-            100 * path.ratios[:, j],
-            markevery=max(1, len(path.at) // 7),
-            label=path.languages[j],
+            at,
+            100 * ratios[:, j],
+            markevery=max(1, len(at) // 7),
+            label=languages[j],
             markeredgecolor="black",
             markeredgewidth=0.3,
             **style,
         )
-        if path.bands is not None:
+        if bands is not None:
             axes.fill_between(
-                path.at,
-                100 * path.bands[0][:, j],
-                100 * path.bands[1][:, j],
+                at,
+                100 * bands[0][:, j],
+                100 * bands[1][:, j],
                 facecolor=style["color"],
                 alpha=0.2,
                 hatch=HATCHES[1 + k % (len(HATCHES) - 1)],
                 edgecolor="0.5",
                 linewidth=0,
             )
-    if len(named) < len(path.languages):
+    if len(named) < len(languages):
         # Empty lines stand in the legend for what is drawn otherwise.
-        axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(path.languages) - len(named)} others")
-    if path.logarithmic:
+        axes.plot([], [], color="0.75", linewidth=0.8, label=f"{len(languages) - len(named)} others")
+    if logarithmic:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_Counts())  # the default ones write mathematics, which is switched off
         axes.xaxis.set_minor_formatter(_Counts())
     axes.set_ylim(bottom=0)
-    axes.set(xlabel=path.label, ylabel="ratio (%)")
-    if path.bands is not None:
-        _caption(figure, ax, path.caption)
+    axes.set(xlabel=label, ylabel="ratio (%)")
+    if bands is not None:
+        _caption(figure, ax, caption)
     _legend(figure, ax, "outside right center", 1, handlelength=3.2)
     return figure
 

@@ -1,19 +1,23 @@
-"""A solved problem: as JSON values, whose keys are a contract, and as a table with its certificate."""
+"""A solved problem, also by least regret: as JSON values, whose keys are a contract, and as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from rich.console import Console
 
 from climbopt.certification.local import Certificate, NamedMultiplier
 from climbopt.procedures import Steps
 from climbopt.procedures.result import Result
-from climbopt.program import Conflict
-from climbopt.reports.assessments import assessment_json, print_assessment
-from climbopt.reports.certificates import certificate_json, print_certificate
+from climbopt.reports.certificates import (
+    advantage_json,
+    assessment_json,
+    certificate_json,
+    print_assessment,
+    print_certificate,
+)
 from climbopt.reports.extrapolation import Reach
-from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import (
     MOST_ROWS,
     NO_VALUE,
@@ -22,10 +26,13 @@ from climbopt.reports.typesetting import (
     number,
     percent,
     say,
+    table_of,
     tokens,
 )
+from climbopt.reports.writers import Value
 from climbopt.studies.ranges import Range
 from climbopt.uncertainty.assessment import Assessment, assessed
+from climbopt.uncertainty.robust import Robust
 
 RESULT_FORMATS = ("climbopt result 1", "climbopt result 2")
 """Formats of a result, the last of which is written; in the first, effective_ratios is z."""
@@ -38,7 +45,7 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
 
     The assessment is that under the problem's own model unless one under draws is given.
     """
-    solution, answer, gap = result.solution, result.allocation, result.two_step_gap
+    solution, answer, gap, conflict = result.solution, result.allocation, result.two_step_gap, result.conflict
     certificate, steps = (None, None) if answer is None else (answer.certificate, answer.steps)
     return {
         "format": RESULT_FORMATS[-1],
@@ -86,47 +93,15 @@ def result_json(result: Result, assessment: Assessment | None = None) -> dict[st
         **assessment_json(assessment or assessed(result)),
         "regret": None if result.regret is None else {"least": result.regret.least, "most": result.regret.most},
         "better": result.better,
-        "conflict": None if result.conflict is None else conflict_json(result.conflict),
+        # An amount is null where none resolves the conflict.
+        "conflict": None if conflict is None else {**asdict(conflict), "message": conflict.message},
         **Reach.of_problem(result.problem, None if answer is None else result.ratios).json(),
-    }
-
-
-def conflict_json(conflict: Conflict) -> dict[str, Value]:
-    """Return a conflict as JSON values; an amount is null where none resolves it."""
-    return {
-        "members": [
-            {
-                "name": member.name,
-                "side": member.side,
-                "amount": member.amount,
-                "unit": member.unit,
-                "alone_suffices": member.alone_suffices,
-                "change": member.change,
-            }
-            for member in conflict.members
-        ],
-        "proved": conflict.proved,
-        "minimal": conflict.minimal,
-        "others": conflict.others,
-        "message": conflict.message,
     }
 
 
 def ranges_json(ranges: Mapping[str, Range] | None) -> dict[str, Value]:
     """Return near-optimal ranges by language, or nothing where none were requested."""
-    if ranges is None:
-        return {}
-    return {
-        "ranges": {
-            name: {
-                "lower": interval.lower,
-                "upper": interval.upper,
-                "certified": interval.certified,
-                "proved": interval.proved,
-            }
-            for name, interval in ranges.items()
-        }
-    }
+    return {} if ranges is None else {"ranges": {name: asdict(interval) for name, interval in ranges.items()}}
 
 
 def print_result(
@@ -147,10 +122,11 @@ def print_result(
         Under draws; by default that under the problem's own model.
     """
     problem, solution = result.problem, result.solution
+    conflict = None if result.conflict is None else result.conflict.message
     if result.allocation is None:
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
-        say(console, f"{problem.name}: {words} ({solution.raw_status if solution else ''})", "bold red")
-        _print_conflict(result, console)
+        raw_status = solution.raw_status if solution else ""
+        say(console, f"{problem.name}: {words} ({raw_status})", conflict, style="bold red")
         return
     console.print(_allocation(result, ranges))
     # What is printed as a range must not claim more than was certified.
@@ -159,19 +135,20 @@ def print_result(
         say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there")
     elif ranges and not all(interval.proved for interval in ranges.values()):
         say(console, "ranges are those that a local search from the optimum reaches")
-    console.print()
-    goal = problem.goal
-    say(console, f"{goal.label} {number(result.objective, '.8f')} {goal.unit}".rstrip() + _gap_words(result))
     # Active limits of no single language; the others stand in its own row.
     of_groups = [
         f"{name} ({_price(entry)})"
         for name, entry in result.certificate.multipliers.items()
         if entry.active and "[" not in name and name != "simplex"
     ]
-    if of_groups:
-        say(console, f"active: {', '.join(of_groups)}")
-    if (outside := Reach.of_problem(problem, result.ratios).words()) is not None:
-        say(console, outside)
+    goal = f"{problem.goal.label} {number(result.objective, '.8f')} {problem.goal.unit}".rstrip()
+    console.print()
+    say(
+        console,
+        goal + _gap_words(result),
+        f"active: {', '.join(of_groups)}" if of_groups else None,
+        Reach.of_problem(problem, result.ratios).words(),
+    )
     if (assessment := assessment or assessed(result)) is not None:
         print_assessment(assessment, console)
     if result.two_step is not None:
@@ -183,13 +160,7 @@ def print_result(
             f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s",
         )
     print_certificate(result, result.certificate, console)
-    _print_conflict(result, console)
-
-
-def _print_conflict(result: Result, console: Console) -> None:
-    """Print which constraints cannot hold together, and what each must give."""
-    if result.conflict is not None:
-        say(console, result.conflict.message, "bold red")
+    say(console, conflict, style="bold red")
 
 
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable:
@@ -248,12 +219,69 @@ def _print_steps(steps: Steps, console: Console) -> None:
     """Print direction, magnitude and slack rows."""
     # Smallest and largest share of the direction.
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
+    least, largest = (f"{100 * share:.2f} % ({name})" for share, name in (ends[0], ends[-1]))
     say(
         console,
-        f"magnitude t = {steps.magnitude:.6f}; direction from {100 * ends[0][0]:.2f} % ({ends[0][1]}) to "
-        f"{100 * ends[-1][0]:.2f} % ({ends[-1][1]})",
+        f"magnitude t = {steps.magnitude:.6f}; direction from {least} to {largest}",
+        None
+        if steps.unique
+        else "  other ratios may reach the same t with a lower loss: the choice among them did not settle",
+        *(
+            f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}"
+            for row in steps.slack[:MOST_ROWS]
+        ),
     )
-    if not steps.unique:
-        say(console, "  other ratios may reach the same t with a lower loss: the choice among them did not settle")
-    for row in steps.slack[:MOST_ROWS]:
-        say(console, f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}")
+
+
+def robust_json(robust: Robust) -> dict[str, Value]:
+    """Return a robust allocation as JSON values: those of its result, and more."""
+    measure, confidence = robust.measure, robust.confidence
+    return result_json(robust.result, robust.assessment) | {
+        "probability_better_than": {
+            baseline.name: advantage_json(baseline.advantage)
+            for baseline in robust.assessment.baselines
+            if baseline.advantage is not None
+        },
+        "robust": {
+            "measure": measure.kind,
+            "level": measure.level if measure.kind == "cvar" else None,
+            "draws": len(robust.regrets.draws),
+            "unsettled": list(robust.regrets.unsettled),
+            "regret": measure.of(robust.regret),
+            "regret_of_joint": measure.of(robust.plug_in_regret),
+            "joint_ratios": robust.plug_in.ratios,
+            "optimum_quantiles": {name: list(values) for name, values in robust.optimum_quantiles().items()},
+            "confidence_set": {
+                "level": confidence.level,
+                "ranges": {name: list(ends) for name, ends in confidence.ranges.items()},
+                "share_of_optima": confidence.share_of_optima,
+                "sample": [dict(zip(confidence.ranges, row, strict=True)) for row in confidence.sample.tolist()],
+            },
+            "seconds": robust.seconds,
+        },
+    }
+
+
+def print_robust(robust: Robust, console: Console) -> None:
+    """Print the answer beside the optimum's distribution and the confidence set, and its regret."""
+    measure, confidence, n = robust.measure, robust.confidence, len(robust.regrets.draws)
+    quantiles, unsettled = robust.optimum_quantiles(), len(robust.regrets.unsettled)
+    columns: dict[str, Callable[[str], str]] = {
+        "language": str,
+        "robust": lambda name: percent(robust.result.ratios[name], ".2f"),
+        "joint": lambda name: percent(robust.plug_in.ratios[name], ".2f"),
+        "optimum 5 to 95 %": lambda name: f"{100 * quantiles[name][0]:.2f} to {100 * quantiles[name][2]:.2f}",
+        f"not worse at {100 * confidence.level:.0f} %": lambda name: "{:.2f} to {:.2f}".format(
+            *(100 * end for end in confidence.ranges[name])
+        ),
+    }
+    console.print()
+    console.print(table_of(f"ratios in % over {n} draws", quantiles, columns))
+    kind = "mean" if measure.kind == "mean" else f"mean of the worst {100 * (1 - measure.level):.3g} %"
+    say(
+        console,
+        f"regret, {kind}: {measure.of(robust.regret):.6f} nats; of the joint answer "
+        f"{measure.of(robust.plug_in_regret):.6f}",
+        f"WARNING: {unsettled} draws were not solved to the end" if unsettled else None,
+        f"{robust.seconds:.2f} s",
+    )

@@ -12,8 +12,8 @@ from climbopt.files.text import read_object
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, percentages
 from climbopt.procedures.result import Result
-from climbopt.reports.json_values import dumps
 from climbopt.reports.results import RESULT_FORMATS
+from climbopt.reports.writers import dumps
 from climbopt.uncertainty.robust import Robust
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from climbopt.model.templates import Array
 from climbopt.reports.extrapolation import Reach, cumulative
-from climbopt.reports.json_values import Value
 from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Grid, number, say, tokens as token_words
+from climbopt.reports.writers import Value
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import BAND, Point, Sweep
 
@@ -75,17 +75,14 @@ def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
 
 def _schedule(staged: Schedule) -> Value:
     """Return the stages of a schedule."""
-
-    def named(ratios: Array) -> Value:
-        return dict(zip(staged.problem.model.sources, ratios.tolist(), strict=True))
-
+    sources = staged.problem.model.sources
     return [
         {
             "begin": stage.begin,
             "end": stage.end,
-            "ratios": named(stage.ratios),
-            "cumulative": named(stage.cumulative),
-            "optimal": named(stage.optimal),
+            "ratios": dict(zip(sources, stage.ratios.tolist(), strict=True)),
+            "cumulative": dict(zip(sources, stage.cumulative.tolist(), strict=True)),
+            "optimal": dict(zip(sources, stage.optimal.tolist(), strict=True)),
             "followed": stage.followed,
             "objective": stage.objective,
             "best": stage.best,
@@ -148,9 +145,7 @@ def _print_notes(sweep: Sweep, shown: int, console: Console) -> None:
     refused = [point for point in sweep.points if point.refusal]
     if refused:
         say(console, f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}")
-    if (outside := _reach(sweep).words()) is not None:
-        say(console, outside)
-    say(console, f"{sweep.seconds:.2f} s")
+    say(console, _reach(sweep).words(), f"{sweep.seconds:.2f} s")
 
 
 def print_schedule(staged: Schedule, console: Console) -> None:

@@ -6,11 +6,13 @@ Numbers are never cut, no column is dropped, and words wrap whole: what is wider
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import zip_longest
 from typing import TypeVar
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -29,34 +31,30 @@ LONGEST_WORD = 24
 """Cells up to which a word in a table may claim its column's width; a longer one is folded if it must be."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class TextTable:
-    """A table of texts, laid out as it is printed.
+    """A table of texts, laid out as it is printed; characters that do not print are shown escaped.
 
     Parameters
     ----------
     title : str
     heads : tuple of str
+    rows : sequence of sequence of str
+        One text per column.
     left, right : int
         How many of the first and of the last columns are text, which wraps at words; the others are numbers, which
         are set flush right and stay whole.
-    rows : list of list of str
-        One text per column.
     """
 
     title: str
     heads: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
     left: int = 1
     right: int = 0
-    rows: list[Sequence[str]] = field(default_factory=list)
-
-    def add_row(self, *cells: str) -> None:
-        """Add a row, one text per column; characters that do not print are shown escaped."""
-        self.rows.append([shown(cell) for cell in cells])
 
     def fits(self, width: int) -> bool:
         """Return whether the table fits a width with every head and every cell on one line."""
-        return _total(self._widest(k) for k in range(len(self.heads))) <= width
+        return _total(list(map(self._widest, range(len(self.heads))))) <= width
 
     def lines(self, width: int) -> Iterator[tuple[str, bool]]:
         """Yield the lines within a width, and whether each is bold; where it is too narrow, parts below one another."""
@@ -65,92 +63,85 @@ class TextTable:
             if k:
                 yield "", False
             widths = self._widths(columns, width)
-            heads = self._laid_out([shown(self.heads[c]) for c in columns], columns, widths, bottom=True)
-            yield from ((line, True) for line in heads)
-            for row in self.rows:
-                yield from ((line, False) for line in self._laid_out([row[c] for c in columns], columns, widths))
+            # Balanced heads leave no lone word on a line; they stand at the bottom of their row.
+            heads = [_balanced(self._texts[c][0], widths[c]) for c in columns]
+            most = max(map(len, heads))
+            yield from ((line, True) for line in self._laid_out([[""] * (most - len(h)) + h for h in heads], widths))
+            for row in range(1, len(self.rows) + 1):
+                cells = [wrapped(self._texts[c][row], widths[c]) for c in columns]
+                yield from ((line, False) for line in self._laid_out(cells, widths))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines for rich."""
         for line, bold in self.lines(options.max_width):
             yield Text(line, style="bold" if bold else "", no_wrap=True, overflow="ignore")
 
+    @cached_property
+    def _texts(self) -> list[list[str]]:
+        """By column, its head and its cells."""
+        return [list(map(shown, column)) for column in zip(self.heads, *self.rows, strict=True)]
+
     def _is_text(self, column: int) -> bool:
         return column < self.left or column >= len(self.heads) - self.right
 
     def _widest(self, column: int) -> int:
         """Return the cells of the longest text of a column, head included."""
-        return max(cell_len(text) for text in (shown(self.heads[column]), *(row[column] for row in self.rows)))
+        return max(map(cell_len, self._texts[column]))
 
     def _least(self, column: int, width: int) -> int:
         """Return the cells without which a column would cut a number or break a word."""
+        head, *cells = self._texts[column]
+        longest = max((cell_len(word) for text in cells for word in words_of(text)), default=0)
+        whole = (
+            min(longest, LONGEST_WORD, width // 2) if self._is_text(column) else max(map(cell_len, cells), default=0)
+        )
         # Heads break between words only.
-        words = max(map(cell_len, shown(self.heads[column]).split()), default=0)
-        texts = [row[column] for row in self.rows]
-        if self._is_text(column):
-            longest = max((cell_len(word) for text in texts for word in words_of(text)), default=0)
-            return max(words, min(longest, LONGEST_WORD, width // 2))
-        return max(words, max(map(cell_len, texts), default=0))
+        return max(whole, *map(cell_len, head.split()), 0)
 
     def _parts(self, width: int) -> list[list[int]]:
         """Return the columns of each part; every part begins with the first text columns."""
-        first = list(range(self.left))
-        parts, part = [], list(first)
+        parts = [list(range(self.left))]
         for column in range(self.left, len(self.heads)):
             # A part holds one further column at least, however wide it is.
-            if len(part) > len(first) and _total(self._least(c, width) for c in [*part, column]) > width:
-                parts.append(part)
-                part = list(first)
-            part.append(column)
-        return [*parts, part]
+            if len(parts[-1]) > self.left and _total([self._least(c, width) for c in [*parts[-1], column]]) > width:
+                parts.append(list(range(self.left)))
+            parts[-1].append(column)
+        return parts
 
     def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
         """Return the width of each column: as wide as its texts, less what the widest must give to fit."""
         widths = {c: self._widest(c) for c in columns}
         least = {c: self._least(c, width) for c in columns}
-        while _total(widths.values()) > width:
-            spare = {c: widths[c] - least[c] for c in columns}
-            # One cell at a time, from the column that is readiest to give it.
-            widest = max(columns, key=lambda c: self._readiness(c, spare[c]))
-            if spare[widest] <= 0:
-                break
+
+        def readiness(column: int) -> tuple[bool, bool, bool, int]:
+            # Long heads are narrowed before texts, and short heads last.
+            text, spare = self._is_text(column), widths[column] - least[column]
+            return spare > 0, not text and spare >= LONG_HEAD, text, spare
+
+        # One cell at a time, from the column that is readiest to give it.
+        while _total(widths.values()) > width and readiness(widest := max(columns, key=readiness))[0]:
             widths[widest] -= 1
             if not self._is_text(widest):  # as narrow as the lines of its head allow
-                head = max(map(cell_len, _balanced(shown(self.heads[widest]), widths[widest])))
-                widths[widest] = max(head, *(cell_len(row[widest]) for row in self.rows), 1)
+                head, *cells = self._texts[widest]
+                widths[widest] = max(map(cell_len, [*_balanced(head, widths[widest]), *cells, " "]))
         return widths
 
-    def _readiness(self, column: int, spare: int) -> tuple[bool, bool, bool, int]:
-        """Return how ready a column is to be narrowed: long heads before texts, and short heads last."""
-        text = self._is_text(column)
-        return spare > 0, not text and spare >= LONG_HEAD, text, spare
-
-    def _laid_out(
-        self, texts: Sequence[str], columns: Sequence[int], widths: dict[int, int], *, bottom: bool = False
-    ) -> Iterator[str]:
-        """Yield the lines of one row; heads stand at its bottom, cells at its top."""
-        # Balanced heads leave no lone word on a line.
-        wrap = _balanced if bottom else wrapped
-        cells = [wrap(text, widths[c]) for text, c in zip(texts, columns, strict=True)]
-        height = max(map(len, cells))
-        blank = [[""] * (height - len(cell)) for cell in cells]
-        cells = [pad + cell if bottom else cell + pad for pad, cell in zip(blank, cells, strict=True)]
-        for k in range(height):
-            line = GAP.join(
-                _padded(cell[k], widths[c], flush_right=not self._is_text(c))
-                for cell, c in zip(cells, columns, strict=True)
-            )
-            yield line.rstrip()
+    def _laid_out(self, cells: Iterable[Sequence[str]], widths: Mapping[int, int]) -> Iterator[str]:
+        """Yield the lines of one row from the lines of its cells; some characters take two cells of the terminal."""
+        for parts in zip_longest(*cells, fillvalue=""):
+            padded = [
+                (part.ljust if self._is_text(c) else part.rjust)(widths[c] + len(part) - cell_len(part))
+                for part, c in zip(parts, widths, strict=True)
+            ]
+            yield GAP.join(padded).rstrip()
 
 
 def table_of(
     title: str, items: Iterable[Item], columns: Mapping[str, Callable[[Item], str]], *, left: int = 1, right: int = 0
 ) -> TextTable:
     """Return a table with a row per item; each column has its head, and the text that it states of an item."""
-    table = TextTable(title, tuple(columns), left, right)
-    for item in items:
-        table.add_row(*(text(item) for text in columns.values()))
-    return table
+    rows = [[text(item) for text in columns.values()] for item in items]
+    return TextTable(title, tuple(columns), rows, left, right)
 
 
 def language_table(
@@ -162,23 +153,17 @@ def language_table(
     right: int = 0,
 ) -> TextTable:
     """Return a table of languages: of more than `MOST_ROWS` those with the largest ratios, and the number of others."""
+    if len(names) <= MOST_ROWS:
+        return table_of(title, names, columns, right=right)
     largest = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS]
-    table = table_of(title, names if len(names) <= MOST_ROWS else largest, columns, right=right)
-    if len(names) > MOST_ROWS:
-        table.add_row(f"and {len(names) - MOST_ROWS} more", *[""] * (len(columns) - 1))
-    return table
+    others = [f"and {len(names) - MOST_ROWS} more", *[""] * (len(columns) - 1)]
+    table = table_of(title, largest, columns, right=right)
+    return replace(table, rows=[*table.rows, others])
 
 
-def _total(widths: Iterable[int]) -> int:
+def _total(widths: Collection[int]) -> int:
     """Return the cells of columns beside one another."""
-    widths = list(widths)
     return sum(widths) + len(GAP) * (len(widths) - 1)
-
-
-def _padded(text: str, width: int, *, flush_right: bool) -> str:
-    """Return a text with blanks up to a width in cells; some characters take two."""
-    blank = " " * (width - cell_len(text))
-    return blank + text if flush_right else text + blank
 
 
 def words_of(text: str) -> list[str]:
@@ -205,22 +190,21 @@ def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
     """
     if cell_len(text) <= width:
         return [text]
-    indent = " " * (len(text) - len(text.lstrip(" ")))
-    further = indent + " " * hanging
-    lines, line = [], indent
+    lines, line = [], " " * (len(text) - len(text.lstrip(" ")))
+    further = line + " " * hanging
     for word in words_of(text):
-        begun = bool(line.strip())
-        if begun and cell_len(line) + 1 + cell_len(word) > width:
+        if line.strip() and cell_len(f"{line} {word}") <= width:
+            line += f" {word}"
+            continue
+        if line.strip():
             lines.append(line)
-            line, begun = further, False
-        # At least one character per line, or a wide one would never fit.
-        while cell_len(line) + begun + cell_len(word) > width and len(word) > 1:
-            # A word longer than a line is folded where the line ends.
-            room = max(width - cell_len(line) - begun, 1)
-            head = _head(word, room)
-            lines.append(line + " " * begun + head)
-            line, begun, word = further, False, word[len(head) :]
-        line += " " * begun + word
+            line = further
+        # A word longer than a line is folded; at least one character per line, or a wide one would never fit.
+        while cell_len(line + word) > width and len(word) > 1:
+            head = chop_cells(word, max(width - cell_len(line), 1))[0] or word[0]
+            lines.append(line + head)
+            line, word = further, word[len(head) :]
+        line += word
     return [*lines, line] if line.strip() else lines
 
 
@@ -233,17 +217,12 @@ def _balanced(text: str, width: int) -> list[str]:
     return lines
 
 
-def _head(word: str, width: int) -> str:
-    """Return the first characters of a word that fit a width; at least one."""
-    end = 1
-    while end < len(word) and cell_len(word[: end + 1]) <= width:
-        end += 1
-    return word[:end]
+def say(console: Console, *texts: str | None, style: str = "") -> None:
+    """Print lines of text as they are but for what wraps: names hold square brackets, which rich would read.
 
-
-def say(console: Console, text: str, style: str = "") -> None:
-    """Print lines of text as they are but for what wraps: names hold square brackets, which rich would read."""
-    for line in text.split("\n"):
+    A text of None is left out.
+    """
+    for line in (line for text in texts if text is not None for line in text.split("\n")):
         for part in wrapped(shown(line), console.width, hanging=2):
             console.print(Text(part, style=style, no_wrap=True, overflow="ignore"), crop=False)
 
@@ -284,26 +263,24 @@ class Grid:
         return down if down.fits(width) else self._languages_down()
 
     def _points_down(self) -> TextTable:
-        # Bands have a row of their own below their point.
-        heads = *self.heads, *(f"{name} %" for name in self.languages), *(["verdict"] if self.verdicts else [])
-        table = TextTable(self.title, heads, left=0, right=1 if self.verdicts else 0)
+        last = ["verdict"] if self.verdicts else []
+        heads = *self.heads, *(f"{name} %" for name in self.languages), *last
+        rows: list[list[str]] = []
         for k, point in enumerate(self.points):
-            table.add_row(*point, *self.cells[k], *self.verdicts[k : k + 1])
-            if self.bands:
-                blank = [""] * (len(self.heads) - 1)
-                table.add_row(self.band_name, *blank, *self.bands[k], *([""] if self.verdicts else []))
-        return table
+            rows.append([*point, *self.cells[k], *self.verdicts[k : k + 1]])
+            # Bands have a row of their own below their point.
+            rows += [
+                [self.band_name, *[""] * (len(point) - 1), *band, *[""] * len(last)] for band in self.bands[k : k + 1]
+            ]
+        return TextTable(self.title, heads, rows, left=0, right=len(last))
 
     def _languages_down(self) -> TextTable:
-        names = *self.heads, *(f"{name} %" for name in self.languages)
-        table = TextTable(self.title, (names[0], *(point[0] for point in self.points)))
-        for row, head in enumerate(self.heads[1:], 1):
-            table.add_row(head, *(point[row] for point in self.points))
+        first, *facts = zip(*self.points, strict=True)
+        rows = [[head, *fact] for head, fact in zip(self.heads[1:], facts, strict=True)]
         for j, name in enumerate(self.languages):
-            table.add_row(f"{name} %", *(cells[j] for cells in self.cells))
-            if self.bands:
-                table.add_row(f"  {self.band_name}", *(bands[j] for bands in self.bands))
-        return table
+            rows.append([f"{name} %", *(cells[j] for cells in self.cells)])
+            rows += [[f"  {self.band_name}", *(bands[j] for bands in self.bands)]] if self.bands else []
+        return TextTable(self.title, (self.heads[0], *first), rows)
 
     def show(self, console: Console) -> None:
         """Print the table, and below it the verdicts where they are no column of it."""
