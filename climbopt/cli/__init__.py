@@ -14,14 +14,12 @@ import typer
 import climbopt
 from climbopt.cli.decide_commands import decide, init
 from climbopt.cli.describe_commands import backends, derive
-from climbopt.cli.export_commands import export
-from climbopt.cli.extend_commands import extend
-from climbopt.cli.fit_commands import fit, predict
+from climbopt.cli.fit_commands import extend, fit, predict
 from climbopt.cli.option_groups import grouped
-from climbopt.cli.process import run
-from climbopt.cli.run_commands import collect, watch
 from climbopt.cli.solve_commands import certify, compare, solve, verify
+from climbopt.cli.streams import run
 from climbopt.cli.study_commands import plan, plot, sweep
+from climbopt.cli.training_commands import collect, export, watch
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
+import climbopt
 from climbopt.foundations.errors import ClimboptError, InputError
 from climbopt.foundations.processes import MOST_JOBS
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
 
 if TYPE_CHECKING:
     from climbopt.backends import OptionValue
-    from climbopt.procedures.optimum import Effort, Rigor
+    from climbopt.procedures.optimum import Rigor
 
 
 def quantity(option: str, unit: Unit) -> Callable[[str], float]:
@@ -102,11 +103,9 @@ def pair(option: str, text: str, form: str, example: str, *, last: bool = False)
     return name, value
 
 
-def effort(gap: float, time_limit: float, rigor: str, jobs: int) -> Effort:
+def effort(gap: float, time_limit: float, rigor: str, jobs: int) -> climbopt.Effort:
     """Return the effort for a global bound, checked."""
-    from climbopt.procedures.optimum import Effort
-
-    return Effort(gap, time_limit, cast("Rigor", rigor), jobs)
+    return climbopt.Effort(gap, time_limit, cast("Rigor", rigor), jobs)
 
 
 def option_value(text: str) -> OptionValue:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import climbopt
 from climbopt.cli.arguments import FORCE, JOBS, JSON, SEED, pair, quantity
 from climbopt.cli.fit_commands import FEATURES, POOL, priors_of, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
@@ -104,10 +105,8 @@ def decide(
     The exit code is 0 for a decision; 1 where the answer is none, with the reason.
     """
     from climbopt.files import check_folder, find_pilots
-    from climbopt.problem.constraints import Floor
     from climbopt.reports.decisions import decision_json, print_decision, runs_in_words, save_decision
     from climbopt.uncertainty.bootstrap import DRAWS
-    from climbopt.uncertainty.decision import decide as decide_on
 
     places = list(map(find_pilots, pilots))
     inputs = [path for path in (*places, layout.losses, *stated.files, features, by_source) if path is not None]
@@ -117,7 +116,7 @@ def decide(
     keywords: DecisionKeywords = {
         "supply": supplies_of(stated.supply),
         "weights": stated.weight_by_target,
-        "constraints": [Floor(stated.floors)] if stated.floors else [],
+        "constraints": [climbopt.Floor(stated.floors)] if stated.floors else [],
         "params": stated.target_params,
         "name": "decision" if output is None else output.resolve().name,
     }
@@ -127,7 +126,7 @@ def decide(
     origin = provenance(places, read.content, None)
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
-        decision = decide_on(
+        decision = climbopt.decide(
             read.runs, budget, **draws, pool=priors_of(pool, features), provenance=origin, progress=progress, **keywords
         )
         if output is not None:
@@ -158,7 +157,6 @@ def init(
     """Write a problem file with comments, to be edited, for the languages of pilot runs."""
     from climbopt.files import commented, find_pilots, write_text
     from climbopt.problem.allocation import OTHERS
-    from climbopt.problem.constraints import Floor
 
     pilots = find_pilots(pilots)
     check_places([pilots, layout.losses, *stated.files], None, output)
@@ -167,7 +165,7 @@ def init(
         raise InputError(f"{output} is there already; name another file, or add --force to replace it")
     runs = read_pilots(pilots, layout).runs
     numbers = {
-        "floor": dict(Floor(stated.floors).ratios) if stated.floors else {},
+        "floor": dict(climbopt.Floor(stated.floors).ratios) if stated.floors else {},
         "weights": stated.weight_by_target,
         "supply": supplies_of(stated.supply) or {},
     }

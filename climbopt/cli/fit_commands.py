@@ -1,4 +1,4 @@
-"""The subcommands between measured runs and a model: fit and predict."""
+"""The subcommands between measured runs and a model: fit, predict and extend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climbopt.cli.arguments import JOBS, JSON, SEED
+import climbopt
+from climbopt.cli.arguments import JOBS, JSON, SEED, names
 from climbopt.cli.pilot_options import MAP, SUPPLY, TABLES, LayoutOptions, TableOptions, read_tables
 from climbopt.cli.streams import check_places, console, progress, remark, report, warn
 from climbopt.foundations.characters import shown
@@ -20,13 +21,9 @@ from climbopt.foundations.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from climbopt.files import DrawFile
-    from climbopt.fitting.ensemble_fit import EnsembleFit
-    from climbopt.fitting.estimate import Fit
-    from climbopt.model.ensemble import Ensemble
-    from climbopt.model.mixture import MixtureModel
+    from climbopt.model.ensemble import Model
     from climbopt.runs.features import Features
 
 LAW = Annotated[
@@ -114,7 +111,6 @@ def fit(
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
     from climbopt.files import DrawFile, draws_beside, find_pilots, load_fixed, pairs_beside, remove_other_draws
     from climbopt.fitting.ensemble_fit import with_provenance
-    from climbopt.fitting.fit import fit as fit_runs
     from climbopt.uncertainty.bootstrap import DRAWS
 
     if draws is not None and bootstrap is None:
@@ -129,7 +125,7 @@ def fit(
     known, supplies = {} if fixed is None else load_fixed(fixed), supplies_of(supply)
     read = read_tables(places, layout, by_source)
     with progress("fit") as count:
-        fitted = fit_runs(
+        fitted = climbopt.fit(
             read.runs,
             law,
             interaction,
@@ -151,20 +147,32 @@ def fit(
 
 
 def _drawn_and_saved(
-    fitted: Fit | EnsembleFit, n: int, seed: int, jobs: int, file: DrawFile | None, output: Path | None
-) -> tuple[Fit | EnsembleFit, tuple[MixtureModel | Ensemble, ...]]:
+    fitted: climbopt.Fit | climbopt.EnsembleFit,
+    n: int,
+    seed: int,
+    jobs: int,
+    file: DrawFile | None,
+    output: Path | None,
+) -> tuple[climbopt.Fit | climbopt.EnsembleFit, tuple[Model, ...]]:
     """Write a fit's model, and return the fit with n draws; an ensemble's model states its noise, learned with them."""
-    from climbopt.files import save_model
-    from climbopt.fitting.ensemble_fit import EnsembleFit
+    from climbopt.uncertainty.loss_noise import loss_noise
 
-    if output is not None and not isinstance(fitted, EnsembleFit):
-        save_model(fitted.model, output)
     # One form's model stands in its file already, should the draws be interrupted.
-    drawn = _draws(fitted, n, seed, jobs, file) if n else ()
-    if isinstance(fitted, EnsembleFit):
-        fitted = _with_noise(fitted, drawn, jobs) if n else fitted
-        if output is not None:
-            save_model(fitted.model, output)
+    if output is not None and isinstance(fitted, climbopt.Fit):
+        climbopt.save_model(fitted.model, output)
+    drawn: tuple[Model, ...] = ()
+    if n:
+        known, keep = (None, None) if file is None else (file.known, file.append)
+        with progress("bootstrap") as count:
+            drawn = climbopt.bootstrap(fitted, n, seed=seed, jobs=jobs, known=known, keep=keep, progress=count)
+    if isinstance(fitted, climbopt.Fit):
+        return fitted, drawn
+    if n:
+        with progress("folds") as count:
+            noise = loss_noise(fitted, drawn, jobs=jobs, progress=count)
+        fitted = replace(fitted, model=replace(fitted.model, noise=noise))
+    if output is not None:
+        climbopt.save_model(fitted.model, output)
     return fitted, drawn
 
 
@@ -172,11 +180,15 @@ def provenance(places: Sequence[Path], content: bytes, draws: Path | None) -> di
     """Return where a model came from: the tables, the day, the command, and the file of draws."""
     from climbopt.files import sha256
 
-    origin = {"file": shown(places[0].name), "sha256": sha256(content), "date": date.today().isoformat()}
-    if len(places) > 1:
-        origin["earlier"] = ", ".join(shown(place.name) for place in places[1:])
-    origin["command"] = shown(shlex.join(["climbopt", *sys.argv[1:]]))
-    return origin if draws is None else origin | {"draws": shown(draws.name)}
+    file, *earlier = (shown(place.name) for place in places)
+    return {
+        "file": file,
+        "sha256": sha256(content),
+        "date": date.today().isoformat(),
+        **({"earlier": ", ".join(earlier)} if earlier else {}),
+        "command": shown(shlex.join(["climbopt", *sys.argv[1:]])),
+        **({} if draws is None else {"draws": shown(draws.name)}),
+    }
 
 
 def priors_of(pool: bool, features: Path | None) -> bool | Features:
@@ -193,24 +205,23 @@ def supplies_of(supply: Path | None) -> dict[str, float] | None:
     return None if supply is None else load_supply(supply)
 
 
-def _report(fitted: Fit | EnsembleFit, draws: Sequence[MixtureModel | Ensemble] | None, json: str | None) -> None:
+def _report(fitted: climbopt.Fit | climbopt.EnsembleFit, draws: Sequence[Model] | None, json: str | None) -> None:
     """Write a fit's JSON and show its tables; with draws also its diagnosis, of an ensemble's best form."""
     from climbopt.reports.fits import diagnosis_json, fit_json, print_diagnosis, print_fit
-    from climbopt.uncertainty.diagnosis import diagnose
 
     if draws is None:
         return report(json, fit_json(fitted), lambda to: print_fit(fitted, to))
     with progress("folds") as count:
-        diagnosis = diagnose(fitted, draws, progress=count)
+        diagnosis = climbopt.diagnose(fitted, draws, progress=count)
+    report(
+        json,
+        fit_json(fitted) | diagnosis_json(diagnosis, ensemble=fitted.model.mean is not None),
+        lambda to: print_fit(fitted, to),
+        lambda to: print_diagnosis(diagnosis, to),
+    )
 
-    def show(to: Console) -> None:
-        print_fit(fitted, to)
-        print_diagnosis(diagnosis, to)
 
-    report(json, fit_json(fitted) | diagnosis_json(diagnosis, ensemble=fitted.model.mean is not None), show)
-
-
-def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[str, object]:
+def _origin(fitted: climbopt.Fit | climbopt.EnsembleFit, table: pd.DataFrame, seed: int) -> dict[str, object]:
     """Return what makes draws the same, beside the model's form and names."""
     from climbopt.files import sha256
 
@@ -221,33 +232,6 @@ def _origin(fitted: Fit | EnsembleFit, table: pd.DataFrame, seed: int) -> dict[s
     if fitted.pooling is not None and fitted.pooling.way != "declared":
         origin["pooling"] = [fitted.pooling.way, *fitted.pooling.errors.values()]
     return origin
-
-
-def _draws(
-    fitted: Fit | EnsembleFit, n: int, seed: int, jobs: int, file: DrawFile | None
-) -> tuple[MixtureModel | Ensemble, ...]:
-    """Return the draws of a bootstrap, which are stored in a file, if there is one."""
-    from climbopt.uncertainty.bootstrap import bootstrap
-
-    with progress("bootstrap") as count:
-        return bootstrap(
-            fitted,
-            n,
-            seed=seed,
-            jobs=jobs,
-            known=None if file is None else file.known,
-            keep=None if file is None else file.append,
-            progress=count,
-        )
-
-
-def _with_noise(fitted: EnsembleFit, draws: Sequence[MixtureModel | Ensemble], jobs: int) -> EnsembleFit:
-    """Return an ensemble's fit whose model states how far measured losses lie from its predictions."""
-    from climbopt.uncertainty.loss_noise import loss_noise
-
-    with progress("folds") as count:
-        noise = loss_noise(fitted, draws, jobs=jobs, progress=count)
-    return replace(fitted, model=replace(fitted.model, noise=noise))
 
 
 def predict(
@@ -266,17 +250,16 @@ def predict(
     ] = None,
 ) -> None:
     """Predict the losses of mixtures."""
-    from climbopt.files import draws_beside, files_of, load_draws, load_model, read_table, write_table
+    from climbopt.files import draws_beside, files_of, read_table, write_table
     from climbopt.fitting.prediction import predict_table, tidy_mixtures
-    from climbopt.model.ensemble import Ensemble
     from climbopt.reports.extrapolation import Reach, fit_warnings
     from climbopt.reports.fits import print_prediction
 
     places = [mixtures, *([] if layout.losses is None else [layout.losses])]
     check_places([*files_of(model), *places], None, output)
     stated = None if layout == LayoutOptions() else layout.layout
-    loaded, draws_file = load_model(model), draws_beside(model)
-    draws = load_draws(draws_file) if isinstance(loaded, Ensemble) and draws_file.exists() else ()
+    loaded, draws_file = climbopt.load_model(model), draws_beside(model)
+    draws = climbopt.load_draws(draws_file) if isinstance(loaded, climbopt.Ensemble) and draws_file.exists() else ()
     reading = tidy_mixtures(read_table(mixtures), stated, None if layout.losses is None else read_table(layout.losses))
     if reading.note:
         remark(reading.note)
@@ -286,3 +269,70 @@ def predict(
         write_table(output, predicted.table)
     warn([*fit_warnings(loaded), *at.warnings()])
     print_prediction(predicted, console(), listed=output is None, outside=at.words())
+
+
+def extend(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file; draws beside it are extended too.")],
+    new: Annotated[list[str], typer.Argument(metavar="LANGUAGE...", help="Languages that the model does not have.")],
+    *,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What tells which languages the new ones are like: CSV of language, or of source and target, and a "
+            "column per feature. It counts where known languages, each left out, are then predicted better.",
+        ),
+    ] = None,
+    supply: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="How many different tokens each new language has: CSV of language, tokens; needed where the model "
+            "counts repeated tokens.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model, and its draws beside it.")
+    ],
+    seed: SEED = 0,
+    json: JSON = None,
+) -> None:
+    """Add languages that no run has to a model, from what its other languages are like."""
+    from climbopt.files import draws_beside, files_of, pairs_beside
+    from climbopt.reports.fits import extension_json, print_extension
+
+    before, after = draws_beside(model), draws_beside(output)
+    inputs = [*files_of(model), *(path for path in (before, features, supply) if path is not None and path.exists())]
+    check_places(inputs, json, output, pairs_beside(output), after)
+    extension = climbopt.extend(
+        climbopt.load_model(model),
+        [name for text in new for name in names("LANGUAGE", text)],
+        climbopt.load_draws(before) if before.exists() else (),
+        features=features,
+        supply=supplies_of(supply),
+        seed=seed,
+    )
+    _save(extension, model, inputs, output, seed)
+    report(json, extension_json(extension), lambda to: print_extension(extension, to))
+
+
+def _save(extension: climbopt.Extension, of: Path, inputs: Sequence[Path], output: Path, seed: int) -> None:
+    """Write an extended model, with where it came from, and its draws beside it."""
+    from climbopt.files import DrawFile, draws_beside, read_bytes, remove_other_draws, sha256
+    from climbopt.model.ensemble import blocks_of
+
+    place = draws_beside(output)
+    origin = {
+        "model": shown(of.name),
+        "date": date.today().isoformat(),
+        "command": shown(shlex.join(["climbopt", *sys.argv[1:]])),
+        "draws": shown(place.name),
+    }
+    model = replace(extension.model, provenance={**extension.model.provenance, **origin})
+    made_of = {"sha256": sha256(b"".join(map(read_bytes, inputs))), "seed": seed}
+    remove_other_draws(place, model, made_of)
+    file = DrawFile(place, model, made_of)  # refuses a file of anything else
+    for k in range(len(file.known), len(extension.draws)):
+        file.append(k, *(block.parameters for block in blocks_of(extension.draws[k])[0]))
+    file.close()
+    climbopt.save_model(model, output)

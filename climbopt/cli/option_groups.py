@@ -4,40 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from typing import get_type_hints
-
-
-@dataclass(frozen=True)
-class _OptionGroup:
-    """A parameter of a command that stands for options.
-
-    Parameters
-    ----------
-    kind : type
-        A dataclass; its fields are the options.
-    options : tuple of inspect.Parameter
-    """
-
-    kind: type
-    options: tuple[inspect.Parameter, ...]
-
-    @classmethod
-    def of(cls, kind: type) -> _OptionGroup:
-        """Return the group whose options are the fields of a dataclass."""
-        hints = get_type_hints(kind, include_extras=True)
-        options = (
-            inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-            )
-            for field in fields(kind)
-        )
-        return cls(kind, tuple(options))
-
-    def taken_from(self, values: dict[str, object]) -> object:
-        """Return the dataclass of its fields' values, which are removed."""
-        return self.kind(**{option.name: values.pop(option.name) for option in self.options})
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,24 +18,34 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         Its annotations are those of typer. A field without a default is a required option.
     """
     signature = inspect.signature(command, eval_str=True)
-    kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    groups = {
-        name: _OptionGroup.of(kind) for name, kind in kinds.items() if isinstance(kind, type) and is_dataclass(kind)
+    kinds = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
     }
     options = [
         option
         for name, parameter in signature.parameters.items()
-        for option in (
-            groups[name].options if name in groups else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-        )
+        for option in (_fields_as_options(kinds[name]) if name in kinds else [parameter])
     ]
 
     @wraps(command)
     def run(**values: object) -> None:
-        taken = {name: group.taken_from(values) for name, group in groups.items()}
-        command(**values, **taken)
+        groups = {
+            name: kind(**{field.name: values.pop(field.name) for field in fields(kind)}) for name, kind in kinds.items()
+        }
+        command(**values, **groups)
 
     # typer reads the signature and the annotations: both show the fields in the place of their dataclass.
-    run.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    )
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
+
+
+def _fields_as_options(kind: type) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass as parameters of a command."""
+    # What inspect says of the constructor, but for the annotations, which it does not evaluate.
+    hints = get_type_hints(kind, include_extras=True)
+    return [option.replace(annotation=hints[name]) for name, option in inspect.signature(kind).parameters.items()]

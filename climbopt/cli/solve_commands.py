@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import climbopt
 from climbopt.cli.arguments import (
     BACKEND,
     DRAWS,
@@ -30,15 +31,6 @@ from climbopt.cli.streams import bounding, check_places, console, progress, repo
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import MOST_JOBS
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from climbopt.backends import Options
-    from climbopt.problem.allocation import AllocationProblem
-    from climbopt.procedures import Procedure
-    from climbopt.procedures.optimum import Effort
-    from climbopt.procedures.result import Result
 
 
 @dataclass(frozen=True)
@@ -75,13 +67,11 @@ class SolverOptions:
     json: JSON = None
 
     @property
-    def typed(self) -> Options:
+    def typed(self) -> climbopt.Options:
         """Options of the backend; the value of KEY=VALUE is read as a number, true or false, or text."""
-        from climbopt.backends import Options
-
         pairs = [pair("--option", text, "KEY=VALUE", "print_level=5") for text in self.option or []]
         native = {key: option_value(value) for key, value in pairs}
-        return Options(self.tolerance, self.max_iterations, self.time_limit, native)
+        return climbopt.Options(self.tolerance, self.max_iterations, self.time_limit, native)
 
 
 def solve(
@@ -113,20 +103,18 @@ def solve(
     ] = None,
 ) -> None:
     """Solve a problem and certify the answer."""
-    from climbopt.backends import BACKENDS
     from climbopt.files import files_of, find_problem
-    from climbopt.procedures import Joint
     from climbopt.procedures.result import resolve
 
     check_places(files_of(find_problem(problem)), stated.json)
     if stated.backend is not None:
         # Refuses an unknown name before the problem is loaded.
-        BACKENDS[stated.backend]
+        climbopt.BACKENDS[stated.backend]
     options = stated.typed
     loaded, method = resolve(problem, procedure)
     if budget is not None:
         loaded = replace(loaded, budget=budget)
-    joint = isinstance(method, Joint)
+    joint = isinstance(method, climbopt.Joint)
     if stated.ranges is not None and not joint:
         raise InputError("--ranges is for the procedure joint; add --procedure joint")
     if certify not in ("local", "global"):
@@ -144,35 +132,37 @@ def solve(
 
 
 def _solve(
-    problem: AllocationProblem, procedure: Procedure, stated: SolverOptions, options: Options, bound: Effort | None
+    problem: climbopt.AllocationProblem,
+    procedure: climbopt.Procedure,
+    stated: SolverOptions,
+    options: climbopt.Options,
+    bound: climbopt.Effort | None,
 ) -> bool:
     """Answer a problem, with a global bound where there is an effort for one; returns whether the answer stands."""
     from climbopt.procedures.optimum import certify_globally
-    from climbopt.procedures.result import solve as solve_problem
     from climbopt.reports.results import print_result, ranges_json, result_json
-    from climbopt.studies.ranges import ranges as near_optimal
     from climbopt.uncertainty.assessment import assessed
 
     near = None
     with solvers_on_standard_error(stated.json):
         with nullcontext() if bound is None else bounding() as follow:
-            result = solve_problem(problem, procedure, backend=stated.backend, options=options)
+            result = climbopt.solve(problem, procedure, backend=stated.backend, options=options)
             if bound is not None:
                 result = certify_globally(result, bound, follow)
         if stated.ranges is not None and result.passed:
             with progress("ranges") as count:
-                near = near_optimal(result, stated.ranges, options=options, jobs=stated.jobs, progress=count)
+                near = climbopt.ranges(result, stated.ranges, options=options, jobs=stated.jobs, progress=count)
         assessment = assessed(result, stated.draws)
         record = result_json(result, assessment) | ranges_json(near)  # here, since the gap to two_step takes a solve
     report(stated.json, record, lambda to: print_result(result, to, near, assessment))
     return result.passed and (assessment is None or assessment.doubt is None)
 
 
-def _solve_robust(problem: AllocationProblem, stated: SolverOptions, options: Options, measure: str) -> bool:
+def _solve_robust(
+    problem: climbopt.AllocationProblem, stated: SolverOptions, options: climbopt.Options, measure: str
+) -> bool:
     """Answer a problem by its least regret over draws; returns whether the answer stands."""
-    from climbopt.files import load_draws
     from climbopt.reports.results import print_result, print_robust, ranges_json, robust_json
-    from climbopt.uncertainty.robust import robust, robust_ranges
 
     if stated.draws is None:
         raise InputError(
@@ -181,22 +171,25 @@ def _solve_robust(problem: AllocationProblem, stated: SolverOptions, options: Op
         )
     near, backend, jobs = None, stated.backend, stated.jobs
     with solvers_on_standard_error(stated.json):
-        models = load_draws(stated.draws)
+        models = climbopt.load_draws(stated.draws)
         with progress("draws") as count:
-            answer = robust(problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count)
+            answer = climbopt.robust(
+                problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
+            )
         if stated.ranges is not None and answer.result.passed:
             with progress("ranges") as count:
-                near = robust_ranges(answer, stated.ranges, options=options, jobs=jobs, progress=count)
+                near = climbopt.robust_ranges(answer, stated.ranges, options=options, jobs=jobs, progress=count)
 
-    def show(to: Console) -> None:
-        print_result(answer.result, to, near, answer.assessment)
-        print_robust(answer, to)
-
-    report(stated.json, robust_json(answer) | ranges_json(near), show)
+    report(
+        stated.json,
+        robust_json(answer) | ranges_json(near),
+        lambda to: print_result(answer.result, to, near, answer.assessment),
+        lambda to: print_robust(answer, to),
+    )
     return answer.result.passed and answer.assessment.doubt is None
 
 
-def _draws_beside(problem: str, loaded: AllocationProblem, *, named: bool) -> Path | None:
+def _draws_beside(problem: str, loaded: climbopt.AllocationProblem, *, named: bool) -> Path | None:
     """Return the draws beside a problem's model, of those that its file names, or of any."""
     from climbopt.files import draws_beside, files_of, find_problem
     from climbopt.model.ensemble import Stacked
@@ -234,7 +227,6 @@ def certify(
 ) -> None:
     """Say what can be proved of ratios, judged against every mixture."""
     from climbopt.files import files_of, find_problem
-    from climbopt.procedures.optimum import certify as certify_answer
     from climbopt.reports.results import print_result, result_json
 
     check_places([*files_of(find_problem(problem)), *([] if ratios is None else [ratios])], json, proof)
@@ -242,7 +234,7 @@ def certify(
     if proof is not None and rigor != "ball":
         raise InputError("--proof is for --rigor ball")
     with solvers_on_standard_error(json), bounding() as follow:
-        result = certify_answer(problem, ratios, tolerance=tolerance, effort=bound, progress=follow)
+        result = climbopt.certify(problem, ratios, tolerance=tolerance, effort=bound, progress=follow)
         record = result_json(result)
     if proof is not None:
         _write_proof(proof, result)
@@ -250,7 +242,7 @@ def certify(
     raise typer.Exit(0 if result.passed else 1)
 
 
-def _write_proof(path: Path, result: Result) -> None:
+def _write_proof(path: Path, result: climbopt.Result) -> None:
     """Write what shows the lower bound of a result."""
     from climbopt.files.text import write_text
 
@@ -268,14 +260,13 @@ def verify(
 ) -> None:
     """Check the proof of a lower bound: every bound in it is computed anew from the problem."""
     from climbopt.certification.proof.check import ProofError, check
-    from climbopt.files import load_problem
     from climbopt.files.text import read_json
     from climbopt.program import joint_form
     from climbopt.reports.typesetting import say
 
     try:
         lower, boxes = check(
-            joint_form(load_problem(problem)), read_json(proof, "write one by climbopt certify --proof")
+            joint_form(climbopt.load_problem(problem)), read_json(proof, "write one by climbopt certify --proof")
         )
     except ProofError as error:
         say(console(), f"not proved: {error}")
@@ -308,21 +299,19 @@ def compare(
 
     Each runs in a process of its own, and each answer is judged by the same certificate.
     """
-    from climbopt.backends import Options
     from climbopt.files import files_of, find_problem, write_text
     from climbopt.reports.comparisons import comparison_html, comparison_json, print_comparison
-    from climbopt.studies.comparison.backend_runs import compare as compare_backends
 
     check_places([path for problem in problems for path in files_of(find_problem(problem))], json, html)
     with progress("compare") as count:
-        comparison = compare_backends(
+        comparison = climbopt.compare(
             problems,
             backends=None if backends == "all" else names("--backends", backends),
             procedures=None if procedures is None else names("--procedures", procedures),
             repeat=repeat,
             time_limit=time_limit,
             memory_limit=memory_limit * 1e9,
-            options=Options(tolerance),
+            options=climbopt.Options(tolerance),
             progress=count,
         )
     if html is not None:

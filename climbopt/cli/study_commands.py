@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import numpy as np
 import typer
 
+import climbopt
 from climbopt.cli.arguments import (
     BACKEND,
     DRAWS,
@@ -32,15 +33,8 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from climbopt.backends import Options
     from climbopt.files import PathFile
-    from climbopt.problem.allocation import AllocationProblem
     from climbopt.studies.design.exchange import Criterion
-    from climbopt.studies.design.plan import Plan
-    from climbopt.studies.schedule import Schedule
-    from climbopt.studies.sweep import Sweep
 
 BUDGETS = Annotated[
     str | None,
@@ -75,19 +69,17 @@ def sweep(
     json: JSON = None,
 ) -> None:
     """Solve along a path of budgets, or of one constraint's number."""
-    from climbopt.backends import BACKENDS, Options
-    from climbopt.files import files_of, find_problem, load_draws, write_text
+    from climbopt.files import files_of, find_problem, write_text
     from climbopt.procedures.result import resolve
     from climbopt.reports.sweeps import print_schedule, print_sweep, sweep_json
-    from climbopt.studies.sweep import sweep as solve_path
 
     inputs = [*files_of(find_problem(problem)), *([] if draws is None else [draws])]
     check_places(inputs, json, output)
     if backend is not None:
-        BACKENDS[backend]
+        climbopt.BACKENDS[backend]
     tokens, numbers = _grid(budgets, over, stages)
-    (loaded, procedure), options = resolve(problem), Options(tolerance)
-    models = () if draws is None else load_draws(draws)
+    (loaded, procedure), options = resolve(problem), climbopt.Options(tolerance)
+    models = () if draws is None else climbopt.load_draws(draws)
     origin: dict[str, object] = {"budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance}
     # Draws take long: their paths are stored beside the output, and a second run goes on where the first stopped.
     place = output or (None if json in (None, "-") else Path(str(json)))
@@ -95,7 +87,7 @@ def sweep(
     with solvers_on_standard_error(json), progress("points") as count:
         path = _resumable(
             file,
-            lambda: solve_path(
+            lambda: climbopt.sweep(
                 loaded,
                 tokens,
                 numbers,
@@ -108,31 +100,22 @@ def sweep(
                 progress=count,
             ),
         )
-    staged = None if stages is None or tokens is None else _staged(loaded, tokens, stages, backend, options)
+    staged = None
+    if stages is not None and tokens is not None:
+        # Even on a logarithmic scale, as the budgets of the sweep are.
+        ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
+        staged = climbopt.schedule(loaded, ends, backend=backend, options=options)
     if output is not None:
         write_text(output, path.to_frame().to_csv(index=False))
 
-    def show(to: Console) -> None:
-        print_sweep(path, to)
-        if staged is not None:
-            print_schedule(staged, to)
-
-    report(json, sweep_json(path, staged), show)
+    shown = [lambda to: print_sweep(path, to)]
+    if staged is not None:
+        shown.append(lambda to: print_schedule(staged, to))
+    report(json, sweep_json(path, staged), *shown)
     if file is not None:
         file.remove()
     # Points that no mixture meets are an answer; points without a certificate are not.
     raise typer.Exit(0 if all(point.passed for point in path.points if point.result is not None) else 1)
-
-
-def _staged(
-    problem: AllocationProblem, tokens: list[float], stages: int, backend: str | None, options: Options
-) -> Schedule:
-    """Return the schedule whose stages end between the first and the last budget."""
-    from climbopt.studies.schedule import schedule
-
-    # Even on a logarithmic scale, as the budgets of the sweep are.
-    ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
-    return schedule(problem, ends, backend=backend, options=options)
 
 
 def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
@@ -149,7 +132,7 @@ def _grid(budgets: str | None, over: str | None, stages: int | None) -> Grid:
 
 
 def _path_file(
-    place: Path, inputs: list[Path], problem: AllocationProblem, grid: Grid, origin: dict[str, object]
+    place: Path, inputs: list[Path], problem: climbopt.AllocationProblem, grid: Grid, origin: dict[str, object]
 ) -> PathFile | None:
     """Return the file beside the output that holds the draws' paths until it is written; None beside a pipe."""
     from climbopt.files import PathFile, is_special, paths_beside, read_bytes, sha256
@@ -162,7 +145,7 @@ def _path_file(
     return PathFile(paths_beside(place), shape, {"inputs": [sha256(read_bytes(path)) for path in inputs], **origin})
 
 
-def _resumable(file: PathFile | None, solve_path: Callable[[], Sweep]) -> Sweep:
+def _resumable(file: PathFile | None, solve_path: Callable[[], climbopt.Sweep]) -> climbopt.Sweep:
     """Return a sweep; where it is refused, a file without paths is removed, which would block a corrected sweep."""
     try:
         path = solve_path()
@@ -254,7 +237,7 @@ class JobOptions:
     ] = None
     force: FORCE = False
 
-    def writer(self, folder: Path | None) -> Callable[[Plan, Sequence[Path]], None] | None:
+    def writer(self, folder: Path | None) -> Callable[[climbopt.Plan, Sequence[Path]], None] | None:
         """Return what writes the jobs of a plan, which replaces none of the inputs; None where no jobs are requested.
 
         Raises
@@ -276,7 +259,7 @@ class JobOptions:
             train_words(self.command)
         trainer, paths = TRAINERS[self.export], {} if self.paths is None else load_paths(self.paths)
 
-        def write(planned: Plan, inputs: Sequence[Path]) -> None:
+        def write(planned: climbopt.Plan, inputs: Sequence[Path]) -> None:
             with new_folder(folder, force=self.force, inputs=inputs) as place:
                 write_table(place / PLAN_NAME, planned.to_frame())
                 notes = write_jobs(place, planned_runs(planned), trainer, paths, self.command)
@@ -308,9 +291,8 @@ def plan(
     json: JSON = None,
 ) -> None:
     """Choose pilot runs by an optimal design; its expected error is shown beside that of CLIMB's design."""
-    from climbopt.files import load_model, load_supply, write_text
+    from climbopt.files import load_supply, write_text
     from climbopt.reports.plans import plan_json, print_plan
-    from climbopt.studies.design.plan import plan as design
 
     inputs = [path for path in (model, *(after or ()), by_source, supply, jobs.paths) if path is not None]
     check_places(inputs, json, None if jobs.export is not None else output)
@@ -320,12 +302,12 @@ def plan(
     asked = names("--languages", languages)
     made = earlier_runs(after or (), by_source, asked)
     with progress("plan") as count:
-        planned = design(
+        planned = climbopt.plan(
             asked,
             [TOKENS.read(part, "--budgets") for part in budgets.split(",")],
             runs,
             floor=floor,
-            model=None if model is None else load_model(model),
+            model=None if model is None else climbopt.load_model(model),
             after=made,
             law=law,
             interaction=interaction,

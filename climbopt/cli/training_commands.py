@@ -1,7 +1,9 @@
-"""The subcommand between an answer and a training run: export."""
+"""The subcommands between climbopt and runs that are trained: export, collect and watch."""
 
 from __future__ import annotations
 
+import json as json_format
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climbopt.cli.arguments import quantity
-from climbopt.cli.streams import check_places, complain, console, warn
+import climbopt
+from climbopt.cli.arguments import JOBS, JSON, SEED, quantity
+from climbopt.cli.streams import check_places, complain, console, progress, report, solvers_on_standard_error, warn
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.quantities import TOKENS
 
 if TYPE_CHECKING:
     from climbopt.files import AnswerFile
     from climbopt.files.trainers import Blend, Mixture, Trainer
-    from climbopt.problem.allocation import AllocationProblem
 
 ANSWER = Annotated[
     Path,
@@ -118,7 +120,7 @@ def export(
     sequence_length: SEQUENCE_LENGTH = 4096.0,
 ) -> None:
     """Write an answer as the data configuration of a trainer."""
-    from climbopt.files import load_answer, load_problem, write_text
+    from climbopt.files import load_answer, write_text
     from climbopt.files.trainers import TRAINERS, notes_of
     from climbopt.reports.typesetting import say
 
@@ -132,7 +134,7 @@ def export(
         return _write_stages(output, trainer, _stages(answer, stated, batch_tokens), digits, sequence_length)
     read = load_answer(answer, stage)
     named = problem or read.problem
-    declared = None if named is None else _answered(load_problem(named), read.ratios)
+    declared = None if named is None else _answered(climbopt.load_problem(named), read.ratios)
     tokens = budget or read.budget or (None if declared is None else declared.budget)
     # What the command line states goes before what the problem states.
     mixture = stated.mixture(read, tokens, {} if declared is None else declared.supply)
@@ -185,7 +187,7 @@ def _write_stages(
     say(console(), f"{len(parts)} stages for {trainer.package}: {output}")
 
 
-def _answered(problem: AllocationProblem, ratios: Mapping[str, float]) -> AllocationProblem:
+def _answered(problem: climbopt.AllocationProblem, ratios: Mapping[str, float]) -> climbopt.AllocationProblem:
     """Return a problem, if it is over the languages of an answer."""
     if sorted(problem.model.sources) != sorted(ratios):
         raise InputError(
@@ -195,7 +197,7 @@ def _answered(problem: AllocationProblem, ratios: Mapping[str, float]) -> Alloca
     return problem
 
 
-def _cost(ratios: Mapping[str, float], blend: Blend, problem: AllocationProblem | None) -> str:
+def _cost(ratios: Mapping[str, float], blend: Blend, problem: climbopt.AllocationProblem | None) -> str:
     """Return in words what the rounded ratios cost, by the problem's own model."""
     import numpy as np
 
@@ -205,3 +207,109 @@ def _cost(ratios: Mapping[str, float], blend: Blend, problem: AllocationProblem 
     exact, drawn = (np.array([r.get(name, 0.0) for name in problem.model.sources]) for r in (ratios, blend.ratios))
     cost = float(problem.value(drawn) - problem.value(exact))
     return f"the {problem.goal.label} changes by {cost:+.1e} {problem.goal.unit}".rstrip()
+
+
+LOSS_KEYS = Annotated[
+    str | None, typer.Option("--loss-columns", metavar="PATTERN", help="Keys of the losses; * is the language.")
+]
+
+
+def collect(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Of jobs, as climbopt plan --export wrote it, or its manifest.json."),
+    ],
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="LOGS",
+            help="Files and folders of logs, may be repeated: JSON lines, TensorBoard, exports and offline runs of "
+            "W&B, lm-eval; by default the folder logs of the jobs.",
+        ),
+    ] = None,
+    loss_columns: LOSS_KEYS = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="pilots.csv", help="Write the pilots, and their provenance."),
+    ] = None,
+    json: JSON = None,
+) -> None:
+    """Read back what planned runs logged, as a table of pilots.
+
+    Every run is listed; the exit code is 1 where some cannot be used.
+    """
+    from climbopt.files import write_table, write_text
+    from climbopt.files.collect import collect as collect_runs
+    from climbopt.files.jobs import MANIFEST_NAME, load_manifest
+    from climbopt.reports.plans import print_collection
+
+    manifest = folder / MANIFEST_NAME if folder.is_dir() else folder
+    # A manifest that is named itself has its logs beside it.
+    written = manifest.parent / "logs"
+    places = logs or ([written] if written.exists() else [])
+    # Provenance lies beside the table, under its name: two collections into one folder keep theirs.
+    beside = None if output is None else output.with_name(f"{output.name}.provenance.json")
+    check_places([manifest, *(place for place in places if place.is_file())], json, output, beside)
+    collection = collect_runs(load_manifest(manifest), places, loss_columns)
+    record = collection.provenance()
+    if output is not None and beside is not None and collection.usable:
+        write_table(output, collection.table())
+        write_text(beside, json_format.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    after = None if output is None else shlex.join(["climbopt", "decide", str(output), "--budget", "TOKENS"])
+    report(json, record, lambda to: print_collection(collection, to, after))
+    raise typer.Exit(0 if len(collection.usable) == len(collection.runs) else 1)
+
+
+def watch(
+    answer: Annotated[
+        Path, typer.Argument(metavar="ANSWER", help="A folder of climbopt decide, or an answer beside one.")
+    ],
+    log: Annotated[list[Path], typer.Option("--log", metavar="LOGS", help="Files and folders of the run's logs.")],
+    loss_columns: LOSS_KEYS = None,
+    drawn_columns: Annotated[
+        str | None,
+        typer.Option("--drawn-columns", metavar="PATTERN", help="Keys of the tokens drawn; * is the language."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again/--no-again", help="Past the bands, decide again with the run's own losses.")
+    ] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Write the new decision, as climbopt decide does."),
+    ] = None,
+    seed: SEED = 0,
+    jobs: JOBS = 1,
+    json: JSON = None,
+) -> None:
+    """Compare the losses of the big run with those predicted, as it goes.
+
+    The exit code is 1 where a loss is outside its band; what would be decided now is then computed.
+    """
+    from climbopt.files import PILOTS_NAME, check_folder, load_answer
+    from climbopt.files.logs import moments
+    from climbopt.reports.decisions import print_watch, save_decision, watch_json
+    from climbopt.uncertainty.watch import Moment, Watch
+
+    inputs = [path for path in (answer, *log) if path.is_file()]
+    check_places(inputs, json)
+    if output is not None:
+        check_folder(output, force=False)
+    read = load_answer(answer)
+    if read.problem is None:
+        raise InputError(f"there is no problem beside {answer}; name the folder that climbopt decide wrote")
+    problem = climbopt.load_problem(read.problem)
+    languages = tuple(dict.fromkeys([*problem.model.sources, *problem.model.targets]))
+    logged = moments(log, languages, loss_columns, drawn_columns)
+    watched = Watch(problem, read.ratios, tuple(Moment(*moment) for moment in logged))
+    pilots = read.problem.with_name(PILOTS_NAME)
+    decided = None
+    with solvers_on_standard_error(json):
+        if again and watched.outside and pilots.exists() and watched.undecided:
+            runs = climbopt.load_pilots(pilots, missing="drop")
+            decided = watched.decide_again(runs, seed=seed, jobs=jobs, progress=progress)
+            if output is not None:
+                save_decision(decided, output, force=False, inputs=inputs)
+        record = watch_json(watched, decided)
+    report(json, record, lambda to: print_watch(watched, decided, to))
+    raise typer.Exit(1 if watched.outside else 0)
