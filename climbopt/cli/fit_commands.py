@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from climbopt.files import DrawFile
     from climbopt.model.ensemble import Model
-    from climbopt.runs.features import Features
 
 LAW = Annotated[
     str | None,
@@ -132,7 +131,7 @@ def fit(
             use=use,
             supply=supplies,
             fixed=known,
-            pool=priors_of(pool, features),
+            pool=features or pool,
             jobs=jobs,
             progress=count,
         )
@@ -189,13 +188,6 @@ def provenance(places: Sequence[Path], content: bytes, draws: Path | None) -> di
         "command": shown(shlex.join(["climbopt", *sys.argv[1:]])),
         **({} if draws is None else {"draws": shown(draws.name)}),
     }
-
-
-def priors_of(pool: bool, features: Path | None) -> bool | Features:
-    """Return whether priors are learned, or the features that they may depend on."""
-    from climbopt.files import load_features
-
-    return pool if features is None else load_features(features)
 
 
 def supplies_of(supply: Path | None) -> dict[str, float] | None:
@@ -305,9 +297,9 @@ def extend(
     inputs = [*files_of(model), *(path for path in (before, features, supply) if path is not None and path.exists())]
     check_places(inputs, json, output, pairs_beside(output), after)
     extension = climbopt.extend(
-        climbopt.load_model(model),
+        model,
         [name for text in new for name in names("LANGUAGE", text)],
-        climbopt.load_draws(before) if before.exists() else (),
+        before if before.exists() else (),
         features=features,
         supply=supplies_of(supply),
         seed=seed,

@@ -112,21 +112,17 @@ class LayoutOptions:
     ] = None
 
     @property
-    def by_column(self) -> dict[str, str]:
-        """Languages by the columns that no pattern names."""
-        # At the last sign: column names may hold one.
-        return dict(pair("--name", text, "COLUMN=LANGUAGE", "loss_english=en", last=True) for text in self.name or [])
-
-    @property
     def layout(self) -> Layout:
         """What the options state of the table's layout."""
         from climbopt.files import Layout
 
+        # At the last sign: column names may hold one.
+        pairs = [pair("--name", text, "COLUMN=LANGUAGE", "loss_english=en", last=True) for text in self.name or []]
         return Layout(
             self.index,
             self.ratio_columns,
             self.loss_columns,
-            self.by_column,
+            dict(pairs),
             self.tokens_column,
             self.params_column,
             self.tokens,
@@ -217,7 +213,7 @@ def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequ
 
 
 def read_pilots(pilots: Path, options: TableOptions) -> PilotTable:
-    """Return the runs of a file, or of two wide ones, and say on standard error how they were read."""
+    """Return the runs of a file, or of two wide ones, and say on standard error how they were read and changed."""
     from climbopt.files import parse_table, read_bytes, understood
     from climbopt.runs.pilots import PilotRuns
 
@@ -227,14 +223,8 @@ def read_pilots(pilots: Path, options: TableOptions) -> PilotTable:
     measured = None if losses is None else parse_table(read_bytes(losses), losses)
     reading = understood(parse_table(content, pilots), layout, measured, missing=missing)
     runs = PilotRuns.from_frame(reading.table, missing=missing)
-    _say_what_changed(runs, reading.note)
-    return PilotTable(runs, reading.table, content)
-
-
-def _say_what_changed(runs: PilotRuns, note: str) -> None:
-    """Print on standard error how a table was read, what was rescaled in it, and what was left out of it."""
-    if note:
-        remark(note)
+    if reading.note:
+        remark(reading.note)
     if runs.n_rescaled:
         remark(f"{runs.n_rescaled} runs whose ratios summed to nearly 1 were rescaled")
     if runs.missing:
@@ -244,3 +234,4 @@ def _say_what_changed(runs: PilotRuns, note: str) -> None:
             f"missing losses left out: {len(runs.missing)}, the first that of language '{language}' in run '{run}'"
             + (f"; runs without any loss: {without}" if without else "")
         )
+    return PilotTable(runs, reading.table, content)

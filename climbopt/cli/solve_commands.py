@@ -171,10 +171,9 @@ def _solve_robust(
         )
     near, backend, jobs = None, stated.backend, stated.jobs
     with solvers_on_standard_error(stated.json):
-        models = climbopt.load_draws(stated.draws)
         with progress("draws") as count:
             answer = climbopt.robust(
-                problem, models, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
+                problem, stated.draws, measure, backend=backend, options=options, jobs=jobs or 1, progress=count
             )
         if stated.ranges is not None and answer.result.passed:
             with progress("ranges") as count:

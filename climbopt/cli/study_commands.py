@@ -79,7 +79,6 @@ def sweep(
         climbopt.BACKENDS[backend]
     tokens, numbers = _grid(budgets, over, stages)
     (loaded, procedure), options = resolve(problem), climbopt.Options(tolerance)
-    models = () if draws is None else climbopt.load_draws(draws)
     origin: dict[str, object] = {"budgets": tokens, "over": numbers, "backend": backend, "tolerance": tolerance}
     # Draws take long: their paths are stored beside the output, and a second run goes on where the first stopped.
     place = output or (None if json in (None, "-") else Path(str(json)))
@@ -92,7 +91,7 @@ def sweep(
                 tokens,
                 numbers,
                 procedure=procedure,
-                draws=models,
+                draws=draws or (),
                 backend=backend,
                 options=options,
                 jobs=jobs,
@@ -307,7 +306,7 @@ def plan(
             [TOKENS.read(part, "--budgets") for part in budgets.split(",")],
             runs,
             floor=floor,
-            model=None if model is None else climbopt.load_model(model),
+            model=model,
             after=made,
             law=law,
             interaction=interaction,
