@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import climbopt
 from climbopt.cli.streams import console
 from climbopt.foundations.errors import BackendError
 
@@ -21,9 +22,7 @@ def derive(
     latex: Annotated[bool, typer.Option("--latex", help="LaTeX instead of text.")] = False,
 ) -> None:
     """Print the equations a model or problem rests on."""
-    from climbopt.reports.derivation import derive as derive_equations
-
-    print(derive_equations(path, latex=latex, columns=console().width))
+    print(climbopt.derive(path, latex=latex, columns=console().width))
 
 
 def backends() -> None:

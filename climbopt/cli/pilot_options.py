@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+import climbopt
 from climbopt.cli.arguments import pair, quantity
 from climbopt.cli.streams import remark
 from climbopt.foundations.characters import shown
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from climbopt.files import Layout
-    from climbopt.runs.pilots import Missing, PilotRuns
+    from climbopt.runs.pilots import Missing
 
 TABLE = (
     "Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
@@ -70,7 +71,7 @@ class PilotTable:
         Of the file.
     """
 
-    runs: PilotRuns
+    runs: climbopt.PilotRuns
     table: pd.DataFrame
     content: bytes
 
@@ -180,7 +181,7 @@ def read_tables(places: Sequence[Path], options: TableOptions, by_source: Path |
     return PilotTable(joined.runs, joined.runs.to_frame(), b"".join(table.content for table in tables))
 
 
-def _plan(today: PilotRuns, places: Sequence[Path], by_source: Path | None) -> str:
+def _plan(today: climbopt.PilotRuns, places: Sequence[Path], by_source: Path | None) -> str:
     """Return the command that plans further runs of today's languages, at the least and the largest budget so far."""
     budgets = dict.fromkeys(f"{tokens:.0f}" for tokens in (today.tokens.min(), today.tokens.max()))
     words = ["climbopt", "plan", "--languages", ",".join(today.languages), "--budgets", ",".join(budgets)]
@@ -189,7 +190,7 @@ def _plan(today: PilotRuns, places: Sequence[Path], by_source: Path | None) -> s
     return shlex.join([*words, "-o", "plan.csv"])
 
 
-def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequence[str]) -> PilotRuns | None:
+def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequence[str]) -> climbopt.PilotRuns | None:
     """Return the runs made already, as runs of the languages of a plan; None where there are none.
 
     With a map a single table is an earlier one; of several the first is today's.
@@ -215,14 +216,13 @@ def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequ
 def read_pilots(pilots: Path, options: TableOptions) -> PilotTable:
     """Return the runs of a file, or of two wide ones, and say on standard error how they were read and changed."""
     from climbopt.files import parse_table, read_bytes, understood
-    from climbopt.runs.pilots import PilotRuns
 
     layout = options.layout  # refused before any file is read
     # Read once: standard input and pipes have no second time, and the digest is of the same bytes.
     content, missing, losses = read_bytes(pilots), cast("Missing", options.missing), options.losses
     measured = None if losses is None else parse_table(read_bytes(losses), losses)
     reading = understood(parse_table(content, pilots), layout, measured, missing=missing)
-    runs = PilotRuns.from_frame(reading.table, missing=missing)
+    runs = climbopt.PilotRuns.from_frame(reading.table, missing=missing)
     if reading.note:
         remark(reading.note)
     if runs.n_rescaled:

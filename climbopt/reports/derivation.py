@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import sympy as sp
 
 from climbopt.files import ModelLike, as_model_and_rows
-from climbopt.model.ensemble import Model, blocks_of
+from climbopt.model.ensemble import blocks_of
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, r_i, r_j
 from climbopt.model.templates import derive as derive_form, indexed
@@ -40,11 +40,15 @@ _ESCAPED = str.maketrans(
 def derive(of: ModelLike | AllocationProblem, *, latex: bool = False, columns: int = 0) -> str:
     """Return the equations that a model or a problem rests on, as text or LaTeX.
 
+    They are the law, the effective ratio, the marginal benefit, dz/dr and the stationarity conditions. Of an ensemble
+    each form is derived; its losses are their weighted means.
+
     Parameters
     ----------
-    of : MixtureModel, AllocationProblem, path or name
+    of : MixtureModel, Ensemble, AllocationProblem, path or name
         A problem's constraints are derived too.
     latex : bool
+        LaTeX instead of plain text; one align* environment per section.
     columns : int
         Width at which lines of plain text wrap; 0 leaves them whole.
 
@@ -55,23 +59,6 @@ def derive(of: ModelLike | AllocationProblem, *, latex: bool = False, columns: i
     L_i         = B_i/(D*z_i)**beta_i + E_i
     """
     model, rows = as_model_and_rows(of)
-    return derivation(model, rows, latex=latex, columns=columns)
-
-
-def derivation(model: Model, rows: Sequence[Row] = (), *, latex: bool = False, columns: int = 0) -> str:
-    """Return law, effective ratio, marginal benefit, dz/dr, the stationarity conditions and the constraints.
-
-    Parameters
-    ----------
-    model : MixtureModel or Ensemble
-        Of an ensemble each form is derived; its losses are their weighted means.
-    rows : sequence of Row
-        Rows of a problem's constraints, where there is one.
-    latex : bool
-        LaTeX instead of plain text; one align* environment per section.
-    columns : int
-        Width at which lines of plain text wrap; 0 leaves them whole.
-    """
     sections = []
     # Once per form: the blocks of an ensemble's draws repeat its forms.
     for form in {block.label: block for block in blocks_of(model)[0]}.values():
@@ -80,24 +67,25 @@ def derivation(model: Model, rows: Sequence[Row] = (), *, latex: bool = False, c
             sections.append((f"{form.label}, written out", _expanded(form, latex)))
     if rows:
         sections.append((f"{model.label}, constraints", _constraints(rows, latex)))
-    if latex:
-        return "\n\n".join(
-            f"% {title.split(', ')[-1] if isinstance(model, MixtureModel) else title}\n\\begin{{align*}}\n"
-            + " \\\\\n".join(f"  {left} &{relation} {right}" for left, relation, right in lines)
-            + "\n\\end{align*}"
-            for title, lines in sections
-        )
-    blocks = []
-    for title, lines in sections:
-        # Relations of one section stand below one another.
-        width = max(len(left) for left, _, _ in lines)
-        texts = [title]
-        for left, relation, right in lines:
-            begin = f"  {left:<{width}} {relation} "
-            parts = wrapped(right, max(columns - len(begin), MOST_NARROW)) if columns else [right]
-            texts += [begin + parts[0], *(" " * len(begin) + part for part in parts[1:])]
-        blocks.append("\n".join(texts))
-    return "\n\n".join(blocks)
+    if not latex:
+        return "\n\n".join(_as_text(title, lines, columns) for title, lines in sections)
+    return "\n\n".join(
+        f"% {title.split(', ')[-1] if isinstance(model, MixtureModel) else title}\n\\begin{{align*}}\n"
+        + " \\\\\n".join(f"  {left} &{relation} {right}" for left, relation, right in lines)
+        + "\n\\end{align*}"
+        for title, lines in sections
+    )
+
+
+def _as_text(title: str, lines: Sequence[Line], columns: int) -> str:
+    """Return a section as plain text; its relations stand below one another."""
+    width = max(len(left) for left, _, _ in lines)
+    texts = [title]
+    for left, relation, right in lines:
+        begin = f"  {left:<{width}} {relation} "
+        parts = wrapped(right, max(columns - len(begin), MOST_NARROW)) if columns else [right]
+        texts += [begin + parts[0], *(" " * len(begin) + part for part in parts[1:])]
+    return "\n".join(texts)
 
 
 def _general(model: MixtureModel, latex: bool) -> list[Line]:
@@ -159,12 +147,9 @@ def _general(model: MixtureModel, latex: bool) -> list[Line]:
 
 def _of_use(model: MixtureModel, latex: bool) -> list[Line]:
     """Return u and its slope; nothing where data are used once."""
-    used = model.templates.used
-    if used is None:
-        return []
-    show = _printer(model, latex, used=False)
+    used, show = model.templates.used, _printer(model, latex, used=False)
     value, slope = ("u_{j}", "d u_{j} / d r_{j}") if latex else ("u_j", "du_j/dr_j")
-    return [(value, "=", show(used.expression)), (slope, "=", show(used.first[0]))]
+    return [] if used is None else [(value, "=", show(used.expression)), (slope, "=", show(used.first[0]))]
 
 
 def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
@@ -183,16 +168,16 @@ def _expanded(model: MixtureModel, latex: bool) -> list[Line]:
         lines += [(show(of_u[r]), "=", show(worth[name])) for name, r in variables.items()]
     lines += [(show(sp.Symbol(f"z[{t}]")), "=", show(z[t])) for t in model.targets]
     lines += [(show(sp.Symbol(f"L[{t}]")), "=", show(losses[t])) for t in model.targets]
+    prime = "Lprime[{0}]" if latex else "dL[{0}]/dz[{0}]"
     for source in model.sources:
-        total = sp.Symbol("lambda") + sp.Symbol(f"zeta[{source}]")
         # Chain rule: du_j/dr_j.
         chain = sp.diff(worth[source], variables[source]) if used is not None else 1
-        for target in model.targets:
-            slope = sp.Symbol(f"w[{target}]") * sp.Symbol(
-                f"Lprime[{target}]" if latex else f"dL[{target}]/dz[{target}]"
-            )
-            total += slope * sp.diff(z[target], of_u.get(variables[source], variables[source])) * chain
-        lines.append(("0", "=", show(total)))
+        u = of_u.get(variables[source], variables[source])
+        slopes = [
+            sp.Symbol(f"w[{target}]") * sp.Symbol(prime.format(target)) * sp.diff(z[target], u) * chain
+            for target in model.targets
+        ]
+        lines.append(("0", "=", show(sp.Symbol("lambda") + sp.Symbol(f"zeta[{source}]") + sum(slopes))))
     return lines
 
 
@@ -238,12 +223,13 @@ def _printer(model: MixtureModel, latex: bool, *, used: bool = True) -> Printer:
 
 def _latex(expression: sp.Expr) -> str:
     """Return LaTeX in which the languages of a symbol such as b[en, de] are a subscript of text."""
-    names = {}
-    for symbol in expression.free_symbols:
-        stem, bracket, languages = symbol.name.partition("[")
-        if bracket:
-            # SymPy would read "en, de" as mathematics: names are set as text, escaped.
-            names[symbol] = f"{sp.latex(sp.Symbol(stem))}_{{{_text(languages[:-1])}}}"
+    # SymPy would read "en, de" as mathematics: names are set as text, escaped.
+    names = {
+        symbol: f"{sp.latex(sp.Symbol(stem))}_{{{_text(languages[:-1])}}}"
+        for symbol in expression.free_symbols
+        for stem, bracket, languages in [symbol.name.partition("[")]
+        if bracket
+    }
     latex: str = sp.latex(expression, symbol_names=names)
     return latex
 

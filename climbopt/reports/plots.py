@@ -54,15 +54,11 @@ PROFILE_END = 1000.0
 PROFILE_DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2, 1, 2)))
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     """Return the axes to draw into and their figure: `ax`, or those of a new figure."""
     if ax is not None:
         return cast("Figure", ax.figure), ax
-    figure = _figure(width, height)
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
@@ -104,7 +100,7 @@ def fit_figure(
     of the language. `ax` shows only the first of the two pictures.
     """
     if ax is None:
-        figure = _figure(width, 0.43 * width if width > 5 else 1.7 * width)
+        figure = Figure(figsize=(width, 0.43 * width if width > 5 else 1.7 * width), layout="constrained")
         left, right = figure.subplots(1, 2) if width > 5 else figure.subplots(2, 1)
     else:
         figure, left, right = cast("Figure", ax.figure), ax, None
@@ -156,19 +152,15 @@ def transfer_figure(
     image = axes.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")
     for i, j in np.argwhere(np.isfinite(values)):
         grey = indistinct is not None and bool(indistinct[i, j])
-        if grey:
+        if grey or values[i, j] < 0:
             axes.fill_between(
                 [j - 0.5, j + 0.5],
                 i - 0.5,
                 i + 0.5,
-                facecolor=GREY,
-                edgecolor="0.5",
-                hatch="" if numbered else "....",
+                facecolor=GREY if grey else "none",
+                edgecolor="0.5" if grey else "0.35",
+                hatch=("" if numbered else "....") if grey else "////",
                 linewidth=0,
-            )
-        elif values[i, j] < 0:
-            axes.fill_between(
-                [j - 0.5, j + 0.5], i - 0.5, i + 0.5, facecolor="none", edgecolor="0.35", hatch="////", linewidth=0
             )
         if numbered:
             # z: a value that rounds to 0 has no sign.
@@ -229,27 +221,17 @@ def bars_figure(
         # Bars of a group side by side, centred on its place.
         at = places + (s - (k - 1) / 2) * thick
         kind = BASELINES.get(name, 0)
-        look: dict[str, Any] = {
-            "facecolor": SHADES[kind],
-            "hatch": HATCHES[kind],
-            "edgecolor": "black",
-            "linewidth": 0.5,
-            "label": name,
-        }
-        (axes.barh if lying else axes.bar)(at, values / unit, thick, **look)
+        look: dict[str, Any] = {"facecolor": SHADES[kind], "hatch": HATCHES[kind], "edgecolor": "black"}
+        (axes.barh if lying else axes.bar)(at, values / unit, thick, linewidth=0.5, label=name, **look)
         if s == 0 and ranges is not None:
+            x, y = (values / unit, at) if lying else (at, values / unit)
             # Error bars take distances from the value.
-            ends = np.abs(np.array(ranges) - values) / unit
-            whiskers: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1.0, "capsize": 2.0}
-            if lying:
-                axes.errorbar(values / unit, at, xerr=ends, **whiskers)
-            else:
-                axes.errorbar(at, values / unit, yerr=ends, **whiskers)
+            ends: dict[str, Any] = {"xerr" if lying else "yerr": np.abs(np.array(ranges) - values) / unit}
+            axes.errorbar(x, y, **ends, fmt="none", ecolor="black", elinewidth=1.0, capsize=2.0)
     if lying:
         axes.set_yticks(places, languages)
         # The first language on top.
-        axes.set_ylim(n - 0.45, -0.55)
-        axes.set_xlabel(label)
+        axes.set(ylim=(n - 0.45, -0.55), xlabel=label)
     else:
         axes.set_xticks(places, languages, rotation=90 if sum(map(len, languages)) > 12 * width else 0)
         axes.set_ylabel(label)
@@ -284,11 +266,8 @@ def ranges_figure(
         label="optimum",
     )
     axes.set_yticks(places, languages)
-    axes.set_ylim(len(languages) - 0.4, -0.6)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("ratio (%)")
+    axes.set(ylim=(len(languages) - 0.4, -0.6), xlim=(0, None), xlabel="ratio (%)", axisbelow=True)
     axes.grid(axis="x", color="0.88", linewidth=0.6)
-    axes.set_axisbelow(True)
     _legend(figure, ax, "outside upper center", 2)
     return figure
 
@@ -346,8 +325,7 @@ def sweep_figure(
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_Counts())  # the default ones write mathematics, which is switched off
         axes.xaxis.set_minor_formatter(_Counts())
-    axes.set_ylim(bottom=0)
-    axes.set(xlabel=label, ylabel="ratio (%)")
+    axes.set(ylim=(0, None), xlabel=label, ylabel="ratio (%)")
     if bands is not None:
         _caption(figure, ax, caption)
     _legend(figure, ax, "outside right center", 1, handlelength=3.2)
@@ -375,8 +353,8 @@ def profile_figure(measured: Sequence[Profile], ax: Axes | None = None) -> Figur
         y = np.concatenate([[0.0], heights, [heights[-1] if solved.size else 0.0]])
         dash = PROFILE_DASHES[position % len(PROFILE_DASHES)]
         axes.step(x, y, where="post", linestyle=dash, linewidth=1.8, label=profile.backend)
-    axes.set_xscale("log")
     axes.set(
+        xscale="log",
         xlim=(1, PROFILE_END),
         ylim=(0, 1.02),
         xlabel="time over the fastest backend's time",
