@@ -1,14 +1,17 @@
 """For tests of climbopt, and for authors of other laws, interactions and backends."""
 
-from climbopt.testing.checks import CHECKS, Check, exclusion
-from climbopt.testing.conformance import (
-    CASES,
-    Case,
+from climbopt.testing.cases import CASES, Case
+from climbopt.testing.checks import (
+    CHECKS,
+    Accuracy,
+    Check,
     check_bad_option,
     check_case,
     check_limits,
     check_not_a_number,
+    check_problem,
     check_report,
+    exclusion,
 )
 from climbopt.testing.generate import (
     degenerate_problems,
@@ -18,7 +21,6 @@ from climbopt.testing.generate import (
     problem_families,
 )
 from climbopt.testing.hock_schittkowski import HOCK_SCHITTKOWSKI, PublishedProblem
-from climbopt.testing.published import Accuracy, check_problem
 from climbopt.testing.symbolic import SymbolicFunctions
 
 __all__ = [
