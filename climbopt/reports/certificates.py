@@ -61,14 +61,16 @@ def print_certificate(result: Result, certificate: Certificate, console: Console
         boxes = "1 box" if bound.search.nodes == 1 else f"{bound.search.nodes} boxes"
         cost = f"after {boxes} and {bound.search.seconds:.2f} s"
         say(console, f"  relative gap {certificate.relative_gap:.1e} {cost}; it rests on {bound.rests_on}")
-    if (regret := result.regret) is not None:
-        ends = f"{regret.least:.3g} to {regret.most:.3g}{unit or ' nats'}"
-        say(console, f"  loses {ends} against the best mixture")
-    if result.better is not None:
-        better = [f"{name} {100 * ratio:.3f} %" for name, ratio in list(result.better.items())[:MOST_ROWS]]
-        say(console, f"  a better mixture was found: {', '.join(better)}")
-    if certificate.weakly_active:
-        say(console, f"  weakly active: {', '.join(certificate.weakly_active)}")
+    regret, weak = result.regret, ", ".join(certificate.weakly_active)
+    better = ", ".join(f"{name} {100 * ratio:.3f} %" for name, ratio in list((result.better or {}).items())[:MOST_ROWS])
+    say(
+        console,
+        f"  loses {regret.least:.3g} to {regret.most:.3g}{unit or ' nats'} against the best mixture"
+        if regret
+        else None,
+        f"  a better mixture was found: {better}" if better else None,
+        f"  weakly active: {weak}" if weak else None,
+    )
 
 
 def _curvature_words(result: Result, certificate: Certificate) -> str | None:
@@ -174,5 +176,4 @@ def _print_baselines(assessment: Assessment, console: Console) -> None:
         **(over_scenarios if any(one.advantage for one in assessment.baselines) else {}),
         "": lambda one: "" if one.feasible else f"not feasible: {one.primal.worst}",
     }
-    console.print(table_of("", assessment.baselines, columns, right=1))
-    console.print()
+    say(console, table_of("", assessment.baselines, columns, right=1), "")

@@ -115,13 +115,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     groups = comparison.groups
     for (problem, procedure), runs in groups.items():
         rows = [cells(run, _best(runs))[:-1] for run in runs if run.termination != "refused"]
-        console.print(TextTable(f"{problem}: {procedure}", COLUMNS[:-1], rows, right=1))
         say(
             console,
+            TextTable(f"{problem}: {procedure}", COLUMNS[:-1], rows, right=1),
             "the solvers' own words:",
             *(f"  {run.backend}{' refused' if run.termination == 'refused' else ''}: {run.raw_status}" for run in runs),
+            "",
         )
-        console.print()
     if len(groups) > 1:
         title = f"{len(groups)} problems; failures charged {comparison.time_limit:g} s"
         console.print(TextTable(title, PROFILE_COLUMNS, list(map(_profile_cells, profiles(comparison)))))

@@ -72,8 +72,8 @@ def print_decision(decision: Decision, console: Console, folder: Path | None = N
         f"mean error {fitted.overall.mae:.4f} nats over {fitted.n_losses} losses of {fitted.n_runs} runs, "
         f"R2 {number(fitted.overall.r2, '.4f')}",
         None if fitted.pooling is None else fitted.pooling.words,
+        "",
     )
-    console.print()
     if result.allocation is None:
         print_result(result, console)
     else:
@@ -104,10 +104,10 @@ def runs_in_words(runs: PilotRuns) -> str:
 def _print_answer(decision: Decision, console: Console, folder: Path | None) -> None:
     """Print the ratios with what they mean, the certificate, the baselines and the verdict."""
     goal, problem, result = decision.problem.goal, decision.problem, decision.result
-    console.print(_table(decision))
-    console.print()
     say(
         console,
+        _table(decision),
+        "",
         f"{goal.label} {number(result.objective, '.5f')} {goal.unit}".rstrip(),
         Reach.of_problem(problem, result.ratios).words(),
         f"certificate {'passed' if result.passed else 'NOT passed'}: {result.certificate.verdict.value}",
@@ -211,8 +211,7 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
         columns["planned"] = lambda name: tokens(drawn.get(name, none)[1])
     columns[""] = lambda name: "OUTSIDE" if name in watch.outside else ""
     title = f"{watch.problem.name}: {tokens(watch.moments[-1].tokens)} of {tokens(watch.problem.budget)} tokens"
-    console.print(table_of(title, last, columns, right=1))
-    console.print()
+    say(console, table_of(title, last, columns, right=1), "")
     if watch.outside:
         say(console, f"outside the bands: {listed(list(watch.outside))}", style="bold red")
     else:

@@ -169,10 +169,13 @@ def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
         [fit.model.label, f"{weight:.3f}", *(text(fit.overall) for text in ERRORS.values())]
         for weight, fit in zip(fitted.model.weights, fitted.fits, strict=True)
     ]
-    console.print(TextTable("ensemble", ("form", "weight", *ERRORS), rows))
-    say(console, *(f"{form} is left out: {reason}" for form, reason in fitted.refused.items()))
-    console.print()
-    _print_errors(f"mean of the forms: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
+    say(
+        console,
+        TextTable("ensemble", ("form", "weight", *ERRORS), rows),
+        *(f"{form} is left out: {reason}" for form, reason in fitted.refused.items()),
+        "",
+        _errors_table("mean of the forms", fitted),
+    )
     noise = fitted.model.noise
     if noise is not None:
         # One number per class for reading: the median over targets.
@@ -185,11 +188,12 @@ def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
         )
 
 
-def _print_errors(title: str, fitted: Fit | EnsembleFit, console: Console) -> None:
-    """Print the errors by language."""
+def _errors_table(name: str, fitted: Fit | EnsembleFit) -> TextTable:
+    """Return the table of errors by language."""
     by_row = (*fitted.errors.items(), ("all", fitted.overall))
     rows = [[name, *(text(errors) for text in ERRORS.values())] for name, errors in by_row]
-    console.print(TextTable(title, ("language", *ERRORS), rows))
+    title = f"{name}: {fitted.n_losses} losses of {fitted.n_runs} runs"
+    return TextTable(title, ("language", *ERRORS), rows)
 
 
 def _print_form(fitted: Fit, console: Console) -> None:
@@ -197,18 +201,20 @@ def _print_form(fitted: Fit, console: Console) -> None:
     if fitted.scores:
         # A form that cannot be fitted has no errors: its reason stands below the table.
         judged = [score for score in fitted.scores if not score.refused]
-        console.print(table_of("cross-validation over whole runs", judged, SCORES))
         refused = (f"{score.label} cannot be fitted: {score.refused}" for score in fitted.scores if score.refused)
-        say(console, *refused, *map(_harder_words, fitted.scores))
-        console.print()
-    _print_errors(f"{fitted.model.label}: {fitted.n_losses} losses of {fitted.n_runs} runs", fitted, console)
-    for label, names in (
+        table = table_of("cross-validation over whole runs", judged, SCORES)
+        say(console, table, *refused, *map(_harder_words, fitted.scores), "")
+    doubtful = (
         ("at a bound", fitted.at_bound),
         ("not identified by the runs", fitted.unidentified),
         ("outlying runs", fitted.outliers),
-    ):
-        say(console, f"{label}: {listed(list(names))}" if names else None)
-    say(console, fitted.left_out or None)
+    )
+    say(
+        console,
+        _errors_table(fitted.model.label, fitted),
+        *(f"{label}: {listed(list(names))}" for label, names in doubtful if names),
+        fitted.left_out or None,
+    )
 
 
 def _harder_words(score: Score) -> str | None:
@@ -243,9 +249,12 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
         }
         if "lower" in table:
             columns["band"] = lambda row: f"{row['lower']:.4f}–{row['upper']:.4f}"
-        console.print(table_of("predicted losses", table.head(MOST_ROWS).to_dict("records"), columns, left=2))
-        if len(table) > MOST_ROWS:
-            say(console, f"and {len(table) - MOST_ROWS} more rows; write them all with -o FILE.csv")
+        more = len(table) - MOST_ROWS
+        say(
+            console,
+            table_of("predicted losses", table.head(MOST_ROWS).to_dict("records"), columns, left=2),
+            f"and {more} more rows; write them all with -o FILE.csv" if more > 0 else None,
+        )
     say(
         console,
         f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's domain)"
@@ -259,8 +268,8 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
             console,
             f"{predicted.n_inside} of {predicted.n_judged} losses lie inside their {100 * predicted.level:.0f} % bands "
             f"({100 * predicted.n_inside / predicted.n_judged:.1f} %)",
+            table_of("predictions of the stated losses", predicted.groups, GROUPS, left=2),
         )
-        console.print(table_of("predictions of the stated losses", predicted.groups, GROUPS, left=2))
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
         say(
@@ -316,23 +325,22 @@ def diagnosis_json(diagnosis: Diagnosis, *, ensemble: bool = False) -> dict[str,
 def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """Print noise and bands, the pairs whose transfer is distinguishable from 0, and the most useful missing runs."""
     bands = diagnosis.bands
-    console.print()
     # The coverage is NaN where no run is of the kind: there is nothing to state.
-    console.print(
-        table_of(
-            f"{bands.uncertainty.fitted.model.label}: noise about the model (nats) and {100 * bands.level:.0f} % bands",
-            np.flatnonzero(np.isfinite(bands.coverage)).tolist(),
-            {
-                "losses": lambda k: KINDS[k],
-                "noise, median": lambda k: number(float(np.nanmedian(bands.uncertainty.noise[:, k])), ".5f"),
-                "half width / sd": lambda k: f"{bands.widths[k]:.3f}",
-                "folds inside before %": lambda k: f"{100 * bands.coverage[k]:.1f}",
-            },
-        )
+    table = table_of(
+        f"{bands.uncertainty.fitted.model.label}: noise about the model (nats) and {100 * bands.level:.0f} % bands",
+        np.flatnonzero(np.isfinite(bands.coverage)).tolist(),
+        {
+            "losses": lambda k: KINDS[k],
+            "noise, median": lambda k: number(float(np.nanmedian(bands.uncertainty.noise[:, k])), ".5f"),
+            "half width / sd": lambda k: f"{bands.widths[k]:.3f}",
+            "folds inside before %": lambda k: f"{100 * bands.coverage[k]:.1f}",
+        },
     )
     distinguishable = [pair for pair in diagnosis.transfers if pair.told_from_zero]
     say(
         console,
+        "",
+        table,
         f"transfer distinguishable from 0 over {len(diagnosis.draws)} draws: {len(distinguishable)} of "
         f"{len(diagnosis.transfers)} pairs",
         *(

@@ -68,22 +68,24 @@ def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
         for design in plan.designs
     ]
     heads = "design", "runs", "tokens", "expected error %"
-    console.print(TextTable(f"pilot runs for {len(plan.languages)} languages", heads, rows))
-    say(console, "expected error: of a predicted loss, by the fit's noise and priors, to first order")
-    if listed:
-        runs = plan.chosen.runs
-        shown = range(min(len(runs), MOST_ROWS))
-        console.print()
-        Grid(
-            "runs",
-            ["run", "tokens"],
-            [[f"plan-{k + 1:03d}", token_words(float(runs.tokens[k]))] for k in shown],
-            plan.languages,
-            [[f"{100 * ratio:.1f}" for ratio in runs.ratios[k]] for k in shown],
-        ).show(console)
-        if len(runs) > MOST_ROWS:
-            say(console, f"and {len(runs) - MOST_ROWS} more runs; write them all with -o plan.csv")
-    say(console, f"{plan.seconds:.2f} s")
+    runs = plan.chosen.runs
+    shown, more = range(min(len(runs), MOST_ROWS)), len(runs) - MOST_ROWS
+    grid = Grid(
+        "runs",
+        ["run", "tokens"],
+        [[f"plan-{k + 1:03d}", token_words(float(runs.tokens[k]))] for k in shown],
+        plan.languages,
+        [[f"{100 * ratio:.1f}" for ratio in runs.ratios[k]] for k in shown],
+    )
+    say(
+        console,
+        TextTable(f"pilot runs for {len(plan.languages)} languages", heads, rows),
+        "expected error: of a predicted loss, by the fit's noise and priors, to first order",
+        "" if listed else None,
+        grid if listed else None,
+        f"and {more} more runs; write them all with -o plan.csv" if listed and more > 0 else None,
+        f"{plan.seconds:.2f} s",
+    )
 
 
 def print_collection(collection: Collection, console: Console, after: str | None = None) -> None:
@@ -96,8 +98,7 @@ def print_collection(collection: Collection, console: Console, after: str | None
             "status": lambda run: run.status,
             "": lambda run: run.reason,
         }
-        console.print(table_of("", doubtful, columns, right=2))
-        console.print()
+        say(console, table_of("", doubtful, columns, right=2), "")
     say(
         console,
         *(f"left out: {file}: {reason}" for file, reason in collection.ignored.items()),

@@ -128,13 +128,13 @@ def print_result(
         raw_status = solution.raw_status if solution else ""
         say(console, f"{problem.name}: {words} ({raw_status})", conflict, style="bold red")
         return
-    console.print(_allocation(result, ranges))
     # What is printed as a range must not claim more than was certified.
     open_ends = [name for name, interval in (ranges or {}).items() if not interval.certified]
+    doubt = None
     if open_ends:
-        say(console, f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there")
+        doubt = f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there"
     elif ranges and not all(interval.proved for interval in ranges.values()):
-        say(console, "ranges are those that a local search from the optimum reaches")
+        doubt = "ranges are those that a local search from the optimum reaches"
     # Active limits of no single language; the others stand in its own row.
     of_groups = [
         f"{name} ({_price(entry)})"
@@ -142,9 +142,11 @@ def print_result(
         if entry.active and "[" not in name and name != "simplex"
     ]
     goal = f"{problem.goal.label} {number(result.objective, '.8f')} {problem.goal.unit}".rstrip()
-    console.print()
     say(
         console,
+        _allocation(result, ranges),
+        doubt,
+        "",
         goal + _gap_words(result),
         f"active: {', '.join(of_groups)}" if of_groups else None,
         Reach.of_problem(problem, result.ratios).words(),
@@ -275,11 +277,11 @@ def print_robust(robust: Robust, console: Console) -> None:
             *(100 * end for end in confidence.ranges[name])
         ),
     }
-    console.print()
-    console.print(table_of(f"ratios in % over {n} draws", quantiles, columns))
     kind = "mean" if measure.kind == "mean" else f"mean of the worst {100 * (1 - measure.level):.3g} %"
     say(
         console,
+        "",
+        table_of(f"ratios in % over {n} draws", quantiles, columns),
         f"regret, {kind}: {measure.of(robust.regret):.6f} nats; of the joint answer "
         f"{measure.of(robust.plug_in_regret):.6f}",
         f"WARNING: {unsettled} draws were not solved to the end" if unsettled else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -105,7 +105,7 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         ]
         for point in sweep.points
     ]
-    Grid(
+    grid = Grid(
         f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
         ["budget", *([sweep.over] if sweep.over else []), problem.goal.label],
         points,
@@ -114,8 +114,8 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         [_verdict(point) for point in sweep.points],
         () if bands is None else [_band_cells(low, high, chosen) for low, high in zip(*bands, strict=True)],
         BAND_NAME,
-    ).show(console)
-    _print_notes(sweep, len(chosen), console)
+    )
+    say(console, grid, *_notes(sweep, len(chosen)))
 
 
 def _verdict(point: Point) -> str:
@@ -133,19 +133,20 @@ def _band_cells(low: Array, high: Array, chosen: Sequence[int]) -> list[str]:
     return [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
 
 
-def _print_notes(sweep: Sweep, shown: int, console: Console) -> None:
-    """Print what the table leaves out, what was refused, and how far the points lie outside the pilots."""
+def _notes(sweep: Sweep, shown: int) -> Iterator[str | None]:
+    """Yield what the bands are, what the table leaves out, what was refused, and how far points lie off the pilots."""
     if sweep.draws is not None:
         # One NaN ratio marks a point without a certified answer.
         n, missing = len(sweep.draws), int(np.isnan(sweep.draws[:, :, 0]).sum())
         left_out = f"; {missing} of their {n * len(sweep.points)} points have no certified answer and are left out"
-        say(console, f"{BAND_NAME} of {n} draws" + (left_out if missing else ""))
+        yield f"{BAND_NAME} of {n} draws" + (left_out if missing else "")
     if shown < len(sweep.problem.model.sources):
-        say(console, f"the {shown} languages whose ratios change most; all of them with --json or -o")
+        yield f"the {shown} languages whose ratios change most; all of them with --json or -o"
     refused = [point for point in sweep.points if point.refusal]
     if refused:
-        say(console, f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}")
-    say(console, _reach(sweep).words(), f"{sweep.seconds:.2f} s")
+        yield f"{len(refused)} points refused; at {token_words(refused[0].budget)}: {refused[0].refusal}"
+    yield _reach(sweep).words()
+    yield f"{sweep.seconds:.2f} s"
 
 
 def print_schedule(staged: Schedule, console: Console) -> None:
@@ -163,14 +164,14 @@ def print_schedule(staged: Schedule, console: Console) -> None:
         ]
         for stage in staged.stages
     ]
-    console.print()
-    Grid(
+    grid = Grid(
         f"{problem.name}: a run in {len(staged.stages)} stages",
         ["tokens", "to", problem.goal.label, "gain over static", "off the optimum", "path"],
         points,
         [problem.model.sources[j] for j in chosen],
         [[f"{100 * stage.ratios[j]:.2f}" for j in chosen] for stage in staged.stages],
-    ).show(console)
+    )
+    say(console, "", grid)
 
 
 def _most_moved(ratios: Array, most: int) -> Sequence[int]:

@@ -74,7 +74,7 @@ class TextTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines for rich."""
         for line, bold in self.lines(options.max_width):
-            yield Text(line, style="bold" if bold else "", no_wrap=True, overflow="ignore")
+            yield _line(line, "bold" if bold else "")
 
     @cached_property
     def _texts(self) -> list[list[str]]:
@@ -217,14 +217,25 @@ def _balanced(text: str, width: int) -> list[str]:
     return lines
 
 
-def say(console: Console, *texts: str | None, style: str = "") -> None:
-    """Print lines of text as they are but for what wraps: names hold square brackets, which rich would read.
+def say(console: Console, *parts: str | TextTable | Grid | None, style: str = "") -> None:
+    """Print the parts of a report below one another: tables, and texts, which wrap; a part of None is left out."""
+    for part in parts:
+        if isinstance(part, str):
+            for line in _wrapped_lines(part, console.width):
+                console.print(_line(line, style), crop=False)
+        elif part is not None:
+            console.print(part)
 
-    A text of None is left out.
-    """
-    for line in (line for text in texts if text is not None for line in text.split("\n")):
-        for part in wrapped(shown(line), console.width, hanging=2):
-            console.print(Text(part, style=style, no_wrap=True, overflow="ignore"), crop=False)
+
+def _line(text: str, style: str = "") -> Text:
+    """Return a line as it is, for rich, which would read the square brackets in names of a plain text."""
+    return Text(text, style=style, no_wrap=True, overflow="ignore")
+
+
+def _wrapped_lines(text: str, width: int) -> Iterator[str]:
+    """Yield the lines of a text within a width; characters that do not print are shown escaped."""
+    for line in text.split("\n"):
+        yield from wrapped(shown(line), width, hanging=2)
 
 
 @dataclass(frozen=True)
@@ -282,14 +293,14 @@ class Grid:
             rows += [[f"  {self.band_name}", *(bands[j] for bands in self.bands)]] if self.bands else []
         return TextTable(self.title, (self.heads[0], *first), rows)
 
-    def show(self, console: Console) -> None:
-        """Print the table, and below it the verdicts where they are no column of it."""
-        table = self.table(console.width)
-        console.print(table)
-        if table.heads[-1] != "verdict":
-            for verdict in dict.fromkeys(self.verdicts):
-                at = [point[0] for point, words in zip(self.points, self.verdicts, strict=True) if words == verdict]
-                say(console, f"{verdict}: " + ("every point" if len(at) == len(self.points) else ", ".join(at)))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table for rich, and below it the verdicts where they are no column of it."""
+        table = self.table(options.max_width)
+        yield table
+        for verdict in {} if table.heads[-1] == "verdict" else dict.fromkeys(self.verdicts):
+            at = [point[0] for point, words in zip(self.points, self.verdicts, strict=True) if words == verdict]
+            words = f"{verdict}: " + ("every point" if len(at) == len(self.points) else ", ".join(at))
+            yield from (_line(line) for line in _wrapped_lines(words, options.max_width))
 
 
 def number(value: float | None, form: str) -> str:
