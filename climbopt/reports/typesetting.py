@@ -74,7 +74,7 @@ class TextTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines for rich."""
         for line, bold in self.lines(options.max_width):
-            yield _line(line, "bold" if bold else "")
+            yield Text(line, style="bold" if bold else "", no_wrap=True, overflow="ignore")
 
     @cached_property
     def _texts(self) -> list[list[str]]:
@@ -193,10 +193,10 @@ def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
     lines, line = [], " " * (len(text) - len(text.lstrip(" ")))
     further = line + " " * hanging
     for word in words_of(text):
-        if line.strip() and cell_len(f"{line} {word}") <= width:
-            line += f" {word}"
-            continue
         if line.strip():
+            if cell_len(f"{line} {word}") <= width:
+                line += f" {word}"
+                continue
             lines.append(line)
             line = further
         # A word longer than a line is folded; at least one character per line, or a wide one would never fit.
@@ -221,21 +221,18 @@ def say(console: Console, *parts: str | TextTable | Grid | None, style: str = ""
     """Print the parts of a report below one another: tables, and texts, which wrap; a part of None is left out."""
     for part in parts:
         if isinstance(part, str):
-            for line in _wrapped_lines(part, console.width):
-                console.print(_line(line, style), crop=False)
+            for line in _lines(part, console.width, style):
+                console.print(line, crop=False)
         elif part is not None:
             console.print(part)
 
 
-def _line(text: str, style: str = "") -> Text:
-    """Return a line as it is, for rich, which would read the square brackets in names of a plain text."""
-    return Text(text, style=style, no_wrap=True, overflow="ignore")
-
-
-def _wrapped_lines(text: str, width: int) -> Iterator[str]:
+def _lines(text: str, width: int, style: str = "") -> Iterator[Text]:
     """Yield the lines of a text within a width; characters that do not print are shown escaped."""
     for line in text.split("\n"):
-        yield from wrapped(shown(line), width, hanging=2)
+        for part in wrapped(shown(line), width, hanging=2):
+            # Not a plain text: names hold square brackets, which rich would read.
+            yield Text(part, style=style, no_wrap=True, overflow="ignore")
 
 
 @dataclass(frozen=True)
@@ -300,7 +297,7 @@ class Grid:
         for verdict in {} if table.heads[-1] == "verdict" else dict.fromkeys(self.verdicts):
             at = [point[0] for point, words in zip(self.points, self.verdicts, strict=True) if words == verdict]
             words = f"{verdict}: " + ("every point" if len(at) == len(self.points) else ", ".join(at))
-            yield from (_line(line) for line in _wrapped_lines(words, options.max_width))
+            yield from _lines(words, options.max_width)
 
 
 def number(value: float | None, form: str) -> str:
