@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,16 +112,14 @@ def _of_stage(stages: list[Any], stage: int | None, file: Path) -> AnswerFile:
     return AnswerFile(f"{shown(file.stem)}, stage {stage}", ratios, end - begin, None, (), begin)
 
 
-def _doubts(record: Mapping[str, Any]) -> list[str]:
-    """Return why an answer of solve is no decision, or not certified."""
+def _doubts(record: Mapping[str, Any]) -> Iterator[str]:
+    """Give why an answer of solve is no decision, or not certified."""
     decision, certificate = record.get("decision"), record.get("certificate")
-    doubts = []
     # An answer of an earlier version may hold no decision: only a stated "no" is a doubt.
     if isinstance(decision, Mapping) and decision.get("stands") is False:
-        doubts.append(f"this answer is NOT a decision: {shown(str(decision.get('reason')))}")
+        yield f"this answer is NOT a decision: {shown(str(decision.get('reason')))}"
     if isinstance(certificate, Mapping) and certificate.get("passed") is False:
-        doubts.append("this answer did not pass its certificate")
-    return doubts
+        yield "this answer did not pass its certificate"
 
 
 def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
@@ -139,9 +137,10 @@ def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
         Where the file holds no ratios, or they do not sum to 1.
     """
     path = Path(path)
-    of_table = path.suffix in (".csv", ".parquet")
     ratios = (
-        _ratios_of_table(path) if of_table else _ratios_of_object(read_json(path, "write ratios by language"), path)
+        _ratios_of_table(path)
+        if path.suffix in (".csv", ".parquet")
+        else _ratios_of_object(read_json(path, "write ratios by language"), path)
     )
     bad = [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]
     if bad:
@@ -181,5 +180,7 @@ def _ratios_of_table(path: Path) -> dict[str, float]:
     repeated = table["language"][table["language"].duplicated()]
     if len(repeated):
         raise InputError(f"{path} has language '{repeated.iloc[0]}' in several rows; give the ratios of one mixture")
-    rows = zip(table["language"].astype(str), table["ratio"].tolist(), strict=True)
-    return {name: RATIO.read(amount, f"the ratio of '{name}' in {path.name}") for name, amount in rows}
+    return {
+        name: RATIO.read(amount, f"the ratio of '{name}' in {path.name}")
+        for name, amount in zip(table["language"].astype(str), table["ratio"].tolist(), strict=True)
+    }

@@ -240,8 +240,7 @@ def _goes_on(first: Path, second: Path) -> bool:
     """Return whether two files are of one run: event files in one folder, or records of W&B with one id."""
     if second.suffix == wandb_runs.SUFFIX:
         return first.name == second.name
-    events = event_files.NAME in first.name and event_files.NAME in second.name
-    return events and first.parent == second.parent
+    return first.parent == second.parent and all(event_files.NAME in path.name for path in (first, second))
 
 
 def _judged(
@@ -259,8 +258,13 @@ def _judged(
         reason = "nothing says that it ended"
     elif status == "ok" and len(counted) < len(traces):
         reason = f"{len(traces) - len(counted)} attempts that did not end are left out"
-    losses = {each.language: each.loss for each in stated}
-    return CollectedRun(run, status, reason, losses, list(dict.fromkeys(each.file for each in stated)))
+    return CollectedRun(
+        run,
+        status,
+        reason,
+        losses={each.language: each.loss for each in stated},
+        files=list(dict.fromkeys(each.file for each in stated)),
+    )
 
 
 def _fault(

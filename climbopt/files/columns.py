@@ -103,11 +103,9 @@ class Columns:
         """Return the column whose name states a role, if there is one; two are refused."""
         named = [column for column in self._stating(role) if column not in taken]
         # The standard name wins over its synonyms.
-        exact = [column for column in named if column.casefold() == role]
-        candidates = exact or named
+        candidates = [column for column in named if column.casefold() == role] or named
         if len(candidates) > 1:
-            option = _OPTIONS.get(role)
-            remedies = [f"{option or '--ignore'} {shlex.quote(shown(column))}" for column in candidates]
+            remedies = [f"{_OPTIONS.get(role, '--ignore')} {shlex.quote(shown(column))}" for column in candidates]
             raise InputError(
                 f"columns {listed([quoted(column) for column in candidates], ' and ')} of {self.title} may each be the "
                 f"{role}; add {' or '.join(remedies)}"
@@ -151,8 +149,12 @@ class Columns:
 
     def by_run(self, languages: Mapping[str, str], kind: str) -> pd.DataFrame:
         """Return columns as numbers under the names of their languages, by run; text is refused."""
-        table = self.table[list(languages)].apply(lambda column: self.numbers_of(str(column.name), kind))
-        return table.set_axis(self.run_names()).rename(columns=dict(languages))
+        return (
+            self.table[list(languages)]
+            .apply(lambda column: self.numbers_of(str(column.name), kind))
+            .set_axis(self.run_names())
+            .rename(columns=dict(languages))
+        )
 
     def numbers_of(self, column: str, kind: str) -> Array:
         """Return a column as floats, read as numbers of a kind are; text is refused with its row."""
@@ -182,9 +184,7 @@ class Columns:
         Where names repeat the seed is part of them, and where they still do the tokens: a run at several budgets.
         """
         names = self.stated_runs
-        if "run" not in self.roles:
-            return names
-        for row, name in enumerate(names):
+        for row, name in enumerate(names if "run" in self.roles else ()):
             check_name(name, f"column '{shown(self.roles['run'])}' of {self.title} in row {row + HEADER_ROWS}")
             refuse_summary(name, self.title)
         # Rows of one name are told apart by the seed first, as trackers repeat a configuration.

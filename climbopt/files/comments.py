@@ -49,9 +49,8 @@ def commented(table: Mapping[str, Any], sources: Sequence[str], targets: Sequenc
         "history": {first: "50B"},
         "groups": {"family": [first, last]},
     }
-    floor = {"kind": "floor", "ratios": {last: 0.02}}
     constraints: list[Mapping[str, Any]] = [
-        floor,
+        {"kind": "floor", "ratios": {last: 0.02}},
         {"kind": "cap", "ratios": {first: 0.5}},
         {"kind": "supply", "epochs": 4},
     ]

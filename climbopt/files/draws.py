@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,14 @@ class DrawFile(Journal):
         super().__init__(path, {**_header(model), **origin}, "draw", "draws", "fit or seed")
         self._of_ensemble = isinstance(model, Ensemble)
         blocks = blocks_of(model)[0]
-        self.known: dict[int, tuple[Mapping[str, Array], ...]] = {}
-        for k, entry in enumerate(self.entries):
-            values = _values(entry, k, self.path, len(blocks))
-            # As parameters of the fit's own blocks, which check them.
-            drawn = [replace(block, parameters=parameters) for block, parameters in zip(blocks, values, strict=True)]
-            self.known[k] = tuple(block.parameters for block in drawn)
+        # As parameters of the fit's own blocks, which check them.
+        self.known = {
+            k: tuple(
+                replace(block, parameters=parameters).parameters
+                for block, parameters in zip(blocks, _values(entry, k, self.path, len(blocks)), strict=True)
+            )
+            for k, entry in enumerate(self.entries)
+        }
 
     def append(self, k: int, *parameters: Mapping[str, Array]) -> None:
         """Write draw k, which follows the last one: the parameters of the model, or of each block of an ensemble."""
@@ -101,29 +104,31 @@ def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, .
         # A header comes from a file: whatever it lacks is one message.
         languages = tuple(map(str, header["sources"])), tuple(map(str, header["targets"]))
         stated = header.get("forms", [header])
-        forms, weights = (
-            [_form(form, *languages) for form in stated],
-            [float(form.get("weight", 1.0)) for form in stated],
-        )
+        forms = [_form(form, *languages) for form in stated]
+        weights = [float(form.get("weight", 1.0)) for form in stated]
     except UnknownNameError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the first line of {path} is not as climbopt writes it: {error}") from None
-    models: list[MixtureModel | Ensemble] = []
-    for k, entry in enumerate(entries):
-        values = _values(entry, k, path, len(forms))
-        blocks = [form(parameters) for form, parameters in zip(forms, values, strict=True)]
-        models.append(Ensemble(blocks, weights) if "forms" in header else blocks[0])
-    return tuple(models)
+    each = (zip(forms, _values(entry, k, path, len(forms)), strict=True) for k, entry in enumerate(entries))
+    drawn = [[form(parameters) for form, parameters in parts] for parts in each]
+    return tuple(Ensemble(blocks, weights) if "forms" in header else blocks[0] for blocks in drawn)
 
 
 def _form(
     table: Mapping[str, Any], sources: tuple[str, ...], targets: tuple[str, ...]
 ) -> Callable[[Mapping[str, Array]], MixtureModel]:
     """Return what makes the model of a form that a header states from its parameters."""
-    law, interaction = LAWS[str(table["law"])], INTERACTIONS[str(table["interaction"])]
-    units, use = (float(table["token_unit"]), float(table["params_unit"])), USES[str(table.get("use", ONCE.name))]
-    return lambda parameters: MixtureModel(law, interaction, sources, targets, parameters, *units, use=use)
+    return partial(
+        MixtureModel,
+        LAWS[str(table["law"])],
+        INTERACTIONS[str(table["interaction"])],
+        sources,
+        targets,
+        token_unit=float(table["token_unit"]),
+        params_unit=float(table["params_unit"]),
+        use=USES[str(table.get("use", ONCE.name))],
+    )
 
 
 def _header(model: Model) -> dict[str, Any]:
@@ -144,9 +149,13 @@ def _header(model: Model) -> dict[str, Any]:
     if isinstance(model, Ensemble):
         return {"format": FORMAT, "law": ENSEMBLE, "interaction": ENSEMBLE, **names, "forms": forms}
     only = forms[0]
-    # The use `once` is left out, as in model files.
-    form = {key: only[key] for key in ("law", "interaction", "use") if only[key] != ONCE.name}
-    return {"format": FORMAT, **form, **names, **{key: only[key] for key in ("token_unit", "params_unit")}}
+    return {
+        "format": FORMAT,
+        # The use `once` is left out, as in model files.
+        **{key: only[key] for key in ("law", "interaction", "use") if only[key] != ONCE.name},
+        **names,
+        **{key: only[key] for key in ("token_unit", "params_unit")},
+    }
 
 
 def _values(entry: Mapping[str, Any], k: int, path: Path, n_forms: int) -> list[dict[str, Array]]:
@@ -195,8 +204,7 @@ def _ratios(entry: Mapping[str, Any], k: int, shape: tuple[int, int], path: Path
     """Return the ratios of draw k, (n_points, S); NaN at a point without an answer."""
     try:
         # null stands for a point without an answer.
-        rows = [[np.nan] * shape[1] if row is None else row for row in entry["ratios"]]
-        ratios = np.array(rows, dtype=float)
+        ratios = np.array([[np.nan] * shape[1] if row is None else row for row in entry["ratios"]], dtype=float)
     except (KeyError, TypeError, ValueError):
         ratios = np.zeros(0)
     if ratios.shape != shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,13 +59,15 @@ def _patterns(columns: Sequence[str], least: int) -> list[ColumnGroup]:
         # A language's name begins and ends at a separator, so that train_* fits train_en but not trainen.
         starts = [0] + [k + 1 for k, c in enumerate(column[:-1]) if not c.isalnum()]
         ends = [k for k, c in enumerate(column) if k and not c.isalnum()] + [len(column)]
-        for start in starts:
-            for end in ends:
-                whole = end - start == len(column)  # whose ends may be any character: Gutenberg (PG-19)
-                if whole or _may_name(column[start:end]):
-                    groups.setdefault((column[:start], column[end:]), {})[column] = column[start:end]
-    named = [ColumnGroup(f"{p}*{s}", names) for (p, s), names in groups.items() if "*" not in p + s]
-    wide = [group for group in named if len(group.languages) >= least]
+        for start, end in product(starts, ends):
+            whole = end - start == len(column)  # whose ends may be any character: Gutenberg (PG-19)
+            if whole or _may_name(column[start:end]):
+                groups.setdefault((column[:start], column[end:]), {})[column] = column[start:end]
+    wide = [
+        ColumnGroup(f"{before}*{after}", names)
+        for (before, after), names in groups.items()
+        if "*" not in before + after and len(names) >= least
+    ]
     # Of patterns with the same columns the longest first, which leaves the shortest names.
     return sorted(wide, key=lambda group: (-len(group.languages), -len(group.pattern)))
 
@@ -190,8 +193,9 @@ def loss_group(
 
 def _without_totals(group: ColumnGroup, sources: Collection[str] = ()) -> ColumnGroup:
     """Return a group without summaries, such as loss_avg, unless a source bears that name."""
-    names = {c: name for c, name in group.languages.items() if name.casefold() not in TOTALS or name in sources}
-    return group._replace(languages=names)
+    return group._replace(
+        languages={c: name for c, name in group.languages.items() if name.casefold() not in TOTALS or name in sources}
+    )
 
 
 def _same_columns(group: ColumnGroup) -> list[ColumnGroup]:

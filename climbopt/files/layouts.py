@@ -10,7 +10,8 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -79,29 +80,27 @@ def understood(
         return _two_tables(columns, measured, layout, missing)
     if "language" in columns.roles and not (layout.ratios or layout.losses):
         return _tidy(columns, layout)
-    for name in ("run", "language", "ratio"):
-        for column in columns.names:
-            if look_alike(name, column) and column.casefold() != name and role_of(column) is None:
-                raise InputError(f"column {quoted(column)} is to be called '{name}'; rename it")
+    for name, column in product(("run", "language", "ratio"), columns.names):
+        if look_alike(name, column) and column.casefold() != name and role_of(column) is None:
+            raise InputError(f"column {quoted(column)} is to be called '{name}'; rename it")
     return _wide(columns, columns, layout, missing, need_losses)
 
 
 def _two_tables(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing) -> Reading:
     """Return a table of ratios and one of losses as a tidy one; either has a row per run, or per run and language."""
-    notes: list[str] = []
+    tables, patterns, notes = {"ratio": mixtures, "loss": measured}, dict[str, Any](), []
     # Each table of two may be tidy by itself: it is spread into columns of a pattern of its own.
-    if "language" in mixtures.roles and not layout.ratios:
-        mixtures, note = _spread(mixtures, layout, "ratio")
-        layout, notes = replace(layout, ratios="ratio/*"), [*notes, note]
-    if "language" in measured.roles and not layout.losses:
-        measured, note = _spread(measured, layout, "loss")
-        layout, notes = replace(layout, losses="loss/*"), [*notes, note]
-    reading = _wide(mixtures, measured, layout, missing)
+    for kind, pattern in (("ratio", "ratios"), ("loss", "losses")):
+        if "language" in tables[kind].roles and not getattr(layout, pattern):
+            tables[kind] = _spread(tables[kind], layout, kind)
+            patterns[pattern] = f"{kind}/*"
+            notes.append(f"{tables[kind].title} one row per run and language")
+    reading = _wide(tables["ratio"], tables["loss"], replace(layout, **patterns), missing)
     return reading._replace(note="; ".join([reading.note, *notes]))
 
 
-def _spread(columns: Columns, layout: Layout, kind: str) -> tuple[Columns, str]:
-    """Return a table of one row per run and language as one of a row per run, and what it is."""
+def _spread(columns: Columns, layout: Layout, kind: str) -> Columns:
+    """Return a table of one row per run and language as one of a row per run."""
     table = _tidy(columns, layout).table
     for need in ("run", kind):
         if need not in table:
@@ -119,7 +118,7 @@ def _spread(columns: Columns, layout: Layout, kind: str) -> tuple[Columns, str]:
     wide = wide.set_axis([f"{kind}/{language}" for language in wide], axis=1).reset_index()
     if layout.index is not None:
         wide = wide.rename(columns={"run": layout.index})
-    return Columns(wide, replace(layout, ignore=()), columns.title), f"{columns.title} one row per run and language"
+    return Columns(wide, replace(layout, ignore=()), columns.title)
 
 
 def _tidy(columns: Columns, layout: Layout) -> Reading:
@@ -176,10 +175,9 @@ def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
 
 def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing, need_losses: bool = True) -> Reading:
     """Return a table with one row per run, or one of ratios and one of losses, as a tidy one."""
-    for role in ("tokens", "params"):
-        for columns in (mixtures, measured):
-            if role in columns.roles:
-                columns.numbers_of(columns.roles[role], role)  # refuses text, which would be a missing number below
+    for role, columns in product(("tokens", "params"), (mixtures, measured)):
+        if role in columns.roles:
+            columns.numbers_of(columns.roles[role], role)  # refuses text, which would be a missing number below
     mixed = ratio_group(mixtures, layout)
     ratios = mixed.key if measured is mixtures else frozenset()
     lost = loss_group(measured, ratios, layout, mixed, needed=need_losses)
@@ -194,14 +192,13 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     amounts = mixtures.by_run(mixed.languages, "ratio")
     losses = measured.by_run(lost.languages, "loss") if lost else amounts * np.nan
     totals = amounts.sum(axis=1)
-    tokens = mixtures.counts("tokens", layout.tokens)
-    if tokens is None and mixed.kind == IN_TOKENS:
-        tokens = totals.to_numpy()
-    runs = amounts.index.tolist()
-    if tokens is None and (of_losses := measured.counts("tokens", None)) is not None:
-        # The budget may stand in the table of losses.
-        by_run = dict(zip(losses.index, of_losses.tolist(), strict=True))
-        tokens = np.array([by_run.get(run, np.nan) for run in runs])
+    # The first that is there: the budget may stand in the table of losses.
+    budgets = (
+        (amounts.index, mixtures.counts("tokens", layout.tokens)),
+        (amounts.index, totals.to_numpy() if mixed.kind == IN_TOKENS else None),
+        (losses.index, measured.counts("tokens", None)),
+    )
+    tokens = next((dict(zip(runs, each.tolist(), strict=True)) for runs, each in budgets if each is not None), None)
     if tokens is None:
         raise InputError(
             f"no column of {mixtures.title} says how many tokens a run had; add --tokens 5B for all runs, "
@@ -210,20 +207,20 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     divisor = {kind: total for total, _, kind in SUMS}.get(mixed.kind, totals)  # of tokens, each run's own total
     tidy = _joined(amounts.div(divisor, axis=0), losses, missing, stated=layout.losses is not None)
     params = mixtures.counts("params", layout.params)
-    for role, values in (("tokens", tokens), ("params", params)):
-        if values is not None:
-            tidy[role] = tidy["run"].map(dict(zip(runs, values.tolist(), strict=True)))
-    used = {*mixed.languages, *(lost.languages if lost else ())}
-    used |= {columns.roles[role] for columns in (mixtures, measured) for role in PER_RUN if role in columns.roles}
+    tidy["tokens"] = tidy["run"].map(tokens)
+    if params is not None:
+        tidy["params"] = tidy["run"].map(dict(zip(amounts.index, params.tolist(), strict=True)))
+    per_run = (columns.roles[role] for columns in (mixtures, measured) for role in PER_RUN if role in columns.roles)
+    used = {*mixed.languages, *(lost.languages if lost else ()), *per_run}
     others = [c for each in (mixtures, measured) for c in [*each.ignored, *each.names] if c not in used]
+    roles = mixtures.roles
+    several = "seed" not in roles and len(set(mixtures.stated_runs)) < len(amounts)
     notes = [
-        f"{role} in {quoted(mixtures.roles[role])}"
-        for role in PER_RUN
-        if mixtures.roles.get(role, role).casefold() != role
+        *(f"{role} in {quoted(roles[role])}" for role in PER_RUN if roles.get(role, role).casefold() != role),
+        *([SEVERAL] if several else []),
+        f"ratios{mixed.kind} in {_columns_of(mixed)}",
+        f"losses in {_columns_of(lost)}" if lost else "no losses",
     ]
-    if "seed" not in mixtures.roles and len(set(mixtures.stated_runs)) < len(runs):
-        notes.append(SEVERAL)
-    notes += [f"ratios{mixed.kind} in {_columns_of(mixed)}", f"losses in {_columns_of(lost)}" if lost else "no losses"]
     return Reading(tidy, _note("one row per run", notes, list(dict.fromkeys(others))))
 
 

@@ -82,9 +82,11 @@ def read_log(path: Path) -> list[LogEntry]:
         return [LogEntry(_harness(read_object(path, AS_WRITTEN)))]
     if path.suffix in LINES:
         return [_of_record(record) for record in _records(path)]
-    # An empty cell of a table is a NaN, and says nothing.
-    rows = read_table(path).to_dict("records")
-    return [_of_record({str(key): value for key, value in row.items() if value == value}) for row in rows]
+    return [
+        # An empty cell of a table is a NaN, and says nothing.
+        _of_record({str(key): value for key, value in row.items() if value == value})
+        for row in read_table(path).to_dict("records")
+    ]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -138,8 +140,10 @@ def _tracked(path: Path) -> list[LogEntry]:
         run = wandb_runs.tracked_run(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(str(path))} is no record of W&B that can be read: {error}") from None
-    end = LogEntry(_numbers(run.summary), run.name, run.state)
-    return [*(LogEntry(_numbers(step), run.name) for step in run.history), end]
+    return [
+        *(LogEntry(_numbers(step), run.name) for step in run.history),
+        LogEntry(_numbers(run.summary), run.name, run.state),
+    ]
 
 
 def _of_record(record: Mapping[str, Any]) -> LogEntry:

@@ -103,15 +103,18 @@ def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
         if table.noise is not None:
             raise InputError(f"{path.name} has [noise], which is that of an ensemble; remove it")
         return _form_model(table, path)
-    _check_languages(table, path)
     # Parameters beside the forms would belong to none of them.
     if table.parameters or table.pairs is not None:
         raise InputError(f"{path.name} has parameters beside [[forms]]; write them in the forms")
     for k, block in enumerate(table.forms):
         if (block.sources, block.targets) != (table.sources, table.targets):
             raise InputError(f"form {k + 1} in {path.name} has other sources or targets than the ensemble")
-    blocks = [_form_model(block, path) for block in table.forms]
-    return Ensemble(blocks, [block.weight for block in table.forms], table.provenance, _loss_noise(table, path))
+    return Ensemble(
+        [_form_model(block, path) for block in table.forms],
+        [block.weight for block in table.forms],
+        table.provenance,
+        _loss_noise(table, path),
+    )
 
 
 def _loss_noise(table: _ModelFile, path: Path) -> LossNoise | None:
@@ -122,23 +125,17 @@ def _loss_noise(table: _ModelFile, path: Path) -> LossNoise | None:
     if noise.classes != list(CLASSES):
         raise InputError(f"classes of [noise] in {path.name} must be {', '.join(CLASSES)}")
     _check_names(list(noise.deviations), table.targets, f"[noise.deviations] in {path.name}")
-    lengths = {len(noise.widths), *map(len, noise.deviations.values())}
-    if lengths != {len(CLASSES)}:
+    if {len(noise.widths), *map(len, noise.deviations.values())} != {len(CLASSES)}:
         raise InputError(f"[noise] in {path.name} must have {len(CLASSES)} numbers as widths and for each target")
     return LossNoise(noise.level, np.array([noise.deviations[name] for name in table.targets]), np.array(noise.widths))
-
-
-def _check_languages(table: _FormFile, path: Path) -> None:
-    """Refuse a file without languages, or with one twice."""
-    for key, names in (("sources", table.sources), ("targets", table.targets)):
-        if not names or len(set(names)) < len(names):
-            raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
 
 
 def _form_model(table: _FormFile, path: Path) -> MixtureModel:
     """Return a model of one form."""
     form = Form(LAWS[table.law], INTERACTIONS[table.interaction], USES[table.use])
-    _check_languages(table, path)
+    for key, names in (("sources", table.sources), ("targets", table.targets)):
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
     declared = {p.name: p for p in form.parameters}
     check_known(f"parameter in {path.name}", table.parameters, declared)
     values = {name: _values(declared[name], entries, table, path) for name, entries in table.parameters.items()}
@@ -192,26 +189,23 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
 
 def _ensemble_content(model: Ensemble, path: Path) -> tuple[dict[str, object], dict[Path, MixtureModel]]:
     """Return what the file of an ensemble holds, and the models whose pairs go to a table beside it."""
-    forms, tables = [], dict[Path, MixtureModel]()
-    for k, (block, weight) in enumerate(zip(model.blocks, model.weights, strict=True), 1):
-        form, pair_tables = _form_content(block, path, pairs_beside(path, k))
-        forms.append({"weight": weight, **form})
-        tables |= pair_tables
+    blocks = [_form_content(block, path, pairs_beside(path, k)) for k, block in enumerate(model.blocks, 1)]
+    noise = model.noise and {
+        "level": model.noise.level,
+        "classes": list(CLASSES),
+        "widths": model.noise.widths.tolist(),
+        "deviations": dict(zip(model.targets, model.noise.deviations.tolist(), strict=True)),
+    }
     content: dict[str, object] = {
         "law": ENSEMBLE,
         "interaction": ENSEMBLE,
         "sources": list(model.sources),
         "targets": list(model.targets),
         "provenance": dict(model.provenance),
+        **({"noise": noise} if noise else {}),
+        "forms": [{"weight": weight, **form} for weight, (form, _) in zip(model.weights, blocks, strict=True)],
     }
-    if model.noise is not None:
-        content["noise"] = {
-            "level": model.noise.level,
-            "classes": list(CLASSES),
-            "widths": model.noise.widths.tolist(),
-            "deviations": dict(zip(model.targets, model.noise.deviations.tolist(), strict=True)),
-        }
-    return {**content, "forms": forms}, tables
+    return content, {place: block for _, tables in blocks for place, block in tables.items()}
 
 
 def _form_content(model: MixtureModel, path: Path, table: Path) -> tuple[dict[str, object], dict[Path, MixtureModel]]:
@@ -268,8 +262,8 @@ def _values(
         if nested:
             raise InputError(f"parameter '{name}' in {path.name} is per {parameter.per}; '{nested[0]}' needs a number")
         return np.array([table[language] for language in outer], dtype=float)
-    result = np.zeros((len(file.targets), len(file.sources)))
-    for i, target in enumerate(file.targets):
+    rows = []
+    for target in file.targets:
         row = table[target]
         if not isinstance(row, Mapping):
             raise InputError(f"parameter '{name}' in {path.name} is per pair; '{target}' needs a table by source")
@@ -278,9 +272,8 @@ def _values(
         _check_names(
             [source for source in row if source != target], others, f"parameter '{name}' of '{target}' in {path.name}"
         )
-        for j, source in enumerate(file.sources):
-            result[i, j] = row.get(source, 0.0)
-    return result
+        rows.append([row.get(source, 0.0) for source in file.sources])
+    return np.array(rows, dtype=float)
 
 
 def _check_names(names: list[str], languages: list[str], where: str) -> None:
@@ -306,10 +299,8 @@ def _pair_frame(model: MixtureModel) -> pd.DataFrame:
     """Return pair parameters as a tidy table: target, source, and one column per parameter."""
     import pandas as pd  # here, so that only writing a table loads pandas
 
-    grid = [(target, source) for target in model.targets for source in model.sources]
-    frame = pd.DataFrame(grid, columns=["target", "source"])
-    for name in _pairs(model):
-        frame[name] = model.parameters[name].ravel()
+    pairs = pd.MultiIndex.from_product([model.targets, model.sources], names=["target", "source"])
+    frame = pd.DataFrame({name: model.parameters[name].ravel() for name in _pairs(model)}, pairs).reset_index()
     return frame[frame["target"] != frame["source"]]
 
 

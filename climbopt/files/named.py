@@ -63,8 +63,13 @@ def as_problem(problem: ProblemLike) -> AllocationProblem:
 
 def as_model(model: ModelLike) -> Model:
     """Return a model: itself, or that of its file; raises InputError for anything else."""
-    fix = "give a MixtureModel or an Ensemble (of a Fit, its attribute model) or the path of a model file"
-    return _resolved(model, MixtureModel | Ensemble, load_model, "model", fix)
+    return _resolved(
+        model,
+        MixtureModel | Ensemble,
+        load_model,
+        "model",
+        "give a MixtureModel or an Ensemble (of a Fit, its attribute model) or the path of a model file",
+    )
 
 
 def as_model_and_rows(model: ModelLike | AllocationProblem) -> tuple[Model, tuple[Row, ...]]:
@@ -81,8 +86,13 @@ def as_pilots(pilots: PilotsLike) -> PilotRuns:
     pandas = sys.modules.get("pandas")  # where nobody has loaded it, this is no table of it
     if pandas is not None and isinstance(pilots, pandas.DataFrame):
         return load_pilots(pilots)
-    fix = "give PilotRuns, a tidy pandas DataFrame (run, tokens, language, ratio, loss) or the path of such a table"
-    return _resolved(pilots, PilotRuns, load_pilots, "table of pilot runs", fix)
+    return _resolved(
+        pilots,
+        PilotRuns,
+        load_pilots,
+        "table of pilot runs",
+        "give PilotRuns, a tidy pandas DataFrame (run, tokens, language, ratio, loss) or the path of such a table",
+    )
 
 
 def as_draws(draws: DrawsLike) -> tuple[Model, ...]:

@@ -108,8 +108,15 @@ def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
 def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
     """Return the problem of a TOML file, or a shipped one by name, with its procedure; raises as load_problem does."""
     path = find_problem(name_or_path)
-    _refuse_model(path)
-    table = checked(_ProblemFile, read_toml(path), path)
+    content = read_toml(path)
+    if "law" in content and not content.keys() & {"model", "budget"}:
+        raise InputError(
+            f"{path} is a model, and a problem is to be solved; write problem.toml beside it:\n"
+            f"  model = {json.dumps(path.name, ensure_ascii=False)}\n"
+            '  budget = "1T"  # tokens of the run that is planned\n'
+            f"and run: climbopt solve {path.parent / 'problem.toml'}"
+        )
+    table = checked(_ProblemFile, content, path)
     constraints = tuple(
         _built(CONSTRAINTS, entry, f"constraint {number} of {path.name}")
         for number, entry in enumerate(table.constraints, 1)
@@ -248,18 +255,6 @@ def _plain(value: Any, problem: AllocationProblem) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(entry, problem) for name, entry in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _refuse_model(path: Path) -> None:
-    """Raise InputError for a model file, with the text of a problem file that would use it."""
-    table = read_toml(path)
-    if "law" in table and not table.keys() & {"model", "budget"}:
-        raise InputError(
-            f"{path} is a model, and a problem is to be solved; write problem.toml beside it:\n"
-            f"  model = {json.dumps(path.name, ensure_ascii=False)}\n"
-            '  budget = "1T"  # tokens of the run that is planned\n'
-            f"and run: climbopt solve {path.parent / 'problem.toml'}"
-        )
 
 
 def is_problem(path: Path) -> bool:

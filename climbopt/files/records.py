@@ -49,8 +49,9 @@ def chunked_records(content: bytes, start: int) -> Iterator[bytes]:
         # The file ends within the chunk: its writer was killed.
         if position + _CHUNK.size + length > len(content):
             return
-        continues = kind in (_MIDDLE, _LAST)
-        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or continues != bool(parts) or _CHUNK.size + length > left:
+        # A chunk in the middle or at the end continues a record that has begun, and no other does.
+        kinds = (_MIDDLE, _LAST) if parts else (_FULL, _FIRST)
+        if kind not in kinds or _CHUNK.size + length > left:
             raise ValueError(f"it is damaged at byte {position}")
         # The checksum covers the type and the data.
         if zlib.crc32(data, zlib.crc32(bytes([kind]))) != checksum:

@@ -112,8 +112,7 @@ def load_map(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     A language that was removed has an empty cell; one that was split has a row per part.
     """
     table = read_table(path)
-    columns = [column for column in table.columns if column != "share"]
-    if sorted(columns) != ["becomes", "language"]:
+    if sorted(column for column in table.columns if column != "share") != ["becomes", "language"]:
         raise InputError(
             f"{path} has the columns {', '.join(map(str, table.columns))}; a map is a table of language, becomes, and "
             "where languages were split share"

@@ -28,16 +28,17 @@ def _load(path: str) -> dict[str, Any]:
 
 def _arguments(blend: Blend) -> str:
     """Return languages, load_dataset (arguments by language) and interleave_datasets (arguments)."""
-    content = {
-        "languages": [source.language for source in blend.sources],
-        "load_dataset": [_load(source.path) for source in blend.sources],
-        "interleave_datasets": {
-            "probabilities": [source.weight for source in blend.sources],
-            "seed": SEED,
-            "stopping_strategy": "all_exhausted",
-        },
-    }
-    return json_text(content)
+    return json_text(
+        {
+            "languages": [source.language for source in blend.sources],
+            "load_dataset": [_load(source.path) for source in blend.sources],
+            "interleave_datasets": {
+                "probabilities": [source.weight for source in blend.sources],
+                "seed": SEED,
+                "stopping_strategy": "all_exhausted",
+            },
+        }
+    )
 
 
 DATASETS = Trainer(

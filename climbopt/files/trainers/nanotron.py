@@ -18,8 +18,11 @@ def _stage(blend: Blend, name: str, step: int) -> dict[str, Any]:
         "dataset_folder": [source.path for source in blend.sources],
         "dataset_weights": [source.weight for source in blend.sources],
     }
-    data = {"dataset": dataset, "num_loading_workers": 1, "seed": SEED}
-    return {"name": name, "start_training_step": step, "data": data}
+    return {
+        "name": name,
+        "start_training_step": step,
+        "data": {"dataset": dataset, "num_loading_workers": 1, "seed": SEED},
+    }
 
 
 def _whole_run(blend: Blend) -> str:

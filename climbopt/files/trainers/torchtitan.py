@@ -12,11 +12,15 @@ from climbopt.files.trainers.trainer import Trainer, json_text
 
 def _config(blend: Blend) -> str:
     """Return the arguments of the loader's Config, with those of each HFDataSource."""
-    sources = [
-        {"dataset": source.language, "dataset_path": source.path, "infinite": True, "weight": source.weight}
-        for source in blend.sources
-    ]
-    return json_text({"sources": sources, "seed": SEED})
+    return json_text(
+        {
+            "sources": [
+                {"dataset": source.language, "dataset_path": source.path, "infinite": True, "weight": source.weight}
+                for source in blend.sources
+            ],
+            "seed": SEED,
+        }
+    )
 
 
 TORCHTITAN = Trainer(
