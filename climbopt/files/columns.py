@@ -16,12 +16,10 @@ from climbopt.foundations.characters import quoted, shown
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS
-from climbopt.runs.tidy_table import HEADER_ROWS, numbers
+from climbopt.runs.tidy_table import HEADER_ROWS, Array, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from climbopt.model.templates import Array
 
 SUMMARIES = frozenset("mean average avg median total totals sum".split())
 """Names of rows that are no runs."""
@@ -124,10 +122,12 @@ class Columns:
 
     def _stating(self, role: str) -> list[str]:
         """Return the columns whose names state a role; one of fractions names no runs: id may be Indonesian."""
-        named = [column for column in self.names if role_of(column) == role]
-        if role != "run":
-            return named
-        return [c for c in named if self.table[c].dtype.kind != "f" or (self.table[c].dropna() % 1 == 0).all()]
+        named = {column: self.table[column] for column in self.names if role_of(column) == role}
+        return [
+            column
+            for column, cells in named.items()
+            if role != "run" or cells.dtype.kind != "f" or (cells.dropna() % 1 == 0).all()
+        ]
 
     def counts(self, role: str, stated: float | None) -> Array | None:
         """Return the tokens or params of each row; None where nothing states them.
@@ -174,9 +174,8 @@ class Columns:
     @property
     def stated_runs(self) -> list[str]:
         """The name of each row's run as its column has it, else its number."""
-        if "run" not in self.roles:
-            return [str(number) for number in range(1, len(self.table) + 1)]
-        return _run_index(self.table[self.roles["run"]])
+        numbered = [str(number) for number in range(1, len(self.table) + 1)]
+        return _run_index(self.table[self.roles["run"]]) if "run" in self.roles else numbered
 
     def run_names(self) -> list[str]:
         """Return the name of each row's run: its number where no column names it.

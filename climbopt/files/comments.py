@@ -55,15 +55,22 @@ def commented(table: Mapping[str, Any], sources: Sequence[str], targets: Sequenc
         {"kind": "supply", "epochs": 4},
     ]
     single = {key: value for key, value in table.items() if not isinstance(value, Mapping | list)}
-    # Plain keys come first: after a table's head they would belong to that table.
-    parts = [HEAD, *(_noted(key, f"{_key(key)} = {_inline(value)}\n") for key, value in single.items())]
-    for key, example in examples.items():
-        stated = table.get(key)
-        parts.append(_noted(key, _section(f"[{key}]", stated) if stated else _comment(_section(f"[{key}]", example))))
-    parts += [_section("[[constraints]]", entry) for entry in table.get("constraints", ())]
-    parts.append(_comment("More constraints:\n" + "".join(_section("[[constraints]]", entry) for entry in constraints)))
-    others = [key for key in table if key not in {*single, *examples, "constraints"}]
-    return "\n".join([*parts, *(_section(f"[{key}]", table[key]) for key in others)])
+    return "\n".join(
+        [
+            HEAD,
+            # Plain keys come first: after a table's head they would belong to that table.
+            *(_noted(key, f"{_key(key)} = {_inline(value)}\n") for key, value in single.items()),
+            *(
+                _noted(
+                    key, _section(f"[{key}]", table[key]) if table.get(key) else _comment(_section(f"[{key}]", example))
+                )
+                for key, example in examples.items()
+            ),
+            *(_section("[[constraints]]", entry) for entry in table.get("constraints", ())),
+            _comment("More constraints:\n" + "".join(_section("[[constraints]]", entry) for entry in constraints)),
+            *(_section(f"[{key}]", table[key]) for key in table if key not in {*single, *examples, "constraints"}),
+        ]
+    )
 
 
 def _noted(key: str, text: str) -> str:

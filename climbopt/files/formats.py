@@ -69,7 +69,10 @@ def parse_table(content: bytes, path: Path) -> pd.DataFrame:
         if content.startswith((ZIP, OLD)):
             return _typed(framed(_sheet_rows(content, name)))
         text = decoded(content)
-        return _typed(_json_table(text) if path.suffix in _JSON else framed(*rows_of(text)))
+        if path.suffix in _JSON:
+            # keys of inner objects are joined by /
+            return _typed(pd.json_normalize(_json_rows(text), sep="/"))
+        return _typed(framed(*rows_of(text)))
     except UnicodeDecodeError:
         raise InputError(f"{name} is not UTF-8 text; save it as UTF-8 (or as .parquet)") from None
     except csv.Error as error:
@@ -92,25 +95,18 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _json_table(text: str) -> pd.DataFrame:
-    """Return the table of a JSON text; keys of inner objects are joined by /.
+def _json_rows(text: str) -> list[Row]:
+    """Return the rows of a JSON text: lines, a list, or one object by column or by run, as pandas writes them.
 
     Raises
     ------
     ValueError
         Where it holds no table, or one that may be by column and by run.
     """
-    import pandas as pd
-
     try:
         content = json.loads(text, object_pairs_hook=without_repeats)
     except json.JSONDecodeError:
         content = json_lines(text)  # more than one value: one per line
-    return pd.json_normalize(_rows(content), sep="/")
-
-
-def _rows(content: object) -> list[Row]:
-    """Return the rows that a value of JSON states."""
     if isinstance(content, dict) and set(content) == _TABLE:
         content = content["data"]
     elif isinstance(content, dict) and set(content) in _SPLIT:
@@ -157,9 +153,8 @@ def _of_object(content: Row) -> list[Row]:
         return [_with_run(name, row) for name, row in content.items()]
     rows = [{column: cells.get(label) for column, cells in content.items()} for label in labels]
     # pandas numbers the rows of a table without an index
-    if labels == [str(k) for k in range(len(labels))]:
-        return rows
-    return [_with_run(label, row) for label, row in zip(labels, rows, strict=True)]
+    numbered = labels == [str(k) for k in range(len(labels))]
+    return rows if numbered else [_with_run(label, row) for label, row in zip(labels, rows, strict=True)]
 
 
 def _with_run(name: str, row: Mapping[str, Any]) -> Row:

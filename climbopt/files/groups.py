@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.names import check_name
 from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
-from climbopt.runs.tidy_table import numbers
-
-if TYPE_CHECKING:
-    from climbopt.model.templates import Array
+from climbopt.runs.tidy_table import Array, numbers
 
 TOTALS = frozenset("mean avg average total overall macro all".split())
 """What names a summary of losses, and no language."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from climbopt.files import event_files, wandb_runs
 from climbopt.files.formats import read_table
-from climbopt.files.text import check_file, json_lines, read_bytes, read_object
+from climbopt.files.text import json_lines, read_bytes, read_object
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
 
@@ -71,7 +71,6 @@ def read_log(path: Path) -> list[LogEntry]:
     InputError
         Where the file is no log that can be read.
     """
-    check_file(path)
     if event_files.NAME in path.name:
         return _events(path)
     if path.suffix == wandb_runs.SUFFIX:

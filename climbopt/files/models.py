@@ -175,10 +175,11 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if isinstance(model, Stacked):
         raise InputError("scenarios have no file; save the model and its draws")
-    if isinstance(model, MixtureModel):
-        content, tables = _form_content(model, path, pairs_beside(path))
-    else:
-        content, tables = _ensemble_content(model, path)
+    content, tables = (
+        _form_content(model, path, pairs_beside(path))
+        if isinstance(model, MixtureModel)
+        else _ensemble_content(model, path)
+    )
     text = tomli_w.dumps(content)
     check_places([path, *tables], [])
     # Tables first: a model file that names them is never there without them.

@@ -144,9 +144,7 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
 def _model_with_draws(path: Path) -> MixtureModel | Ensemble:
     """Return the model of a file; an ensemble with the draws beside it, over all of which a problem takes the mean."""
     model, draws = load_model(path), draws_beside(path)
-    if isinstance(model, Ensemble) and draws.exists():
-        return model.with_draws(load_draws(draws))
-    return model
+    return model.with_draws(load_draws(draws)) if isinstance(model, Ensemble) and draws.exists() else model
 
 
 class Declared(Protocol):
@@ -236,13 +234,16 @@ def _entry(member: Constraint | Objective, kinds: Registry[Any], problem: Alloca
             f"{type(member).__name__} is not the registered kind '{member.kind}', which a file would stand for; "
             "give it a kind of its own and register that"
         )
-    entry: dict[str, Any] = {"kind": member.kind}
-    for field in dataclasses.fields(cast("Any", member)):
-        value = getattr(member, field.name)
+    values = {each.name: (getattr(member, each.name), each.default) for each in dataclasses.fields(cast("Any", member))}
+    return {
+        "kind": member.kind,
         # What is left out reads back as the default.
-        if value is not None and value != field.default and (field.name, value) != ("name", member.kind):
-            entry[field.name] = _plain(value, problem)
-    return entry
+        **{
+            name: _plain(value, problem)
+            for name, (value, default) in values.items()
+            if value is not None and value != default and (name, value) != ("name", member.kind)
+        },
+    }
 
 
 def _plain(value: Any, problem: AllocationProblem) -> Any:

@@ -121,15 +121,15 @@ def load_map(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     for row in table.to_dict("records"):
         language, becomes = str(row["language"]), row["becomes"]
         parts = shares.setdefault(language, {})
-        # An empty cell is a language that was removed: it has no parts.
-        if not isinstance(becomes, str) or not becomes:
-            continue
         if becomes in parts:
             raise InputError(f"{path} maps '{language}' to '{becomes}' twice; keep one row")
-        share = row.get("share", 1.0)
-        # NaN alone differs from itself.
-        missing = share is None or share != share or share == ""
-        parts[becomes] = 1.0 if missing else RATIO.read(share, f"the share of '{language}' in '{becomes}' in {path}")
+        # An empty cell is a language that was removed: it has no parts.
+        if isinstance(becomes, str) and becomes:
+            share = row.get("share", 1.0)
+            # NaN alone differs from itself.
+            missing = share is None or share != share or share == ""
+            of = f"the share of '{language}' in '{becomes}' in {path}"
+            parts[becomes] = 1.0 if missing else RATIO.read(share, of)
     return shares
 
 

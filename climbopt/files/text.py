@@ -104,11 +104,10 @@ def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str
     taken = {_real(Path(path)): "is an input" for path in inputs}
     for path in map(Path, outputs):
         check_place(path)
-        if is_special(path):
-            continue
-        if _real(path) in taken:
-            raise InputError(f"cannot write {shown(str(path))}: it {taken[_real(path)]}; choose another place")
-        taken[_real(path)] = "is another output too"
+        if not is_special(path):
+            if _real(path) in taken:
+                raise InputError(f"cannot write {shown(str(path))}: it {taken[_real(path)]}; choose another place")
+            taken[_real(path)] = "is another output too"
 
 
 def check_file(path: Path) -> None:
@@ -237,7 +236,7 @@ def check_folder(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write the folder {shown(str(path))}: it is a file; name a folder")
-    place = Path(os.path.realpath(path))
+    place = _real(path)
     within = place if place.is_dir() else place.parent
     if not within.is_dir():
         raise InputError(f"cannot write the folder {shown(str(path))}: there is no folder {within}; make it first")

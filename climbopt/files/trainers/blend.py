@@ -151,8 +151,16 @@ def blended(mixture: Mixture, *, by_example: bool, digits: int = DIGITS, keep_ze
         if count or keep_zeros:
             ratio = count * mean[name] / total
             tokens = None if mixture.budget is None else ratio * mixture.budget
-            path = mixture.paths.get(name, f"PATH_OF_{name}")
-            sources.append(Source(name, count / 10**digits, ratio, path, tokens, _epochs(tokens, mixture, name)))
+            sources.append(
+                Source(
+                    name,
+                    count / 10**digits,
+                    ratio,
+                    mixture.paths.get(name, f"PATH_OF_{name}"),
+                    tokens,
+                    _epochs(tokens, mixture, name),
+                )
+            )
     return Blend(tuple(sources), mixture.budget, mixture.name)
 
 

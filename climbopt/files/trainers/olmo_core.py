@@ -15,11 +15,14 @@ from climbopt.files.trainers.trainer import Trainer, yaml_text
 
 def _source(source: Source) -> dict[str, Any]:
     """Return the fields of a SourceMixtureConfig; epochs are rounded up to 1 %, since what is too little is refused."""
-    fields = {"source_name": source.language, "target_ratio": source.weight, "paths": [source.path]}
-    if source.epochs is None:
-        return fields
     # Rounded up: with a ratio just too small the source is refused.
-    return fields | {"max_repetition_ratio": max(1.0, math.ceil(100 * source.epochs) / 100)}
+    repeats = None if source.epochs is None else max(1.0, math.ceil(100 * source.epochs) / 100)
+    return {
+        "source_name": source.language,
+        "target_ratio": source.weight,
+        "paths": [source.path],
+        **({} if repeats is None else {"max_repetition_ratio": repeats}),
+    }
 
 
 def _sources(blend: Blend) -> str:

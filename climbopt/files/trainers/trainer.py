@@ -53,8 +53,12 @@ def notes_of(exported: Sequence[Exported]) -> dict[str, int]:
     notes = Counter(note for each in exported for note in each.notes)
     if not names:
         return notes
-    stand = f"placeholders stand for the paths of {listed(list(names))}; replace them, or state --paths FILE"
-    return {stand: len(exported), **notes}
+    return {
+        f"placeholders stand for the paths of {listed(list(names))}; replace them, or state --paths FILE": len(
+            exported
+        ),
+        **notes,
+    }
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,12 @@ class Trainer:
     def _exported(self, text: str, mixture: Mixture, blend: Blend, digits: int, sequence_length: float) -> Exported:
         """Return a text with what is to be known of it; formats that keep zeros hold no paths."""
         without = [s.language for s in blend.sources if s.weight and s.language not in mixture.paths]
-        notes = tuple(self._notes(mixture, blend, digits, sequence_length))
-        return Exported(text, blend, notes, () if self.keeps_zeros else tuple(without))
+        return Exported(
+            text,
+            blend,
+            notes=tuple(self._notes(mixture, blend, digits, sequence_length)),
+            placeholders=() if self.keeps_zeros else tuple(without),
+        )
 
     def _blend(self, mixture: Mixture, digits: int) -> Blend:
         """Return what the trainer draws of a mixture."""
@@ -181,13 +189,9 @@ class Trainer:
                 "of packed sequences; --mean-tokens FILE states others"
             )
         # Sources that draw less than a sequence may never come up in a run.
-        short = [
-            name for name, source in drawn.items() if source.tokens is not None and source.tokens < sequence_length
-        ]
-        if short:
+        if short := [name for name, s in drawn.items() if s.tokens is not None and s.tokens < sequence_length]:
             yield f"fewer tokens than one sequence of {sequence_length:g}: {listed(short)}; the trainer may draw none"
-        repeated = [f"{name} {source.epochs:.3g} times" for name, source in drawn.items() if (source.epochs or 0) > 1]
-        if repeated:
+        if repeated := [f"{name} {s.epochs:.3g} times" for name, s in drawn.items() if (s.epochs or 0) > 1]:
             yield f"drawn more than once: {listed(repeated)}" + (f"; {self.repetition}" if self.repetition else "")
 
 
