@@ -39,15 +39,11 @@ def rows_of(text: str) -> tuple[Rows, bool]:
     csv.Error
         Names the first line that has more or fewer cells than the header.
     """
-    cut = {separator: _cut(text, separator) for separator in SEPARATORS if separator in text}
-    whole = [separator for separator, rows in cut.items() if _width(rows) > 1]
-    if whole:
-        separator = max(whole, key=lambda each: _width(cut[each]))
-    else:
-        # No separator cuts every row alike: that of the header is the likeliest, and its error is the one to be shown.
-        first = text.split("\n", 1)[0]
-        separator = "," if "," in first else max(SEPARATORS, key=first.count)
-    rows = cut[separator] if separator in cut else _cut(text, separator)
+    first = text.split("\n", 1)[0]
+    cut = {separator: _cut(text, separator) for separator in SEPARATORS if separator in text or separator == ","}
+    # Where none cuts every row alike, that of the header is the likeliest, and its error is the one to be shown.
+    separator = max(cut, key=lambda each: (_width(cut[each]), each == "," and each in first, first.count(each)))
+    rows = cut[separator]
     if isinstance(rows, csv.Error):
         raise rows
     for number, row in rows:
@@ -79,19 +75,19 @@ def _without_comments(rows: _Numbered) -> _Numbered:
     first = next((k for k, (_, row) in enumerate(rows) if not row[0].startswith(COMMENT)), None)
     if first is None:
         return rows
-    width, head = len(rows[first][1]), rows[:first]
-    if head and len(head[-1][1]) == width > 1:
-        number, row = head[-1]
-        head = [(number, [row[0].removeprefix(COMMENT).lstrip(), *row[1:]])]
-    else:
-        head = []
+    width = len(rows[first][1])
+    head = [
+        (number, [row[0].removeprefix(COMMENT).lstrip(), *row[1:]])
+        for number, row in rows[:first][-1:]
+        if len(row) == width > 1
+    ]
     return [*head, *(each for each in rows[first:] if not each[1][0].startswith(COMMENT) or len(each[1]) == width)]
 
 
 def _width(rows: _Numbered | csv.Error) -> int:
-    """Return the number of cells in every row; 0 where they differ."""
+    """Return the number of cells in every row; 0 where they differ, or are one."""
     widths = set() if isinstance(rows, csv.Error) else {len(row) for _, row in rows}
-    return widths.pop() if len(widths) == 1 else 0
+    return max(widths) if len(widths) == 1 and widths != {1} else 0
 
 
 def framed(rows: Rows, decimal_commas: bool = False) -> pd.DataFrame:

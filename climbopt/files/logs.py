@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from climbopt.files import event_files, wandb_runs
 from climbopt.files.formats import read_table
 from climbopt.files.text import json_lines, read_bytes, read_object
 from climbopt.foundations.characters import shown
 from climbopt.foundations.errors import InputError, listed
+
+T = TypeVar("T")
 
 TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
 SUMMARY = "wandb-summary.json"
@@ -72,15 +74,18 @@ def read_log(path: Path) -> list[LogEntry]:
         Where the file is no log that can be read.
     """
     if event_files.NAME in path.name:
-        return _events(path)
+        by_step = _parsed(path, event_files.scalars, " is no event file that can be read")
+        return [LogEntry({**numbers, "step": float(step)}) for step, numbers in by_step.items()]
     if path.suffix == wandb_runs.SUFFIX:
-        return _tracked(path)
+        run = _parsed(path, wandb_runs.tracked_run, " is no record of W&B that can be read")
+        end = LogEntry(_numbers(run.summary), run.name, run.state)
+        return [*(LogEntry(_numbers(step), run.name) for step in run.history), end]
     if path.name == SUMMARY:
         return [LogEntry(_numbers(read_object(path, AS_WRITTEN)))]
     if path.suffix == ".json":
         return [LogEntry(_harness(read_object(path, AS_WRITTEN)))]
     if path.suffix in LINES:
-        return [_of_record(record) for record in _records(path)]
+        return list(map(_of_record, _parsed(path, _records)))
     return [
         # An empty cell of a table is a NaN, and says nothing.
         _of_record({str(key): value for key, value in row.items() if value == value})
@@ -88,12 +93,18 @@ def read_log(path: Path) -> list[LogEntry]:
     ]
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _records(content: bytes) -> list[dict[str, Any]]:
     """Return the objects of JSON lines; the last line of a run that was killed may be cut off, and is left out."""
+    return json_lines(content.decode("utf-8-sig", errors="replace"), cut_off=True)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], T], what: str = "") -> T:
+    """Return what the bytes of a file hold; where they do not parse, they are refused with the parser's words."""
+    content = read_bytes(path)
     try:
-        return json_lines(read_bytes(path).decode("utf-8-sig", errors="replace"), cut_off=True)
-    except ValueError as error:
-        raise InputError(f"{shown(str(path))}: {error}") from None
+        return parse(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(str(path))}{what}: {error}") from None
 
 
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -122,27 +133,6 @@ def _harness(record: Mapping[str, Any]) -> dict[str, float]:
         for metric, value in _numbers(metrics if isinstance(metrics, Mapping) else {}).items()
         if metric.split(",")[0] == BITS_PER_BYTE
     }
-
-
-def _events(path: Path) -> list[LogEntry]:
-    """Return the scalars of a TensorBoard event file, one entry per step."""
-    try:
-        by_step = event_files.scalars(read_bytes(path))
-    except ValueError as error:
-        raise InputError(f"{shown(str(path))} is no event file that can be read: {error}") from None
-    return [LogEntry({**numbers, "step": float(step)}) for step, numbers in by_step.items()]
-
-
-def _tracked(path: Path) -> list[LogEntry]:
-    """Return what W&B's record of a run logged, and how the run ended."""
-    try:
-        run = wandb_runs.tracked_run(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{shown(str(path))} is no record of W&B that can be read: {error}") from None
-    return [
-        *(LogEntry(_numbers(step), run.name) for step in run.history),
-        LogEntry(_numbers(run.summary), run.name, run.state),
-    ]
 
 
 def _of_record(record: Mapping[str, Any]) -> LogEntry:

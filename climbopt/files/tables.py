@@ -121,10 +121,10 @@ def load_map(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     for row in table.to_dict("records"):
         language, becomes = str(row["language"]), row["becomes"]
         parts = shares.setdefault(language, {})
-        if becomes in parts:
-            raise InputError(f"{path} maps '{language}' to '{becomes}' twice; keep one row")
         # An empty cell is a language that was removed: it has no parts.
         if isinstance(becomes, str) and becomes:
+            if becomes in parts:
+                raise InputError(f"{path} maps '{language}' to '{becomes}' twice; keep one row")
             share = row.get("share", 1.0)
             # NaN alone differs from itself.
             missing = share is None or share != share or share == ""

@@ -110,19 +110,14 @@ def check_places(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str
             taken[_real(path)] = "is another output too"
 
 
-def check_file(path: Path) -> None:
-    """Refuse a path that is not a file; reading a device or a named pipe may never end."""
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, or say why there are none; reading a device or a named pipe may never end."""
     if path.is_dir():
         raise InputError(f"{shown(str(path))} is a folder; name a file in it")
     if not path.exists():
         raise InputError(f"there is no file {shown(str(path))}; check the name")
     if is_special(path) and not _is_open_pipe(path):
         raise InputError(f"{shown(str(path))} is a named pipe or a device; name a file")
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, or say why there are none."""
-    check_file(path)
     try:
         return path.read_bytes()
     except OSError as error:
