@@ -1,7 +1,5 @@
 """Answers: the ratios of a folder that decide writes, of what solve or sweep --stages writes, of JSON or of a table."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

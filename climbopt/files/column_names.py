@@ -1,7 +1,5 @@
 """What the name of a column states: its role among pilot runs, and the unit of its numbers."""
 
-from __future__ import annotations
-
 import re
 
 SYNONYMS = {

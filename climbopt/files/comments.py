@@ -1,7 +1,5 @@
 """Problem files to be edited: what is stated, and as comments what else may be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files of draws: what the draws belong to, then each draw's parameters, or its optimal ratios along a path."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping

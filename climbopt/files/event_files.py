@@ -3,8 +3,6 @@
 Numbers of fields: github.com/tensorflow/tensorflow, core/util/event.proto, core/framework/summary.proto, tensor.proto.
 """
 
-from __future__ import annotations
-
 import struct
 
 from climbopt.files.records import fields, messages, prefixed_records, text, varint

@@ -1,7 +1,5 @@
 """Columns of one kind in wide tables: ratios and losses, whose names share a pattern with one * for the language."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence

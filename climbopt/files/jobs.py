@@ -1,7 +1,5 @@
 """Jobs of planned runs: a configuration per run, a manifest, and scripts that start them, in a folder of their own."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -91,20 +89,18 @@ def load_manifest(folder: Path) -> list[PlannedRun]:
     if content.get("format") != FORMAT:
         raise InputError(f"{path} is no manifest; {remedy}")
     try:
-        return [_planned(entry) for entry in content["runs"]]
+        return [
+            PlannedRun(
+                str(entry["name"]),
+                float(entry["tokens"]),
+                {str(name): float(ratio) for name, ratio in entry["ratios"].items()},
+                {str(name): float(tokens) for name, tokens in (entry["supply"] or {}).items()},
+                None if entry["params"] is None else float(entry["params"]),
+            )
+            for entry in content["runs"]
+        ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not as climbopt writes it ({type(error).__name__}: {error})") from None
-
-
-def _planned(entry: Mapping[str, Any]) -> PlannedRun:
-    params, supply = entry["params"], entry["supply"] or {}
-    return PlannedRun(
-        str(entry["name"]),
-        float(entry["tokens"]),
-        {str(name): float(ratio) for name, ratio in entry["ratios"].items()},
-        {str(name): float(tokens) for name, tokens in supply.items()},
-        None if params is None else float(params),
-    )
 
 
 def train_words(command: str) -> str:

@@ -3,8 +3,6 @@
 A file that was cut off anywhere is continued from its last whole line. Nothing in it is evaluated.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import weakref

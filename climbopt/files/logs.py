@@ -4,8 +4,6 @@ Only numbers are taken, with the run's name and state; configurations, arguments
 they hold secrets, and plans instead of what was trained. A loss that is logged as not finite is kept: the run diverged.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

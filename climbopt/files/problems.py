@@ -1,7 +1,5 @@
 """Problem files (TOML)."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -6,8 +6,6 @@ Sources: github.com/google/leveldb, doc/log_format.md; tensorflow.org/tutorials/
 protobuf.dev/programming-guides/encoding.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

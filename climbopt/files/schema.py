@@ -1,7 +1,5 @@
 """Checking what a file holds against a schema, in the words of this project."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """The problems that come with the package, and files that are found by their names."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Reading and writing whole files and folders: clear refusals, nothing half written or over the work of others."""
 
-from __future__ import annotations
-
 import codecs
 import hashlib
 import json

@@ -4,8 +4,6 @@ Of the records only the run's name, its history, its summary and its end are rea
 settings and output are never decoded. Numbers of fields: github.com/wandb/wandb, wandb/proto/wandb_internal.proto.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

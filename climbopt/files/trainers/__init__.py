@@ -1,7 +1,5 @@
 """Trainers: one file each, listed in TRAINERS; a mixture in each one's own format."""
 
-from __future__ import annotations
-
 from climbopt.files.trainers.blend import Blend, Mixture, Source
 from climbopt.files.trainers.hugging_face import DATASETS
 from climbopt.files.trainers.lingua import LINGUA

@@ -1,7 +1,5 @@
 """A mixture to be trained on, and the same mixture as a trainer draws it: rounded weights, paths, epochs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Source: load_dataset and interleave_datasets of the package's reference. interle
 the strategy all_exhausted it begins a source again that has ended, until every source has ended once.
 """
 
-from __future__ import annotations
-
 from pathlib import PurePath
 from typing import Any
 

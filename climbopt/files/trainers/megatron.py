@@ -5,8 +5,6 @@ Source: megatron/core/datasets/utils.py (get_blend_from_list) and megatron/train
 of NVIDIA-NeMo/Megatron-Bridge, whose YAML OmegaConf merges.
 """
 
-from __future__ import annotations
-
 from climbopt.files.trainers.blend import Blend, Source
 from climbopt.files.trainers.trainer import Trainer, json_text, omegaconf_text
 from climbopt.foundations.characters import shown

@@ -3,8 +3,6 @@
 Source: NanosetDatasetsArgs, DataArgs and DatasetStageArgs in src/nanotron/config/config.py of huggingface/nanotron.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

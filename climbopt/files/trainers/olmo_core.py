@@ -4,8 +4,6 @@ Source: SourceMixtureList and SourceMixtureConfig in olmo_core/data/source_mixtu
 requested_tokens x target_ratio is refused unless max_repetition_ratio allows the repeats.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

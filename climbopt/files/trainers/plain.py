@@ -1,7 +1,5 @@
 """Plain files for a user's own loader: CSV, JSON and YAML, which climbopt reads as ratios again."""
 
-from __future__ import annotations
-
 import csv
 from io import StringIO
 from typing import Any

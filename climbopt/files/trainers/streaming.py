@@ -4,8 +4,6 @@ Source: Stream (remote, local, proportion) in streaming/base/stream.py; a Stream
 build_streams and StreamingTextDataset in llmfoundry/data/text_data.py; each entry is the arguments of a Stream.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from climbopt.files.trainers.blend import Blend

@@ -4,8 +4,6 @@ Source: InterleavedHuggingFaceTextDataLoader.Config and HFDataSource in torchtit
 are packed before they are interleaved, so that weights are shares of tokens; a source's dataset is a name in DATASETS.
 """
 
-from __future__ import annotations
-
 from climbopt.files.trainers.blend import SEED, Blend
 from climbopt.files.trainers.trainer import Trainer, json_text
 

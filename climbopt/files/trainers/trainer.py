@@ -3,8 +3,6 @@
 Texts in JSON and YAML are written by libraries, so that no name in them can be more than text.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
