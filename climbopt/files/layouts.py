@@ -19,7 +19,7 @@ from climbopt.files.column_names import PER_RUN, role_of
 from climbopt.files.columns import Columns, Layout, at_budget, refuse_summary
 from climbopt.files.groups import IN_TOKENS, SUMS, ColumnGroup, best_named, loss_group, named_group, near, ratio_group
 from climbopt.foundations.characters import look_alike, quoted, shown
-from climbopt.foundations.errors import InputError, check_known, listed, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown, unknown_name
 from climbopt.runs.pilots import Missing
 from climbopt.runs.tidy_table import numbers
 
@@ -75,7 +75,7 @@ def understood(
         if not any(fnmatch.fnmatchcase(column, pattern) for column in every):
             raise unknown_name("column to ignore", pattern, every)
     stated = [*layout.by_column, layout.tokens_column, layout.params_column]
-    check_known("column", [column for column in stated if column is not None], every)
+    refuse_unknown("column", [column for column in stated if column is not None], every)
     if measured is not None:
         return _two_tables(columns, measured, layout, missing)
     if "language" in columns.roles and not (layout.ratios or layout.losses):

@@ -15,7 +15,7 @@ from climbopt.files.formats import read_table
 from climbopt.files.schema import FileTable, checked, read_toml
 from climbopt.files.tables import write_table
 from climbopt.files.text import check_places, is_special, write_text
-from climbopt.foundations.errors import InputError, check_known
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -137,7 +137,7 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
         if not names or len(set(names)) < len(names):
             raise InputError(f"{key} in {path.name} must be one or more different names; it is {names}")
     declared = {p.name: p for p in form.parameters}
-    check_known(f"parameter in {path.name}", table.parameters, declared)
+    refuse_unknown(f"parameter in {path.name}", table.parameters, declared)
     values = {name: _values(declared[name], entries, table, path) for name, entries in table.parameters.items()}
     if table.pairs is not None:
         pairs = _read_pairs(path.parent / table.pairs, table, declared)
@@ -279,7 +279,7 @@ def _values(
 
 def _check_names(names: list[str], languages: list[str], where: str) -> None:
     """Refuse a name too many or too few."""
-    check_known(f"language of {where}", names, languages)
+    refuse_unknown(f"language of {where}", names, languages)
     missing = [language for language in languages if language not in names]
     if missing:
         raise InputError(f"{where} has no value for {', '.join(missing[:5])}; give one for every language")
@@ -313,7 +313,7 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
         raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one per parameter")
     frame = frame.astype({"target": str, "source": str})
     for key, names in (("target", file.targets), ("source", file.sources)):
-        check_known(f"{key} in {path.name}", frame[key].unique(), names)
+        refuse_unknown(f"{key} in {path.name}", frame[key].unique(), names)
     repeated = frame.duplicated(["target", "source"])
     if repeated.any():
         target, source = frame.loc[repeated, ["target", "source"]].iloc[0]
@@ -326,7 +326,7 @@ def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) 
                 f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "
                 "write it in the model file"
             )
-        check_known(f"parameter in {path.name}", [name], per_pair)
+        refuse_unknown(f"parameter in {path.name}", [name], per_pair)
         # By name, whatever the order of the rows.
         table = frame.assign(**{name: numbers(frame[name])}).pivot(index="target", columns="source", values=name)
         array = table.reindex(index=file.targets, columns=file.sources).to_numpy(dtype=float)

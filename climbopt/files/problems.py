@@ -17,7 +17,7 @@ from climbopt.files.models import load_model, save_model
 from climbopt.files.schema import FileTable, checked, checked_value, read_toml
 from climbopt.files.shipped import find_problem
 from climbopt.files.text import check_places, is_special, write_text
-from climbopt.foundations.errors import InputError, check_known, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown, unknown_name
 from climbopt.foundations.frozen import Converted
 from climbopt.foundations.registry import Registry
 from climbopt.model.ensemble import Ensemble, without_draws
@@ -120,7 +120,7 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
         for number, entry in enumerate(table.constraints, 1)
     )
     objective = _built(OBJECTIVES, table.objective, f"the objective of {path.name}")
-    check_known("procedure", [table.procedure], PROCEDURE_NAMES)
+    refuse_unknown("procedure", [table.procedure], PROCEDURE_NAMES)
     if table.temperature is not None and not 0 < table.temperature < math.inf:
         raise InputError(f"temperature is {table.temperature:g}; it must be a positive number")
     options = {"iterate": table.iterate, "temperature": table.temperature}
@@ -191,14 +191,14 @@ def save_problem(problem: AllocationProblem, path: str | os.PathLike[str], proce
 def _declared(procedure: Declared | str) -> dict[str, Any]:
     """Return the keys of a problem file that name a procedure and its options."""
     if isinstance(procedure, str):
-        check_known("procedure", [procedure], PROCEDURE_NAMES)
+        refuse_unknown("procedure", [procedure], PROCEDURE_NAMES)
         return {"procedure": procedure}
     if isinstance(procedure, type) and dataclasses.is_dataclass(procedure):
         raise InputError(f"{procedure.__name__} is a class; write {procedure.__name__}()")
     if not dataclasses.is_dataclass(procedure):
         raise unknown_name("procedure", type(procedure).__name__, PROCEDURE_NAMES)
     name = getattr(procedure, "name", type(procedure).__name__)
-    check_known("procedure", [name], PROCEDURE_NAMES)
+    refuse_unknown("procedure", [name], PROCEDURE_NAMES)
     return {"procedure": name, **dataclasses.asdict(procedure)}
 
 
@@ -271,7 +271,7 @@ def _built(kinds: Registry[type[Kind]], entry: dict[str, Any], where: str) -> Ki
     # The constraint's own dataclass is the schema of its table: a new kind needs no other.
     hints = {key: _in_a_file(hint) for key, hint in get_type_hints(kind).items()}
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    check_known(f"key of {where} ({name})", entry, ["kind", *fields])
+    refuse_unknown(f"key of {where} ({name})", entry, ["kind", *fields])
     for key, field in fields.items():
         if key not in entry and field.default is dataclasses.MISSING:
             raise InputError(f"{where} ({name}) has no key '{key}'; add it")

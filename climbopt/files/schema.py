@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from climbopt.files.text import read_text
-from climbopt.foundations.errors import InputError, check_known
+from climbopt.foundations.errors import InputError, refuse_unknown
 
 
 class FileTable(BaseModel):
@@ -32,7 +32,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def checked(schema: type[Schema], table: dict[str, Any], path: Path) -> Schema:
     """Return a table as its schema, or say which key is wrong."""
     # Unknown keys are named with the nearest known one, which pydantic would not do.
-    check_known(f"key in {path.name}", table, schema.model_fields)
+    refuse_unknown(f"key in {path.name}", table, schema.model_fields)
     try:
         return schema.model_validate(table)
     except ValidationError as error:

@@ -54,7 +54,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     return UnknownNameError(f"unknown {kind} {quoted(name)}{hint} Known: {', '.join(map(shown, names)) or 'none'}")
 
 
-def check_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+def refuse_unknown(kind: str, names: Iterable[str], known: Collection[str]) -> None:
     """Refuse names of a `kind` that are not among the known ones; raises UnknownNameError."""
     for name in names:
         if name not in known:

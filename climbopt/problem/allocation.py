@@ -10,7 +10,7 @@ import numpy as np
 import sympy as sp
 
 from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown, unknown_name
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
@@ -128,9 +128,7 @@ class AllocationProblem(ByFields, Viewed):
         for group, members in self.groups.items():
             if not members:
                 raise InputError(f"group '{group}' is empty; list one or more sources")
-            for language in members:
-                if language not in self.model.sources:
-                    raise unknown_name(f"language of group '{group}'", language, self.model.sources)
+            refuse_unknown(f"language of group '{group}'", members, self.model.sources)
         self._check_unnamed_weights()
         if not self.weight_vector.sum() > 0:
             raise InputError("every target has weight 0; give at least one a positive weight")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.foundations.characters import look_alike, quoted, shown
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 
@@ -198,9 +198,7 @@ def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
             f"{', '.join(required)}, optionally seed and params, one row per run and language; load_pilots and "
             "the commands also read wide tables, one row per run, with columns such as ratio_en and loss_en"
         )
-    for name in map(str, frame.columns):
-        if name not in (*REQUIRED, *OPTIONAL):
-            raise unknown_name("column", name, [*REQUIRED, *OPTIONAL])
+    refuse_unknown("column", map(str, frame.columns), (*REQUIRED, *OPTIONAL))
     if frame.empty:
         raise InputError("the table has no rows; give one per run and language")
 

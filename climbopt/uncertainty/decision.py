@@ -17,7 +17,7 @@ from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Progress
 from climbopt.fitting.fit import FeaturesLike, fit
-from climbopt.foundations.errors import InputError, check_keywords, unknown_name
+from climbopt.foundations.errors import InputError, check_keywords, refuse_unknown
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.ensemble import Ensemble, Model
@@ -245,9 +245,7 @@ def _check(runs: PilotRuns, budget: float, n_draws: int, keywords: DecisionKeywo
     check_keywords(decide, keywords, DecisionKeywords.__annotations__)
     if n_draws < 2:
         raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
-    for language in keywords.get("weights", {}):
-        if language not in (*runs.targets, OTHERS):
-            raise unknown_name("language with a weight", language, (*runs.targets, OTHERS))
+    refuse_unknown("language with a weight", keywords.get("weights", {}), (*runs.targets, OTHERS))
     setting = Setting(runs.sources, budget, {}, {})
     constraints = constraints_of(keywords.get("constraints", ()), "constraints")
     bounds = [constraint for constraint in constraints if isinstance(constraint, RatioBounds)]

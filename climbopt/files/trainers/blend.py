@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from climbopt.foundations.errors import InputError, check_known, listed
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.frozen import Converted, FrozenMap
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import RATIO, TOKENS, ByName
@@ -63,7 +63,7 @@ class Mixture:
         if self.budget is not None and not 0 < self.budget < math.inf:
             raise InputError(f"the budget is {self.budget:g}; it must be a positive number of tokens")
         for what, known in (("supply", self.supply), ("path", self.paths), ("mean number of tokens", self.mean_tokens)):
-            check_known(f"language with a {what}", known, self.ratios)
+            refuse_unknown(f"language with a {what}", known, self.ratios)
         for language, mean in self.mean_tokens.items():
             if not mean > 0:
                 raise InputError(f"the mean number of tokens of '{language}' is {mean:g}; it must be positive")

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 import sympy as sp
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown, unknown_name
 from climbopt.foundations.frozen import Converted
 from climbopt.foundations.quantities import RATIO, Amount, ByName
 from climbopt.model.templates import Array
@@ -64,15 +64,11 @@ class Setting:
 
     def check_sources(self, names: Iterable[str], of: str) -> None:
         """Refuse a name that is no source; `of` names its owner in the message."""
-        for name in names:
-            if name not in self.sources:
-                raise unknown_name(f"language of {of}", name, self.sources)
+        refuse_unknown(f"language of {of}", names, self.sources)
 
     def check_targets(self, names: Iterable[str], of: str) -> None:
         """Refuse a name that is no target; `of` names its owner in the message."""
-        for name in names:
-            if name not in self.targets:
-                raise unknown_name(f"language of {of}", name, self.targets)
+        refuse_unknown(f"language of {of}", names, self.targets)
 
     def mixture(self, reference: Reference, of: str) -> Array:
         """Return the ratios of a reference mixture, (S,); `of` names its owner in messages."""
