@@ -30,13 +30,11 @@ def scalars(content: bytes) -> dict[int, dict[str, float]]:
     """
     by_step: dict[int, dict[str, float]] = {}
     for event in prefixed_records(content):
-        parts = list(fields(event))
-        step = next((_signed(value) for number, value in parts if number == _STEP and isinstance(value, int)), 0)
-        for number, summary in parts:
-            if number == _SUMMARY and isinstance(summary, bytes):
-                for value in messages(summary, _VALUE):
-                    if (scalar := _scalar(value)) is not None:
-                        by_step.setdefault(step, {})[text(value, _TAG)] = scalar
+        step = next((_signed(n) for number, n in fields(event) if number == _STEP and isinstance(n, int)), 0)
+        for summary in messages(event, _SUMMARY):
+            for value in messages(summary, _VALUE):
+                if (scalar := _scalar(value)) is not None:
+                    by_step.setdefault(step, {})[text(value, _TAG)] = scalar
     return by_step
 
 
@@ -51,11 +49,9 @@ def _scalar(value: bytes) -> float | None:
         if kind not in _TYPES or any(True for shape in messages(tensor, _SHAPE) for _ in messages(shape, _DIM)):
             return None
         field, raw = _TYPES[kind]
-        for content in messages(tensor, _CONTENT):
+        for content in (*messages(tensor, _CONTENT), *(messages(tensor, field) if kind in _FLOATS else ())):
             return float(struct.unpack_from(raw, content)[0])
         for number, stated in fields(tensor):
-            if number == field and isinstance(stated, bytes) and kind in _FLOATS:
-                return float(struct.unpack_from(raw, stated)[0])
             if number == field:
                 return float(_signed(varint(stated)[0] if isinstance(stated, bytes) else stated))
         return 0.0  # the default, which is not written

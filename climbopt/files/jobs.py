@@ -70,9 +70,8 @@ def write_jobs(
         entries.append({**vars(run), "ratios": dict(run.ratios), "supply": dict(run.supply) or None, "config": config})
     manifest = {"format": FORMAT, "trainer": trainer.name, "languages": list(runs[0].ratios), "runs": entries}
     write_text(place / MANIFEST_NAME, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-    write_text(place / RUN_NAME, _script(entries, train))
-    write_text(place / ARRAY_NAME, _array(len(entries)))
-    for name in (RUN_NAME, ARRAY_NAME):
+    for name, script in ((RUN_NAME, _script(entries, train)), (ARRAY_NAME, _array(len(entries)))):
+        write_text(place / name, script)
         (place / name).chmod(0o755)
     return [
         note if n == len(runs) else f"{note} ({n} of {len(runs)} runs)" for note, n in notes_of(all_exported).items()

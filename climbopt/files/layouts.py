@@ -113,8 +113,8 @@ def _spread(columns: Columns, layout: Layout, kind: str) -> Columns:
             f"language '{shown(str(language))}' of run '{shown(str(run))}' stands twice in {columns.title}; keep one "
             "row, that of the run's end"
         )
-    of_run = [role for role in ("tokens", "params") if role in table]
-    wide = table.pivot(index=[*keys, *of_run], columns="language", values=kind)
+    keys += [role for role in ("tokens", "params") if role in table]
+    wide = table.pivot(index=keys, columns="language", values=kind)
     wide = wide.set_axis([f"{kind}/{language}" for language in wide], axis=1).reset_index()
     if layout.index is not None:
         wide = wide.rename(columns={"run": layout.index})
@@ -159,9 +159,12 @@ def _columns_of(group: ColumnGroup) -> str:
 def _at_budgets(table: pd.DataFrame) -> bool:
     """Return whether the languages of some runs stand several times, at another budget each time."""
     keys = [key for key in ("run", "seed", "language") if key in table]
-    if not {"run", "language", "ratio", "tokens"} <= set(table) or table["tokens"].dtype.kind not in "if":
-        return False
-    return bool(table.duplicated(keys).any()) and not table.duplicated([*keys, "tokens"]).any()
+    return (
+        {"run", "language", "ratio", "tokens"} <= set(table)
+        and table["tokens"].dtype.kind in "if"
+        and bool(table.duplicated(keys).any())
+        and not table.duplicated([*keys, "tokens"]).any()
+    )
 
 
 def _note(layout: str, notes: Sequence[str], left_out: Sequence[str]) -> str:
@@ -214,10 +217,9 @@ def _wide(mixtures: Columns, measured: Columns, layout: Layout, missing: Missing
     used = {*mixed.languages, *(lost.languages if lost else ()), *per_run}
     others = [c for each in (mixtures, measured) for c in [*each.ignored, *each.names] if c not in used]
     roles = mixtures.roles
-    several = "seed" not in roles and len(set(mixtures.stated_runs)) < len(amounts)
     notes = [
         *(f"{role} in {quoted(roles[role])}" for role in PER_RUN if roles.get(role, role).casefold() != role),
-        *([SEVERAL] if several else []),
+        *([SEVERAL] if "seed" not in roles and len(set(mixtures.stated_runs)) < len(amounts) else []),
         f"ratios{mixed.kind} in {_columns_of(mixed)}",
         f"losses in {_columns_of(lost)}" if lost else "no losses",
     ]
