@@ -140,8 +140,7 @@ def load_ratios(path: str | os.PathLike[str]) -> dict[str, float]:
         if path.suffix in (".csv", ".parquet")
         else _ratios_of_object(read_json(path, "write ratios by language"), path)
     )
-    bad = [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]
-    if bad:
+    if bad := [name for name, ratio in ratios.items() if not 0 <= ratio <= 1]:
         raise InputError(f"the ratio of '{bad[0]}' in {path.name} is {ratios[bad[0]]:g}; a ratio lies in [0, 1]")
     return _rescaled(ratios, f"the ratios in {path.name}")
 
@@ -172,12 +171,10 @@ def _ratios_of_object(content: object, path: Path) -> dict[str, float]:
 def _ratios_of_table(path: Path) -> dict[str, float]:
     """Return the ratios of a table's columns language and ratio."""
     table = read_table(path)
-    missing = [column for column in ("language", "ratio") if column not in table]
-    if missing:
+    if missing := [column for column in ("language", "ratio") if column not in table]:
         raise InputError(f"{path} has no column '{missing[0]}'; give the columns language and ratio")
-    repeated = table["language"][table["language"].duplicated()]
-    if len(repeated):
-        raise InputError(f"{path} has language '{repeated.iloc[0]}' in several rows; give the ratios of one mixture")
+    for name in table["language"][table["language"].duplicated()]:
+        raise InputError(f"{path} has language '{name}' in several rows; give the ratios of one mixture")
     return {
         name: RATIO.read(amount, f"the ratio of '{name}' in {path.name}")
         for name, amount in zip(table["language"].astype(str), table["ratio"].tolist(), strict=True)

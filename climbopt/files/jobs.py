@@ -121,8 +121,7 @@ def train_words(command: str) -> str:
         raise InputError(f"--command cannot be split into words: {error}") from None
     if not words:
         raise InputError("--command is empty; write for example --command 'python train.py --data {config}'")
-    unknown = [field for word in words for field in _FIELD.findall(word) if field not in FIELDS]
-    if unknown:
+    if unknown := [field for word in words for field in _FIELD.findall(word) if field not in FIELDS]:
         raise InputError(f"--command holds {{{unknown[0]}}}; its fields are {', '.join(f'{{{f}}}' for f in FIELDS)}")
     return " ".join(_quoted(word) for word in words)
 

@@ -106,9 +106,7 @@ def _spread(columns: Columns, layout: Layout, kind: str) -> Columns:
         if need not in table:
             raise InputError(f"no column of {columns.title} is called '{need}'; the columns are {columns.shown}")
     keys = [key for key in ("run", "seed") if key in table]
-    repeated = table.duplicated([*keys, "language"])
-    if repeated.any():
-        run, language = table.loc[repeated, ["run", "language"]].iloc[0]
+    for run, language in table.loc[table.duplicated([*keys, "language"]), ["run", "language"]].to_numpy():
         raise InputError(
             f"language '{shown(str(language))}' of run '{shown(str(run))}' stands twice in {columns.title}; keep one "
             "row, that of the run's end"
@@ -247,9 +245,8 @@ def _joined(ratios: pd.DataFrame, losses: pd.DataFrame, missing: Missing, *, sta
     import pandas as pd  # here, so that only reading a table loads pandas
 
     for table, title in ((ratios, "the mixtures"), (losses, "the losses")):
-        repeated = table.index[table.index.duplicated()]
-        if len(repeated):
-            raise InputError(f"run '{repeated[0]}' stands twice in {title}; keep one row per run")
+        for run in table.index[table.index.duplicated()]:
+            raise InputError(f"run '{run}' stands twice in {title}; keep one row per run")
     without = losses.index.difference(ratios.index)
     if len(without):
         raise InputError(f"{_runs(without)} stands among the losses and not among the mixtures; give its ratios")

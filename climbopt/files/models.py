@@ -141,8 +141,7 @@ def _form_model(table: _FormFile, path: Path) -> MixtureModel:
     values = {name: _values(declared[name], entries, table, path) for name, entries in table.parameters.items()}
     if table.pairs is not None:
         pairs = _read_pairs(path.parent / table.pairs, table, declared)
-        repeated = [name for name in pairs if name in values]
-        if repeated:
+        if repeated := [name for name in pairs if name in values]:
             raise InputError(f"parameter '{repeated[0]}' stands in {path.name} and in {table.pairs}; keep one of them")
         values |= pairs
     return MixtureModel(
@@ -259,8 +258,7 @@ def _values(
     outer = file.sources if parameter.per == "source" else file.targets
     _check_names(list(table), outer, f"parameter '{name}' in {path.name}")
     if parameter.per != "pair":
-        nested = [key for key, value in table.items() if isinstance(value, Mapping)]
-        if nested:
+        if nested := [key for key, value in table.items() if isinstance(value, Mapping)]:
             raise InputError(f"parameter '{name}' in {path.name} is per {parameter.per}; '{nested[0]}' needs a number")
         return np.array([table[language] for language in outer], dtype=float)
     rows = []
@@ -280,8 +278,7 @@ def _values(
 def _check_names(names: list[str], languages: list[str], where: str) -> None:
     """Refuse a name too many or too few."""
     refuse_unknown(f"language of {where}", names, languages)
-    missing = [language for language in languages if language not in names]
-    if missing:
+    if missing := [language for language in languages if language not in names]:
         raise InputError(f"{where} has no value for {', '.join(missing[:5])}; give one for every language")
 
 
@@ -307,20 +304,17 @@ def _pair_frame(model: MixtureModel) -> pd.DataFrame:
 
 def _read_pairs(path: Path, file: _FormFile, declared: Mapping[str, Parameter]) -> dict[str, Array]:
     """Return the pair parameters of a tidy table as arrays, (T, S); every pair once."""
-    frame = read_table(path)
-    missing = [name for name in ("target", "source") if name not in frame]
-    if missing:
+    frame, keys = read_table(path), ["target", "source"]
+    if missing := [key for key in keys if key not in frame]:
         raise InputError(f"{path.name} has no column {missing[0]}; it needs target, source and one per parameter")
     frame = frame.astype({"target": str, "source": str})
     for key, names in (("target", file.targets), ("source", file.sources)):
         refuse_unknown(f"{key} in {path.name}", frame[key].unique(), names)
-    repeated = frame.duplicated(["target", "source"])
-    if repeated.any():
-        target, source = frame.loc[repeated, ["target", "source"]].iloc[0]
+    for target, source in frame.loc[frame.duplicated(keys), keys].to_numpy():
         raise InputError(f"{path.name} has two rows for '{target}' from '{source}'; give every pair once")
     result = {}
     per_pair = [name for name, parameter in declared.items() if parameter.per == "pair"]
-    for name in frame.columns.drop(["target", "source"]):
+    for name in frame.columns.drop(keys):
         if name in declared and name not in per_pair:
             raise InputError(
                 f"parameter '{name}' in {path.name} is per {declared[name].per} and not per pair; "

@@ -141,9 +141,8 @@ def load_paths(path: str | os.PathLike[str]) -> dict[str, str]:
 def _by_language(path: str | os.PathLike[str], column: str, what: str) -> dict[str, object]:
     """Return a column of a table by its column language, which may hold no language twice."""
     table = _with_columns(path, ["language", column], what, "write one row per language")
-    repeated = table["language"][table["language"].duplicated()].tolist()
-    if repeated:
-        raise InputError(f"{path} has '{repeated[0]}' twice; keep one row")
+    for language in table["language"][table["language"].duplicated()]:
+        raise InputError(f"{path} has '{language}' twice; keep one row")
     return dict(zip(table["language"].astype(str), table[column].tolist(), strict=True))
 
 

@@ -235,8 +235,7 @@ def check_folder(path: str | os.PathLike[str], *, force: bool = False) -> Path:
         raise InputError(f"cannot write the folder {shown(str(path))}: there is no folder {within}; make it first")
     if not os.access(within, os.W_OK) or not os.access(place.parent, os.W_OK):
         raise InputError(f"cannot write the folder {shown(str(path))}: {within} is not writable; choose another place")
-    first = next(iter(sorted(os.listdir(place))), None) if place.is_dir() else None
-    if first is not None and not force:
+    for first in sorted(os.listdir(place)) if place.is_dir() and not force else ():
         raise InputError(f"the folder {shown(str(path))} holds something already ('{shown(first)}'); {FORCE}")
     return place
 

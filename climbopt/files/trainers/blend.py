@@ -67,8 +67,7 @@ class Mixture:
         for language, mean in self.mean_tokens.items():
             if not mean > 0:
                 raise InputError(f"the mean number of tokens of '{language}' is {mean:g}; it must be positive")
-        missing = [name for name in self.ratios if self.mean_tokens and name not in self.mean_tokens]
-        if missing:
+        if missing := [name for name in self.ratios if self.mean_tokens and name not in self.mean_tokens]:
             raise InputError(f"there is no mean number of tokens of {listed(missing)}; state that of every language")
         for language, path in self.paths.items():
             if not path or not path.isprintable():
