@@ -112,10 +112,9 @@ def _answer(call: Callable[[], object], write: int) -> NoReturn:
         # Standard output may be data of the command line; what a callee prints must not enter it.
         os.dup2(2, 1)
         sys.stdout = sys.stderr
-        # Pickled before anything is written: a value that cannot be pickled becomes a failure, not half an answer.
-        answer = _outcome(call)
         with os.fdopen(write, "wb") as stream:
-            stream.write(answer)
+            # Pickled before anything is written: a value that cannot be pickled becomes a failure, not half an answer.
+            stream.write(_outcome(call))
         sys.stderr.flush()
         code = 0
     finally:

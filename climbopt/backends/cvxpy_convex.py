@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
 from typing import Any
 
 import clarabel
@@ -179,14 +180,12 @@ def _obstacle(form: StandardForm, program: Program) -> str:
     functions, quantities = form.functions, program.quantities
     assert isinstance(functions, MixtureFunctions)  # other functions cannot be written in CVXPY
     what = "the objective is not" if not program.problem.objective.is_dcp() else _bent_row(form, program)
-    if not quantities.z.is_concave():
-        first = 0
-        for part in functions.responses.parts:
-            if not quantities.z[first : first + len(part.model.targets)].is_concave():
-                return f"{what}: {_bent_z(part)}"
-            first += len(part.model.targets)
+    parts, ends = functions.responses.parts, accumulate(len(part.model.targets) for part in functions.responses.parts)
+    for part, end in zip(parts, ends, strict=True):
+        if not quantities.z[end - len(part.model.targets) : end].is_concave():
+            return f"{what}: {_bent_z(part)}"
     if quantities.losses is not None and not quantities.losses.is_convex():
-        laws = dict.fromkeys(f"'{part.model.law.name}'" for part in functions.responses.parts)
+        laws = dict.fromkeys(f"'{part.model.law.name}'" for part in parts)
         return f"{what}: nor are the losses of law {' and '.join(laws)}"
     return what
 
