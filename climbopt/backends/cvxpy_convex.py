@@ -13,33 +13,17 @@ import cvxpy as cp
 import numpy as np
 
 from climbopt.backends.backend import Evaluator, Options, OptionValue
-from climbopt.backends.cvxpy_model import Program, taken, written
+from climbopt.backends.cvxpy_model import LEAST_NATIVE, NATIVE_SHARE, STATUS, Program, taken, written
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.mixture import Response
 from climbopt.program import MixtureFunctions, StandardForm
 
-NATIVE_SHARE = 1e-6
-"""A conic solver's tolerances on gaps and residuals, as a share of the certificate's: f is flat around its minimum."""
-LEAST_NATIVE = 1e-12
-"""Smallest tolerance that Clarabel reaches in double precision."""
 REDUCED = 100.0
 """Clarabel's tests for an answer that is almost solved, as a multiple of the requested tolerances."""
 PATIENT = {"min_terminate_step_length": 1e-8, "max_step_fraction": 0.95}
 """Clarabel's defaults, 1e-4 and 0.99, stop on a tenth of the problems before they reach these tolerances."""
 
-STATUS = {
-    "optimal": Termination.SOLVED,
-    "optimal_inaccurate": Termination.ALMOST_SOLVED,
-    "infeasible": Termination.INFEASIBLE,
-    "infeasible_inaccurate": Termination.INFEASIBLE,
-    "infeasible_or_unbounded": Termination.INFEASIBLE,
-    "unbounded": Termination.UNBOUNDED,
-    "unbounded_inaccurate": Termination.UNBOUNDED,
-    "user_limit": Termination.ITERATION_LIMIT,
-    "solver_error": Termination.FAILED,
-}
-"""CVXPY's statuses, for solvers whose own status is not read here."""
 SCS_LIMITS = {"max_iters": Termination.ITERATION_LIMIT, "time_limit_secs": Termination.TIME_LIMIT}
 """Words in SCS's status text; CVXPY reports both as an inaccurate solution."""
 CLARABEL_STATUS = {

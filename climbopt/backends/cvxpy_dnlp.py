@@ -12,24 +12,10 @@ import numpy as np
 
 from climbopt.backends.backend import Evaluator, Options
 from climbopt.backends.callbacks import TOLERANCES, TRIVIAL
-from climbopt.backends.cvxpy_model import taken, written
+from climbopt.backends.cvxpy_model import LEAST_NATIVE, NATIVE_SHARE, STATUS, taken, written
 from climbopt.backends.ipopt import set_native
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.program import StandardForm
-
-NATIVE_SHARE = 1e-6
-"""Ipopt's tol (scaled) and its absolute tolerances, as a share of the certificate's."""
-LEAST_NATIVE = 1e-12
-"""Smallest tolerance that Ipopt reaches with the auxiliary variables that CVXPY adds."""
-
-STATUS = {
-    "optimal": Termination.SOLVED,
-    "optimal_inaccurate": Termination.ALMOST_SOLVED,
-    "infeasible": Termination.INFEASIBLE,
-    "unbounded": Termination.UNBOUNDED,
-    "user_limit": Termination.ITERATION_LIMIT,
-}
-"""CVXPY's statuses for Ipopt's; user_limit means the time limit where the time is up, and iterations otherwise."""
 
 
 class CvxpyDnlp:
@@ -72,7 +58,7 @@ class CvxpyDnlp:
                 problem.solve(nlp=True, solver=cp.IPOPT, **settings)
         except cp.SolverError as error:
             return evaluator.solution(self, None, None, Termination.FAILED, str(error))
-        # CVXPY maps Ipopt's iteration and time limits to one status.
+        # CVXPY maps Ipopt's iteration and time limits to one status, user_limit.
         time_is_up = time.process_time() - began >= settings.get("max_cpu_time", np.inf)
         status = STATUS.get(problem.status, Termination.FAILED)
         status = Termination.TIME_LIMIT if problem.status == "user_limit" and time_is_up else status

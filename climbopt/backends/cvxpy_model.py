@@ -19,7 +19,7 @@ from scipy.sparse import csr_array, eye_array, vstack
 
 from climbopt.backends.apart import FailedError
 from climbopt.backends.backend import Backend
-from climbopt.foundations.solution import Array, Multipliers
+from climbopt.foundations.solution import Array, Multipliers, Termination
 from climbopt.model import translation
 from climbopt.model.expressions import entry
 from climbopt.model.mixture import Indices, Response
@@ -28,6 +28,23 @@ from climbopt.model.templates import Template
 from climbopt.model.translation import Known, Rule, UntranslatableError, Value
 from climbopt.program import MixtureFunctions, Placed, Rows, StandardForm, Table
 from climbopt.program.written import transferring
+
+NATIVE_SHARE = 1e-6
+"""Native tolerances on gaps and residuals, as a share of the certificate's: f is flat around its minimum."""
+LEAST_NATIVE = 1e-12
+"""Smallest tolerance that Clarabel, and Ipopt with the variables that CVXPY adds, reach in double precision."""
+STATUS = {
+    "optimal": Termination.SOLVED,
+    "optimal_inaccurate": Termination.ALMOST_SOLVED,
+    "infeasible": Termination.INFEASIBLE,
+    "infeasible_inaccurate": Termination.INFEASIBLE,
+    "infeasible_or_unbounded": Termination.INFEASIBLE,
+    "unbounded": Termination.UNBOUNDED,
+    "unbounded_inaccurate": Termination.UNBOUNDED,
+    "user_limit": Termination.ITERATION_LIMIT,
+    "solver_error": Termination.FAILED,
+}
+"""CVXPY's statuses."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,10 +102,9 @@ def multipliers(form: StandardForm, model: Any) -> Multipliers | None:
         duals = [dual.get(constraints[name], 0.0) if name in constraints else 0.0 for name in _indices(sides)]
         return -np.array(duals, dtype=float)
 
-    # At most one of the two differs from 0 at an active bound.
-    bounds = [lower.get(variable, 0.0) + upper.get(variable, 0.0) for variable in variables(model)]
     return Multipliers(
-        -np.array(bounds, dtype=float),
+        # At most one of the two differs from 0 at an active bound.
+        -np.array([lower.get(one, 0.0) + upper.get(one, 0.0) for one in variables(model)], dtype=float),
         of_rows(model.linear, form.polytope.rows.labels),
         of_rows(model.nonlinear, form.nonlinear.labels),
     )

@@ -119,8 +119,11 @@ class TrustConstr:
 
     def solve(self, form: StandardForm, options: Options) -> Solution:
         """Return a local minimum, reached from the form's start."""
-        known = checked_native(options, TRUST_CONSTR_KNOWN, self.name)
-        native = {**TRUST_CONSTR, **known, **options.iterations_as("maxiter")}
+        native = {
+            **TRUST_CONSTR,
+            **checked_native(options, TRUST_CONSTR_KNOWN, self.name),
+            **options.iterations_as("maxiter"),
+        }
         evaluator = Evaluator(form, options.time_limit)
         # strict bounds first without nonlinear rows, last with them
         first = not form.functions.n_rows

@@ -72,8 +72,8 @@ class SequentialQuadratic(NewtonSteps):
 
     def _slope(self, x: Array, at: Evaluation, y: Array) -> float:
         # A linearised c at y is broken less than c at x, so that the penalty makes the step one of descent.
-        ahead = self._violations(at.rows + at.jacobian @ (y - x))
-        return super()._slope(x, at, y) - self.penalty * float((self._violations(at.rows) - ahead).sum())
+        less = self._violations(at.rows) - self._violations(at.rows + at.jacobian @ (y - x))
+        return super()._slope(x, at, y) - self.penalty * float(less.sum())
 
     def _merit(self, at: Evaluation) -> float:
         return super()._merit(at) + self.penalty * float(self._violations(at.rows).sum())

@@ -126,8 +126,13 @@ def _model(form: StandardForm, callbacks: Callbacks) -> unopy.Model:
         _filling(callbacks.jacobian),
     )
     rows, columns = callbacks.hessianstructure()
-    hessian = _filling(lambda x, weight, multipliers: callbacks.hessian(x, multipliers, weight))
-    model.set_lagrangian_hessian(rows.size, unopy.LOWER_TRIANGLE, rows, columns, hessian)
+    model.set_lagrangian_hessian(
+        rows.size,
+        unopy.LOWER_TRIANGLE,
+        rows,
+        columns,
+        _filling(lambda x, weight, multipliers: callbacks.hessian(x, multipliers, weight)),
+    )
     model.set_initial_primal_iterate(form.start)
     return model
 

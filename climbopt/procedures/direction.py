@@ -193,7 +193,6 @@ def benefit_residual(problem: AllocationProblem, direction: Array, magnitude: fl
     """
     alone, data = OwnData.of(problem), magnitude * direction
     # Benefits fall: just above the own data is the least value at a kink, just below the largest.
-    beyond = alone.benefit(data * (1 + BESIDE))
-    below = np.where(direction > 0, alone.benefit(data * (1 - BESIDE)), np.inf)
-    least, most = float(beyond.max()), float(below.min())
+    least = alone.benefit(data * (1 + BESIDE)).max()
+    most = np.where(direction > 0, alone.benefit(data * (1 - BESIDE)), np.inf).min()
     return float(np.maximum(least - most, 0.0) / (least + most))  # NaN stays, and fails the certificate

@@ -164,8 +164,10 @@ class Result(Reported):
     @cached_property
     def effective_ratios(self) -> Mapping[str, float | None]:
         """D_e / D by target, D with the history; None where there is no D_e."""
-        total = self.problem.total_budget
-        return {name: None if tokens is None else tokens / total for name, tokens in self.effective_tokens.items()}
+        return {
+            name: None if tokens is None else tokens / self.problem.total_budget
+            for name, tokens in self.effective_tokens.items()
+        }
 
     @cached_property
     def _effective_and_losses(self) -> tuple[Array, Array]:

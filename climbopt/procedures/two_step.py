@@ -106,8 +106,7 @@ def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0
 
     def reach(functions: MixtureFunctions, x: Array) -> Array:
         # Rows are z - t slope with t = 0 here: t is the least of (z_i - least_i) / slope_i.
-        reached = (functions.at(x).rows[:k] - least)[direction > 0] / slopes[direction > 0]
-        return np.array([reached.min()])
+        return np.array([np.min((functions.at(x).rows[:k] - least)[direction > 0] / slopes[direction > 0])])
 
     form = mixture_form(
         problem,
@@ -121,8 +120,11 @@ def magnitude_form(problem: AllocationProblem, direction: Array, at: float = 1.0
 
 def _share_rows(targets: Sequence[str], least: Array) -> Rows:
     """Return the rows that give each target its share of effective data."""
-    labels = tuple(Label(f"share[{name}]", unit="effective ratio") for name in targets)
-    return Rows(least, np.full(least.size, np.inf), labels)
+    return Rows(
+        least,
+        np.full(least.size, np.inf),
+        tuple(Label(f"share[{name}]", unit="effective ratio") for name in targets),
+    )
 
 
 def _inside(form: StandardForm, start: Array) -> StandardForm:
