@@ -259,7 +259,7 @@ def silenced(descriptor: int, to: int | None = None) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Writing:
+class ModellingSystem:
     """A modelling system by its functions of a scalar, and how it stores a named part of larger expressions."""
 
     functions: Mapping[str, Callable[..., Any]]
@@ -281,7 +281,7 @@ def unwritable(form: StandardForm, functions: Collection[str], what: str) -> str
         return f"{what}, and its functions are known by their values only, and cannot be written out"
     try:
         # Written out once with placeholders: an unsupported function shows before the solver is loaded.
-        form.functions.build([_Term()] * form.n, Writing(dict.fromkeys(functions, lambda argument: argument)))
+        form.functions.build([_Term()] * form.n, ModellingSystem(dict.fromkeys(functions, lambda argument: argument)))
     except TypeError as error:  # UntranslatableError among them
         return f"{what}, and its functions cannot be written out: {error}"
     return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from climbopt.backends.backend import Writing, finite
+from climbopt.backends.backend import ModellingSystem, finite
 from climbopt.foundations.solution import Array, Multipliers
 from climbopt.program import Algebraic, Label, Rows, StandardForm
 
@@ -41,7 +41,7 @@ def algebraic_model(form: StandardForm) -> Any:
         variable.setub(finite(upper))
         # A start may lie on or, by rounding, beyond a bound.
         variable.set_value(float(start), skip_validation=True)
-    f, c = form.functions.build(x, Writing(FUNCTIONS, partial(_named_expression, model)))
+    f, c = form.functions.build(x, ModellingSystem(FUNCTIONS, partial(_named_expression, model)))
     model.objective = pyo.Objective(expr=f)
     model.linear = _constraints(
         form.polytope.rows,

@@ -13,9 +13,9 @@ import pyscipopt
 
 from climbopt.backends.backend import (
     Evaluator,
+    ModellingSystem,
     Options,
     OptionValue,
-    Writing,
     finite,
     inside,
     set_options,
@@ -120,7 +120,7 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
         for label, low in zip(form.nonlinear.labels, form.nonlinear.lower.tolist(), strict=True)
         if label.domain
     }
-    f, c = form.functions.build(x, Writing(FUNCTIONS, partial(_kept_positive, scip, least)))
+    f, c = form.functions.build(x, ModellingSystem(FUNCTIONS, partial(_kept_positive, scip, least)))
     linear = [pyscipopt.quicksum(float(row[j]) * x[j] for j in np.flatnonzero(row).tolist()) for row in polytope.dense]
     # SCIP minimises linear objectives only: min t s.t. f(x) - t <= 0.
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
