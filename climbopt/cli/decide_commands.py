@@ -57,11 +57,6 @@ class TargetOptions:
     ] = None
 
     @property
-    def files(self) -> tuple[Path | None, ...]:
-        """Files that the options name."""
-        return self.supply, self.weights
-
-    @property
     def floors(self) -> dict[str, float]:
         """Least ratios by language."""
         ratios: dict[str, float] = {}
@@ -109,7 +104,11 @@ def decide(
     from climbopt.uncertainty.bootstrap import DRAWS
 
     places = list(map(find_pilots, pilots))
-    inputs = [path for path in (*places, layout.losses, *stated.files, features, by_source) if path is not None]
+    inputs = [
+        path
+        for path in (*places, layout.losses, stated.supply, stated.weights, features, by_source)
+        if path is not None
+    ]
     check_places(inputs, json)
     if output is not None:
         check_folder(output, force=force)
@@ -159,7 +158,7 @@ def init(
     from climbopt.problem.allocation import OTHERS
 
     pilots = find_pilots(pilots)
-    check_places([pilots, layout.losses, *stated.files], None, output)
+    check_places([pilots, layout.losses, stated.supply, stated.weights], None, output)
     # The file is meant to be edited: a second run must not undo that.
     if output.exists() and not force:
         raise InputError(f"{output} is there already; name another file, or add --force to replace it")

@@ -104,17 +104,13 @@ class Request:
             raise InputError(f"{result.problem.name} has no certified answer to draw; see climbopt solve")
         return result
 
-    def size(self, default: float) -> float:
-        """Return the width in inches."""
-        return default if self.width is None else self.width
-
 
 def _fit(request: Request) -> Figure:
     """Predicted against measured losses, and residuals."""
     if request.pilots is None:
         raise InputError("a picture of a fit needs the measured runs; add --pilots PILOTS.csv")
     model, _ = as_model_and_rows(request.file)
-    return predictions(model, load_pilots(request.pilots, missing="drop"), request.size(plots.PAGE))
+    return predictions(model, load_pilots(request.pilots, missing="drop"), request.width or plots.PAGE)
 
 
 def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Axes | None = None) -> Figure:
@@ -179,11 +175,11 @@ def transfer_map(
 def _allocation(request: Request) -> Figure:
     """Bars of the optimum beside the baselines that its problem allows."""
     if not request.is_record:
-        return answer_bars(request.certified(), request.size(plots.COLUMN))
+        return answer_bars(request.certified(), request.width or plots.COLUMN)
     record = _answer(request.file)
     names = list(record["ratios"])
     series = {record["procedure"]: record["ratios"], "uniform": dict.fromkeys(names, 1 / len(names))}
-    return ratio_bars(names, series, _near(record), request.size(plots.COLUMN))
+    return ratio_bars(names, series, _near(record), request.width or plots.COLUMN)
 
 
 def answer_bars(answer: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
@@ -213,11 +209,11 @@ def ratio_bars(
 def _ranges(request: Request) -> Figure:
     """Near-optimal range of every ratio, with the optimum."""
     if not request.is_record:
-        return answer_ranges(request.certified("joint"), request.size(plots.COLUMN))
+        return answer_ranges(request.certified("joint"), request.width or plots.COLUMN)
     record = _answer(request.file)
     if not record.get("ranges"):
         raise InputError(f"{request.file} holds no ranges; write it with solve --ranges 0.1% --json")
-    return range_lines(record["ratios"], _near(record), request.size(plots.COLUMN))
+    return range_lines(record["ratios"], _near(record), request.width or plots.COLUMN)
 
 
 def answer_ranges(answer: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
@@ -238,7 +234,7 @@ def _sweep(request: Request) -> Figure:
     record = read_object(request.file)
     if not isinstance(record.get("points"), list):
         raise InputError(f"{request.file} holds no sweep; write it with sweep --json")
-    return path_of(record, str(request.file), request.size(plots.COLUMN))
+    return path_of(record, str(request.file), request.width or plots.COLUMN)
 
 
 def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:
@@ -278,7 +274,7 @@ def _marginal(request: Request) -> Figure:
         raise InputError(
             "benefits before and after are drawn from a problem, which says what before is; give the problem file"
         )
-    return benefit_bars(request.certified(), request.size(plots.COLUMN))
+    return benefit_bars(request.certified(), request.width or plots.COLUMN)
 
 
 def benefit_bars(answer: Result, width: float = plots.COLUMN, ax: Axes | None = None) -> Figure:

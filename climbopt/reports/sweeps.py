@@ -35,7 +35,23 @@ def sweep_json(sweep: Sweep, staged: Schedule | None = None) -> dict[str, Value]
             name: {"lower": bands[0][:, j].tolist(), "upper": bands[1][:, j].tolist()} for j, name in enumerate(sources)
         },
         **_reach(sweep).json(),
-        "schedule": None if staged is None else _schedule(staged),
+        "schedule": None
+        if staged is None
+        else [
+            {
+                "begin": stage.begin,
+                "end": stage.end,
+                "ratios": dict(zip(sources, stage.ratios.tolist(), strict=True)),
+                "cumulative": dict(zip(sources, stage.cumulative.tolist(), strict=True)),
+                "optimal": dict(zip(sources, stage.optimal.tolist(), strict=True)),
+                "followed": stage.followed,
+                "objective": stage.objective,
+                "best": stage.best,
+                "static": stage.static,
+                "gain": stage.gain,
+            }
+            for stage in staged.stages
+        ],
         "seconds": sweep.seconds,
     }
 
@@ -73,26 +89,6 @@ def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
     }
 
 
-def _schedule(staged: Schedule) -> Value:
-    """Return the stages of a schedule."""
-    sources = staged.problem.model.sources
-    return [
-        {
-            "begin": stage.begin,
-            "end": stage.end,
-            "ratios": dict(zip(sources, stage.ratios.tolist(), strict=True)),
-            "cumulative": dict(zip(sources, stage.cumulative.tolist(), strict=True)),
-            "optimal": dict(zip(sources, stage.optimal.tolist(), strict=True)),
-            "followed": stage.followed,
-            "objective": stage.objective,
-            "best": stage.best,
-            "static": stage.static,
-            "gain": stage.gain,
-        }
-        for stage in staged.stages
-    ]
-
-
 def print_sweep(sweep: Sweep, console: Console) -> None:
     """Print the ratios in per cent along the path, with their bands, the objective and the verdict."""
     problem, bands = sweep.problem, sweep.bands()
@@ -112,7 +108,10 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         [problem.model.sources[j] for j in chosen],
         [[number(100 * float(ratios[j]), ".2f") for j in chosen] for ratios in sweep.ratios],
         [_verdict(point) for point in sweep.points],
-        () if bands is None else [_band_cells(low, high, chosen) for low, high in zip(*bands, strict=True)],
+        [
+            [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
+            for low, high in zip(*(bands or ((), ())), strict=True)
+        ],
         BAND_NAME,
     )
     say(console, grid, *_notes(sweep, len(chosen)))
@@ -126,11 +125,6 @@ def _verdict(point: Point) -> str:
         return "no answer"
     certificate = point.answer.certificate
     return certificate.verdict.value if point.passed else f"NOT certified ({certificate.verdict.value})"
-
-
-def _band_cells(low: Array, high: Array, chosen: Sequence[int]) -> list[str]:
-    """Return the bands of some languages at a point, in per cent."""
-    return [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
 
 
 def _notes(sweep: Sweep, shown: int) -> Iterator[str | None]:
