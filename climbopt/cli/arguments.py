@@ -47,10 +47,6 @@ TOLERANCE = Annotated[
         parser=quantity("--tolerance", NUMBER), metavar="NUMBER", help="Of the certificate's scaled residuals."
     ),
 ]
-TIME_LIMIT = Annotated[
-    float,
-    typer.Option(parser=quantity("--time-limit", NUMBER), metavar="SECONDS", help="Seconds for one solve."),
-]
 GAP = Annotated[
     float,
     typer.Option(

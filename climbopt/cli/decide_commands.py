@@ -12,7 +12,7 @@ import typer
 import climbopt
 from climbopt.cli.arguments import FORCE, JOBS, JSON, SEED, pair, quantity
 from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
-from climbopt.cli.pilot_options import MAP, PILOTS, SUPPLY, TABLES, TableOptions, read_pilots, read_tables
+from climbopt.cli.pilot_options import MAP, SUPPLY, TABLE, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, remark, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
@@ -136,7 +136,7 @@ def decide(
 
 
 def init(
-    pilots: PILOTS,
+    pilots: Annotated[Path, typer.Argument(metavar="PILOTS", help=TABLE)],
     *,
     budget: Annotated[
         float | None,

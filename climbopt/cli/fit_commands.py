@@ -69,7 +69,6 @@ FEATURES = Annotated[
         "With --pool, which it implies.",
     ),
 ]
-MODEL_OUTPUT = Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")]
 BOOTSTRAP = Annotated[
     int | None,
     typer.Option(
@@ -100,7 +99,9 @@ def fit(
     features: FEATURES = None,
     layout: TableOptions,
     by_source: MAP = None,
-    output: MODEL_OUTPUT = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="MODEL.toml", help="Write the model.")
+    ] = None,
     bootstrap: BOOTSTRAP = None,
     draws: DRAWS_OUTPUT = None,
     seed: SEED = 0,

@@ -28,13 +28,6 @@ TABLE = (
     "Table of runs, tidy (run, tokens, language, ratio, loss; optional seed, params, supply) or wide (one row "
     "per run): CSV, TSV, JSON, Parquet or .xlsx. Or the name of a shipped problem, for its runs."
 )
-PILOTS = Annotated[
-    Path,
-    typer.Argument(
-        metavar="PILOTS",
-        help=TABLE,
-    ),
-]
 TABLES = Annotated[
     list[Path],
     typer.Argument(

@@ -19,7 +19,6 @@ from climbopt.cli.arguments import (
     JSON,
     PROBLEM,
     RIGOR,
-    TIME_LIMIT,
     TOLERANCE,
     effort,
     names,
@@ -285,7 +284,10 @@ def compare(
         str | None, typer.Option(metavar="NAMES", help="Names with commas between them; each problem's own by default.")
     ] = None,
     repeat: Annotated[int, typer.Option(help="Solves to time.")] = 1,
-    time_limit: TIME_LIMIT = 60.0,
+    time_limit: Annotated[
+        float,
+        typer.Option(parser=quantity("--time-limit", NUMBER), metavar="SECONDS", help="Seconds for one solve."),
+    ] = 60.0,
     memory_limit: Annotated[
         float,
         typer.Option(parser=quantity("--memory-limit", NUMBER), metavar="GB", help="GB of address space for one run."),

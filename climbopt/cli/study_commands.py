@@ -160,11 +160,9 @@ def _resumable(file: PathFile | None, solve_path: Callable[[], climbopt.Sweep]) 
     return path
 
 
-LANGUAGES = Annotated[str, typer.Option(metavar="NAMES", help="Names with commas between them.")]
 PILOT_BUDGETS = Annotated[
     str, typer.Option(metavar="TOKENS", help="Tokens that a run may have, with commas between them.")
 ]
-RUNS = Annotated[int | None, typer.Option(help="As few as promise no larger an error than CLIMB's design, by default.")]
 FLOOR = Annotated[
     float,
     typer.Option(
@@ -181,8 +179,6 @@ AFTER = Annotated[
         help="Runs already made; repeated for earlier tables, after today's. With --map a single one is earlier.",
     ),
 ]
-PLAN_LAW = Annotated[str, typer.Option(metavar="NAME", help="Loss law, where no model is given.")]
-PLAN_INTERACTION = Annotated[str, typer.Option(metavar="NAME", help="Interaction, where no model is given.")]
 PLAN_PARAMS = Annotated[
     float | None,
     typer.Option(parser=quantity("--params", PARAMS), metavar="SIZE", help="Model size, for laws that depend on it."),
@@ -269,15 +265,17 @@ class JobOptions:
 
 
 def plan(
-    languages: LANGUAGES,
+    languages: Annotated[str, typer.Option(metavar="NAMES", help="Names with commas between them.")],
     budgets: PILOT_BUDGETS,
-    runs: RUNS = None,
+    runs: Annotated[
+        int | None, typer.Option(help="As few as promise no larger an error than CLIMB's design, by default.")
+    ] = None,
     floor: FLOOR = 0.0,
     model: PLAN_MODEL = None,
     after: AFTER = None,
     by_source: MAP = None,
-    law: PLAN_LAW = "power",
-    interaction: PLAN_INTERACTION = "gated",
+    law: Annotated[str, typer.Option(metavar="NAME", help="Loss law, where no model is given.")] = "power",
+    interaction: Annotated[str, typer.Option(metavar="NAME", help="Interaction, where no model is given.")] = "gated",
     params: PLAN_PARAMS = None,
     target_budget: TARGET_BUDGET = None,
     supply: PLAN_SUPPLY = None,

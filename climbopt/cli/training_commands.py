@@ -46,7 +46,6 @@ BATCH_TOKENS = Annotated[
         help="Of one training step: all stages of a schedule, for a trainer whose file holds them (nanotron).",
     ),
 ]
-DIGITS = Annotated[int, typer.Option(min=1, max=12, help="Decimals of the weights.")]
 SEQUENCE_LENGTH = Annotated[
     float,
     typer.Option(
@@ -116,7 +115,7 @@ def export(
         typer.Option(min=1, metavar="N", help="Of a schedule, which sweep --stages --json writes: the stage."),
     ] = None,
     batch_tokens: BATCH_TOKENS = None,
-    digits: DIGITS = 6,
+    digits: Annotated[int, typer.Option(min=1, max=12, help="Decimals of the weights.")] = 6,
     sequence_length: SEQUENCE_LENGTH = 4096.0,
 ) -> None:
     """Write an answer as the data configuration of a trainer."""

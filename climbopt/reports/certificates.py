@@ -164,7 +164,9 @@ def _print_baselines(assessment: Assessment, console: Console) -> None:
     """Print the table of baselines."""
     answer = assessment.result.objective
     over_scenarios: dict[str, Callable[[Alternative], str]] = {
-        "5 to 95 %": lambda one: NO_VALUE if (a := one.advantage) is None else f"{a.lower:.4f} to {a.upper:.4f}",
+        "5 to 95 %": lambda one: (
+            "{lower:.4f} to {upper:.4f}".format(**vars(one.advantage)) if one.advantage else NO_VALUE
+        ),
         "chance %": lambda one: percent(None if one.advantage is None else one.advantage.probability, ".0f"),
     }
     columns: dict[str, Callable[[Alternative], str]] = {

@@ -196,7 +196,7 @@ def watch_json(watch: Watch, again: Decision | None) -> dict[str, Value]:
 
 def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
     """Print the last losses beside their bands, tokens drawn beside those planned, and what would be decided now."""
-    drawn, none = watch.drawn(), (0.0, 0.0)
+    drawn, nothing = watch.drawn(), (0.0, 0.0)
     # Of each target the last moment at which its loss was logged.
     last = {name: watch.last(name) for name in watch.measured}
     columns: dict[str, Callable[[str], str]] = {
@@ -207,8 +207,8 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
         "inside": lambda name: "{} of {}".format(*watch.inside(name)),
     }
     if drawn:
-        columns["drawn"] = lambda name: tokens(drawn.get(name, none)[0])
-        columns["planned"] = lambda name: tokens(drawn.get(name, none)[1])
+        columns["drawn"] = lambda name: tokens(drawn.get(name, nothing)[0])
+        columns["planned"] = lambda name: tokens(drawn.get(name, nothing)[1])
     columns[""] = lambda name: "OUTSIDE" if name in watch.outside else ""
     title = f"{watch.problem.name}: {tokens(watch.moments[-1].tokens)} of {tokens(watch.problem.budget)} tokens"
     say(console, table_of(title, last, columns, right=1), "")

@@ -108,9 +108,11 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         [problem.model.sources[j] for j in chosen],
         [[number(100 * float(ratios[j]), ".2f") for j in chosen] for ratios in sweep.ratios],
         [_verdict(point) for point in sweep.points],
-        [
+        []
+        if bands is None
+        else [
             [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
-            for low, high in zip(*(bands or ((), ())), strict=True)
+            for low, high in zip(*bands, strict=True)
         ],
         BAND_NAME,
     )
