@@ -110,7 +110,7 @@ def fit(
 ) -> None:
     """Fit a model to pilot runs: an ensemble of forms, or the one that is named."""
     from climbopt.files import DrawFile, draws_beside, find_pilots, load_fixed, pairs_beside, remove_other_draws
-    from climbopt.fitting.ensemble_fit import with_provenance
+    from climbopt.fitting.estimate import with_provenance
     from climbopt.uncertainty.bootstrap import DRAWS
 
     if draws is not None and bootstrap is None:

@@ -8,7 +8,8 @@ losses would be fitted worse by more than their noise, the ceilings are made sof
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -41,30 +42,49 @@ Mixtures = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Bounded:
-    """A problem under ceilings.
+class Solved:
+    """One block and the best point found for it.
 
     Parameters
     ----------
     block : Block
         With the ceilings that its minimum needs.
     x : ndarray, (p,)
-        Its minimum.
-    above : mapping of str to float
-        Targets still predicted above `HIGHEST` times their largest measured loss, and the multiple.
+        Coordinates.
+    above_ceiling : mapping of str to float
+        Targets of which some mixture is still predicted above `HIGHEST` times their largest measured loss, and the
+        multiple.
+    strained : tuple of str
+        Targets whose parameters the ceilings move by more than the noise.
     """
 
     block: Block
     x: Array
-    above: Mapping[str, float]
+    above_ceiling: Mapping[str, float] = field(default_factory=dict)
+    strained: tuple[str, ...] = ()
 
-    def like(self, batch: Block) -> Bounded:
+    @cached_property
+    def jacobian(self) -> Array:
+        """The Jacobian of the block's residuals at x."""
+        return self.block.jacobian(self.x)
+
+    @property
+    def of_losses(self) -> Array:
+        """The Jacobian's rows of losses and ceilings, without those of the priors."""
+        return self.jacobian[: len(self.jacobian) - self.x.size]
+
+    @property
+    def cost(self) -> float:
+        """Half the sum of squared residuals."""
+        return float(self.block.cost(self.x))
+
+    def like(self, batch: Block) -> Solved:
         """Return the same as a problem of the batch of one target that it was stacked from."""
-        above = {name: multiple for name, multiple in zip(batch.targets, self.above.values(), strict=False)}
-        return Bounded(unstacked(self.block, batch), self.x, above)
+        above = dict(zip(batch.targets, self.above_ceiling.values(), strict=False))
+        return replace(self, block=unstacked(self.block, batch), above_ceiling=above)
 
 
-def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list[Bounded]:
+def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list[Solved]:
     """Return each problem of a batch under the ceilings that it needs.
 
     Parameters
@@ -76,7 +96,7 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
     tolerance : float
         As of :func:`minimum`.
     """
-    result = [Bounded(block.take(k), free, {}) for k, free in enumerate(x)]
+    result = [Solved(block.take(k), free) for k, free in enumerate(x)]
     if block.form.interaction.vanishes_without_own_data:
         return result
     worst, left = np.stack([worst_losses(each.block, each.x) for each in result]), np.arange(len(x))
@@ -96,9 +116,9 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
 
 def all_under_ceilings(
     batches: Sequence[Block], points: Sequence[Array], tolerance: float = TOLERANCE
-) -> list[list[Bounded]]:
+) -> list[list[Solved]]:
     """Return what :func:`under_ceilings` does for several batches of as many problems, those alike as one."""
-    result: list[list[Bounded]] = [[] for _ in batches]
+    result: list[list[Solved]] = [[] for _ in batches]
     for which, batch in stacks(batches):
         bounded = under_ceilings(batch, np.concatenate([points[i] for i in which]), tolerance)
         count = len(bounded) // len(which)
@@ -108,7 +128,7 @@ def all_under_ceilings(
     return result
 
 
-def _bounded(block: Block, x: Array, spread: Array, worst: Array, tolerance: float) -> list[Bounded]:
+def _bounded(block: Block, x: Array, spread: Array, worst: Array, tolerance: float) -> list[Solved]:
     """Return what :func:`under_ceilings` does, with ceilings of one standard deviation, (K, T)."""
     x, above, grid = x.copy(), np.zeros(worst.shape), _edges(block)
     on = np.arange(len(x))
@@ -131,7 +151,7 @@ def _bounded(block: Block, x: Array, spread: Array, worst: Array, tolerance: flo
         x[on] = minimum(here, np.maximum(x[on], block.lower + RESTART * block.spread), tolerance)
     names = block.targets
     return [
-        Bounded(block.take(k), point, {name: m for name, m in zip(names, of.tolist(), strict=True) if m > HIGHEST})
+        Solved(block.take(k), point, {name: m for name, m in zip(names, of.tolist(), strict=True) if m > HIGHEST})
         for k, (point, of) in enumerate(zip(x, above, strict=True))
     ]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from climbopt.fitting.ceilings import Solved
 from climbopt.foundations.errors import listed
 from climbopt.model.mixture import MixtureModel
 from climbopt.runs.pilots import PilotRuns
@@ -25,40 +25,36 @@ OTHER_UNITS = {"ppl": "a perplexity", "perplexity": "a perplexity", "bpb": "bits
 """Words in the name of a column that is no source, and what they say that its values are."""
 
 
-class Doubtful(Protocol):
-    """What a fit of one form gives reason to doubt."""
+def doubts_of_fit(
+    pilots: PilotRuns,
+    models: Sequence[MixtureModel],
+    solved: Sequence[Solved],
+    outliers: Sequence[str],
+    r2: float,
+) -> tuple[str, ...]:
+    """Return what there is to doubt in a fit of one or several forms, whichever form gives reason to.
 
-    @property
-    def pilots(self) -> PilotRuns:
-        """What it was fitted to."""
-
-    @property
-    def model(self) -> MixtureModel:
-        """The estimate."""
-
-    @property
-    def strained(self) -> tuple[str, ...]:
-        """Targets whose parameters the ceiling on mixtures without runs moves by more than the noise."""
-
-    @property
-    def above_ceiling(self) -> Mapping[str, float]:
-        """By target the largest prediction, as a multiple of the largest measured loss, where it is too high."""
-
-
-def doubts_of_fits(fits: Sequence[Doubtful], outliers: tuple[str, ...], r2: float) -> tuple[str, ...]:
-    """Return what there is to doubt in fits of one or several forms to the same runs, whichever form gives reason to.
-
-    Outlying runs and R2, which is that of the other runs, are those of all forms together.
+    Parameters
+    ----------
+    pilots : PilotRuns
+        The runs.
+    models : sequence of MixtureModel
+        One for each form.
+    solved : sequence of Solved
+        The blocks of all forms.
+    outliers : sequence of str
+        Runs that lie far from the law of every form.
+    r2 : float
+        Of the other runs.
     """
-    targets = fits[0].model.targets
-    strained = {name for fitted in fits for name in fitted.strained}
-    heights = {name: max(fitted.above_ceiling.get(name, 0.0) for fitted in fits) for name in targets}
+    heights = {name: max(part.above_ceiling.get(name, 0.0) for part in solved) for name in pilots.targets}
+    strained = {name for part in solved for name in part.strained}
     return (
-        *doubts_of_runs(fits[0].pilots),
-        *dict.fromkeys(line for fitted in fits for line in doubt_of_gate(fitted.model)),
+        *doubts_of_runs(pilots),
+        *dict.fromkeys(line for model in models for line in doubt_of_gate(model)),
         *doubt_of_outliers(outliers),
         *doubt_of_r2(r2),
-        *doubt_of_ceilings(tuple(name for name in targets if name in strained)),
+        *doubt_of_ceilings([name for name in pilots.targets if name in strained]),
         *doubt_of_heights({name: height for name, height in heights.items() if height > 0}),
     )
 
@@ -75,22 +71,22 @@ def doubt_of_r2(r2: float) -> tuple[str, ...]:
     return (f"R2 is {r2:.2f}: the law explains little of what the losses show; try other forms, or look at the runs",)
 
 
-def doubt_of_outliers(outliers: tuple[str, ...]) -> tuple[str, ...]:
+def doubt_of_outliers(outliers: Sequence[str]) -> tuple[str, ...]:
     """Return a sentence that names outlying runs."""
     if not outliers:
         return ()
     return (
-        f"outlying runs, far from the law and given little weight: {listed(list(outliers), most=8)}; look whether "
+        f"outlying runs, far from the law and given little weight: {listed(outliers, most=8)}; look whether "
         "they diverged, are early checkpoints or have another unit",
     )
 
 
-def doubt_of_ceilings(targets: tuple[str, ...]) -> tuple[str, ...]:
+def doubt_of_ceilings(targets: Sequence[str]) -> tuple[str, ...]:
     """Return a sentence that names targets whose parameters depend on the ceiling on mixtures without runs."""
     if not targets:
         return ()
     return (
-        f"the ceiling on mixtures that no run has moves the parameters of {listed(list(targets), most=8)} by more "
+        f"the ceiling on mixtures that no run has moves the parameters of {listed(targets, most=8)} by more "
         "than the noise; add runs with a ratio of 0",
     )
 

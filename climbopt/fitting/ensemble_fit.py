@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from joblib import delayed
 
-from climbopt.fitting.accuracy import Errors, prediction_errors, predictions, r2_without, trained
-from climbopt.fitting.doubts import doubts_of_fits
-from climbopt.fitting.estimate import STARTS, Fit, Fixed, Pooling, Progress, estimate
+from climbopt.fitting.estimate import STARTS, Fit, Fitted, Fixed, Pooling, Progress, estimate, with_warnings
 from climbopt.fitting.select import check_known, known_to, uses_of
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import parallel
-from climbopt.foundations.view import Columns, Reported, View, named
+from climbopt.foundations.view import Columns, View, named
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
-from climbopt.model.mixture import WARNINGS, MixtureModel
-from climbopt.model.templates import Array, Form
+from climbopt.model.mixture import MixtureModel
+from climbopt.model.templates import Form
 from climbopt.model.uses import Use
 from climbopt.runs.pilots import PilotRuns
 
@@ -38,7 +35,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EnsembleFit(Reported):
+class EnsembleFit(Fitted):
     """An ensemble of fitted forms.
 
     Parameters
@@ -62,14 +59,9 @@ class EnsembleFit(Reported):
     pooling: Pooling | None = None
 
     @property
-    def pilots(self) -> PilotRuns:
+    def pilots(self) -> PilotRuns:  # type: ignore[override]
         """What it was fitted to."""
         return self.fits[0].pilots
-
-    @property
-    def n_runs(self) -> int:
-        """Number of runs."""
-        return self.fits[0].n_runs
 
     @property
     def n_losses(self) -> int:
@@ -77,46 +69,9 @@ class EnsembleFit(Reported):
         return max(fitted.n_losses for fitted in self.fits)
 
     @property
-    def n_missing(self) -> int:
-        """Number of losses that the table left out and another run of the language has."""
-        return self.fits[0].n_missing
-
-    @property
-    def outliers(self) -> tuple[str, ...]:
-        """Runs with a loss that lies far from the law of every form."""
-        far = [set(fitted.outliers) for fitted in self.fits]
-        return tuple(name for name in self.fits[0].outliers if all(name in of for of in far))
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
-        return doubts_of_fits(self.fits, self.outliers, r2_without(self.outliers, self.pilots, self.predicted))
-
-    @property
     def fixed(self) -> Fixed:
         """Parameters that were known, of any form."""
         return {name: values for fitted in self.fits for name, values in fitted.fixed.items()}
-
-    @property
-    def overall(self) -> Errors:
-        """Errors of the ensemble's predictions over all targets."""
-        return self._errors(slice(None))
-
-    @property
-    def errors(self) -> Mapping[str, Errors]:
-        """The same by target."""
-        return {name: self._errors(slice(i, i + 1)) for i, name in enumerate(self.model.targets)}
-
-    @cached_property
-    def predicted(self) -> Array:
-        """The predicted losses of the runs, (n, T)."""
-        return predictions(self.model, self.pilots)
-
-    def _errors(self, of: slice) -> Errors:
-        pilots = self.pilots
-        judged = trained(pilots, pilots.targets, pilots.sources)[:, of]
-        predicted = self.predicted[:, of]
-        return prediction_errors(predicted, pilots.losses[:, of], judged, np.isfinite(predicted))
 
     def view(self) -> View:
         """Return the errors of the fit; the table has a row for each form."""
@@ -137,20 +92,6 @@ class EnsembleFit(Reported):
             "mae": [fitted.overall.mae for fitted in self.fits],
             "zero_shot_mae": [fitted.overall.zero_shot_mae for fitted in self.fits],
         }
-
-
-def with_provenance(fitted: Fit | EnsembleFit, provenance: Mapping[str, str]) -> Fit | EnsembleFit:
-    """Return a fit whose model says where its parameters came from."""
-    if isinstance(fitted, Fit):
-        return replace(fitted, model=replace(fitted.model, provenance=provenance))
-    return replace(fitted, model=replace(fitted.model, provenance=provenance))
-
-
-def with_warnings(fitted: EnsembleFit) -> EnsembleFit:
-    """Return a fit whose model states its warnings, in place of those of each form."""
-    provenance = {WARNINGS: "\n".join(fitted.warnings)} if fitted.warnings else {}
-    blocks = tuple(replace(block, provenance={}) for block in fitted.model.blocks)
-    return replace(fitted, model=replace(fitted.model, blocks=blocks, provenance=provenance))
 
 
 def default_forms(pilots: PilotRuns, use: Use | str | None = None, *, supplied: bool = False) -> dict[Form, float]:
@@ -229,10 +170,13 @@ def fit_ensemble(
             + "; ".join(f"{form}: {reason}" for form, reason in refused.items())
             + "; add runs, or name one form (--law power --interaction gated)"
         )
-    fitted = EnsembleFit(
-        Ensemble([one.model for one in fits], weights), tuple(fits), refused, time.perf_counter() - began
-    )
-    return with_warnings(fitted)
+    model = ensemble_of(fits, weights)
+    return with_warnings(EnsembleFit(model, tuple(fits), refused, time.perf_counter() - began))
+
+
+def ensemble_of(fits: Sequence[Fit], weights: Sequence[float]) -> Ensemble:
+    """Return the models of fits as one, which states the warnings of all of them together."""
+    return Ensemble([replace(fitted.model, provenance={}) for fitted in fits], weights)
 
 
 def _tried(pilots: PilotRuns, form: Form, n_starts: int, known: Fixed) -> Fit | str:

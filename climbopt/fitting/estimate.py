@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.fitting.accuracy import Errors, Score, prediction_errors, predictions, r2_without, trained
 from climbopt.fitting.anchors import SURER, anchors
-from climbopt.fitting.ceilings import NOTICED, all_under_ceilings, cost_of_ceilings
+from climbopt.fitting.ceilings import NOTICED, Solved, all_under_ceilings, cost_of_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.doubts import doubts_of_fits
+from climbopt.fitting.doubts import doubts_of_fit
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.foundations.view import Columns, Reported, View, named
+from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
 from climbopt.model.mixture import LEAST_SUPPLY, WARNINGS, MixtureModel
@@ -81,41 +82,60 @@ class Pooling:
         return f"{names[self.way]} stay: error on mixtures left out {self.errors[self.way]:.5f} nats; {others}"
 
 
-@dataclass(frozen=True, eq=False)
-class Solved:
-    """One block and the best point found for it.
+class Fitted(Reported):
+    """What the fits of one form and of several have in common."""
 
-    Parameters
-    ----------
-    block : Block
-        With the ceilings that were added.
-    x : ndarray, (n,)
-        Coordinates.
-    jacobian : ndarray
-        Of the block's residuals at x.
-    cost : float
-        Half the sum of squared residuals.
-    above_ceiling : mapping of str to float
-        As of :class:`Fit`.
-    strained : tuple of str
-        Targets whose parameters the ceilings move by more than the noise.
-    """
-
-    block: Block
-    x: Array
-    jacobian: Array
-    cost: float
-    above_ceiling: Mapping[str, float]
-    strained: tuple[str, ...] = ()
+    model: MixtureModel | Ensemble
+    pilots: PilotRuns
+    fits: tuple[Fit, ...]
 
     @property
-    def of_losses(self) -> Array:
-        """The Jacobian's rows of losses and ceilings, without those of the priors."""
-        return self.jacobian[: len(self.jacobian) - self.x.size]
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return len(self.pilots.runs)
+
+    @property
+    def n_missing(self) -> int:
+        """Number of losses that the table left out and another run of the language has."""
+        return len(self.pilots.missing)
+
+    @cached_property
+    def predicted(self) -> Array:
+        """The predicted losses of the runs, (n, T)."""
+        return predictions(self.model, self.pilots)
+
+    @cached_property
+    def overall(self) -> Errors:
+        """Errors of the predictions over all targets."""
+        return self._errors(slice(None))
+
+    @property
+    def errors(self) -> Mapping[str, Errors]:
+        """The same by target."""
+        return {name: self._errors(slice(i, i + 1)) for i, name in enumerate(self.model.targets)}
+
+    def _errors(self, of: slice) -> Errors:
+        pilots, predicted = self.pilots, self.predicted[:, of]
+        judged = trained(pilots, pilots.targets, pilots.sources)[:, of]
+        return prediction_errors(predicted, pilots.losses[:, of], judged, np.isfinite(predicted))
+
+    @property
+    def outliers(self) -> tuple[str, ...]:
+        """Runs with a loss that lies far from the law of every form; they count little."""
+        far = [set(fitted.outliers) for fitted in self.fits]
+        return tuple(name for name in self.pilots.runs if all(name in of for of in far))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
+        models = [fitted.model for fitted in self.fits]
+        solved = [part for fitted in self.fits for part in fitted.solved]
+        outliers = self.outliers
+        return doubts_of_fit(self.pilots, models, solved, outliers, r2_without(outliers, self.pilots, self.predicted))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(Reported):
+class Fit(Fitted):
     """A fitted model and how far the runs support it.
 
     Parameters
@@ -126,19 +146,8 @@ class Fit(Reported):
         What it was fitted to.
     n_losses : int
         Losses used.
-    errors : mapping of str to Errors
-        By target.
-    overall : Errors
-        Over all targets.
-    at_bound, unidentified : tuple of str
-        Coordinates of the fit, as name[language] or name[target, source].
     left_out : str or None
         Which measured losses were not used, and why.
-    above_ceiling : mapping of str to float
-        Targets of which some mixture at a pilot budget is still predicted far above the largest measured loss,
-        and the multiple of that loss; empty for a form that has no ceiling.
-    cost : float
-        Half the sum of squared residuals, priors included.
     seconds : float
         Wall time.
     solved : tuple of Solved
@@ -154,13 +163,7 @@ class Fit(Reported):
     model: MixtureModel
     pilots: PilotRuns
     n_losses: int
-    errors: Mapping[str, Errors]
-    overall: Errors
-    at_bound: tuple[str, ...]
-    unidentified: tuple[str, ...]
     left_out: str | None
-    above_ceiling: Mapping[str, float]
-    cost: float
     seconds: float
     solved: tuple[Solved, ...]
     fixed: Fixed
@@ -168,9 +171,9 @@ class Fit(Reported):
     pooling: Pooling | None = None
 
     @property
-    def n_runs(self) -> int:
-        """Number of runs."""
-        return len(self.pilots.runs)
+    def fits(self) -> tuple[Fit, ...]:  # type: ignore[override]
+        """The fit itself."""
+        return (self,)
 
     @property
     def outliers(self) -> tuple[str, ...]:
@@ -181,24 +184,31 @@ class Fit(Reported):
         return tuple(self.pilots.runs[k] for k in np.flatnonzero(far))
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What there is to doubt in the runs and in the fit, one sentence each."""
-        return doubts_of_fits((self,), self.outliers, r2_without(self.outliers, self.pilots, self.predicted))
+    def cost(self) -> float:
+        """Half the sum of squared residuals, priors included."""
+        return sum(part.cost for part in self.solved)
+
+    @property
+    def above_ceiling(self) -> Mapping[str, float]:
+        """Targets of which some mixture at a pilot budget is still predicted far above the largest measured loss.
+
+        With the multiple of that loss; empty for a form that has no ceiling.
+        """
+        return {name: multiple for part in self.solved for name, multiple in part.above_ceiling.items()}
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        """Coordinates at their bound, as name[language] or name[target, source]."""
+        return self._named(lambda part: part.x - part.block.lower < AT_BOUND * part.block.spread)
 
     @cached_property
-    def predicted(self) -> Array:
-        """The predicted losses of the runs, (n, T)."""
-        return predictions(self.model, self.pilots)
+    def unidentified(self) -> tuple[str, ...]:
+        """Coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
+        return self._named(_unidentified)
 
-    @property
-    def strained(self) -> tuple[str, ...]:
-        """Targets whose parameters the ceiling on mixtures without runs moves by more than the noise."""
-        return tuple(name for solved in self.solved for name in solved.strained)
-
-    @property
-    def n_missing(self) -> int:
-        """Number of losses that the table left out and another run of the language has."""
-        return len(self.pilots.missing)
+    def _named(self, which: Callable[[Solved], NDArray[np.bool_]]) -> tuple[str, ...]:
+        """Return the names of coordinates, those of a block that a function is true of."""
+        return tuple(label(part.block, k) for part in self.solved for k in np.flatnonzero(which(part)).tolist())
 
     def view(self) -> View:
         """Return the errors of the fit; the table has a row for each target."""
@@ -237,63 +247,41 @@ def estimate(
 
     `progress` is called with the numbers of blocks done and to do.
     """
-    began = time.perf_counter()
-    if derive(law, interaction, use).uses_model_size and pilots.params is None:
-        raise InputError(
-            f"{Form(law, interaction, use).label} depends on the model size; add a column 'params' to the pilots"
-        )
+    began, declared = time.perf_counter(), Form(law, interaction, use)
+    if derive(*declared).uses_model_size and pilots.params is None:
+        raise InputError(f"{declared.label} depends on the model size; add a column 'params' to the pilots")
     # Scales and units of the observations; blocks of targets follow, each with its own least-squares problem.
-    observed = observations(pilots, law, interaction)
-    form = fit_form(law, interaction, use)
-    _check_supply(form, fixed or {})
-    blocks = _blocks(pilots, form, observed[0], _held(pilots, form, fixed or {}))
-    solved = _solved(blocks, n_starts, anchors(pilots), progress)
-    return fit_of(pilots, observed, Form(law, interaction, use), solved, fixed or {}, began)
-
-
-def fit_of(
-    pilots: PilotRuns,
-    observed: tuple[Observations, str | None],
-    form: Form,
-    solved: Sequence[Solved],
-    fixed: Fixed,
-    began: float,
-) -> Fit:
-    """Return the fit that consists of blocks solved for :func:`observations` of the runs.
-
-    `began` is the process's performance counter at its start.
-    """
-    rows, left_out = observed
+    rows, left_out = observations(pilots, law, interaction)
+    form, fixed = fit_form(*declared), fixed or {}
+    _check_supply(form, fixed)
+    solved = _solved(_blocks(pilots, form, rows, _held(pilots, form, fixed)), n_starts, anchors(pilots), progress)
     model = MixtureModel(
-        form.law,
-        form.interaction,
+        law,
+        interaction,
         pilots.sources,
         pilots.targets,
         declared_parameters(solved),
         token_unit(pilots),
         _params_unit(pilots),
         pilots=pilots.range,
-        use=form.use,
+        use=use,
     )
-    errors, overall = _errors(pilots, model, rows)
-    fitted = Fit(
-        model=model,
-        pilots=pilots,
-        n_losses=int(np.isfinite(rows.scale).sum()),
-        errors=errors,
-        overall=overall,
-        left_out=left_out,
-        at_bound=tuple(name for part in solved for name in _at_bound(part)),
-        unidentified=tuple(name for part in solved for name in _unidentified(part)),
-        above_ceiling={name: excess for part in solved for name, excess in part.above_ceiling.items()},
-        cost=float(sum(part.cost for part in solved)),
-        seconds=time.perf_counter() - began,
-        solved=tuple(solved),
-        fixed=fixed,
-    )
-    if not fitted.warnings:
-        return fitted
-    return replace(fitted, model=replace(model, provenance={WARNINGS: "\n".join(fitted.warnings)}))
+    n_losses, seconds = int(np.isfinite(rows.scale).sum()), time.perf_counter() - began
+    return with_warnings(Fit(model, pilots, n_losses, left_out, seconds, tuple(solved), fixed))
+
+
+AnyFit = TypeVar("AnyFit", bound=Fitted)
+
+
+def with_provenance(fitted: AnyFit, provenance: Mapping[str, str]) -> AnyFit:
+    """Return a fit whose model says where its parameters came from."""
+    model = replace(fitted.model, provenance=provenance)
+    return replace(fitted, model=model)  # type: ignore[type-var]  # both kinds are dataclasses
+
+
+def with_warnings(fitted: AnyFit) -> AnyFit:
+    """Return a fit whose model states its warnings."""
+    return with_provenance(fitted, {WARNINGS: "\n".join(fitted.warnings)} if fitted.warnings else {})
 
 
 def token_unit(pilots: PilotRuns) -> float:
@@ -454,13 +442,11 @@ def _solved(
         if progress:
             progress(done, len(blocks) + 1)
     batches = [block.repeated(1) for block, _ in free]
-    solved = []
-    for (block, x), (bounded,) in zip(free, all_under_ceilings(batches, [x[None] for _, x in free]), strict=True):
-        strained = block.targets if cost_of_ceilings(block, x, bounded.x) > NOTICED else ()
-        bound = bounded.block
-        solved.append(
-            Solved(bound, bounded.x, bound.jacobian(bounded.x), float(bound.cost(bounded.x)), bounded.above, strained)
-        )
+    bounded = all_under_ceilings(batches, [x[None] for _, x in free])
+    solved = [
+        replace(part, strained=block.targets if cost_of_ceilings(block, x, part.x) > NOTICED else ())
+        for (block, x), (part,) in zip(free, bounded, strict=True)
+    ]
     if progress:
         progress(len(blocks) + 1, len(blocks) + 1)
     return solved
@@ -544,29 +530,11 @@ def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     return values
 
 
-def _errors(pilots: PilotRuns, model: MixtureModel, rows: Observations) -> tuple[dict[str, Errors], Errors]:
-    """Return the errors of each target, and of all of them together."""
-    predicted = predictions(model, pilots)
-    judged, used = trained(pilots, pilots.targets, pilots.sources), np.isfinite(rows.scale)
-    each = {
-        target: prediction_errors(predicted[:, [i]], rows.losses[:, [i]], judged[:, [i]], used[:, [i]])
-        for i, target in enumerate(pilots.targets)
-    }
-    return each, prediction_errors(predicted, rows.losses, judged, used)
-
-
-def _at_bound(solved: Solved) -> list[str]:
-    """Return the names of coordinates at their bound."""
-    near = solved.x - solved.block.lower < AT_BOUND * solved.block.spread
-    return [label(solved.block, k) for k in np.flatnonzero(near).tolist()]
-
-
-def _unidentified(solved: Solved) -> list[str]:
-    """Return the names of coordinates whose posterior is as wide as their prior (Gauss-Newton, at the fit)."""
+def _unidentified(solved: Solved) -> NDArray[np.bool_]:
+    """Return which coordinates of a block have a posterior as wide as their prior."""
     # (J'J)^-1 = R^-1 R^-T in units of the priors' spreads: row norms of R^-1 are posterior over prior spreads.
     root = np.linalg.qr(solved.jacobian * solved.block.spread, mode="r")  # its inverse has no negative variance
-    wide = np.linalg.norm(np.linalg.inv(root), axis=1) > UNIDENTIFIED
-    return [label(solved.block, k) for k in np.flatnonzero(wide).tolist()]
+    return np.asarray(np.linalg.norm(np.linalg.inv(root), axis=1) > UNIDENTIFIED)
 
 
 def label(block: Block, k: int) -> str:

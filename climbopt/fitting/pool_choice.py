@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from climbopt.fitting.accuracy import prediction_errors, predictions, trained
-from climbopt.fitting.ensemble_fit import EnsembleFit, insane, with_warnings
-from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, estimate
+from climbopt.fitting.ensemble_fit import EnsembleFit, ensemble_of, insane
+from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, estimate, with_warnings
 from climbopt.fitting.pooling import pooled
 from climbopt.fitting.select import dealt
 from climbopt.foundations.errors import InputError
-from climbopt.model.ensemble import Ensemble
+from climbopt.model.ensemble import blocks_of
 from climbopt.model.templates import Array
 from climbopt.runs.features import Features
-from climbopt.runs.pilots import PilotRuns
 
 FOLDS = 5
 """Of whole mixtures, with all their budgets."""
@@ -60,25 +59,19 @@ def with_pooling(fitted: AnyFit, pool: bool | Features, progress: Progress | Non
 
 
 def _learned(fitted: AnyFit, features: Array | None) -> AnyFit:
-    """Return a fit with learned priors."""
+    """Return a fit with learned priors; those of an ensemble's forms that are not sane with them stay as declared."""
     if isinstance(fitted, Fit):
         return pooled(fitted, features)
-    fits = tuple(_sane(fit, pooled(fit, features)) for fit in fitted.fits)
-    model = Ensemble([fit.model for fit in fits], fitted.model.weights)
-    return with_warnings(replace(fitted, model=model, fits=fits))
-
-
-def _sane(fitted: Fit, learned: Fit) -> Fit:
-    """Return a form's fit with learned priors; that with declared ones where the former is not sane."""
-    return fitted if insane(learned.model, learned.pilots) else learned
+    learned = [(one, pooled(one, features)) for one in fitted.fits]
+    fits = tuple(one if insane(again.model, one.pilots) else again for one, again in learned)
+    return with_warnings(replace(fitted, model=ensemble_of(fits, fitted.model.weights), fits=fits))
 
 
 def _held_out_errors(
     fitted: Fit | EnsembleFit, ways: Mapping[Way, Array | None], progress: Progress | None
 ) -> dict[Way, float]:
     """Return the errors on mixtures left out, with declared priors and each other way; all learned without them."""
-    pilots, fits = fitted.pilots, (fitted,) if isinstance(fitted, Fit) else fitted.fits
-    weights = (1.0,) if isinstance(fitted, Fit) else fitted.model.weights
+    pilots, weights = fitted.pilots, blocks_of(fitted.model)[1]
     fold = dealt(pilots.mixtures, FOLDS, 0)
     n = int(fold.max()) + 1
     if n < 2:
@@ -86,10 +79,12 @@ def _held_out_errors(
     predicted: dict[Way, Array] = {way: np.full(pilots.losses.shape, np.nan) for way in ("declared", *ways)}
     for k in range(n):
         inside, outside = pilots.select(fold != k), pilots.select(fold == k)
-        again = [estimate(inside, *fit.model.form, n_starts=1, fixed=fit.fixed) for fit in fits]
-        predicted["declared"][fold == k] = _mean(again, weights, outside)
+        again = [estimate(inside, *fit.model.form, n_starts=1, fixed=fit.fixed) for fit in fitted.fits]
+        predicted["declared"][fold == k] = predictions(ensemble_of(again, weights), outside)
         for way, features in ways.items():
-            predicted[way][fold == k] = _mean([pooled(fit, features) for fit in again], weights, outside)
+            predicted[way][fold == k] = predictions(
+                ensemble_of([pooled(fit, features) for fit in again], weights), outside
+            )
         if progress:
             progress(k + 1, n)
     judged = trained(pilots, pilots.targets, pilots.sources)
@@ -98,8 +93,3 @@ def _held_out_errors(
         way: prediction_errors(np.where(np.isnan(losses), np.inf, losses), pilots.losses, judged, judged).mae
         for way, losses in predicted.items()
     }
-
-
-def _mean(fits: Sequence[Fit], weights: Sequence[float], runs: PilotRuns) -> Array:
-    """Return the losses of runs, predicted by the mean of several fits, (n, T)."""
-    return predictions(Ensemble([fit.model for fit in fits], weights), runs)

@@ -21,9 +21,9 @@ from dataclasses import replace
 import numpy as np
 
 from climbopt.fitting.anchors import anchors
-from climbopt.fitting.ceilings import all_under_ceilings
+from climbopt.fitting.ceilings import Solved, all_under_ceilings
 from climbopt.fitting.components import components
-from climbopt.fitting.estimate import Fit, Solved, fit_of, observations
+from climbopt.fitting.estimate import Fit, declared_parameters, with_warnings
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
 from climbopt.fitting.outliers import outlying
@@ -54,26 +54,13 @@ def pooled(fitted: Fit, features: Array | None = None) -> Fit:
     began, solved = time.perf_counter(), fitted.solved
     for left in reversed(range(ROUNDS)):
         blocks = _with_noise(fitted, _with_priors(fitted, solved, features), _noise(fitted, solved))
-        points = _minima(blocks, solved, ROUGH if left else TOLERANCE)
-        if left:
-            solved = tuple(_at(block, x) for block, x in zip(blocks, points, strict=True))
-    bounded = all_under_ceilings([block.repeated(1) for block in blocks], [x[None] for x in points])
-    solved = tuple(replace(_at(of.block, of.x), above_ceiling=of.above) for (of,) in bounded)
-    pilots, form = fitted.pilots, fitted.model.form
-    observed = observations(pilots, form.law, form.interaction)
-    again = fit_of(pilots, observed, form, solved, fitted.fixed, began - fitted.seconds)
-    return replace(again, scores=fitted.scores)
-
-
-def _minima(blocks: Sequence[Block], before: Sequence[Solved], tolerance: float) -> list[Array]:
-    """Return the minimum of each block, from the points of the fit before."""
-    starts = [part.x[None] for part in before]
-    return [x for (x,) in minima([block.repeated(1) for block in blocks], starts, tolerance)]
-
-
-def _at(block: Block, x: Array) -> Solved:
-    """Return a block solved at a point, without what ceilings say of it."""
-    return Solved(block, x, block.jacobian(x), float(block.cost(x)), {})
+        batches, starts = [block.repeated(1) for block in blocks], [part.x[None] for part in solved]
+        points = minima(batches, starts, ROUGH if left else TOLERANCE)
+        solved = tuple(Solved(block, x) for block, (x,) in zip(blocks, points, strict=True))
+    solved = tuple(part for (part,) in all_under_ceilings(batches, points))
+    model = replace(fitted.model, parameters=declared_parameters(solved))
+    seconds = fitted.seconds + time.perf_counter() - began
+    return with_warnings(replace(fitted, model=model, solved=solved, seconds=seconds))
 
 
 def _with_priors(fitted: Fit, solved: Sequence[Solved], features: Array | None) -> list[Block]:

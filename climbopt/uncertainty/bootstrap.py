@@ -10,9 +10,9 @@ from joblib import delayed
 from numpy.typing import NDArray
 
 from climbopt.fitting.anchors import anchors
-from climbopt.fitting.ceilings import all_under_ceilings
+from climbopt.fitting.ceilings import Solved, all_under_ceilings
 from climbopt.fitting.ensemble_fit import EnsembleFit
-from climbopt.fitting.estimate import Fit, Progress, Solved, declared_parameters
+from climbopt.fitting.estimate import Fit, Progress, declared_parameters
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.foundations.errors import InputError
@@ -76,10 +76,9 @@ def bootstrap(
     """
     if n < 1:
         raise InputError(f"{n} bootstrap draws were asked for; ask for 1 or more")
-    fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
     drawn = {k: parameters for k, parameters in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in drawn]
-    for k, parameters in _refits([fit.solved for fit in fits], anchors(fitted.pilots), seed, missing, jobs):
+    for k, parameters in _refits([fit.solved for fit in fitted.fits], anchors(fitted.pilots), seed, missing, jobs):
         drawn[k] = parameters
         if keep:
             keep(k, *parameters)

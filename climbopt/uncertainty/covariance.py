@@ -17,7 +17,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, Solved, declared_parameters, label, noise_at
+from climbopt.fitting.ceilings import Solved
+from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, declared_parameters, label, noise_at
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, named
