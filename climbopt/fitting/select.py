@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.files import PilotsLike, as_pilots
-from climbopt.fitting.accuracy import Mask, Score, prediction_errors, trained
+from climbopt.fitting.accuracy import Mask, Score, prediction_errors, predictions, trained
 from climbopt.fitting.estimate import Fixed, Progress, estimate
 from climbopt.foundations.errors import InputError, unknown_name
 from climbopt.model.interactions import INTERACTIONS, Interaction
@@ -156,102 +155,63 @@ def choose_form(
         Where there are fewer than two different runs, or no candidate can be fitted.
     """
     check_known(pilots, forms, fixed or {})
-    split = _Split.of(pilots, folds, seed)
-    errors: dict[str, Array] = {}
-    scores: list[Score] = []
+    split, largest = _parts(folds_of(pilots, folds, seed)), _largest_scale(pilots)
+    steps = len(split) + (largest is not None)
+    scores, errors = [], []
     for number, form in enumerate(forms):
-        advance = _counted(progress, number * len(split), len(forms) * len(split))
-        predictions = split.predicted(form, known_to(form, fixed or {}), advance)
+        known = known_to(form, fixed or {})
+        advance = _counted(progress, number * steps, len(forms) * steps)
+        held_out, refused = _held_out(pilots, form, known, split, advance)
+        by_scale = None
+        if largest is not None and not refused:
+            by_scale = _error(pilots, _held_out(pilots, form, known, [largest])[0], largest)
+            advance(steps)
         # Kept per loss: ties are judged by paired differences.
-        errors[form.label] = np.abs(predictions.held_out - pilots.losses)
-        scores.append(_score(split, form, predictions, known_to(form, fixed or {})))
-    label = _chosen(pilots, scores, errors, pilots.replicates)
-    chosen = next(form for form in forms if form.label == label)
-    place = forms.index(chosen)
-    known = known_to(chosen, fixed or {})
-    scores[place] = replace(
-        scores[place],
-        by_mixture=_error_by_part(pilots, chosen, known, dealt(pilots.mixtures, folds, seed)),
-        by_region=_error_by_part(pilots, chosen, known, pilots.ratios.argmax(axis=1)),
+        errors.append(np.abs(held_out - pilots.losses))
+        scores.append(_score(pilots, form, known, held_out, refused, by_scale))
+    best = _chosen(pilots, scores, errors)
+    known = known_to(forms[best], fixed or {})
+    by_mixture, by_region = (
+        _error(pilots, _held_out(pilots, forms[best], known, _parts(part))[0])
+        for part in (dealt(pilots.mixtures, folds, seed), pilots.ratios.argmax(axis=1))
     )
-    return chosen, tuple(sorted(scores, key=lambda score: score.mae))
+    scores[best] = replace(scores[best], by_mixture=by_mixture, by_region=by_region)
+    return forms[best], tuple(sorted(scores, key=lambda score: score.mae))
 
 
-def _error_by_part(pilots: PilotRuns, form: Form, known: Fixed, part: NDArray[np.intp]) -> float | None:
-    """Return the mean absolute error where each part of the runs, (n,), is predicted by a fit to the others.
+def _parts(part: NDArray[np.intp]) -> list[Mask]:
+    """Return which runs are in each part, from the number of its part by run, (n,); nothing where there is one part."""
+    numbers = np.unique(part)
+    return [part == number for number in numbers] if len(numbers) > 1 else []
 
-    None where there is one part, or one without which the form cannot be fitted, or predicts no number.
+
+def _held_out(
+    pilots: PilotRuns,
+    form: Form,
+    known: Fixed,
+    parts: Sequence[Mask],
+    advance: Callable[[int], None] = lambda done: None,
+) -> tuple[Array, str | None]:
+    """Return the losses of each part of the runs, predicted by a fit to the others, (n, T); NaN where there is none.
+
+    The first part that the form cannot be fitted without ends them, and its reason is returned too.
     """
-    parts = np.unique(part)
     predicted = np.full(pilots.losses.shape, np.nan)
-    try:
-        for number in parts if len(parts) > 1 else ():
-            predicted[part == number] = _predicted(pilots, form, part == number, known)
-    except InputError:
-        return None
-    errors = np.abs(predicted - pilots.losses)[trained(pilots, pilots.targets, pilots.sources)]
-    return float(errors.mean()) if np.isfinite(errors).all() else None
+    for done, part in enumerate(parts, 1):
+        try:
+            model = estimate(pilots.select(~part), *form, n_starts=1, fixed=known).model
+        except InputError as error:
+            return predicted, str(error)
+        predicted[part] = predictions(model, pilots.select(part))
+        advance(done)
+    return predicted, None
 
 
-@dataclass(frozen=True, eq=False)
-class _Predictions:
-    """Losses of one form at runs that its fit has not seen, both (n, T), NaN where nothing is predicted.
-
-    Parameters
-    ----------
-    held_out : ndarray
-        Each fold, by a fit to the other folds.
-    at_scale : ndarray
-        The runs of the largest scale, by a fit to the smaller ones.
-    refused : str or None
-        Why the form could not be fitted without one of the folds.
-    """
-
-    held_out: Array
-    at_scale: Array
-    refused: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """Runs and the parts of them that are predicted by fits to the rest: the folds, and the largest scale.
-
-    Parameters
-    ----------
-    pilots : PilotRuns
-    folds : tuple of ndarray of bool, (n,)
-    largest : ndarray of bool, (n,), or None
-        None where all runs have one scale.
-    """
-
-    pilots: PilotRuns
-    folds: tuple[Mask, ...]
-    largest: Mask | None
-
-    @classmethod
-    def of(cls, pilots: PilotRuns, folds: int, seed: int) -> _Split:
-        """Return the seeded split of some runs."""
-        fold = folds_of(pilots, folds, seed)
-        return cls(pilots, tuple(fold == k for k in range(int(fold.max()) + 1)), _largest_scale(pilots))
-
-    def __len__(self) -> int:
-        """Return the number of fits per form."""
-        return len(self.folds) + (self.largest is not None)
-
-    def predicted(self, form: Form, known: Fixed, advance: Callable[[int], None]) -> _Predictions:
-        """Return the predictions of one form; the first fold that it cannot be fitted without ends them."""
-        held_out, at_scale = np.full((2, *self.pilots.losses.shape), np.nan)
-        for k, fold in enumerate(self.folds):
-            try:
-                held_out[fold] = _predicted(self.pilots, form, fold, known)
-            except InputError as error:
-                return _Predictions(held_out, at_scale, str(error))
-            advance(k + 1)
-        if self.largest is not None:
-            with suppress(InputError):  # too few smaller runs: no error at scale
-                at_scale[self.largest] = _predicted(self.pilots, form, self.largest, known)
-            advance(len(self))
-        return _Predictions(held_out, at_scale, None)
+def _error(pilots: PilotRuns, predicted: Array, among: Mask | slice = slice(None)) -> float | None:
+    """Return the mean absolute error of some runs; None where nothing is judged, or something is not predicted."""
+    judged = trained(pilots, pilots.targets, pilots.sources)[among]
+    errors = np.abs(predicted - pilots.losses)[among][judged]
+    return float(errors.mean()) if errors.size and np.isfinite(errors).all() else None
 
 
 def _counted(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
@@ -277,30 +237,12 @@ def known_to(form: Form, fixed: Fixed) -> Fixed:
     return {name: values for name, values in fixed.items() if name in names}
 
 
-def _predicted(pilots: PilotRuns, form: Form, held_out: Mask, fixed: Fixed) -> Array:
-    """Return the losses of runs, predicted by a fit to the others."""
-    model = estimate(pilots.select(~held_out), *form, n_starts=1, fixed=fixed).model
-    runs = pilots.select(held_out)
-    response = model.at(runs.tokens, runs.params, runs.supply)
-    return response.losses(response.z(runs.ratios))
-
-
 def _largest_scale(pilots: PilotRuns) -> Mask | None:
     """Return the runs of the largest model size, or of the largest budget where all sizes are the same; (n,)."""
     for scale in (pilots.params, pilots.tokens):
         if scale is not None and np.ptp(scale) > 0:
-            largest: Mask = scale == scale.max()
-            return largest
+            return np.asarray(scale == scale.max())
     return None
-
-
-def _by_scale(pilots: PilotRuns, predicted: Array, largest: Mask | None) -> float | None:
-    """Return the mean absolute error at the largest scale; None where nothing is predicted there."""
-    if largest is None:
-        return None
-    judged = trained(pilots, pilots.targets, pilots.sources) & largest[:, None]
-    errors = np.abs(predicted - pilots.losses)[judged]
-    return float(errors.mean()) if errors.size and np.isfinite(errors).all() else None
 
 
 def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np.intp]:
@@ -321,16 +263,16 @@ def dealt(group: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:
     """Return each run's fold, (n,): its group, (n,), dealt by a seeded permutation."""
     n = int(group.max()) + 1
     # A permutation modulo the number of folds: sizes differ by one group at most.
-    fold: NDArray[np.intp] = (np.random.default_rng(seed).permutation(n) % min(folds, n))[group]
-    return fold
+    return np.asarray((np.random.default_rng(seed).permutation(n) % min(folds, n))[group])
 
 
-def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -> Score:
+def _score(
+    pilots: PilotRuns, form: Form, known: Fixed, held_out: Array, refused: str | None, by_scale: float | None
+) -> Score:
     """Return the score of held-out predictions; one outside the law's domain counts as infinitely wrong."""
-    pilots = split.pilots
     judged = trained(pilots, pilots.targets, pilots.sources)
-    inside = ~np.isnan(predictions.held_out)
-    errors = prediction_errors(np.where(inside, predictions.held_out, np.inf), pilots.losses, judged, inside)
+    inside = ~np.isnan(held_out)
+    errors = prediction_errors(np.where(inside, held_out, np.inf), pilots.losses, judged, inside)
     shapes = {
         "target": len(pilots.targets),
         "source": len(pilots.sources),
@@ -341,11 +283,11 @@ def _score(split: _Split, form: Form, predictions: _Predictions, known: Fixed) -
         form.interaction.name,
         errors.mae,
         errors.mre,
-        _spearman(pilots, predictions.held_out, judged & inside),
+        _spearman(pilots, held_out, judged & inside),
         errors.zero_shot_mae,
         sum(shapes[p.per] for p in form.parameters) - sum(map(len, known.values())),
-        predictions.refused,
-        _by_scale(pilots, predictions.at_scale, split.largest),
+        refused,
+        by_scale,
         form.use.name,
     )
 
@@ -362,23 +304,24 @@ def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
     return float(np.mean(ranks)) if ranks else float("nan")
 
 
-def _chosen(pilots: PilotRuns, scores: list[Score], errors: dict[str, Array], group: NDArray[np.intp]) -> str:
-    """Return the label of the best form, or of a simpler one that ties with it (paired over different runs)."""
-    best = min(scores, key=lambda score: score.mae)
-    if not np.isfinite(best.mae):
+def _chosen(pilots: PilotRuns, scores: Sequence[Score], errors: Sequence[Array]) -> int:
+    """Return the place of the best form, or of a simpler one that ties with it (paired over different runs)."""
+    places = range(len(scores))
+    best = min(places, key=lambda k: scores[k].mae)
+    if not np.isfinite(scores[best].mae):
         reasons = [score.refused for score in scores if score.refused]
         raise InputError(
             reasons[0]
             if len(reasons) == len(scores)
             else "no form predicts the held-out runs inside the law's domain; add runs"
         )
-    judged = trained(pilots, pilots.targets, pilots.sources)
-    for score in sorted(scores, key=lambda score: score.n_parameters):
+    judged, group = trained(pilots, pilots.targets, pilots.sources), pilots.replicates
+    for k in sorted(places, key=lambda k: scores[k].n_parameters):
         # Paired over runs: what is hard to predict in a run is hard for both forms, and cancels.
-        difference = np.where(judged, errors[score.label] - errors[best.label], 0.0)
+        difference = np.where(judged, errors[k] - errors[best], 0.0)
         per_run = difference.sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
         # Replicates are one observation, or the standard error would be too small.
         each = np.bincount(group, per_run) / np.bincount(group)
         if np.isfinite(each).all() and each.mean() <= TIE * each.std(ddof=1) / np.sqrt(len(each)):
-            return score.label
-    return best.label
+            return k
+    return best
