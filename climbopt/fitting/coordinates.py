@@ -69,38 +69,29 @@ class FitForm(ByFields):
         )
 
     @cached_property
-    def coordinate_law(self) -> Law:
-        """The law as a function of the coordinates."""
-        return Law(
-            self.law.name,
-            self.law.expression.subs(self.values, simultaneous=True),
-            tuple(map(_coordinate, self.law.parameters)),
-            quantity=self.law.quantity,
-        )
+    def moved(self) -> Form:
+        """The form as a function of the coordinates; D_min is a parameter of the interaction that is held fixed."""
 
-    @cached_property
-    def coordinate_interaction(self) -> Interaction:
-        """The interaction as a function of the coordinates; D_min is a parameter that is held fixed."""
-        return Interaction(
-            self.interaction.name,
-            self.interaction.own.subs(self.values, simultaneous=True),
-            self.interaction.pair.subs(self.values, simultaneous=True),
-            (*map(_coordinate, self._moved_interaction), _D_MIN),
-            self.interaction.quantity,
-        )
+        def rewritten(expression: sp.Expr) -> sp.Expr:
+            return expression.subs(self.values, simultaneous=True)
 
-    @cached_property
-    def coordinate_use(self) -> Use:
-        """The use as a function of the coordinates."""
-        expression = self.use.expression.subs(self.values, simultaneous=True)
-        return Use(self.use.name, expression, tuple(map(_coordinate, self.use.parameters)))
+        law, interaction, use = self.form
+        return Form(
+            Law(law.name, rewritten(law.expression), tuple(map(_coordinate, law.parameters)), quantity=law.quantity),
+            Interaction(
+                interaction.name,
+                rewritten(interaction.own),
+                rewritten(interaction.pair),
+                (*map(_coordinate, self._moved_interaction), _D_MIN),
+                interaction.quantity,
+            ),
+            Use(use.name, rewritten(use.expression), tuple(map(_coordinate, use.parameters))),
+        )
 
     @cached_property
     def coordinates(self) -> tuple[Parameter, ...]:
         """Everything the fit moves."""
-        # Without D_min, the last, which is held fixed.
-        of_interaction = self.coordinate_interaction.parameters[:-1]
-        return self.coordinate_law.parameters + of_interaction + self.coordinate_use.parameters
+        return tuple(map(_coordinate, self._moved))
 
     def held(self, parameter: Parameter, values: Array) -> tuple[str, Array]:
         """Return the coordinate that stands for a declared parameter alone, by name, with its values; NaN stays.
@@ -122,15 +113,11 @@ class FitForm(ByFields):
     @cached_property
     def _declared(self) -> Compiled:
         """The declared parameters as a function of the coordinates and D_min."""
-        symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
-        declared = self.form.parameters
-        function: Compiled = sp.lambdify(symbols, [self.values[p.symbol] for p in declared], modules="numpy", cse=True)
-        return function
+        return _compiled(self.coordinates, [self.values[p.symbol] for p in self.form.parameters])
 
     @cached_property
     def _slopes(self) -> tuple[tuple[tuple[Parameter, Parameter], ...], Compiled]:
         """Which declared parameter depends on which coordinate, and the derivatives as functions as `_declared`."""
-        symbols = [p.symbol for p in (*self.coordinates, _D_MIN)]
         slopes = {
             (declared, moved): sp.diff(self.values[declared.symbol], moved.symbol)
             for declared in self.form.parameters
@@ -138,7 +125,7 @@ class FitForm(ByFields):
         }
         # Most parameters depend on one coordinate, or on two.
         slopes = {pair: slope for pair, slope in slopes.items() if slope != 0}
-        return tuple(slopes), sp.lambdify(symbols, list(slopes.values()), modules="numpy", cse=True)
+        return tuple(slopes), _compiled(self.coordinates, list(slopes.values()))
 
     @cached_property
     def _inverse(self) -> Compiled:
@@ -151,9 +138,7 @@ class FitForm(ByFields):
             (solution,) = sp.solve(equations, list(unknown.values()), dict=True)
             moved |= {symbol: solution[dummy] for symbol, dummy in unknown.items()}
         values = [sp.log(value) if symbol.is_positive else value for symbol, value in moved.items()]
-        symbols = [p.symbol for p in (*self.form.parameters, _D_MIN)]
-        function: Compiled = sp.lambdify(symbols, values, modules="numpy", cse=True)
-        return function
+        return _compiled(self.form.parameters, values)
 
     def coordinates_of(self, model: MixtureModel, smallest: float) -> dict[str, Array]:
         """Return the coordinates of a model's parameters, the smallest pilot budget in token units; inverts `declared`.
@@ -197,6 +182,13 @@ class FitForm(ByFields):
             # Broadcast over sources, all of its columns are the same.
             value = value[:, 0]
         return np.array(np.broadcast_to(value, fitted.shape(parameter)))
+
+
+def _compiled(parameters: Sequence[Parameter], expressions: Sequence[sp.Expr]) -> Compiled:
+    """Return expressions as a function of the values of parameters and of D_min."""
+    symbols = [p.symbol for p in (*parameters, _D_MIN)]
+    function: Compiled = sp.lambdify(symbols, expressions, modules="numpy", cse=True)
+    return function
 
 
 def _log(symbol: sp.Symbol) -> sp.Symbol:

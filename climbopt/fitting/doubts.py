@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,70 +47,40 @@ def doubts_of_fit(
     r2 : float
         Of the other runs.
     """
+    lines = [*doubts_of_runs(pilots)]
+    unseen = [name for name in pilots.targets if name not in pilots.sources]
+    shut = [model.interaction.name for model in models if model.interaction.shut_without_own_data]
+    lines += [
+        f"{listed(unseen)}: no source, and under '{name}' others help only a target with data of its own; use overlap "
+        "or powers"
+        for name in dict.fromkeys(shut)
+        if unseen
+    ]
+    if outliers:
+        lines.append(
+            f"outlying runs, far from the law and given little weight: {listed(outliers)}; look whether they diverged, "
+            "are early checkpoints or have another unit"
+        )
+    if r2 < LOWEST_R2:
+        lines.append(
+            f"R2 is {r2:.2f}: the law explains little of what the losses show; try other forms, or look at the runs"
+        )
+    strained = [name for name in pilots.targets if any(name in part.strained for part in solved)]
+    if strained:
+        lines.append(
+            f"the ceiling on mixtures that no run has moves the parameters of {listed(strained)} by more than the "
+            "noise; add runs with a ratio of 0"
+        )
     heights = {name: max(part.above_ceiling.get(name, 0.0) for part in solved) for name in pilots.targets}
-    strained = {name for part in solved for name in part.strained}
-    return (
-        *doubts_of_runs(pilots),
-        *dict.fromkeys(line for model in models for line in doubt_of_gate(model)),
-        *doubt_of_outliers(outliers),
-        *doubt_of_r2(r2),
-        *doubt_of_ceilings([name for name in pilots.targets if name in strained]),
-        *doubt_of_heights({name: height for name, height in heights.items() if height > 0}),
-    )
+    high = [f"{name} ({multiple:.3g} times)" for name, multiple in heights.items() if multiple > 0]
+    if high:
+        lines.append(f"some mixture at a pilot budget is predicted above the largest measured loss of {listed(high)}")
+    return tuple(lines)
 
 
 def doubts_of_runs(pilots: PilotRuns) -> tuple[str, ...]:
     """Return what the losses of a table look like, where they do not look like validation losses in nats."""
     return (*_names(pilots), *_values(pilots), *_replicates(pilots))
-
-
-def doubt_of_r2(r2: float) -> tuple[str, ...]:
-    """Return a sentence where a fit explains less than half of the variance of the losses."""
-    if not r2 < LOWEST_R2:
-        return ()
-    return (f"R2 is {r2:.2f}: the law explains little of what the losses show; try other forms, or look at the runs",)
-
-
-def doubt_of_outliers(outliers: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence that names outlying runs."""
-    if not outliers:
-        return ()
-    return (
-        f"outlying runs, far from the law and given little weight: {listed(outliers, most=8)}; look whether "
-        "they diverged, are early checkpoints or have another unit",
-    )
-
-
-def doubt_of_ceilings(targets: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence that names targets whose parameters depend on the ceiling on mixtures without runs."""
-    if not targets:
-        return ()
-    return (
-        f"the ceiling on mixtures that no run has moves the parameters of {listed(targets, most=8)} by more "
-        "than the noise; add runs with a ratio of 0",
-    )
-
-
-def doubt_of_heights(multiples: Mapping[str, float]) -> tuple[str, ...]:
-    """Return a sentence that names targets that some mixture without runs is predicted to raise far above the runs.
-
-    `multiples` are the largest predictions as multiples of the largest measured loss of each target.
-    """
-    if not multiples:
-        return ()
-    each = [f"{name} ({multiple:.3g} times)" for name, multiple in multiples.items()]
-    return (f"some mixture at a pilot budget is predicted above the largest measured loss of {listed(each, most=8)}",)
-
-
-def doubt_of_gate(model: MixtureModel) -> tuple[str, ...]:
-    """Return a sentence that names targets that are no source, where the form gives them less the larger the budget."""
-    unseen = [name for name in model.targets if name not in model.sources]
-    if not unseen or not model.interaction.shut_without_own_data:
-        return ()
-    return (
-        f"{listed(unseen, most=8)}: no source, and under '{model.interaction.name}' others help only a target with "
-        "data of its own; use overlap or powers",
-    )
 
 
 def _names(pilots: PilotRuns) -> list[str]:

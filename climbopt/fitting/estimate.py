@@ -465,7 +465,7 @@ def _anchored(block: Block, x: Array, anchors: NDArray[np.bool_]) -> tuple[Block
 
 def _starts(block: Block, n_starts: int) -> list[Array]:
     """Return start vectors: prior centers, the law's from monolingual runs, targets' interaction terms varied."""
-    law_names = {p.name for p in block.form.coordinate_law.parameters}
+    law_names = {p.name for p in block.form.moved.law.parameters}
     in_law = np.array([parameter.name in law_names for parameter, _ in block.labels], dtype=bool)
     law = _monolingual(block, _inside(block, INTERIOR)[in_law])
     varied = np.array(
@@ -495,10 +495,10 @@ def _monolingual(block: Block, default: Array) -> Array:
 
     A law whose z is no ratio has nothing to tell z at r_i = 1, and what is known of a law is no start of its others.
     """
-    known = {p.name for p in block.form.coordinate_law.parameters} & block.held.keys()
+    known = {p.name for p in block.form.moved.law.parameters} & block.held.keys()
     if block.form.law.quantity != INTERACTIONS["none"].quantity or known:
         return default
-    result = default.copy().reshape(len(block.form.coordinate_law.parameters), len(block.targets))
+    result = default.copy().reshape(len(block.form.moved.law.parameters), len(block.targets))
     for i, target in enumerate(block.targets):
         if target not in block.sources:
             continue

@@ -242,13 +242,10 @@ def _error(model: MixtureModel, name: str, features: Features | None) -> float:
 
 def _without(model: MixtureModel, name: str) -> MixtureModel:
     """Return a model without a language, as source and as target."""
-    i, j = model.targets.index(name), model.sources.index(name)
-    axes = {"target": ((i, 0),), "source": ((j, 0),), "pair": ((i, 0), (j, 1))}
-    values = {}
-    for p in model.form.parameters:
-        value = model.parameters[p.name]
-        for index, axis in axes[p.per]:
-            value = np.delete(value, index, axis)
-        values[p.name] = value
-    sources, targets = (tuple(other for other in names if other != name) for names in (model.sources, model.targets))
-    return replace(model, sources=sources, targets=targets, parameters=values)
+    rest, j = model.select([other for other in model.targets if other != name]), model.sources.index(name)
+    values = {
+        p.name: rest.parameters[p.name] if p.per == "target" else np.delete(rest.parameters[p.name], j, axis=-1)
+        for p in model.form.parameters
+    }
+    sources = tuple(other for other in model.sources if other != name)
+    return replace(rest, sources=sources, parameters=values)

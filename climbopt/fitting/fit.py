@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from climbopt.files import PilotsLike, as_features, as_pilots
@@ -12,11 +12,13 @@ from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemb
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.pool_choice import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
-from climbopt.fitting.supplies import with_supplies
-from climbopt.foundations.quantities import Amount
+from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
-from climbopt.model.uses import Use
+from climbopt.model.mixture import LEAST_SUPPLY
+from climbopt.model.templates import Form
+from climbopt.model.uses import SUPPLY, Use
 from climbopt.runs.features import Features
 from climbopt.runs.pilots import PilotRuns
 
@@ -82,25 +84,15 @@ def fit(
     ('power + linear', 378)
     """
     runs, learned = as_pilots(pilots), pool if isinstance(pool, bool) else as_features(pool, *AS_PRIORS)
-    if law is None and interaction is None:
-        return with_pooling(_default_fit(runs, use, supply, n_starts, fixed, jobs, progress), learned, progress)
-    one = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
-    return with_pooling(one, learned, progress)
-
-
-def _default_fit(
-    runs: PilotRuns,
-    use: Use | str | None,
-    supply: Mapping[str, Amount] | None,
-    n_starts: int,
-    fixed: Fixed | None,
-    jobs: int,
-    progress: Progress | None,
-) -> EnsembleFit:
-    """Return the fit of the default ensemble; see :func:`fit`."""
+    if law is not None or interaction is not None:
+        one = fit_form(
+            runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress
+        )
+        return with_pooling(one, learned, progress)
     forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
     known = with_supplies(runs, tuple(forms), fixed or {}, supply)
-    return fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
+    ensemble = fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
+    return with_pooling(ensemble, learned, progress)
 
 
 def fit_form(
@@ -124,3 +116,37 @@ def fit_form(
         form, scores = choose_form(runs, forms, fixed=known, progress=progress)
         known = known_to(form, known)
     return replace(estimate(runs, *form, n_starts=n_starts, fixed=known, progress=progress), scores=scores)
+
+
+def with_supplies(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed, supply: Mapping[str, Amount] | None) -> Fixed:
+    """Return the known parameters with the supplies of the sources, where one of the forms has them.
+
+    Without stated supplies those are the largest that any run had.
+
+    Raises
+    ------
+    InputError
+        Where supplies are stated as a fixed parameter, of an unknown language, or, for a use, not of every source.
+    """
+    if SUPPLY in fixed:
+        raise InputError(
+            f"'{SUPPLY}' is the supply of a source; give supplies by --supply FILE (in Python supply=), a CSV of "
+            "language, tokens"
+        )
+    tokens: Mapping[str, float] | None = None if supply is None else TOKENS.by_name(supply, "supply")
+    if tokens is not None:
+        for language in tokens:
+            if language not in (*pilots.sources, *pilots.targets):
+                raise unknown_name("language with a supply", language, pilots.sources)
+        missing = [name for name in pilots.sources if name not in tokens]
+        if missing and any(p.name == SUPPLY for form in forms for p in form.use.parameters):
+            raise InputError(
+                f"the supply of {listed(missing, most=4)} is not stated; give the tokens of every source in the runs"
+            )
+    elif pilots.supply is not None:
+        # Runs may be drawn from supplies cut down; the whole one is the largest.
+        tokens = dict(zip(pilots.sources, pilots.supply.max(axis=0).tolist(), strict=True))
+    if tokens is None or not any(p.name == SUPPLY for form in forms for p in form.parameters):
+        return fixed
+    # A target that is no source is drawn in no run, so that its supply does not matter.
+    return {**fixed, SUPPLY: {name: max(tokens[name], LEAST_SUPPLY) for name in pilots.sources if name in tokens}}

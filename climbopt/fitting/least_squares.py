@@ -122,14 +122,8 @@ class Block(ByFields):
         shapes = {"target": (n_targets,), "source": (n_sources,), "pair": (n_targets, n_sources)}
         values = {p.name: np.full(shapes[p.per], p.prior.center) for p in self.form.coordinates}
         values[smallest_budget.name] = np.full(n_targets, self.smallest)
-        return MixtureModel(
-            self.form.coordinate_law,
-            self.form.coordinate_interaction,
-            self.sources,
-            self.targets,
-            values,
-            use=self.form.coordinate_use,
-        )
+        law, interaction, use = self.form.moved
+        return MixtureModel(law, interaction, self.sources, self.targets, values, use=use)
 
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:

@@ -28,7 +28,6 @@ from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
 from climbopt.fitting.outliers import outlying
 from climbopt.model.mixture import Indices
-from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
 
@@ -66,33 +65,26 @@ def pooled(fitted: Fit, features: Array | None = None) -> Fit:
 def _with_priors(fitted: Fit, solved: Sequence[Solved], features: Array | None) -> list[Block]:
     """Return the blocks with learned priors of the coordinates of pairs."""
     declared = [replace(part.block, prior_means=None, prior_spreads=None) for part in fitted.solved]
-    means = [block.center.copy() for block in declared]
-    spreads = [block.spread.copy() for block in declared]
+    # The coordinates of all blocks end to end.
+    labels = [label for block in declared for label in block.labels]
+    center, spread, lower = (
+        np.concatenate([getattr(block, name) for block in declared]) for name in ("center", "spread", "lower")
+    )
     says = [_by_losses(part, block) for part, block in zip(solved, declared, strict=True)]
+    values, noise = np.concatenate(says, axis=1)
+    means, spreads = center.copy(), spread.copy()
     for p in declared[0].form.coordinates:
-        # Blocks, and places in their vectors, of all pairs of a coordinate.
-        places = [(b, k) for b, block in enumerate(declared) for k in _places(block, p)]
-        if p.per != "pair" or not places:
+        at = [k for k, (moved, _) in enumerate(labels) if moved.name == p.name]
+        if p.per != "pair" or not at:
             continue
-        design, groups = _design(fitted.pilots, [declared[b].labels[k][1] for b, k in places], features)
-        values, noise = (np.array([says[b][which][k] for b, k in places]) for which in (0, 1))
-        learned = components(values, noise, design, groups)
-        shift = design @ learned.effects
+        design, groups = _design(fitted.pilots, [labels[k][1] for k in at], features)
+        learned = components(values[at], noise[at], design, groups)
+        means[at] = np.maximum(center[at] + design @ learned.effects * spread[at], lower[at])
         # One spread for all pairs: blocks of one shape share theirs.
-        spread = float(np.sqrt(learned.variance(design).mean()))
-        for (b, k), by in zip(places, shift.tolist(), strict=True):
-            block = declared[b]
-            means[b][k] = max(block.center[k] + by * block.spread[k], block.lower[k])
-            spreads[b][k] = spread * block.spread[k]
-    return [
-        replace(block, prior_means=mean, prior_spreads=spread)
-        for block, mean, spread in zip(declared, means, spreads, strict=True)
-    ]
-
-
-def _places(block: Block, p: Parameter) -> list[int]:
-    """Return where the entries of a coordinate stand in a block's vector."""
-    return [k for k, (parameter, _) in enumerate(block.labels) if parameter.name == p.name]
+        spreads[at] = float(np.sqrt(learned.variance(design).mean())) * spread[at]
+    ends = np.cumsum([block.spread.size for block in declared])[:-1]
+    parts = zip(declared, np.split(means, ends), np.split(spreads, ends), strict=True)
+    return [replace(block, prior_means=of_block, prior_spreads=by) for block, of_block, by in parts]
 
 
 def _by_losses(part: Solved, declared: Block) -> tuple[Array, Array]:

@@ -164,6 +164,8 @@ def predict_table(
     InputError
         For what is no table, a language that the model does not mix but a run does, or a missing model size.
     """
+    import pandas as pd  # here: only a table needs it
+
     rows = table.drop(columns=list(PREDICTIONS), errors="ignore")
     runs = PilotRuns.from_frame(rows, need_losses=False, missing="drop")
     for name in runs.sources:
@@ -175,16 +177,12 @@ def predict_table(
     model = _with_draws(model, draws).with_supply(supply or {})
     predicted = model.at(runs.tokens, runs.params, runs.supply_of(model.sources)).predicted(ratios)
     half = _half_widths(model, runs, ratios)
-    # Each row's run and target, to place the (n, T) predictions back into the tidy table.
-    place = {name: k for k, name in enumerate(runs.runs)}
-    of_run = np.array([place[name] for name in run_names(rows)], dtype=int)
-    of_target = rows["language"].astype(str).map({name: i for i, name in enumerate(model.targets)})
-    known = of_target.notna().to_numpy()
+    # Each row's run and target, to place the (n, T) predictions back into the tidy table; no target is -1.
+    of_run = pd.Index(runs.runs).get_indexer(pd.Index(run_names(rows)))
+    of_target = pd.Index(model.targets).get_indexer(pd.Index(rows["language"].astype(str)))
 
     def column(values: Array) -> Array:
-        result = np.full(len(rows), np.nan)
-        result[known] = values[of_run[known], of_target[known].to_numpy(dtype=int)]
-        return result
+        return np.where(of_target >= 0, values[of_run, of_target], np.nan)
 
     bounds = {} if half is None else {"lower": column(predicted - half), "upper": column(predicted + half)}
     written = rows.assign(predicted=column(predicted), **bounds)
@@ -208,9 +206,8 @@ def _groups(
     model: Model, runs: PilotRuns, targets: Sequence[str], errors: Array, half: Array
 ) -> tuple[ErrorGroup, ...]:
     """Return the groups of errors, (n, T), NaN where none is judged, that hold any."""
-    known = model.pilots is not None
-    low, high = model.pilots.tokens if model.pilots is not None else (0.0, np.inf)
-    outside = known & ((runs.tokens < low) | (runs.tokens > high))
+    low, high = (0.0, np.inf) if model.pilots is None else model.pilots.tokens
+    outside = (runs.tokens < low) | (runs.tokens > high)
     own = runs.ratios_of(targets)
     ranges = {f"{SMALL:g} or more": own >= SMALL, f"below {SMALL:g}": (own > 0) & (own < SMALL), "0": own == 0}
     groups = []
