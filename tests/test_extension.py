@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 import climbopt
 from climbopt import INTERACTIONS, LAWS, MixtureModel, extend, load_draws, load_model, save_model
 from climbopt.fitting.coordinates import fit_form
-from climbopt.fitting.exchangeable import new_member
+from climbopt.fitting.new_languages import new_member
 from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble, blocks_of, mean_of
 from climbopt.model.mixture import WARNINGS

@@ -10,8 +10,7 @@ import pytest
 from climbopt import fit
 from climbopt.files import load_features
 from climbopt.fitting.components import components
-from climbopt.fitting.pool_choice import with_pooling
-from climbopt.fitting.pooling import pooled
+from climbopt.fitting.pooling import pooled, with_pooling
 from climbopt.fitting.select import dealt
 from climbopt.foundations.errors import InputError
 from climbopt.runs.features import Features
@@ -91,7 +90,7 @@ def test_noise_is_that_of_the_residuals(declared):
 @pytest.mark.parametrize("best", ["declared", "pooled", "features"])
 def test_what_predicts_mixtures_left_out_best_stays(declared, monkeypatch, best):
     by_way = {"declared": 0.2, "pooled": 0.2, "features": 0.2} | ({} if best == "declared" else {best: 0.1})
-    monkeypatch.setattr("climbopt.fitting.pool_choice._held_out_errors", lambda *_: by_way)
+    monkeypatch.setattr("climbopt.fitting.pooling._held_out_errors", lambda *_: by_way)
     chosen = with_pooling(declared, kin())
     features = kin().design(NAMES, NAMES) if best == "features" else None
     expected = declared if best == "declared" else pooled(declared, features)
@@ -102,7 +101,7 @@ def test_what_predicts_mixtures_left_out_best_stays(declared, monkeypatch, best)
 
 
 def test_errors_are_those_of_whole_mixtures_left_out(monkeypatch):
-    monkeypatch.setattr("climbopt.fitting.pool_choice.FOLDS", 2)
+    monkeypatch.setattr("climbopt.fitting.pooling.FOLDS", 2)
     runs = linear_runs(0.2 * KINSHIP)
     fold = dealt(runs.mixtures, 2, 0)
     expected = []
@@ -189,7 +188,7 @@ def test_features_are_taken_by_their_path(tmp_path, monkeypatch):
 
 
 def test_on_the_command_line(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("climbopt.fitting.pool_choice.FOLDS", 2)
+    monkeypatch.setattr("climbopt.fitting.pooling.FOLDS", 2)
     runs, features, model = tmp_path / "runs.csv", tmp_path / "features.csv", tmp_path / "model.toml"
     linear_runs(0.2 * KINSHIP).to_frame().to_csv(runs, index=False)
     pd.DataFrame({"language": NAMES, "size": np.arange(5)}).to_csv(features, index=False)

@@ -84,8 +84,7 @@ class Score:
 def trained(runs: PilotRuns, targets: Sequence[str], sources: Sequence[str]) -> Mask:
     """Return which losses are judged as trained, (n, T): measured ones with a ratio above 0, and all of no source's."""
     with_data = (runs.ratios_of(targets) > 0) | np.array([name not in sources for name in targets], dtype=bool)
-    judged: Mask = with_data & ~np.isnan(runs.losses[:, [runs.targets.index(name) for name in targets]])
-    return judged
+    return np.asarray(with_data & ~np.isnan(runs.losses[:, [runs.targets.index(name) for name in targets]]))
 
 
 def prediction_errors(predicted: Array, measured: Array, trained: Mask, used: Mask) -> Errors:

@@ -252,7 +252,7 @@ def estimate(
         raise InputError(f"{declared.label} depends on the model size; add a column 'params' to the pilots")
     # Scales and units of the observations; blocks of targets follow, each with its own least-squares problem.
     rows, left_out = observations(pilots, law, interaction)
-    form, fixed = fit_form(*declared), fixed or {}
+    form, fixed, unit = fit_form(*declared), fixed or {}, units(pilots)
     _check_supply(form, fixed)
     solved = _solved(_blocks(pilots, form, rows, _held(pilots, form, fixed)), n_starts, anchors(pilots), progress)
     model = MixtureModel(
@@ -261,8 +261,8 @@ def estimate(
         pilots.sources,
         pilots.targets,
         declared_parameters(solved),
-        token_unit(pilots),
-        _params_unit(pilots),
+        unit["tokens"],
+        unit["params"],
         pilots=pilots.range,
         use=use,
     )
@@ -284,13 +284,10 @@ def with_warnings(fitted: AnyFit) -> AnyFit:
     return with_provenance(fitted, {WARNINGS: "\n".join(fitted.warnings)} if fitted.warnings else {})
 
 
-def token_unit(pilots: PilotRuns) -> float:
-    """Return the power of ten nearest to the geometric mean budget, so that D is near 1 inside the fit."""
-    return float(10.0 ** np.round(np.log10(pilots.tokens).mean()))
-
-
-def _params_unit(pilots: PilotRuns) -> float:
-    return 1.0 if pilots.params is None else float(10.0 ** np.round(np.log10(pilots.params).mean()))
+def units(pilots: PilotRuns) -> dict[str, float]:
+    """Return the tokens and params that count as 1 inside the fit: powers of ten nearest to the geometric means."""
+    values = {"tokens": pilots.tokens, "params": np.ones(1) if pilots.params is None else pilots.params}
+    return {unit: float(10.0 ** np.round(np.log10(of_runs).mean())) for unit, of_runs in values.items()}
 
 
 def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple[Observations, str | None]:
@@ -319,10 +316,10 @@ def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple
             f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{target}'; law '{law.name}' "
             f"has {needed} parameters per target and needs as many runs at the least; add runs"
         )
-    unit, params = token_unit(pilots), pilots.params
-    model_size = np.full(len(pilots.runs), np.nan) if params is None else params / _params_unit(pilots)
-    supply = None if pilots.supply is None else np.maximum(pilots.supply, LEAST_SUPPLY) / unit
-    rows = Observations.of_runs(pilots.ratios, pilots.tokens / unit, model_size, pilots.losses, scale, supply)
+    unit, params = units(pilots), pilots.params
+    size = np.full(len(pilots.runs), np.nan) if params is None else params / unit["params"]
+    supply = None if pilots.supply is None else np.maximum(pilots.supply, LEAST_SUPPLY) / unit["tokens"]
+    rows = Observations.of_runs(pilots.ratios, pilots.tokens / unit["tokens"], size, pilots.losses, scale, supply)
     return rows, left_out
 
 
@@ -373,14 +370,12 @@ def _noise(pilots: PilotRuns) -> Array:
     # Runs that are mostly repeats, such as a small language alone, tell little of mixtures that could be chosen.
     # Share of the run's tokens beyond one epoch: sum over sources of max(0, r_j - U_j / D).
     repeated = np.maximum(pilots.ratios - pilots.supply / pilots.tokens[:, None], 0.0).sum(axis=1)
-    scaled: Array = noise * (1 + (repeated / REPEATED) ** 2)[:, None]
-    return scaled
+    return np.asarray(noise * (1 + (repeated / REPEATED) ** 2)[:, None])
 
 
 def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
     """Return the coordinates of parameters that are known, in the fit's units; NaN for languages not named."""
-    declared = {p.name: p for p in form.form.parameters}
-    units = {"tokens": token_unit(pilots), "params": _params_unit(pilots)}
+    declared, unit = {p.name: p for p in form.form.parameters}, units(pilots)
     held = {}
     for name, by_language in fixed.items():
         if name not in declared:
@@ -397,11 +392,11 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
                     f"{'a positive number' if p.symbol.is_positive else 'a number in its range'}"
                 )
             # Fewer than one token or parameter: a count in billions, most likely.
-            if p.unit in units and 0 < value < 1:
+            if p.unit in unit and 0 < value < 1:
                 raise InputError(
                     f"'{name}' of '{language}' is fixed at {value:g} {p.unit}; write the count: 5e8, not 0.5 billion"
                 )
-            values[languages.index(language)] = value / units.get(p.unit, 1.0)
+            values[languages.index(language)] = value / unit.get(p.unit, 1.0)
         # In the fit's coordinate, which is the logarithm of a positive parameter.
         coordinate, held_at = form.held(p, values)
         held[coordinate] = held_at
@@ -412,7 +407,7 @@ def _blocks(
     pilots: PilotRuns, form: FitForm, rows: Observations, held: Mapping[str, Array] | None = None
 ) -> list[Block]:
     """Return one block per target, or one of all where sources have parameters of their own."""
-    smallest = float(pilots.tokens.min() / token_unit(pilots))
+    smallest = float(pilots.tokens.min() / units(pilots)["tokens"])
     # Parameters of sources are shared by all targets; without them each target's problem is independent.
     if any(p.per == "source" for p in form.coordinates):
         return [Block(form, pilots.sources, pilots.targets, rows, smallest, held=held or {})]
@@ -486,8 +481,7 @@ def _starts(block: Block, n_starts: int) -> list[Array]:
 
 def _inside(block: Block, interior: float) -> Array:
     """Return the prior centers, moved `interior` spreads inside the bounds."""
-    inside: Array = np.maximum(block.center, block.lower + interior * block.spread)
-    return inside
+    return np.asarray(np.maximum(block.center, block.lower + interior * block.spread))
 
 
 def _monolingual(block: Block, default: Array) -> Array:
@@ -523,11 +517,11 @@ def declared_parameters(solved: Sequence[Solved]) -> dict[str, Array]:
     """Return the declared parameters of all targets, as a model takes them."""
     form = solved[0].block.form
     declared = [form.declared(part.block.values(part.x), part.block.blank) for part in solved]
-    values = {}
-    for p in form.form.parameters:
-        # A form with parameters of sources has one block, which holds them.
-        values[p.name] = np.concatenate([d[p.name] for d in declared]) if p.per != "source" else declared[0][p.name]
-    return values
+    # A form with parameters of sources has one block, which holds them.
+    return {
+        p.name: declared[0][p.name] if p.per == "source" else np.concatenate([values[p.name] for values in declared])
+        for p in form.form.parameters
+    }
 
 
 def _unidentified(solved: Solved) -> NDArray[np.bool_]:

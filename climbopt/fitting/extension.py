@@ -11,8 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from climbopt.files import DrawsLike, ModelLike, as_draws, as_features, as_model
-from climbopt.fitting.exchangeable import FEWEST
-from climbopt.fitting.new_languages import BaseModel, Draw, KnownLanguages, with_new, with_runs
+from climbopt.fitting.new_languages import FEWEST, BaseModel, Draw, KnownLanguages, with_new, with_runs
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
@@ -137,7 +136,7 @@ def extend(
     repeated = members * math.ceil(FEWEST_DRAWS / len(members))
     again = [_with(member, group, _smallest(base), (seed, k)).with_supply(tokens) for k, member in enumerate(repeated)]
     extended = _doubted(_with(base, group, _smallest(base)).with_supply(tokens), group)
-    return Extension(extended, tuple(again), names, group.known, errors)
+    return Extension(extended, tuple(again), names, group.sources.known, errors)
 
 
 def _stay(errors: Mapping[str, float] | None) -> bool:
@@ -193,7 +192,7 @@ def _noise_with(noise: LossNoise | None, group: KnownLanguages) -> LossNoise | N
     if noise is None:
         return None
     deviation = np.sqrt((noise.deviations**2).mean(axis=0))
-    deviations = np.vstack([noise.deviations, *[deviation] * len(group.as_target)])
+    deviations = np.vstack([noise.deviations, *[deviation] * len(group.targets.new)])
     # Folds of the runs know nothing of the spread between languages, whose band is the normal distribution's.
     return LossNoise(noise.level, deviations, np.maximum(noise.widths, ndtri(0.5 + noise.level / 2)))
 
@@ -202,10 +201,10 @@ def _doubted(model: BaseModel, group: KnownLanguages) -> BaseModel:
     """Return an extended model that says so, and warns in every answer."""
     lines = [
         *model.provenance.get(WARNINGS, "").splitlines(),
-        f"no run has {listed(list(group.new), most=8)}: extrapolated from {len(group.known)} other languages, of which "
-        "it may be like none",
+        f"no run has {listed(list(group.sources.new))}: extrapolated from {len(group.sources.known)} other languages, "
+        "of which it may be like none",
     ]
-    without = [*filter(None, [model.provenance.get(EXTENDED)]), *group.new]
+    without = [*filter(None, [model.provenance.get(EXTENDED)]), *group.sources.new]
     provenance = {**model.provenance, EXTENDED: ", ".join(without), WARNINGS: "\n".join(lines)}
     return replace(model, provenance=provenance)
 

@@ -10,7 +10,7 @@ from climbopt.files import PilotsLike, as_features, as_pilots
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
-from climbopt.fitting.pool_choice import with_pooling
+from climbopt.fitting.pooling import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.foundations.quantities import TOKENS, Amount
@@ -84,15 +84,13 @@ def fit(
     ('power + linear', 378)
     """
     runs, learned = as_pilots(pilots), pool if isinstance(pool, bool) else as_features(pool, *AS_PRIORS)
-    if law is not None or interaction is not None:
-        one = fit_form(
-            runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress
-        )
-        return with_pooling(one, learned, progress)
-    forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
-    known = with_supplies(runs, tuple(forms), fixed or {}, supply)
-    ensemble = fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
-    return with_pooling(ensemble, learned, progress)
+    if law is None and interaction is None:
+        forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
+        known = with_supplies(runs, tuple(forms), fixed or {}, supply)
+        ensemble = fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
+        return with_pooling(ensemble, learned, progress)
+    one = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
+    return with_pooling(one, learned, progress)
 
 
 def fit_form(

@@ -301,8 +301,8 @@ class Block(ByFields):
 
     def cost(self, x: Array) -> Array:
         """Return half the sum of squares of all errors, (...,)."""
-        cost: Array = np.square(self.robust_errors(x)).sum(axis=(-2, -1)) + np.square(self.prior_errors(x)).sum(axis=-1)
-        return cost / 2
+        of_losses, of_priors = np.square(self.robust_errors(x)), np.square(self.prior_errors(x))
+        return np.asarray((of_losses.sum(axis=(-2, -1)) + of_priors.sum(axis=-1)) / 2)
 
     def derivatives(self, x: Array) -> tuple[Array, Array]:
         """Return those of :meth:`robust_errors`, by `of_targets`, (..., n, T, q), and by `of_sources`, (..., n, T, s).

@@ -44,8 +44,7 @@ def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
     Bertsekas, Projected Newton methods for optimization problems with simple constraints, SIAM J. Control 20 (1982).
     """
     if start.ndim == 1:
-        alone: Array = minimum(block.repeated(1), start[None], tolerance)[0]
-        return alone
+        return np.asarray(minimum(block.repeated(1), start[None], tolerance)[0])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # such trials are not taken
         return _descend(block, start, tolerance)
 
@@ -192,8 +191,7 @@ class _Arrow:
 
 def _restricted(matrix: Array, free: NDArray[np.bool_]) -> Array:
     """Return matrices with the rows and columns of what is not free, (..., q), made those of the unit matrix."""
-    result: Array = np.where(free[..., None] & free[..., None, :], matrix, np.eye(free.shape[-1]))
-    return result
+    return np.asarray(np.where(free[..., None] & free[..., None, :], matrix, np.eye(free.shape[-1])))
 
 
 def _model(block: Block, x: Array) -> tuple[_Arrow, Array]:

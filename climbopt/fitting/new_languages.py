@@ -1,29 +1,47 @@
 """Models with languages that no run has: parameters from what the other languages are like.
 
-A new language is a new member of two groups (:mod:`climbopt.fitting.exchangeable`): of the targets, with the law, the
+A new language is a new member of two groups (:class:`NewMember`): of the targets, with the law, the
 terms of its own and what each source does for it; and of the sources, with what it does for each target. Every draw
 takes the residuals of one known language as a target and of one as a source, with all their parameters together, so
 that parameters that make up for one another stay together. Parameters are taken in the coordinates of the fit, those
 with a bound in their logarithms, so that no draw leaves the form's domain.
+
+Members of a group are exchangeable, or alike to a known degree:
+
+    y_i = mean + g_i + e_i,   cov(g) = K v,   e_i independent of variance v
+
+With K = 0 they are exchangeable, and a new one is predicted by the mean of the known ones. The prediction is the best
+linear unbiased one, the same weights for every number of a member. Its distribution is that of the residuals of the
+known members, stretched so that in each direction 90 % of new members lie between its quantiles as far as a Student-t
+distribution says: the variance is learned from the n known members alone.
+
+Source
+------
+Robinson, That BLUP is a good thing (1991), for prediction and its variance.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from climbopt.fitting.coordinates import FitForm, fit_form
-from climbopt.fitting.exchangeable import NewMember, new_member
+from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import smallest_budget
-from climbopt.model.mixture import Indices, MixtureModel
+from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array
 from climbopt.runs.features import Features
 
+FEWEST = 3
+"""Known members: of two the t distribution has one degree of freedom, and no mean."""
+LEVEL = 0.95
+"""Quantile at which stretched residuals are as far out as the t distribution."""
 LEAST = 0.03
 """What a bounded coordinate counts as at the least, in spreads of its prior: its logarithm is taken."""
 RIDGE = 4.0
@@ -36,30 +54,146 @@ Draw = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
+class NewMember:
+    """The distribution of a new member given n known ones.
+
+    Parameters
+    ----------
+    weights : ndarray, (n,)
+        Of the known members in the prediction; they sum to 1.
+    residuals : ndarray, (n, n)
+        Maps the numbers of known members to their residuals.
+    stretch : float
+        By which residuals are multiplied.
+
+    Examples
+    --------
+    >>> values = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> member = new_member(4)
+    >>> round(float(member.predicted(values)), 12), [round(float(member.like(values, i)), 2) for i in range(4)]
+    (2.5, [-0.27, 1.58, 3.42, 5.27])
+    """
+
+    weights: Array
+    residuals: Array
+    stretch: float
+
+    def predicted(self, values: Array) -> Array:
+        """Return the prediction for values of the known members, (n, ...)."""
+        return np.asarray(self.weights @ values)
+
+    def like(self, values: Array, i: int) -> Array:
+        """Return the prediction with the stretched residual of known member i."""
+        return np.asarray(self.predicted(values) + self.stretch * (self.residuals[i] @ values))
+
+
+def new_member(n: int, kinship: Array | None = None) -> NewMember:
+    """Return the distribution of a new member given n known ones.
+
+    Parameters
+    ----------
+    n : int
+    kinship : ndarray, (n + 1, n + 1), optional
+        K, the new member last; 0 by default.
+
+    Raises
+    ------
+    InputError
+        For fewer than `FEWEST` known members.
+    """
+    if n < FEWEST:
+        raise InputError(
+            f"{n} known languages show nothing of how far languages differ; a new one needs {FEWEST} at the least"
+        )
+    alike = np.zeros((n + 1, n + 1)) if kinship is None else kinship
+    among, new, own = alike[:n, :n], alike[:n, n], alike[n, n]
+    precision = np.linalg.inv(among + np.eye(n))
+    # Generalised least squares: the mean has weights V^-1 1 / (1' V^-1 1).
+    by_one = precision.sum(axis=1)
+    of_mean = by_one / by_one.sum()
+    without_mean = precision - np.outer(by_one, of_mean)
+    # The variance of the error, in units of that of e: of the new g and e, and of the mean's estimate.
+    error = 1 + own - new @ precision @ new + (1 - new @ by_one) ** 2 / by_one.sum()
+    # Residuals V^-1 (y - mean 1) have the covariance V^-1 - V^-1 1 1' V^-1 / (1' V^-1 1).
+    left = np.trace(without_mean) / n
+    wider = stdtrit(n - 1, LEVEL) / ndtri(LEVEL)
+    return NewMember(
+        of_mean + new @ without_mean, np.asarray(without_mean, dtype=np.float64), float(wider * np.sqrt(error / left))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Role:
+    """Languages in one role, as targets or as sources: those of a model, and new ones.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the model without the new ones.
+    known : tuple of str
+        Those of them that new ones are like.
+    new : mapping of str to NewMember
+        By new language.
+    number : int
+        `AS_TARGET` or `AS_SOURCE`.
+    """
+
+    names: tuple[str, ...]
+    known: tuple[str, ...]
+    new: Mapping[str, NewMember]
+    number: int
+
+    @classmethod
+    def of(
+        cls, names: tuple[str, ...], known: Collection[str], new: Sequence[str], features: Features | None, number: int
+    ) -> Role:
+        """Return the role with the distribution of each new language given the known ones among some names."""
+        known = tuple(name for name in names if name in known)
+        # Features of pairs do not say how alike two languages are.
+        alike = None if features is None or features.of_pairs else features.kinship
+        members = {name: new_member(len(known), alike and alike([*known, name])) for name in new}
+        return cls(names, known, members, number)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The languages of the model with the new ones."""
+        return (*self.names, *self.new)
+
+    def extended(self, values: Array, draw: Draw | None) -> Array:
+        """Return numbers of the languages, (n, ...), and of the new ones: predicted, or those of a draw."""
+        of_known = values[[self.names.index(name) for name in self.known]]
+        new = [self._like(name, of_known, draw) for name in self.new]
+        return np.concatenate([values, np.reshape(new, (-1, *values.shape[1:]))])
+
+    def _like(self, name: str, values: Array, draw: Draw | None) -> Array:
+        """Return the numbers of a new language: predicted, or with the residuals of the known one whose turn it is.
+
+        Every known language has its turn once in as many draws as there are, in an order of the seed, the new language
+        and its role, whatever the order of the languages.
+        """
+        if draw is None:
+            return self.new[name].predicted(values)
+        (seed, k), n = draw, len(self.known)
+        turns, place = divmod(k, n)
+        rng = np.random.default_rng([seed, turns, self.number, zlib.crc32(name.encode())])
+        return self.new[name].like(values, int(np.argsort(self.known)[rng.permutation(n)[place]]))
+
+
+@dataclass(frozen=True, eq=False)
 class KnownLanguages:
     """The known languages of a model, and the distribution of each new one given them.
 
     Parameters
     ----------
-    new : tuple of str
-    sources, targets : tuple of str
-        Of the model without them.
-    rows, columns : ndarray of int
-        Of the targets, and of the sources, that new ones are like: sources that runs have, and those of them that are
-        targets. Without such targets, new languages are sources alone.
-    as_target, as_source : mapping of str to NewMember
-        By new language.
+    targets, sources : Role
+        New languages are like the sources that runs have, and those of them that are targets. Without such targets,
+        they are sources alone.
     of_pairs : ndarray, (T + t, S + s, k)
         Features of pairs, the new languages last; k is 0 without features.
     """
 
-    new: tuple[str, ...]
-    sources: tuple[str, ...]
-    targets: tuple[str, ...]
-    rows: Indices
-    columns: Indices
-    as_target: Mapping[str, NewMember]
-    as_source: Mapping[str, NewMember]
+    targets: Role
+    sources: Role
     of_pairs: Array
 
     @classmethod
@@ -71,44 +205,17 @@ class KnownLanguages:
         InputError
             For too few known languages, or one without features.
         """
-        sources, targets, known = model.sources, model.targets, with_runs(model)
-        new_targets = new if any(name in targets for name in known) else ()
-        shape = (len(targets) + len(new_targets), len(sources) + len(new), 0)
+        known = with_runs(model)
+        new_targets = new if any(name in model.targets for name in known) else ()
+        shape = (len(model.targets) + len(new_targets), len(model.sources) + len(new), 0)
         of_pairs = np.zeros(shape)
         if features is not None:
-            of_pairs = features.design((*targets, *new_targets), (*sources, *new))
+            of_pairs = features.design((*model.targets, *new_targets), (*model.sources, *new))
         return cls(
-            new,
-            sources,
-            targets,
-            np.array([i for i, name in enumerate(targets) if name in known], dtype=np.intp),
-            np.array([j for j, name in enumerate(sources) if name in known], dtype=np.intp),
-            {name: _member([i for i in targets if i in known], name, features) for name in new_targets},
-            {name: _member(known, name, features) for name in new},
+            Role.of(model.targets, known, new_targets, features, AS_TARGET),
+            Role.of(model.sources, known, new, features, AS_SOURCE),
             of_pairs,
         )
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        """The languages that new ones are like."""
-        return tuple(self.sources[j] for j in self.columns)
-
-    @property
-    def all_targets(self) -> tuple[str, ...]:
-        """The targets of the model with the new languages."""
-        return (*self.targets, *self.as_target)
-
-    def with_targets(self, values: Array, draw: Draw | None) -> Array:
-        """Return numbers of the known targets, (T, ...), and of the new ones: predicted, or those of a draw."""
-        known, of_known = [self.targets[i] for i in self.rows], values[self.rows]
-        new = [_like(member, of_known, known, name, AS_TARGET, draw) for name, member in self.as_target.items()]
-        return np.concatenate([values, np.reshape(new, (-1, *values.shape[1:]))])
-
-    def with_sources(self, values: Array, draw: Draw | None) -> Array:
-        """Return numbers of the known sources, (S, ...), and of the new ones."""
-        known, of_known = self.known, values[self.columns]
-        new = [_like(member, of_known, known, name, AS_SOURCE, draw) for name, member in self.as_source.items()]
-        return np.concatenate([values, np.reshape(new, (-1, *values.shape[1:]))])
 
     def with_pairs(self, values: Array, own: NDArray[np.bool_], draw: Draw | None) -> Array:
         """Return numbers of known pairs, (T, S), and those of new ones; `own` is true at a language with itself."""
@@ -117,8 +224,8 @@ class KnownLanguages:
         explained = self.of_pairs @ _coefficients(values, self.of_pairs[:n_targets, :n_sources])
         rest = values - explained[:n_targets, :n_sources]
         result = np.full(explained.shape, np.nan)
-        result[:, :n_sources] = self.with_targets(rest, draw)
-        result[:n_targets] = self.with_sources(rest.T, draw).T
+        result[:, :n_sources] = self.targets.extended(rest, draw)
+        result[:n_targets] = self.sources.extended(rest.T, draw).T
         # Pairs of two new languages: those of the target and the source, added.
         return _filled(result, np.isfinite(result)) + explained
 
@@ -127,27 +234,6 @@ def with_runs(model: BaseModel) -> tuple[str, ...]:
     """Return the sources of a model that a run has: what others are like is known from them alone."""
     ratios = (model.pilots and model.pilots.ratios) or {}
     return tuple(name for name in model.sources if name not in ratios or ratios[name][1] > 0)
-
-
-def _member(known: Sequence[str], name: str, features: Features | None) -> NewMember:
-    """Return the distribution of a new language given known ones; features of pairs do not say how alike they are."""
-    if features is None or features.of_pairs:
-        return new_member(len(known))
-    return new_member(len(known), features.kinship([*known, name]))
-
-
-def _like(member: NewMember, values: Array, known: Sequence[str], name: str, role: int, draw: Draw | None) -> Array:
-    """Return the numbers of a new member: predicted, or with the residuals of the known one whose turn it is.
-
-    Every known language has its turn once in as many draws as there are, in an order of the seed, the new language and
-    its role, whatever the order of the languages.
-    """
-    if draw is None:
-        return member.predicted(values)
-    seed, k = draw
-    turns, place = divmod(k, len(known))
-    rng = np.random.default_rng([seed, turns, role, zlib.crc32(name.encode())])
-    return member.like(values, int(np.argsort(known)[rng.permutation(len(known))[place]]))
 
 
 def _filled(values: Array, known: NDArray[np.bool_]) -> Array:
@@ -184,12 +270,12 @@ def with_new(model: MixtureModel, group: KnownLanguages, smallest: float, draw: 
     draw : (int, int), optional
         Seed and number.
     """
-    form, sources, targets = fit_form(*model.form), (*group.sources, *group.new), group.all_targets
+    form, sources, targets = fit_form(*model.form), group.sources.all, group.targets.all
     shapes = {"target": (len(targets),), "source": (len(sources),), "pair": (len(targets), len(sources))}
     ones = {p.name: np.ones(shapes[p.per]) for p in model.form.parameters}
     pilots = model.pilots
     if pilots is not None:
-        pilots = replace(pilots, ratios={**(pilots.ratios or {}), **dict.fromkeys(group.new, (0.0, 0.0))})
+        pilots = replace(pilots, ratios={**(pilots.ratios or {}), **dict.fromkeys(group.sources.new, (0.0, 0.0))})
     blank = replace(model, sources=sources, targets=targets, parameters=ones, pilots=pilots)
     values = form.declared(_coordinates(form, model, group, smallest / model.token_unit, draw), blank)
     for name, known in model.parameters.items():
@@ -205,7 +291,7 @@ def _coordinates(
     own = np.zeros((len(model.targets), len(model.sources)), dtype=bool)
     own[model.own_targets, model.own_sources] = True
     of_known = form.coordinates_of(model, smallest)
-    extended = {smallest_budget.name: np.full(len(group.all_targets), smallest)}
+    extended = {smallest_budget.name: np.full(len(group.targets.all), smallest)}
     for p in form.coordinates:
         values, bounded = of_known[p.name], p.lower == 0
         if p.per == "pair":
@@ -215,6 +301,6 @@ def _coordinates(
         if p.per == "pair":
             values = group.with_pairs(values, own, draw)
         else:
-            values = (group.with_targets if p.per == "target" else group.with_sources)(values, draw)
+            values = (group.targets if p.per == "target" else group.sources).extended(values, draw)
         extended[p.name] = np.exp(values) if bounded else values
     return extended

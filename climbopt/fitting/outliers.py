@@ -99,8 +99,7 @@ def noise_of(block: Block, x: Array) -> Array:
     errors = np.abs(block.scaled_errors(x))
     # The median is unmoved by outliers that are fewer than half of the losses.
     medians = [np.median(errors[rows, i]) if rows.any() else 0.0 for i, rows in enumerate(block.measured.T)]
-    noise: Array = np.maximum(NORMAL * np.array(medians), LEAST_NOISE)
-    return noise
+    return np.asarray(np.maximum(NORMAL * np.array(medians), LEAST_NOISE))
 
 
 def _knee(block: Block) -> float:

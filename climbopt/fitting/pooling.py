@@ -9,26 +9,32 @@ where effects, w and the spread are learned (:mod:`climbopt.fitting.components`)
 pair: the fit's estimate with its prior taken out again. Columns of the design are centered, so that the mean over pairs
 stays the declared one: a free mean was worse. The noise of a target's losses is that which its residuals show, over the
 degrees of freedom that the fit leaves them, shrunk to that of all targets, apart for losses at a ratio of 0. Fit,
-priors and noise are learned in turn.
+priors and noise are learned in turn. They stay in a fit only where they predict whole mixtures left out better.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from climbopt.fitting.accuracy import prediction_errors, predictions, trained
 from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ceilings import Solved, all_under_ceilings
 from climbopt.fitting.components import components
-from climbopt.fitting.estimate import Fit, declared_parameters, with_warnings
+from climbopt.fitting.ensemble_fit import EnsembleFit, ensemble_of, insane
+from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, declared_parameters, estimate, with_warnings
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
 from climbopt.fitting.outliers import outlying
+from climbopt.fitting.select import dealt
+from climbopt.foundations.errors import InputError
+from climbopt.model.ensemble import blocks_of
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
+from climbopt.runs.features import Features
 from climbopt.runs.pilots import PilotRuns
 
 ROUNDS = 3
@@ -39,6 +45,8 @@ SHRUNK = 8.0
 """Losses that the noise of all targets counts as in that of one, and the assumed noise in that of all."""
 LEAST_PRECISION = 1e-6
 """What the losses say of a parameter at the least, in precisions of its declared prior."""
+FOLDS = 5
+"""Of whole mixtures, with all their budgets."""
 
 
 def pooled(fitted: Fit, features: Array | None = None) -> Fit:
@@ -152,3 +160,75 @@ def _with_noise(fitted: Fit, blocks: Sequence[Block], noise: Array) -> list[Bloc
         rows = replace(block.rows, scale=block.rows.scale * by, knee=block.rows.knee / by)
         result.append(replace(block, rows=rows))
     return result
+
+
+def with_pooling(
+    fitted: Fit | EnsembleFit, pool: bool | Features, progress: Progress | None = None
+) -> Fit | EnsembleFit:
+    """Return a fit with learned priors of pairs where these predict mixtures left out better, and what was compared.
+
+    Parameters
+    ----------
+    fitted : Fit or EnsembleFit
+    pool : bool or Features
+        Whether to learn them; features of its languages or pairs, that they may depend on.
+    progress : callable, optional
+        Called with the numbers of folds done and to do.
+
+    Raises
+    ------
+    InputError
+        Where a language or pair has no features.
+    """
+    if not pool:
+        return fitted
+    ways: dict[Way, Array | None] = {"pooled": None}
+    if isinstance(pool, Features):
+        ways["features"] = pool.design(fitted.model.targets, fitted.model.sources)
+    began = time.perf_counter()
+    try:
+        errors = _held_out_errors(fitted, ways, progress)
+    except InputError:  # the runs without a fold are too few
+        return replace(fitted, pooling=Pooling("declared", {}))
+    # The first of equals: the fewest things learned.
+    best = min(errors, key=lambda way: errors[way])
+    chosen = Pooling(best, errors)
+    result = fitted if best == "declared" else _learned(fitted, ways[best])
+    return replace(result, pooling=chosen, seconds=fitted.seconds + time.perf_counter() - began)
+
+
+def _learned(fitted: Fit | EnsembleFit, features: Array | None) -> Fit | EnsembleFit:
+    """Return a fit with learned priors; those of an ensemble's forms that are not sane with them stay as declared."""
+    if isinstance(fitted, Fit):
+        return pooled(fitted, features)
+    learned = [(one, pooled(one, features)) for one in fitted.fits]
+    fits = tuple(one if insane(again.model, one.pilots) else again for one, again in learned)
+    return with_warnings(replace(fitted, model=ensemble_of(fits, fitted.model.weights), fits=fits))
+
+
+def _held_out_errors(
+    fitted: Fit | EnsembleFit, ways: Mapping[Way, Array | None], progress: Progress | None
+) -> dict[Way, float]:
+    """Return the errors on mixtures left out, with declared priors and each other way; all learned without them."""
+    pilots, weights = fitted.pilots, blocks_of(fitted.model)[1]
+    fold = dealt(pilots.mixtures, FOLDS, 0)
+    n = int(fold.max()) + 1
+    if n < 2:
+        raise InputError("one mixture cannot be left out")
+    predicted: dict[Way, Array] = {way: np.full(pilots.losses.shape, np.nan) for way in ("declared", *ways)}
+    for k in range(n):
+        inside, outside = pilots.select(fold != k), pilots.select(fold == k)
+        again = [estimate(inside, *fit.model.form, n_starts=1, fixed=fit.fixed) for fit in fitted.fits]
+        predicted["declared"][fold == k] = predictions(ensemble_of(again, weights), outside)
+        for way, features in ways.items():
+            predicted[way][fold == k] = predictions(
+                ensemble_of([pooled(fit, features) for fit in again], weights), outside
+            )
+        if progress:
+            progress(k + 1, n)
+    judged = trained(pilots, pilots.targets, pilots.sources)
+    return {
+        # What leaves the law's domain is infinitely wrong.
+        way: prediction_errors(np.where(np.isnan(losses), np.inf, losses), pilots.losses, judged, judged).mae
+        for way, losses in predicted.items()
+    }

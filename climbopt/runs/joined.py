@@ -7,7 +7,7 @@ that is one earlier language, whole; merged and split ones are measured on other
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from climbopt.foundations.errors import InputError, listed, unknown_name
 from climbopt.runs.pilots import PilotRuns
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 SUM_TOLERANCE = 1e-6
 """Largest deviation of a language's sum of shares from 1."""
@@ -92,8 +92,11 @@ def join_pilots(
                 raise InputError(f"only one of {name} and {title} states '{what}' of its runs; state it in both")
         mapped = _mapped(title, other, names, by_source)
         if mapped.runs:
-            tables.append(_renamed(mapped.to_frame(), title, taken))
-            taken |= set(tables[-1]["run"])
+            # Runs bear the title of their table where their names are taken.
+            table = mapped.to_frame()
+            table["run"] = [f"{title}: {run}" if run in taken else run for run in table["run"].astype(str)]
+            tables.append(table)
+            taken |= set(table["run"])
         without = [name for name, column in zip(names, mapped.ratios.T, strict=True) if not column.any()]
         wanted = names if first is None else runs.targets
         measured = dict(zip(mapped.targets, np.isfinite(mapped.losses).T, strict=True))
@@ -105,12 +108,6 @@ def join_pilots(
     together = PilotRuns.from_frame(pd.concat(tables, ignore_index=True), missing="drop")
     missing = () if first is None else runs.missing
     return Joined(replace(together, missing=missing), tuple(notes), tuple(name for name in names if name in unknown))
-
-
-def _renamed(table: pd.DataFrame, title: str, taken: Collection[str]) -> pd.DataFrame:
-    """Return a table whose runs bear its title where their names are taken."""
-    names = table["run"].astype(str)
-    return table.assign(run=names.where(~names.isin(list(taken)), title + ": " + names))
 
 
 def _check_map(by_source: SourceMap, languages: Sequence[str], earlier: Sequence[str]) -> None:

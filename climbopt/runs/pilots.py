@@ -244,5 +244,4 @@ def _numbered(rows: Array) -> NDArray[np.intp]:
     """Return for each row the number of its value, counted in the order of appearance; (n,)."""
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     # np.unique numbers values in sorted order; ranks of their first rows number them by appearance.
-    numbers: NDArray[np.intp] = np.argsort(np.argsort(first))[group.ravel()]
-    return numbers
+    return np.asarray(np.argsort(np.argsort(first))[group.ravel()])
