@@ -108,11 +108,10 @@ def default_forms(pilots: PilotRuns, use: Use | str | None = None, *, supplied: 
     if use == "auto":
         raise InputError("the use auto chooses the use of one form; name the form too, as --law power --use auto")
     sized = pilots.params is not None and bool(np.ptp(pilots.params) > 0)
-    forms = {}
-    for law, interaction, weight in SIZED_FORMS if sized else FORMS:
-        (taken,) = uses_of(INTERACTIONS[interaction], use, supplied)
-        forms[Form(LAWS[law], INTERACTIONS[interaction], taken)] = weight
-    return forms
+    return {
+        Form(LAWS[law], INTERACTIONS[interaction], *uses_of(INTERACTIONS[interaction], use, supplied)): weight
+        for law, interaction, weight in (SIZED_FORMS if sized else FORMS)
+    }
 
 
 def fit_ensemble(

@@ -178,10 +178,8 @@ class Fit(Fitted):
     @property
     def outliers(self) -> tuple[str, ...]:
         """Runs with a loss that lies far from the law, and from all others of its target; they count little."""
-        far = np.zeros(self.n_runs, dtype=bool)
-        for solved in self.solved:
-            far |= outlying(solved.block, solved.x)[: self.n_runs].any(axis=1)
-        return tuple(self.pilots.runs[k] for k in np.flatnonzero(far))
+        far = np.hstack([outlying(part.block, part.x)[: self.n_runs] for part in self.solved])
+        return tuple(self.pilots.runs[k] for k in np.flatnonzero(far.any(axis=1)))
 
     @property
     def cost(self) -> float:
@@ -253,7 +251,12 @@ def estimate(
     # Scales and units of the observations; blocks of targets follow, each with its own least-squares problem.
     rows, left_out = observations(pilots, law, interaction)
     form, fixed, unit = fit_form(*declared), fixed or {}, units(pilots)
-    _check_supply(form, fixed)
+    # Runs alone do not show supplies.
+    if any(p.name == SUPPLY for p in use.parameters) and SUPPLY not in fixed:
+        raise InputError(
+            f"use '{use.name}' needs the supply of each source; give --supply FILE (in Python supply=), or a "
+            "column 'supply' in the pilots"
+        )
     solved = _solved(_blocks(pilots, form, rows, _held(pilots, form, fixed)), n_starts, anchors(pilots), progress)
     model = MixtureModel(
         law,
@@ -321,15 +324,6 @@ def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple
     supply = None if pilots.supply is None else np.maximum(pilots.supply, LEAST_SUPPLY) / unit["tokens"]
     rows = Observations.of_runs(pilots.ratios, pilots.tokens / unit["tokens"], size, pilots.losses, scale, supply)
     return rows, left_out
-
-
-def _check_supply(form: FitForm, fixed: Fixed) -> None:
-    """Refuse a use without known supplies: runs alone do not show them."""
-    if any(p.name == SUPPLY for p in form.use.parameters) and SUPPLY not in fixed:
-        raise InputError(
-            f"use '{form.use.name}' needs the supply of each source; give --supply FILE (in Python supply=), or a "
-            "column 'supply' in the pilots"
-        )
 
 
 def noise_at(own: Array) -> Array:

@@ -45,6 +45,8 @@ class Extension(Reported):
     errors : mapping of str to float
         Without and with features, mean absolute error (nats) over known languages, each left out and predicted as new
         ones are, against the model that has it; empty where the languages are too few for that, None without features.
+    features_stay : bool
+        Whether languages left out are predicted better with features.
     """
 
     model: BaseModel
@@ -52,11 +54,7 @@ class Extension(Reported):
     new: tuple[str, ...]
     known: tuple[str, ...]
     errors: Mapping[str, float] | None
-
-    @property
-    def features_stay(self) -> bool:
-        """Whether languages left out are predicted better with features."""
-        return _stay(self.errors)
+    features_stay: bool = False
 
     @property
     def words(self) -> str:
@@ -130,18 +128,14 @@ def extend(
         check_draws(base, members)
     told = None if features is None else as_features(features)
     group, errors = KnownLanguages.of(base, names, told), None if told is None else _held_out_errors(base, told)
-    if not _stay(errors):
+    stay = errors is not None and bool(errors) and errors["features"] < errors["without"]
+    if not stay:
         group = KnownLanguages.of(base, names)
     members = members or [base]
     repeated = members * math.ceil(FEWEST_DRAWS / len(members))
-    again = [_with(member, group, _smallest(base), (seed, k)).with_supply(tokens) for k, member in enumerate(repeated)]
-    extended = _doubted(_with(base, group, _smallest(base)).with_supply(tokens), group)
-    return Extension(extended, tuple(again), names, group.sources.known, errors)
-
-
-def _stay(errors: Mapping[str, float] | None) -> bool:
-    """Return whether languages left out are predicted better with features; False where that is not known."""
-    return errors is not None and bool(errors) and errors["features"] < errors["without"]
+    again = [_with(member, group, (seed, k)).with_supply(tokens) for k, member in enumerate(repeated)]
+    extended = _doubted(_with(base, group).with_supply(tokens), group)
+    return Extension(extended, tuple(again), names, group.sources.known, errors, stay)
 
 
 def _checked(model: BaseModel, new: Sequence[str]) -> tuple[str, ...]:
@@ -173,17 +167,11 @@ def _check_supply(model: BaseModel, names: Sequence[str], tokens: Mapping[str, f
         )
 
 
-def _smallest(model: BaseModel) -> float:
-    """Return the smallest budget of a model's runs, in tokens."""
-    assert model.pilots is not None
-    return model.pilots.tokens[0]
-
-
-def _with(model: BaseModel, group: KnownLanguages, smallest: float, draw: Draw | None = None) -> BaseModel:
+def _with(model: BaseModel, group: KnownLanguages, draw: Draw | None = None) -> BaseModel:
     """Return a model, or a draw by seed and number, with the new languages of a group."""
     if isinstance(model, MixtureModel):
-        return with_new(model, group, smallest, draw)
-    blocks = [with_new(block, group, smallest, draw) for block in model.blocks]
+        return with_new(model, group, draw)
+    blocks = [with_new(block, group, draw) for block in model.blocks]
     return Ensemble(blocks, model.weights, model.provenance, _noise_with(model.noise, group))
 
 
@@ -227,7 +215,7 @@ def _held_out_errors(model: BaseModel, features: Features) -> dict[str, float]:
 def _error(model: MixtureModel, name: str, features: Features | None) -> float:
     """Return how far losses of a model lie from those where a language is predicted from the others."""
     rest = _without(model, name)
-    predicted = with_new(rest, KnownLanguages.of(rest, (name,), features), _smallest(model))
+    predicted = with_new(rest, KnownLanguages.of(rest, (name,), features))
     ratios = np.random.default_rng(SEED).dirichlet(np.ones(len(model.sources)), MIXTURES)
     # Columns by name, so that the order of languages does not matter.
     ratios = ratios[:, np.argsort(np.argsort(model.sources))]

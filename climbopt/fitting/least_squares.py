@@ -66,15 +66,11 @@ class Observations:
     @classmethod
     def joined(cls, parts: Sequence[Observations], axis: int) -> Observations:
         """Return several ones, end to end along an axis: that of the problems, or that of the mixtures."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts], axis) for name in cls._names()))
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts], axis) for one in fields(cls)))
 
     def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Observations:
         """Return the same with every array changed."""
-        return Observations(*(change(getattr(self, name)) for name in self._names()))
+        return Observations(*(change(getattr(self, one.name)) for one in fields(self)))
 
     @property
     def runs(self) -> Observations:

@@ -24,6 +24,7 @@ RAISE, RAISE_MORE = 2.0, 4.0
 """What the damping is multiplied by after a step that gained less, and one that gained nothing and is not taken."""
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # such trials are not taken
 def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
     """Return the coordinates of a local minimum of each problem, by damped Gauss-Newton steps inside the bounds.
 
@@ -45,8 +46,7 @@ def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
     """
     if start.ndim == 1:
         return np.asarray(minimum(block.repeated(1), start[None], tolerance)[0])
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # such trials are not taken
-        return _descend(block, start, tolerance)
+    return _descend(block, start, tolerance)
 
 
 def minima(batches: Sequence[Block], starts: Sequence[Array], tolerance: float = TOLERANCE) -> list[Array]:

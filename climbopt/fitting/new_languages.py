@@ -190,21 +190,25 @@ class KnownLanguages:
         they are sources alone.
     of_pairs : ndarray, (T + t, S + s, k)
         Features of pairs, the new languages last; k is 0 without features.
+    smallest : float
+        Smallest budget of the model's runs, in tokens.
     """
 
     targets: Role
     sources: Role
     of_pairs: Array
+    smallest: float
 
     @classmethod
     def of(cls, model: BaseModel, new: tuple[str, ...], features: Features | None = None) -> KnownLanguages:
-        """Return the group of a model's languages.
+        """Return the group of the languages of a model that states its pilots.
 
         Raises
         ------
         InputError
             For too few known languages, or one without features.
         """
+        assert model.pilots is not None
         known = with_runs(model)
         new_targets = new if any(name in model.targets for name in known) else ()
         shape = (len(model.targets) + len(new_targets), len(model.sources) + len(new), 0)
@@ -215,6 +219,7 @@ class KnownLanguages:
             Role.of(model.targets, known, new_targets, features, AS_TARGET),
             Role.of(model.sources, known, new, features, AS_SOURCE),
             of_pairs,
+            model.pilots.tokens[0],
         )
 
     def with_pairs(self, values: Array, own: NDArray[np.bool_], draw: Draw | None) -> Array:
@@ -258,15 +263,13 @@ def _coefficients(values: Array, features: Array) -> Array:
     return np.asarray(np.linalg.solve(normal, design.T @ centered(values).ravel()))
 
 
-def with_new(model: MixtureModel, group: KnownLanguages, smallest: float, draw: Draw | None = None) -> MixtureModel:
+def with_new(model: MixtureModel, group: KnownLanguages, draw: Draw | None = None) -> MixtureModel:
     """Return a model of one form with the new languages of a group: predicted, or those of a draw.
 
     Parameters
     ----------
     model : MixtureModel
     group : KnownLanguages
-    smallest : float
-        Smallest budget of the runs that it was fitted to, in tokens.
     draw : (int, int), optional
         Seed and number.
     """
@@ -277,17 +280,16 @@ def with_new(model: MixtureModel, group: KnownLanguages, smallest: float, draw: 
     if pilots is not None:
         pilots = replace(pilots, ratios={**(pilots.ratios or {}), **dict.fromkeys(group.sources.new, (0.0, 0.0))})
     blank = replace(model, sources=sources, targets=targets, parameters=ones, pilots=pilots)
-    values = form.declared(_coordinates(form, model, group, smallest / model.token_unit, draw), blank)
+    values = form.declared(_coordinates(form, model, group, draw), blank)
     for name, known in model.parameters.items():
         # Those of known languages stay as they are, to the last digit.
         values[name][tuple(slice(size) for size in known.shape)] = known
     return replace(blank, parameters=values)
 
 
-def _coordinates(
-    form: FitForm, model: MixtureModel, group: KnownLanguages, smallest: float, draw: Draw | None
-) -> dict[str, Array]:
+def _coordinates(form: FitForm, model: MixtureModel, group: KnownLanguages, draw: Draw | None) -> dict[str, Array]:
     """Return the coordinates of a model with new languages, and its smallest budget, in token units."""
+    smallest = group.smallest / model.token_unit
     own = np.zeros((len(model.targets), len(model.sources)), dtype=bool)
     own[model.own_targets, model.own_sources] = True
     of_known = form.coordinates_of(model, smallest)

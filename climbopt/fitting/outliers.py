@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.fitting.least_squares import Block
-from climbopt.fitting.levenberg_marquardt import TOLERANCE, minimum
+from climbopt.fitting.levenberg_marquardt import minimum
 from climbopt.model.templates import Array
 
 KNEE = 8.0
@@ -48,7 +48,7 @@ SETTLED = 0.1
 """The noise has settled where no target's changes by more than this share."""
 
 
-def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLERANCE) -> tuple[Block, Array]:
+def robust_minimum(block: Block, x: Array, start: Array) -> tuple[Block, Array]:
     """Return the block with the knees of its losses, and its minimum.
 
     Parameters
@@ -58,8 +58,6 @@ def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLE
         A minimum of plain least squares.
     start : ndarray, (p,)
         Where the search in halves of the runs begins.
-    tolerance : float
-        As of :func:`minimum`.
     """
     noise = noise_of(block, x)
     if (np.abs(block.scaled_errors(x)) <= _knee(block) * noise).all() and (noise <= BAD).all():
@@ -69,17 +67,17 @@ def robust_minimum(block: Block, x: Array, start: Array, tolerance: float = TOLE
     halves = minimum(_halves(block), np.tile(start, (HALVES, 1)), START_TOLERANCE)
     points = minimum(least.repeated(HALVES + 1), np.vstack([x, halves]), START_TOLERANCE)
     best = min(points, key=least.cost)
-    bent, robust = _in_turn(block, best, tolerance)
+    bent, robust = _in_turn(block, best)
     # No loss stands apart: what is far is what the form cannot express, and halves of the runs must not decide.
-    return (bent, robust) if outlying(bent, robust).any() else _in_turn(block, x, tolerance)
+    return (bent, robust) if outlying(bent, robust).any() else _in_turn(block, x)
 
 
-def _in_turn(block: Block, x: Array, tolerance: float) -> tuple[Block, Array]:
+def _in_turn(block: Block, x: Array) -> tuple[Block, Array]:
     """Return the block with the knees of its losses and its minimum, from x, with noise and parameters in turn."""
     noise = noise_of(block, x)
     for _ in range(ROUNDS):
         bent = with_knees(block, noise)
-        x, before = minimum(bent, x, tolerance), noise
+        x, before = minimum(bent, x), noise
         noise = noise_of(block, x)
         if (np.abs(noise - before) <= SETTLED * before).all():
             break

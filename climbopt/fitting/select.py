@@ -239,10 +239,8 @@ def known_to(form: Form, fixed: Fixed) -> Fixed:
 
 def _largest_scale(pilots: PilotRuns) -> Mask | None:
     """Return the runs of the largest model size, or of the largest budget where all sizes are the same; (n,)."""
-    for scale in (pilots.params, pilots.tokens):
-        if scale is not None and np.ptp(scale) > 0:
-            return np.asarray(scale == scale.max())
-    return None
+    scales = [scale for scale in (pilots.params, pilots.tokens) if scale is not None and np.ptp(scale) > 0]
+    return np.asarray(scales[0] == scales[0].max()) if scales else None
 
 
 def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np.intp]:
@@ -296,11 +294,11 @@ def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
     """Return the mean over targets of the rank correlation; NaN where none has three losses that differ."""
     from scipy.stats import spearmanr  # here: scipy.stats is slow to load, and only scores need it
 
-    ranks = []
-    for i in range(len(pilots.targets)):
-        pairs = predicted[judged[:, i], i], pilots.losses[judged[:, i], i]
-        if len(pairs[0]) > 2 and all(np.ptp(values) > 0 for values in pairs):
-            ranks.append(spearmanr(*pairs).statistic)
+    targets = range(len(pilots.targets))
+    pairs = [(predicted[judged[:, i], i], pilots.losses[judged[:, i], i]) for i in targets]
+    ranks = [
+        spearmanr(*pair).statistic for pair in pairs if len(pair[0]) > 2 and all(np.ptp(values) > 0 for values in pair)
+    ]
     return float(np.mean(ranks)) if ranks else float("nan")
 
 

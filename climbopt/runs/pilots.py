@@ -135,10 +135,9 @@ class PilotRuns(Viewed):
     @property
     def replicates(self) -> NDArray[np.intp]:
         """For each run the number of its mixture, budget, size and supplies, in the order of the table; (n,)."""
-        columns = [self.ratios, self.tokens, *([] if self.params is None else [self.params])]
+        columns = (self.ratios, self.tokens, self.params, self.supply)
         # A supply that is not stated equals itself, which NaN does not.
-        columns += [] if self.supply is None else [np.nan_to_num(self.supply, nan=-1.0)]
-        return _numbered(np.column_stack(columns))
+        return _numbered(np.column_stack([np.nan_to_num(column, nan=-1.0) for column in columns if column is not None]))
 
     @property
     def replicate_errors(self) -> Array:

@@ -206,9 +206,7 @@ def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
 def _check_names(frame: pd.DataFrame) -> None:
     """Refuse empty names, and names with invisible or ambiguous characters."""
     for column in ("run", "language"):
-        checked = set()
-        for row, name in enumerate(frame[column], HEADER_ROWS):
-            if name not in checked:
-                # Each name once: tables repeat them in every row.
-                checked.add(name)
-                check_name("" if name is None or name != name else str(name), f"column '{column}' in row {row}")
+        # Each name once: tables repeat them in every row.
+        names = frame[column].set_axis(range(HEADER_ROWS, HEADER_ROWS + len(frame))).drop_duplicates()
+        for row, name in names.items():
+            check_name("" if name is None or name != name else str(name), f"column '{column}' in row {row}")
