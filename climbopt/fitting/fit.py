@@ -85,12 +85,24 @@ def fit(
     """
     runs, learned = as_pilots(pilots), pool if isinstance(pool, bool) else as_features(pool, *AS_PRIORS)
     if law is None and interaction is None:
-        forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
-        known = with_supplies(runs, tuple(forms), fixed or {}, supply)
-        ensemble = fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
-        return with_pooling(ensemble, learned, progress)
+        return with_pooling(_default_fit(runs, use, supply, n_starts, fixed, jobs, progress), learned, progress)
     one = fit_form(runs, law, interaction, use=use, supply=supply, n_starts=n_starts, fixed=fixed, progress=progress)
     return with_pooling(one, learned, progress)
+
+
+def _default_fit(
+    runs: PilotRuns,
+    use: Use | str | None,
+    supply: Mapping[str, Amount] | None,
+    n_starts: int,
+    fixed: Fixed | None,
+    jobs: int,
+    progress: Progress | None,
+) -> EnsembleFit:
+    """Return the fit of the default ensemble; see :func:`fit`."""
+    forms = default_forms(runs, use, supplied=supply is not None or runs.supply is not None)
+    known = with_supplies(runs, tuple(forms), fixed or {}, supply)
+    return fit_ensemble(runs, forms, n_starts=n_starts, fixed=known, jobs=jobs, progress=progress)
 
 
 def fit_form(

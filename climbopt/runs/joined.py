@@ -7,7 +7,7 @@ that is one earlier language, whole; merged and split ones are measured on other
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -90,13 +90,10 @@ def join_pilots(
         for what in ("params", "supply"):
             if (getattr(other, what) is None) != (getattr(runs, what) is None):
                 raise InputError(f"only one of {name} and {title} states '{what}' of its runs; state it in both")
-        mapped = _mapped(title, other, names, by_source)
+        mapped = _mapped(title, other, names, by_source, taken)
         if mapped.runs:
-            # Runs bear the title of their table where their names are taken.
-            table = mapped.to_frame()
-            table["run"] = [f"{title}: {run}" if run in taken else run for run in table["run"].astype(str)]
-            tables.append(table)
-            taken |= set(table["run"])
+            tables.append(mapped.to_frame())
+            taken |= set(mapped.runs)
         without = [name for name, column in zip(names, mapped.ratios.T, strict=True) if not column.any()]
         wanted = names if first is None else runs.targets
         measured = dict(zip(mapped.targets, np.isfinite(mapped.losses).T, strict=True))
@@ -130,8 +127,10 @@ def _removed(runs: PilotRuns, by_source: SourceMap) -> list[str]:
     return [source for source in runs.languages if not by_source.get(source, {source: 1.0})]
 
 
-def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: SourceMap) -> PilotRuns:
-    """Return the runs of a table that can be used, over the languages of today."""
+def _mapped(
+    title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: SourceMap, taken: Collection[str]
+) -> PilotRuns:
+    """Return the runs of a table that can be used, over the languages of today, titled where names are taken."""
     earlier = runs.languages
     # Row i of the shares says where language i went: ratios of today are r @ shares.
     shares = np.zeros((len(earlier), len(languages)))
@@ -155,7 +154,7 @@ def _mapped(title: str, runs: PilotRuns, languages: tuple[str, ...], by_source: 
     usable &= np.isfinite(losses).any(axis=1)
     known = runs.supply_of(earlier)
     return PilotRuns(
-        tuple(np.array(runs.runs)[usable].tolist()),
+        tuple(f"{title}: {runs.runs[k]}" if runs.runs[k] in taken else runs.runs[k] for k in np.flatnonzero(usable)),
         languages,
         languages,
         (ratios @ shares)[usable],
