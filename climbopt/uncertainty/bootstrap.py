@@ -76,9 +76,10 @@ def bootstrap(
     """
     if n < 1:
         raise InputError(f"{n} bootstrap draws were asked for; ask for 1 or more")
+    fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
     drawn = {k: parameters for k, parameters in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in drawn]
-    for k, parameters in _refits([fit.solved for fit in fitted.fits], anchors(fitted.pilots), seed, missing, jobs):
+    for k, parameters in _refits([fit.solved for fit in fits], anchors(fitted.pilots), seed, missing, jobs):
         drawn[k] = parameters
         if keep:
             keep(k, *parameters)
