@@ -110,12 +110,6 @@ def predictions(model: Model, runs: PilotRuns) -> Array:
     return model.at(runs.tokens, runs.params, runs.supply).predicted(runs.ratios)
 
 
-def r2_without(outliers: Sequence[str], runs: PilotRuns, predicted: Array) -> float:
-    """Return R2 of predictions, (n, T), over the runs that are not outlying; those would decide it alone."""
-    judged = trained(runs, runs.targets, runs.sources) & ~np.isin(runs.runs, list(outliers))[:, None]
-    return prediction_errors(predicted, runs.losses, judged, judged).r2
-
-
 def _mean(values: Array) -> float:
     """Return the mean; NaN of no value at all."""
     return float(values.mean()) if values.size else float("nan")

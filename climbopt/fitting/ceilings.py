@@ -103,12 +103,12 @@ def under_ceilings(block: Block, x: Array, tolerance: float = TOLERANCE) -> list
     # Fits start from the minimum without ceilings each time, so that softness alone differs.
     for softness in SOFTER:
         bounded = _bounded(block.take(left), x[left], softness * SPREAD * worst[left], worst[left], tolerance)
-        strained = []
         for k, again in zip(left.tolist(), bounded, strict=True):
-            if again.block.rows.ceiling.size > block.rows.ceiling.shape[-1]:
-                strained += [k] if cost_of_ceilings(again.block, x[k], again.x) > ALLOWED else []
             result[k] = again
-        left = np.array(strained, dtype=np.intp)
+        if bounded[0].block.rows.D.size == block.rows.D.shape[-1]:  # no ceiling was needed
+            break
+        costs = [cost_of_ceilings(again.block, x[k], again.x) for k, again in zip(left, bounded, strict=True)]
+        left = left[np.array(costs) > ALLOWED]
         if not left.size:
             break
     return result

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.fitting.accuracy import Errors, Score, prediction_errors, predictions, r2_without, trained
+from climbopt.fitting.accuracy import Errors, Score, prediction_errors, predictions, trained
 from climbopt.fitting.anchors import SURER, anchors
 from climbopt.fitting.ceilings import NOTICED, Solved, all_under_ceilings, cost_of_ceilings
 from climbopt.fitting.coordinates import FitForm, fit_form
@@ -130,8 +130,11 @@ class Fitted(Reported):
         """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
         models = [fitted.model for fitted in self.fits]
         solved = [part for fitted in self.fits for part in fitted.solved]
-        outliers = self.outliers
-        return doubts_of_fit(self.pilots, models, solved, outliers, r2_without(outliers, self.pilots, self.predicted))
+        # R2 is that of the other runs: outlying ones would decide it alone.
+        pilots, outliers = self.pilots, self.outliers
+        judged = trained(pilots, pilots.targets, pilots.sources) & ~np.isin(pilots.runs, outliers)[:, None]
+        r2 = prediction_errors(self.predicted, pilots.losses, judged, judged).r2
+        return doubts_of_fit(pilots, models, solved, outliers, r2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -124,13 +124,12 @@ class Block(ByFields):
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:
         """Which entries of each coordinate are moved: not the known ones, nor a pair of a language with itself."""
-        masks = {}
-        for parameter in self.form.coordinates:
-            mask = np.isnan(self.held.get(parameter.name, np.full(self.blank.shape(parameter), np.nan)))
-            if parameter.per == "pair":
+        unknown = {p: np.full(self.blank.shape(p), np.nan) for p in self.form.coordinates}
+        masks = {p.name: np.isnan(self.held.get(p.name, blank)) for p, blank in unknown.items()}
+        for p in self.form.coordinates:
+            if p.per == "pair":
                 # In no formula: the data say nothing of it.
-                mask[self.blank.own_targets, self.blank.own_sources] = False
-            masks[parameter.name] = mask
+                masks[p.name][self.blank.own_targets, self.blank.own_sources] = False
         return masks
 
     def repeated(self, count: int) -> Block:
@@ -309,11 +308,12 @@ class Block(ByFields):
         by_parameter = response.by_parameter(self.rows.ratios, z)
         active = ~self.rows.ceiling[..., None] | (predicted > self.rows.losses)
         weight = np.where(active, self._slope(self.scaled_errors(x)) / self.rows.scale, 0.0)[..., None]
-        own: list[Array] = []
-        shared = [np.empty((*predicted.shape, 0))]
-        for p in self.form.coordinates:
-            values = by_parameter[p.name]
-            (shared if p.per == "source" else own).append(values if p.per != "target" else values[..., None])
+        columns = {
+            p: by_parameter[p.name][..., None] if p.per == "target" else by_parameter[p.name]
+            for p in self.form.coordinates
+        }
+        own = [values for p, values in columns.items() if p.per != "source"]
+        shared = [np.empty((*predicted.shape, 0)), *(values for p, values in columns.items() if p.per == "source")]
         used = self._used[..., None]  # an entry that is not used may have no derivative
         by_own, by_shared = (np.where(used, np.concatenate(one, axis=-1) * weight, 0.0) for one in (own, shared))
         return by_own, by_shared

@@ -100,7 +100,7 @@ class PilotRuns(Viewed):
                 f"the ratios of run '{runs[worst]}' sum to {totals[worst]:.6g}; a run's ratios sum to 1 "
                 f"(within {RATIO_SUM_TOLERANCE}, which is rescaled); correct them"
             )
-        losses = table.by_language("loss") if "loss" in table else np.full(ratios.shape, np.nan)
+        losses = table.by_language("loss") if "loss" in frame else np.full(ratios.shape, np.nan)
         measured = ~np.isnan(losses)
         if need_losses and not measured.any():
             raise InputError("the table holds no loss at all; fill the column 'loss' (nats per token)")
@@ -115,10 +115,10 @@ class PilotRuns(Viewed):
             ratios=(ratios / totals[:, None])[usable][:, used],
             tokens=table.by_run("tokens")[usable],
             losses=losses[usable][:, targets],
-            params=table.by_run("params")[usable] if "params" in table else None,
+            params=table.by_run("params")[usable] if "params" in frame else None,
             n_rescaled=int((off[usable] > EXACT_SUM).sum()),
             missing=gaps,
-            supply=table.by_language("supply")[usable][:, used] if "supply" in table else None,
+            supply=table.by_language("supply")[usable][:, used] if "supply" in frame else None,
         )
 
     @property
@@ -211,16 +211,16 @@ class PilotRuns(Viewed):
         n, ratios = len(languages), self.ratios_of(languages)
         losses = np.full(ratios.shape, np.nan)
         losses[:, [languages.index(name) for name in self.targets]] = self.losses
-        columns: Columns = {"run": list(np.repeat(self.runs, n)), "tokens": np.repeat(self.tokens, n).tolist()}
-        if self.params is not None:
-            columns["params"] = np.repeat(self.params, n).tolist()
-        columns |= {
-            "language": list(languages) * len(self.runs),
-            "ratio": ratios.ravel().tolist(),
-            "loss": losses.ravel().tolist(),
+        columns = {
+            "run": np.repeat(self.runs, n),
+            "tokens": np.repeat(self.tokens, n),
+            "params": None if self.params is None else np.repeat(self.params, n),
+            "language": np.tile(languages, len(self.runs)),
+            "ratio": ratios,
+            "loss": losses,
+            "supply": self.supply_of(languages),
         }
-        supply = self.supply_of(languages)
-        return columns if supply is None else columns | {"supply": supply.ravel().tolist()}
+        return {name: values.ravel().tolist() for name, values in columns.items() if values is not None}
 
 
 def _gaps(

@@ -59,10 +59,6 @@ class TidyTable:
         )
         self._check_pairs()
 
-    def __contains__(self, column: str) -> bool:
-        """Return whether the table has a column."""
-        return column in self._frame
-
     def by_language(self, column: str) -> Array:
         """Return a column, (n_runs, n_languages); negative values, losses of 0 and missing ratios are refused.
 
