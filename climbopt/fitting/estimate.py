@@ -287,7 +287,7 @@ def with_provenance(fitted: AnyFit, provenance: Mapping[str, str]) -> AnyFit:
 
 def with_warnings(fitted: AnyFit) -> AnyFit:
     """Return a fit whose model states its warnings."""
-    return with_provenance(fitted, {WARNINGS: "\n".join(fitted.warnings)} if fitted.warnings else {})
+    return with_provenance(fitted, {WARNINGS: "\n".join(lines)} if (lines := fitted.warnings) else {})
 
 
 def units(pilots: PilotRuns) -> dict[str, float]:
