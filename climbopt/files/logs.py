@@ -222,8 +222,7 @@ def moments(
     keys = list(dict.fromkeys(key for entry in entries for key in entry.numbers))
     by_loss = keys_by_language(keys, languages, losses)[1]
     # Tokens drawn are looked for among the keys that state no loss.
-    others = [key for key in keys if key not in by_loss.values()]
-    by_drawn = keys_by_language(others, languages, drawn, TOKEN_WORDS)[1]
+    by_drawn = keys_by_language([key for key in keys if key not in by_loss.values()], languages, drawn, TOKEN_WORDS)[1]
     at: dict[float, tuple[dict[str, float], dict[str, float]]] = {}
     for entry in entries:
         tokens = tokens_of(entry)
