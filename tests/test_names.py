@@ -7,8 +7,7 @@ from conftest import random_model
 
 from climbopt import AllocationProblem, Custom, InputError, MixtureModel, PilotRuns, load_problem, save_model
 from climbopt.files import Layout, understood
-from climbopt.foundations.characters import look_alike, shown
-from climbopt.foundations.errors import unknown_name
+from climbopt.foundations.errors import look_alike, shown, unknown_name
 from climbopt.foundations.names import check_name
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, TypeVar
 
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import BackendError, InputError, UnknownNameError
+from climbopt.foundations.errors import BackendError, InputError, UnknownNameError, shown
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from climbopt.foundations.characters import quoted
-from climbopt.foundations.errors import InputError, nearest, unknown_name
+from climbopt.foundations.errors import InputError, nearest, quoted, unknown_name
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.program import Algebraic, Evaluation, StandardForm

@@ -16,8 +16,7 @@ import climbopt
 from climbopt.cli.arguments import JOBS, JSON, SEED, names
 from climbopt.cli.pilot_options import MAP, SUPPLY, TABLES, LayoutOptions, TableOptions, read_tables
 from climbopt.cli.streams import check_places, console, progress, remark, report, warn
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, shown
 
 if TYPE_CHECKING:
     import pandas as pd

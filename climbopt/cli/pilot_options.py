@@ -14,8 +14,7 @@ import typer
 import climbopt
 from climbopt.cli.arguments import pair, quantity
 from climbopt.cli.streams import remark
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, shown
 from climbopt.foundations.quantities import PARAMS, TOKENS
 
 if TYPE_CHECKING:

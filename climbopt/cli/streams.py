@@ -20,8 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import ClimboptError, InputError
+from climbopt.foundations.errors import ClimboptError, InputError, shown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,8 +10,7 @@ from climbopt.files.formats import read_table
 from climbopt.files.schema import checked_value
 from climbopt.files.shipped import PROBLEM_NAME
 from climbopt.files.text import read_json
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, shown
 from climbopt.foundations.quantities import RATIO, TOKENS
 from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 

@@ -8,8 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from climbopt.files.column_names import COUNTS, role_of
-from climbopt.foundations.characters import quoted, shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, quoted, shown
 
 if TYPE_CHECKING:
     import pandas as pd

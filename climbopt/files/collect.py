@@ -12,8 +12,7 @@ from climbopt.files import event_files, wandb_runs
 from climbopt.files.jobs import PlannedRun
 from climbopt.files.logs import LogEntry, is_log, keys_by_language, logs_in, read_log, tokens_of
 from climbopt.files.text import read_bytes, sha256
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,7 @@ import numpy as np
 
 from climbopt.files.column_names import PER_RUN, SYNONYMS, role_of, unit_of
 from climbopt.files.formats import is_missing
-from climbopt.foundations.characters import quoted, shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, quoted, shown
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS
 from climbopt.runs.tidy_table import HEADER_ROWS, Array, numbers

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 from climbopt.files.cells import framed, rows_of
 from climbopt.files.column_names import role_of
 from climbopt.files.text import decoded, json_lines, read_bytes, without_repeats
-from climbopt.foundations.characters import quoted, shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, quoted, shown
 
 if TYPE_CHECKING:
     import pandas as pd

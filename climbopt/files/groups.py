@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from climbopt.files.columns import Columns, Layout
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, shown
 from climbopt.foundations.names import check_name
 from climbopt.runs.pilots import RATIO_SUM_TOLERANCE
 from climbopt.runs.tidy_table import Array, numbers

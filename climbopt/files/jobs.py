@@ -10,8 +10,7 @@ from typing import Any
 
 from climbopt.files.text import read_object, write_text
 from climbopt.files.trainers import Mixture, Trainer, notes_of
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, shown
 
 FORMAT = "climbopt manifest 1"
 MANIFEST_NAME, PLAN_NAME, RUN_NAME, ARRAY_NAME = "manifest.json", "plan.csv", "run.sh", "array.sbatch"

@@ -18,8 +18,7 @@ import numpy as np
 from climbopt.files.column_names import PER_RUN, role_of
 from climbopt.files.columns import Columns, Layout, at_budget, refuse_summary
 from climbopt.files.groups import IN_TOKENS, SUMS, ColumnGroup, best_named, loss_group, named_group, near, ratio_group
-from climbopt.foundations.characters import look_alike, quoted, shown
-from climbopt.foundations.errors import InputError, listed, refuse_unknown, unknown_name
+from climbopt.foundations.errors import InputError, listed, look_alike, quoted, refuse_unknown, shown, unknown_name
 from climbopt.runs.pilots import Missing
 from climbopt.runs.tidy_table import numbers
 

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from climbopt.files import event_files, wandb_runs
 from climbopt.files.formats import read_table
 from climbopt.files.text import json_lines, read_bytes, read_object
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, shown
 
 T = TypeVar("T")
 

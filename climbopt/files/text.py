@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, shown
 
 FORCE = "name another folder, or add --force (in Python force=True), which replaces files of the same names"
 

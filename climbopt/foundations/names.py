@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from climbopt.foundations.characters import quoted, shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, quoted, shown
 
 
 def check_name(name: object, where: str) -> None:

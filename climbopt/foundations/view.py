@@ -11,7 +11,7 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import shown
 
 if TYPE_CHECKING:
     import pandas as pd

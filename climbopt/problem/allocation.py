@@ -9,8 +9,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed, refuse_unknown, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown, shown, unknown_name
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber

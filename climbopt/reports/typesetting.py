@@ -16,7 +16,7 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from climbopt.foundations.characters import shown
+from climbopt.foundations.errors import shown
 
 Item = TypeVar("Item")
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.foundations.characters import look_alike, quoted, shown
-from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.errors import InputError, look_alike, quoted, refuse_unknown, shown
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 

@@ -6,8 +6,7 @@ weights that are normalised, and a source is the path of a folder below root_dir
 
 from climbopt.files.trainers.blend import Blend
 from climbopt.files.trainers.trainer import Trainer, omegaconf_text
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, shown
 
 
 def _data(blend: Blend) -> str:

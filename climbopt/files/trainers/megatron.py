@@ -7,8 +7,7 @@ of NVIDIA-NeMo/Megatron-Bridge, whose YAML OmegaConf merges.
 
 from climbopt.files.trainers.blend import Blend, Source
 from climbopt.files.trainers.trainer import Trainer, json_text, omegaconf_text
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, shown
 
 
 def _per_split(blend: Blend) -> str:

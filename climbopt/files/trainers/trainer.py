@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from climbopt.files.trainers.blend import DIGITS, Blend, Mixture, blended
-from climbopt.foundations.characters import shown
-from climbopt.foundations.errors import InputError, listed
+from climbopt.foundations.errors import InputError, listed, shown
 
 SEQUENCE = 4096
 """Tokens of one training sequence, where nothing else is stated."""
