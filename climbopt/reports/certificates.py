@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
-from rich.console import Console
+from rich.text import Text
 
 from climbopt.certification.local import Certificate, Verdict
 from climbopt.model.ensemble import Stacked, one_form
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures.result import Result
-from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, number, percent, say, table_of
+from climbopt.reports.typesetting import MOST_ROWS, NO_VALUE, Part, TextTable, number, percent, table_of
 from climbopt.reports.writers import Value
 from climbopt.uncertainty.assessment import Advantage, Alternative, Assessment
 
@@ -44,33 +44,37 @@ def certificate_json(certificate: Certificate) -> dict[str, Value]:
     }
 
 
-def print_certificate(result: Result, certificate: Certificate, console: Console) -> None:
-    """Print verdict, residuals and bound."""
+def certificate_parts(result: Result, certificate: Certificate) -> list[Part]:
+    """Return verdict, residuals and bound as parts of a report."""
     unit = " nats" if result.procedure.name == "joint" and result.problem.goal.unit == "nats/token" else ""
-    words, bound = certificate.verdict.value, certificate.bound
+    words, bound, cost = certificate.verdict.value, certificate.bound, None
     if certificate.verdict is Verdict.GLOBAL and certificate.gap is not None:
         words = f"global within {certificate.gap:.1e}{unit}"
-    passed, style = ("passed", "bold green") if certificate.passed else ("NOT passed", "bold red")
-    say(console, f"certificate {passed}: {words}", style=style)
+    if bound is not None and bound.search is not None and certificate.relative_gap is not None:
+        boxes = "1 box" if bound.search.nodes == 1 else f"{bound.search.nodes} boxes"
+        cost = (
+            f"  relative gap {certificate.relative_gap:.1e} after {boxes} and {bound.search.seconds:.2f} s; "
+            f"it rests on {bound.rests_on}"
+        )
     residuals = ", ".join(
         f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
         for name, residual in certificate.residuals.items()
     )
-    say(console, f"  {residuals}; tolerance {certificate.tolerance:.0e}", _curvature_words(result, certificate))
-    if bound is not None and bound.search is not None and certificate.relative_gap is not None:
-        boxes = "1 box" if bound.search.nodes == 1 else f"{bound.search.nodes} boxes"
-        cost = f"after {boxes} and {bound.search.seconds:.2f} s"
-        say(console, f"  relative gap {certificate.relative_gap:.1e} {cost}; it rests on {bound.rests_on}")
     regret, weak = result.regret, ", ".join(certificate.weakly_active)
     better = ", ".join(f"{name} {100 * ratio:.3f} %" for name, ratio in list((result.better or {}).items())[:MOST_ROWS])
-    say(
-        console,
+    return [
+        Text(f"certificate passed: {words}", "bold green")
+        if certificate.passed
+        else Text(f"certificate NOT passed: {words}", "bold red"),
+        f"  {residuals}; tolerance {certificate.tolerance:.0e}",
+        _curvature_words(result, certificate),
+        cost,
         f"  loses {regret.least:.3g} to {regret.most:.3g}{unit or ' nats'} against the best mixture"
         if regret
         else None,
         f"  a better mixture was found: {better}" if better else None,
         f"  weakly active: {weak}" if weak else None,
-    )
+    ]
 
 
 def _curvature_words(result: Result, certificate: Certificate) -> str | None:
@@ -140,28 +144,34 @@ def advantage_json(advantage: Advantage | None) -> dict[str, Value]:
     return {key: getattr(advantage, key, None) for key in ("probability", "gain", "lower", "upper")}
 
 
-def print_assessment(assessment: Assessment, console: Console, pilots: str | None = None) -> None:
-    """Print the baselines with what the answer gains on each, its band, its cost by form, and whether it is a decision.
+def assessment_parts(assessment: Assessment | None, pilots: str | None = None) -> list[Part]:
+    """Return the baselines with what the answer gains on each, its band, cost by form, and whether it is a decision.
 
     A baseline that is not feasible is shown with the constraint that it violates most. Of an answer that is no
     decision, the next command plans runs after those of the file of pilots, by default that which the model names.
     """
-    goal, n = assessment.result.problem.goal, len(assessment.scenarios.models)
-    if assessment.baselines:
-        _print_baselines(assessment, console)
-    if assessment.half_width is not None:
-        say(console, f"band of the {goal.label} over {n} models: {assessment.half_width:.3g} to either side (90 %)")
+    if assessment is None:
+        return []
+    goal, doubt, half_width = assessment.result.problem.goal, assessment.doubt, assessment.half_width
     costs = {form: cost.regret for form, cost in assessment.forms.items() if cost.regret is not None}
-    if costs:
-        worst = max(costs, key=lambda form: costs[form])
-        say(console, f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})")
-    if assessment.doubt is not None:
-        say(console, f"NOT a decision: {assessment.doubt}", style="bold red")
-        say(console, f"  plan pilots nearer to the answer: {next_command(assessment.result.problem, pilots)}")
+    worst = max(costs, key=lambda form: costs[form], default="")
+    n = len(assessment.scenarios.models)
+    return [
+        _baselines(assessment) if assessment.baselines else None,
+        "" if assessment.baselines else None,
+        None
+        if half_width is None
+        else f"band of the {goal.label} over {n} models: {half_width:.3g} to either side (90 %)",
+        f"if one form is right, the answer costs at most {costs[worst]:.3g} {goal.unit} ({worst})" if costs else None,
+        None if doubt is None else Text(f"NOT a decision: {doubt}", "bold red"),
+        None
+        if doubt is None
+        else f"  plan pilots nearer to the answer: {next_command(assessment.result.problem, pilots)}",
+    ]
 
 
-def _print_baselines(assessment: Assessment, console: Console) -> None:
-    """Print the table of baselines."""
+def _baselines(assessment: Assessment) -> TextTable:
+    """Return the table of baselines."""
     answer = assessment.result.objective
     over_scenarios: dict[str, Callable[[Alternative], str]] = {
         "5 to 95 %": lambda one: (
@@ -178,4 +188,4 @@ def _print_baselines(assessment: Assessment, console: Console) -> None:
         **(over_scenarios if any(one.advantage for one in assessment.baselines) else {}),
         "": lambda one: "" if one.feasible else f"not feasible: {one.primal.worst}",
     }
-    say(console, table_of("", assessment.baselines, columns, right=1), "")
+    return table_of("", assessment.baselines, columns, right=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from climbopt.files import (
     ANSWER_NAME,
@@ -26,11 +27,21 @@ from climbopt.files import (
 )
 from climbopt.foundations.errors import listed
 from climbopt.foundations.view import percentages
-from climbopt.reports.certificates import print_assessment
+from climbopt.reports.certificates import assessment_parts
 from climbopt.reports.extrapolation import Reach
 from climbopt.reports.fits import print_fit
 from climbopt.reports.results import print_result, range_words, ranges_json, result_json
-from climbopt.reports.typesetting import NO_VALUE, TextTable, language_table, number, percent, say, table_of, tokens
+from climbopt.reports.typesetting import (
+    NO_VALUE,
+    Part,
+    TextTable,
+    language_table,
+    number,
+    percent,
+    say,
+    table_of,
+    tokens,
+)
 from climbopt.reports.writers import Value, dumps
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.decision import MODEL_NAME, Decision
@@ -73,24 +84,19 @@ def print_decision(decision: Decision, console: Console, folder: Path | None = N
         f"R2 {number(fitted.overall.r2, '.4f')}",
         None if fitted.pooling is None else fitted.pooling.words,
         "",
+        *([] if result.allocation is None else _answer(decision, folder)),
     )
     if result.allocation is None:
         print_result(result, console)
-    else:
-        _print_answer(decision, console, folder)
     if folder is not None:
-        place = str(folder)
-        say(
-            console,
-            f"{place}: {PROBLEM_NAME} to edit, {MODEL_NAME}, {MIXTURE_NAME}, {ANSWER_NAME}, {REPORT_NAME}, pictures",
-        )
+        names = f"{MODEL_NAME}, {MIXTURE_NAME}, {ANSWER_NAME}, {REPORT_NAME}, pictures"
+        again, export = ["solve", str(folder)], ["export", str(folder), "--to", "megatron", "-o", "blend.json"]
         # What plans more pilots stands with the verdict.
-        if decision.stands:
-            say(
-                console,
-                f"  again, after editing {PROBLEM_NAME}: {shlex.join(['climbopt', 'solve', place])}",
-                f"  next: {shlex.join(['climbopt', 'export', place, '--to', 'megatron', '-o', 'blend.json'])}",
-            )
+        further = [
+            f"  again, after editing {PROBLEM_NAME}: {shlex.join(['climbopt', *again])}",
+            f"  next: {shlex.join(['climbopt', *export])}",
+        ]
+        say(console, f"{folder}: {PROBLEM_NAME} to edit, {names}", *(further if decision.stands else []))
 
 
 def runs_in_words(runs: PilotRuns) -> str:
@@ -101,22 +107,19 @@ def runs_in_words(runs: PilotRuns) -> str:
     return f"{len(runs.runs)} runs of {len(runs.languages)} languages at {budgets} tokens, {n_losses} losses"
 
 
-def _print_answer(decision: Decision, console: Console, folder: Path | None) -> None:
-    """Print the ratios with what they mean, the certificate, the baselines and the verdict."""
+def _answer(decision: Decision, folder: Path | None) -> list[Part]:
+    """Return the ratios with what they mean, the certificate, the baselines and the verdict as parts of a report."""
     goal, problem, result = decision.problem.goal, decision.problem, decision.result
-    say(
-        console,
+    verdict = "a decision: certified, no ratio far beyond the pilots', little to lose to a baseline"
+    return [
         _table(decision),
         "",
         f"{goal.label} {number(result.objective, '.5f')} {goal.unit}".rstrip(),
         Reach.of_problem(problem, result.ratios).words(),
         f"certificate {'passed' if result.passed else 'NOT passed'}: {result.certificate.verdict.value}",
-    )
-    if decision.assessment is not None:
-        print_assessment(decision.assessment, console, None if folder is None else str(folder / PILOTS_NAME))
-    if decision.stands:
-        words = "a decision: certified, no ratio far beyond the pilots', little to lose to a baseline"
-        say(console, words, style="bold green")
+        *assessment_parts(decision.assessment, None if folder is None else str(folder / PILOTS_NAME)),
+        Text(verdict, "bold green") if decision.stands else None,
+    ]
 
 
 def _table(decision: Decision) -> TextTable:
@@ -211,29 +214,34 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
         columns["planned"] = lambda name: tokens(drawn.get(name, nothing)[1])
     columns[""] = lambda name: "OUTSIDE" if name in watch.outside else ""
     title = f"{watch.problem.name}: {tokens(watch.moments[-1].tokens)} of {tokens(watch.problem.budget)} tokens"
-    say(console, table_of(title, last, columns, right=1), "")
-    if watch.outside:
-        say(console, f"outside the bands: {listed(list(watch.outside))}", style="bold red")
-    else:
-        say(console, "every loss is inside its band", style="bold green")
-    say(console, "bands are those of runs that end there; a learning rate that is still high lies above them")
-    if again is None:
-        return
-    verdict = "a decision" if again.stands else f"NOT a decision: {again.doubt}"
-    left = tokens(again.problem.budget)
     say(
         console,
+        table_of(title, last, columns, right=1),
+        "",
+        Text(f"outside the bands: {listed(list(watch.outside))}", "bold red")
+        if watch.outside
+        else Text("every loss is inside its band", "bold green"),
+        "bands are those of runs that end there; a learning rate that is still high lies above them",
+        *([] if again is None else _now(watch, again)),
+    )
+
+
+def _now(watch: Watch, again: Decision) -> list[Part]:
+    """Return what would be decided now beside the ratios before, as parts of a report."""
+    verdict = "a decision" if again.stands else f"NOT a decision: {again.doubt}"
+    left, goal = tokens(again.problem.budget), again.problem.goal
+    before: list[Part] = [
         f"with the run's own losses, for the {left} tokens that are left: {verdict}",
         f"  before: {percentages(watch.ratios)}",
-    )
-    if again.result.allocation is not None:
-        label, unit = again.problem.goal.label, again.problem.goal.unit
-        say(
-            console,
-            f"  now: {percentages(again.ratios)}",
-            f"  {label} at the end: {again.result.objective:.4f} {unit}, {watch.gain(again):.4f} less than with the "
-            "ratios before",
-        )
+    ]
+    if again.result.allocation is None:
+        return before
+    end = f"{again.result.objective:.4f} {goal.unit}, {watch.gain(again):.4f} less"
+    return [
+        *before,
+        f"  now: {percentages(again.ratios)}",
+        f"  {goal.label} at the end: {end} than with the ratios before",
+    ]
 
 
 def _rows(columns: Mapping[str, Sequence[Value]]) -> list[Value]:

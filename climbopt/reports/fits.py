@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.noise import CLASSES
 from climbopt.model.templates import Array
 from climbopt.reports.extrapolation import fit_warnings
-from climbopt.reports.typesetting import MOST_ROWS, TextTable, number, say, table_of, tokens
+from climbopt.reports.typesetting import MOST_ROWS, Part, TextTable, number, say, table_of, tokens
 from climbopt.reports.writers import Value
 from climbopt.uncertainty.covariance import KINDS, covariance
 from climbopt.uncertainty.diagnosis import Diagnosis
@@ -156,35 +156,32 @@ def _values_json(model: MixtureModel, values: Mapping[str, Array]) -> dict[str, 
 
 def print_fit(fitted: Fit | EnsembleFit, console: Console) -> None:
     """Print a fit: errors by language, what is at a bound, what the runs do not show, and the cross-validation."""
-    if isinstance(fitted, EnsembleFit):
-        _print_ensemble(fitted, console)
-    else:
-        _print_form(fitted, console)
-    say(console, None if fitted.pooling is None else fitted.pooling.words, f"{fitted.seconds:.2f} s")
+    say(
+        console,
+        *(_form(fitted) if isinstance(fitted, Fit) else _ensemble(fitted)),
+        None if fitted.pooling is None else fitted.pooling.words,
+        f"{fitted.seconds:.2f} s",
+    )
 
 
-def _print_ensemble(fitted: EnsembleFit, console: Console) -> None:
-    """Print the fit of an ensemble: its forms, errors by language, and how wide its bands are."""
+def _ensemble(fitted: EnsembleFit) -> Iterator[Part]:
+    """Yield the fit of an ensemble as parts of a report: its forms, errors by language, and how wide its bands are."""
     rows = [
         [fit.model.label, f"{weight:.3f}", *(text(fit.overall) for text in ERRORS.values())]
         for weight, fit in zip(fitted.model.weights, fitted.fits, strict=True)
     ]
-    say(
-        console,
-        TextTable("ensemble", ("form", "weight", *ERRORS), rows),
-        *(f"{form} is left out: {reason}" for form, reason in fitted.refused.items()),
-        "",
-        _errors_table("mean of the forms", fitted),
-    )
+    yield TextTable("ensemble", ("form", "weight", *ERRORS), rows)
+    yield from (f"{form} is left out: {reason}" for form, reason in fitted.refused.items())
+    yield ""
+    yield _errors_table("mean of the forms", fitted)
     noise = fitted.model.noise
     if noise is not None:
         # One number per class for reading: the median over targets.
         halves = noise.widths * np.median(noise.deviations, axis=0)
         words = (f"{name} {half:.4f}" for name, half in zip(CLASSES, halves.tolist(), strict=True))
-        say(
-            console,
+        yield (
             f"{100 * noise.level:.0f} % bands hold a measured loss within (nats, without the spread of the forms, "
-            f"by the target's own ratio): {', '.join(words)}",
+            f"by the target's own ratio): {', '.join(words)}"
         )
 
 
@@ -196,25 +193,27 @@ def _errors_table(name: str, fitted: Fit | EnsembleFit) -> TextTable:
     return TextTable(title, ("language", *ERRORS), rows)
 
 
-def _print_form(fitted: Fit, console: Console) -> None:
-    """Print the fit of one form."""
-    if fitted.scores:
-        # A form that cannot be fitted has no errors: its reason stands below the table.
-        judged = [score for score in fitted.scores if not score.refused]
-        refused = (f"{score.label} cannot be fitted: {score.refused}" for score in fitted.scores if score.refused)
-        table = table_of("cross-validation over whole runs", judged, SCORES)
-        say(console, table, *refused, *map(_harder_words, fitted.scores), "")
+def _form(fitted: Fit) -> list[Part]:
+    """Return the fit of one form as parts of a report."""
+    # A form that cannot be fitted has no errors: its reason stands below the table.
+    judged = [score for score in fitted.scores if not score.refused]
+    compared = [
+        table_of("cross-validation over whole runs", judged, SCORES),
+        *(f"{score.label} cannot be fitted: {score.refused}" for score in fitted.scores if score.refused),
+        *map(_harder_words, fitted.scores),
+        "",
+    ]
     doubtful = (
         ("at a bound", fitted.at_bound),
         ("not identified by the runs", fitted.unidentified),
         ("outlying runs", fitted.outliers),
     )
-    say(
-        console,
+    return [
+        *(compared if fitted.scores else []),
         _errors_table(fitted.model.label, fitted),
         *(f"{label}: {listed(list(names))}" for label, names in doubtful if names),
         fitted.left_out or None,
-    )
+    ]
 
 
 def _harder_words(score: Score) -> str | None:

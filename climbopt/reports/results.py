@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from rich.console import Console
+from rich.text import Text
 
 from climbopt.certification.local import Certificate, NamedMultiplier
 from climbopt.procedures import Steps
@@ -13,14 +14,15 @@ from climbopt.procedures.result import Result
 from climbopt.reports.certificates import (
     advantage_json,
     assessment_json,
+    assessment_parts,
     certificate_json,
-    print_assessment,
-    print_certificate,
+    certificate_parts,
 )
 from climbopt.reports.extrapolation import Reach
 from climbopt.reports.typesetting import (
     MOST_ROWS,
     NO_VALUE,
+    Part,
     TextTable,
     language_table,
     number,
@@ -122,12 +124,11 @@ def print_result(
         Under draws; by default that under the problem's own model.
     """
     problem, solution = result.problem, result.solution
-    conflict = None if result.conflict is None else result.conflict.message
+    conflict = None if result.conflict is None else Text(result.conflict.message, "bold red")
     if result.allocation is None:
         words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
         raw_status = solution.raw_status if solution else ""
-        say(console, f"{problem.name}: {words} ({raw_status})", conflict, style="bold red")
-        return
+        return say(console, Text(f"{problem.name}: {words} ({raw_status})", "bold red"), conflict)
     # What is printed as a range must not claim more than was certified.
     open_ends = [name for name, interval in (ranges or {}).items() if not interval.certified]
     doubt = None
@@ -150,19 +151,15 @@ def print_result(
         goal + _gap_words(result),
         f"active: {', '.join(of_groups)}" if of_groups else None,
         Reach.of_problem(problem, result.ratios).words(),
+        *assessment_parts(assessment or assessed(result)),
+        *([] if result.two_step is None else _steps(result.two_step)),
+        None
+        if solution is None
+        else f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
+        f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s",
+        *certificate_parts(result, result.certificate),
+        conflict,
     )
-    if (assessment := assessment or assessed(result)) is not None:
-        print_assessment(assessment, console)
-    if result.two_step is not None:
-        _print_steps(result.two_step, console)
-    if solution is not None:
-        say(
-            console,
-            f"{solution.backend} ({solution.backend_version}): {solution.termination.name.lower()}, "
-            f"{number(solution.iterations, 'd')} iterations, {solution.seconds:.3f} s",
-        )
-    print_certificate(result, result.certificate, console)
-    say(console, conflict, style="bold red")
 
 
 def _allocation(result: Result, ranges: Mapping[str, Range] | None) -> TextTable:
@@ -217,13 +214,12 @@ def _gap_words(result: Result) -> str:
     return f"; {who} loses {lost:.3g} nats{share}" + (" against joint" if who == "this" else " against this")
 
 
-def _print_steps(steps: Steps, console: Console) -> None:
-    """Print direction, magnitude and slack rows."""
+def _steps(steps: Steps) -> list[Part]:
+    """Return direction, magnitude and slack rows as parts of a report."""
     # Smallest and largest share of the direction.
     ends = sorted(zip(steps.direction.tolist(), steps.targets, strict=True))
     least, largest = (f"{100 * share:.2f} % ({name})" for share, name in (ends[0], ends[-1]))
-    say(
-        console,
+    return [
         f"magnitude t = {steps.magnitude:.6f}; direction from {least} to {largest}",
         None
         if steps.unique
@@ -232,7 +228,7 @@ def _print_steps(steps: Steps, console: Console) -> None:
             f"  {row.target} has {100 * row.excess:.2g} % more than its share: {row.reason}"
             for row in steps.slack[:MOST_ROWS]
         ),
-    )
+    ]
 
 
 def robust_json(robust: Robust) -> dict[str, Value]:

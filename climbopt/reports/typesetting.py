@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -217,19 +217,20 @@ def _balanced(text: str, width: int) -> list[str]:
     return lines
 
 
-def say(console: Console, *parts: str | TextTable | Grid | None, style: str = "") -> None:
-    """Print the parts of a report below one another: tables, and texts, which wrap; a part of None is left out."""
+def say(console: Console, *parts: Part) -> None:
+    """Print the parts of a report below one another; texts wrap, and a part of None is left out."""
     for part in parts:
-        if isinstance(part, str):
-            for line in _lines(part, console.width, style):
+        if isinstance(part, str | Text):
+            for line in _lines(part, console.width):
                 console.print(line, crop=False)
         elif part is not None:
             console.print(part)
 
 
-def _lines(text: str, width: int, style: str = "") -> Iterator[Text]:
+def _lines(text: str | Text, width: int) -> Iterator[Text]:
     """Yield the lines of a text within a width; characters that do not print are shown escaped."""
-    for line in text.split("\n"):
+    style = text.style if isinstance(text, Text) else ""
+    for line in str(text).split("\n"):
         for part in wrapped(shown(line), width, hanging=2):
             # Not a plain text: names hold square brackets, which rich would read.
             yield Text(part, style=style, no_wrap=True, overflow="ignore")
@@ -298,6 +299,10 @@ class Grid:
             at = [point[0] for point, words in zip(self.points, self.verdicts, strict=True) if words == verdict]
             words = f"{verdict}: " + ("every point" if len(at) == len(self.points) else ", ".join(at))
             yield from _lines(words, options.max_width)
+
+
+Part: TypeAlias = str | Text | TextTable | Grid | None
+"""Of a report: a text, in a style of its own as rich's Text, a table, or nothing."""
 
 
 def number(value: float | None, form: str) -> str:
