@@ -114,8 +114,8 @@ def fit(
 
     if draws is not None and bootstrap is None:
         raise InputError("--draws is where the bootstrap's draws go; add --bootstrap N")
-    ensemble = law is None and interaction is None
-    if output is not None and (bootstrap is not None or ensemble):
+    # Without a law and an interaction an ensemble is fitted, whose model states its noise.
+    if output is not None and (bootstrap is not None or (law is None and interaction is None)):
         draws = draws or draws_beside(output)
     places = list(map(find_pilots, pilots))
     inputs = [*places, layout.losses, fixed, features, supply, by_source]

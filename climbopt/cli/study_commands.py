@@ -106,11 +106,12 @@ def sweep(
         staged = climbopt.schedule(loaded, ends, backend=backend, options=options)
     if output is not None:
         write_text(output, path.to_frame().to_csv(index=False))
-
-    shown = [lambda to: print_sweep(path, to)]
-    if staged is not None:
-        shown.append(lambda to: print_schedule(staged, to))
-    report(json, sweep_json(path, staged), *shown)
+    report(
+        json,
+        sweep_json(path, staged),
+        lambda to: print_sweep(path, to),
+        *([] if staged is None else [lambda to: print_schedule(staged, to)]),
+    )
     if file is not None:
         file.remove()
     # Points that no mixture meets are an answer; points without a certificate are not.
