@@ -8,7 +8,7 @@ import pytest
 from climbopt import AllocationProblem, Cap, InputError, Minimax, load_problem, ranges, solve
 from climbopt.backends import BACKENDS, Options
 from climbopt.procedures import joint_form
-from climbopt.program.level_set import extreme
+from climbopt.program import extreme
 from climbopt.testing import family_model, family_problem
 
 

@@ -88,16 +88,17 @@ class Rows:
         Infinite where there is no limit; equal where the row is an equation.
     labels : tuple of Label
         One per row, or none at all.
-    upper_labels : tuple of Label, optional
-        Labels of the upper limits, where they differ.
+    upper_labels : tuple of Label
+        Labels of the upper limits; those of the rows by default.
     """
 
     lower: Array
     upper: Array
     labels: tuple[Label, ...] = ()
-    upper_labels: tuple[Label, ...] | None = None
+    upper_labels: tuple[Label, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "upper_labels", self.upper_labels or self.labels)
         for name in ("lower", "upper"):
             # A read-only copy: rows are shared between forms.
             limits = np.array(getattr(self, name), dtype=float)
@@ -115,27 +116,24 @@ class Rows:
 
     def __add__(self, other: Rows) -> Rows:
         """Return these rows followed by others."""
-        above = None
-        if self.upper_labels is not None or other.upper_labels is not None:
-            above = (*(self.upper_labels or self.labels), *(other.upper_labels or other.labels))
         return Rows(
             np.append(self.lower, other.lower),
             np.append(self.upper, other.upper),
-            (*self.labels, *other.labels),
-            above,
+            self.labels + other.labels,
+            self.upper_labels + other.upper_labels,
         )
 
     def __getitem__(self, chosen: Sequence[int]) -> Rows:
         """Return the chosen rows."""
         at = np.asarray(chosen, dtype=np.intp)
-        above = None if self.upper_labels is None else tuple(self.upper_labels[k] for k in at.tolist())
-        return Rows(
-            self.lower[at], self.upper[at], tuple(self.labels[k] for k in at.tolist()) if self.labels else (), above
+        labels, upper_labels = (
+            tuple(names[k] for k in at.tolist()) if names else () for names in (self.labels, self.upper_labels)
         )
+        return Rows(self.lower[at], self.upper[at], labels, upper_labels)
 
     def label(self, k: int, *, upper: bool) -> Label:
         """Return the label of the lower or upper limit of row k."""
-        return (self.upper_labels or self.labels)[k] if upper else self.labels[k]
+        return (self.upper_labels if upper else self.labels)[k]
 
     def scaled(self, factors: Array) -> Rows:
         """Return the limits of rows multiplied by positive factors, (k,), which the labels record."""
@@ -190,21 +188,9 @@ class Polytope:
 
     def violation(self, x: Array) -> float:
         """Return the largest amount by which x breaks a bound or a row (0 where it breaks none)."""
-        activity = self.A @ x
-        return float(
-            max(
-                0.0,
-                *(
-                    np.max(part, initial=0.0)
-                    for part in (
-                        self.bounds.lower - x,
-                        x - self.bounds.upper,
-                        self.rows.lower - activity,
-                        activity - self.rows.upper,
-                    )
-                ),
-            )
-        )
+        each = ((self.bounds, x), (self.rows, self.A @ x))
+        parts = [part for rows, value in each for part in (rows.lower - value, value - rows.upper)]
+        return float(np.fmax.reduce(np.concatenate(parts), initial=0.0))  # what is no number breaks nothing
 
     def linear_minimum(self, g: Array) -> tuple[float, Array]:
         """Return a lower bound of g'x over the polytope, tight up to rounding, and a point where it is reached.
@@ -229,8 +215,8 @@ class Polytope:
             # The box minimum is finite only where each variable with a reduced cost is bounded; rows imply such bounds.
             lower, upper = self.implied_bounds
             ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
-            box = reduced * ends
-            return float(on_rows @ h + on_equations @ self.rows.lower[self.equation] + box.sum()), result.x
+            of_rows = on_rows @ h + on_equations @ self.rows.lower[self.equation]
+            return float(of_rows + (reduced * ends).sum()), result.x
         on = self.simplex
         # Variables outside the simplex row go to the end that their cost favours; the others are filled below.
         vertex = np.where(
@@ -248,11 +234,8 @@ class Polytope:
         n = self.bounds.lower.size
         if (self.bounds.lower > self.bounds.upper + FEASIBILITY).any():
             raise EmptyPolytopeError
-        room = np.where(
-            np.isfinite(self.bounds.upper - self.bounds.lower), (self.bounds.upper - self.bounds.lower) / 2, np.inf
-        )
         # slack aimed at: half the interval, at most an equal share
-        width = np.minimum(room, 1.0 / n)
+        width = np.minimum((self.bounds.upper - self.bounds.lower) / 2, 1.0 / n)
         if self.simplex is not None:
             on, total = self.simplex, float(self.rows.lower[0])
             middle = np.clip(0.0, self.bounds.lower + width, self.bounds.upper - width)

@@ -10,8 +10,8 @@ by a Cholesky factor of H_FF + c A_WF' A_WF, which needs H to be positive defini
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,22 +30,6 @@ MAX_EXCHANGES = 30
 """Simultaneous exchanges of the whole active set before changing one constraint at a time."""
 
 
-class Region(Protocol):
-    """Bounds and linear rows: what a quadratic program reads of a polytope."""
-
-    @property
-    def bounds(self) -> Rows:
-        """Bounds, n of them."""
-
-    @property
-    def dense(self) -> Array:
-        """Coefficients of the rows, (k, n)."""
-
-    @property
-    def rows(self) -> Rows:
-        """Limits of the rows, k of them."""
-
-
 @dataclass(frozen=True, eq=False)
 class DenseRegion:
     """A region of its parts: bounds, coefficients and limits of rows."""
@@ -53,6 +37,10 @@ class DenseRegion:
     bounds: Rows
     dense: Array
     rows: Rows
+
+
+Region = Polytope | DenseRegion
+"""What a quadratic program is solved over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +118,16 @@ def _exchange_all(
     H: Array, g: Array, polytope: Region, active: Active, contradiction: float = CONTRADICTION
 ) -> Face | None:
     """Return the minimum by exchanges of the whole active set, or None where they do not settle."""
+    seen: set[bytes] = set()
     # a repeated active set means a cycle
-    seen = {_key(active)}
-    for _ in range(MAX_EXCHANGES):
+    while len(seen) < MAX_EXCHANGES and (key := active.bounds.tobytes() + active.rows.tobytes()) not in seen:
+        seen.add(key)
         face = _minimum_on(H, g, polytope, active, contradiction)
         if face is None:
             return None
         active = _exchanged(face, polytope)
         if active is face.active:
             return face
-        if _key(active) in seen:
-            return None
-        seen.add(_key(active))
     return None
 
 
@@ -202,17 +188,12 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     breaks = np.concatenate([x - lower, x - upper])
     breaks = np.sort(breaks[np.isfinite(breaks)])
     breaks = np.concatenate([[breaks[0] - 1.0], breaks, [breaks[-1] + 1.0]])  # the outer pieces are unbounded
-    low, high = 0, len(breaks) - 1
     # the sum falls with the shift and is linear between breaks: bisect for the piece of the root
-    while high - low > 1:
-        middle = (low + high) // 2
-        # Still too large a sum: the root lies at a larger shift.
-        if np.clip(x - breaks[middle], lower, upper).sum() >= total:
-            low = middle
-        else:
-            high = middle
+    piece = bisect_left(
+        range(1, len(breaks) - 1), True, key=lambda k: np.clip(x - breaks[k], lower, upper).sum() < total
+    )
     # on that piece the free set is constant, and the shift follows from the sum
-    inside = 0.5 * (breaks[low] + breaks[high])
+    inside = 0.5 * (breaks[piece] + breaks[piece + 1])
     free = (x - inside > lower) & (x - inside < upper)
     result = np.clip(x - inside, lower, upper)
     if free.any():
@@ -221,22 +202,16 @@ def _project_simplex(x: Array, lower: Array, upper: Array, total: float) -> Arra
     return np.asarray(np.clip(result, lower, upper))
 
 
-def _key(active: Active) -> bytes:
-    """Return a key that is equal for equal active sets only."""
-    return active.bounds.tobytes() + active.rows.tobytes()
+def _ends(region: Region) -> tuple[Array, Array]:
+    """Return the lower and the upper limits of bounds and rows, end to end."""
+    return np.append(region.bounds.lower, region.rows.lower), np.append(region.bounds.upper, region.rows.upper)
 
 
-def _active_at(x: Array, polytope: Region) -> Active:
+def _active_at(x: Array, region: Region) -> Active:
     """Return the sides that are active at x."""
-    activity = polytope.dense @ x
-    return Active(
-        _sides(x, polytope.bounds.lower, polytope.bounds.upper),
-        _sides(activity, polytope.rows.lower, polytope.rows.upper),
-    )
-
-
-def _sides(value: Array, lower: Array, upper: Array) -> Sides:
-    return np.where(value <= lower + FEASIBILITY, -1, np.where(value >= upper - FEASIBILITY, 1, 0)).astype(np.int8)
+    value, (lower, upper) = np.append(x, region.dense @ x), _ends(region)
+    sides = np.where(value <= lower + FEASIBILITY, -1, np.where(value >= upper - FEASIBILITY, 1, 0)).astype(np.int8)
+    return Active(sides[: x.size], sides[x.size :])
 
 
 def _minimum_on(
@@ -295,37 +270,29 @@ def _exchanged(face: Face, polytope: Region) -> Active:
 
     Returns the same object where nothing changes.
     """
-    bounds = _exchange(face.x, polytope.bounds.lower, polytope.bounds.upper, face.bounds, face.active.bounds)
-    rows = face.active.rows
+    value, (lower, upper), n = np.append(face.x, polytope.dense @ face.x), _ends(polytope), face.x.size
+    active, multiplier = np.append(face.active.bounds, face.active.rows), np.append(face.bounds, face.rows)
     # Equations are always active, with multipliers of either sign.
-    if not polytope.rows.equation.all():
-        rows = _exchange(polytope.dense @ face.x, polytope.rows.lower, polytope.rows.upper, face.rows, rows)
-    same = bounds is face.active.bounds and rows is face.active.rows
-    return face.active if same else Active(bounds, rows)
-
-
-def _exchange(value: Array, lower: Array, upper: Array, multiplier: Array, active: Sides) -> Sides:
-    # an equation has a multiplier of either sign
     wrong = (active * multiplier < 0) & (lower < upper)
     low, high = value < lower - FEASIBILITY, value > upper + FEASIBILITY
     inactive = active == 0
     if not (wrong | (low | high) & inactive).any():
-        return active
+        return face.active
     # Violated sides enter, sides with a multiplier of the wrong sign leave; the others stay.
     entering = np.where(low, -1, np.where(high, 1, 0))
-    return np.where(inactive, entering, np.where(wrong, 0, active)).astype(np.int8)
+    sides = np.where(inactive, entering, np.where(wrong, 0, active)).astype(np.int8)
+    return Active(sides[:n], sides[n:])
 
 
 def _one_at_a_time(H: Array, g: Array, polytope: Region, start: Array, first: Active | None = None) -> Face | None:
     """Return the minimum by the primal active-set method: one constraint enters or leaves at a time."""
-    lower = np.concatenate([polytope.bounds.lower, polytope.rows.lower])
-    upper = np.concatenate([polytope.bounds.upper, polytope.rows.upper])
+    lower, upper = _ends(polytope)
     equation, n = lower == upper, start.size
     begin = np.zeros(lower.size) if first is None else np.append(first.bounds, first.rows)
     sides, x = np.where(equation, -1, begin).astype(np.int8), start.copy()
     # Finite in exact arithmetic; the bound catches cycles at degenerate points.
     for _ in range(20 * lower.size):
-        face = _minimum_on(H, g, polytope, Active(sides[:n], sides[n:]))
+        face = _minimum_on(H, g, polytope, Active(sides[:n].copy(), sides[n:].copy()))
         if face is None:
             return None
         step = face.x - x
@@ -334,7 +301,6 @@ def _one_at_a_time(H: Array, g: Array, polytope: Region, start: Array, first: Ac
             wrong = np.where(equation, 0.0, -sides * np.concatenate([face.bounds, face.rows]))
             if wrong.max() <= 0:
                 return face
-            sides = sides.copy()
             sides[int(wrong.argmax())] = 0
             continue
         value, change = np.append(x, polytope.dense @ x), np.append(step, polytope.dense @ step)
@@ -347,6 +313,5 @@ def _one_at_a_time(H: Array, g: Array, polytope: Region, start: Array, first: Ac
         length = min(1.0, max(0.0, float(room[blocking])))
         x = face.x if length == 1.0 else x + length * step
         if length < 1.0:
-            sides = sides.copy()
             sides[blocking] = -1 if change[blocking] < 0 else 1
     return None

@@ -10,11 +10,10 @@ import sympy as sp
 from scipy.sparse import csr_array, eye_array
 
 from climbopt.foundations.errors import InputError
-from climbopt.model.convexity import Proofs, proofs_of
-from climbopt.model.ensemble import Model, Responses
+from climbopt.model.ensemble import Model
 from climbopt.model.expressions import entry
 from climbopt.model.lifting import Split, split
-from climbopt.model.mixture import Indices, MixtureModel, Response
+from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError, Label, Polytope, Rows, balancing
 from climbopt.problem.allocation import AllocationProblem
@@ -127,10 +126,30 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
     return form.from_start(np.append(start[:-1], LARGEST_ROOM * start[-1]))
 
 
+def extreme(form: StandardForm, j: int, sign: int, level: float) -> StandardForm:
+    """Return min sign * x_j over the points of a mixture form whose objective is at most `level`.
+
+    The objective becomes the last nonlinear row, ``level``.
+    """
+    functions = functions_of(form)
+    objective = Table.build(form.n, functions.table.n_targets, x=sign * np.eye(form.n)[j])
+    return replace(
+        form,
+        functions=replace(functions, table=objective + functions.table[1:] + functions.table[:1]),
+        nonlinear=form.nonlinear
+        + Rows(np.full(1, -np.inf), np.full(1, level), (Label("level", unit="unit of the objective"),)),
+    )
+
+
+def functions_of(form: StandardForm) -> MixtureFunctions:
+    """Return the functions of a form that was made of a problem, which gives no others."""
+    assert isinstance(form.functions, MixtureFunctions)
+    return form.functions
+
+
 def _convex(form: StandardForm) -> bool:
     """Return whether f and each row is proved convex by itself."""
-    assert isinstance(form.functions, MixtureFunctions)  # a formulation gives no others
-    return form.functions.convex_one_by_one(form.polytope, form.nonlinear)
+    return functions_of(form).convex_one_by_one(form.polytope, form.nonlinear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +179,9 @@ class _Formulation:
         functions = self._functions(ordering, model, table)
         domain = np.zeros(0, dtype=np.intp)
         if table.reads_losses:  # L(z) needs z > 0, and an excess above its least value lowers z
-            domain = np.flatnonzero(~np.concatenate([one.z_positive for one in self._proofs(ordering, part)]))
+            unlifted = functions if kinks is None else self._functions(ordering, problem.model, table)
+            positive = [proofs.z_positive for proofs in unlifted.proofs(part.polytope)]
+            domain = np.flatnonzero(~np.concatenate(positive))
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
         n, extra = len(ordering.variables), len(self.auxiliaries.names)
         start = np.append(start, np.zeros(extra))
@@ -194,25 +215,12 @@ class _Formulation:
             kinked=model.kinked,
         )
 
-    def _responses(self, ordering: Ordering, model: Model) -> Response | Responses:
-        """Return a model at the problem's budget, with the targets that count."""
-        return model.select(ordering.targets).at(self.problem.total_budget, self.problem.params)
-
-    def _proofs(self, ordering: Ordering, part: LinearPart) -> tuple[Proofs, ...]:
-        """Return what can be proved of the problem's model over the box of its ratios."""
-        n, box = len(ordering.sources), part.polytope.bounds
-        return proofs_of(
-            self._responses(ordering, self.problem.model).parts,
-            self.problem.cumulative(box.lower[:n]),
-            self.problem.cumulative(box.upper[:n]),
-        )
-
     def _functions(self, ordering: Ordering, model: Model, table: Table) -> MixtureFunctions:
         """Return f and c, without the rows that keep z in its domain."""
         # Excesses are sources of the lifted model; without history of their own, their offset is 0.
         problem, further = self.problem, len(model.sources) - len(ordering.sources)
         history = problem.cumulative(np.zeros(len(ordering.sources)))
-        responses = self._responses(ordering, model)
+        responses = model.select(ordering.targets).at(problem.total_budget, problem.params)
         return MixtureFunctions(
             responses,
             np.append(history, np.zeros(further)),
@@ -250,9 +258,7 @@ def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[Lin
 
 def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
     """Return a polytope with further unbounded variables, which appear in no row."""
-    if not names:
-        return polytope
-    A = csr_array(np.hstack([polytope.dense, np.zeros((len(polytope.rows), len(names)))]))
+    A = csr_array(np.pad(polytope.dense, ((0, 0), (0, len(names)))))
     return Polytope(polytope.bounds + Rows.free([Label(name) for name in names]), A, polytope.rows)
 
 
@@ -286,9 +292,9 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
     def least(x: Array) -> float:
         return float(functions.responses.z(functions.cumulative(x)).min())
 
-    x, best = start, least(start)
+    x = start
     for _ in range(START_ROUNDS):
-        if best > 0:
+        if least(x) > 0:
             return x
         z, jacobian = functions.responses.z_and_jacobian(functions.cumulative(x))
         if not (np.isfinite(z).all() and np.isfinite(jacobian).all()):
@@ -296,14 +302,10 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
         # z linearised at x: z + J (y - x) = (z - J x) + J y; auxiliaries do not enter z.
         slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x
-        for length in (0.999, 0.5, 0.25, 0.1):  # short of the vertex itself, which lies on bounds
-            value = least(x + length * step)
-            if value > best:
-                x, best = x + length * step, value
-                break
-        else:
-            break
-    return x if best > 0 else start
+        # Short of the vertex itself, which lies on bounds.
+        better = (y for length in (0.999, 0.5, 0.25, 0.1) if least(y := x + length * step) > float(z.min()))
+        x = next(better, x)
+    return x if least(x) > 0 else start
 
 
 def expression_rows(problem: AllocationProblem) -> tuple[ExpressionRow, ...]:

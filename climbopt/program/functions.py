@@ -97,10 +97,8 @@ class MixtureFunctions:
         """
         proofs, units = self.proofs(polytope), np.eye(len(self.table))
         # f is minimised, so that it counts with the sign of an upper limit; weights -1 prove a row concave.
-        upper = [0, *(1 + np.flatnonzero(np.isfinite(limits.upper)))]
-        lower = 1 + np.flatnonzero(np.isfinite(limits.lower))
-        sides = [*(units[k] for k in upper), *(-units[k] for k in lower)]
-        return all(self._convex(weights, polytope, proofs) for weights in sides)
+        upper, lower = np.isfinite(np.append(0.0, limits.upper)), np.isfinite(np.append(-np.inf, limits.lower))
+        return all(self._convex(weights, polytope, proofs) for weights in (*units[upper], *-units[lower]))
 
     def _convex(self, weights: Array, polytope: Polytope, proofs: tuple[Proofs, ...]) -> bool:
         """Return whether weights'(f, c) is proved convex."""

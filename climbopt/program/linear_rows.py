@@ -67,22 +67,17 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
     EmptyPolytopeError
         Where equations contradict each other; inequalities are not examined.
     """
-    bounds, rows, n = _bounds(problem), _rows(problem), len(problem.model.sources)
-    excess = _excess_rows(problem, bounds, excesses)
-    names, sources, centers = zip(*excess.auxiliaries, strict=True) if excess.auxiliaries else ((), (), ())
+    bounds, (A, rows, implied) = _bounds(problem), _rows(problem)
+    auxiliaries, on_excesses, excess_rows = _excess_rows(problem, bounds, excesses)
+    names, sources, centers = zip(*auxiliaries, strict=True) if auxiliaries else ((), (), ())
     extra = len(names)
-    blocks = [
-        np.hstack([rows.A, np.zeros((len(rows.limits), extra))]),
-        excess.A,
-        # The simplex: the ratios sum to 1, the auxiliaries do not count.
-        np.hstack([np.ones((1, n)), np.zeros((1, extra))]),
-    ]
+    simplex = np.append(np.ones(A.shape[1]), np.zeros(extra))  # the ratios sum to 1, the auxiliaries do not count
     # The least u is at most 1 - center at every mixture; a finite bound keeps the polytope bounded.
     most = [MOST_EXCESS + max(0.0, -center) for center in centers]
     polytope = Polytope(
         bounds + Rows(np.zeros(extra), np.array(most), tuple(Label(name, internal=True) for name in names)),
-        csr_array(np.vstack(blocks)),
-        rows.limits + excess.limits + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=rows.implied),)),
+        csr_array(np.vstack([np.pad(A, ((0, 0), (0, extra))), on_excesses, simplex])),
+        rows + excess_rows + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=implied),)),
     )
     return LinearPart(polytope, names, np.array(sources, dtype=np.intp), np.array(centers, dtype=float))
 
@@ -103,17 +98,8 @@ def _bounds(problem: AllocationProblem) -> Rows:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _LinearRows:
-    """Rows of several ratios, scaled for the solvers, and the names of those that are implied by the others."""
-
-    A: Array
-    limits: Rows
-    implied: tuple[str, ...]
-
-
-def _rows(problem: AllocationProblem) -> _LinearRows:
-    """Return the rows of several ratios."""
+def _rows(problem: AllocationProblem) -> tuple[Array, Rows, tuple[str, ...]]:
+    """Return the rows of several ratios, scaled for the solvers, and the names of those that the others imply."""
     rows = [row for row in problem.rows if isinstance(row, LinearRow) and len(row.coefficients) > 1]
     index = {name: j for j, name in enumerate(problem.model.sources)}
     A: Array = np.zeros((len(rows), len(index)))
@@ -123,7 +109,7 @@ def _rows(problem: AllocationProblem) -> _LinearRows:
     factors = balancing(np.abs(A).max(axis=1, initial=0.0))
     A, limits = A * factors[:, None], row_limits(rows).scaled(factors)
     independent, implied = _independent_rows(A, limits)
-    return _LinearRows(A[independent], limits[independent], implied)
+    return A[independent], limits[independent], implied
 
 
 def row_limits(rows: Sequence[LinearRow | ExpressionRow]) -> Rows:
@@ -135,17 +121,12 @@ def row_limits(rows: Sequence[LinearRow | ExpressionRow]) -> Rows:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _ExcessRows:
-    """Auxiliaries for excesses, and the rows over (ratios, auxiliaries) that bound them and distances."""
+def _excess_rows(
+    problem: AllocationProblem, bounds: Rows, excesses: Sequence[Excess]
+) -> tuple[Sequence[Excess], Array, Rows]:
+    """Return the auxiliaries, and the rows over (ratios, auxiliaries) that bound them and distances.
 
-    auxiliaries: Sequence[Excess]
-    A: Array
-    limits: Rows
-
-
-def _excess_rows(problem: AllocationProblem, bounds: Rows, excesses: Sequence[Excess]) -> _ExcessRows:
-    """Return r_j - u_j <= center_j for `excesses`, and the same with sum u <= distance / 2 for each distance row.
+    The rows are r_j - u_j <= center_j for `excesses`, and the same with sum u <= distance / 2 for each distance row.
 
     Both mixtures sum to 1, so that the excesses sum to half the distance. Where the bounds say which side of its
     center a ratio is on, its excess is r_j - center_j or 0, and needs no auxiliary (with one, every ratio at 0 with
@@ -179,7 +160,7 @@ def _excess_rows(problem: AllocationProblem, bounds: Rows, excesses: Sequence[Ex
         np.array([*(center for _, _, center in auxiliaries), *(limit for _, limit, _ in sums)]),
         (*(Label(name, internal=True) for name, _, _ in auxiliaries), *(label for _, _, label in sums)),
     )
-    return _ExcessRows(auxiliaries, A, limits)
+    return auxiliaries, A, limits
 
 
 def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 import sympy as sp
 
 from climbopt.model.mixture import MixtureModel, Response
-from climbopt.model.templates import Template
+from climbopt.model.templates import Array, Template
 from climbopt.model.translation import translate
 from climbopt.problem.table import Placed, Table
 from climbopt.program.standard_form import System
@@ -38,8 +38,10 @@ def written_out(
         # Laws are written only where a function reads a loss: outside their domain they have no value.
         losses: list[Scalar] = [None] * len(names)
         if table.reads_losses:
-            for i, name in enumerate(names):
-                losses[i] = system.define(law(z[i], *_at(response.loss_arguments, i)), f"L[{name}]")
+            each = _each(response.loss_arguments, len(names)).tolist()
+            losses = [
+                system.define(law(one, *values), f"L[{name}]") for name, one, values in zip(names, z, each, strict=True)
+            ]
         all_z += z
         all_losses += losses
     y = [*x, *all_z, *all_losses]
@@ -70,13 +72,12 @@ def effective(response: Response, cumulative: Sequence[Scalar], system: System) 
     own, pair = _function(model.templates.own, system), _function(model.templates.pair, system)
     counted = transferring(model)
     used = _used(response, cumulative, system)
+    of_own, of_pairs = _each(response.own_arguments, len(counted)), _each(response.pair_arguments, *counted.shape)
     result = []
     for i, j in enumerate(model.own_source.tolist()):
         ratio = used(i, j) if j >= 0 else 0.0
-        terms = [own(ratio, *_at(response.own_arguments, i))]
-        terms += [
-            pair(ratio, used(i, k), *_at(response.pair_arguments, i, k)) for k in np.flatnonzero(counted[i]).tolist()
-        ]
+        terms = [own(ratio, *of_own[i].tolist())]
+        terms += [pair(ratio, used(i, k), *of_pairs[i, k].tolist()) for k in np.flatnonzero(counted[i]).tolist()]
         result.append(reduce(add, terms))
     return result
 
@@ -87,10 +88,11 @@ def _used(response: Response, cumulative: Sequence[Scalar], system: System) -> C
     if template is None:
         return lambda i, j: cumulative[j]
     use, arguments = _function(template, system), response.use_arguments
+    each = _each(arguments, len(response.model.targets), len(cumulative))
     if any(argument.ndim > 1 and argument.shape[-2] > 1 for argument in arguments):
-        return lambda i, j: use(cumulative[j], *_at(arguments, i, j))
+        return lambda i, j: use(cumulative[j], *each[i, j].tolist())
     # u_j is the same for every target, so that it enters the system once per source.
-    shared = [use(cumulative[j], *_at(arguments, 0, j)) for j in range(len(response.model.sources))]
+    shared = [use(ratio, *values) for ratio, values in zip(cumulative, each[0].tolist(), strict=True)]
     return lambda i, j: shared[j]
 
 
@@ -125,13 +127,6 @@ def _function(template: Template, system: System) -> Callable[..., Scalar]:
     )
 
 
-def _at(arguments: Sequence[Any], i: int, j: int | None = None) -> list[float]:
-    """Return the entries of broadcasting arguments at target i, and source j."""
-    index = (i,) if j is None else (i, j)
-    values = []
-    for argument in arguments:
-        array = np.asarray(argument)
-        # NumPy's rule: axes are aligned at the end, and an axis of length 1 holds for every index.
-        last = index[len(index) - array.ndim :]
-        values.append(float(array[tuple(0 if size == 1 else k for size, k in zip(array.shape, last, strict=True))]))
-    return values
+def _each(arguments: Sequence[Any], *shape: int) -> Array:
+    """Return the arguments of each target, or of each target and source; the last axis counts the arguments."""
+    return np.stack([np.broadcast_to(argument, shape) for argument in arguments], axis=-1)

@@ -19,8 +19,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Result, as_result
-from climbopt.program import StandardForm, joint_form
-from climbopt.program.level_set import extreme
+from climbopt.program import StandardForm, extreme, joint_form
 
 ALONE = 24
 """Number of sources up to which a single process is fastest."""
