@@ -9,7 +9,7 @@ Source: Chinneck, Feasibility and Infeasibility in Optimization, Springer 2008, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Unpack
 
@@ -33,12 +33,12 @@ from climbopt.program import (
     StandardForm,
     Table,
     expression_rows,
+    functions_of,
     mixture_form,
     targets_read,
 )
 from climbopt.program.conflict import (
     Limit,
-    activity,
     conflict_of,
     kept_open,
     limits_of,
@@ -221,12 +221,8 @@ class _ElasticSearch:
         # The cold start already meets every limit.
         if points[0].broken == 0:
             return points[0]
-        for start in _starts(elastic):
-            x = self._solved(form.from_start(start))
-            if x is None:
-                continue
-            bound = lower_bound(form, x, recover(form, x))  # of the sum of violations: above 0 proves a conflict
-            points.append(_Nearest(elastic, x, bound is not None and bound > 0))
+        for x, bound in self._solved(form, _starts(elastic)):
+            points.append(_Nearest(elastic, x, bound > 0))  # of the sum of violations: above 0 proves a conflict
             if points[-1].proved or points[-1].broken <= self.options.tolerance:
                 return points[-1]
         if len(points) == 1:
@@ -244,34 +240,34 @@ class _ElasticSearch:
                 return None
             points.append(form.complete(nearest.x[: form.n_ratios]))
             starts.insert(0, points[0])
-        for start in starts:
-            x = self._solved(form.from_start(start))
-            if x is not None:
-                points.append(x)
-                bound = lower_bound(form, x, recover(form, x))
-                if bound is not None and form.functions.at(x).value - bound <= self.options.tolerance:
-                    break
+        for x, bound in self._solved(form, starts):
+            points.append(x)
+            if form.functions.at(x).value - bound <= self.options.tolerance:
+                break
         # Only points that meet the other limits say what this one must give.
         met = [x for x in points if LimitsAt(form, x).violation.max() <= self.options.tolerance]
-        amounts = [limit.amount(_value(form, limit, x, self.problem.model.sources)) for x in met]
+        amounts = [limit.amount(limit.sign * form.functions.at(x).value) for x in met]
         return min((amount for amount in amounts if np.isfinite(amount)), default=None)
 
-    def _solved(self, form: StandardForm) -> Array | None:
-        """Return the repaired point of the first backend that accepts a form; None where it returns none."""
-        limit, remaining = self.options.time_limit, None
-        if limit is not None:
-            remaining = limit - (time.perf_counter() - self._began)
-        if self._solves >= MOST_SOLVES or (remaining is not None and remaining <= 0):
-            raise _StoppedError
-        self._solves += 1
-        solution = choose(form).solve(form, Options(self.options.tolerance, MOST_ITERATIONS, remaining))
-        if solution.x is None:
-            return None
-        x = repair(form, solution.x)
-        evaluation = form.functions.at(x)
-        # A point outside a law's domain has no violation to compare.
-        numbers = np.concatenate([[evaluation.value], evaluation.rows, evaluation.gradient])
-        return x if np.isfinite(numbers).all() else None
+    def _solved(self, form: StandardForm, starts: Iterable[Array]) -> Iterator[tuple[Array, float]]:
+        """Yield the repaired points that the first backend that takes a form reaches, and lower bounds, or -inf."""
+        limit = self.options.time_limit
+        for start in starts:
+            remaining = None if limit is None else limit - (time.perf_counter() - self._began)
+            if self._solves >= MOST_SOLVES or (remaining is not None and remaining <= 0):
+                raise _StoppedError
+            self._solves += 1
+            solution = choose(form).solve(
+                form.from_start(start), Options(self.options.tolerance, MOST_ITERATIONS, remaining)
+            )
+            if solution.x is None:
+                continue
+            x = repair(form, solution.x)
+            at = form.functions.at(x)
+            # A point outside a law's domain has no violation to compare.
+            if np.isfinite([at.value, *at.rows, *at.gradient]).all():
+                bound = lower_bound(form, x, recover(form, x))
+                yield x, -np.inf if bound is None else bound
 
 
 def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elastic:
@@ -295,9 +291,7 @@ def elastic_form(problem: AllocationProblem, limits: Sequence[Limit]) -> _Elasti
         Table.build(n + k, len(targets), x=np.append(np.zeros(n), np.ones(k))),
         auxiliaries=Auxiliaries(tuple(f"slack[{limit.name}]" for limit in soft), violations),
     )
-    slack = np.arange(form.n - k, form.n)
-    functions = form.functions
-    assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
+    slack, functions = np.arange(form.n - k, form.n), functions_of(form)
     table = functions.table
     # c(x) - s <= upper, or c(x) + s >= lower: every nonlinear row with a slack of its own
     on_slack = csr_array((-signs.astype(float), (1 + at, slack)), shape=table.coefficients.shape)
@@ -336,10 +330,8 @@ def value_form(problem: AllocationProblem, limit: Limit, others: Sequence[Limit]
         return mixture_form(chosen, targets, Ordering(sources, targets).table([limit.sign * row.expression]))
     targets = _targets(problem, expression_rows(chosen))
     form = mixture_form(chosen, targets, Table.build(len(sources), len(targets)))
-    functions = form.functions
-    assert isinstance(functions, MixtureFunctions)  # mixture_form gives no others
-    slopes = limit.sign * activity(row, sources, form.polytope)
-    objective = Table.build(form.n, functions.table.n_targets, x=slopes)
+    functions, (slopes, constant) = functions_of(form), value_of(row, sources, form.polytope)
+    objective = Table.build(form.n, functions.table.n_targets, x=limit.sign * slopes, constant=limit.sign * constant)
     return replace(form, functions=replace(functions, table=objective + functions.table[1:]))
 
 
@@ -351,10 +343,3 @@ def _targets(problem: AllocationProblem, rows: Sequence[ExpressionRow]) -> tuple
 def _nonlinear(limits: Sequence[Limit]) -> bool:
     """Whether any limit is nonlinear."""
     return any(isinstance(limit.row, ExpressionRow) for limit in limits)
-
-
-def _value(form: StandardForm, limit: Limit, x: Array, sources: Sequence[str]) -> float:
-    """Return the value of a limit's row at a point of its value form."""
-    if isinstance(limit.row, ExpressionRow):
-        return limit.sign * form.functions.at(x).value
-    return value_of(limit.row, sources, x)

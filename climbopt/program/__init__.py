@@ -2,7 +2,15 @@
 
 from climbopt.numerics.polytope import Label, Rows
 from climbopt.problem.table import Ordering, Parts, Placed, Table
-from climbopt.program.build import Auxiliaries, expression_rows, extreme, joint_form, mixture_form, targets_read
+from climbopt.program.build import (
+    Auxiliaries,
+    expression_rows,
+    extreme,
+    functions_of,
+    joint_form,
+    mixture_form,
+    targets_read,
+)
 from climbopt.program.conflict import Conflict, Member, linear_conflict
 from climbopt.program.functions import MixtureEvaluation, MixtureFunctions
 from climbopt.program.linear_rows import LinearPart, linear_part
@@ -29,6 +37,7 @@ __all__ = [
     "Table",
     "expression_rows",
     "extreme",
+    "functions_of",
     "joint_form",
     "linear_conflict",
     "linear_part",

@@ -51,6 +51,11 @@ class Limit:
         return self.row.name
 
     @property
+    def side(self) -> str:
+        """upper or lower."""
+        return "upper" if self.upper else "lower"
+
+    @property
     def sign(self) -> int:
         """1 for an upper limit, -1 for a lower one."""
         return 1 if self.upper else -1
@@ -97,7 +102,7 @@ class Member:
         """Return the member for a limit and the amount by which it must give."""
         return cls(
             limit.name,
-            "upper" if limit.upper else "lower",
+            limit.side,
             amount,
             limit.row.unit,
             alone and amount is not None,
@@ -170,23 +175,18 @@ def limits_of(rows: Iterable[Row]) -> list[Limit]:
     return [limit for limit in sides if math.isfinite(limit.bound)]
 
 
-def restricted(problem: AllocationProblem, limits: Iterable[Limit]) -> AllocationProblem:
+def restricted(problem: AllocationProblem, limits: Sequence[Limit]) -> AllocationProblem:
     """Return the problem under `limits` alone, with an arbitrary objective."""
-    sides: dict[str, dict[bool, Limit]] = {}
-    for limit in limits:
-        # Both sides of one row meet again in one row; a side that is not listed becomes infinite.
-        sides.setdefault(limit.name, {})[limit.upper] = limit
-    rows = []
-    for both in sides.values():
-        row, bounds = next(iter(both.values())).row, {upper: limit.bound for upper, limit in both.items()}
-        upper = bounds.get(True, math.inf)
-        # a distance row has an upper side only
-        rows.append(
-            replace(row, upper=upper)
-            if isinstance(row, DistanceRow)
-            else replace(row, lower=bounds.get(False, -math.inf), upper=upper)
-        )
-    return replace(problem, constraints=(_FixedRows(tuple(rows)),), objective=Weighted())
+    # Both sides of one row meet again in one row; a side that is not listed becomes infinite.
+    lower = {limit.name: limit.bound for limit in limits if not limit.upper}
+    upper = {limit.name: limit.bound for limit in limits if limit.upper}
+    rows = tuple(
+        replace(row, upper=upper[name])
+        if isinstance(row, DistanceRow)  # which has an upper side only
+        else replace(row, lower=lower.get(name, -math.inf), upper=upper.get(name, math.inf))
+        for name, row in {limit.name: limit.row for limit in limits}.items()
+    )
+    return replace(problem, constraints=(_FixedRows(rows),), objective=Weighted())
 
 
 def minimal_conflict(limits: Sequence[Limit], feasible: Callable[[Sequence[Limit]], bool]) -> list[Limit]:
@@ -216,19 +216,15 @@ def conflict_of(
     feasible: Callable[[Sequence[Limit]], bool],
 ) -> Conflict:
     """Return the conflict of `members`, after testing each change alone against all limits."""
-    ordered = _rare_first(members)
+    # Those of constraints with few members first: a message may not name them all.
+    count = Counter(limit.name.split("[")[0] for limit, _ in members)
+    ordered = sorted(members, key=lambda member: count[member[0].name.split("[")[0]])
     changes = [
         (member, member.moved(rounded_up(amount))) for member, amount in ordered[:MOST_LISTED] if amount is not None
     ]
     # One minimal set may not be the only one: each change is tried with all limits in place.
     others = any(not feasible([moved if limit == member else limit for limit in limits]) for member, moved in changes)
     return Conflict(tuple(Member.of(limit, amount) for limit, amount in ordered), proved, others)
-
-
-def _rare_first(members: Sequence[tuple[Limit, float | None]]) -> list[tuple[Limit, float | None]]:
-    """Return members, those of constraints with few members first: a message may not name them all."""
-    count = Counter(limit.name.split("[")[0] for limit, _ in members)
-    return sorted(members, key=lambda member: count[member[0].name.split("[")[0]])
 
 
 def linear_conflict(problem: AllocationProblem) -> Conflict | None:
@@ -258,12 +254,12 @@ def _least_amount(problem: AllocationProblem, limit: Limit, others: Sequence[Lim
     try:
         part = linear_part(restricted(problem, [*others, *kept_open(limit)]))
         # the least violation of this limit over the mixtures that meet the others
-        slopes = limit.sign * activity(limit.row, problem.model.sources, part.polytope)
-        x = part.polytope.linear_minimum(slopes)[1]
+        slopes, constant = value_of(limit.row, problem.model.sources, part.polytope)
+        _, x = part.polytope.linear_minimum(limit.sign * slopes)
     except EmptyPolytopeError:
         return None
     # Not below the tolerance, at which the limit would count as met already.
-    return max(limit.amount(value_of(limit.row, problem.model.sources, x)), FEASIBILITY)
+    return max(limit.amount(float(slopes @ x) + constant), FEASIBILITY)
 
 
 def kept_open(limit: Limit) -> list[Limit]:
@@ -271,24 +267,16 @@ def kept_open(limit: Limit) -> list[Limit]:
     return [replace(limit, bound=FARTHEST)] if isinstance(limit.row, DistanceRow) else []
 
 
-def activity(row: Row, sources: Sequence[str], polytope: Polytope) -> Array:
-    """Return the slopes by x of what a linear row bounds, (n,), or of half a distance up to a constant."""
+def value_of(row: Row, sources: Sequence[str], polytope: Polytope) -> tuple[Array, float]:
+    """Return slopes by x, (n,), and constant of what a linear row bounds; excesses are at their least values."""
     if isinstance(row, DistanceRow):
-        # The row that ends at half the distance, over ratios and excesses.
-        return np.asarray(polytope.dense[[label.name for label in polytope.rows.labels].index(row.name)])
-    slopes = np.zeros(polytope.bounds.lower.size)
-    if isinstance(row, LinearRow):
-        slopes[[sources.index(name) for name in row.coefficients]] = list(row.coefficients.values())
-    return slopes
-
-
-def value_of(row: Row, sources: Sequence[str], x: Array) -> float:
-    """Return what a linear row bounds at a point whose first entries are the ratios."""
-    ratios: dict[str, float] = dict(zip(sources, x.tolist(), strict=False))
-    if isinstance(row, DistanceRow):
-        return sum(abs(ratios[name] - center) for name, center in row.center.items())
+        # The row that ends at half the distance, over ratios and excesses; it is there for a distance of FARTHEST.
+        k = [label.name for label in polytope.rows.labels].index(row.name)
+        return 2 * polytope.dense[k], FARTHEST - 2 * float(polytope.rows.upper[k])
     assert isinstance(row, LinearRow)  # the linear limits have no other kind
-    return sum(value * ratios[name] for name, value in row.coefficients.items())
+    slopes = np.zeros(polytope.bounds.lower.size)
+    slopes[[sources.index(name) for name in row.coefficients]] = list(row.coefficients.values())
+    return slopes, 0.0
 
 
 def rounded_up(amount: float) -> float:
@@ -310,7 +298,7 @@ def _change(limit: Limit, amount: float) -> str:
     row, sign, digit = limit.row, limit.sign, _last_digit(amount)
     owner = limit.name
     if math.isfinite(row.lower) and row.lower < row.upper < math.inf:
-        owner = f"the {'upper' if limit.upper else 'lower'} side of {limit.name}"
+        owner = f"the {limit.side} side of {limit.name}"
     unit = {"nat": " nats", "token of supply": " tokens"}.get(row.unit, "")
     to = ""
     if row.at_zero is not None:
