@@ -234,11 +234,9 @@ class _FunctionsAt:
         square = (self.x.size, self.x.size)
         # scipy's hess(x, v) is already the sum of v_i Hess c_i of one constraint.
         total = weight * _numbers(_dense(self.program.hessian(self.x)), square, "the Hessian")
-        first = 0
-        for constraint in self.nonlinear:
-            size = np.size(constraint.fun(self.x))
-            part = _dense(constraint.hess(self.x, multipliers[first : first + size]))
-            total, first = total + _numbers(part, square, "a Hessian of rows"), first + size
+        parts = np.split(multipliers, np.cumsum([np.size(c.fun(self.x)) for c in self.nonlinear], dtype=int))
+        for constraint, part in zip(self.nonlinear, parts, strict=False):
+            total = total + _numbers(_dense(constraint.hess(self.x, part)), square, "a Hessian of rows")
         # Eigenvalues are taken of symmetric matrices; a user's Hessian may be off by rounding.
         return 0.5 * (total + total.T)
 

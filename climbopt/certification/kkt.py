@@ -57,16 +57,6 @@ class LimitsAt:
     x: Array
 
     @cached_property
-    def lower(self) -> Array:
-        """Lower limits."""
-        return self.form.limits.lower
-
-    @cached_property
-    def upper(self) -> Array:
-        """Upper limits."""
-        return self.form.limits.upper
-
-    @cached_property
     def at(self) -> Evaluation:
         """The form's functions at x."""
         return self.form.functions.at(self.x)
@@ -91,11 +81,11 @@ class LimitsAt:
     @cached_property
     def room(self) -> Array:
         """Widths of the intervals of the values: at most that between the limits and what the bounds of x imply."""
-        lower, upper = self.form.polytope.implied_bounds
+        limits, (lower, upper) = self.form.limits, self.form.polytope.implied_bounds
         # To first order a row changes by at most |gradient|' width over the box; no ratio changes by more than 1.
         width = np.minimum(1.0, np.maximum(upper - lower, 0.0))
         reach = np.nan_to_num(np.abs(self.gradients), nan=1.0, posinf=1.0) @ width
-        return np.asarray(np.minimum(np.maximum(self.upper - self.lower, 0.0), np.append(width, reach)))
+        return np.asarray(np.minimum(np.maximum(limits.upper - limits.lower, 0.0), np.append(width, reach)))
 
     @cached_property
     def scales(self) -> tuple[Array, Array]:
@@ -124,13 +114,14 @@ class LimitsAt:
     def _sides(self, distance: Array) -> NDArray[np.int8]:
         """Return which limits are within a distance of the values, coded as in `sides`."""
         # Violated limits count as active.
-        low, high = self.value - self.lower <= distance, self.upper - self.value <= distance
+        low, high = self.value - self.form.limits.lower <= distance, self.form.limits.upper - self.value <= distance
         return np.where(low & high, 2, np.where(low, -1, np.where(high, 1, 0))).astype(np.int8)
 
     @cached_property
     def violation(self) -> Array:
         """Amounts by which limits are broken, in units of `size`; 0 where they are not."""
-        return np.maximum(np.maximum(self.lower - self.value, self.value - self.upper), 0.0) / self.size
+        limits = self.form.limits
+        return np.maximum(np.maximum(limits.lower - self.value, self.value - limits.upper), 0.0) / self.size
 
     def side(self, k: int, *, upper: bool) -> Label:
         """Return the user's name for the lower or upper limit of entry k."""
@@ -140,20 +131,14 @@ class LimitsAt:
         """Return the largest of the amounts, one per entry, with the name of the nearer limit of that entry."""
         k = int(np.argmax(np.where(np.isnan(amounts), np.inf, amounts)))  # NaN counts as the worst
         # Bounds of one ratio may come from different constraints: the nearer one is named.
-        nearer_upper = bool(self.upper[k] - self.value[k] < self.value[k] - self.lower[k])
+        limits, value = self.form.limits, self.value[k]
+        nearer_upper = bool(limits.upper[k] - value < value - limits.lower[k])
         return Residual(float(amounts[k]), self.side(k, upper=nearer_upper).name)
 
 
 def flat(multipliers: Multipliers) -> Array:
     """Return multipliers of bounds, rows and nonlinear rows in one vector."""
     return np.concatenate([multipliers.bounds, multipliers.rows, multipliers.nonlinear])
-
-
-def signed(form: StandardForm, mu: Array) -> Array:
-    """Return multipliers of c, set to 0 where their sign belongs to a limit that is infinite."""
-    return np.where(
-        mu > 0, np.where(np.isinf(form.nonlinear.upper), 0.0, mu), np.where(np.isinf(form.nonlinear.lower), 0.0, mu)
-    )
 
 
 def unbounded(form: StandardForm) -> NDArray[np.bool_]:
@@ -168,7 +153,7 @@ def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     An auxiliary such as the t of minimax enters f and c linearly, so that scaling the multipliers of all rows with
     slopes of one sign makes its slope 0; of the two signs, the one whose scale is nearer to 1 is taken.
     """
-    mu, free = signed(form, mu), np.flatnonzero(unbounded(form))
+    mu, free = form.nonlinear.signed(mu), np.flatnonzero(unbounded(form))
     if not free.size:
         return mu
     if free.size > 1:
@@ -254,15 +239,14 @@ def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Co
 def residuals_at(rows: LimitsAt, multipliers: Multipliers) -> dict[Condition, Residual]:
     """Return the residuals that :func:`residuals` does, at the point of the limits."""
     form, at, values, (own, over) = rows.form, rows.at, flat(multipliers), rows.scales
+    limits = form.limits
     # grad f + A' lambda + Jc' mu + zeta
     gradient = np.abs(at.gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
     worst = int(np.argmax(np.where(np.isnan(gradient), np.inf, gradient)))
     # A multiplier > 0 needs an upper limit, one < 0 a lower limit.
-    wrong = np.where(
-        values > 0, np.where(np.isinf(rows.upper), values, 0.0), np.where(np.isinf(rows.lower), -values, 0.0)
-    )
+    wrong = np.abs(values - limits.signed(values))
     # The slack of the side that the multiplier belongs to.
-    slack = np.where(values > 0, rows.upper - rows.value, rows.value - rows.lower)
+    slack = np.where(values > 0, limits.upper - rows.value, rows.value - limits.lower)
     product = np.abs(values) * np.where(np.isinf(slack), 0.0, np.abs(slack))
     return {
         "stationarity": Residual(float(gradient[worst]), form.variables[worst]),
@@ -324,7 +308,7 @@ def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray
     """
     n, form = rows.form.n, rows.form
     # Weakly active rows may become slack, so that they do not restrict the directions.
-    strong = strong & (rows.sides != 0) | (rows.lower == rows.upper)
+    strong = strong & (rows.sides != 0) | form.limits.equation
     free = ~strong[:n]
     tight = rows.gradients[np.ix_(strong[n:], free)]
     basis = linalg.null_space(tight) if len(tight) else np.eye(int(free.sum()))  # Z, with tight Z = 0

@@ -334,9 +334,8 @@ def lower_bound(form: StandardForm, x: Array, multipliers: Multipliers) -> float
         return None
     evaluation = form.functions.at(x)
     # The side that a multiplier belongs to: Lf = f + sum of mu_i (c_i - limit_i) <= f wherever the rows hold.
-    limit = np.where(mu > 0, form.nonlinear.upper, np.where(mu < 0, form.nonlinear.lower, 0.0))
     # mu'(c(x) - limit), 0 at an active row up to rounding; infinite limits have mu = 0.
-    slack = np.where(mu != 0, mu * (evaluation.rows - limit), 0.0)
+    slack = np.where(mu != 0, mu * (evaluation.rows - form.nonlinear.named(mu)), 0.0)
     gradient = evaluation.gradient + (evaluation.jacobian.T @ mu if mu.size else 0.0)
     gradient = np.where(unbounded(form), 0.0, gradient)  # 0 but for rounding, by `balanced`
     least, y = form.polytope.linear_minimum(gradient)  # min over y in the polytope of grad Lf(x)'y
@@ -359,20 +358,19 @@ def _verdict(conditions: Mapping[Condition, Residual], tolerance: float, second_
 
 def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
     """Return the multipliers by the user's names; infinite and internal limits are left out."""
-    named = {}
-    for k, value in enumerate(values):
-        # The side that the multiplier belongs to; where it is 0, the active side; else the one that exists.
-        upper = bool(value > 0 or (value == 0 and rows.sides[k] == 1) or np.isinf(rows.lower[k]))
-        if np.isinf(rows.upper[k] if upper else rows.lower[k]):
-            continue
-        side = rows.side(k, upper=upper)
-        if side.internal:
-            continue
-        named[side.name] = NamedMultiplier(
-            float(value) * side.scale,  # undoes the scaling of the row
-            -float(value) * side.scale * side.per_unit,
+    limits = rows.form.limits
+    # The side that the multiplier belongs to; where it is 0, the active side; else the one that exists.
+    upper = (values > 0) | (values == 0) & (rows.sides == 1) | np.isinf(limits.lower)
+    finite = np.flatnonzero(np.isfinite(np.where(upper, limits.upper, limits.lower))).tolist()
+    named = [(k, rows.side(k, upper=bool(upper[k]))) for k in finite]
+    return {
+        side.name: NamedMultiplier(
+            float(values[k]) * side.scale,  # undoes the scaling of the row
+            -float(values[k]) * side.scale * side.per_unit,
             side.unit,
             bool(rows.sides[k]),
             side.tied,
         )
-    return named
+        for k, side in named
+        if not side.internal
+    }

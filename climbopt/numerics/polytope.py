@@ -151,6 +151,10 @@ class Rows:
         """Return the limits on the sides given by the signs of multipliers, 0 where a multiplier is 0; (k,)."""
         return np.where(multipliers > 0, self.upper, np.where(multipliers < 0, self.lower, 0.0))
 
+    def signed(self, multipliers: Array) -> Array:
+        """Return multipliers, set to 0 where infinite or where their sign belongs to a limit that is; (k,)."""
+        return np.where(np.isfinite(self.named(multipliers)) & np.isfinite(multipliers), multipliers, 0.0)
+
     @cached_property
     def equation(self) -> Mask:
         """Which rows are equations, (k,)."""

@@ -229,13 +229,5 @@ def slopes_of_mean(problem: Decomposition, x: Array) -> Array:
 
 def allowed(problem: Decomposition, prices: Prices) -> Prices:
     """Return multipliers without those of limits that are infinite."""
-
-    def signed(numbers: Array, lower: Array, upper: Array) -> Array:
-        return np.where(np.isfinite(np.where(numbers > 0, upper, lower)) & np.isfinite(numbers), numbers, 0.0)
-
     rows, nonlinear = problem.polytope.rows, problem.form.nonlinear
-    return replace(
-        prices,
-        rows=signed(prices.rows, rows.lower, rows.upper),
-        nonlinear=signed(prices.nonlinear, nonlinear.lower, nonlinear.upper),
-    )
+    return replace(prices, rows=rows.signed(prices.rows), nonlinear=nonlinear.signed(prices.nonlinear))

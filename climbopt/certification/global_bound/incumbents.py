@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from climbopt.backends import Backend, Options, choose
-from climbopt.certification.kkt import balanced, recover, signed
+from climbopt.certification.kkt import balanced, recover
 from climbopt.foundations.errors import BackendError
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError
@@ -86,11 +86,16 @@ def _best_corner(form: StandardForm) -> Incumbent:
 
 
 def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
-    """Return multipliers of the nonlinear rows that suit a point: its own, or those recovered at it; balanced."""
+    """Return multipliers of the nonlinear rows that suit a point: its own, or those recovered at it.
+
+    They are balanced; where scaling does not do, they have their allowed signs alone.
+    """
     if incumbent.x is None:
         return np.zeros(form.nonlinear.lower.size)
     known = incumbent.multipliers
-    return balanced_or_signed(form, incumbent.x, recover(form, incumbent.x).nonlinear if known is None else known)
+    mu = recover(form, incumbent.x).nonlinear if known is None else known
+    scaled = balanced(form, incumbent.x, mu)
+    return form.nonlinear.signed(mu) if scaled is None else scaled
 
 
 def local(form: StandardForm, x: Array) -> Incumbent:
@@ -113,9 +118,3 @@ def _local(form: StandardForm, backend: Backend, start: Array) -> Incumbent:
     if solution.x is None:
         return Incumbent()
     return judged(form, solution.x, None if solution.multipliers is None else solution.multipliers.nonlinear)
-
-
-def balanced_or_signed(form: StandardForm, x: Array, mu: Array) -> Array:
-    """Return balanced multipliers of the nonlinear rows; where scaling does not do, their allowed signs alone."""
-    scaled = balanced(form, x, mu)
-    return signed(form, mu) if scaled is None else scaled
