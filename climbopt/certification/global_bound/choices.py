@@ -75,7 +75,7 @@ class _Touch:
     def _slope(self, z: Array) -> Array:
         """Return the slope of w L(z) + v z, z clipped to what it can be."""
         at = np.clip(z, self.least, self.most)
-        law = self.problem.separable.law.slopes(at, self.target)
+        law = self.problem.separable.law.values(at, self.target, 1)
         u = np.where(self.w != 0, self.w * law, 0.0) + self.v
         return np.where(np.isfinite(u), u, 0.0)
 

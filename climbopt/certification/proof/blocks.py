@@ -190,14 +190,14 @@ class Dual:
         law, w = self.problem.separable.law, on_loss[t]
         # outside of its domain nothing is proved of a law
         z0 = np.where((z0 > self.problem.end_of_domain[t]) & (z0 < np.inf), z0, np.nan)
-        loss, slope = law.enclose(enclosing(z0), t), law.enclose_slopes(enclosing(z0), t)
+        loss, slope = law.enclose(enclosing(z0), t), law.enclose(enclosing(z0), t, 1)
         loss = where(np.isfinite(loss.lower + loss.upper + slope.lower + slope.upper), loss, UNKNOWN)
         u, rest = w * slope, enclosing(0.0)
         # w L lies above its tangents where it is convex, and is 0 where w is.
         tangent = (w.lower >= 0) & (self.problem.loss_convex | (w.upper <= 0))
         if not tangent.all():  # w L(z) = w L(z0) + w L'(some number between) (z - z0)
             z = z_range(self.problem, self.parts, on, t)
-            slopes = w * law.enclose_slopes(Interval(np.minimum(z.lower, z0), np.maximum(z.upper, z0)), t)
+            slopes = w * law.enclose(Interval(np.minimum(z.lower, z0), np.maximum(z.upper, z0)), t, 1)
             slopes = where(np.isfinite(slopes.lower + slopes.upper), slopes, UNKNOWN)  # else there may be a pole
             u = where(tangent, u, enclosing(slopes.middle))
             rest = where(~tangent, (slopes - u) * (z - enclosing(z0)))

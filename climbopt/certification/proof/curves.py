@@ -73,45 +73,33 @@ class Curves:
         """Whether the second derivative is 0."""
         return self.used is None and self.template.whole and self.template.second[0] == 0
 
-    def values(self, x: Array, at: Index) -> Array:
-        """Return the functions that `at` names at x, in floating point."""
+    def values(self, x: Array, at: Index, order: int = 0) -> Array:
+        """Return the functions that `at` names at x, in floating point, or at order 1 the slopes by what is used."""
         x = x if self.used is None else self.used.values(x, at)
+        function = self.template.slopes if order else self.template.value
         with np.errstate(all="ignore"):
-            (value,) = self.template.value(x, *(argument[at] for argument in self.arguments))
+            value = function(x, *(argument[at] for argument in self.arguments))[order]
         return np.broadcast_to(value, np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape))
 
-    def slopes(self, x: Array, at: Index) -> Array:
-        """Return the slopes of the functions that `at` names at x, in floating point; of none with a use."""
-        with np.errstate(all="ignore"):
-            _, slope = self.template.slopes(x, *(argument[at] for argument in self.arguments))
-        return np.broadcast_to(slope, np.broadcast_shapes(np.shape(x), self.arguments[0][at].shape))
+    def enclose(self, x: Interval, at: Index, order: int = 0) -> Interval:
+        """Return enclosures on x of the functions, or of their first or second derivatives.
 
-    def enclose(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the functions on x."""
-        return self._enclose(self.template.exact.expression, self.inner(x, at), at)
-
-    def enclose_slopes(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the slopes on x, of both sides where they jump."""
-        slope = self._enclose(self.template.exact.first[0], self.inner(x, at), at)
-        return slope if self.used is None else slope * self.used.enclose_slopes(x, at)
-
-    def curvature(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the second derivative on x: all numbers where the slope may jump."""
+        The first is that of both sides where it jumps; the second is all numbers where the first may jump.
+        """
         u = self.inner(x, at)
-        bent = self._curvature(u, at)
-        if self.used is None:
-            return bent
+        if self.used is None or order == 0:
+            return self._of_template(u, at, order)
+        by_use, slope = self._of_template(u, at, 1), self.used.enclose(x, at, 1)
+        if order == 1:
+            return Interval.enclosing(by_use * slope)
         # (t o u)'' = t''(u) u'^2 + t'(u) u''
-        slope = self._enclose(self.template.exact.first[0], u, at)
-        squares: Interval = self.used.enclose_slopes(x, at) ** 2
-        bend: Interval = bent * squares + slope * self.used.curvature(x, at)
-        return bend
+        return Interval.enclosing(self._of_template(u, at, 2) * slope**2 + by_use * self.used.enclose(x, at, 2))
 
     def inner(self, x: Interval, at: Index) -> Interval:
         """Return what the template is evaluated at: x, or the use there, which lies between its ends where it rises."""
         if self.used is None:
             return x
-        whole, rises = self.used.enclose(x, at), self.used.enclose_slopes(x, at).lower >= 0
+        whole, rises = self.used.enclose(x, at), self.used.enclose(x, at, 1).lower >= 0
         first, last = (self.used.enclose(Interval(end, end), at) for end in (x.lower, x.upper))
         # the interval extension of the formula alone may reach below 0, where powers are not defined
         return Interval(
@@ -119,18 +107,17 @@ class Curves:
             np.where(rises, np.minimum(whole.upper, last.upper), whole.upper),
         )
 
-    def _curvature(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the template's second derivative."""
+    def _of_template(self, x: Interval, at: Index, order: int) -> Interval:
+        """Return enclosures of the template or of one of its derivatives on x."""
+        exact, pieces = self.template.exact, self.template.pieces
+        value = self._enclose(
+            (exact.expression if order == 0 else exact.first[0] if order == 1 else exact.second[0]), x, at
+        )
         # The second derivative of each piece holds where the interval has no kink in it.
-        curvature = self._enclose(self.template.exact.second[0], x, at)
-        if not self.template.kinked:
-            return curvature
-        pieces = self.template.pieces
-        jumps = np.ones(curvature.lower.shape, dtype=bool)
-        if pieces is not None:
-            kink = self._enclose(pieces.kink, x, at)
-            jumps = (kink.upper >= x.lower) & (kink.lower <= x.upper)
-        return Interval(np.where(jumps, -np.inf, curvature.lower), np.where(jumps, np.inf, curvature.upper))
+        if order < 2 or not self.template.kinked:
+            return value
+        kink = UNKNOWN if pieces is None else self._enclose(pieces.kink, x, at)
+        return where((kink.upper >= x.lower) & (kink.lower <= x.upper), UNKNOWN, value)
 
     def _enclose(self, expression: sp.Expr, x: Interval, at: Index) -> Interval:
         arguments = [Interval.enclosing(argument[at]) for argument in self.arguments]
@@ -158,34 +145,16 @@ class Summed:
     rest: Interval
     linear = False
 
-    def values(self, x: Array, at: Index) -> Array:
-        """Return the middles of the functions that `at` names at x."""
-        return self.enclose(Interval.enclosing(x), at).middle
+    def values(self, x: Array, at: Index, order: int = 0) -> Array:
+        """Return the middles of the functions that `at` names at x, or of their slopes."""
+        return self.enclose(Interval.enclosing(x), at, order).middle
 
-    def slopes(self, x: Array, at: Index) -> Array:
-        """Return the middles of the slopes of the functions that `at` names at x."""
-        return self.enclose_slopes(Interval.enclosing(x), at).middle
-
-    def enclose(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the functions on x."""
-        value: Interval = self.own.enclose(x, at) + self._pairs(self.pair.enclose, x, at) + self.rest[at]
-        return value
-
-    def enclose_slopes(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the slopes on x, of both sides where they jump."""
-        slope: Interval = self.own.enclose_slopes(x, at) + self._pairs(self.pair.enclose_slopes, x, at)
-        return slope
-
-    def curvature(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the second derivative on x, of what is added to the rest."""
-        bend: Interval = self.own.curvature(x, at) + self._pairs(self.pair.curvature, x, at)
-        return bend
-
-    def _pairs(self, method: Callable[[Interval, Index], Interval], x: Interval, at: Index) -> Interval:
-        """Return the sum over the sources of what a method says of each pair."""
+    def enclose(self, x: Interval, at: Index, order: int = 0) -> Interval:
+        """Return enclosures on x of the functions, or of derivatives as those of :class:`Curves`."""
         assert not isinstance(at, tuple)  # it is of targets
-        value = method(x[..., None], (at[..., None], np.arange(self.counts.shape[1])))
-        return where(self.counts[at], value).sum(-1)
+        pairs = self.pair.enclose(x[..., None], (at[..., None], np.arange(self.counts.shape[1])), order)
+        value = self.own.enclose(x, at, order) + where(self.counts[at], pairs).sum(-1)
+        return Interval.enclosing(value if order else value + self.rest[at])
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,57 +178,32 @@ class JoinedCurves:
         """Whether every second derivative is 0."""
         return all(curves is None or curves.linear for curves in self.each)
 
-    def values(self, x: Array, at: Index) -> Array:
-        """Return the functions that `at` names at x, in floating point."""
-        (values,) = self._by_form(lambda curves, x, at: (curves.values(x[0], at),), (x,), at)
-        return values
+    def values(self, x: Array, at: Index, order: int = 0) -> Array:
+        """Return the functions that `at` names at x, in floating point, or at order 1 the slopes by what is used."""
 
-    def slopes(self, x: Array, at: Index) -> Array:
-        """Return the slopes of the functions that `at` names at x, in floating point; of none with a use."""
-        (slopes,) = self._by_form(lambda curves, x, at: (curves.slopes(x[0], at),), (x,), at)
-        return slopes
+        def points(curves: Functions, x: Interval, at: Index) -> Interval:
+            return Interval.enclosing(curves.values(x.lower, at, order))
 
-    def enclose(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the functions on x."""
-        return self._enclosed(lambda curves, x, at: curves.enclose(x, at), x, at)
+        return self._by_form(points, Interval.enclosing(x), at).lower
 
-    def enclose_slopes(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the slopes on x, of both sides where they jump."""
-        return self._enclosed(lambda curves, x, at: curves.enclose_slopes(x, at), x, at)
+    def enclose(self, x: Interval, at: Index, order: int = 0) -> Interval:
+        """Return enclosures on x of the functions, or of derivatives as those of :class:`Curves`."""
+        return self._by_form(lambda curves, x, at: curves.enclose(x, at, order), x, at)
 
-    def curvature(self, x: Interval, at: Index) -> Interval:
-        """Return enclosures of the second derivative on x: all numbers where the slope may jump."""
-        return self._enclosed(lambda curves, x, at: curves.curvature(x, at), x, at)
-
-    def _enclosed(self, method: Callable[[Functions, Interval, Index], Interval], x: Interval, at: Index) -> Interval:
-        def ends(curves: Functions, x: tuple[Array, ...], at: Index) -> tuple[Array, ...]:
-            result = method(curves, Interval(x[0], x[1]), at)
-            return result.lower, result.upper
-
-        lower, upper = self._by_form(ends, (x.lower, x.upper), at)
-        return Interval(lower, upper)
-
-    def _by_form(
-        self,
-        evaluate: Callable[[Functions, tuple[Array, ...], Index], tuple[Array, ...]],
-        x: tuple[Array, ...],
-        at: Index,
-    ) -> tuple[Array, ...]:
-        """Return as many arrays as x has, evaluated form by form."""
+    def _by_form(self, evaluate: Callable[[Functions, Interval, Index], Interval], x: Interval, at: Index) -> Interval:
+        """Return what is evaluated form by form."""
         # `at` names targets, or pairs of a target and a source; every array is brought to one shape first, so that one
         # mask picks the entries of a form out of all of them.
         target, *source = at if isinstance(at, tuple) else (at,)
-        target, *rest = np.broadcast_arrays(target, *source, *x)
-        source, x = rest[: len(source)], tuple(rest[len(source) :])
-        results = tuple(np.zeros(target.shape) for _ in x)
+        target, low, high, *source = np.broadcast_arrays(target, x.lower, x.upper, *source)
+        x, result = Interval(low, high), Interval(np.zeros(target.shape), np.zeros(target.shape))
         for k, curves in enumerate(self.each):
             mine = self.form[target] == k
             if curves is not None and mine.any():
                 here = self.place[target[mine]]
-                values = evaluate(curves, tuple(a[mine] for a in x), (here, source[0][mine]) if source else here)
-                for result, value in zip(results, values, strict=True):
-                    result[mine] = value
-        return results
+                value = evaluate(curves, x[mine], (here, source[0][mine]) if source else here)
+                result.lower[mine], result.upper[mine] = value.lower, value.upper
+        return result
 
 
 Functions = Curves | Summed | JoinedCurves
@@ -271,7 +215,7 @@ def deviation(curves: Functions, on: Interval, at: Index) -> Interval:
     Where the range has no bounds there may be a pole, across which curvature says nothing.
     """
     width = Interval.enclosing(on.upper) - Interval.enclosing(on.lower)
-    bend = curves.curvature(on, at) * (width * width) * 0.125
+    bend = curves.enclose(on, at, 2) * (width * width) * 0.125
     value = curves.enclose(on, at)
     spread = (value - value).upper
     below, above = np.maximum(bend.upper, 0.0), np.maximum(-bend.lower, 0.0)

@@ -185,7 +185,7 @@ class Decomposition:
             if part.linear:
                 weight = Interval.enclosing(price[:, None] * self.others)
                 value = value + weight * part.enclose(zero, self.pairs)
-                slope = slope + weight * part.enclose_slopes(zero, self.pairs)
+                slope = slope + weight * part.enclose(zero, self.pairs, 1)
         at_zero, by_ratio = value.sum(0), slope.sum(0)
         offset, scale = Interval.enclosing(self.functions.offset), Interval.enclosing(self.functions.scale)
         return at_zero + by_ratio * offset, by_ratio * scale

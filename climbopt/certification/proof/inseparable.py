@@ -75,7 +75,7 @@ def enclosed(response: Response, own_use: Curves | None, pair_use: Curves | None
     by_other = Curves.of(of_other, [*arguments, u_i], shape)
     u_j = replace(by_other, used=pair_use).inner(ratios, pairs).broadcast_to(shape)
     # Mean value theorem: pair(u_i, u_j) in pair(u_i, c) + slope (u_j - c), and slope = gain + what it may be off by.
-    slope, center = by_other.enclose_slopes(u_j, pairs), u_j.middle
+    slope, center = by_other.enclose(u_j, pairs, 1), u_j.middle
     gain, of_range = slope.middle, pair(u_j).enclose(Interval.enclosing(home.middle), pairs)
     rest = (slope - Interval.enclosing(gain)) * (u_j - Interval.enclosing(center))
     off, spread = rest.upper - rest.lower, of_range.upper - of_range.lower
