@@ -110,9 +110,8 @@ class Curves:
     def _of_template(self, x: Interval, at: Index, order: int) -> Interval:
         """Return enclosures of the template or of one of its derivatives on x."""
         exact, pieces = self.template.exact, self.template.pieces
-        value = self._enclose(
-            (exact.expression if order == 0 else exact.first[0] if order == 1 else exact.second[0]), x, at
-        )
+        expression = exact.expression if order == 0 else (exact.first if order == 1 else exact.second)[0]
+        value = self._enclose(expression, x, at)
         # The second derivative of each piece holds where the interval has no kink in it.
         if order < 2 or not self.template.kinked:
             return value
