@@ -31,7 +31,7 @@ TESTS = {
     "climbopt/certification/global_bound/boxes.py": ["dual", "global_bound"],
     "climbopt/certification/proof/blocks.py": ["block_bounds", "dual"],
     "climbopt/certification/proof/check.py": ["proof_files"],
-    "climbopt/certification/proof/cover.py": ["dual", "global_bound"],
+    "climbopt/certification/proof/enclosures.py": ["dual", "global_bound"],
     "climbopt/certification/proof/separable.py": ["block_bounds", "dual"],
     "climbopt/certification/elastic.py": ["conflict"],
     "climbopt/numerics/polytope.py": ["quadratic", "constraints", "newton", "fixed"],

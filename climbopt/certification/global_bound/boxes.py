@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from climbopt.certification.global_bound.choices import choose
 from climbopt.certification.proof.blocks import Cells, Choices, Dual, Prices, Value, enclosing
-from climbopt.certification.proof.cover import tightened
 from climbopt.certification.proof.decomposition import Box, Decomposition
-from climbopt.certification.proof.enclosures import rests
+from climbopt.certification.proof.enclosures import rests, tightened
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope
@@ -49,22 +48,19 @@ class Evaluated:
 
     def replaced(self, dual: Dual, chosen: NDArray[np.bool_], others: Evaluated) -> Evaluated:
         """Return them with others in place of some; each block's pieces stay in order."""
-        # Pieces are in order of block and value; z0 and theta are one for each target of each piece, in that order.
         kept, mine = ~chosen, ~chosen[dual.targets(self.pieces)[1]]
-
-        def ends(first: Array, second: Array) -> Array:
-            return np.append(first[kept], second)
-
         a, b = self.pieces[kept], others.pieces
         pieces = Cells(np.append(a.block, b.block), np.append(a.lower, b.lower), np.append(a.upper, b.upper))
         order = np.lexsort((pieces.upper, pieces.lower, pieces.block))
-        of = np.append(dual.targets(self.pieces[kept])[1], kept.sum() + dual.targets(others.pieces)[1])
-        place = np.empty(order.size, dtype=int)
-        place[order] = np.arange(order.size)
-        pairs = np.argsort(place[of], kind="stable")
+        # z0 and theta are one for each target of each piece, in the order of the pieces.
+        of = np.append(dual.targets(a)[1], kept.sum() + dual.targets(b)[1])
+        pairs = np.argsort(np.argsort(order)[of], kind="stable")
         z0 = np.append(self.choices.z0[mine], others.choices.z0)[pairs]
         theta = np.append(self.choices.theta[mine], others.choices.theta)[pairs]
-        bound, value = ends(self.bound, others.bound)[order], ends(self.value, others.value)[order]
+        bound, value = (
+            np.append(self.bound[kept], others.bound)[order],
+            np.append(self.value[kept], others.value)[order],
+        )
         return Evaluated(pieces[order], Choices(z0, theta), bound, value)
 
 
@@ -209,11 +205,11 @@ def slopes_by_sums(problem: Decomposition, x: Array, nonlinear: Array) -> Array:
     _, on_z, on_loss = table.split(weights)
     t, own = np.arange(len(problem.home)), problem.by_block(x)[problem.home]
     cumulative = problem.cumulative(enclosing(own), problem.home).middle
+    gates = problem.separable.gates
     with np.errstate(invalid="ignore"):  # at a pole, where they count as 0
         # The Lagrangian's slope by z, and by the chain rule dz/ds = gate.
         u = on_z + np.where(on_loss != 0, on_loss * at.slopes if table.reads_losses else 0.0, 0.0)
-        gates = [u * gate.values(cumulative, t) for gate in problem.separable.gates]
-    slopes = np.array(gates).reshape(len(gates), t.size)
+        slopes = np.reshape([u * gate.values(cumulative, t) for gate in gates], (len(gates), t.size))
     return np.where(np.isfinite(slopes), slopes, 0.0)
 
 

@@ -60,12 +60,11 @@ class _Touch:
         self.w, self.v = on_loss.middle[target], on_z.middle[target]
         self.price = dual.prices.sums[:, target]
         self.in_total = self.problem.total[0][block]
-        separable, t = self.problem.separable, target
+        separable, shape = self.problem.separable, self.price.shape
         cumulative = self.problem.cumulative(enclosing(x), block).middle
-        self.own = separable.own.values(cumulative, t)
-        gates = [gate.values(cumulative, t) for gate in separable.gates]
-        self.gates = np.array(gates).reshape(len(gates), t.size)
-        values = np.array([part.values[t] for part in dual.parts]).reshape(len(gates), t.size, *self.ratios.shape)
+        self.own = separable.own.values(cumulative, target)
+        self.gates = np.reshape([gate.values(cumulative, target) for gate in separable.gates], shape)
+        values = np.reshape([part.values[target] for part in dual.parts], (*shape, *self.ratios.shape))
         self.start, self._steps = values[..., 0].sum(axis=-1), np.diff(values, axis=-1)
         self._choose()
 

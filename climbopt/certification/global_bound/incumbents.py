@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,10 +38,6 @@ class Incumbent:
     value: float = np.inf
     multipliers: Array | None = None
 
-    def with_multipliers(self, form: StandardForm) -> Incumbent:
-        """Return it with multipliers that suit the point: its own, or those recovered at it; 0 where there is none."""
-        return replace(self, multipliers=multipliers_of(form, self))
-
 
 def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> Incumbent:
     """Return a point as an incumbent: projected onto the linear rows, without a value where it is not feasible."""
@@ -49,12 +45,9 @@ def judged(form: StandardForm, x: Array, multipliers: Array | None = None) -> In
         x = form.nearest(x)
     except (EmptyPolytopeError, ArithmeticError):
         return Incumbent()
-    at = form.functions.at(x)
-    rows = at.rows
-    feasible = bool((rows >= form.nonlinear.lower - ACTIVE).all() and (rows <= form.nonlinear.upper + ACTIVE).all())
-    if not (feasible and np.isfinite(at.value)):
-        return Incumbent()
-    return Incumbent(x, at.value, multipliers)
+    at, limits = form.functions.at(x), form.nonlinear
+    feasible = (at.rows >= limits.lower - ACTIVE).all() and (at.rows <= limits.upper + ACTIVE).all()
+    return Incumbent(x, at.value, multipliers) if feasible and np.isfinite(at.value) else Incumbent()
 
 
 def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0) -> Incumbent:
@@ -65,7 +58,7 @@ def multistart(form: StandardForm, time_is_up: Callable[[], bool], seed: int = 0
     except BackendError:
         return first
     for k in range(STARTS):
-        point = _local(form, backend, form.start if k == 0 else _elsewhere(form, rng))
+        point = local(form, form.start if k == 0 else _elsewhere(form, rng), backend)
         best = point if point.value < best.value else best
         # One local optimum of a convex problem is the global one.
         if time_is_up() or (point.x is not None and form.functions.convex(form.polytope, multipliers_of(form, point))):
@@ -98,11 +91,6 @@ def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
     return form.nonlinear.signed(mu) if scaled is None else scaled
 
 
-def local(form: StandardForm, x: Array) -> Incumbent:
-    """Return the local solution that a backend reaches from a point."""
-    return _local(form, choose(form), x)
-
-
 def _elsewhere(form: StandardForm, rng: np.random.Generator) -> Array:
     """Return a random mixture's nearest feasible one by the linear rows, with its auxiliaries."""
     x = form.start.copy()
@@ -113,8 +101,9 @@ def _elsewhere(form: StandardForm, rng: np.random.Generator) -> Array:
         return form.start
 
 
-def _local(form: StandardForm, backend: Backend, start: Array) -> Incumbent:
-    solution = backend.solve(form.from_start(start), Options(tolerance=TOLERANCE))
+def local(form: StandardForm, start: Array, backend: Backend | None = None) -> Incumbent:
+    """Return the local solution that a backend, by default the first that takes the form, reaches from a point."""
+    solution = (backend or choose(form)).solve(form.from_start(start), Options(tolerance=TOLERANCE))
     if solution.x is None:
         return Incumbent()
     return judged(form, solution.x, None if solution.multipliers is None else solution.multipliers.nonlinear)

@@ -6,9 +6,8 @@ A box is shrunk to what its pieces leave below the target as long as that shrink
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,8 +18,8 @@ from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.kkt import recover
 from climbopt.certification.proof.blocks import Prices
 from climbopt.certification.proof.check import Tree
-from climbopt.certification.proof.cover import root
 from climbopt.certification.proof.decomposition import Box, Decomposition
+from climbopt.certification.proof.enclosures import root
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError
@@ -214,7 +213,7 @@ def _of_search(form: StandardForm, search: _Search, stopped: str) -> Enclosure:
         stopped,
         multipliers_of(examined_form, search.best),
         examined_form,
-        (*search.closed, *(node for _, _, node in search.open)),
+        (*search.closed, *search.open),
     )
 
 
@@ -259,17 +258,17 @@ class _Search:
     jobs: int
     progress: Callable[[Progress], None] | None
     began: float
-    open: list[tuple[float, int, Node]] = field(default_factory=list)
+    open: list[Node] = field(default_factory=list)
     closed: list[Node] = field(default_factory=list)
     nodes: int = 0
-    order: Iterator[int] = field(default_factory=count)
     claimed: float = np.inf
 
     def __post_init__(self) -> None:
-        form, self.best = self.problem.form, self.best.with_multipliers(self.problem.form)
+        form = self.problem.form
+        self.best = replace(self.best, multipliers=multipliers_of(form, self.best))
         x = form.start if self.best.x is None else self.best.x
         multipliers = optimal(self.problem, x, multipliers_of(form, self.best))
-        self.open = [(-np.inf, next(self.order), Node(root(self.problem, self.best.value), -np.inf, multipliers))]
+        self.open = [Node(root(self.problem, self.best.value), -np.inf, multipliers)]
 
     @property
     def tolerance(self) -> float:
@@ -286,7 +285,7 @@ class _Search:
         """The least bound of the boxes, of the targets that they were shrunk to and of the incumbent."""
         least = min((node.lower for node in self.closed), default=np.inf)
         rounding = ROUNDING * abs(self.best.value) if np.isfinite(self.best.value) else 0.0
-        return float(min(self.open[0][0] if self.open else np.inf, least, self.claimed, self.best.value - rounding))
+        return float(min(self.open[0].lower if self.open else np.inf, least, self.claimed, self.best.value - rounding))
 
     def run(self) -> str:
         """Examine boxes until the gap is closed, time is up or nothing is left; return why it stopped."""
@@ -305,8 +304,7 @@ class _Search:
     def step(self, workers: Parallel | None, many: int) -> None:
         """Examine the boxes with the least bounds once, or the halves of those that stopped shrinking."""
         # Best first: the bound of the search is the least of its boxes'.
-        chosen = [node for _, _, node in self.open[:many]]
-        boxes = [half for node in chosen for half in self._halves(node)]
+        boxes = [half for node in self.open[:many] for half in self._halves(node)]
         arguments = (self.target, (1 - MARGIN) * self.tolerance)
         left: list[Node] = list(
             workers(delayed(_examined)(self.problem, node, *arguments) for node in boxes)
@@ -317,8 +315,8 @@ class _Search:
         if any(node.path[-1].cut for node in left):
             self.claimed = min(self.claimed, self.target)
         self.closed.extend(node for node in left if node.closed)
-        waiting = [(node.lower, next(self.order), node) for node in left if not node.closed]
-        self.open = sorted([*self.open[len(chosen) :], *waiting])
+        waiting = [*self.open[many:], *(node for node in left if not node.closed)]
+        self.open = sorted(waiting, key=lambda node: node.lower)
         self.nodes += sum(len(node.path) == 1 for node in left)
         if self.progress is not None:
             self.progress(
@@ -348,5 +346,6 @@ class _Search:
         if point.x is None:
             return node
         if point.value < self.best.value:
-            self.best = judged(form, point.x, point.multipliers).with_multipliers(form)
+            best = judged(form, point.x, point.multipliers)
+            self.best = replace(best, multipliers=multipliers_of(form, best))
         return replace(node, multipliers=optimal(self.problem, point.x, multipliers_of(form, point)))

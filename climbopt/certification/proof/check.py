@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from climbopt.certification.proof.blocks import Cells, Choices, Dual, Prices, Value
-from climbopt.certification.proof.cover import root, tightened
 from climbopt.certification.proof.decomposition import Box, Decomposition
+from climbopt.certification.proof.enclosures import root, tightened
 from climbopt.foundations.errors import InputError
 from climbopt.model.templates import Array
 from climbopt.program import StandardForm
