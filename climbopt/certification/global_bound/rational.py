@@ -47,6 +47,11 @@ def rational(value: float) -> fmpq:
     return fmpq(*float(value).as_integer_ratio())
 
 
+def _exact(matrix: Array) -> fmpq_mat:
+    """Return a matrix of floats in rationals."""
+    return fmpq_mat([[rational(value) for value in row] for row in matrix.tolist()])
+
+
 def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
     """Return rationals near x that meet every bound and row of a polytope exactly; None where none are found.
 
@@ -80,13 +85,9 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
             break
     if len(basis) < len(rows):
         return None
-    exact = [[rational(value) for value in row] for row in rows.tolist()]
     # basis x = limits - others: exact in rationals.
-    rest = [
-        rational(limit) - sum((row[j] * point[j] for j in range(x.size) if j not in basis and row[j]), fmpq(0))
-        for row, limit in zip(exact, limits.tolist(), strict=True)
-    ]
-    solved = fmpq_mat([[row[j] for j in basis] for row in exact]).solve(fmpq_mat([[value] for value in rest]))
+    others = fmpq_mat([[fmpq(0) if j in basis else value] for j, value in enumerate(point)])
+    solved = _exact(rows[:, basis]).solve(_exact(limits[:, None]) - _exact(rows) * others)
     for k, j in enumerate(basis):
         point[j] = solved[k, 0]
     return point
@@ -94,14 +95,10 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
 
 def _meets(polytope: Polytope, point: Sequence[fmpq]) -> bool:
     """Whether rationals meet every bound and row exactly."""
-    values = list(point)
-    for row in polytope.dense.tolist():
-        values.append(sum((rational(a) * value for a, value in zip(row, point, strict=True) if a), fmpq(0)))
-    lower, upper = (
-        np.concatenate(pair).tolist()
-        for pair in ((polytope.bounds.lower, polytope.rows.lower), (polytope.bounds.upper, polytope.rows.upper))
-    )
+    limits, activity = polytope.bounds + polytope.rows, _exact(polytope.dense) * fmpq_mat([[value] for value in point])
     return all(
         (low == -np.inf or value >= rational(low)) and (high == np.inf or value <= rational(high))
-        for value, low, high in zip(values, lower, upper, strict=True)
+        for value, low, high in zip(
+            [*point, *activity.entries()], limits.lower.tolist(), limits.upper.tolist(), strict=True
+        )
     )

@@ -15,7 +15,7 @@ import sympy as sp
 from scipy.sparse import csr_array
 
 from climbopt.model.laws import Law
-from climbopt.model.mixture import MixtureModel
+from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.symbols import Parameter, z
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Rows
@@ -29,33 +29,28 @@ _LAW = Law("share", _SLOPE / z, (Parameter(_SLOPE, "target", meaning="share of e
 
 def reciprocal(form: StandardForm) -> StandardForm | None:
     """Return step 2 as a minimax whose objective is -1 / the original's; None for another form."""
-    functions = form.functions
-    shares = _shares(form)
-    if shares is None or not isinstance(functions, MixtureFunctions) or len(functions.responses.parts) > 1:
+    functions, n = form.functions, form.n
+    if not isinstance(functions, MixtureFunctions) or len(functions.responses.parts) > 1 or n == functions.offset.size:
         return None
-    rows, slopes, least = shares
-    T, n, table = len(least), form.n, functions.table
-    on_x, on_z, _ = (np.array(part) for part in table.parts)
+    shares = _shares(functions.table, form.nonlinear)
+    if shares is None:
+        return None
+    rows, targets, slopes, least = shares
+    table, lower, upper = functions.table, np.array(form.nonlinear.lower), np.array(form.nonlinear.upper)
+    on_x, on_z, on_loss = (np.array(part) for part in table.parts)
     constant = table.constant + on_z @ least
-    on_loss = np.zeros((len(table), T))
-    on_x[0, n - 1] = 1.0
-    lower, upper = np.array(form.nonlinear.lower), np.array(form.nonlinear.upper)
-    for k in rows:
-        # z_i - slope_i t >= least_i, divided by (z_i - least_i) t: slope_i / (z_i - least_i) - s <= 0, with s = 1 / t
-        # where t stood and the quotient as the loss of target i.
-        (i,) = np.flatnonzero(on_z[k])
-        if slopes[i] > 0:
-            on_x[k], on_z[k], constant[k] = 0.0, 0.0, 0.0
-            on_x[k, n - 1], on_loss[k, i] = -1.0, 1.0
-            lower[k - 1], upper[k - 1] = -np.inf, 0.0
+    # z_i - slope_i t >= least_i, divided by (z_i - least_i) t: slope_i / (z_i - least_i) - s <= 0, with s = 1 / t
+    # where t stood and the quotient as the loss of target i.
+    on_x[0, -1], on_x[rows, -1], on_loss[rows, targets] = 1.0, -1.0, 1.0
+    on_z[rows], constant[rows] = 0.0, 0.0
+    lower[rows - 1], upper[rows - 1] = -np.inf, 0.0
     moved = Table(n, csr_array(np.hstack([on_x, on_z, on_loss])), constant)
     response = replace(functions.response, model=_shifted(functions.response.model, slopes, least))
     shares_of = replace(functions, responses=response, table=moved)
 
     def complete(ratios: Array) -> Array:
         x = form.complete(ratios).copy()
-        shares_at = shares_of.response.losses(shares_of.response.z(shares_of.cumulative(x)))
-        x[-1] = np.max(shares_at[slopes > 0])
+        x[-1] = shares_of.at(x).losses[targets].max()
         return x
 
     limits = Rows(lower, upper, form.nonlinear.labels)
@@ -64,31 +59,31 @@ def reciprocal(form: StandardForm) -> StandardForm | None:
     )
 
 
-def _shares(form: StandardForm) -> tuple[list[int], Array, Array] | None:
-    """Return the rows z_i - slope_i t >= least_i of a form that maximises t, with slope and least by target."""
-    functions, n = form.functions, form.n
-    if not isinstance(functions, MixtureFunctions) or n == functions.offset.size:
-        return None
-    table = functions.table
+def _shares(table: Table, limits: Rows) -> tuple[Indices, Indices, Array, Array] | None:
+    """Return the rows z_i >= slope_i t + least_i and their targets, with slope and least of every target, (T,).
+
+    None where the table does not maximise its last variable t, or reads it in other rows.
+    """
     on_x, on_z, _ = table.parts
-    only_t = np.append(np.zeros(n - 1), -1.0)
-    if table.curved or table.reads_losses or (on_x[0] != only_t).any() or on_z[0].any():
-        return None
-    T = table.n_targets
-    slopes, least, rows = np.zeros(T), np.zeros(T), []
-    for k in range(1, len(table)):
+    rows = 1 + np.flatnonzero(on_x[1:, -1])
+    targets, slopes, least = on_z[rows].argmax(axis=1), np.zeros(table.n_targets), np.zeros(table.n_targets)
+    if (
+        table.curved
+        or table.reads_losses
+        or not rows.size
+        or (on_x[0] != np.append(np.zeros(table.n - 1), -1.0)).any()
+        or on_z[0].any()
         # Every row that reads t must be of one target's z, bounded below alone, or the form is no second step.
-        on_t, at = on_x[k, n - 1], np.flatnonzero(on_z[k])
-        if on_t == 0:
-            continue
-        limits = (form.nonlinear.lower[k - 1], form.nonlinear.upper[k - 1])
-        if on_t > 0 or at.size != 1 or on_z[k, at[0]] != 1 or on_x[k, : n - 1].any() or limits[1] != np.inf:
-            return None
-        if slopes[at[0]] or table.constant[k]:
-            return None
-        slopes[at[0]], least[at[0]] = -on_t, limits[0]
-        rows.append(k)
-    return (rows, slopes, least) if rows else None
+        or (on_x[rows, -1] > 0).any()
+        or on_x[rows, :-1].any()
+        or (on_z[rows] != np.eye(table.n_targets)[targets]).any()
+        or (limits.upper[rows - 1] != np.inf).any()
+        or table.constant[rows].any()
+        or np.unique(targets).size < targets.size
+    ):
+        return None
+    slopes[targets], least[targets] = -on_x[rows, -1], limits.lower[rows - 1]
+    return rows, targets, slopes, least
 
 
 def _shifted(model: MixtureModel, slopes: Array, least: Array) -> MixtureModel:

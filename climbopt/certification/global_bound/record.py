@@ -64,14 +64,13 @@ def _step(step: Step) -> Tree:
     """Return a step as a proof states it."""
     assert step.evaluated is not None
     pieces, choices = step.evaluated.pieces, step.evaluated.choices
-    last = np.flatnonzero(np.append(np.diff(pieces.block), 1))
-    lower = np.split(pieces.lower, last[:-1] + 1)
+    by_block = [pieces[pieces.block == j] for j in np.unique(pieces.block)]
     return {
         "rows": step.prices.rows.tolist(),
         "nonlinear": step.prices.nonlinear.tolist(),
         "sums": step.prices.sums.tolist(),
         "losses": step.prices.losses.tolist(),
-        "edges": [[*ends.tolist(), end] for ends, end in zip(lower, pieces.upper[last].tolist(), strict=True)],
+        "edges": [np.append(of_block.lower, of_block.upper[-1]).tolist() for of_block in by_block],
         "z0": choices.z0.tolist(),
         "theta": choices.theta.tolist(),
     }
