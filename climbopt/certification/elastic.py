@@ -97,8 +97,8 @@ class _Nearest:
     @property
     def broken(self) -> float:
         """The largest violation, including that of the rows which restrict z to its domain."""
-        rows = LimitsAt(self.elastic.form, self.x)
-        return float(max(self.elastic.slack(self.x).max(initial=0.0), rows.violation.max()))
+        violation = LimitsAt(self.elastic.form, self.x).violation.max()
+        return float(self.elastic.slack(self.x).max(initial=violation))
 
 
 def conflict(problem: ProblemLike, *, options: OptionsLike = None, **common: Unpack[CommonOptions]) -> Conflict | None:
@@ -162,8 +162,7 @@ def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
 
 def _with_multiplier(nearest: _Nearest) -> set[str]:
     """Return the names of the limits with a nonzero multiplier, which are in conflict where all is convex."""
-    form = nearest.elastic.form
-    rows = LimitsAt(form, nearest.x)
+    rows = LimitsAt(nearest.elastic.form, nearest.x)
     values = flat(recovered(rows))
     return {rows.side(k, upper=bool(values[k] > 0)).name for k in np.flatnonzero(np.abs(values) > HELD).tolist()}
 
@@ -244,10 +243,13 @@ class _ElasticSearch:
             points.append(x)
             if form.functions.at(x).value - bound <= self.options.tolerance:
                 break
-        # Only points that meet the other limits say what this one must give.
-        met = [x for x in points if LimitsAt(form, x).violation.max() <= self.options.tolerance]
-        amounts = [limit.amount(limit.sign * form.functions.at(x).value) for x in met]
-        return min((amount for amount in amounts if np.isfinite(amount)), default=None)
+        amounts = (
+            limit.amount(limit.sign * form.functions.at(x).value)
+            for x in points
+            # Only points that meet the other limits say what this one must give.
+            if LimitsAt(form, x).violation.max() <= self.options.tolerance
+        )
+        return min(filter(np.isfinite, amounts), default=None)
 
     def _solved(self, form: StandardForm, starts: Iterable[Array]) -> Iterator[tuple[Array, float]]:
         """Yield the repaired points that the first backend that takes a form reaches, and lower bounds, or -inf."""
@@ -312,8 +314,7 @@ def _starts(elastic: _Elastic) -> Iterator[Array]:
     """Yield the cold start, and starts near vertices of the polytope; those outside the law's domain are left out."""
     form, rng = elastic.form, np.random.default_rng(0)
     middle, n = form.start[: form.n_ratios], form.n_ratios
-    shares = [0.0, *[TOWARDS_VERTEX] * OTHER_STARTS]
-    for share in shares:
+    for share in (0.0, *[TOWARDS_VERTEX] * OTHER_STARTS):
         # A random cost leads to a random vertex.
         vertex = form.polytope.linear_minimum(np.append(rng.normal(size=n), np.zeros(form.n - n)))[1][:n]
         start = elastic.inside(middle + share * (vertex - middle))

@@ -94,10 +94,9 @@ class LimitsAt:
         That of a variable is max(1, |df/dx_i|), so that the large gradient of one variable does not hide the residual
         of another; that of a row is the largest scale of its variables that are at no bound.
         """
-        n = self.form.n
         own = np.maximum(1.0, np.abs(self.at.gradient))
         # At a bound the bound's multiplier takes up the gradient, so that it sets no scale for the row.
-        free = np.where(self.sides[:n] == 0, own, 1.0)
+        free = np.where(self.sides[: self.form.n] == 0, own, 1.0)
         of_rows = np.where(self.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
         return own, np.concatenate([own, of_rows])
 

@@ -64,8 +64,6 @@ class Interval(NDArrayOperatorsMixin):
         # Refused, not approximated: an unknown function would make an enclosure that encloses nothing.
         if method != "__call__" or options or ufunc.__name__ not in _FUNCTIONS:
             raise UnsupportedFunctionError(f"no interval form of {ufunc.__name__}")
-        if ufunc is np.power:
-            return _power(*inputs)
         with np.errstate(all="ignore"):
             return _FUNCTIONS[ufunc.__name__](*map(Interval.enclosing, inputs))
 
@@ -221,26 +219,24 @@ def _unknown_where(mask: NDArray[np.bool_], low: Array, high: Array) -> Interval
     return Interval(np.where(mask, -np.inf, low), np.where(mask, np.inf, high))
 
 
-def _power(base: Interval | ArrayLike, exponent: Interval | ArrayLike) -> Interval:
-    """Return base**exponent: any base for a single integer exponent, a base >= 0 otherwise (unknown below 0)."""
-    x, p = Interval.enclosing(base), Interval.enclosing(exponent)
-    with np.errstate(all="ignore"):
-        ends = np.broadcast_arrays(x.lower, x.upper, p.lower, p.upper)
-        # x**p is monotone in x and in p for x >= 0: its extremes are at the four corners
-        below, above = _ROUTINE.get()(
-            np.power, np.stack([ends[0], ends[0], ends[1], ends[1]]), np.stack([ends[2], ends[3], ends[2], ends[3]])
-        )
-        low, high = below.min(axis=0), above.max(axis=0)
-        # A single integer exponent is defined for every base.
-        whole = (p.lower == p.upper) & (p.lower % 1 == 0)
-        # Such a power is never negative.
-        even = whole & (p.lower % 2 == 0)
-        low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)
-        crosses = (x.lower < 0) & (x.upper >= 0)
-        # an even power has its minimum 0 inside; a negative power has a pole there
-        low = np.where(crosses & even & (p.lower > 0), 0.0, low)
-        pole = crosses & (p.lower < 0)
-        low, high = np.where(pole & ~even, -np.inf, low), np.where(pole, np.inf, high)
+def _power(x: Interval, p: Interval) -> Interval:
+    """Return x**p: any x for a single integer p, x >= 0 otherwise (unknown below 0)."""
+    ends = np.broadcast_arrays(x.lower, x.upper, p.lower, p.upper)
+    # x**p is monotone in x and in p for x >= 0: its extremes are at the four corners
+    below, above = _ROUTINE.get()(
+        np.power, np.stack([ends[0], ends[0], ends[1], ends[1]]), np.stack([ends[2], ends[3], ends[2], ends[3]])
+    )
+    low, high = below.min(axis=0), above.max(axis=0)
+    # A single integer exponent is defined for every base.
+    whole = (p.lower == p.upper) & (p.lower % 1 == 0)
+    # Such a power is never negative.
+    even = whole & (p.lower % 2 == 0)
+    low = np.where((x.lower >= 0) | even, np.maximum(low, 0.0), low)
+    crosses = (x.lower < 0) & (x.upper >= 0)
+    # an even power has its minimum 0 inside; a negative power has a pole there
+    low = np.where(crosses & even & (p.lower > 0), 0.0, low)
+    pole = crosses & (p.lower < 0)
+    low, high = np.where(pole & ~even, -np.inf, low), np.where(pole, np.inf, high)
     return _unknown_where(~(x.lower >= 0) & ~whole, low, high)
 
 

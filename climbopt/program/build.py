@@ -276,9 +276,9 @@ def _domain_rows(functions: MixtureFunctions, domain: Indices, problem: Allocati
     n, n_targets, targets = functions.table.n, functions.table.n_targets, functions.names
     # z D of one token or more keeps z off the law's pole at 0, and cuts off no mixture of interest.
     least = np.full(len(domain), LEAST_EFFECTIVE_TOKENS / problem.total_budget)
-    labels = (Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
+    labels = tuple(Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
     table = Table.build(n, n_targets, len(domain), z=eye_array(n_targets, format="csr")[domain])
-    return table, Rows(least, np.full(len(domain), np.inf), tuple(labels))
+    return table, Rows(least, np.full(len(domain), np.inf), labels)
 
 
 def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Array) -> Array:

@@ -153,8 +153,9 @@ class Conflict(Viewed):
             "unit": [member.unit for member in self.members],
             "change": [member.change for member in self.members],
         }
-        title = "conflict: " + ("proved" if self.proved else "not proved")
-        return View(title, textwrap.wrap(self.message, 92), lambda: members)
+        return View(
+            f"conflict: {'' if self.proved else 'not '}proved", textwrap.wrap(self.message, 92), lambda: members
+        )
 
 
 @dataclass(frozen=True)

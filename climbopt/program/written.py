@@ -50,9 +50,8 @@ def written_out(
         if placed.mean is None:
             return [y[i] for i in placed.positions.tolist()]
         # Entries that are means over the blocks of an ensemble: sum_b w_b L_b, written term by term.
-        rows = [placed.mean[[k]] for k in range(len(placed.positions))]
-        terms = [[float(w) * y[i] for w, i in zip(row.data, row.indices.tolist(), strict=True)] for row in rows]
-        return [reduce(add, of_entry) for of_entry in terms]
+        rows = (placed.mean[[k]] for k in range(len(placed.positions)))
+        return [reduce(add, (float(w) * y[i] for w, i in zip(row.data, row.indices, strict=True))) for row in rows]
 
     def function(k: int) -> Scalar:
         row = table.dense[k]

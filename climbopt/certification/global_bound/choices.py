@@ -73,8 +73,7 @@ class _Touch:
 
     def _slope(self, z: Array) -> Array:
         """Return the slope of w L(z) + v z, z clipped to what it can be."""
-        at = np.clip(z, self.least, self.most)
-        law = self.problem.separable.law.values(at, self.target, 1)
+        law = self.problem.separable.law.values(np.clip(z, self.least, self.most), self.target, 1)
         u = np.where(self.w != 0, self.w * law, 0.0) + self.v
         return np.where(np.isfinite(u), u, 0.0)
 
@@ -115,8 +114,7 @@ class _Touch:
         mixed = b + np.where(np.isfinite(share), share, 0.0) * (a - b)
         z = self._z(mixed)
         loss = self.problem.separable.law.values(z, self.target)
-        priced = (self.price * mixed).sum(axis=0)
-        self.value = np.where(self.w != 0, self.w * loss, 0.0) + self.v * z - priced
+        self.value = np.where(self.w != 0, self.w * loss, 0.0) + self.v * z - (self.price * mixed).sum(axis=0)
 
     def _fill(self, q: Array) -> tuple[Array, Array]:
         """Return about the sums, (K, P), that are least in q, and the price theta of the total."""
@@ -124,9 +122,7 @@ class _Touch:
         # A fractional knapsack: steps between nodes are taken in order of cost per unit of ratio, until the sum of the
         # others is full; theta is the cost of the last one.
         room = np.diff(self.ratios, axis=-1)  # (S, M - 1)
-        cost = np.zeros((t.size, *room.shape))
-        for k, steps in enumerate(self._steps):
-            cost += q[k][:, None, None] * steps
+        cost = np.einsum("kp,kpsm->psm", q, self._steps)
         slope = np.where(room > 0, cost / room, 0.0)
         if room.shape[1] > 1:  # a function that bends down is least at an end
             chord = cost.sum(axis=-1, keepdims=True) / np.maximum(room.sum(axis=-1), 1e-300)[None, :, None]
@@ -140,15 +136,13 @@ class _Touch:
         order = np.argsort(np.where(summed > 0, flat, np.inf), axis=1)
         sorted_room = np.take_along_axis(free, order, axis=1)
         after = np.cumsum(sorted_room, axis=1)
-        used = np.clip(capacity[:, None] - (after - sorted_room), 0.0, sorted_room)
         amount = np.zeros_like(flat)
-        np.put_along_axis(amount, order, used, axis=1)
+        np.put_along_axis(amount, order, np.clip(capacity[:, None] - (after - sorted_room), 0.0, sorted_room), axis=1)
         # Sources outside of the total are free: all of the steps that lower the cost.
-        share = np.where(free > 0, amount / free, np.where(summed > 0, 0.0, flat < 0))
+        share = np.where(free > 0, amount / free, np.where(summed > 0, 0.0, flat < 0)).reshape(cost.shape)
         last = np.minimum((after < capacity[:, None]).sum(axis=1), flat.shape[1] - 1)
         theta = np.take_along_axis(np.take_along_axis(flat, order, axis=1), last[:, None], axis=1)[:, 0]
-        shares = share.reshape(t.size, *room.shape)
-        sums = self.start + np.array([(steps * shares).sum(axis=(1, 2)) for steps in self._steps]).reshape(q.shape)
+        sums = self.start + np.einsum("kpsm,psm->kp", self._steps, share)
         return sums, np.where(np.isfinite(theta) & problem.total[0].any(), theta, 0.0)
 
 

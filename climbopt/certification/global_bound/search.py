@@ -233,8 +233,9 @@ def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) 
 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
     """Return the multipliers at a point, as if it were a local optimum; 0 of rows where the objective has no slope."""
-    rows = recover(problem.form, x).rows
-    return Prices(rows, nonlinear, slopes_by_sums(problem, x, nonlinear), slopes_of_mean(problem, x))
+    return Prices(
+        recover(problem.form, x).rows, nonlinear, slopes_by_sums(problem, x, nonlinear), slopes_of_mean(problem, x)
+    )
 
 
 def _examined(problem: Decomposition, node: Node, target: float, tolerance: float) -> Node:

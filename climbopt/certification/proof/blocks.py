@@ -255,8 +255,7 @@ class Value:
     def total(self) -> Interval:
         """The least of all blocks together."""
         with np.errstate(invalid="ignore"):
-            total: Interval = enclosing(self.least).sum(0) + self.constant[0]
-        return total
+            return enclosing(enclosing(self.least).sum(0) + self.constant[0])
 
     @property
     def lower(self) -> float:

@@ -179,13 +179,11 @@ class Decomposition:
 
     def priced(self, prices: Array) -> tuple[Interval, Interval]:
         """Return the sum over targets of prices, (K, T), times linear parts: its values at x = 0 and slopes, (S,)."""
-        zero = Interval.enclosing(np.zeros(self.others.shape))
-        value, slope = zero, zero
+        value = slope = zero = Interval.enclosing(np.zeros(self.others.shape))
         for price, part in zip(prices, self.separable.parts, strict=True):
             if part.linear:
                 weight = Interval.enclosing(price[:, None] * self.others)
                 value = value + weight * part.enclose(zero, self.pairs)
                 slope = slope + weight * part.enclose(zero, self.pairs, 1)
-        at_zero, by_ratio = value.sum(0), slope.sum(0)
         offset, scale = Interval.enclosing(self.functions.offset), Interval.enclosing(self.functions.scale)
-        return at_zero + by_ratio * offset, by_ratio * scale
+        return value.sum(0) + slope.sum(0) * offset, slope.sum(0) * scale

@@ -30,8 +30,7 @@ class Chords:
     @cached_property
     def sums(self) -> Interval:
         """All that sums can be, (T,)."""
-        sums: Interval = enclosing(self.values).hull(-1).sum(1) + self.rest
-        return sums
+        return enclosing(enclosing(self.values).hull(-1).sum(1) + self.rest)
 
 
 def nodes(problem: Decomposition, box: Box) -> Array:
@@ -75,9 +74,8 @@ def rests(problem: Decomposition, box: Box) -> Interval:
     with np.errstate(all="ignore"):
         z = z_range(problem, chords(problem, nodes(problem, box)), own, t)
         losses = problem.separable.law.enclose(z, t)
-        terms: Interval = enclosing(table.parts.z) * z + enclosing(table.parts.loss) * losses
-        rest: Interval = terms.sum(1) + enclosing(table.constant)
-        return rest
+        terms = enclosing(table.parts.z) * z + enclosing(table.parts.loss) * losses
+        return enclosing(terms.sum(1) + enclosing(table.constant))
 
 
 def root(problem: Decomposition, upper: float) -> Box:
