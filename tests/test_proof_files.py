@@ -30,7 +30,7 @@ from climbopt.certification.proof import check as checker  # noqa: E402
 from climbopt.certification.proof.check import ProofError, check  # noqa: E402
 from climbopt.certification.proof.decomposition import Decomposition  # noqa: E402
 
-CHECKER = ("blocks", "cover", "check")
+CHECKER = ("blocks", "check")
 MOST_LINES = 300
 
 

@@ -9,8 +9,8 @@ import pytest
 from test_block_bounds import check_block, plain, sparse
 
 from climbopt.certification.proof.blocks import Cells, Dual, Prices, Value
+from climbopt.certification.proof.check import cut
 from climbopt.certification.proof.decomposition import Box, Decomposition
-from climbopt.certification.proof.enclosures import cut
 from climbopt.numerics.intervals import Interval, evaluated_by
 from climbopt.procedures import joint_form
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from climbopt.certification.global_bound.choices import choose
 from climbopt.certification.proof.blocks import Cells, Choices, Dual, Prices, Value, enclosing
+from climbopt.certification.proof.check import tightened
 from climbopt.certification.proof.decomposition import Box, Decomposition
-from climbopt.certification.proof.enclosures import rests, tightened
+from climbopt.certification.proof.enclosures import rests
 from climbopt.model.templates import Array
 from climbopt.numerics.intervals import Interval
 from climbopt.numerics.polytope import Polytope

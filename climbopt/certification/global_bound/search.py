@@ -17,9 +17,8 @@ from climbopt.certification.global_bound.incumbents import Incumbent, judged, lo
 from climbopt.certification.global_bound.reciprocal import reciprocal
 from climbopt.certification.kkt import recover
 from climbopt.certification.proof.blocks import Prices
-from climbopt.certification.proof.check import Tree
+from climbopt.certification.proof.check import Tree, root
 from climbopt.certification.proof.decomposition import Box, Decomposition
-from climbopt.certification.proof.enclosures import root
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError
