@@ -99,6 +99,15 @@ def test_proofs(name):
             check(form, mutated(proof, found.upper + above, rng))
 
 
+def test_what_several_processes_cut_is_proved():
+    pytest.importorskip("flint")
+    from climbopt.certification.global_bound.record import proved
+
+    form = form_of("beyond", 3)
+    found = enclose(form, gap=1e-4, jobs=2)
+    assert found.nodes > 1 and proved(form, found)[0] == pytest.approx(found.lower, abs=1e-8)
+
+
 C, E, B = sp.symbols("c E B", real=True)
 HALF, THIRD = sp.Rational(1, 2), sp.Rational(1, 3)
 SQUARE = Law("square", E + B * (z - sp.Rational(3, 5)) ** 2, (Parameter(E, "target"), Parameter(B, "target")))

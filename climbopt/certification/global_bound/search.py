@@ -306,11 +306,14 @@ class _Search:
         # Best first: the bound of the search is the least of its boxes'.
         boxes = [half for node in self.open[:many] for half in self._halves(node)]
         arguments = (self.target, (1 - MARGIN) * self.tolerance)
-        left: list[Node] = list(
-            workers(delayed(_examined)(self.problem, node, *arguments) for node in boxes)
+        alone = [replace(node, parent=None) for node in boxes]
+        left = (
+            workers(delayed(_examined)(self.problem, node, *arguments) for node in alone)
             if workers is not None and self.jobs > 1
-            else (_examined(self.problem, node, *arguments) for node in boxes)
+            else [_examined(self.problem, node, *arguments) for node in alone]
         )
+        # Parents stay in this process: copies from others would not tell which halves belong together.
+        left = [replace(done, parent=node.parent) for done, node in zip(left, boxes, strict=True)]
         # Points above the target were cut away, so that nothing better than it can be claimed.
         if any(node.path[-1].cut for node in left):
             self.claimed = min(self.claimed, self.target)
