@@ -62,13 +62,13 @@ def solved(request):
     """A form, its optimum and its multipliers."""
     form = FORMS[request.param]()
     solution = load("slsqp" if form.has_nonlinear_rows else "newton").solve(form, Options())
-    return form, solution.x, recover(form, solution.x)
+    return form, solution.x, recover(LimitsAt(form, solution.x))
 
 
 def test_an_optimum_passes(solved):
     form, x, multipliers = solved
     assert certify(form, x).passed
-    assert all(residual.value < 1e-6 for residual in residuals(form, x, multipliers).values())
+    assert all(residual.value < 1e-6 for residual in residuals(LimitsAt(form, x), multipliers).values())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -87,25 +87,25 @@ def test_a_changed_multiplier_fails(solved):
         for k in np.flatnonzero(np.abs(values) > 1e-3)[:5]:
             changed = values.copy()
             changed[k] *= 1.01
-            found = residuals(form, x, replace(multipliers, **{part: changed}))
+            found = residuals(LimitsAt(form, x), replace(multipliers, **{part: changed}))
             assert found["stationarity"].value > 1e-6, part
 
 
 def test_a_flipped_sign_is_a_dual_residual():
     form = FORMS["known floor"]()
     x = np.array([0.5, 0.25, 0.25])
-    multipliers = recover(form, x)
-    found = residuals(form, x, replace(multipliers, bounds=-multipliers.bounds))
+    multipliers = recover(LimitsAt(form, x))
+    found = residuals(LimitsAt(form, x), replace(multipliers, bounds=-multipliers.bounds))
     assert found["dual"].value > 0.1 and found["dual"].worst == "floor[c]"
 
 
 def test_a_multiplier_on_a_slack_row_is_a_complementarity_residual():
     form = FORMS["known floor"]()
     x = np.array([0.5, 0.25, 0.25])
-    multipliers = recover(form, x)
+    multipliers = recover(LimitsAt(form, x))
     moved = multipliers.bounds.copy()
     moved[0] = -1.0
-    found = residuals(form, x, replace(multipliers, bounds=moved))
+    found = residuals(LimitsAt(form, x), replace(multipliers, bounds=moved))
     assert found["complementarity"].value > 0.01 and found["complementarity"].worst == "nonnegative[a]"
 
 
@@ -164,9 +164,9 @@ def test_a_lie_about_convexity_would_give_a_bound_above_a_better_point(monkeypat
     """Mutation: at a saddle point the bound equals the value there; the true proof refuses to give it."""
     form = joint_form(AllocationProblem(two_basins(), 1e9))
     middle, corner = form.functions.at(form.start).value, form.functions.at(np.array([1.0, 0.0])).value
-    assert lower_bound(form, form.start, recover(form, form.start)) is None
+    assert lower_bound(form, form.start, recover(LimitsAt(form, form.start))) is None
     monkeypatch.setattr(Proofs, "losses_convex", True)
-    assert lower_bound(form, form.start, recover(form, form.start)) == pytest.approx(middle, abs=1e-9)
+    assert lower_bound(form, form.start, recover(LimitsAt(form, form.start))) == pytest.approx(middle, abs=1e-9)
     assert corner < middle - 1e-4
 
 
@@ -180,7 +180,7 @@ def test_writing_a_row_as_its_negative_flips_its_multiplier():
             polytope, A=-polytope.A, rows=polytope.rows.within(-polytope.rows.upper, -polytope.rows.lower)
         ),
     )
-    ours, theirs = recover(form, x), recover(flipped, x)
+    ours, theirs = recover(LimitsAt(form, x)), recover(LimitsAt(flipped, x))
     np.testing.assert_allclose(theirs.rows, -ours.rows, atol=1e-9)
     np.testing.assert_allclose(theirs.bounds, ours.bounds, atol=1e-9)
 
@@ -295,7 +295,7 @@ def test_the_bound_is_lowered_by_the_rounding_of_a_large_constant():
     form = joint_form(replace(climbopt.load_problem("equal_beta"), objective="1000000 + L[en] + L[de] + L[sw] + L[yo]"))
     solution = load("newton").solve(form, Options())
     value = form.functions.at(solution.x).value
-    least = lower_bound(form, solution.x, recover(form, solution.x))
+    least = lower_bound(form, solution.x, recover(LimitsAt(form, solution.x)))
     assert value - 1e-8 < least <= value - 4 * np.finfo(float).eps * 1e6
 
 

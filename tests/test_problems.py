@@ -6,7 +6,7 @@ from conftest import PROBLEMS
 
 from climbopt import assess, load_model, load_problem, shipped_problems, solve
 from climbopt.backends import BACKENDS, Options, load
-from climbopt.certification.kkt import flat, recover
+from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import certify, repair
 from climbopt.files import load_problem_file, sha256
 from climbopt.procedures import PROCEDURES, joint_form
@@ -53,7 +53,7 @@ def solved():
         for step, form in enumerate(steps(load_problem(name))):
             x = repair(form, load("slsqp").solve(form, Options()).x)
             assert certify(form, x).passed
-            found[name, step] = x, flat(recover(form, x))
+            found[name, step] = x, flat(recover(LimitsAt(form, x)))
     return found
 
 

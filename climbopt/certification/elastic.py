@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from climbopt.backends import Options, choose
 from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
-from climbopt.certification.kkt import LimitsAt, flat, recover, recovered
+from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import lower_bound, repair
 from climbopt.files import ProblemLike, as_problem
 from climbopt.model.templates import Array
@@ -163,7 +163,7 @@ def explain(problem: AllocationProblem, options: Options) -> Conflict | None:
 def _with_multiplier(nearest: _Nearest) -> set[str]:
     """Return the names of the limits with a nonzero multiplier, which are in conflict where all is convex."""
     rows = LimitsAt(nearest.elastic.form, nearest.x)
-    values = flat(recovered(rows))
+    values = flat(recover(rows))
     return {rows.side(k, upper=bool(values[k] > 0)).name for k in np.flatnonzero(np.abs(values) > HELD).tolist()}
 
 
@@ -268,7 +268,7 @@ class _ElasticSearch:
             at = form.functions.at(x)
             # A point outside a law's domain has no violation to compare.
             if np.isfinite([at.value, *at.rows, *at.gradient]).all():
-                bound = lower_bound(form, x, recover(form, x))
+                bound = lower_bound(form, x, recover(LimitsAt(form, x)))
                 yield x, -np.inf if bound is None else bound
 
 

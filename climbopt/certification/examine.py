@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 from scipy.sparse import csr_array
 
-from climbopt.certification.kkt import Condition, Residual, residuals
+from climbopt.certification.kkt import Condition, LimitsAt, Residual, residuals
 from climbopt.certification.local import TOLERANCE, Certificate, certify
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Multipliers
@@ -106,7 +106,7 @@ def examine(
     # Without multipliers in the certificate the functions have no value at the point, and nothing can be compared.
     if multipliers is None or not certificate.multipliers:
         return Examination(certificate, {})
-    return Examination(certificate, residuals(form, point, program.ordered(multipliers)))
+    return Examination(certificate, residuals(LimitsAt(form, point), program.ordered(multipliers)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,16 +141,21 @@ class _Program:
         A = np.atleast_2d(_dense(self.constraints[k].A))
         return _numbers(A, (len(A), self.point.size), f"A of rows[{k}]")
 
-    def _size(self, k: int) -> int:
-        """Return how many rows a constraint has."""
-        constraint = self.constraints[k]
-        if isinstance(constraint, Bounds):
-            return self.point.size
-        return len(self._matrix(k)) if isinstance(constraint, LinearConstraint) else np.size(constraint.fun(self.point))
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """How many rows each constraint has."""
+        return [
+            self.point.size
+            if isinstance(constraint, Bounds)
+            else len(
+                self._matrix(k) if isinstance(constraint, LinearConstraint) else np.ravel(constraint.fun(self.point))
+            )
+            for k, constraint in enumerate(self.constraints)
+        ]
 
     def _limits(self, k: int) -> Rows:
         """Return the limits of a constraint by name."""
-        constraint, size = self.constraints[k], self._size(k)
+        constraint, size = self.constraints[k], self._sizes[k]
         limits = []
         for values, what in ((constraint.lb, "lower"), (constraint.ub, "upper")):
             if np.size(values) not in (1, size) or np.isnan(values).any():
@@ -177,7 +182,7 @@ class _Program:
         """Return multipliers, one array per constraint, in the order of the standard form."""
         if len(multipliers) != len(self.constraints):
             raise InputError(f"there are {len(multipliers)} arrays of multipliers for {len(self.constraints)} rows")
-        each = [_numbers(m, (self._size(k),), f"multipliers[{k}]") for k, m in enumerate(multipliers)]
+        each = [_numbers(m, (self._sizes[k],), f"multipliers[{k}]") for k, m in enumerate(multipliers)]
 
         def of(kind: type) -> Array:
             return np.concatenate([np.zeros(0), *(each[k] for k in self._of(kind))])
@@ -189,7 +194,7 @@ class _Program:
     @property
     def n_rows(self) -> int:
         """Number of entries of c."""
-        return sum(map(self._size, self._of(NonlinearConstraint)))
+        return sum(self._sizes[k] for k in self._of(NonlinearConstraint))
 
     def at(self, x: Array) -> _FunctionsAt:
         """Return the functions at x."""

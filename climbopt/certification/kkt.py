@@ -170,22 +170,16 @@ def balanced(form: StandardForm, x: Array, mu: Array) -> Array | None:
     return np.where(rows, scale * mu, mu)
 
 
-def recover(form: StandardForm, x: Array) -> Multipliers:
+def recover(rows: LimitsAt) -> Multipliers:
     """Return multipliers of the right signs with the least residual of stationarity and complementarity.
 
     The rows that are active have one, or the rows that are near a limit where that gives a smaller residual.
 
     Parameters
     ----------
-    form : StandardForm
-    x : ndarray, (n,)
-        A feasible point.
+    rows : LimitsAt
+        At a feasible point.
     """
-    return recovered(LimitsAt(form, x))
-
-
-def recovered(rows: LimitsAt) -> Multipliers:
-    """Return the multipliers that :func:`recover` does, at the point of the limits."""
     if not (np.isfinite(rows.at.gradient).all() and np.isfinite(rows.gradients).all()):
         n, k = rows.form.n, len(rows.form.polytope.rows)
         return Multipliers(np.zeros(n), np.zeros(k), np.zeros(rows.sides.size - n - k))  # no slope, no multiplier
@@ -195,7 +189,7 @@ def recovered(rows: LimitsAt) -> Multipliers:
         return active
 
     def largest_residual(multipliers: Multipliers) -> float:
-        conditions = residuals_at(rows, multipliers)
+        conditions = residuals(rows, multipliers)
         return max(conditions["stationarity"].value, conditions["complementarity"].value)
 
     return min((active, _recovered(rows, rows.near)), key=largest_residual)
@@ -225,18 +219,13 @@ def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
     return Multipliers(values[:n], values[n:k], values[k:])
 
 
-def residuals(form: StandardForm, x: Array, multipliers: Multipliers) -> dict[Condition, Residual]:
-    """Return the residuals of the four optimality conditions at x for given multipliers.
+def residuals(rows: LimitsAt, multipliers: Multipliers) -> dict[Condition, Residual]:
+    """Return the residuals of the four optimality conditions at the point of the limits for given multipliers.
 
     stationarity = the largest |grad f + A' rows + Jc' nonlinear + bounds| and dual = the largest wrong-signed
     multiplier, each entry divided by its own scale (`LimitsAt.scales`); primal = the largest violation over the row's
     size; complementarity = the largest |multiplier x slack|, by which f could still fall, over max(1, |f|).
     """
-    return residuals_at(LimitsAt(form, x), multipliers)
-
-
-def residuals_at(rows: LimitsAt, multipliers: Multipliers) -> dict[Condition, Residual]:
-    """Return the residuals that :func:`residuals` does, at the point of the limits."""
     form, at, values, (own, over) = rows.form, rows.at, flat(multipliers), rows.scales
     limits = form.limits
     # grad f + A' lambda + Jc' mu + zeta

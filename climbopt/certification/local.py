@@ -22,8 +22,8 @@ from climbopt.certification.kkt import (
     flat,
     independent,
     jump,
-    recovered,
-    residuals_at,
+    recover,
+    residuals,
     smallest_curvature,
     unbounded,
 )
@@ -266,8 +266,8 @@ def certify(
     rows = LimitsAt(form, x)
     if not (np.isfinite(rows.at.value) and np.isfinite(rows.at.gradient).all()):
         return replace(certify_feasible(form, x, tolerance=tolerance), passed=False)
-    multipliers = recovered(rows)
-    conditions = residuals_at(rows, multipliers)
+    multipliers = recover(rows)
+    conditions = residuals(rows, multipliers)
     # The largest of all that stationarity requires is the one reported.
     if extra is not None and not extra.value <= conditions["stationarity"].value:  # NaN too
         conditions["stationarity"] = extra

@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.sparse import eye_array
 
 from climbopt.backends import Options, choose
-from climbopt.certification.kkt import LimitsAt, flat, recover, recovered, smallest_curvature
+from climbopt.certification.kkt import LimitsAt, flat, recover, smallest_curvature
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.numerics.quadratic import project
@@ -238,7 +238,7 @@ def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool
     problem, form = solves.problem, solved.form
     # Second-order condition of step 2 on the rows that are tight in all of its optima.
     limits = LimitsAt(form, x)
-    multipliers = recovered(limits)
+    multipliers = recover(limits)
     curvature = smallest_curvature(limits, multipliers, np.abs(flat(multipliers)) > STRONG)
     if curvature is None or curvature > CURVATURE:
         return x, True
@@ -269,7 +269,7 @@ def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[
     if x[-1] <= 0:
         return ()
     alone, form = OwnData.of(problem), solved.form
-    (least, slopes), multipliers = alone.shares(solved.direction, solved.at), recover(form, x)
+    (least, slopes), multipliers = alone.shares(solved.direction, solved.at), recover(LimitsAt(form, x))
     shares, z = least + x[-1] * slopes, alone.response.z(problem.cumulative(x[: form.n_ratios]))
     # A target of share 0 has no excess to speak of.
     with np.errstate(divide="ignore", invalid="ignore"):

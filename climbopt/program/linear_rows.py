@@ -174,18 +174,15 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
     EmptyPolytopeError
         Where an implied row contradicts the others.
     """
-    n = A.shape[1]
-    basis, rights = np.full((1, n), n**-0.5), np.array([n**-0.5])  # orthonormal rows Q, with Q x = rights
+    equations, rights = np.ones((1, A.shape[1])), np.ones(1)  # the simplex, and the independent equations so far
     independent, implied = [], []
     for k, (low, high) in enumerate(zip(limits.lower.tolist(), limits.upper.tolist(), strict=True)):
         equation = low == high
-        # Gram-Schmidt against the simplex and the equations so far
-        # What is left, `rest`, is the part of the row that no equation so far determines.
-        along = basis @ A[k]
-        rest = A[k] - along @ basis
-        size = float(np.linalg.norm(rest))
+        # What no equation so far determines of the row is what least squares leave of it.
+        along = np.linalg.lstsq(equations.T, A[k], rcond=None)[0]
+        rest = float(np.linalg.norm(A[k] - along @ equations))
         constant = np.ptp(A[k]) == 0
-        if constant or (equation and size <= DEPENDENT * np.linalg.norm(A[k])):
+        if constant or (equation and rest <= DEPENDENT * np.linalg.norm(A[k])):
             # the only value that the row can have
             value = float(A[k, 0]) if constant else float(along @ rights)
             if not low - FEASIBILITY <= value <= high + FEASIBILITY:
@@ -194,7 +191,5 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
             continue
         independent.append(k)
         if equation:
-            # A x = low, with A = along Q + size q, gives q x = (low - along Q x) / size.
-            rights = np.append(rights, (low - along @ rights) / size)
-            basis = np.vstack([basis, rest / size])
+            equations, rights = np.vstack([equations, A[k]]), np.append(rights, low)
     return independent, tuple(implied)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from climbopt.backends import Backend, Options, choose
-from climbopt.certification.kkt import balanced, recover
+from climbopt.certification.kkt import LimitsAt, balanced, recover
 from climbopt.foundations.errors import BackendError
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import EmptyPolytopeError
@@ -74,8 +74,8 @@ def _best_corner(form: StandardForm) -> Incumbent:
         corners = [form.polytope.linear_minimum(-corner)[1] for corner in np.eye(form.n)[: form.n_ratios]]
     except (EmptyPolytopeError, ArithmeticError):
         return Incumbent()
-    judged_corners = (judged(form, form.complete(corner[: form.n_ratios])) for corner in corners)
-    return min(judged_corners, key=lambda point: point.value, default=Incumbent())
+    points = (judged(form, form.complete(corner[: form.n_ratios])) for corner in corners)
+    return min(points, key=lambda point: point.value, default=Incumbent())
 
 
 def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
@@ -86,7 +86,7 @@ def multipliers_of(form: StandardForm, incumbent: Incumbent) -> Array:
     if incumbent.x is None:
         return np.zeros(form.nonlinear.lower.size)
     known = incumbent.multipliers
-    mu = recover(form, incumbent.x).nonlinear if known is None else known
+    mu = recover(LimitsAt(form, incumbent.x)).nonlinear if known is None else known
     scaled = balanced(form, incumbent.x, mu)
     return form.nonlinear.signed(mu) if scaled is None else scaled
 

@@ -44,18 +44,23 @@ def reciprocal(form: StandardForm) -> StandardForm | None:
     on_x[0, -1], on_x[rows, -1], on_loss[rows, targets] = 1.0, -1.0, 1.0
     on_z[rows], constant[rows] = 0.0, 0.0
     lower[rows - 1], upper[rows - 1] = -np.inf, 0.0
-    moved = Table(n, csr_array(np.hstack([on_x, on_z, on_loss])), constant)
-    response = replace(functions.response, model=_shifted(functions.response.model, slopes, least))
-    shares_of = replace(functions, responses=response, table=moved)
+    shares_of = replace(
+        functions,
+        responses=replace(functions.response, model=_shifted(functions.response.model, slopes, least)),
+        table=Table(n, csr_array(np.hstack([on_x, on_z, on_loss])), constant),
+    )
 
     def complete(ratios: Array) -> Array:
         x = form.complete(ratios).copy()
         x[-1] = shares_of.at(x).losses[targets].max()
         return x
 
-    limits = Rows(lower, upper, form.nonlinear.labels)
     return replace(
-        form, functions=shares_of, nonlinear=limits, complete=complete, start=complete(form.start[: form.n_ratios])
+        form,
+        functions=shares_of,
+        nonlinear=form.nonlinear.within(lower, upper),
+        complete=complete,
+        start=complete(form.start[: form.n_ratios]),
     )
 
 
@@ -98,10 +103,9 @@ def _shifted(model: MixtureModel, slopes: Array, least: Array) -> MixtureModel:
         quantity="ratio",
     )
     values = {p.name: model.parameters[p.name] for p in (*form.parameters, *model.use.parameters)}
-    law = replace(_LAW, quantity="ratio")
     return replace(
         model,
-        law=law,
+        law=replace(_LAW, quantity="ratio"),
         interaction=own,
         parameters={**values, str(_SLOPE): slopes, str(_LEAST): least},
         provenance={},

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from climbopt.certification.global_bound.boxes import Step, examined, inside, slopes_by_sums, slopes_of_mean
 from climbopt.certification.global_bound.incumbents import Incumbent, judged, local, multipliers_of, multistart
 from climbopt.certification.global_bound.reciprocal import reciprocal
-from climbopt.certification.kkt import recover
+from climbopt.certification.kkt import LimitsAt, recover
 from climbopt.certification.proof.blocks import Prices
 from climbopt.certification.proof.check import Tree, root
 from climbopt.certification.proof.decomposition import Box, Decomposition
@@ -233,7 +233,10 @@ def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
     """Return the multipliers at a point, as if it were a local optimum; 0 of rows where the objective has no slope."""
     return Prices(
-        recover(problem.form, x).rows, nonlinear, slopes_by_sums(problem, x, nonlinear), slopes_of_mean(problem, x)
+        recover(LimitsAt(problem.form, x)).rows,
+        nonlinear,
+        slopes_by_sums(problem, x, nonlinear),
+        slopes_of_mean(problem, x),
     )
 
 

@@ -48,13 +48,11 @@ def _bounds(function: np.ufunc, *at: Array) -> tuple[Array, Array]:
         limit = np.asarray(function(*at))
     low, high = limit.copy(), limit.copy()
     known = np.all([np.isfinite(point) for point in at], axis=0) & ~np.isnan(limit)
-    if function is np.power:
-        known = known & (at[0] != 0)
-    evaluate = _ROUTINES[function.__name__]
-    for k in np.ndindex(limit.shape):
-        if known[k] and not (function is np.log and at[0][k] == 0):
-            ball = evaluate(*(arb(float(point[k])) for point in at))
-            low[k], high[k] = down(ball), -down(-ball)
+    if function in (np.power, np.log):
+        known &= at[0] != 0
+    for k in np.flatnonzero(known):
+        ball = _ROUTINES[function.__name__](*(arb(float(point[k])) for point in at))
+        low[k], high[k] = down(ball), -down(-ball)
     return low, high
 
 
