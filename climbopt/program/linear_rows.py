@@ -180,8 +180,7 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
         equation = low == high
         # What no equation so far determines of the row is what least squares leave of it.
         along = np.linalg.lstsq(equations.T, A[k], rcond=None)[0]
-        rest = float(np.linalg.norm(A[k] - along @ equations))
-        constant = np.ptp(A[k]) == 0
+        rest, constant = np.linalg.norm(A[k] - along @ equations), np.ptp(A[k]) == 0
         if constant or (equation and rest <= DEPENDENT * np.linalg.norm(A[k])):
             # the only value that the row can have
             value = float(A[k, 0]) if constant else float(along @ rights)

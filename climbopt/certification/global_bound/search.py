@@ -232,12 +232,8 @@ def _known(form: StandardForm, incumbent: Array | None, deadline: float | None) 
 
 def optimal(problem: Decomposition, x: Array, nonlinear: Array) -> Prices:
     """Return the multipliers at a point, as if it were a local optimum; 0 of rows where the objective has no slope."""
-    return Prices(
-        recover(LimitsAt(problem.form, x)).rows,
-        nonlinear,
-        slopes_by_sums(problem, x, nonlinear),
-        slopes_of_mean(problem, x),
-    )
+    rows, sums = recover(LimitsAt(problem.form, x)).rows, slopes_by_sums(problem, x, nonlinear)
+    return Prices(rows, nonlinear, sums, slopes_of_mean(problem, x))
 
 
 def _examined(problem: Decomposition, node: Node, target: float, tolerance: float) -> Node:
