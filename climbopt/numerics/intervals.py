@@ -164,10 +164,6 @@ def _add(a: Interval, b: Interval) -> Interval:
     return Interval(np.where(low_exact, low, _down(low)), np.where(high_exact, high, _up(high)))
 
 
-def _negative(a: Interval) -> Interval:
-    return Interval(-a.upper, -a.lower)
-
-
 def _product(x: Array, y: Array) -> Array:
     """Return x y, where 0 times infinity is 0."""
     product = np.asarray(x * y)
@@ -245,14 +241,6 @@ def _truth(certain: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> Interva
     return Interval(np.asarray(certain, dtype=float), np.asarray(~impossible, dtype=float))
 
 
-def _less(a: Interval, b: Interval) -> Interval:
-    return _truth(a.upper < b.lower, a.lower >= b.upper)
-
-
-def _less_equal(a: Interval, b: Interval) -> Interval:
-    return _truth(a.upper <= b.lower, a.lower > b.upper)
-
-
 def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interval | ArrayLike]) -> Interval:
     """Return the hull of the choices whose condition may be the first true one; all numbers where none may be true."""
     truths = [Interval.enclosing(condition) for condition in conditions]
@@ -271,15 +259,15 @@ def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interv
 
 _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "add": _add,
-    "subtract": lambda a, b: _add(a, _negative(b)),
-    "negative": _negative,
+    "subtract": lambda a, b: _add(a, Interval(-b.upper, -b.lower)),
+    "negative": lambda a: Interval(-a.upper, -a.lower),
     "multiply": _multiply,
     "divide": _divide,
     "power": _power,
-    "less": _less,
-    "less_equal": _less_equal,
-    "greater": lambda a, b: _less(b, a),
-    "greater_equal": lambda a, b: _less_equal(b, a),
+    "less": lambda a, b: _truth(a.upper < b.lower, a.lower >= b.upper),
+    "less_equal": lambda a, b: _truth(a.upper <= b.lower, a.lower > b.upper),
+    "greater": lambda a, b: _truth(a.lower > b.upper, a.upper <= b.lower),
+    "greater_equal": lambda a, b: _truth(a.lower >= b.upper, a.upper < b.lower),
     "exp": _monotone(np.exp, -np.inf),
     "log": _monotone(np.log, 1.0, 0.0),
     "sqrt": _monotone(np.sqrt, 0.0, 0.0),

@@ -61,11 +61,6 @@ class Progress:
     open: int
     seconds: float
 
-    @property
-    def gap(self) -> float:
-        """upper - lower."""
-        return self.upper - self.lower
-
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -135,14 +130,10 @@ class Enclosure:
     written: Tree | None = None
 
     @property
-    def gap(self) -> float:
-        """upper - lower."""
-        return self.upper - self.lower
-
-    @property
     def relative_gap(self) -> float | None:
-        """gap / |upper|; None where that is no number."""
-        return self.gap / abs(self.upper) if self.upper and np.isfinite(self.gap) else None
+        """(upper - lower) / |upper|; None where that is no number."""
+        gap = self.upper - self.lower
+        return gap / abs(self.upper) if self.upper and np.isfinite(gap) else None
 
 
 def enclose(
