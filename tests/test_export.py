@@ -15,7 +15,8 @@ import climbopt
 from climbopt.__main__ import main
 from climbopt.files import load_ratios
 from climbopt.files.trainers import TRAINERS, Mixture
-from climbopt.files.trainers.blend import blended, rounded
+from climbopt.files.trainers.trainer import blended
+from climbopt.files.trainers.training_mixture import rounded
 from climbopt.foundations.errors import InputError
 
 RATIOS = {"en": 0.5, "de": 0.3, "sw": 0.2}

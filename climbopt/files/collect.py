@@ -185,13 +185,12 @@ def collect(runs: Sequence[PlannedRun], places: Iterable[Path], pattern: str | N
     InputError
         Where keys of losses have two readings, or there are none.
     """
-    names = [run.name for run in runs]
-    traces: dict[str, list[Trace]] = {name: [] for name in names}
+    traces: dict[str, list[Trace]] = {run.name: [] for run in runs}
     states: dict[str, str] = {}
     ignored: dict[str, str] = {}
     for path in logs_in(places):
         # By a folder above the file, or by its own name.
-        owner = next((name for name in names if name in (*path.parts[:-1], path.stem)), None)
+        owner = next((name for name in traces if name in (*path.parts[:-1], path.stem)), None)
         if path.name == "status" and owner is not None:
             states[owner] = read_bytes(path).decode(errors="replace").strip()
         elif is_log(path):

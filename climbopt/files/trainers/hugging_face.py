@@ -7,8 +7,7 @@ the strategy all_exhausted it begins a source again that has ended, until every 
 from pathlib import PurePath
 from typing import Any
 
-from climbopt.files.trainers.blend import SEED, Blend
-from climbopt.files.trainers.trainer import Trainer, json_text
+from climbopt.files.trainers.trainer import SEED, Blend, Trainer, json_text
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text", ".arrow": "arrow"}
 """Builder by the suffix of a file; any other path is a folder or a name on the hub."""

@@ -4,8 +4,7 @@ Source: DataArgs and choose_source in lingua/data.py of facebookresearch/lingua:
 weights that are normalised, and a source is the path of a folder below root_dir.
 """
 
-from climbopt.files.trainers.blend import Blend
-from climbopt.files.trainers.trainer import Trainer, omegaconf_text
+from climbopt.files.trainers.trainer import Blend, Trainer, omegaconf_text
 from climbopt.foundations.errors import InputError, shown
 
 

@@ -5,8 +5,7 @@ Source: megatron/core/datasets/utils.py (get_blend_from_list) and megatron/train
 of NVIDIA-NeMo/Megatron-Bridge, whose YAML OmegaConf merges.
 """
 
-from climbopt.files.trainers.blend import Blend, Source
-from climbopt.files.trainers.trainer import Trainer, json_text, omegaconf_text
+from climbopt.files.trainers.trainer import Blend, Source, Trainer, json_text, omegaconf_text
 from climbopt.foundations.errors import InputError, shown
 
 

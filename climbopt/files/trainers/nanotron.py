@@ -6,8 +6,7 @@ Source: NanosetDatasetsArgs, DataArgs and DatasetStageArgs in src/nanotron/confi
 from collections.abc import Mapping
 from typing import Any
 
-from climbopt.files.trainers.blend import SEED, Blend
-from climbopt.files.trainers.trainer import Trainer, yaml_text
+from climbopt.files.trainers.trainer import SEED, Blend, Trainer, yaml_text
 
 
 def _stage(blend: Blend, name: str, step: int) -> dict[str, Any]:

@@ -7,8 +7,7 @@ requested_tokens x target_ratio is refused unless max_repetition_ratio allows th
 import math
 from typing import Any
 
-from climbopt.files.trainers.blend import Blend, Source
-from climbopt.files.trainers.trainer import Trainer, yaml_text
+from climbopt.files.trainers.trainer import Blend, Source, Trainer, yaml_text
 
 
 def _source(source: Source) -> dict[str, Any]:

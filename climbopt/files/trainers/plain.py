@@ -4,8 +4,7 @@ import csv
 from io import StringIO
 from typing import Any
 
-from climbopt.files.trainers.blend import Blend
-from climbopt.files.trainers.trainer import Trainer, json_text, yaml_text
+from climbopt.files.trainers.trainer import Blend, Trainer, json_text, yaml_text
 
 
 def _content(blend: Blend) -> dict[str, Any]:

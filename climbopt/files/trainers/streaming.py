@@ -6,8 +6,7 @@ build_streams and StreamingTextDataset in llmfoundry/data/text_data.py; each ent
 
 from typing import Any
 
-from climbopt.files.trainers.blend import Blend
-from climbopt.files.trainers.trainer import Trainer, omegaconf_text, yaml_text
+from climbopt.files.trainers.trainer import Blend, Trainer, omegaconf_text, yaml_text
 
 
 def _streams(blend: Blend) -> dict[str, Any]:

@@ -4,8 +4,7 @@ Source: InterleavedHuggingFaceTextDataLoader.Config and HFDataSource in torchtit
 are packed before they are interleaved, so that weights are shares of tokens; a source's dataset is a name in DATASETS.
 """
 
-from climbopt.files.trainers.blend import SEED, Blend
-from climbopt.files.trainers.trainer import Trainer, json_text
+from climbopt.files.trainers.trainer import SEED, Blend, Trainer, json_text
 
 
 def _config(blend: Blend) -> str:

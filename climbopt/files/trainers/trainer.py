@@ -1,9 +1,10 @@
-"""How a mixture is handed to a trainer: a file in the trainer's own format, and what the trainer cannot do.
+"""A mixture as a trainer draws it (rounded weights, paths, epochs), and the file in the trainer's own format.
 
 Texts in JSON and YAML are written by libraries, so that no name in them can be more than text.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,115 @@ from typing import Any
 
 import yaml
 
-from climbopt.files.trainers.blend import DIGITS, Blend, Mixture, blended
+from climbopt.files.trainers.training_mixture import Mixture, rounded
 from climbopt.foundations.errors import InputError, listed, shown
 
 SEQUENCE = 4096
 """Tokens of one training sequence, where nothing else is stated."""
+DIGITS = 6
+"""Decimals of the weights that are written."""
+SEED = 42
+"""Of the random draws of trainers whose configuration states one."""
+MOST_DIGITS = 12
+"""Most decimals of a weight: a double represents such weights, and their sum, accurately enough."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A language as a trainer draws it.
+
+    Parameters
+    ----------
+    language : str
+    weight : float
+        Share of the draws: a decimal fraction, whose sum over the sources is exactly 1.
+    ratio : float
+        Share of the tokens that follows from the weight.
+    path : str
+        Where its data lie, or a placeholder.
+    tokens : float or None
+        Tokens of the run; None where there is no budget.
+    epochs : float or None
+        Tokens of the run over the supply; None where one of them is unknown.
+    """
+
+    language: str
+    weight: float
+    ratio: float
+    path: str
+    tokens: float | None
+    epochs: float | None
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A mixture as one trainer draws it.
+
+    Parameters
+    ----------
+    sources : tuple of Source
+    budget : float or None
+        Tokens of the run.
+    name : str
+        What the mixture is called in comments.
+    """
+
+    sources: tuple[Source, ...]
+    budget: float | None
+    name: str
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Shares of the tokens by language."""
+        return {source.language: source.ratio for source in self.sources}
+
+
+def blended(mixture: Mixture, *, by_example: bool, digits: int = DIGITS, keep_zeros: bool = False) -> Blend:
+    """Return a mixture as a trainer draws it: by token, or by example, with weights of `digits` decimals.
+
+    Of n languages with mean tokens m_i per example, examples are drawn in shares proportional to r_i / m_i.
+
+    Examples
+    --------
+    >>> thirds = Mixture({"en": 1 / 3, "de": 1 / 3, "nl": 1 / 3})
+    >>> [source.weight for source in blended(thirds, by_example=False, digits=2).sources]
+    [0.34, 0.33, 0.33]
+    """
+    if not 1 <= digits <= MOST_DIGITS:
+        raise InputError(f"the weights have {digits} decimals; 1 to {MOST_DIGITS} are possible")
+    mean = {name: mixture.mean_tokens.get(name, 1.0) if by_example else 1.0 for name in mixture.ratios}
+    # Tokens in shares r_i are examples in shares r_i / m_i.
+    units = rounded([ratio / mean[name] for name, ratio in mixture.ratios.items()], digits)
+    drawn = dict(zip(mixture.ratios, units, strict=True))
+    # Back to tokens: rounded examples times their mean length.
+    total = math.fsum(count * mean[name] for name, count in drawn.items())
+    sources = []
+    for name, count in drawn.items():
+        if count or keep_zeros:
+            ratio = count * mean[name] / total
+            tokens = None if mixture.budget is None else ratio * mixture.budget
+            sources.append(
+                Source(
+                    name,
+                    count / 10**digits,
+                    ratio,
+                    mixture.paths.get(name, f"PATH_OF_{name}"),
+                    tokens,
+                    _epochs(tokens, mixture, name),
+                )
+            )
+    return Blend(tuple(sources), mixture.budget, mixture.name)
+
+
+def _epochs(tokens: float | None, mixture: Mixture, language: str) -> float | None:
+    """Return tokens over supply, or None where one of them is unknown; a language without data has no epochs."""
+    supply = mixture.supply.get(language)
+    if tokens is None or supply is None:
+        return None
+    if not supply and tokens:
+        raise InputError(f"the supply of '{language}' is 0, and its ratio is positive; mend one of them")
+    return tokens / supply if supply else 0.0
+
 
 Write = Callable[[Blend], str]
 """Returns the text of a file; raises InputError for a name or path that the format cannot hold."""
