@@ -10,12 +10,14 @@ import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NoReturn
 
 import sympy as sp
 
 from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.frozen import FrozenMap
 from climbopt.model.symbols import D
 
 INFINITY = math.inf
@@ -58,6 +60,7 @@ L = Quantity("L")
 """Loss of a target after the run, in nats per token."""
 _QUANTITIES: Mapping[str, Quantity] = {"r": r, "z": z, "L": L}
 _SIGNS = {sp.LessThan: "<=", sp.GreaterThan: ">=", sp.Equality: "=="}
+_COMPARISONS = {ast.LtE: "<=", ast.GtE: ">=", ast.Eq: "=="}
 _ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -193,7 +196,9 @@ def parse_relation(text: str, groups: Mapping[str, Sequence[str]]) -> Relation:
     node = reader.tree()
     if not isinstance(node, ast.Compare):
         reader.refuse(node, "a constraint compares two expressions with <=, >= or ==")
-    signs = [reader.sign(operator, node) for operator in node.ops]
+    if not all(type(operator) in _COMPARISONS for operator in node.ops):
+        reader.refuse(node, "a comparison is <=, >= or ==")
+    signs = [_COMPARISONS[type(operator)] for operator in node.ops]
     parts = [reader.value(part) for part in (node.left, *node.comparators)]
     if len(signs) == 1:
         return Relation.of(parts[0], signs[0], parts[1])
@@ -236,18 +241,14 @@ def _finite(number: sp.Expr) -> float:
     return value
 
 
-@dataclass
 class _Reader:
-    """Parser of one text; languages in brackets are quoted before Python's parser sees them ("is" is Icelandic)."""
+    """Parser of one text; the names in brackets are hidden from Python's parser ("is" is Icelandic)."""
 
-    text: str
-    groups: Mapping[str, Sequence[str]]
-    _loops: dict[str, str] = field(default_factory=dict)
-    _added: list[int] = field(default_factory=list)
-    _terms: int = 0
-
-    def __post_init__(self) -> None:
-        self.text = self.text.strip().replace("\n", " ")
+    def __init__(self, text: str, groups: Mapping[str, Sequence[str]]) -> None:
+        self.text, self.groups = text.strip().replace("\n", " "), groups
+        # Of the same length, so that positions are those of the user's text.
+        self._hidden = re.sub(r"\[([^\[\]\"'\\]*)\]", lambda name: f"[{'_' * len(name[1])}]", self.text)
+        self._terms = 0
 
     def tree(self) -> ast.expr:
         """Return the syntax tree of the text."""
@@ -260,31 +261,20 @@ class _Reader:
             if nesting > DEEPEST:
                 self._refuse_at(position, f"more than {DEEPEST} levels of brackets")
         try:
-            return ast.parse(self._quoted(), mode="eval").body
+            return ast.parse(self._hidden, mode="eval").body
         except SyntaxError as error:
-            self._refuse_at(self._original((error.offset or 1) - 1), "this cannot be read")
+            self._refuse_at((error.offset or 1) - 1, "this cannot be read")
         # What the parser raises for null bytes and for texts that are too deep for it.
         except (ValueError, RecursionError, MemoryError):
             self._refuse_at(0, "this cannot be read")
 
-    def _quoted(self) -> str:
-        """Return the text with names in brackets quoted; remembers where characters were added."""
-        result, last = "", 0
-        for match in re.finditer(r"\[([^\[\]\"'\\]*)\]", self.text):
-            result += self.text[last : match.start()] + '["' + match[1].strip() + '"]'
-            # Two quotes are added, and blanks inside the brackets removed.
-            inner = len(match[1].strip()) + 2 - len(match[1])
-            self._added += [len(result) - 1] * max(inner, 0)
-            last = match.end()
-        return result + self.text[last:]
+    def _position(self, offset: int | None) -> int:
+        """Return the position in the text of an offset in the syntax tree, which counts bytes."""
+        return len(self._hidden.encode()[:offset].decode())
 
-    def _original(self, position: int) -> int:
-        """Return the position in the user's text that corresponds to a position in the quoted text."""
-        return max(0, position - sum(added <= position for added in self._added))
-
-    def refuse(self, node: ast.AST, why: str) -> NoReturn:
+    def refuse(self, node: ast.expr, why: str) -> NoReturn:
         """Raise InputError for a part of the text."""
-        self._refuse_at(self._original(getattr(node, "col_offset", 0)), why)
+        self._refuse_at(self._position(node.col_offset), why)
 
     def _refuse_at(self, position: int, why: str) -> NoReturn:
         near = self.text[position : position + 20].strip() or "the end"
@@ -292,17 +282,14 @@ class _Reader:
             f"cannot read '{self.text[:80]}' at position {position + 1} (at '{near}'): {why}. Allowed: {GRAMMAR}"
         )
 
-    def sign(self, operator: ast.cmpop, node: ast.AST) -> str:
-        """Return <=, >= or ==."""
-        signs = {ast.LtE: "<=", ast.GtE: ">=", ast.Eq: "=="}
-        if type(operator) not in signs:
-            self.refuse(node, "a comparison is <=, >= or ==")
-        return signs[type(operator)]
+    def value(self, node: ast.expr, depth: int = 0, members: Mapping[str, str] = FrozenMap({})) -> sp.Expr:
+        """Return a node of the syntax tree as SymPy, built from the allowed kinds of node only.
 
-    def value(self, node: ast.expr, depth: int = 0) -> sp.Expr:
-        """Return a node of the syntax tree as SymPy, built from the allowed kinds of node only."""
+        `members` holds the language that the loop variable of a sum stands for.
+        """
         if depth > DEEPEST * 4:
             self.refuse(node, "this is nested too deeply")
+        inside = partial(self.value, depth=depth + 1, members=members)
         match node:
             # Before numbers: True is an int in Python.
             case ast.Constant(value=bool()):
@@ -315,20 +302,23 @@ class _Reader:
             case ast.Name(id="D"):
                 return D
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
-                value = self.value(inner, depth + 1)
+                value = inside(inner)
                 return -value if isinstance(sign, ast.USub) else value
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
-                return self._power(self.value(left, depth + 1), right)
+                return self._power(inside(left), right)
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as sign, right=right):
-                values = self.value(left, depth + 1), self.value(right, depth + 1)
+                values = inside(left), inside(right)
                 if isinstance(sign, ast.Div) and values[1] == 0:
                     self.refuse(node, "this divides by 0")
                 return _ARITHMETIC[type(sign)](*values)
-            # A loop variable of a sum stands for the language of the current term.
-            case ast.Subscript(value=ast.Name(id="r" | "z" | "L" as kind), slice=ast.Constant(value=str(name))):
-                return _QUANTITIES[kind][self._loops.get(name, name)]
+            case ast.Subscript(
+                value=ast.Name(id="r" | "z" | "L" as kind), slice=ast.Name() | ast.Constant(value=str()) as index
+            ):
+                hidden = self.text[self._position(index.col_offset) : self._position(index.end_col_offset)].strip()
+                name = str(index.value) if isinstance(index, ast.Constant) else hidden
+                return _QUANTITIES[kind][members.get(name, name)]
             case ast.Call(func=ast.Name(id="sum"), args=[ast.GeneratorExp() as loop], keywords=[]):
-                return self._sum(loop, depth)
+                return self._sum(loop, depth, members)
             case ast.Name(id=name):
                 self.refuse(node, f"'{name}' is none of r, z, L and D")
             case ast.Compare():
@@ -354,7 +344,7 @@ class _Reader:
             self.refuse(exponent, "this power is no real number")
         return result
 
-    def _sum(self, loop: ast.GeneratorExp, depth: int) -> sp.Expr:
+    def _sum(self, loop: ast.GeneratorExp, depth: int, members: Mapping[str, str]) -> sp.Expr:
         """Return sum(... for x in group)."""
         match loop.generators:
             case [
@@ -369,16 +359,11 @@ class _Reader:
             case _:
                 self.refuse(loop, "a sum is sum(... for x in group)")
         # Nested sums multiply their numbers of terms.
-        if self._loops:
+        if members:
             self.refuse(loop, "a sum inside a sum is not allowed")
         if group not in self.groups:
             raise unknown_name("group", group, self.groups)
-        terms = []
         self._terms += len(self.groups[group])
         if self._terms > MOST_TERMS:
             self.refuse(loop, f"the sums come to more than {MOST_TERMS} terms")
-        for member in self.groups[group]:
-            self._loops[name] = member
-            terms.append(self.value(loop.elt, depth + 1))
-        del self._loops[name]
-        return sp.Add(*terms)
+        return sp.Add(*(self.value(loop.elt, depth + 1, {name: member}) for member in self.groups[group]))
