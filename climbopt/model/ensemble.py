@@ -73,9 +73,9 @@ class Stack(MixtureModel):
             languages=first.targets * len(models),
         )
 
-    def _shape_within(self, parameter: Parameter) -> tuple[int, ...]:
+    def _shapes(self, parameter: Parameter) -> list[tuple[int, ...]]:
         """Return (T, S) for a parameter of a source too: each model has its own."""
-        return (len(self.targets), len(self.sources)) if parameter.per == "source" else self.shape(parameter)
+        return [self.shape(parameter), *([(len(self.targets), len(self.sources))] if parameter.per == "source" else [])]
 
     @cached_property
     def own_source(self) -> Indices:

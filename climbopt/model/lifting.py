@@ -18,9 +18,8 @@ import sympy as sp
 
 from climbopt.model.interactions import Interaction
 from climbopt.model.mixture import Indices, MixtureModel, Response
-from climbopt.model.piecewise import Pieces
 from climbopt.model.symbols import D, N, Parameter, r_i, r_j
-from climbopt.model.templates import Array, Templates
+from climbopt.model.templates import Array, Template, Templates
 
 _EXCESS = sp.Symbol("is_excess", nonnegative=True)
 _ITSELF = sp.Symbol("of_itself", nonnegative=True)
@@ -61,26 +60,22 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     # 1 where an excess is of the target's own source: its gain is that of `own`, not of `pair`.
     itself = np.zeros((len(model.targets), chosen.size))
     itself[model.own_source[:, None] == chosen] = 1.0
-    values: dict[str, Array] = {}
-    for p in model.templates.interaction.parameters:
-        value = model.parameters[p.name]
+    values = {p.name: model.parameters[p.name] for p in model.law.parameters + model.interaction.parameters}
+    for p in model.interaction.parameters:
+        value = values[p.name]
         # An excess has its source's parameters.
         if p.per == "source":
-            value = np.append(value, value[chosen])
+            values[p.name] = np.append(value, value[chosen])
         elif p.per == "pair":  # own pairs have no value; any positive number serves, its term has factor 0
-            further = value[:, chosen].copy()
-            further[itself == 1] = 1.0
-            value = np.hstack([value, further])
-        values[p.name] = value
+            values[p.name] = np.hstack([value, np.where(itself == 1, 1.0, value[:, chosen])])
     # Switches between the two forms of a pair: 0 for an original source, 1 for an excess.
     values[_EXCESS.name] = np.repeat([0.0, 1.0], [len(model.sources), chosen.size])
     values[_ITSELF.name] = np.hstack([np.zeros((len(model.targets), len(model.sources))), itself])
-    of_law = {p.name: model.parameters[p.name] for p in model.law.parameters}
     names = tuple(f"{model.sources[j]} beyond its kink" for j in chosen.tolist())
     smooth = replace(
         model,
         interaction=_smooth(model.interaction, templates),
-        parameters=of_law | values,
+        parameters=values,
         sources=(*model.sources, *names),
     )
     return Split(smooth, kinks[chosen], chosen)
@@ -93,43 +88,41 @@ def _kink(templates: Templates) -> sp.Expr | None:
     kinks = set()
     for template in (templates.own, templates.pair):
         if not template.whole:
-            parts = template.pieces
             # A gain that depends on the target's own ratio is no function of the excess alone.
-            if parts is None or _gain(parts).has(r_i):
+            if template.pieces is None or _parts(template)[1].has(r_i):
                 return None
-            kinks.add(parts.kink.subs(r_i, r_j))
+            kinks.add(template.pieces.kink.subs(r_i, r_j))
     of_source = {p.symbol for p in templates.interaction.parameters if p.per == "source"}
     kink = kinks.pop()
     # Several kinks, or a kink that depends on the target, cannot be one excess per source.
     return None if kinks or kink.free_symbols - of_source - {D, N} else kink
 
 
-def _gain(pieces: Pieces) -> sp.Expr:
-    """Return what the second piece adds at an excess of r_j."""
-    return pieces.gain.subs(pieces.variable, r_j)
+def _parts(template: Template) -> tuple[sp.Expr, sp.Expr]:
+    """Return the piece below the kink, and what the second piece adds at an excess of r_j."""
+    pieces = template.pieces
+    return (
+        (template.expression, sp.S.Zero) if pieces is None else (pieces.below, pieces.gain.subs(pieces.variable, r_j))
+    )
 
 
 def _values(kink: sp.Expr, response: Response) -> Array:
     """Return the kink of each source, (S,)."""
-    names = [p for p in response.model.interaction.parameters if p.per == "source"]
-    function = sp.lambdify([D, N, *(p.symbol for p in names)], kink, modules="numpy")
-    value = function(response.D, response.N, *(response.model.parameters[p.name] for p in names))
+    of_source = tuple(p for p in response.model.interaction.parameters if p.per == "source")
+    arguments = (response.D, response.N, *(response.model.parameters[p.name] for p in of_source))
+    (value,) = Template(kink, (), of_source).value(*arguments)
     return np.asarray(np.broadcast_to(value, len(response.model.sources)), dtype=float)
 
 
 @lru_cache(maxsize=64)
 def _smooth(interaction: Interaction, templates: Templates) -> Interaction:
     """Return an interaction whose own and pair are the pieces below, with the gains as pairs of the excesses."""
-    own, pair = templates.own.pieces, templates.pair.pieces
-    of_own = sp.S.Zero if own is None else _gain(own)
-    of_pair = sp.S.Zero if pair is None else _gain(pair)
-    below = interaction.pair if pair is None else pair.below
-    return Interaction(
-        name=interaction.name,
-        own=interaction.own if own is None else own.below,
-        # An ordinary source contributes `below`, an excess its gain: that of own to the source's own target.
-        pair=(1 - _EXCESS) * below + _EXCESS * ((1 - _ITSELF) * of_pair + _ITSELF * of_own),
+    (own, of_own), (pair, of_pair) = _parts(templates.own), _parts(templates.pair)
+    return replace(
+        interaction,
+        own=own,
+        # An ordinary source contributes the piece below, an excess its gain: that of own to the source's own target.
+        pair=(1 - _EXCESS) * pair + _EXCESS * ((1 - _ITSELF) * of_pair + _ITSELF * of_own),
         parameters=(*interaction.parameters, Parameter(_EXCESS, "source"), Parameter(_ITSELF, "pair")),
-        quantity=interaction.quantity,
-        source=interaction.source,
+        coordinates=None,
     )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, check_known
 from climbopt.foundations.frozen import ByFields, FrozenMap
 from climbopt.foundations.names import check_name
 from climbopt.foundations.view import Columns, View, Viewed, named
@@ -110,9 +110,7 @@ class MixtureModel(ByFields, Viewed):
                     f"'{self.interaction.name}' needs its own {undefined.pop()} there; make that per target"
                 )
         declared = [parameter.name for parameter in self.templates.parameters]
-        for name in self.parameters:
-            if name not in declared:
-                raise unknown_name(f"parameter of {self.label}", name, declared)
+        check_known(f"parameter of {self.label}", self.parameters, declared)
         values = {p.name: self._checked(p) for p in self.templates.parameters}
         object.__setattr__(self, "parameters", FrozenMap(values))
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
@@ -124,11 +122,11 @@ class MixtureModel(ByFields, Viewed):
             raise InputError(f"the model has no values for parameter '{name}' ({parameter.meaning}); add them")
         # A copy: the array is made read-only below, and the caller's must not be.
         value = np.array(self.parameters[name], dtype=float)
-        shape = self.shape(parameter)
-        if value.shape not in (shape, self._shape_within(parameter)):
+        shapes = self._shapes(parameter)
+        if value.shape not in shapes:
             raise InputError(
                 f"parameter '{name}' has shape {value.shape}; {len(self.targets)} targets and {len(self.sources)} "
-                f"sources need {shape}"
+                f"sources need {shapes[0]}"
             )
         if parameter.per == "pair":
             # Own pairs are in no formula; 0 keeps the arrays finite.
@@ -141,31 +139,20 @@ class MixtureModel(ByFields, Viewed):
         if bad.any():
             # The first faulty entry stands for all.
             where = tuple(int(index[0]) for index in np.nonzero(bad))
+            axes = parameter.axes(self.targets, self.sources)
+            label = " from ".join(f"'{names[k]}'" for names, k in zip(axes, where[-len(axes) :], strict=True))
             domain = "a positive number" if positive else "0 or more" if parameter.lower == 0 else "a finite number"
-            raise InputError(
-                f"parameter '{name}' of {self._label(parameter, where)} is {value[where]}; it must be {domain}"
-            )
+            raise InputError(f"parameter '{name}' of {label} is {value[where]}; it must be {domain}")
         value.setflags(write=False)
         return value
 
-    def _label(self, parameter: Parameter, where: tuple[int, ...]) -> str:
-        """Return the language, or the pair, that an index of `parameter` stands for."""
-        if parameter.per == "pair":
-            return f"'{self.targets[where[0]]}' from '{self.sources[where[1]]}'"
-        names = self.targets if parameter.per == "target" else self.sources
-        return f"'{names[where[-1 if parameter.per == 'source' else 0]]}'"
-
     def shape(self, parameter: Parameter) -> tuple[int, ...]:
         """Return the shape that the values of `parameter` have in this model."""
-        return {
-            "target": (len(self.targets),),
-            "source": (len(self.sources),),
-            "pair": (len(self.targets), len(self.sources)),
-        }[parameter.per]
+        return parameter.axes(len(self.targets), len(self.sources))
 
-    def _shape_within(self, parameter: Parameter) -> tuple[int, ...]:
-        """Return another shape that its values may have: none here."""
-        return self.shape(parameter)
+    def _shapes(self, parameter: Parameter) -> list[tuple[int, ...]]:
+        """Return the shapes that the values of `parameter` may have: that one."""
+        return [self.shape(parameter)]
 
     @cached_property
     def templates(self) -> Templates:
@@ -218,6 +205,13 @@ class MixtureModel(ByFields, Viewed):
         """Indices of the sources of these targets, in the same order."""
         return self.own_source[self.own_targets]
 
+    @cached_property
+    def own_pairs(self) -> Indices | slice:
+        """Where the pairs of these targets with themselves stand in flat arrays of pairs, (..., T S)."""
+        # A slice is faster than indices.
+        n = len(self.sources)
+        return slice(None, None, n + 1) if self.square else self.own_targets * n + self.own_sources
+
     def own_ratios(self, ratios: Array) -> Array:
         """Return each target's own ratio, (..., S) to (..., T); 0 where it is no source."""
         return np.where(self.own_source >= 0, ratios[..., self.own_source], 0.0)
@@ -238,11 +232,11 @@ class MixtureModel(ByFields, Viewed):
         `supply` holds the tokens available of each source for each mixture, (n, S), in place of the model's own supply;
         NaN keeps the model's.
         """
-        if params is None:
-            if self.templates.uses_model_size:
-                raise InputError(f"{self.label} depends on the model size; give params")
-            params = np.nan
-        D, size = np.asarray(budget, float) / self.token_unit, np.asarray(params, float) / self.params_unit
+        if params is None and self.uses_model_size:
+            raise InputError(f"{self.label} depends on the model size; give params")
+        D = np.asarray(budget, float) / self.token_unit
+        # Where no size is given and none is needed, it is NaN.
+        size = np.asarray(np.nan if params is None else params, float) / self.params_unit
         if supply is None or not self.takes_supply:
             return Response(self, D, size)
         own = self.parameters[SUPPLY]
@@ -288,9 +282,8 @@ class MixtureModel(ByFields, Viewed):
         if not supply or not self.takes_supply:
             return self
         values = self.parameters[SUPPLY].copy()
+        check_known("language with a supply", supply, self.sources)
         for name, tokens in supply.items():
-            if name not in self.sources:
-                raise unknown_name("language with a supply", name, self.sources)
             values[..., self.sources.index(name)] = max(tokens, LEAST_SUPPLY) / self.token_unit
         # The same object, so that what was cached for it is kept.
         if np.array_equal(values, self.parameters[SUPPLY]):
@@ -299,26 +292,20 @@ class MixtureModel(ByFields, Viewed):
 
     def view(self) -> View:
         """Return the form and its languages; the table has a row for each value of a parameter."""
-        sources, targets = self.sources, self.targets
-        facts = [f"{len(sources)} sources: {named(sources)}"]
-        facts += [] if sources == targets else [f"{len(targets)} targets: {named(targets)}"]
-        facts += (
-            [] if self.pilots is None else ["fitted to runs of {:.4g} to {:.4g} tokens".format(*self.pilots.tokens)]
-        )
+        facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
+        facts += [] if self.square else [f"{len(self.targets)} targets: {named(self.targets)}"]
+        runs = "fitted to runs of {:.4g} to {:.4g} tokens"
+        facts += [] if self.pilots is None else [runs.format(*self.pilots.tokens)]
         return View(f"model {self.label}", facts, self._columns)
 
     def _columns(self) -> Columns:
         """Return one row per value: the parameter, its language and, of a pair, the source that is transferred from."""
         rows: list[tuple[str, str, str | None, float]] = []
         for p in self.templates.parameters:
-            values = self.parameters[p.name]
-            names = self.sources if p.per == "source" else self.targets
-            for i, name in enumerate(names):
-                if p.per == "pair":
-                    others = [(source, values[i, j]) for j, source in enumerate(self.sources) if source != name]
-                    rows += [(p.name, name, source, float(value)) for source, value in others]
-                else:
-                    rows.append((p.name, name, None, float(values[i])))
+            for index, value in np.ndenumerate(self.parameters[p.name]):
+                name, *others = (names[k] for names, k in zip(p.axes(self.targets, self.sources), index, strict=True))
+                if others != [name]:  # own pairs have no value
+                    rows.append((p.name, name, others[0] if others else None, float(value)))
         heads = ("parameter", "language", "from", "value")
         return {head: [row[k] for row in rows] for k, head in enumerate(heads)}
 
@@ -386,10 +373,7 @@ class Response:
         pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, used)
         # Column of the own source in J: u_i is an argument of own and of every pair of row i.
         on_itself = own_t + pair_t.sum(axis=-1)
-        if model.square:
-            _diagonal(jacobian)[...] += on_itself
-        else:
-            jacobian[..., model.own_targets, model.own_sources] += on_itself[..., model.own_targets]
+        _flat(jacobian)[..., model.own_pairs] += on_itself[..., model.own_targets]
         return own + pair.sum(axis=-1), jacobian
 
     @without_warnings
@@ -475,14 +459,13 @@ class Response:
         own = self._own(templates.own.by_parameter, used)
         pair = self._pair(templates.pair.by_parameter, used)
         for parameter, by_own, by_pair in zip(templates.interaction.parameters, own, pair, strict=True):
-            if parameter.per == "target":
-                result[parameter.name] = slope * (by_own + by_pair.sum(axis=-1))
-                continue
             if parameter.per == "source":
                 # In `own` a source parameter is the own source's, whose pair is empty.
-                by_pair[..., model.own_targets, model.own_sources] = by_own[..., model.own_targets]
+                _flat(by_pair)[..., model.own_pairs] = by_own[..., model.own_targets]
             # Chain rule: dL_i/dp = L'_i dz_i/dp.
-            result[parameter.name] = slope[..., None] * by_pair
+            result[parameter.name] = (
+                slope * (by_own + by_pair.sum(axis=-1)) if parameter.per == "target" else slope[..., None] * by_pair
+            )
         if templates.use.parameters:
             # Each parameter of the use belongs to one source j:
             # dL_i / dp_j = L' dz_i/du_j du_j/dp_j.
@@ -560,10 +543,7 @@ class Response:
         filled = [_filled(result, shape) for result in function(t, used, *self.pair_arguments)]
         # Own pairs are in no formula: 0 here keeps them out of every sum over sources.
         for array in filled:
-            if self.model.square:
-                _diagonal(array)[...] = 0.0
-            else:
-                array[..., self.model.own_targets, self.model.own_sources] = 0.0
+            _flat(array)[..., self.model.own_pairs] = 0.0
         return filled
 
     def _at_own(self, used: Array) -> Array:
@@ -581,9 +561,9 @@ class Response:
         return np.asarray(values[own] if values.ndim == 1 else values[..., rows, own])
 
 
-def _diagonal(pairs: Array) -> Array:
-    """Return the entries of targets that are the sources, (..., T), of a contiguous array (..., T, T), to write to."""
-    return pairs.reshape(*pairs.shape[:-2], -1)[..., :: pairs.shape[-1] + 1]
+def _flat(pairs: Array) -> Array:
+    """Return a contiguous array of pairs, (..., T, S), as (..., T S), to write to."""
+    return pairs.reshape(*pairs.shape[:-2], -1)
 
 
 def _shaped(result: ArrayLike, shape: tuple[int, ...]) -> Array:
@@ -601,9 +581,7 @@ def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 def checked_vector(ratios: Mapping[str, float], sources: Sequence[str]) -> Array:
     """Return ratios by language as an array in the order of `sources`, (S,); every source is required."""
-    for name in ratios:
-        if name not in sources:
-            raise unknown_name("language", name, sources)
+    check_known("language", ratios, sources)
     missing = [name for name in sources if name not in ratios]
     if missing:
         raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")

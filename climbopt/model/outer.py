@@ -10,45 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import sympy as sp
-from numpy.typing import NDArray
 
 from climbopt.foundations.errors import InputError
 from climbopt.model.expressions import L, entry
+from climbopt.model.mixture import Indices, without_warnings
 from climbopt.model.templates import Array
 from climbopt.model.translation import translate
 from climbopt.numerics.intervals import Interval, UnsupportedFunctionError
 
-Indices = NDArray[np.intp]
-
 MOST_SECOND_DERIVATIVES = 20_000
 """Nonzero second derivatives of one expression that are derived symbolically."""
-
-
-class Outer(Protocol):
-    """A twice differentiable function g of ratios, z and losses."""
-
-    @property
-    def entries(self) -> tuple[sp.Symbol, ...]:
-        """The quantities that it reads, in the order of y: symbols of `climbopt.model.expressions`."""
-
-    def value(self, y: Array) -> Array:
-        """Return g, (..., k) to (...)."""
-
-    def gradient(self, y: Array) -> Array:
-        """Return the derivatives by each entry, (k,)."""
-
-    def hessian(self, y: Array) -> Array:
-        """Return the second derivatives, (k, k)."""
-
-    def shape(self, y: Interval, sign: int) -> Interval | None:
-        """Return enclosures of sign * gradient over a box, (k,), where sign * g is proved convex there; else None."""
-
-    def build(self, y: list[Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
-        """Return g of another system's scalars, with its functions (exp, log, sqrt) by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,41 +77,36 @@ class Expression:
         return keys[:, 0], keys[:, 1]
 
     @cached_property
-    def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    def _compiled(self) -> list[Callable[..., Any]]:
         """Value, first and second derivatives as NumPy functions of the entries."""
         first, second = self._derivatives
-        value, slopes, curvatures = (
-            sp.lambdify(self.entries, formula, modules=["numpy", "scipy"], cse=True)
-            for formula in (self.expression, first, list(second.values()))
-        )
-        return value, slopes, curvatures
+        formulas = (self.expression, first, list(second.values()))
+        return [sp.lambdify(self.entries, formula, modules=["numpy", "scipy"], cse=True) for formula in formulas]
 
+    @without_warnings
     def value(self, y: Array) -> Array:
         """Return g, (..., k) to (...)."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self._compiled[0](*np.moveaxis(y, -1, 0)), dtype=float)
+        return np.asarray(self._compiled[0](*np.moveaxis(y, -1, 0)), dtype=float)
 
+    @without_warnings
     def gradient(self, y: Array) -> Array:
         """Return the derivatives by each entry, (k,)."""
-        with np.errstate(all="ignore"):
-            return np.array(self._compiled[1](*y), dtype=float)
+        return np.array(self._compiled[1](*y), dtype=float)
 
+    @without_warnings
     def hessian(self, y: Array) -> Array:
         """Return the second derivatives, (k, k)."""
-        result = np.zeros((y.size, y.size))
-        with np.errstate(all="ignore"):
-            values = np.array(self._compiled[2](*y), dtype=float)
-        rows, columns = self._places
-        result[rows, columns] = values
-        result[columns, rows] = values
+        result, (rows, columns) = np.zeros((y.size, y.size)), self._places
+        result[rows, columns] = result[columns, rows] = np.array(self._compiled[2](*y), dtype=float)
         return result
 
     def shape(self, y: Interval, sign: int) -> Interval | None:
         """Return enclosures of sign * gradient where the Hessian is proved diagonally dominant; else None."""
         entries = [Interval(low, high) for low, high in zip(y.lower, y.upper, strict=True)]
         try:
-            slopes = [Interval.enclosing(sign * value) for value in self._compiled[1](*entries)]
-            curvatures = [Interval.enclosing(sign * value) for value in self._compiled[2](*entries)]
+            slopes, curvatures = (
+                [Interval.enclosing(sign * value) for value in function(*entries)] for function in self._compiled[1:]
+            )
         # A function without an interval form: nothing is proved, which is a valid answer.
         except UnsupportedFunctionError:
             return None
@@ -234,3 +204,7 @@ class PowerMean:
             for w, reference, loss in zip(self.weights, self.references, y, strict=True)
         ]
         return reduce(add, terms) ** (1 / self.power)
+
+
+Outer = Expression | PowerMean
+"""A twice differentiable function g of ratios, z and losses."""

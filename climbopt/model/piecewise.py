@@ -9,6 +9,7 @@ from functools import cached_property
 import sympy as sp
 
 from climbopt.foundations.errors import InputError
+from climbopt.model.symbols import Parameter
 
 BENT = (sp.Min, sp.Max, sp.Abs)
 """Functions with kinks, which Piecewise can state."""
@@ -48,6 +49,12 @@ class Pieces:
         """Change of the slope at the kink; 0 where the first derivative is proved continuous."""
         change = sp.diff(self.beyond - self.below, self.variable).subs(self.variable, self.kink)
         return sp.S.Zero if _is_zero(change) else change
+
+
+def stray(expression: sp.Expr, known: Iterable[sp.Symbol], parameters: Iterable[Parameter]) -> str:
+    """Return the names of the symbols in an expression that are neither known nor those of parameters."""
+    symbols = expression.free_symbols.difference(known, (p.symbol for p in parameters))
+    return ", ".join(sorted(map(str, symbols)))
 
 
 def in_pieces(expression: sp.Expr, of: str) -> sp.Expr:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import sympy as sp
 
 from climbopt.foundations.errors import InputError
 
+Languages = TypeVar("Languages")
 Per = Literal["target", "source", "pair"]
 Unit = Literal["1", "nats", "1/nats", "tokens", "params"]
 Quantity = Literal["ratio", "exponent", "reciprocal", "information"]
@@ -86,6 +87,10 @@ class Parameter:
     meaning: str = ""
     name: str = field(init=False, compare=False, repr=False)
     lower: float = field(init=False, compare=False, repr=False)
+
+    def axes(self, targets: Languages, sources: Languages) -> tuple[Languages, ...]:
+        """Return what its values are indexed by: the targets, the sources, or both, as they are or as their numbers."""
+        return {"target": (targets,), "source": (sources,), "pair": (targets, sources)}[self.per]
 
     def __post_init__(self) -> None:
         positive = bool(self.symbol.is_positive)

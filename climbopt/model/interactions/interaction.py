@@ -11,7 +11,7 @@ import sympy as sp
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.view import View, Viewed, named
-from climbopt.model.piecewise import in_pieces, pieces
+from climbopt.model.piecewise import in_pieces, pieces, stray
 from climbopt.model.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
 
 smallest_budget = sp.Symbol("D_min", positive=True)
@@ -78,13 +78,10 @@ class Interaction(Viewed):
     source: str = ""
 
     def __post_init__(self) -> None:
-        declared = {parameter.symbol for parameter in self.parameters}
-        for part, variables in (("own", {r_i}), ("pair", {r_i, r_j})):
+        for part, variables in (("own", (r_i, D, N)), ("pair", (r_i, r_j, D, N))):
             expression = in_pieces(sp.sympify(getattr(self, part)), f"interaction '{self.name}' in {part}")
             object.__setattr__(self, part, expression)
-            stray = expression.free_symbols - variables - {D, N} - declared
-            if stray:
-                names = ", ".join(sorted(map(str, stray)))
+            if names := stray(expression, variables, self.parameters):
                 raise InputError(f"interaction '{self.name}' uses {names} in {part}, which it does not declare there")
         # `own` is evaluated once per target, where no source of a pair is defined.
         per_pair = {parameter.symbol for parameter in self.parameters if parameter.per == "pair"}

@@ -9,7 +9,7 @@ import sympy as sp
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import View, Viewed
-from climbopt.model.piecewise import in_pieces
+from climbopt.model.piecewise import in_pieces, stray
 from climbopt.model.symbols import D, N, Parameter, Quantity
 
 
@@ -61,18 +61,14 @@ class Law(Viewed):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"law '{self.name}'"))
-        free = self.expression.free_symbols
         # By name: a law may declare z positive, real or without assumption, which are different symbols.
-        z = [symbol for symbol in free if str(symbol) == "z"]
+        z = [symbol for symbol in self.expression.free_symbols if str(symbol) == "z"]
         if len(z) != 1:
             raise InputError(f"law '{self.name}' must contain one symbol named z; it has {len(z)}")
         object.__setattr__(self, "z", z[0])
         object.__setattr__(self, "needs_positive_z", bool(z[0].is_positive))
         object.__setattr__(self, "end_of_domain", 0.0 if z[0].is_positive else -math.inf)
-        declared = {parameter.symbol for parameter in self.parameters}
-        stray = free - declared - {z[0], D, N}
-        if stray:
-            names = ", ".join(sorted(map(str, stray)))
+        if names := stray(self.expression, (self.z, D, N), self.parameters):
             raise InputError(f"law '{self.name}' uses {names}, which it does not declare; add a Parameter for each")
         if any(parameter.per != "target" for parameter in self.parameters):
             raise InputError(f"law '{self.name}' has a parameter that is not per target; only interactions may")

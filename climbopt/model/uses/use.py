@@ -8,7 +8,7 @@ import sympy as sp
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import View, Viewed
-from climbopt.model.piecewise import in_pieces
+from climbopt.model.piecewise import in_pieces, stray
 from climbopt.model.symbols import D, N, Parameter, Prior, r_j
 
 U = sp.Symbol("U", positive=True)
@@ -52,17 +52,14 @@ class Use(Viewed):
     source: str = ""
 
     def __post_init__(self) -> None:
-        expression = in_pieces(sp.sympify(self.expression), f"use '{self.name}'")
-        object.__setattr__(self, "expression", expression)
-        stray = expression.free_symbols - {r_j, D, N} - {p.symbol for p in self.parameters}
-        if stray:
-            names = ", ".join(sorted(map(str, stray)))
+        object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"use '{self.name}'"))
+        if names := stray(self.expression, (r_j, D, N), self.parameters):
             raise InputError(f"use '{self.name}' has {names}, which it does not declare")
         shared = [p.name for p in self.parameters if p.per != "source"]
         if shared:
             raise InputError(f"parameter '{shared[0]}' of use '{self.name}' is not per source; a use is of one source")
         # Bounds of u rest on it: u is the integral of its slope from 0.
-        if sp.simplify(expression.subs(r_j, 0)) != 0:
+        if sp.simplify(self.expression.subs(r_j, 0)) != 0:
             raise InputError(f"use '{self.name}' is not 0 at r_j = 0; data that are not there are worth nothing")
 
     def view(self) -> View:
