@@ -8,7 +8,7 @@ With z and L of every target of every stack in one vector each, the losses of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -21,7 +21,7 @@ from scipy.sparse import csr_array, hstack, kron
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import ByFields, FrozenMap
 from climbopt.foundations.view import View, Viewed, named
-from climbopt.model.mixture import Indices, MixtureModel, Response, checked_vector
+from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.noise import LossNoise
 from climbopt.model.symbols import Parameter
 from climbopt.model.templates import Array
@@ -38,27 +38,20 @@ class Stack(MixtureModel):
     """Models of one form as one model; target `en` of its k-th model is called ``en#k``.
 
     Build it by :meth:`of`.
-
-    Parameters
-    ----------
-    languages : tuple of str
-        The language that each target is.
     """
-
-    languages: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, models: Sequence[MixtureModel]) -> Stack:
         """Return models of the same form, units and languages as one."""
         first, values = models[0], {}
+        shape = len(first.targets), len(first.sources)
         for p in first.templates.parameters:
             arrays = [model.parameters[p.name] for model in models]
             if p.per == "source":
                 # Sources are shared; where models differ in their parameters, these are one row per target.
                 same = all(np.array_equal(array, arrays[0]) for array in arrays)
-                n = (len(first.targets), len(first.sources))
                 # With equal values one copy serves all, so that u is computed once and not once per target.
-                arrays = arrays[:1] if same else [np.broadcast_to(array, n) for array in arrays]
+                arrays = arrays[:1] if same else [np.broadcast_to(array, shape) for array in arrays]
             values[p.name] = np.concatenate(arrays)
         return cls(
             first.law,
@@ -70,24 +63,16 @@ class Stack(MixtureModel):
             first.params_unit,
             pilots=first.pilots,
             use=first.use,
-            languages=first.targets * len(models),
         )
 
     def _shapes(self, parameter: Parameter) -> list[tuple[int, ...]]:
         """Return (T, S) for a parameter of a source too: each model has its own."""
         return [self.shape(parameter), *([(len(self.targets), len(self.sources))] if parameter.per == "source" else [])]
 
-    @cached_property
-    def own_source(self) -> Indices:
-        """For each target, the index of the source that is its language, or -1. Shape (T,)."""
-        position = {name: j for j, name in enumerate(self.sources)}
-        return np.array([position.get(name, -1) for name in self.languages], dtype=np.intp)
-
-    def select(self, targets: Sequence[str]) -> Self:
-        """Return the same models with a subset of their targets."""
-        rows = self._rows(targets)
-        languages = tuple(self.languages[k] for k in rows)
-        return replace(self, targets=tuple(targets), parameters=self._values_of(rows), languages=languages)
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The language that each target is."""
+        return tuple(name.rpartition("#")[0] for name in self.targets)
 
 
 def applied(matrix: csr_array, values: Array) -> Array:
@@ -113,13 +98,10 @@ class Responses:
     model: Stacked
     parts: tuple[Response, ...]
 
-    @cached_property
-    def _ends(self) -> list[int]:
-        return [int(end) for end in np.cumsum([len(part.model.targets) for part in self.parts])[:-1]]
-
-    def _split(self, values: Array) -> list[tuple[Response, Array]]:
+    def _split(self, values: Array) -> Iterable[tuple[Response, Array]]:
         """Return each part with its share of the values of all targets, (..., n_L)."""
-        return list(zip(self.parts, np.split(values, self._ends, axis=-1), strict=True))
+        ends = np.cumsum([len(part.model.targets) for part in self.parts])
+        return zip(self.parts, np.split(values, ends[:-1], axis=-1), strict=True)
 
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., n_L)."""
@@ -150,10 +132,8 @@ class Responses:
 
     def losses_alone(self, tokens: Array) -> Array:
         """Return the loss of each target's language alone on so many unrepeated tokens, (..., T); NaN where unknown."""
-        # The target that each loss of a part belongs to: that of its column of the map.
-        entries = self.model.mean.tocoo()
-        target = np.zeros(entries.shape[1], dtype=np.intp)
-        target[entries.col] = entries.row
+        # The target that each loss of a part belongs to: the row with a weight in its column of the map.
+        target = np.ravel(self.model.mean.argmax(axis=0))
         each = [part.losses_alone(of_part) for part, of_part in self._split(tokens[..., target])]
         return self._mean(np.concatenate(each, axis=-1))
 
@@ -194,7 +174,7 @@ class OfBlocks(ByFields, Viewed):
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
         """Return ratios by language as an array in the order of `sources`; every source is required."""
-        return checked_vector(ratios, self.sources)
+        return self.blocks[0].vector(ratios)
 
     def with_supply(self, supply: Mapping[str, float]) -> Self:
         """Return the same blocks with the supplies of the named sources replaced, in tokens."""
@@ -256,14 +236,12 @@ class Stacked(OfBlocks):
         position = {name: i for i, name in enumerate(self.targets)}
         mean = self.mean[[position[name] for name in targets]]
         # Losses with a weight in these rows; the other targets of the blocks need no evaluation.
-        used = np.zeros(mean.shape[1], dtype=bool)
-        used[mean.indices] = True
-        blocks, ends = [], np.cumsum([len(block.targets) for block in self.blocks])
-        for block, reads in zip(self.blocks, np.split(used, ends[:-1]), strict=True):
-            if reads.all():
-                blocks.append(block)
-            elif reads.any():
-                blocks.append(block.select([block.targets[k] for k in np.flatnonzero(reads).tolist()]))
+        used = np.isin(np.arange(mean.shape[1]), mean.indices)
+        ends = np.cumsum([len(block.targets) for block in self.blocks])
+        read = [np.flatnonzero(part).tolist() for part in np.split(used, ends[:-1])]
+        blocks = [
+            block.select([block.targets[k] for k in at]) for block, at in zip(self.blocks, read, strict=True) if at
+        ]
         return replace(self, blocks=tuple(blocks), targets=tuple(targets), mean=mean[:, np.flatnonzero(used)])
 
     def at(self, budget: ArrayLike, params: ArrayLike | None = None, supply: Array | None = None) -> Responses:

@@ -184,11 +184,16 @@ class MixtureModel(ByFields, Viewed):
         """None: its losses are those of its own targets, unlike those of an ensemble."""
         return None
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The language that each target is."""
+        return self.targets
+
     @cached_property
     def own_source(self) -> Indices:
-        """For each target, the index of the source of the same name, or -1. Shape (T,)."""
+        """For each target, the index of the source that is its language, or -1. Shape (T,)."""
         position = {name: j for j, name in enumerate(self.sources)}
-        return np.array([position.get(name, -1) for name in self.targets], dtype=np.intp)
+        return np.array([position.get(name, -1) for name in self.languages], dtype=np.intp)
 
     @cached_property
     def square(self) -> bool:
@@ -247,27 +252,21 @@ class MixtureModel(ByFields, Viewed):
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
         """Return ratios by language as an array in the order of `sources`; every source is required."""
-        return checked_vector(ratios, self.sources)
+        check_known("language", ratios, self.sources)
+        missing = [name for name in self.sources if name not in ratios]
+        if missing:
+            raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
+        return np.array([float(ratios[name]) for name in self.sources])
 
     def select(self, targets: Sequence[str]) -> Self:
         """Return the same model with a subset of its targets, in the order of `targets`."""
         if tuple(targets) == self.targets:
             return self  # with all that is cached for it
-        return replace(self, targets=tuple(targets), parameters=self._values_of(self._rows(targets)))
-
-    def _rows(self, targets: Sequence[str]) -> list[int]:
-        """Return the positions of `targets`."""
         position = {name: i for i, name in enumerate(self.targets)}
-        return [position[name] for name in targets]
-
-    def _values_of(self, rows: Sequence[int]) -> dict[str, Array]:
-        """Return the parameters of the targets at positions `rows`."""
-        return {
-            p.name: self.parameters[p.name]
-            if p.per == "source" and self.parameters[p.name].ndim == 1
-            else self.parameters[p.name][rows]
-            for p in self.templates.parameters
-        }
+        rows = [position[name] for name in targets]
+        shared = {p.name for p in self.templates.parameters if p.per == "source" and self.parameters[p.name].ndim == 1}
+        values = {name: value if name in shared else value[rows] for name, value in self.parameters.items()}
+        return replace(self, targets=tuple(targets), parameters=values)
 
     @property
     def takes_supply(self) -> bool:
@@ -577,12 +576,3 @@ def _filled(result: ArrayLike, shape: tuple[int, ...]) -> Array:
     filled = np.empty(shape, dtype=getattr(result, "dtype", float))
     filled[...] = result
     return filled
-
-
-def checked_vector(ratios: Mapping[str, float], sources: Sequence[str]) -> Array:
-    """Return ratios by language as an array in the order of `sources`, (S,); every source is required."""
-    check_known("language", ratios, sources)
-    missing = [name for name in sources if name not in ratios]
-    if missing:
-        raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
-    return np.array([float(ratios[name]) for name in sources])
