@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 
 import sympy as sp
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.frozen import FrozenMap
 from climbopt.model.symbols import D
 
@@ -361,8 +361,7 @@ class _Reader:
         # Nested sums multiply their numbers of terms.
         if members:
             self.refuse(loop, "a sum inside a sum is not allowed")
-        if group not in self.groups:
-            raise unknown_name("group", group, self.groups)
+        refuse_unknown("group", [group], self.groups)
         self._terms += len(self.groups[group])
         if self._terms > MOST_TERMS:
             self.refuse(loop, f"the sums come to more than {MOST_TERMS} terms")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from climbopt.foundations.errors import InputError, check_known
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.frozen import ByFields, FrozenMap
 from climbopt.foundations.names import check_name
 from climbopt.foundations.view import Columns, View, Viewed, named
@@ -110,7 +110,7 @@ class MixtureModel(ByFields, Viewed):
                     f"'{self.interaction.name}' needs its own {undefined.pop()} there; make that per target"
                 )
         declared = [parameter.name for parameter in self.templates.parameters]
-        check_known(f"parameter of {self.label}", self.parameters, declared)
+        refuse_unknown(f"parameter of {self.label}", self.parameters, declared)
         values = {p.name: self._checked(p) for p in self.templates.parameters}
         object.__setattr__(self, "parameters", FrozenMap(values))
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
@@ -252,7 +252,7 @@ class MixtureModel(ByFields, Viewed):
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
         """Return ratios by language as an array in the order of `sources`; every source is required."""
-        check_known("language", ratios, self.sources)
+        refuse_unknown("language", ratios, self.sources)
         missing = [name for name in self.sources if name not in ratios]
         if missing:
             raise InputError(f"no ratio for {', '.join(missing)}; write 0 for a language that is left out")
@@ -281,7 +281,7 @@ class MixtureModel(ByFields, Viewed):
         if not supply or not self.takes_supply:
             return self
         values = self.parameters[SUPPLY].copy()
-        check_known("language with a supply", supply, self.sources)
+        refuse_unknown("language with a supply", supply, self.sources)
         for name, tokens in supply.items():
             values[..., self.sources.index(name)] = max(tokens, LEAST_SUPPLY) / self.token_unit
         # The same object, so that what was cached for it is kept.

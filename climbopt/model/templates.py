@@ -172,17 +172,15 @@ def _collected(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
 def _with_limits(derivative: sp.Expr, variables: Sequence[sp.Symbol]) -> sp.Expr:
     """Return an expression in which x^p log x is 0 at x = 0 for p > 0, as it is in the limit, and not 0 times -oo."""
 
-    def vanishing(product: sp.Expr) -> bool:
-        return any(
+    def vanishing(part: sp.Basic) -> bool:
+        return part.is_Mul and any(
             # Without a positive power of x beside it, log x is unbounded at 0 and stays as it is.
-            product.has(sp.log(x)) and any(f.is_Pow and f.base == x and f.exp.is_positive for f in product.args)
+            part.has(sp.log(x)) and any(f.is_Pow and f.base == x and f.exp.is_positive for f in part.args)
             for x in variables
         )
 
-    def rewritten(product: sp.Expr) -> sp.Expr:
-        return product.subs({sp.log(x): sp.Piecewise((sp.log(x), x > 0), (0, True)) for x in variables})
-
-    return derivative.replace(lambda part: part.is_Mul and vanishing(part), rewritten)
+    limits = {sp.log(x): sp.Piecewise((sp.log(x), x > 0), (0, True)) for x in variables}
+    return derivative.replace(vanishing, lambda product: product.subs(limits))
 
 
 def form_label(law: str, interaction: str, use: str) -> str:

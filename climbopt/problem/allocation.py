@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
-from climbopt.foundations.errors import InputError, listed, refuse_unknown, shown, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown, shown
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
@@ -70,8 +70,8 @@ class AllocationProblem(ByFields, Viewed):
     """
 
     model: Model
-    budget: Number = Converted(TOKENS.read)
-    params: OptionalNumber = Converted(optional(PARAMS.read), None)
+    budget: Number = Converted(TOKENS.positive)
+    params: OptionalNumber = Converted(optional(PARAMS.positive), None)
     weights: ByName = Converted(NUMBER.by_name, FrozenMap({}))
     supply: ByName = Converted(TOKENS.by_name, FrozenMap({}))
     history: ByName = Converted(TOKENS.by_name, FrozenMap({}))
@@ -86,10 +86,6 @@ class AllocationProblem(ByFields, Viewed):
                 f"model is a {type(self.model).__name__}; give a MixtureModel or an Ensemble: the model of a fit, or "
                 "climbopt.load_model(path)"
             )
-        for key in ("budget", "params"):
-            value = getattr(self, key)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise InputError(f"{key} is {value:g}; it must be a positive number")
         if self.model.uses_model_size and self.params is None:
             raise InputError(f"{self.model.label} depends on the model size; give params")
         self._check_languages()
@@ -119,10 +115,9 @@ class AllocationProblem(ByFields, Viewed):
             ("supply", self.model.sources),
             ("history", self.model.sources),
         ):
+            refuse_unknown(f"language in [{key}]", getattr(self, key), known)
             for language, value in getattr(self, key).items():
-                if language not in known:
-                    raise unknown_name(f"language in [{key}]", language, known)
-                if not (np.isfinite(value) and value >= 0):
+                if value < 0:
                     raise InputError(f"[{key}] of '{language}' is {value:g}; it must be 0 or more")
         for group, members in self.groups.items():
             if not members:
@@ -203,7 +198,6 @@ class AllocationProblem(ByFields, Viewed):
     def cumulative(self, ratios: Array) -> Array:
         """Return the ratios of history and run together: (D0 r0 + D r) / (D0 + D); shape (..., S)."""
         tokens = np.array([float(self.history.get(name, 0.0)) for name in self.model.sources])
-        # Cumulative ratios: (D0 r0 + D r) / (D0 + D), with D0 r0 the tokens of the history.
         # The laws are of whole runs: the history counts as if its tokens were part of this one.
         return np.asarray(tokens / self.total_budget + self.run_share * ratios)
 

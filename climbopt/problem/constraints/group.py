@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.frozen import Converted, optional
 from climbopt.foundations.quantities import RATIO, OptionalNumber
 from climbopt.problem.constraints.constraint import INFINITY, LinearRow, Setting
@@ -56,15 +56,16 @@ class Group:
 
     def rows(self, setting: Setting) -> list[LinearRow]:
         """Return the row."""
-        if isinstance(self.members, str):
-            if self.members not in setting.groups:
-                raise unknown_name(f"group of {self.name}", self.members, setting.groups)
-            members = setting.groups[self.members]
-        else:
-            members = tuple(self.members)
+        members = self.members
+        if isinstance(members, str):
+            refuse_unknown(f"group of {self.name}", [members], setting.groups)
+            members = setting.groups[members]
         setting.check_sources(members, self.name)
-        if not members:
-            raise InputError(f"group '{self.members}' of {self.name} is empty; list one or more sources")
-        lower = -INFINITY if self.lower is None else float(self.lower)
-        upper = INFINITY if self.upper is None else float(self.upper)
-        return [LinearRow(self.name, dict.fromkeys(members, 1.0), lower, upper)]
+        return [
+            LinearRow(
+                self.name,
+                dict.fromkeys(members, 1.0),
+                -INFINITY if self.lower is None else self.lower,
+                INFINITY if self.upper is None else self.upper,
+            )
+        ]
