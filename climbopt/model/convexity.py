@@ -175,8 +175,7 @@ class Proofs:
     @cached_property
     def loss_convex(self) -> bool:
         """Whether every law is convex in z where it is defined."""
-        curvature = self._loss(self.response.model.templates.loss.curvatures)[-1]
-        return _nonpositive(-curvature) and self._without_poles
+        return _nonpositive(-self._loss(self.response.model.templates.loss.curvatures)[-1]) and self._without_poles
 
     @cached_property
     def _without_poles(self) -> bool:

@@ -114,8 +114,7 @@ class Responses:
 
     def hessian(self, ratios: Array, weights: Array) -> Array:
         """Return sum_i weights_i Hess z_i at one mixture, shape (S, S)."""
-        each = [part.hessian(ratios, of_part) for part, of_part in self._split(weights)]
-        return np.asarray(np.sum(each, axis=0))
+        return np.asarray(sum(part.hessian(ratios, of_part) for part, of_part in self._split(weights)))
 
     def losses(self, z: Array) -> Array:
         """Return the loss of each target at its z, shape (..., n_L); NaN where z leaves its law's domain."""
@@ -250,8 +249,8 @@ class Stacked(OfBlocks):
 
     def view(self) -> View:
         """Return what it is of."""
-        facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
-        return View(f"model {self.label} of {sum(len(block.targets) for block in self.blocks)} losses", facts)
+        title = f"model {self.label} of {sum(len(block.targets) for block in self.blocks)} losses"
+        return View(title, [f"{len(self.sources)} sources: {named(self.sources)}"])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -324,8 +323,7 @@ class Ensemble(OfBlocks):
     @property
     def label(self) -> str:
         """The forms, as reports write them, and how many draws of them."""
-        draws = f", with {self.n_draws} draws" if self.n_draws else ""
-        return f"ensemble of {', '.join(self.forms)}{draws}"
+        return f"ensemble of {', '.join(self.forms)}" + (f", with {self.n_draws} draws" if self.n_draws else "")
 
     @property
     def forms(self) -> Mapping[str, float]:
@@ -385,12 +383,10 @@ class Ensemble(OfBlocks):
 
     def view(self) -> View:
         """Return the languages; the table has one row per form."""
-        facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
-        forms = self.forms
         return View(
-            f"ensemble of {len(forms)} forms, {len(self.blocks)} models",
-            facts,
-            lambda: {"form": list(forms), "weight": list(forms.values())},
+            f"ensemble of {len(self.forms)} forms, {len(self.blocks)} models",
+            [f"{len(self.sources)} sources: {named(self.sources)}"],
+            lambda: {"form": list(self.forms), "weight": list(self.forms.values())},
         )
 
 

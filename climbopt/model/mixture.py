@@ -109,10 +109,9 @@ class MixtureModel(ByFields, Viewed):
                     f"target {', '.join(unsourced)} is no source, and interaction "
                     f"'{self.interaction.name}' needs its own {undefined.pop()} there; make that per target"
                 )
-        declared = [parameter.name for parameter in self.templates.parameters]
-        refuse_unknown(f"parameter of {self.label}", self.parameters, declared)
-        values = {p.name: self._checked(p) for p in self.templates.parameters}
-        object.__setattr__(self, "parameters", FrozenMap(values))
+        declared = self.templates.parameters
+        refuse_unknown(f"parameter of {self.label}", self.parameters, [p.name for p in declared])
+        object.__setattr__(self, "parameters", FrozenMap({p.name: self._checked(p) for p in declared}))
         object.__setattr__(self, "provenance", FrozenMap(self.provenance))
 
     def _checked(self, parameter: Parameter) -> Array:
@@ -265,8 +264,8 @@ class MixtureModel(ByFields, Viewed):
         position = {name: i for i, name in enumerate(self.targets)}
         rows = [position[name] for name in targets]
         shared = {p.name for p in self.templates.parameters if p.per == "source" and self.parameters[p.name].ndim == 1}
-        values = {name: value if name in shared else value[rows] for name, value in self.parameters.items()}
-        return replace(self, targets=tuple(targets), parameters=values)
+        parameters = {name: value if name in shared else value[rows] for name, value in self.parameters.items()}
+        return replace(self, targets=tuple(targets), parameters=parameters)
 
     @property
     def takes_supply(self) -> bool:
@@ -293,8 +292,8 @@ class MixtureModel(ByFields, Viewed):
         """Return the form and its languages; the table has a row for each value of a parameter."""
         facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
         facts += [] if self.square else [f"{len(self.targets)} targets: {named(self.targets)}"]
-        runs = "fitted to runs of {:.4g} to {:.4g} tokens"
-        facts += [] if self.pilots is None else [runs.format(*self.pilots.tokens)]
+        if self.pilots is not None:
+            facts.append("fitted to runs of {:.4g} to {:.4g} tokens".format(*self.pilots.tokens))
         return View(f"model {self.label}", facts, self._columns)
 
     def _columns(self) -> Columns:
@@ -371,8 +370,7 @@ class Response:
         own, own_t = self._own(model.templates.own.slopes, used)
         pair, pair_t, jacobian = self._pair(model.templates.pair.slopes, used)
         # Column of the own source in J: u_i is an argument of own and of every pair of row i.
-        on_itself = own_t + pair_t.sum(axis=-1)
-        _flat(jacobian)[..., model.own_pairs] += on_itself[..., model.own_targets]
+        _flat(jacobian)[..., model.own_pairs] += (own_t + pair_t.sum(axis=-1))[..., model.own_targets]
         return own + pair.sum(axis=-1), jacobian
 
     @without_warnings
@@ -507,8 +505,11 @@ class Response:
     @cached_property
     def use_arguments(self) -> list[Array]:
         """D, N and the use's parameters, as it takes them after ratios of shape (..., 1, S)."""
-        values = [self._values[p.name] for p in self.model.use.parameters]
-        return [self.D[..., None, None], self.N[..., None, None], *values]
+        return [
+            self.D[..., None, None],
+            self.N[..., None, None],
+            *(self._values[p.name] for p in self.model.use.parameters),
+        ]
 
     def _loss(self, function: Compiled, z: Array) -> list[Array]:
         """Evaluate a compiled law at z; NaN where the law is not defined."""

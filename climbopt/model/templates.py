@@ -266,8 +266,9 @@ class Templates:
     @property
     def uses_model_size(self) -> bool:
         """Whether losses depend on N, through the law, z or u."""
-        parts = (self.law.expression, self.interaction.own, self.interaction.pair, self.use.expression)
-        return any(N in part.free_symbols for part in parts)
+        return self.law.uses_model_size or any(
+            N in part.free_symbols for part in (self.interaction.own, self.interaction.pair, self.use.expression)
+        )
 
     @cached_property
     def kinked(self) -> bool:
@@ -317,23 +318,21 @@ class Templates:
         """Return z of `target` as one SymPy expression, named as in :meth:`expand`."""
         # A target that is no source has no data of its own: u_i = 0.
         ratio = self.expand_use(target) if target in sources else sp.Integer(0)
-        own = {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
+        swap = {r_i: ratio} | {p.symbol: indexed(p.symbol, target) for p in self.interaction.parameters}
         # z_i = own(u_i, D) + sum over j != i of pair(u_i, u_j, D).
-        z = self.interaction.own.subs({r_i: ratio, **own}, simultaneous=True)
-        for source in sources:
-            if source == target:
-                continue
-            # The languages that index each parameter of pair(u_i, u_j).
-            names = {"target": (target,), "source": (source,), "pair": (target, source)}
-            swap = {p.symbol: indexed(p.symbol, *names[p.per]) for p in self.interaction.parameters}
-            swap |= {r_i: ratio, r_j: self.expand_use(source)}
+        z = self.interaction.own.subs(swap, simultaneous=True)
+        for source in (name for name in sources if name != target):
+            swap |= {p.symbol: indexed(p.symbol, *p.axes(target, source)) for p in self.interaction.parameters}
+            swap |= {r_j: self.expand_use(source)}
             z += self.interaction.pair.subs(swap, simultaneous=True)
         return z
 
     def expand_use(self, source: str) -> sp.Expr:
         """Return u of `source` in r[source]."""
-        swap = {p.symbol: indexed(p.symbol, source) for p in self.use.parameters}
-        return self.use.expression.subs(swap | {r_j: indexed(r_j, source, stem="r")}, simultaneous=True)
+        swap = {r_j: indexed(r_j, source, stem="r")} | {
+            p.symbol: indexed(p.symbol, source) for p in self.use.parameters
+        }
+        return self.use.expression.subs(swap, simultaneous=True)
 
 
 def indexed(symbol: sp.Symbol, *languages: str, stem: str | None = None) -> sp.Symbol:

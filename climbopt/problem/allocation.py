@@ -150,10 +150,15 @@ class AllocationProblem(ByFields, Viewed):
     @property
     def setting(self) -> Setting:
         """The part of the problem that constraints read."""
-        # Forms average in their losses; the mean of their z has no meaning.
-        has_z = isinstance(self.model, MixtureModel)
         return Setting(
-            self.model.sources, self.budget, self.supply, self.groups, self.model.targets, self.losses, has_z
+            self.model.sources,
+            self.budget,
+            self.supply,
+            self.groups,
+            self.model.targets,
+            self.losses,
+            # Forms average in their losses; the mean of their z has no meaning.
+            has_z=isinstance(self.model, MixtureModel),
         )
 
     @cached_property
@@ -248,8 +253,11 @@ class AllocationProblem(ByFields, Viewed):
         """Return one row per language."""
         # Sources first, then targets that are no source, each once.
         languages = tuple(dict.fromkeys(self.model.sources + self.model.targets))
-        weights = dict(zip(self.model.targets, self.weight_vector.tolist(), strict=True))
-        by_language = {"weight": weights, "supply": self.supply, "history": self.history}
+        by_language: dict[str, Mapping[str, float]] = {
+            "weight": dict(zip(self.model.targets, self.weight_vector.tolist(), strict=True)),
+            "supply": self.supply,
+            "history": self.history,
+        }
         return {"language": list(languages)} | {
             head: [values.get(name) for name in languages] for head, values in by_language.items() if values
         }

@@ -94,7 +94,7 @@ class References:
         """Return the reference losses, (T,); infinite for targets of weight 0, which marks that they do not count."""
         if self.losses is None:
             losses = setting.reference_losses(self.reference or "uniform", "the objective")
-            return np.asarray(np.where(weights > 0, losses, np.inf))
+            return np.where(weights > 0, losses, np.inf)
         setting.check_targets(self.losses, "the objective's losses")
         result = np.full(len(setting.targets), np.inf)
         for i in np.flatnonzero(weights > 0).tolist():

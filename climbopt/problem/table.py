@@ -58,10 +58,8 @@ class Placed:
         slopes = self.outer.gradient(self.read(y))
         if self.mean is not None:
             return np.asarray(self.mean.T @ slopes)
-        # Added, not assigned: of one quantity read twice the slopes add up.
-        result = np.zeros(y.size)
-        np.add.at(result, self.positions, slopes)
-        return result
+        # Of one quantity read twice the slopes add up.
+        return np.asarray(np.bincount(self.positions, slopes, y.size), dtype=float)
 
 
 class Parts(NamedTuple, Generic[Numbers]):
@@ -194,9 +192,10 @@ class Table:
     @cached_property
     def reads_losses(self) -> bool:
         """Whether any function depends on a loss."""
-        curved = (placed.positions for placed in self.curved.values())
         # The first position of a mean tells: an entry is a mean of losses, or a single ratio.
-        return bool(self.parts.loss.any()) or any((at >= self.first_loss).any() for at in curved)
+        return bool(self.parts.loss.any()) or any(
+            (placed.positions >= self.first_loss).any() for placed in self.curved.values()
+        )
 
     def values(self, y: Array) -> Array:
         """Return the functions at y; (..., n + 2 T) to (..., k)."""
@@ -261,9 +260,9 @@ class Ordering:
 
     @cached_property
     def _index(self) -> dict[tuple[str, str], int]:
-        names = [("r", name) for name in self.sources]
-        names += [("x", name) for name in (*self.excesses, *self.auxiliaries)]
-        names += [(kind, name) for kind in ("z", "L") for name in self.targets]
+        further = (*self.excesses, *self.auxiliaries)
+        parts = (("r", self.sources), ("x", further), ("z", self.targets), ("L", self.targets))
+        names = ((kind, name) for kind, part in parts for name in part)
         return {name: k for k, name in enumerate(names)}
 
     def place(self, outer: Outer) -> Placed:

@@ -40,6 +40,6 @@ INFORMATION = Interaction(
 
 The target is a loss over all buckets, and is no source.
 
->>> INFORMATION.uses_model_size
+>>> N in INFORMATION.own.free_symbols
 True
 """

@@ -39,8 +39,10 @@ class Coordinates(Viewed):
 
     def view(self) -> View:
         """Return the parameters that are replaced, as functions of the coordinates."""
-        title = f"coordinates {named(p.name for p in self.parameters)}"
-        return View(title, [f"{symbol} = {value}" for symbol, value in self.values.items()])
+        return View(
+            f"coordinates {named(p.name for p in self.parameters)}",
+            [f"{symbol} = {value}" for symbol, value in self.values.items()],
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,14 +86,8 @@ class Interaction(Viewed):
             if names := stray(expression, variables, self.parameters):
                 raise InputError(f"interaction '{self.name}' uses {names} in {part}, which it does not declare there")
         # `own` is evaluated once per target, where no source of a pair is defined.
-        per_pair = {parameter.symbol for parameter in self.parameters if parameter.per == "pair"}
-        if self.own.free_symbols & per_pair:
+        if self.own.free_symbols & {parameter.symbol for parameter in self.parameters if parameter.per == "pair"}:
             raise InputError(f"interaction '{self.name}' uses a pair parameter in own; own knows one language only")
-
-    @property
-    def uses_model_size(self) -> bool:
-        """Whether z depends on N."""
-        return N in self.own.free_symbols | self.pair.free_symbols
 
     @property
     def vanishes_without_own_data(self) -> bool:
@@ -121,10 +117,10 @@ class Interaction(Viewed):
 
     def view(self) -> View:
         """Return the formula and the parameters."""
-        formulas = [f"own: {self.own}", f"pair: {self.pair}"]
+        parameters = (f"{p.name} per {p.per}: {p.meaning}" for p in self.parameters)
         return View(
             f"interaction {self.name}: z_i = own(r_i) + sum over j != i of pair(r_i, r_j)",
-            [*formulas, *(f"{p.name} per {p.per}: {p.meaning}" for p in self.parameters)],
+            [f"own: {self.own}", f"pair: {self.pair}", *parameters],
         )
 
 

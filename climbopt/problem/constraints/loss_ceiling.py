@@ -61,10 +61,13 @@ class LossCeiling:
         name: str = "loss_ceiling",
         **languages: Amount,
     ) -> None:
-        losses = mapping_or_keywords(losses, languages, self.kind) if languages else losses
-        targets = (targets,) if isinstance(targets, str) else targets
-        values = {"losses": losses, "excess": excess, "reference": reference, "targets": targets, "name": name}
-        for field, value in values.items():
+        for field, value in (
+            ("losses", mapping_or_keywords(losses, languages, self.kind) if languages else losses),
+            ("excess", excess),
+            ("reference", reference),
+            ("targets", (targets,) if isinstance(targets, str) else targets),
+            ("name", name),
+        ):
             object.__setattr__(self, field, value)
         absolute = self.losses is not None
         # Exactly one of the two ways, and a reference with the second only.
