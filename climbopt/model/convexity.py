@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from climbopt.model.mixture import Response
 from climbopt.model.symbols import r_j
 from climbopt.model.templates import Array, Compiled, Template
-from climbopt.numerics.intervals import Interval, UnsupportedFunctionError, intervals
+from climbopt.numerics.intervals import Interval, UnsupportedFunctionError, intervals, where
 
 CELLS = (2, 16)
 """Numbers of subintervals of a target's own ratio in the proof that z is positive: coarse first, then fine."""
@@ -255,23 +255,22 @@ class Proofs:
     def _pair(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
         """Enclose a compiled pair template for own u from low to high, (..., T), and others' from 0 to their bound.
 
-        Own pairs are (0, 0), in arrays that callers may write to.
+        Own pairs are (0, 0).
         """
-        model = self.response.model
         # Targets along rows, sources along columns.
         t = Interval.of(low[..., None], high[..., None])
         # From 0: the mean value theorem needs pair_s on [0, u_j].
         s = Interval.of(0.0, np.minimum(self.upper, 1.0)) if self._use is None else self._use.range
-        results = []
+        values = _enclosed(function, t, s, *intervals(self.response.pair_arguments))
         # A derivative that is constant is compiled to a scalar; it is widened to (..., T, S).
-        for value in _enclosed(function, t, s, *intervals(self.response.pair_arguments)):
-            wide = value.broadcast_to((*low.shape, len(model.sources)))
-            ends = np.array(wide.lower), np.array(wide.upper)
-            # No pair of a target with itself: it must enter neither a sum nor a sign.
-            for end in ends:
-                end[..., model.own_targets, model.own_sources] = 0.0
-            results.append(Interval(*ends))
-        return results
+        shape = (*low.shape, len(self.response.model.sources))
+        # No pair of a target with itself: it must enter neither a sum nor a sign.
+        return [where(self._apart, value.broadcast_to(shape)) for value in values]
+
+    @cached_property
+    def _apart(self) -> NDArray[np.bool_]:
+        """Whether a source is not the target itself, (T, S)."""
+        return np.not_equal.outer(self.response.model.own_source, np.arange(len(self.response.model.sources)))
 
     def _own(self, function: Compiled, low: Array, high: Array) -> list[Interval]:
         """Enclose a compiled own template for own ratios from low to high, (..., T)."""
@@ -326,12 +325,11 @@ class Proofs:
 
         With `own_low` the own u is that of `low`.
         """
-        model, used = self.response.model, self._own_used(low, low if own_low else high)
-        own, _ = self._own(model.templates.own.slopes, *used)
-        slopes = self._pair(model.templates.pair.slopes, *used)[2].lower
+        templates, used = self.response.model.templates, self._own_used(low, low if own_low else high)
+        own, _ = self._own(templates.own.slopes, *used)
+        slopes = self._pair(templates.pair.slopes, *used)[2].lower
         # The minimum runs over j != i, and is of no term where a target's own source is the only one.
-        slopes[..., model.own_targets, model.own_sources] = np.inf
-        slope = slopes.min(axis=-1)
+        slope = slopes.min(axis=-1, where=self._apart, initial=np.inf)
         # The others' u are nonnegative and sum to the rest, so their weighted slopes are at least rest * min slope.
         least: Interval = own + self._rest(low, high) * Interval.enclosing(np.where(slope == np.inf, 0.0, slope))
         return least.lower

@@ -53,8 +53,7 @@ class Pieces:
 
 def stray(expression: sp.Expr, known: Iterable[sp.Symbol], parameters: Iterable[Parameter]) -> str:
     """Return the names of the symbols in an expression that are neither known nor those of parameters."""
-    symbols = expression.free_symbols.difference(known, (p.symbol for p in parameters))
-    return ", ".join(sorted(map(str, symbols)))
+    return ", ".join(sorted(map(str, expression.free_symbols.difference(known, (p.symbol for p in parameters)))))
 
 
 def in_pieces(expression: sp.Expr, of: str) -> sp.Expr:

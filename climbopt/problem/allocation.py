@@ -179,9 +179,8 @@ class AllocationProblem(ByFields, Viewed):
     @cached_property
     def weight_vector(self) -> Array:
         """Weights in the order of the model's targets, summing to 1."""
-        others = self.weights.get(OTHERS, 1.0)
         # Without any weights the default of 1 makes every target count alike.
-        values = np.array([self.weights.get(name, others) for name in self.model.targets])
+        values = np.array([self.weights.get(name, self.weights.get(OTHERS, 1.0)) for name in self.model.targets])
         total = values.sum()
         return values / total if total > 0 else values
 

@@ -53,8 +53,7 @@ def constraints_of(constraints: Sequence[ConstraintLike], of: str) -> tuple[Cons
     items = tuple(constraints)
     # Relations get the first free names custom, custom 2, ..., so that none repeats a name that the user gave.
     taken = {item.name for item in items if _is_constraint(item)}
-    names = chain([Custom.kind], (f"{Custom.kind} {n}" for n in count(2)))
-    free = (name for name in names if name not in taken)
+    free = (name for name in chain([Custom.kind], (f"{Custom.kind} {n}" for n in count(2))) if name not in taken)
     return tuple(_constraint(item, number, free) for number, item in enumerate(items, 1))
 
 
