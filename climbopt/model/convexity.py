@@ -210,7 +210,7 @@ class Proofs:
     @property
     def end_of_domain(self) -> Array:
         """The least z at which the law is defined, of each target."""
-        return np.full(len(self.response.model.targets), self.response.model.law.end_of_domain)
+        return np.full(len(self.response.model.targets), 0.0 if self.response.model.law.needs_positive_z else -np.inf)
 
     def _loss(self, function: Compiled) -> list[Interval]:
         """Enclose the results of a compiled law over its whole domain, each (T,)."""

@@ -341,8 +341,7 @@ class Response:
     @without_warnings
     def pairs(self, ratios: Array) -> Array:
         """Return what each source adds to z of each target, shape (..., T, S); 0 for a target's own."""
-        (pair,) = self._pair(self.model.templates.pair.value, self.used(ratios))
-        return pair
+        return self._pair(self.model.templates.pair.value, self.used(ratios))[0]
 
     @without_warnings
     def used(self, ratios: Array) -> Array:
@@ -414,8 +413,7 @@ class Response:
     @without_warnings
     def losses(self, z: Array) -> Array:
         """Return the loss of each target at its z, shape (..., T); NaN where z leaves the law's domain."""
-        (loss,) = self._loss(self.model.templates.loss.value, z)
-        return loss
+        return self._loss(self.model.templates.loss.value, z)[0]
 
     @without_warnings
     def losses_and_slopes(self, z: Array) -> tuple[Array, Array]:
@@ -430,14 +428,12 @@ class Response:
         if template is None:
             return np.full(tokens.shape, np.nan)
         values = [self._values[p.name] for p in template.parameters]
-        (loss,) = template.value(tokens / self.model.token_unit, self.N[..., None], *values)
-        return _filled(loss, tokens.shape)
+        return _filled(template.value(tokens / self.model.token_unit, self.N[..., None], *values)[0], tokens.shape)
 
     @without_warnings
     def loss_curvatures(self, z: Array) -> Array:
         """Return d2L/dz2, shape (..., T)."""
-        (curvature,) = self._loss(self.model.templates.loss.curvatures, z)
-        return curvature
+        return self._loss(self.model.templates.loss.curvatures, z)[0]
 
     @without_warnings
     def by_parameter(self, ratios: Array, z: Array | None = None) -> dict[str, Array]:

@@ -292,7 +292,8 @@ class Templates:
     @cached_property
     def gives_effective_ratio(self) -> bool:
         """Whether z itself is the effective ratio: the loss depends on D z, and z is 1 for a language alone."""
-        return self.law.takes_effective_data and self.interaction.alone == 1
+        by_product = self.law.expression.subs(self.law.z, self.law.z / D)
+        return D not in sp.simplify(by_product).free_symbols and self.interaction.alone == 1
 
     def expand(self, sources: Sequence[str], targets: Sequence[str]) -> Mapping[str, sp.Expr]:
         """Return each target's loss as one SymPy expression in r[<source>], D, N and <parameter>[<language>].

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import sympy as sp
@@ -40,8 +39,6 @@ class Law(Viewed):
         The expression's z.
     needs_positive_z : bool
         Whether the law is defined at z > 0 only.
-    end_of_domain : float
-        Least z that the law is defined at, exclusive: 0 or minus infinity.
 
     Raises
     ------
@@ -57,7 +54,6 @@ class Law(Viewed):
     source: str = ""
     z: sp.Symbol = field(init=False, compare=False)
     needs_positive_z: bool = field(init=False, compare=False)
-    end_of_domain: float = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", in_pieces(sp.sympify(self.expression), f"law '{self.name}'"))
@@ -67,7 +63,6 @@ class Law(Viewed):
             raise InputError(f"law '{self.name}' must contain one symbol named z; it has {len(z)}")
         object.__setattr__(self, "z", z[0])
         object.__setattr__(self, "needs_positive_z", bool(z[0].is_positive))
-        object.__setattr__(self, "end_of_domain", 0.0 if z[0].is_positive else -math.inf)
         if names := stray(self.expression, (self.z, D, N), self.parameters):
             raise InputError(f"law '{self.name}' uses {names}, which it does not declare; add a Parameter for each")
         if any(parameter.per != "target" for parameter in self.parameters):
@@ -77,11 +72,6 @@ class Law(Viewed):
     def uses_model_size(self) -> bool:
         """Whether the loss depends on N."""
         return N in self.expression.free_symbols
-
-    @property
-    def takes_effective_data(self) -> bool:
-        """Whether the loss depends on z and D by their product alone: D z unrepeated tokens of the language."""
-        return D not in sp.simplify(self.expression.subs(self.z, self.z / D)).free_symbols
 
     def view(self) -> View:
         """Return the formula and the parameters."""
