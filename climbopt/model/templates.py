@@ -266,9 +266,8 @@ class Templates:
     @property
     def uses_model_size(self) -> bool:
         """Whether losses depend on N, through the law, z or u."""
-        return self.law.uses_model_size or any(
-            N in part.free_symbols for part in (self.interaction.own, self.interaction.pair, self.use.expression)
-        )
+        parts = (self.law.expression, self.interaction.own, self.interaction.pair, self.use.expression)
+        return any(N in part.free_symbols for part in parts)
 
     @cached_property
     def kinked(self) -> bool:
