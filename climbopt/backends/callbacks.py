@@ -64,7 +64,7 @@ def interior_settings(options: Options) -> dict[str, OptionValue]:
     }
 
 
-def once(options: Options) -> dict[str, OptionValue]:
+def single_run(options: Options) -> dict[str, OptionValue]:
     """Return the settings that keep POUNCE from a second run of the same length after its iteration limit."""
     settings: dict[str, OptionValue] = {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
     return {} if options.max_iterations is None else settings

@@ -83,8 +83,7 @@ class SequentialQuadratic(NewtonSteps):
         # grad f + A' lambda + J' mu + zeta
         left = at.gradient + polytope.dense.T @ face.rows[: len(polytope.rows)] + at.jacobian.T @ mu + face.bounds
         # complementarity in units of f
-        slack = np.where(mu > 0, limits.upper - at.rows, np.where(mu < 0, at.rows - limits.lower, 0.0))
-        complementary = np.abs(mu * slack) <= self.residual * max(1.0, abs(at.value))
+        complementary = np.abs(mu * (limits.named(mu) - at.rows)) <= self.residual * max(1.0, abs(at.value))
         return self._stationary(x, left, at.gradient, face) and bool(complementary.all()) and self._feasible(at)
 
     def _linearised(self, x: Array, c: Array, jacobian: Array) -> DenseRegion:
