@@ -51,23 +51,20 @@ STATUS = {
 """Ipopt's ApplicationReturnStatus by number."""
 
 
-def interior_settings(options: Options) -> dict[str, OptionValue]:
+def interior_settings(options: Options, *, pounce: bool = False) -> dict[str, OptionValue]:
     """Return the native settings for the options common to all backends, without the time limit.
 
     The tolerances lie far below the certificate's: at a weakly active bound the slack left is about the root of tol.
+    POUNCE is kept from a second run of the same length after its iteration limit.
     """
+    limited = pounce and options.max_iterations is not None
     return {
         **dict.fromkeys(TOLERANCES, max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)),
         "bound_relax_factor": 0.0,
         "nlp_scaling_method": "none",
         **options.iterations_as("max_iter"),
+        **({"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"} if limited else {}),
     }
-
-
-def single_run(options: Options) -> dict[str, OptionValue]:
-    """Return the settings that keep POUNCE from a second run of the same length after its iteration limit."""
-    settings: dict[str, OptionValue] = {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
-    return {} if options.max_iterations is None else settings
 
 
 class Callbacks:

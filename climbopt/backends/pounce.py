@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pounce
 
 from climbopt.backends.backend import Evaluator, Options, refused_option, takes_every_form
-from climbopt.backends.callbacks import Callbacks, documented_options, interior_settings, single_run
+from climbopt.backends.callbacks import Callbacks, documented_options, interior_settings
 from climbopt.foundations.solution import Solution
 from climbopt.program import StandardForm
 
@@ -34,12 +34,7 @@ class Pounce:
         callbacks = Callbacks(Evaluator(form, options.time_limit))
         problem = pounce.Problem(**callbacks.arguments)
         # The user's options come last, and win.
-        for name, value in {
-            **interior_settings(options),
-            "print_level": 0,
-            **single_run(options),
-            **options.native,
-        }.items():
+        for name, value in {**interior_settings(options, pounce=True), "print_level": 0, **options.native}.items():
             problem.add_option(name, value)
         try:
             x, info = problem.solve(form.start)

@@ -23,7 +23,7 @@ from pyomo.opt import SolverStatus, TerminationCondition
 from pyomo.version import version as PYOMO_VERSION
 
 from climbopt.backends.backend import Evaluator, Options, OptionValue, completed, inside, refused_option, unwritable
-from climbopt.backends.callbacks import interior_settings, single_run
+from climbopt.backends.callbacks import interior_settings
 from climbopt.backends.pyomo_model import FUNCTIONS, algebraic_model, multipliers, variables
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.solution import Solution, Termination
@@ -161,7 +161,7 @@ def _settings(name: str, options: Options) -> dict[str, OptionValue]:
             raise InputError(f"max_iterations means nothing to Pyomo's solver '{name}' here; give its own option")
         return {}
     time = {} if options.time_limit is None else {TIME_OPTION[name]: options.time_limit}
-    return {**interior_settings(options), **(single_run(options) if name == "pounce" else {}), **time}
+    return {**interior_settings(options, pounce=name == "pounce"), **time}
 
 
 @dataclass(frozen=True)
