@@ -25,7 +25,7 @@ from climbopt.uncertainty.bands import bands
 from climbopt.uncertainty.bootstrap import bootstrap
 from climbopt.uncertainty.confidence import confidence_set
 from climbopt.uncertainty.covariance import covariance
-from climbopt.uncertainty.evidence import missing_runs
+from climbopt.uncertainty.diagnosis import missing_runs
 from climbopt.uncertainty.robust import robust
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from climbopt.files import DrawFile
 from climbopt.reports.sweeps import sweep_json
 from climbopt.reports.writers import dumps
 from climbopt.testing import family_model, family_problem
-from climbopt.uncertainty.evidence import transfer
+from climbopt.uncertainty.diagnosis import transfer
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 

@@ -21,7 +21,7 @@ from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.bands import bands
 from climbopt.uncertainty.bootstrap import bootstrap
 from climbopt.uncertainty.covariance import covariance, kinds_of
-from climbopt.uncertainty.evidence import missing_runs, transfers
+from climbopt.uncertainty.diagnosis import missing_runs, transfers
 
 NOISE = 0.007
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 from climbopt.foundations.errors import InputError
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 MOST_JOBS = 1024
 """Processes: above what one machine runs at a time."""
@@ -34,6 +37,24 @@ def parallel(jobs: int, **options: Any) -> Any:
         with _interrupts_wait():  # processes begin with a first task, and inherit the signals that wait
             list(workers(delayed(int)() for _ in range(jobs)))
     return workers
+
+
+def in_chunks(
+    jobs: int,
+    function: Callable[[Sequence[Item]], Sequence[Outcome]],
+    items: Sequence[Item],
+    size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Outcome]:
+    """Yield the outcomes of items in their order, from a function of chunks of them; progress counts the items."""
+    from joblib import delayed
+
+    chunks, done = (items[first : first + size] for first in range(0, len(items), size)), 0
+    for outcomes in parallel(jobs, return_as="generator")(delayed(function)(chunk) for chunk in chunks):
+        done += len(outcomes)
+        if progress:
+            progress(done, len(items))
+        yield from outcomes
 
 
 @contextmanager

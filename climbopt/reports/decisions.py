@@ -45,7 +45,7 @@ from climbopt.reports.typesetting import (
 from climbopt.reports.writers import Value, dumps
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.decision import MODEL_NAME, Decision
-from climbopt.uncertainty.watch import Watch, predicted
+from climbopt.uncertainty.watch import Watch
 
 MIXTURE_NAME, REPORT_NAME = "mixture.csv", "report.txt"
 """Further files of a decision's folder."""
@@ -201,13 +201,14 @@ def print_watch(watch: Watch, again: Decision | None, console: Console) -> None:
     """Print the last losses beside their bands, tokens drawn beside those planned, and what would be decided now."""
     drawn, nothing = watch.drawn(), (0.0, 0.0)
     # Of each target the last moment at which its loss was logged.
-    last = {name: watch.last(name) for name in watch.measured}
+    last = {name: readings[-1] for name, readings in watch.readings.items()}
     columns: dict[str, Callable[[str], str]] = {
         "language": str,
-        "loss": lambda name: f"{watch.moments[last[name]].losses[name]:.4f}",
-        "predicted": lambda name: f"{predicted(watch, name):.4f}",
-        "90 % band": lambda name: "{:.3f}–{:.3f}".format(*watch.bands[last[name]][name]),
-        "inside": lambda name: "{} of {}".format(*watch.inside(name)),
+        "loss": lambda name: f"{last[name].loss:.4f}",
+        # The middle of its band.
+        "predicted": lambda name: f"{(last[name].lower + last[name].upper) / 2:.4f}",
+        "90 % band": lambda name: f"{last[name].lower:.3f}–{last[name].upper:.3f}",
+        "inside": lambda name: f"{sum(not one.beyond for one in watch.readings[name])} of {len(watch.readings[name])}",
     }
     if drawn:
         columns["drawn"] = lambda name: tokens(drawn.get(name, nothing)[0])

@@ -48,7 +48,7 @@ from climbopt.studies.ranges import Range, ranges as near_optimal
 from climbopt.studies.schedule import Schedule
 from climbopt.studies.sweep import Sweep
 from climbopt.uncertainty.decision import Decision
-from climbopt.uncertainty.evidence import told_from_zero, transfer
+from climbopt.uncertainty.diagnosis import told_from_zero, transfer
 from climbopt.uncertainty.robust import Robust
 
 NEAR = 1e-3

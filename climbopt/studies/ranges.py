@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
 
 import numpy as np
-from joblib import delayed
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import parallel
+from climbopt.foundations.processes import in_chunks
 from climbopt.model.templates import Array
-from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Result, as_result
 from climbopt.program import StandardForm, extreme, joint_form
@@ -50,30 +48,33 @@ class Range:
     proved: bool
 
 
-class RangedObjective(Protocol):
-    """An objective that must stay near its least value."""
+class RangedObjective:
+    """An objective that is minimised, or must stay near its least value, perhaps without terms that are not active."""
 
     def form(self) -> StandardForm:
         """Return its standard form, whose objective it is."""
-        ...
+        raise NotImplementedError
 
     def grown(self, x: Array) -> RangedObjective | None:
         """Return a goal extended by the terms left out of this one that are active at x; None if there are none."""
-        ...
+        return None
 
 
 @dataclass(frozen=True)
-class LeastLoss:
-    """The objective of a problem."""
+class WholeObjective(RangedObjective):
+    """An objective with all of its terms.
 
-    problem: AllocationProblem
+    Parameters
+    ----------
+    build : callable
+        Returns its standard form.
+    """
+
+    build: Callable[[], StandardForm]
 
     def form(self) -> StandardForm:
-        """Return the joint problem."""
-        return joint_form(self.problem)
-
-    def grown(self, x: Array) -> None:
-        """Return None: nothing is left out."""
+        """Return its standard form, whose objective it is."""
+        return self.build()
 
 
 def ranges(
@@ -120,7 +121,7 @@ def ranges(
     if not isinstance(result.procedure, Joint) or not result.passed:
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
     return ranges_near(
-        LeastLoss(result.problem),
+        WholeObjective(partial(joint_form, result.problem)),
         result,
         result.objective,
         tolerance,
@@ -170,19 +171,12 @@ def ranges_near(
     jobs = jobs or (1 if n <= ALONE else os.cpu_count() or 1)
     # Ceiling division: every process has a task.
     size = min(CHUNK, -(-n // jobs))
-    completed: list[Range] = []
-    for part in parallel(jobs, return_as="generator")(
-        delayed(_ends)(goal, optimum, level, range(first, min(first + size, n)), backend, options)
-        for first in range(0, n, size)
-    ):
-        completed += part
-        if progress:
-            progress(len(completed), n)
-    return dict(zip(sources, completed, strict=True))
+    ends = in_chunks(jobs, partial(_ends, goal, optimum, level, backend, options), range(n), size, progress)
+    return dict(zip(sources, ends, strict=True))
 
 
 def _ends(
-    goal: RangedObjective, optimum: Array, level: float, sources: Sequence[int], backend: str | None, options: Options
+    goal: RangedObjective, optimum: Array, level: float, backend: str | None, options: Options, sources: Sequence[int]
 ) -> list[Range]:
     """Return the ranges of `sources`."""
     form, result = _near(goal, optimum, level), []

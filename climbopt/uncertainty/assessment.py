@@ -10,7 +10,8 @@ decision, however well certified, where one of these holds (docs/uncertainty.md 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,10 +67,6 @@ class Scenarios:
         # Each draw counts alike, and within it its blocks by their weights.
         weights = np.concatenate([np.asarray(weights) for _, weights in parts]) / len(parts)
         return cls(tuple(block for blocks, _ in parts for block in blocks), weights)
-
-    def values(self, problem: AllocationProblem, mixtures: Array) -> Array:
-        """Return the objective of mixtures, (n, S), under each model, (K, n)."""
-        return np.array([problem.value(mixtures, model) for model in self.models])
 
 
 @dataclass(frozen=True)
@@ -156,29 +153,28 @@ class Assessment(Viewed):
     def baselines(self) -> tuple[Alternative, ...]:
         """The baselines that the problem states enough for, in the order of the procedures."""
         problem, form = self.result.problem, joint_form(self.result.problem)
-        alternatives = []
-        for k, (name, ratios) in enumerate(self._mixtures.items(), 1):
-            # A baseline that breaks a constraint is shown with it; losing to it is no doubt about the answer.
-            certificate = certify_feasible(form, form.complete(ratios), tolerance=self._options.tolerance)
-            alternatives.append(
-                Alternative(
-                    name,
-                    ratios,
-                    float(problem.value(ratios)),
-                    certificate.residuals["primal"],
-                    certificate.passed,
-                    self._advantage(k),
-                )
+        # A baseline that breaks a constraint is shown with it; losing to it is no doubt about the answer.
+        certificates = [
+            certify_feasible(form, form.complete(ratios), tolerance=self._options.tolerance)
+            for ratios in self._mixtures.values()
+        ]
+        return tuple(
+            Alternative(name, ratios, float(problem.value(ratios)), at.residuals["primal"], at.passed, advantage)
+            for (name, ratios), at, advantage in zip(
+                self._mixtures.items(), certificates, self._advantages, strict=True
             )
-        return tuple(alternatives)
+        )
 
-    def _advantage(self, column: int) -> Advantage | None:
-        """Return how the answer does against a baseline; None without scenarios, or where one has no number."""
+    @property
+    def _advantages(self) -> list[Advantage | None]:
+        """How the answer does against each baseline; None without scenarios, or where one has no number."""
         if self._values is None:
-            return None
+            return [None] * len(self._mixtures)
         # Column 0 is the answer; a gain is above 0 where the answer's objective is lower.
-        gains = self._values[:, column] - self._values[:, 0]
-        return Advantage.over(gains, self.scenarios.weights) if np.isfinite(gains).all() else None
+        return [
+            Advantage.over(gains, self.scenarios.weights) if np.isfinite(gains).all() else None
+            for gains in (self._values[:, 1:] - self._values[:, :1]).T
+        ]
 
     @cached_property
     def half_width(self) -> float | None:
@@ -199,8 +195,8 @@ class Assessment(Viewed):
             alone = replace(problem, model=_form_of(problem.model, form))
             best = answered(alone, Joint(), None, self._options)
             # Without a certified optimum of the form alone there is nothing to compare with.
-            regret = float(alone.value(self._answer)) - best.objective if best.passed else None
-            costs[form] = FormCost(weight, None if regret is None else max(regret, 0.0))
+            regret = max(float(alone.value(self._answer)) - best.objective, 0.0) if best.passed else None
+            costs[form] = FormCost(weight, regret)
         return costs
 
     @property
@@ -213,60 +209,43 @@ class Assessment(Viewed):
     @cached_property
     def doubt(self) -> str | None:
         """Why the answer is no decision; None where it is one."""
-        reasons = (self._far(), self._wide(), *map(self._losing, self.baselines))
-        return next((reason for reason in reasons if reason is not None), None)
+        return next(self._reasons(), None)
 
-    def _far(self) -> str | None:
-        """Return the ratio that lies farthest beyond the pilots', where that is too far."""
-        if not self.outside:
-            return None
-        name, beyond = max(self.outside.items(), key=lambda source: abs(source[1]))
+    def _reasons(self) -> Iterator[str]:
+        """Yield why the answer is no decision, see the module."""
+        goal, objective = self.result.problem.goal, self.result.objective
+        unit = max(1.0, abs(objective))
         # The sign says on which side; what matters is how far.
-        if abs(beyond) <= OUTSIDE:
-            return None
-        return (
-            f"{name} has {100 * self.result.ratios[name]:.3g} %, {100 * abs(beyond):.3g} points beyond every pilot, "
-            "and nothing was measured there"
-        )
-
-    def _wide(self) -> str | None:
-        """Return how wide the band is, where it is too wide or not finite."""
+        name, beyond = max(self.outside.items(), key=lambda source: abs(source[1]), default=("", 0.0))
+        if abs(beyond) > OUTSIDE:
+            yield (
+                f"{name} has {100 * self.result.ratios[name]:.3g} %, {100 * abs(beyond):.3g} points beyond every "
+                "pilot, and nothing was measured there"
+            )
         # NaN compares false, so that a band that is not finite counts as too wide.
-        if self.half_width is None or self.half_width <= WIDE * self._unit:
-            return None
-        return (
-            f"the {self.result.problem.goal.label} of {self.result.objective:.4g} has a 90 % band of "
-            f"{self.half_width:.2g} to either side, more than {100 * WIDE:g} % of it"
-        )
-
-    def _losing(self, baseline: Alternative) -> str | None:
-        """Return what the answer may lose against a feasible baseline, where that is too much."""
-        advantage = baseline.advantage
-        if not baseline.feasible or advantage is None or -advantage.lower <= max(advantage.gain, NOISE * self._unit):
-            return None
-        return (
-            f"against {baseline.name} it may lose {-advantage.lower:.2g} {self.result.problem.goal.unit} (5 % of the "
-            f"models), and gains {advantage.gain:.2g} on average"
-        )
-
-    @property
-    def _unit(self) -> float:
-        """What shares of the objective are taken of."""
-        return max(1.0, abs(self.result.objective))
+        if self.half_width is not None and not self.half_width <= WIDE * unit:
+            yield (
+                f"the {goal.label} of {objective:.4g} has a 90 % band of {self.half_width:.2g} to either side, more "
+                f"than {100 * WIDE:g} % of it"
+            )
+        for baseline in self.baselines:
+            advantage = baseline.advantage
+            if baseline.feasible and advantage and -advantage.lower > max(advantage.gain, NOISE * unit):
+                yield (
+                    f"against {baseline.name} it may lose {-advantage.lower:.2g} {goal.unit} (5 % of the models), and "
+                    f"gains {advantage.gain:.2g} on average"
+                )
 
     @cached_property
     def _mixtures(self) -> Mapping[str, Array]:
         """Ratios of each baseline that the problem states enough for."""
         mixtures = {}
-        for name, kind in PROCEDURES.items():
-            if kind.optimises:
-                continue
-            try:
+        for kind in (kind for kind in PROCEDURES.values() if not kind.optimises):
+            # It may need a supply, or an epoch cap that the budget keeps, or a target that is a source.
+            with suppress(InputError):
                 answer = kind().answer(self.result.problem, None, self._options)
-            except InputError:  # it needs a supply, or an epoch cap that the budget keeps, or a target that is a source
-                continue
-            if answer.x is not None:
-                mixtures[name] = answer.x[: answer.form.n_ratios]
+                if answer.x is not None:
+                    mixtures[kind.name] = answer.x[: answer.form.n_ratios]
         return mixtures
 
     @cached_property
@@ -274,7 +253,8 @@ class Assessment(Viewed):
         """The objective of the answer and then of each baseline under each scenario; None for fewer than two."""
         if len(self.scenarios.models) < 2:
             return None
-        return self.scenarios.values(self.result.problem, np.array([self._answer, *self._mixtures.values()]))
+        mixtures = np.array([self._answer, *self._mixtures.values()])
+        return np.array([self.result.problem.value(mixtures, model) for model in self.scenarios.models])
 
     @property
     def _options(self) -> Options:
@@ -295,15 +275,12 @@ class Assessment(Viewed):
 
     def view(self) -> View:
         """Return the verdict; the table has one row per baseline."""
-        table: Columns = {
-            "baseline": [baseline.name for baseline in self.baselines],
-            "objective": [baseline.objective for baseline in self.baselines],
-            "feasible": [baseline.feasible for baseline in self.baselines],
+        table: Columns = {"baseline": [baseline.name for baseline in self.baselines]}
+        table |= {head: [getattr(baseline, head) for baseline in self.baselines] for head in ("objective", "feasible")}
+        table |= {
+            head: [getattr(baseline.advantage, head, None) for baseline in self.baselines]
+            for head in ("probability", "gain", "lower", "upper")
         }
-        for head in ("probability", "gain", "lower", "upper"):
-            table[head] = [
-                None if baseline.advantage is None else getattr(baseline.advantage, head) for baseline in self.baselines
-            ]
         verdict = "a decision" if self.doubt is None else f"not a decision: {self.doubt}"
         facts = [] if self.half_width is None else [f"half width of the 90 % band: {self.half_width:.3g}"]
         return View(f"{self.result.problem.name}: {verdict}", facts, lambda: table)

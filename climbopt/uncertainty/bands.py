@@ -43,17 +43,10 @@ class Prediction(Viewed):
     def view(self) -> View:
         """Return the counts; the table has a row for each mixture and target."""
         n, n_targets = self.losses.shape
-
-        def columns() -> Columns:
-            table: Columns = {
-                "mixture": np.repeat(np.arange(n), n_targets).tolist(),
-                "language": list(self.targets) * n,
-            }
-            return table | {
-                name: getattr(self, name).ravel().tolist() for name in ("losses", "lower", "upper", "spread")
-            }
-
-        return View(f"predicted losses of {n} mixtures with bands", [f"targets: {named(self.targets)}"], columns)
+        columns: Columns = {"mixture": np.repeat(np.arange(n), n_targets).tolist(), "language": list(self.targets) * n}
+        columns |= {name: getattr(self, name).ravel().tolist() for name in ("losses", "lower", "upper", "spread")}
+        facts = [f"targets: {named(self.targets)}"]
+        return View(f"predicted losses of {n} mixtures with bands", facts, lambda: columns)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,13 +169,9 @@ def _fitted_like(fitted: Fit, pilots: PilotRuns) -> Fit:
 
 def _spread(estimates: Covariance, ratios: Array, tokens: ArrayLike, params: ArrayLike | None) -> tuple[Array, Array]:
     """Return losses and their standard errors, (n, T) each."""
-    model = estimates.fitted.model
-    response = model.at(
-        np.broadcast_to(tokens, len(ratios)), None if params is None else np.broadcast_to(params, len(ratios))
-    )
-    parts = []
-    for spread in estimates.spreads:
-        gradients = spread.gradients(ratios, response.D, np.broadcast_to(response.N, len(ratios)))
-        # Delta method: g C g' per mixture and target.
-        parts.append(np.sqrt(np.einsum("ijk,kl,ijl->ij", gradients, spread.covariance, gradients)))
-    return response.losses(response.z(ratios)), np.concatenate(parts, axis=1)
+    # Delta method: g C g' per mixture and target.
+    errors = [
+        np.sqrt(np.einsum("ijk,kl,ijl->ij", rows, spread.covariance, rows))
+        for rows, spread in zip(estimates.gradients(ratios, tokens, params), estimates.spreads, strict=True)
+    ]
+    return estimates.fitted.model.at(tokens, params).predicted(ratios), np.concatenate(errors, axis=1)

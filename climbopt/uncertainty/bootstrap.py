@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from joblib import delayed
 from numpy.typing import NDArray
 
 from climbopt.fitting.anchors import anchors
@@ -17,7 +17,7 @@ from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import FrozenMap
-from climbopt.foundations.processes import parallel
+from climbopt.foundations.processes import in_chunks
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
@@ -79,7 +79,8 @@ def bootstrap(
     fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
     drawn = {k: parameters for k, parameters in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in drawn]
-    for k, parameters in _refits([fit.solved for fit in fits], anchors(fitted.pilots), seed, missing, jobs):
+    refits = partial(_refits, [fit.solved for fit in fits], anchors(fitted.pilots), seed)
+    for k, parameters in zip(missing, in_chunks(jobs, refits, missing, CHUNK), strict=True):
         drawn[k] = parameters
         if keep:
             keep(k, *parameters)
@@ -98,18 +99,6 @@ def _drawn(fitted: Fit | EnsembleFit, parameters: Sequence[Parameters]) -> Mixtu
 
 
 def _refits(
-    forms: Sequence[Sequence[Solved]], sure: NDArray[np.bool_], seed: int, draws: Sequence[int], jobs: int
-) -> Iterator[tuple[int, Sequence[Parameters]]]:
-    """Yield each draw and its parameters, those of each form, in order."""
-    chunks = [draws[first : first + CHUNK] for first in range(0, len(draws), CHUNK)]
-    workers = parallel(jobs, return_as="generator")
-    for chunk, results in zip(
-        chunks, workers(delayed(_chunk)(forms, sure, seed, chunk) for chunk in chunks), strict=True
-    ):
-        yield from zip(chunk, results, strict=True)
-
-
-def _chunk(
     forms: Sequence[Sequence[Solved]], sure: NDArray[np.bool_], seed: int, draws: Sequence[int]
 ) -> list[list[dict[str, Array]]]:
     """Return the parameters of some draws, those of each form; all forms of a draw count the same runs.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from climbopt.fitting.ceilings import Solved
 from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, declared_parameters, label, noise_at
@@ -91,13 +91,16 @@ class Spread(Viewed):
 
     def gradients(self, ratios: Array, D: Array, N: Array) -> Array:
         """Return the derivatives of the losses of mixtures by the coordinates, (n, T, p); D and N in model units."""
-        shape = (len(ratios), len(self.solved.block.targets))
-        probe = replace(
-            self.solved.block,
-            rows=Observations.of_runs(ratios, D, N, np.zeros(shape), np.ones(shape)),
-        )
-        x = self.solved.x
-        return probe.jacobian(x)[: shape[0] * shape[1]].reshape(*shape, x.size)
+        block, x, n = self.solved.block, self.solved.x, len(ratios)
+        shape = (n, len(block.targets))
+        rows = Observations.of_runs(ratios, D, N, np.zeros(shape), np.ones(shape))
+        # Below the rows of the losses are those of the priors.
+        return replace(block, rows=rows).jacobian(x)[: n * shape[1]].reshape(*shape, x.size)
+
+    def drawn(self, generator: np.random.Generator) -> Solved:
+        """Return the block at coordinates drawn about its fit, cut off at their bounds."""
+        x = self.solved.x + self.root @ generator.standard_normal(self.solved.x.size)
+        return replace(self.solved, x=np.maximum(x, self.solved.block.lower))
 
     def view(self) -> View:
         """Return the size of the block."""
@@ -162,32 +165,22 @@ class Covariance(Viewed):
         seed : int
             Each draw has a generator of its own, (seed, draw).
         """
-        models = []
-        for k in range(n):
-            generator = np.random.default_rng([seed, k])
-            moved = [
-                replace(
-                    spread.solved,
-                    x=np.maximum(
-                        spread.solved.x + spread.root @ generator.standard_normal(spread.solved.x.size),
-                        spread.solved.block.lower,
-                    ),
-                )
-                for spread in self.spreads
-            ]
-            models.append(replace(self.fitted.model, parameters=declared_parameters(moved)))
-        return tuple(models)
+        generators = [np.random.default_rng([seed, k]) for k in range(n)]
+        moved = [[spread.drawn(generator) for spread in self.spreads] for generator in generators]
+        return tuple(replace(self.fitted.model, parameters=declared_parameters(of_draw)) for of_draw in moved)
+
+    def gradients(self, ratios: Array, tokens: ArrayLike, params: ArrayLike | None = None) -> list[Array]:
+        """Return the derivatives of the losses of mixtures by the coordinates of each block, (n, T, p) each."""
+        at, n = self.fitted.model.at(tokens, params), len(ratios)
+        D, N = np.broadcast_to(at.D, n), np.broadcast_to(at.N, n)
+        return [spread.gradients(ratios, D, N) for spread in self.spreads]
 
     def view(self) -> View:
         """Return what it belongs to; the table has the standard error of each coordinate of the fit."""
-
-        def columns() -> Columns:
-            errors = self.standard_errors()
-            return {"coordinate": list(errors), "standard_error": list(errors.values())}
-
-        model, n = self.fitted.model, sum(spread.solved.x.size for spread in self.spreads)
-        form = f"{model.law.name} + {model.interaction.name}"
-        return View(f"covariance of {n} coordinates of {form}", [f"{len(self.spreads)} blocks"], columns)
+        errors, model = self.standard_errors(), self.fitted.model
+        title = f"covariance of {len(errors)} coordinates of {model.law.name} + {model.interaction.name}"
+        columns: Columns = {"coordinate": list(errors), "standard_error": list(errors.values())}
+        return View(title, [f"{len(self.spreads)} blocks"], lambda: columns)
 
 
 def kinds_of(own: Array) -> Indices:
@@ -236,34 +229,25 @@ def covariance(fitted: Fit) -> Covariance:
             f"a covariance is that of a fit of one form, not of {type(fitted).__name__}; name a law, take one "
             "of the ensemble's fits, or use bootstrap"
         )
-    squares, freedom, all_own = [], [], []
-    for solved in fitted.solved:
-        all_own.append(fitted.pilots.ratios_of(solved.block.targets))
-        kinds = kinds_of(all_own[-1])
-        parts = [_residual_parts(solved, kinds == k) for k in range(len(KINDS))]
-        squares.append(np.column_stack([part[0] for part in parts]))
-        freedom.append(np.column_stack([part[1] for part in parts]))
-    total, left = np.vstack(squares).sum(axis=0), np.vstack(freedom).sum(axis=0)
+    own = [fitted.pilots.ratios_of(solved.block.targets) for solved in fitted.solved]
+    parts = [_residual_parts(solved, kinds_of(ratios)) for solved, ratios in zip(fitted.solved, own, strict=True)]
+    total, left = np.concatenate(parts, axis=1).sum(axis=1)
     if left[1] < FEW_OF_ALL:  # too few languages by themselves to have a noise of their own
         total[:2], left[:2] = total[:2].sum(), left[:2].sum()
     # Variance of the kind over all targets, which few degrees of freedom of a target's own fall back to.
     pooled = total / np.maximum(left, 1.0)
-    noise = [
-        np.sqrt(np.where(dof >= FEW, square / np.maximum(dof, FEW), pooled))
-        for square, dof in zip(squares, freedom, strict=True)
-    ]
-    return Covariance(fitted, tuple(Spread(*parts) for parts in zip(fitted.solved, noise, all_own, strict=True)))
+    noise = [np.sqrt(np.where(dof >= FEW, square / np.maximum(dof, FEW), pooled)) for square, dof in parts]
+    return Covariance(fitted, tuple(map(Spread, fitted.solved, noise, own)))
 
 
-def _residual_parts(solved: Solved, chosen: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return the squared residuals, and the degrees of freedom left, summed over some losses of each target, (T,)."""
+def _residual_parts(solved: Solved, kinds: Indices) -> Array:
+    """Return the squared residuals, and the degrees of freedom left, summed by target and kind, (2, T, 3)."""
     rows, data = solved.block.rows, solved.of_losses
     used = np.isfinite(rows.scale)
     # Leverages h_i = J_i (J'J)^-1 J_i': a loss leaves 1 - h_i degrees of freedom.
     taken = np.einsum("ij,jk,ik->i", data, _inverse(solved), data)
-    table, left = np.zeros(used.shape), np.zeros(used.shape)
-    table[used], left[used] = solved.block.residuals(solved.x)[: taken.size] ** 2, 1.0 - taken
-    counted = np.zeros(used.shape, dtype=bool)
-    counted[~rows.ceiling] = chosen
-    counted &= used
-    return np.where(counted, table, 0.0).sum(axis=0), np.where(counted, left, 0.0).sum(axis=0)
+    # A loss that is not used counts 0 in both.
+    both = np.zeros((2, *used.shape))
+    both[:, used] = solved.block.residuals(solved.x)[: taken.size] ** 2, 1.0 - taken
+    measured = both[:, ~rows.ceiling]
+    return np.stack([np.where(kinds == k, measured, 0.0).sum(axis=1) for k in range(len(KINDS))], axis=-1)

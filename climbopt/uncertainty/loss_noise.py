@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from joblib import delayed
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -22,7 +22,7 @@ from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress
 from climbopt.foundations.frozen import FrozenMap
-from climbopt.foundations.processes import parallel
+from climbopt.foundations.processes import in_chunks
 from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.noise import CLASSES, LossNoise, classes_of
@@ -99,12 +99,7 @@ def held_out(fitted: EnsembleFit, folds: int = FOLDS, jobs: int = 1, progress: P
     top &= bool(smaller.size and smaller.max() > smaller.min() / (1 - SAME) and smaller.size >= np.count_nonzero(top))
     out = number == np.arange(number.max() + 1)[:, None]
     counts = np.vstack([~out, ~out & ~top]).astype(np.intp)
-    by_form = []
-    workers = parallel(jobs, return_as="generator")
-    for done, models in enumerate(workers(delayed(_refits)(one, counts) for one in fitted.fits), 1):
-        by_form.append(models)
-        if progress:
-            progress(done, len(fitted.fits))
+    by_form = in_chunks(jobs, partial(_refits, counts), fitted.fits, 1, progress)
     predicted = np.full(pilots.losses.shape, np.nan)
     for left_out, models in zip(np.vstack([out & ~top, out & top]), zip(*by_form, strict=True), strict=True):
         if left_out.any():
@@ -128,9 +123,11 @@ def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
     return np.asarray((np.random.default_rng(SEED).permutation(n) % min(folds, n))[group.ravel()])
 
 
-def _refits(fitted: Fit, counts: Indices) -> list[MixtureModel]:
-    """Return a form fitted with each run counted so many times, (K, n)."""
-    return [replace(fitted.model, parameters=FrozenMap(of)) for of in refitted(fitted.solved, counts)]
+def _refits(counts: Indices, fits: Sequence[Fit]) -> list[list[MixtureModel]]:
+    """Return forms fitted with each run counted so many times, (K, n)."""
+    return [
+        [replace(fitted.model, parameters=FrozenMap(of)) for of in refitted(fitted.solved, counts)] for fitted in fits
+    ]
 
 
 def _deviations(errors: Array, floors: tuple[Array, Array], spread: Array, chosen: NDArray[np.bool_]) -> Array:

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
-from joblib import delayed
 from scipy.sparse import eye_array, kron
 
 from climbopt.backends import Options, choose
 from climbopt.certification.local import repair
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import parallel
+from climbopt.foundations.processes import in_chunks
 from climbopt.foundations.view import View, Viewed
 from climbopt.model.ensemble import Model, Responses, Stacked, check_draws
 from climbopt.model.mixture import Response
@@ -33,6 +32,7 @@ from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.objectives import Weighted
 from climbopt.program import Auxiliaries, Label, MixtureFunctions, Rows, StandardForm, Table, joint_form, mixture_form
+from climbopt.studies.ranges import RangedObjective
 
 ROOM = 0.05
 """Each draw's solve starts from the fit's own optimum, this share of the way to the form's start."""
@@ -146,14 +146,7 @@ def regrets(
         )
     check_draws(problem.model, draws)
     options = replace(options or Options(), native={})
-    solved: list[tuple[Array, float, bool]] = []
-    for part in parallel(jobs, return_as="generator")(
-        delayed(_optima)(problem, draws[first : first + CHUNK], optimum, options)
-        for first in range(0, len(draws), CHUNK)
-    ):
-        solved += part
-        if progress:
-            progress(len(solved), len(draws))
+    solved = in_chunks(jobs, partial(_optima, problem, optimum, options), draws, CHUNK, progress)
     ratios, least, settled = zip(*solved, strict=True)
     if not np.isfinite(least).all():
         raise InputError(
@@ -165,12 +158,12 @@ def regrets(
         tuple(draws),
         np.array(ratios),
         np.array(least),
-        tuple(k for k, is_settled in enumerate(settled) if not is_settled),
+        tuple(np.flatnonzero(~np.array(settled)).tolist()),
     )
 
 
 def _optima(
-    problem: AllocationProblem, draws: Sequence[Model], optimum: Array, options: Options
+    problem: AllocationProblem, optimum: Array, options: Options, draws: Sequence[Model]
 ) -> list[tuple[Array, float, bool]]:
     """Return the best ratios of each draw, their loss, and whether the solve came to its end."""
     results = []
@@ -253,22 +246,8 @@ def cvar_form(regrets: Regrets, level: float, chosen: Sequence[int], start: Arra
 
 
 @dataclass(frozen=True, eq=False)
-class MeanRegret:
-    """The mean regret, a goal of ranges."""
-
-    regrets: Regrets
-
-    def form(self) -> StandardForm:
-        """Return its standard form."""
-        return mean_form(self.regrets)
-
-    def grown(self, x: Array) -> None:
-        """Return None: nothing is left out."""
-
-
-@dataclass(frozen=True, eq=False)
-class CvarRegret:
-    """The CVaR of regret with rows for some draws, a goal of ranges.
+class CvarRegret(RangedObjective):
+    """The CVaR of regret with rows for some draws.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Unpack
 
 import numpy as np
@@ -21,11 +21,10 @@ from climbopt.model.ensemble import without_draws
 from climbopt.model.templates import Array
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Allocation, Result, solve
-from climbopt.program import StandardForm
-from climbopt.studies.ranges import Range, RangedObjective, ranges_near
+from climbopt.studies.ranges import Range, RangedObjective, WholeObjective, ranges_near
 from climbopt.uncertainty.assessment import Assessment, Scenarios
 from climbopt.uncertainty.confidence import ConfidenceSet, confidence_set
-from climbopt.uncertainty.regret import CvarRegret, MeanRegret, Regrets, mean_form, regrets
+from climbopt.uncertainty.regret import CvarRegret, Regrets, mean_form, regrets
 
 QUANTILES = (0.05, 0.5, 0.95)
 ROUNDS = 50
@@ -73,6 +72,12 @@ class Measure:
         whole = int(np.floor(tail))
         rest = (tail - whole) * ordered[whole] if whole < values.size else 0.0
         return float((ordered[:whole].sum() + rest) / tail)
+
+    def goal(self, regrets: Regrets, ratios: Array) -> RangedObjective:
+        """Return the measure as what is minimised, from some ratios on."""
+        if self.kind == "mean":
+            return WholeObjective(partial(mean_form, regrets))
+        return CvarRegret.near(regrets, self.level, ratios)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,7 +203,9 @@ def robust(
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = plug_in.allocation.ratios
     of_draws = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
-    ratios, certificate, solution = _least(of_draws, measure, backend, options)
+    mean = Measure("mean").goal(of_draws, optimum)
+    near = optimum if measure.kind == "mean" else _least(mean, None, replace(options, native={}))[0]
+    ratios, certificate, solution = _least(measure.goal(of_draws, near), backend, options)
     return Robust(
         Result(problem, Joint(), Allocation(ratios, certificate), solution),
         measure,
@@ -210,44 +217,24 @@ def robust(
     )
 
 
-def _least(
-    regrets: Regrets, measure: Measure, backend: str | None, options: Options
-) -> tuple[Array, Certificate, Solution]:
-    """Return the ratios at which a measure of the regrets is least, their certificate and the backend's answer."""
-    if measure.kind == "cvar":
-        return _least_cvar(regrets, measure, backend, options)
-    form = mean_form(regrets)
-    x, certificate, solution = _solved(form, backend, options)
-    return x[: form.n_ratios], certificate, solution
+def _least(goal: RangedObjective, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
+    """Return the ratios at which a goal is least, their certificate and the backend's answer.
 
-
-def _solved(form: StandardForm, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:
-    """Return a form's repaired point, its certificate and the backend's answer; the start where there is none."""
-    solution = choose(form, backend).solve(form, options)
-    # Without a point the start is judged, so that there is a certificate, which does not pass.
-    x = repair(form, form.start if solution.x is None else solution.x)
-    claimed = solution.multipliers if solution.x is not None else None
-    return x, certify(form, x, tolerance=options.tolerance, claimed=claimed), solution
-
-
-def _least_cvar(
-    regrets: Regrets, measure: Measure, backend: str | None, options: Options
-) -> tuple[Array, Certificate, Solution]:
-    """Return the ratios of least CVaR of regret, by rows for the draws that reach beyond the quantile.
-
-    A draw left out has u = 0, which is its best value while its regret is below t; those above it are added until
-    there are none, so that the last answer meets the conditions of the problem of all draws.
+    Terms left out of the goal that are active there are added until there are none, so that the last answer meets the
+    conditions of the whole problem; a draw left out of a CVaR has u = 0, its best value while its regret is below t.
     """
-    ratios, _, _ = _least(regrets, Measure("mean"), None, replace(options, native={}))
-    goal = CvarRegret.near(regrets, measure.level, ratios)
     for _ in range(ROUNDS):
         form = goal.form()
-        x, certificate, solution = _solved(form, backend, options)
+        solution = choose(form, backend).solve(form, options)
+        # Without a point the start is judged, so that there is a certificate, which does not pass.
+        x = repair(form, form.start if solution.x is None else solution.x)
+        claimed = None if solution.x is None else solution.multipliers
+        certificate = certify(form, x, tolerance=options.tolerance, claimed=claimed)
         grown = goal.grown(x)
         if grown is None:
             return x[: form.n_ratios], certificate, solution
         goal = grown
-    # Draws without a row may still lie beyond the quantile: the answer is not that of all draws.
+    # Terms left out may still be active: the answer is not that of the whole problem.
     return x[: form.n_ratios], replace(certificate, passed=False), solution
 
 
@@ -278,14 +265,10 @@ def robust_ranges(
     """
     if not answer.result.passed:
         raise InputError("ranges need a certified answer, which they are measured from")
-    measure, ratios = answer.measure, answer.ratios
-    goal: RangedObjective = (
-        MeanRegret(answer.regrets) if measure.kind == "mean" else CvarRegret.near(answer.regrets, measure.level, ratios)
-    )
     return ranges_near(
-        goal,
+        answer.measure.goal(answer.regrets, answer.ratios),
         answer.result,
-        measure.of(answer.regret),
+        answer.measure.of(answer.regret),
         tolerance,
         backend=backend,
         options=options,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
+from typing import NamedTuple
 
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.ensemble import Ensemble
-from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.decision import Decision, Stages, _silent, decide, loss_bands
@@ -37,6 +35,29 @@ class Moment:
     tokens: float
     losses: Mapping[str, float]
     drawn: Mapping[str, float]
+
+
+class Reading(NamedTuple):
+    """A loss beside its band.
+
+    Parameters
+    ----------
+    tokens : float
+        Of the run.
+    loss, lower, upper : float
+        Nats per token.
+    """
+
+    tokens: float
+    loss: float
+    lower: float
+    upper: float
+
+    @property
+    def beyond(self) -> float:
+        """How far the loss is beyond the nearer end of its band; below it negative, inside 0."""
+        # One of the two is 0.
+        return max(self.loss - self.upper, 0.0) + min(self.loss - self.lower, 0.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,28 +90,26 @@ class Watch(Viewed):
     @cached_property
     def bands(self) -> tuple[Mapping[str, tuple[float, float]], ...]:
         """Ends of the band of each target's loss at each moment, as of a run that ends there."""
-        return tuple(loss_bands(self._at(moment.tokens), self._vector) for moment in self.moments)
+        ratios = self.problem.model.vector(self.ratios)
+        return tuple(loss_bands(replace(self.problem, budget=moment.tokens), ratios) for moment in self.moments)
 
     @cached_property
-    def outside(self) -> Mapping[str, float]:
-        """Targets whose last loss is outside its band, and how far beyond the nearer end (nats; below it negative)."""
-        return {name: far for name, far in map(self._beyond, self.measured) if far}
+    def readings(self) -> Mapping[str, Sequence[Reading]]:
+        """Losses beside their bands, in the order of the tokens, by target that has any."""
+        by_target = {
+            name: [
+                Reading(moment.tokens, moment.losses[name], *band[name])
+                for moment, band in zip(self.moments, self.bands, strict=True)
+                if name in moment.losses
+            ]
+            for name in self.problem.model.targets
+        }
+        return {name: readings for name, readings in by_target.items() if readings}
 
     @property
-    def measured(self) -> tuple[str, ...]:
-        """Targets with a loss, in the model's order."""
-        return tuple(
-            name for name in self.problem.model.targets if any(name in moment.losses for moment in self.moments)
-        )
-
-    def last(self, target: str) -> int:
-        """Return the position of the last moment with a loss of a target."""
-        return max(k for k, moment in enumerate(self.moments) if target in moment.losses)
-
-    def inside(self, target: str) -> tuple[int, int]:
-        """Return how many losses of a target lie inside their bands, and how many there are."""
-        pairs = [(moment.losses[target], band[target]) for moment, band in self._pairs if target in moment.losses]
-        return sum(low <= loss <= high for loss, (low, high) in pairs), len(pairs)
+    def outside(self) -> Mapping[str, float]:
+        """Targets whose last loss is outside its band, and how far beyond the nearer end (nats; below it negative)."""
+        return {name: readings[-1].beyond for name, readings in self.readings.items() if readings[-1].beyond}
 
     def drawn(self) -> Mapping[str, tuple[float, float]]:
         """Return the tokens drawn of each source at the last moment and those planned; empty where not known."""
@@ -169,7 +188,7 @@ class Watch(Viewed):
         chosen: list[Moment] = []
         for moment in reversed(self.moments):
             # Points of a run that lie close to one another are nearly one measurement.
-            complete = all(name in moment.losses for name in self.measured)
+            complete = moment.losses.keys() >= self.readings.keys()
             if complete and (not chosen or moment.tokens <= chosen[-1].tokens / 2) and len(chosen) < MOST_POINTS:
                 chosen.append(moment)
         rows = [
@@ -187,25 +206,6 @@ class Watch(Viewed):
         ]
         return PilotRuns.from_frame(pd.concat([table, pd.DataFrame(rows)], ignore_index=True), missing="drop")
 
-    @property
-    def _pairs(self) -> Sequence[tuple[Moment, Mapping[str, tuple[float, float]]]]:
-        return list(zip(self.moments, self.bands, strict=True))
-
-    @property
-    def _vector(self) -> Array:
-        return self.problem.model.vector(self.ratios)
-
-    def _at(self, tokens: float) -> AllocationProblem:
-        """Return the problem at some tokens of the run."""
-        return replace(self.problem, budget=tokens)
-
-    def _beyond(self, target: str) -> tuple[str, float]:
-        moment, band = self._pairs[self.last(target)]
-        low, high = band[target]
-        loss = moment.losses[target]
-        # One of the two is 0: above the band the distance is positive, below it negative.
-        return target, max(loss - high, 0.0) + min(loss - low, 0.0)
-
     def view(self) -> View:
         """Return the verdict; the table has a row for each target and moment."""
         verdict = f"outside the bands: {listed(list(self.outside))}" if self.outside else "inside the bands"
@@ -213,18 +213,6 @@ class Watch(Viewed):
         return View(title, (), self._columns)
 
     def _columns(self) -> Columns:
-        rows = [
-            (name, moment.tokens, moment.losses[name], *band[name])
-            for moment, band in self._pairs
-            for name in self.measured
-            if name in moment.losses
-        ]
-        heads = ("language", "tokens", "loss", "lower", "upper")
-        return {head: [row[k] for row in rows] for k, head in enumerate(heads)}
-
-
-def predicted(watch: Watch, target: str) -> float:
-    """Return the predicted loss of a target at its last moment."""
-    problem = replace(watch.problem, budget=watch.moments[watch.last(target)].tokens)
-    losses = problem.losses(problem.model.vector(watch.ratios))
-    return float(np.asarray(losses)[problem.model.targets.index(target)])
+        rows = [(name, *reading) for name, readings in self.readings.items() for reading in readings]
+        rows.sort(key=lambda row: row[1])  # moment by moment
+        return {head: [row[k] for row in rows] for k, head in enumerate(("language", *Reading._fields))}
