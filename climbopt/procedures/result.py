@@ -331,7 +331,11 @@ def solve(
 
 def answered(problem: AllocationProblem, procedure: Procedure, backend: str | None, options: Options) -> Result:
     """Return the answer of a procedure with its certificate."""
-    answer = procedure.answer(problem, backend, options)
+    return judged(problem, procedure, procedure.answer(problem, backend, options), options)
+
+
+def judged(problem: AllocationProblem, procedure: Procedure, answer: Answer, options: Options) -> Result:
+    """Return an answer of a procedure, from any start, with its certificate."""
     if answer.x is None:
         return Result(problem, procedure, None, answer.solution, options)
     # A baseline is judged as it is; two_step has repaired its point, and chosen among ties, itself.

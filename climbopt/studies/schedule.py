@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import pairwise
-from operator import add
 from typing import Unpack
 
 import numpy as np
-from scipy.sparse import block_diag, csr_array, eye_array, hstack, vstack
+from scipy.sparse import block_diag, csr_array, diags_array, eye_array, kron, vstack
 
 from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.files import ProblemLike, as_problem
@@ -97,11 +95,12 @@ class Schedule(Reported):
 
     def _columns(self) -> Columns:
         """Return one row per stage and source."""
-        n, stages = len(self.problem.model.sources), self.stages
+        sources, stages = self.problem.model.sources, self.stages
         columns: Columns = {
-            name: [getattr(stage, name) for stage in stages for _ in range(n)] for name in ("begin", "end")
+            "begin": [stage.begin for stage in stages for _ in sources],
+            "end": [stage.end for stage in stages for _ in sources],
+            "language": list(sources) * len(stages),
         }
-        columns["language"] = list(self.problem.model.sources) * len(stages)
         return columns | {
             name: [value for stage in stages for value in getattr(stage, name).tolist()]
             for name in ("ratios", "cumulative", "optimal")
@@ -183,26 +182,23 @@ def _checked(problem: AllocationProblem, ends: Sequence[Amount]) -> list[float]:
 
 def _stages(problems: Sequence[AllocationProblem], cumulative: Array, optimal: Array) -> tuple[Stage, ...]:
     """Return the stages with given cumulative ratios, (n, S), beside the optimal ones."""
-    stages = []
-    begin, read = 0.0, np.zeros(cumulative.shape[1])
-    for problem, c, best in zip(problems, cumulative, optimal, strict=True):
-        # Tokens of the stage: D_k c_k - D_(k-1) c_(k-1), above 0 but for rounding.
-        tokens = np.maximum(problem.budget * c - read, 0.0)
-        stages.append(
-            Stage(
-                begin,
-                problem.budget,
-                ratios=tokens / tokens.sum(),
-                cumulative=c,
-                optimal=best,
-                followed=bool(np.abs(c - best).max() <= FOLLOWED),
-                objective=float(problem.value(c)),
-                best=float(problem.value(best)),
-                static=float(problem.value(optimal[-1])),
-            )
+    ends = np.array([0.0, *(problem.budget for problem in problems)])
+    # Tokens of each stage: D_k c_k - D_(k-1) c_(k-1), above 0 but for rounding.
+    tokens = np.maximum(np.diff(ends[1:, None] * cumulative, axis=0, prepend=0.0), 0.0)
+    return tuple(
+        Stage(
+            begin,
+            problem.budget,
+            ratios=read / read.sum(),
+            cumulative=c,
+            optimal=best,
+            followed=bool(np.abs(c - best).max() <= FOLLOWED),
+            objective=float(problem.value(c)),
+            best=float(problem.value(best)),
+            static=float(problem.value(optimal[-1])),
         )
-        begin, read = problem.budget, read + tokens
-    return tuple(stages)
+        for begin, problem, read, c, best in zip(ends[:-1].tolist(), problems, tokens, cumulative, optimal, strict=True)
+    )
 
 
 def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
@@ -216,22 +212,12 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     lower[-S:] = upper[-S:] = optimal[-1]
     ends = np.array([problem.budget for problem in problems])
     # tokens of each language grow: c_k - D_(k-1) / D_k c_(k-1) >= 0
-    grows = [
-        hstack(
-            [
-                csr_array((S, (k - 1) * S)),
-                -ends[k - 1] / ends[k] * eye_array(S),
-                eye_array(S),
-                csr_array((S, (n - 1 - k) * S)),
-            ]
-        )
-        for k in range(1, n)
-    ]
-    free = csr_array(block_diag([part.A for part in parts[:-1]]))  # the last stage is fixed, and its rows hold
-    rows = csr_array(vstack([hstack([free, csr_array((free.shape[0], S))]), *grows]))
+    steps = eye_array(n - 1, n, k=1) - diags_array(ends[:-1] / ends[1:], shape=(n - 1, n))
     growth = Rows(np.zeros((n - 1) * S), np.full((n - 1) * S, np.inf))
-    limits = reduce(add, [*(part.rows for part in parts[:-1]), growth])
-    polytope = Polytope(Rows(lower, upper), rows, limits)
+    # The last stage is fixed, and its rows hold.
+    free = block_diag([*(part.A for part in parts[:-1]), csr_array((0, S))])
+    limits = sum((*(part.rows for part in parts[1:-1]), growth), parts[0].rows)
+    polytope = Polytope(Rows(lower, upper), csr_array(vstack([free, kron(steps, eye_array(S))])), limits)
     target = optimal.ravel()
     # The optimal path is feasible as it is.
     if polytope.violation(target) <= FOLLOWED / 10:
@@ -244,5 +230,4 @@ def _nearest(problems: Sequence[AllocationProblem], optimal: Array) -> Array:
     face = quadratic.minimise(np.eye(target.size), -target, polytope, start)
     if face is None:
         raise InputError("no stages were found that follow the path within the constraints; choose other ends")
-    result: Array = face.x.reshape(n, S)
-    return result
+    return np.asarray(face.x.reshape(n, S))

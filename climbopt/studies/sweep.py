@@ -18,18 +18,17 @@ from joblib import delayed
 
 from climbopt.backends import Options, choose
 from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
-from climbopt.certification.local import Verdict, certify, repair
+from climbopt.certification.local import Verdict, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import parallel
 from climbopt.foundations.quantities import TOKENS, Amount
-from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
 from climbopt.model.ensemble import check_draws, without_draws
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
-from climbopt.procedures import Joint, Procedure, ProcedureLike
-from climbopt.procedures.result import Allocation, Result, answered, resolve
+from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike
+from climbopt.procedures.result import Result, answered, judged, resolve
 from climbopt.program import StandardForm, joint_form
 from climbopt.studies.varied import varied
 
@@ -88,6 +87,11 @@ class Point(Viewed):
     def answer(self) -> Result | None:
         """The result where it has ratios; None where the problem is refused, or its backend gave no point."""
         return None if self.result is None or self.result.allocation is None else self.result
+
+    @property
+    def ratios(self) -> Array | None:
+        """The certified ratios, (S,); None where there are none."""
+        return None if self.answer is None or not self.passed else np.array(list(self.answer.ratios.values()))
 
     def view(self) -> View:
         """Return the answer."""
@@ -274,8 +278,7 @@ class _Along:
             # boustrophedon order: consecutive points differ in one step of budget or bound
             for j in range(len(self.bounds)) if i % 2 == 0 else reversed(range(len(self.bounds))):
                 points[i, j] = point = self._point(problem, budget, self.bounds[j], last)
-                if point.passed and point.result is not None and point.result.allocation is not None:
-                    last = point.result.allocation.ratios
+                last = last if point.ratios is None else point.ratios
                 advance(len(points))
         return tuple(points[key] for key in sorted(points))
 
@@ -309,20 +312,24 @@ class _Along:
 
     def _answer(self, problem: AllocationProblem, last: Array | None) -> Result:
         """Return the better of the answers from the last optimum and, unless that is global, from the own start."""
-        backend, options = self.backend, self.options
-        if not isinstance(self.procedure, Joint):
-            return answered(problem, self.procedure, backend, options)
+        if last is None or not isinstance(self.procedure, Joint):
+            return answered(problem, self.procedure, self.backend, self.options)
         form = joint_form(problem)
-        warm = None if last is None else _joint(problem, _warm(form, last), backend, options)
-        if warm is not None and warm.allocation is not None and warm.certificate.verdict is Verdict.GLOBAL:
+        warm = judged(problem, self.procedure, self._from_start(_warm(form, last)), self.options)
+        if warm.allocation is not None and warm.certificate.verdict is Verdict.GLOBAL:
             return warm
-        # The warm answer failed: the form's own start alone counts.
-        if warm is None or not warm.passed:
-            return _joint(problem, form, backend, options)
-        # A local minimum at best: another start may lead to a better one.
-        cold = choose(form, backend).solve(form, options)
+        # A local minimum at best: another start may lead to a better one. Where it failed, that alone counts.
+        cold = self._from_start(form)
         value = np.inf if cold.x is None else form.functions.at(repair(form, cold.x)).value
-        return _certified(problem, form, cold, options, warm) if value < warm.objective - BETTER else warm
+        if warm.passed and not value < warm.objective - BETTER:
+            return warm
+        answer = judged(problem, self.procedure, cold, self.options)
+        return warm if warm.passed and not answer.passed else answer
+
+    def _from_start(self, form: StandardForm) -> Answer:
+        """Return the answer of the backend from a form's start."""
+        solution = choose(form, self.backend).solve(form, self.options)
+        return Answer(form, solution.x, solution)
 
 
 def _grid(
@@ -351,27 +358,6 @@ def _warm(form: StandardForm, last: Array) -> StandardForm:
     return form.from_start(start) if np.isfinite(form.functions.at(start).value) else form
 
 
-def _joint(problem: AllocationProblem, form: StandardForm, backend: str | None, options: Options) -> Result:
-    """Return the certified answer of a joint form from its start."""
-    return _certified(problem, form, choose(form, backend).solve(form, options), options)
-
-
-def _certified(
-    problem: AllocationProblem, form: StandardForm, solution: Solution, options: Options, instead: Result | None = None
-) -> Result:
-    """Return a solution with its certificate; `instead` where that does not pass."""
-    if solution.x is None:
-        return instead or Result(problem, Joint(), None, solution, options)
-    x = repair(form, solution.x)
-    certificate = certify(form, x, tolerance=options.tolerance, claimed=solution.multipliers)
-    result = Result(problem, Joint(), Allocation(x[: form.n_ratios], certificate), solution, options)
-    return result if instead is None or result.passed else instead
-
-
 def _table(points: Sequence[Point], n_sources: int) -> Array:
     """Return the certified ratios of points, (n_points, S); NaN at points without them."""
-    table = np.full((len(points), n_sources), np.nan)
-    for k, point in enumerate(points):
-        if point.passed and point.result is not None:
-            table[k] = list(point.result.ratios.values())
-    return table
+    return np.array([[np.nan] * n_sources if point.ratios is None else point.ratios for point in points])
