@@ -13,6 +13,8 @@ from climbopt.foundations.errors import InputError
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
+Progress = Callable[[int, int], None]
+"""Called with the numbers of finished and of all steps."""
 MOST_JOBS = 1024
 """Processes: above what one machine runs at a time."""
 
@@ -44,7 +46,7 @@ def in_chunks(
     function: Callable[[Sequence[Item]], Sequence[Outcome]],
     items: Sequence[Item],
     size: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Yield the outcomes of items in their order, from a function of chunks of them; progress counts the items."""
     from joblib import delayed

@@ -13,7 +13,7 @@ from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import in_chunks
+from climbopt.foundations.processes import Progress, in_chunks
 from climbopt.model.templates import Array
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Result, as_result
@@ -84,7 +84,7 @@ def ranges(
     backend: str | None = None,
     options: Options | None = None,
     jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Mapping[str, Range]:
     """Return the near-optimal range of every source's ratio.
 
@@ -141,7 +141,7 @@ def ranges_near(
     backend: str | None = None,
     options: Options | None = None,
     jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Mapping[str, Range]:
     """Return the range of every ratio while a goal stays within a share of the weighted loss above its least value.
 

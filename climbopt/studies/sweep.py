@@ -21,7 +21,7 @@ from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Verdict, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import parallel
+from climbopt.foundations.processes import Progress, parallel
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
 from climbopt.model.ensemble import check_draws, without_draws
@@ -40,8 +40,6 @@ BAND = 0.9
 """Share of the drawn models between the two ends of a band."""
 
 Over = tuple[str, Sequence[float]]
-Progress = Callable[[int, int], None]
-"""Called with what is done and the total."""
 Advance = Callable[[int], None]
 """Called with the number of points done."""
 

@@ -14,7 +14,7 @@ Rockafellar and Uryasev, Optimization of conditional value-at-risk, Journal of R
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -24,7 +24,7 @@ from scipy.sparse import eye_array, kron
 from climbopt.backends import Options, choose
 from climbopt.certification.local import repair
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import in_chunks
+from climbopt.foundations.processes import Progress, in_chunks
 from climbopt.foundations.view import View, Viewed
 from climbopt.model.ensemble import Model, Responses, Stacked, check_draws
 from climbopt.model.mixture import Response
@@ -115,7 +115,7 @@ def regrets(
     *,
     options: Options | None = None,
     jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Regrets:
     """Return a problem under draws, every draw solved on its own.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Unpack
@@ -15,6 +15,7 @@ from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Certificate, certify, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws, as_problem
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.ensemble import without_draws
@@ -162,7 +163,7 @@ def robust(
     backend: str | None = None,
     options: OptionsLike = None,
     jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **common: Unpack[CommonOptions],
 ) -> Robust:
     """Return the allocation of least mean regret, or least CVaR of regret, over draws of the problem's model.
@@ -245,7 +246,7 @@ def robust_ranges(
     backend: str | None = None,
     options: Options | None = None,
     jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Mapping[str, Range]:
     """Return how far each ratio can go while the robust measure stays near its least value.
 

@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from statistics import median
@@ -18,6 +18,7 @@ from typing import Any
 from climbopt.backends import BACKENDS, Entry, Options
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import BackendError, InputError
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Reported, View
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Procedure, ProcedureLike
@@ -29,8 +30,6 @@ GRACE = 30.0
 AGREES = 1e-6
 """Relative excess over the best certified objective up to which a certified run counts as a success."""
 IMPORTABLE = "define laws, constraints, objectives and backends in a module that can be imported"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def compare(
             runs.append(_run(Task(problem, procedure, backend, options, repeat, memory), time_limit))
             if progress is not None:
                 progress(len(runs), len(cases) * len(chosen))
-    return Comparison(_with_differences(runs), time_limit)
+    return Comparison(tuple(replace(run, max_ratio_difference=_difference(run, runs)) for run in runs), time_limit)
 
 
 def _several(value: Any, single: tuple[type, ...]) -> list[Any]:
@@ -284,14 +283,9 @@ def best_of(runs: Sequence[Run]) -> Run | None:
     return min(certified, key=lambda run: run.minimised or 0.0) if certified else None
 
 
-def _with_differences(runs: Sequence[Run]) -> tuple[Run, ...]:
-    """Return the runs with their distance from the best of their problem and procedure."""
-    result = []
-    for run in runs:
-        # Against the best certified run of the same case; without one there is no distance.
-        best = best_of([other for other in runs if (other.problem, other.procedure) == (run.problem, run.procedure)])
-        if best is not None and best.ratios is not None and run.ratios is not None:
-            difference = max(abs(run.ratios[name] - ratio) for name, ratio in best.ratios.items())
-            run = replace(run, max_ratio_difference=difference)
-        result.append(run)
-    return tuple(result)
+def _difference(run: Run, runs: Sequence[Run]) -> float | None:
+    """Return the largest difference in a ratio from the best of the runs of its problem and procedure."""
+    best = best_of([other for other in runs if (other.problem, other.procedure) == (run.problem, run.procedure)])
+    if best is None or best.ratios is None or run.ratios is None:
+        return None
+    return max(abs(run.ratios[name] - ratio) for name, ratio in best.ratios.items())

@@ -48,35 +48,28 @@ def profiles(comparison: Comparison) -> list[Profile]:
     """
     # Without any success there is no fastest time to compare with.
     groups = [runs for runs in comparison.groups.values() if any(comparison.success(run) for run in runs)]
-    names = list(dict.fromkeys(run.backend for run in comparison.runs))
+    fastest = np.array([min(_seconds(comparison, run) for run in runs) for runs in groups])
     result = []
-    for name in names:
-        factors, charged, successes, attempts = [], [], 0, 0
-        for runs in groups:
-            fastest = min(_seconds(run) for run in runs if comparison.success(run))
-            # Of one problem and procedure a backend has one run.
-            its_runs = [run for run in runs if run.backend == name]
-            solved = bool(its_runs) and comparison.success(its_runs[0])
-            attempts += bool(its_runs) and its_runs[0].termination != "refused"
-            successes += solved
-            # A failure has an infinite factor: it is within no factor of the fastest time.
-            factors.append(_seconds(its_runs[0]) / fastest if solved else np.inf)
-            charged.append(_seconds(its_runs[0]) if solved else comparison.time_limit)
+    for name in dict.fromkeys(run.backend for run in comparison.runs):
+        # Of one problem and procedure a backend has one run, or none.
+        its_runs = [next((run for run in runs if run.backend == name), None) for runs in groups]
+        seconds = np.array([np.inf if run is None else _seconds(comparison, run) for run in its_runs])
+        solved = np.isfinite(seconds)
         result.append(
             Profile(
                 name,
-                np.sort(np.array(factors)),
-                successes,
-                attempts,
-                shifted_geometric_mean(np.array(charged)) if charged else np.nan,
+                np.sort(seconds / fastest),
+                int(solved.sum()),
+                sum(run is not None and run.termination != "refused" for run in its_runs),
+                shifted_geometric_mean(np.where(solved, seconds, comparison.time_limit)) if groups else np.nan,
             )
         )
     return sorted(result, key=lambda profile: (-profile.successes, profile.mean_seconds))
 
 
-def _seconds(run: Run) -> float:
-    """Return a run's time, kept away from 0."""
-    return max(run.seconds or 0.0, 1e-6)
+def _seconds(comparison: Comparison, run: Run) -> float:
+    """Return a run's time, kept away from 0; infinite for a failure, which is within no factor of the fastest."""
+    return max(run.seconds or 0.0, 1e-6) if comparison.success(run) else np.inf
 
 
 def shifted_geometric_mean(seconds: NDArray[np.float64], shift: float = SHIFT) -> float:

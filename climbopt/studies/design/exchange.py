@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from climbopt.foundations.processes import Progress
 from climbopt.model.templates import Array
 
-Progress = Callable[[int, int], None]
-"""Called with the numbers of finished and of all steps."""
 Criterion = Literal["D", "I"]
 """D: the joint uncertainty of the parameters; I: the mean variance of predictions."""
 PASSES = 10

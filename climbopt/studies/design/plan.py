@@ -28,6 +28,7 @@ import numpy as np
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit_form
 from climbopt.foundations.errors import InputError, check_keywords, listed, unknown_name
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
 from climbopt.model.ensemble import Model, blocks_of
@@ -38,7 +39,7 @@ from climbopt.model.templates import Array, Form
 from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.design.candidates import Space, decision_region
 from climbopt.studies.design.criteria import Knowledge, Runs
-from climbopt.studies.design.exchange import Criterion, Progress, Search, expected_error, information
+from climbopt.studies.design.exchange import Criterion, Search, expected_error, information
 
 DIGITS = 6
 """Decimals of a planned ratio."""
