@@ -22,6 +22,7 @@ from climbopt.fitting.fit import fit
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
+from climbopt.model.templates import Form
 from climbopt.studies.design.candidates import JUDGED_FLOOR, N_JUDGED, mixtures
 from climbopt.studies.design.criteria import Knowledge, Runs
 from climbopt.studies.design.exchange import Search
@@ -40,7 +41,7 @@ def designed(pilots, criterion, n, kept, model=None, seed=0):
     """Return n of the runs, `kept` among them, by an exchange that sees no loss; given a model, at its parameters."""
     rng, smallest = np.random.default_rng(seed), float(pilots.tokens.min())
     known = (
-        Knowledge.of_prior(*FORM, pilots.sources, smallest, token_unit(pilots), rng)
+        Knowledge.of_prior(Form(*FORM), pilots.sources, smallest, token_unit(pilots), rng)
         if model is None
         else Knowledge.of_model(model, smallest)
     )

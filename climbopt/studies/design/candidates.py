@@ -116,12 +116,9 @@ class Space:
 
     def judged(self, rng: np.random.Generator) -> Runs:
         """Return the mixtures over which the prediction variance is averaged, at the target or the largest budget."""
-        tokens = self.target or max(self.budgets)
-        if self.region is not None:
-            return Runs(self.region, np.full(len(self.region), tokens), self.params)
         least = np.full(self.n, max(self.floor, min(JUDGED_FLOOR, 0.3 / self.n)))
-        drawn = mixtures(least, np.ones(self.n), N_JUDGED, rng)
-        return Runs(drawn, np.full(N_JUDGED, tokens), self.params)
+        judged = mixtures(least, np.ones(self.n), N_JUDGED, rng) if self.region is None else self.region
+        return Runs(judged, np.full(len(judged), self.target or max(self.budgets)), self.params)
 
     def candidates(self, rng: np.random.Generator) -> Runs:
         """Return vertices, edges, each language in turn, the centre, draws and some of the region, at every budget."""

@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import sympy as sp
 
 from climbopt.fitting.coordinates import FitForm, fit_form
 from climbopt.fitting.estimate import INTERIOR, assumed_noise
 from climbopt.fitting.least_squares import Block, Observations
-from climbopt.model.interactions import smallest_budget
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array, Form
 
@@ -72,45 +70,28 @@ class Knowledge:
         rng: np.random.Generator,
     ) -> Knowledge:
         """Return the knowledge before any run: points drawn from the priors, inside their bounds."""
-        blocks = _blank(fit_form(*form), languages, languages, smallest / token_unit)
-        n_points = max(1, POINTS // len(languages))
-        chosen = []
-        for block in blocks:
+        n_drawn = max(1, POINTS // len(languages)) - 1
+        chosen: list[tuple[Block, Array]] = []
+        for block in _blank(fit_form(*form), languages, languages, smallest / token_unit, np.ones(len(languages))):
             # The first point is the center of the priors, moved inside the bounds as the fit's start is.
-            inside = np.where(
-                np.isfinite(block.lower), np.maximum(block.center, block.lower + INTERIOR * block.spread), block.center
-            )
-            chosen.append((block, inside))
-            for _ in range(n_points - 1):
-                drawn = block.center + block.spread * rng.standard_normal(inside.size)
-                bounded = np.isfinite(block.lower)
-                # reflected at the lower bound
-                drawn[bounded] = block.lower[bounded] + np.abs(drawn - block.lower)[bounded]
-                chosen.append((block, drawn))
+            inside = np.maximum(block.center, block.lower + INTERIOR * block.spread)
+            drawn = block.center + block.spread * rng.standard_normal((n_drawn, inside.size))
+            # The others are reflected at the lower bound.
+            chosen += [(block, x) for x in (inside, *np.maximum(drawn, 2 * block.lower - drawn))]
         return cls(tuple(chosen), token_unit, 1.0)
 
     @classmethod
     def of_model(cls, model: MixtureModel, smallest: float) -> Knowledge:
         """Return the knowledge from a fitted model: its parameters, in the coordinates of the fit."""
-        form = fit_form(*model.form)
-        values = _coordinates(form, model, smallest / model.token_unit)
-        blocks = _blank(form, model.sources, model.targets, smallest / model.token_unit)
+        form, smallest_units = fit_form(*model.form), smallest / model.token_unit
         # Noise is a share of the median loss, for which the law at z = 1 / S and ten times the smallest budget stands.
         medians = model.at(10 * smallest, model.params_unit).losses(
             np.full(len(model.targets), 1.0 / len(model.sources))
         )
         chosen = []
-        for block in blocks:
-            rows = [model.targets.index(name) for name in block.targets]
-            block = replace(
-                block, rows=_rows(block, np.ones((1, len(model.sources))), np.ones(1), np.ones(1), medians[rows])
-            )
-            x = np.concatenate(
-                [
-                    values[p.name][rows if p.per != "source" else slice(None)][block.free[p.name]]
-                    for p in block.form.coordinates
-                ]
-            )
+        for block in _blank(form, model.sources, model.targets, smallest_units, medians):
+            values = form.coordinates_of(model.select(block.targets), smallest_units)
+            x = np.concatenate([values[p.name][block.free[p.name]] for p in form.coordinates])
             chosen.append((block, np.maximum(x, block.lower)))
         return cls(tuple(chosen), model.token_unit, model.params_unit)
 
@@ -141,7 +122,8 @@ class Knowledge:
         N = np.full(len(runs), np.nan if runs.params is None else runs.params / self.params_unit)
         for b, (block, x) in enumerate(self.blocks):
             medians = block.rows.losses[0]
-            at_runs = replace(block, rows=_rows(block, runs.ratios, D, N, medians))
+            rows_of_runs = _rows(block.form, block.sources, block.targets, runs.ratios, D, N, medians)
+            at_runs = replace(block, rows=rows_of_runs)
             used = np.isfinite(at_runs.rows.scale)
             rows = np.nan_to_num(at_runs.jacobian(x)[: int(used.sum())], posinf=0.0, neginf=0.0)
             share = (at_runs.rows.scale / medians)[used]  # a row's unit (its noise) over the median loss
@@ -152,64 +134,32 @@ class Knowledge:
         return result
 
 
-def _blank(form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], smallest: float) -> list[Block]:
-    """Return one block per target, or a single block where sources have parameters; median losses of 1."""
+def _blank(
+    form: FitForm, sources: tuple[str, ...], targets: tuple[str, ...], smallest: float, medians: Array
+) -> list[Block]:
+    """Return one block per target, or a single block where sources have parameters; its rows hold the median losses."""
     together = any(p.per == "source" for p in form.coordinates)
-    groups = [targets] if together else [(target,) for target in targets]
-    nothing = np.zeros((0, 0))
-    empty = Observations.of_runs(nothing, np.zeros(0), np.zeros(0), nothing, nothing)
-    blocks = [Block(form, sources, group, empty, smallest) for group in groups]
+    groups = [(targets, medians)] if together else [((name,), medians[i : i + 1]) for i, name in enumerate(targets)]
+    one, ratios = np.ones(1), np.ones((1, len(sources)))
     return [
-        replace(
-            block, rows=_rows(block, np.ones((1, len(sources))), np.ones(1), np.ones(1), np.ones(len(block.targets)))
-        )
-        for block in blocks
+        Block(form, sources, names, _rows(form, sources, names, ratios, one, one, median), smallest)
+        for names, median in groups
     ]
 
 
-def _rows(block: Block, ratios: Array, D: Array, N: Array, medians: Array) -> Observations:
+def _rows(
+    form: FitForm,
+    sources: tuple[str, ...],
+    targets: tuple[str, ...],
+    ratios: Array,
+    D: Array,
+    N: Array,
+    medians: Array,
+) -> Observations:
     """Return rows with the noise that `fit` assumes, and median losses in place of measured ones."""
-    own = np.column_stack(
-        [ratios[:, block.sources.index(name)] if name in block.sources else np.zeros(len(D)) for name in block.targets]
-    )
-    scale = assumed_noise(ratios, block.sources, block.targets) * medians
-    if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
+    scale = assumed_noise(ratios, sources, targets) * medians
+    if form.interaction.vanishes_without_own_data and form.law.needs_positive_z:
         # z = 0 there, outside the law's domain: the loss carries no information
-        scale[own == 0] = np.inf
+        column = dict(zip(sources, ratios.T, strict=True))
+        scale[np.column_stack([column.get(name, np.zeros(len(D))) for name in targets]) == 0] = np.inf
     return Observations.of_runs(ratios, D, N, np.tile(medians, (len(D), 1)), scale)
-
-
-def _coordinates(form: FitForm, model: MixtureModel, smallest: float) -> dict[str, Array]:
-    """Return a model's parameters in the coordinates of the fit, by name: solved from the declared values."""
-    symbols = {p.name: p.symbol for p in form.coordinates}
-    declared = model.form.parameters
-    declared_values = {p.symbol: sp.Dummy(p.name, positive=bool(p.symbol.is_positive), real=True) for p in declared}
-    coordinates: dict[sp.Symbol, sp.Expr] = {}
-    # Coordinates that stand in the place of several declared parameters.
-    replacing = form.interaction.coordinates.parameters if form.interaction.coordinates is not None else ()
-    others = {p.symbol for p in replacing}
-    direct = [p for p in declared if not form.values[p.symbol].free_symbols & others]
-    for p in direct:
-        name = f"log_{p.name}" if p.symbol.is_positive else p.name
-        coordinates[symbols[name]] = (
-            sp.log(declared_values[p.symbol]) if p.symbol.is_positive else declared_values[p.symbol]
-        )
-    # They follow from their equations.
-    rest = [symbol for symbol in symbols.values() if symbol not in coordinates]
-    equations = [
-        form.values[p.symbol].subs(coordinates) - declared_values[p.symbol] for p in declared if p not in direct
-    ]
-    if rest:
-        coordinates |= sp.solve(equations, rest, dict=True)[0]
-    arguments = [*declared_values.values(), smallest_budget]
-    values = [model.parameters[p.name] for p in declared]
-    results = {}
-    for p in form.coordinates:
-        columns = [
-            value[:, None] if p.per == "pair" and parameter.per == "target" else value
-            for parameter, value in zip(declared, values, strict=True)
-        ]
-        with np.errstate(divide="ignore"):
-            value = sp.lambdify(arguments, coordinates[p.symbol], modules="numpy")(*columns, smallest)
-        results[p.name] = np.array(np.broadcast_to(value, model.shape(p)), dtype=float)
-    return results

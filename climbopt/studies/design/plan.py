@@ -186,13 +186,16 @@ def plan(
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source = block or (form if after is None or _new(names, after) else _fitted(after, form, target))
+    source: MixtureModel | Form = block or form
+    if block is None and after is not None and not _new(names, after):
+        source = fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
     if isinstance(source, MixtureModel):
         space = target.aimed(space, source if model is None else as_model(model), seed)
     designs = _Designs.of(names, space, source, after, seed)
     chosen, other = designs.best(criterion, n_runs, progress)
-    seconds, cut = time.perf_counter() - began, target.cut_down(chosen.runs)
-    return Plan(names, chosen, other, designs.climb, designs.before, designs.n_before, seconds, cut)
+    before, cut = expected_error(designs.start, designs.judged), target.cut_down(chosen.runs)
+    seconds = time.perf_counter() - began
+    return Plan(names, chosen, other, designs.climb, before, designs.n_before, seconds, cut)
 
 
 class TargetKeywords(TypedDict, total=False):
@@ -271,11 +274,6 @@ class _Target:
         return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * whole)
 
 
-def _fitted(after: PilotRuns, form: Form, target: _Target) -> MixtureModel:
-    """Return the fit of a form to the runs made already."""
-    return fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
-
-
 def _main_block(model: ModelLike) -> MixtureModel:
     """Return a model, or the form of the largest weight of an ensemble."""
     blocks, weights = blocks_of(as_model(model))
@@ -337,11 +335,6 @@ class _Designs:
         # Before its first run a language has no ceiling of its loss, which a fit needs.
         new = [k for k, name in enumerate(names) if after is None or name not in after.sources]
         return cls(space, known, n_before, start, judged, space.candidates(rng), new)
-
-    @property
-    def before(self) -> float:
-        """Expected error before the first planned run."""
-        return expected_error(self.start, self.judged)
 
     @cached_property
     def climb(self) -> Design:
