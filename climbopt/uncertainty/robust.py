@@ -204,18 +204,13 @@ def robust(
         raise InputError("the problem has no answer under its own model, where robust allocation starts")
     optimum = plug_in.allocation.ratios
     of_draws = regrets(problem, draws, optimum, options=options, jobs=jobs, progress=progress)
+    # The rows of a CVaR begin with the draws that are worst at the ratios of least mean regret.
     mean = Measure("mean").goal(of_draws, optimum)
     near = optimum if measure.kind == "mean" else _least(mean, None, replace(options, native={}))[0]
     ratios, certificate, solution = _least(measure.goal(of_draws, near), backend, options)
-    return Robust(
-        Result(problem, Joint(), Allocation(ratios, certificate), solution),
-        measure,
-        of_draws,
-        of_draws.of(ratios),
-        plug_in,
-        of_draws.of(optimum),
-        time.perf_counter() - began,
-    )
+    result = Result(problem, Joint(), Allocation(ratios, certificate), solution)
+    seconds = time.perf_counter() - began
+    return Robust(result, measure, of_draws, of_draws.of(ratios), plug_in, of_draws.of(optimum), seconds)
 
 
 def _least(goal: RangedObjective, backend: str | None, options: Options) -> tuple[Array, Certificate, Solution]:

@@ -37,7 +37,7 @@ class Moment:
     drawn: Mapping[str, float]
 
 
-class Reading(NamedTuple):
+class BandedLoss(NamedTuple):
     """A loss beside its band.
 
     Parameters
@@ -94,11 +94,11 @@ class Watch(Viewed):
         return tuple(loss_bands(replace(self.problem, budget=moment.tokens), ratios) for moment in self.moments)
 
     @cached_property
-    def readings(self) -> Mapping[str, Sequence[Reading]]:
+    def readings(self) -> Mapping[str, Sequence[BandedLoss]]:
         """Losses beside their bands, in the order of the tokens, by target that has any."""
         by_target = {
             name: [
-                Reading(moment.tokens, moment.losses[name], *band[name])
+                BandedLoss(moment.tokens, moment.losses[name], *band[name])
                 for moment, band in zip(self.moments, self.bands, strict=True)
                 if name in moment.losses
             ]
@@ -215,4 +215,4 @@ class Watch(Viewed):
     def _columns(self) -> Columns:
         rows = [(name, *reading) for name, readings in self.readings.items() for reading in readings]
         rows.sort(key=lambda row: row[1])  # moment by moment
-        return {head: [row[k] for row in rows] for k, head in enumerate(("language", *Reading._fields))}
+        return {head: [row[k] for row in rows] for k, head in enumerate(("language", *BandedLoss._fields))}

@@ -186,16 +186,13 @@ def plan(
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source: MixtureModel | Form = block or form
-    if block is None and after is not None and not _new(names, after):
-        source = fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
+    source = block or (form if after is None or _new(names, after) else _fitted(after, form, target))
     if isinstance(source, MixtureModel):
         space = target.aimed(space, source if model is None else as_model(model), seed)
     designs = _Designs.of(names, space, source, after, seed)
     chosen, other = designs.best(criterion, n_runs, progress)
     before, cut = expected_error(designs.start, designs.judged), target.cut_down(chosen.runs)
-    seconds = time.perf_counter() - began
-    return Plan(names, chosen, other, designs.climb, before, designs.n_before, seconds, cut)
+    return Plan(names, chosen, other, designs.climb, before, designs.n_before, time.perf_counter() - began, cut)
 
 
 class TargetKeywords(TypedDict, total=False):
@@ -272,6 +269,11 @@ class _Target:
         whole = np.array([self.supplies[name] for name in self.names])
         # Epochs r D / U then agree with those of the target run at the same ratio.
         return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * whole)
+
+
+def _fitted(after: PilotRuns, form: Form, target: _Target) -> MixtureModel:
+    """Return the fit of a form to the runs made already."""
+    return fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
 
 
 def _main_block(model: ModelLike) -> MixtureModel:
