@@ -51,7 +51,8 @@ def in_chunks(
     """Yield the outcomes of items in their order, from a function of chunks of them; progress counts the items."""
     from joblib import delayed
 
-    chunks, done = (items[first : first + size] for first in range(0, len(items), size)), 0
+    chunks = (items[first : first + size] for first in range(0, len(items), size))
+    done = 0
     for outcomes in parallel(jobs, return_as="generator")(delayed(function)(chunk) for chunk in chunks):
         done += len(outcomes)
         if progress:

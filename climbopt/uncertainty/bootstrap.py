@@ -16,9 +16,8 @@ from climbopt.fitting.estimate import Fit, Progress, declared_parameters
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.processes import in_chunks
-from climbopt.model.ensemble import Ensemble
+from climbopt.model.ensemble import Ensemble, blocks_of
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 
@@ -86,16 +85,14 @@ def bootstrap(
             keep(k, *parameters)
         if progress:
             progress(len(drawn), n)
-    return tuple(_drawn(fitted, drawn[k]) for k in range(n))
+    return tuple(_drawn(fitted.model, drawn[k]) for k in range(n))
 
 
-def _drawn(fitted: Fit | EnsembleFit, parameters: Sequence[Parameters]) -> MixtureModel | Ensemble:
+def _drawn(model: MixtureModel | Ensemble, parameters: Sequence[Parameters]) -> MixtureModel | Ensemble:
     """Return the model of a fit with the parameters of a draw, those of each form."""
-    if isinstance(fitted, Fit):
-        return replace(fitted.model, parameters=FrozenMap(parameters[0]))
-    blocks = zip(fitted.model.blocks, parameters, strict=True)
-    models = [replace(block, parameters=FrozenMap(of)) for block, of in blocks]
-    return Ensemble(models, fitted.model.weights)
+    blocks, weights = blocks_of(model)
+    drawn = [replace(block, parameters=of) for block, of in zip(blocks, parameters, strict=True)]
+    return drawn[0] if isinstance(model, MixtureModel) else Ensemble(drawn, weights)
 
 
 def _refits(

@@ -123,9 +123,8 @@ def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generat
     if scale == 0:
         return at
     way = direction / scale
-    with np.errstate(divide="ignore"):
-        # Steps at which a ratio reaches 0: the walk stays on the simplex, since directions sum to 0.
-        limits = np.where(way != 0, -at / way, np.inf)  # where a ratio would be 0
+    # Steps at which a ratio reaches 0: the walk stays on the simplex, since directions sum to 0.
+    limits = np.divide(-at, way, out=np.zeros(at.size), where=way != 0)
     low, high = float(np.max(limits[way > 0], initial=-1.0)), float(np.min(limits[way < 0], initial=1.0))
     for _ in range(SHRINKS):
         step = generator.uniform(low, high)

@@ -212,7 +212,8 @@ def missing_runs(estimates: Covariance) -> tuple[MissingRun, ...]:
     size = None if pilots.params is None else pilots.params[largest]
     judges = estimates.gradients(judged, pilots.tokens[largest], size)
     covariances = [spread.covariance for spread in estimates.spreads]
-    before, unidentified = sum(map(_variance, covariances, judges)), _unidentified(estimates, covariances)
+    before = sum(map(_variance, covariances, judges))
+    unidentified = _unidentified(estimates, covariances)
     if before == 0:  # every parameter is known
         return ()
     candidates = [(j,) for j in range(n)] + list(combinations(range(n), 2))

@@ -21,7 +21,6 @@ from climbopt.fitting.accuracy import predictions
 from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, Progress
-from climbopt.foundations.frozen import FrozenMap
 from climbopt.foundations.processes import in_chunks
 from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.mixture import Indices, MixtureModel
@@ -73,11 +72,11 @@ def loss_noise(
     spread = with_draws.spread(pilots.ratios, pilots.tokens, pilots.params, pilots.supply)
     own = pilots.ratios_of(model.targets)
     classes = np.where(np.isfinite(errors), classes_of(own), -1)
-    every = range(len(CLASSES))
-    deviations = np.column_stack([_deviations(errors, floors, spread, classes == c) for c in every])
-    raw = [_deviations(errors, floors, np.zeros(spread.shape), classes == c) for c in every]
-    deviations = _filled(deviations, np.column_stack(raw))
-    noise = LossNoise(level, deviations, np.ones(len(CLASSES)))
+    deviations, raw = (
+        np.column_stack([_deviations(errors, floors, taken_off, classes == c) for c in range(len(CLASSES))])
+        for taken_off in (spread, np.zeros(spread.shape))
+    )
+    noise = LossNoise(level, _filled(deviations, raw), np.ones(len(CLASSES)))
     scores = errors / noise.scale(spread, own)
     normal = float(ndtri(0.5 + level / 2))
     widths = np.array([covering(scores[classes == c], level) for c in range(len(CLASSES))])
@@ -125,9 +124,7 @@ def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
 
 def _refits(counts: Indices, fits: Sequence[Fit]) -> list[list[MixtureModel]]:
     """Return forms fitted with each run counted so many times, (K, n)."""
-    return [
-        [replace(fitted.model, parameters=FrozenMap(of)) for of in refitted(fitted.solved, counts)] for fitted in fits
-    ]
+    return [[replace(fitted.model, parameters=of) for of in refitted(fitted.solved, counts)] for fitted in fits]
 
 
 def _deviations(errors: Array, floors: tuple[Array, Array], spread: Array, chosen: NDArray[np.bool_]) -> Array:

@@ -93,8 +93,7 @@ class Regrets(Viewed):
 
     def values(self, ratios: Array) -> Array:
         """Return f_k of one mixture, (K,); NaN outside a draw's domain."""
-        response = self._response
-        losses = response.predicted(self.problem.cumulative(ratios))
+        losses = self._response.predicted(self.problem.cumulative(ratios))
         return np.asarray(losses.reshape(len(self.draws), -1) @ self.weights)
 
     def of(self, ratios: Array) -> Array:

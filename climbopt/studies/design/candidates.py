@@ -131,8 +131,7 @@ class Space:
             pairs = [pairs[k] for k in rng.choice(len(pairs), n_pairs, replace=False)]
         eye = np.eye(n)
         edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
-        ones, zeros = np.ones(n), np.zeros(n)
-        drawn = np.vstack([mixtures(zeros, ones, N_DRAWN, rng, concentration=shape) for shape in (1.0, SPARSE)])
+        drawn = np.vstack([rng.dirichlet(np.full(n, shape), size=N_DRAWN) for shape in (1.0, SPARSE)])
         # Ratios near 0 are taken as 0, so that some candidates have few languages.
         drawn[drawn < min(LEAST, 0.5 / n)] = 0.0
         drawn /= drawn.sum(axis=1, keepdims=True)
@@ -153,15 +152,15 @@ class Space:
         return [share * eye[i] + (1 - share) * others[i] for share in SHARES for i in range(self.n)]
 
 
-def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator, *, concentration: float = 1.0) -> Array:
+def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator) -> Array:
     """Return n mixtures of the truncated simplex, (n, S).
 
-    With lower bounds alone, lower + (1 - sum lower) d with d from a symmetric Dirichlet distribution, which with
-    concentration 1 is uniform: the normalised exponentials of Devroye, Non-Uniform Random Variate Generation (1986),
-    section V.2. Where an upper bound can be active, uniform by a Gibbs sampler over pairs: given their sum s, ratio i
-    of a pair (i, j) is uniform on [max(lower_i, s - upper_j), min(upper_i, s - lower_j)], so that no draw is thrown
-    away (Geman and Geman 1984; hit-and-run along edges, Smith, Operations Research 32, 1984). Each mixture is the end
-    of its own chain of `SWEEPS` sweeps, whose ends are uniform only in the limit.
+    With lower bounds alone, lower + (1 - sum lower) d with d from the Dirichlet distribution that is uniform on the
+    simplex: the normalised exponentials of Devroye, Non-Uniform Random Variate Generation (1986), section V.2. Where an
+    upper bound can be active, uniform by a Gibbs sampler over pairs: given their sum s, ratio i of a pair (i, j) is
+    uniform on [max(lower_i, s - upper_j), min(upper_i, s - lower_j)], so that no draw is thrown away (Geman and Geman
+    1984; hit-and-run along edges, Smith, Operations Research 32, 1984). Each mixture is the end of its own chain of
+    `SWEEPS` sweeps, whose ends are uniform only in the limit.
 
     Parameters
     ----------
@@ -169,8 +168,6 @@ def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator, *, co
         Bounds in [0, 1].
     n : int
     rng : numpy.random.Generator
-    concentration : float
-        Of the Dirichlet distribution; below 1 most of a mixture is in few languages. Lower bounds only.
 
     Raises
     ------
@@ -191,7 +188,7 @@ def mixtures(lower: Array, upper: Array, n: int, rng: np.random.Generator, *, co
             f"{upper.sum():.6g}; they must not be above and below 1"
         )
     if (upper >= lower + spare).all():
-        return np.asarray(lower + spare * rng.dirichlet(np.full(lower.size, concentration), size=n))
+        return np.asarray(lower + spare * rng.dirichlet(np.ones(lower.size), size=n))
     room = upper - lower
     drawn = np.tile(lower + spare / room.sum() * room, (n, 1))
     half = lower.size // 2

@@ -83,14 +83,15 @@ class Knowledge:
     @classmethod
     def of_model(cls, model: MixtureModel, smallest: float) -> Knowledge:
         """Return the knowledge from a fitted model: its parameters, in the coordinates of the fit."""
-        form, smallest_units = fit_form(*model.form), smallest / model.token_unit
+        form = fit_form(*model.form)
+        least = smallest / model.token_unit
         # Noise is a share of the median loss, for which the law at z = 1 / S and ten times the smallest budget stands.
         medians = model.at(10 * smallest, model.params_unit).losses(
             np.full(len(model.targets), 1.0 / len(model.sources))
         )
         chosen = []
-        for block in _blank(form, model.sources, model.targets, smallest_units, medians):
-            values = form.coordinates_of(model.select(block.targets), smallest_units)
+        for block in _blank(form, model.sources, model.targets, least, medians):
+            values = form.coordinates_of(model.select(block.targets), least)
             x = np.concatenate([values[p.name][block.free[p.name]] for p in form.coordinates])
             chosen.append((block, np.maximum(x, block.lower)))
         return cls(tuple(chosen), model.token_unit, model.params_unit)

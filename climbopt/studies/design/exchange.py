@@ -70,7 +70,10 @@ class Search:
         """
         picked = list(fixed)
         known = self.start + information(self.derivatives[:, picked])
-        while len(picked) < most and not self._suffices(len(picked), known, enough):
+        while len(picked) < most:
+            many = len(picked) >= FEWEST * self.n_languages
+            if enough is not None and many and expected_error(known, self.judged) <= enough:
+                break
             # budget left so that the mean cost is at most `cost`; the cheapest candidate is always affordable
             left = self.cost * (len(picked) + 1) - self.tokens[picked].sum()
             best, _ = self._best(known, max(left, float(self.tokens[self._free(picked)].min())), picked)
@@ -81,11 +84,6 @@ class Search:
         self._exchange(picked, len(fixed), known)
         # By tokens, then by place: designs of the same runs are listed alike.
         return sorted(picked, key=lambda k: (self.tokens[k], k))
-
-    def _suffices(self, n_picked: int, known: Array, enough: float | None) -> bool:
-        """Whether the number of runs and their expected error both suffice."""
-        n = self.n_languages
-        return enough is not None and n_picked >= FEWEST * n and expected_error(known, self.judged) <= enough
 
     def _exchange(self, picked: list[int], n_fixed: int, known: Array) -> None:
         """Exchange single runs, in place, while the criterion improves; the first `n_fixed` stay."""
@@ -109,8 +107,7 @@ class Search:
     @cached_property
     def _weight(self) -> Array:
         """Mean of g'g over the judged mixtures, (B, p, p): trace(M^-1 weight) is the mean prediction variance."""
-        weight: Array = information(self.judged) / (self.judged.shape[1] * self.judged.shape[2])
-        return weight
+        return np.asarray(information(self.judged) / (self.judged.shape[1] * self.judged.shape[2]))
 
     def _free(self, picked: Sequence[int]) -> NDArray[np.bool_]:
         """Return which candidates can still be chosen, (C,)."""
@@ -141,8 +138,7 @@ class Search:
 
 def _times(rows: Array, matrices: Array) -> Array:
     """Return rows, (B, C, T, p), times each block's matrix, (B, p, p): a single product per block."""
-    product: Array = rows.reshape(len(rows), -1, rows.shape[-1]) @ matrices
-    return product.reshape(rows.shape)
+    return np.asarray(rows.reshape(len(rows), -1, rows.shape[-1]) @ matrices).reshape(rows.shape)
 
 
 def _products(first: Array, second: Array) -> Array:

@@ -385,10 +385,10 @@ def _new(names: Sequence[str], after: PilotRuns) -> list[str]:
 
 def _measured(known: Knowledge, after: PilotRuns) -> Array:
     """Return 1 where a run's loss of a block's target was measured, else 0; (B, n, T, 1)."""
-    measured = {name: np.isfinite(column) for name, column in zip(after.targets, after.losses.T, strict=True)}
-    nothing = np.zeros(len(after.runs), dtype=bool)
-    columns = [np.column_stack([measured.get(name, nothing) for name in block.targets]) for block, _ in known.blocks]
-    return np.array(columns, dtype=float)[..., None]
+    measured = dict(zip(after.targets, np.isfinite(after.losses).T, strict=True))
+    nothing = np.zeros(len(after.runs))
+    columns = [[measured.get(name, nothing) for name in block.targets] for block, _ in known.blocks]
+    return np.array(columns, dtype=float).transpose(0, 2, 1)[..., None]
 
 
 def _checked(
