@@ -24,8 +24,7 @@ from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.templates import Form
 from climbopt.studies.design.candidates import JUDGED_FLOOR, N_JUDGED, mixtures
-from climbopt.studies.design.criteria import Knowledge, Runs
-from climbopt.studies.design.exchange import Search
+from climbopt.studies.design.criteria import Knowledge, Runs, Search
 
 PILOTS = Path(__file__).parents[1] / "problems" / "libreoffice6" / "pilots.csv"
 FORM = LAWS["power"], INTERACTIONS["gated"]

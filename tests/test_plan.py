@@ -14,8 +14,7 @@ from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.templates import Form
 from climbopt.studies.design.candidates import Space, decision_region, mixtures
-from climbopt.studies.design.criteria import BELIEVED, Knowledge, Runs
-from climbopt.studies.design.exchange import Search, expected_error, information
+from climbopt.studies.design.criteria import BELIEVED, Knowledge, Runs, Search, expected_error, information
 
 NAMES = ("s0", "s1", "s2")
 

@@ -34,7 +34,7 @@ from climbopt.foundations.quantities import NUMBER, PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
     from climbopt.files import PathFile
-    from climbopt.studies.design.exchange import Criterion
+    from climbopt.studies.design.criteria import Criterion
 
 BUDGETS = Annotated[
     str | None,

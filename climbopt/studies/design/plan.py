@@ -38,8 +38,7 @@ from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array, Form
 from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.design.candidates import Space, decision_region
-from climbopt.studies.design.criteria import Knowledge, Runs
-from climbopt.studies.design.exchange import Criterion, Search, expected_error, information
+from climbopt.studies.design.criteria import Criterion, Knowledge, Runs, Search, expected_error, information
 
 DIGITS = 6
 """Decimals of a planned ratio."""
