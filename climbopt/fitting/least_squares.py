@@ -332,6 +332,13 @@ class Block(ByFields):
         # Rows of the priors: d((x - center) / spread) / dx.
         return np.vstack([full[..., :-1][self._used], np.diag(1.0 / self.spread)])
 
+    def gradients(self, x: Array, ratios: Array, D: Array, N: Array) -> Array:
+        """Return the derivatives of the losses of mixtures by the coordinates, (n, T, p); D and N in model units."""
+        shape = (len(ratios), len(self.targets))
+        rows = Observations.of_runs(ratios, D, N, np.zeros(shape), np.ones(shape))
+        # Below the rows of the losses are those of the priors.
+        return replace(self, rows=rows).jacobian(x)[: shape[0] * shape[1]].reshape(*shape, x.size)
+
 
 def stacks(batches: Sequence[Block]) -> Iterator[tuple[list[int], Block]]:
     """Give the positions of batches that are alike, and all their problems as one batch, in that order.

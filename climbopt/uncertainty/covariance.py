@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from climbopt.fitting.ceilings import Solved
 from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, declared_parameters, label, noise_at
-from climbopt.fitting.least_squares import Block, Observations
+from climbopt.fitting.least_squares import Block
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.mixture import Indices, MixtureModel
@@ -88,14 +88,6 @@ class Spread(Viewed):
             for name, by_x in gradients.items()
         }
         return {name: np.sqrt(np.where(value > 0, value, np.nan)) for name, value in variances.items()}
-
-    def gradients(self, ratios: Array, D: Array, N: Array) -> Array:
-        """Return the derivatives of the losses of mixtures by the coordinates, (n, T, p); D and N in model units."""
-        block, x, n = self.solved.block, self.solved.x, len(ratios)
-        shape = (n, len(block.targets))
-        rows = Observations.of_runs(ratios, D, N, np.zeros(shape), np.ones(shape))
-        # Below the rows of the losses are those of the priors.
-        return replace(block, rows=rows).jacobian(x)[: n * shape[1]].reshape(*shape, x.size)
 
     def drawn(self, generator: np.random.Generator) -> Solved:
         """Return the block at coordinates drawn about its fit, cut off at their bounds."""
@@ -173,7 +165,7 @@ class Covariance(Viewed):
         """Return the derivatives of the losses of mixtures by the coordinates of each block, (n, T, p) each."""
         at, n = self.fitted.model.at(tokens, params), len(ratios)
         D, N = np.broadcast_to(at.D, n), np.broadcast_to(at.N, n)
-        return [spread.gradients(ratios, D, N) for spread in self.spreads]
+        return [spread.solved.block.gradients(spread.solved.x, ratios, D, N) for spread in self.spreads]
 
     def view(self) -> View:
         """Return what it belongs to; the table has the standard error of each coordinate of the fit."""

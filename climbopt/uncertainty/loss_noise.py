@@ -152,10 +152,11 @@ def _filled(deviations: Array, raw: Array) -> Array:
     `raw` are those with no spread taken off: how far forms differ at a ratio of 0 says nothing of small ratios.
     """
     result = deviations.copy()
-    for c in np.flatnonzero(np.isnan(deviations).all(axis=0)).tolist():
-        known = [k for k in (c - 1, c + 1) if 0 <= k < deviations.shape[1] and not np.isnan(deviations[:, k]).all()]
-        known = known or np.flatnonzero(~np.isnan(deviations).all(axis=0)).tolist()[:1]
-        result[:, c] = np.max(raw[:, known], axis=1)
+    empty = np.isnan(deviations).all(axis=0)
+    known = np.flatnonzero(~empty)
+    for c in np.flatnonzero(empty):
+        near = known[np.abs(known - c) == 1]
+        result[:, c] = raw[:, near if near.size else known[:1]].max(axis=1)
     return result
 
 

@@ -8,7 +8,7 @@ would report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -135,15 +135,13 @@ class Knowledge:
         N = np.full(len(runs), np.nan if runs.params is None else runs.params / self.params_unit)
         for b, (block, x) in enumerate(self.blocks):
             medians = block.rows.losses[0]
-            rows_of_runs = _rows(block.form, block.sources, block.targets, runs.ratios, D, N, medians)
-            at_runs = replace(block, rows=rows_of_runs)
-            used = np.isfinite(at_runs.rows.scale)
-            rows = np.nan_to_num(at_runs.jacobian(x)[: int(used.sum())], posinf=0.0, neginf=0.0)
-            share = (at_runs.rows.scale / medians)[used]  # a row's unit (its noise) over the median loss
+            slopes = np.nan_to_num(block.gradients(x, runs.ratios, D, N), posinf=0.0, neginf=0.0) / medians[:, None]
             # Standard deviation of the loss under the priors, to first order, over its median.
-            spread = share * np.sqrt(np.square(rows) @ np.square(block.spread))
-            rows = rows * (BELIEVED / np.maximum(spread, BELIEVED) * (1.0 if noise else share))[:, None]
-            result[b][used, : x.size] = rows
+            spread = np.sqrt(np.square(slopes) @ np.square(block.spread))
+            # The noise of a loss over its median; infinite for one that is not used.
+            scale = _noise(block, runs.ratios)
+            unit = scale if noise else np.where(np.isfinite(scale), 1.0, np.inf)
+            result[b, ..., : x.size] = slopes * (BELIEVED / np.maximum(spread, BELIEVED) / unit)[..., None]
         return result
 
 
@@ -152,30 +150,22 @@ def _blank(
 ) -> list[Block]:
     """Return one block per target, or a single block where sources have parameters; its rows hold the median losses."""
     together = any(p.per == "source" for p in form.coordinates)
-    groups = [(targets, medians)] if together else [((name,), medians[i : i + 1]) for i, name in enumerate(targets)]
-    one, ratios = np.ones(1), np.ones((1, len(sources)))
-    return [
-        Block(form, sources, names, _rows(form, sources, names, ratios, one, one, median), smallest)
-        for names, median in groups
-    ]
+    groups = [range(len(targets))] if together else [[i] for i in range(len(targets))]
+    blocks = []
+    for group in groups:
+        losses, one = medians[None, group], np.ones(1)
+        rows = Observations.of_runs(np.ones((1, len(sources))), one, one, losses, np.ones(losses.shape))
+        blocks.append(Block(form, sources, tuple(targets[i] for i in group), rows, smallest))
+    return blocks
 
 
-def _rows(
-    form: FitForm,
-    sources: tuple[str, ...],
-    targets: tuple[str, ...],
-    ratios: Array,
-    D: Array,
-    N: Array,
-    medians: Array,
-) -> Observations:
-    """Return rows with the noise that `fit` assumes, and median losses in place of measured ones."""
-    scale = assumed_noise(ratios, sources, targets) * medians
-    if form.interaction.vanishes_without_own_data and form.law.needs_positive_z:
+def _noise(block: Block, ratios: Array) -> Array:
+    """Return the noise that `fit` assumes, as a share of the median loss, (n, T); infinite for a loss without use."""
+    noise = assumed_noise(ratios, block.sources, block.targets)
+    if block.form.interaction.vanishes_without_own_data and block.form.law.needs_positive_z:
         # z = 0 there, outside the law's domain: the loss carries no information
-        column = dict(zip(sources, ratios.T, strict=True))
-        scale[np.column_stack([column.get(name, np.zeros(len(D))) for name in targets]) == 0] = np.inf
-    return Observations.of_runs(ratios, D, N, np.tile(medians, (len(D), 1)), scale)
+        noise[block.blank.own_ratios(ratios) == 0] = np.inf
+    return noise
 
 
 def information(derivatives: Array) -> Array:
