@@ -8,10 +8,10 @@ is taken. Other procedures are solved anew at each point.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, Unpack
+from typing import Unpack
 
 import numpy as np
 from joblib import delayed
@@ -19,7 +19,7 @@ from joblib import delayed
 from climbopt.backends import Options, choose
 from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Verdict, repair
-from climbopt.files import DrawsLike, ProblemLike, as_draws
+from climbopt.files import DrawsLike, PathFile, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.processes import Progress, parallel
 from climbopt.foundations.quantities import TOKENS, Amount
@@ -40,19 +40,6 @@ BAND = 0.9
 """Share of the drawn models between the two ends of a band."""
 
 Over = tuple[str, Sequence[float]]
-Advance = Callable[[int], None]
-"""Called with the number of points done."""
-
-
-class StoredPaths(Protocol):
-    """A store of the solved paths of draws, which appends new paths in the order of the draws."""
-
-    @property
-    def known(self) -> Mapping[int, Array]:
-        """The paths by draw, (n_points, S) each."""
-
-    def append(self, k: int, ratios: Array) -> None:
-        """Write the path of draw k, (n_points, S)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -189,7 +176,7 @@ def sweep(
     backend: str | None = None,
     options: OptionsLike = None,
     jobs: int = 1,
-    stored: StoredPaths | None = None,
+    stored: PathFile | None = None,
     progress: Progress | None = None,
     **common: Unpack[CommonOptions],
 ) -> Sweep:
@@ -208,7 +195,7 @@ def sweep(
         Of the problem's model: each gives a path of its own, in `Sweep.draws`.
     jobs : int
         Processes for the paths of `draws`; no path depends on it.
-    stored : StoredPaths, optional
+    stored : PathFile, optional
         A store of paths: those that it has are not solved again, and each new path is appended.
     progress : callable, optional
         Called with the numbers of points solved and to solve, those of the draws included.
@@ -268,7 +255,7 @@ class _Along:
         """Return the number of points."""
         return len(self.budgets) * len(self.bounds)
 
-    def points(self, problem: AllocationProblem, advance: Advance) -> tuple[Point, ...]:
+    def points(self, problem: AllocationProblem, advance: Callable[[int], None]) -> tuple[Point, ...]:
         """Return the points of one model, each solved near the one before."""
         points: dict[tuple[int, int], Point] = {}
         last: Array | None = None
@@ -285,7 +272,7 @@ class _Along:
         return _table(self.points(problem, lambda done: None), len(problem.model.sources))
 
     def drawn(
-        self, problems: Sequence[AllocationProblem], jobs: int, stored: StoredPaths | None, advance: Advance
+        self, problems: Sequence[AllocationProblem], jobs: int, stored: PathFile | None, advance: Callable[[int], None]
     ) -> Array:
         """Return the certified ratios of several models, (n_models, n_points, S), all but the paths known before."""
         # Draws that are stored need no solve; each new one is stored as soon as it is known, in order.

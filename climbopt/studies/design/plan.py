@@ -224,16 +224,13 @@ class _Target:
         Tokens.
     supplies : mapping of str to float
         Tokens by source, where they are known.
-    cut : bool
-        Whether pilots are drawn from cut supplies; budget and all supplies are then known.
-    names : tuple of str
-        The sources.
+    whole : ndarray, (S,), or None
+        Supplies that are cut down for the pilots, where they are; the budget is then known.
     """
 
     budget: float | None
     supplies: Mapping[str, float]
-    cut: bool
-    names: tuple[str, ...]
+    whole: Array | None
 
     @classmethod
     def read(cls, names: tuple[str, ...], keywords: TargetKeywords) -> _Target:
@@ -251,7 +248,7 @@ class _Target:
                 "supplies are cut down to a pilot's share of the target budget; give the target budget and the supply "
                 f"of {listed(missing or list(names), most=4)}"
             )
-        return cls(budget, supplies, cut_supply, names)
+        return cls(budget, supplies, np.array([supplies[name] for name in names]) if cut_supply else None)
 
     def aimed(self, space: Space, model: Model, seed: int) -> Space:
         """Return the space of runs judged at the target budget, where the decision can lie by a model."""
@@ -263,11 +260,10 @@ class _Target:
 
     def cut_down(self, runs: Runs) -> Array | None:
         """Return the supply of each source in each run, (n, S): its share of the target budget, at most all of it."""
-        if not self.cut or self.budget is None:
+        if self.whole is None or self.budget is None:
             return None
-        whole = np.array([self.supplies[name] for name in self.names])
         # Epochs r D / U then agree with those of the target run at the same ratio.
-        return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * whole)
+        return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * self.whole)
 
 
 def _fitted(after: PilotRuns, form: Form, target: _Target) -> MixtureModel:
