@@ -24,7 +24,7 @@ from regmix import load
 
 from climbopt import Ensemble, EnsembleFit, PilotRuns, bootstrap, extend, fit, load_pilots
 from climbopt.model.templates import Array
-from climbopt.uncertainty.loss_noise import loss_noise
+from climbopt.uncertainty.bootstrap import loss_noise
 
 FOLDER = Path(__file__).resolve().parents[1] / "problems" / "libreoffice6"
 TABLES = ("pilots.csv", "small_ratios.csv", "held_out.csv")

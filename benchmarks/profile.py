@@ -16,8 +16,7 @@ from rich.console import Console
 from climbopt import load_problem, shipped_problems
 from climbopt.reports.comparisons import print_comparison
 from climbopt.reports.plots import profile_figure
-from climbopt.studies.comparison.backend_runs import compare
-from climbopt.studies.comparison.profiles import profiles
+from climbopt.studies.comparison.backend_runs import compare, profiles
 from climbopt.testing import problem_families
 
 

@@ -15,8 +15,7 @@ import pytest
 from climbopt import AllocationProblem, BackendError, InputError, load_problem
 from climbopt.backends import BACKENDS, Entry, load
 from climbopt.reports.comparisons import comparison_html
-from climbopt.studies.comparison.backend_runs import Comparison, Run, compare
-from climbopt.studies.comparison.profiles import profiles, shifted_geometric_mean
+from climbopt.studies.comparison.backend_runs import Comparison, Run, compare, profiles, shifted_geometric_mean
 from climbopt.testing import family_model
 
 KEYS = {

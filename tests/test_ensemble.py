@@ -17,7 +17,7 @@ from climbopt.foundations.errors import InputError
 from climbopt.model.ensemble import Ensemble, Stacked, check_draws, mean_of
 from climbopt.procedures import TwoStep, joint_form
 from climbopt.runs.pilots import PilotRuns
-from climbopt.uncertainty.loss_noise import folds_of_shapes, loss_noise
+from climbopt.uncertainty.bootstrap import folds_of_shapes, loss_noise
 
 FORMS = (("power", "gated"), ("bimix", "overlap"), ("power", "gated"))
 BUDGET = 2e9
@@ -346,7 +346,7 @@ def test_noise_is_no_less_than_that_of_replicates(small, fitted, monkeypatch):
     assert np.nanmean(errors[mixed, 1] ** 2) == pytest.approx(np.var(losses[mixed[:3], 1], ddof=1))
     assert np.isnan(errors[np.bincount(seeds.replicates)[seeds.replicates] == 1]).all() and np.isnan(errors[20, 1])
     perfect = EnsembleFit(fitted.model, tuple(replace(one, pilots=seeds) for one in fitted.fits), {}, 0.0)
-    monkeypatch.setattr("climbopt.uncertainty.loss_noise.held_out", lambda *_: losses)
+    monkeypatch.setattr("climbopt.uncertainty.bootstrap.held_out", lambda *_: losses)
     monkeypatch.setattr(EnsembleFit, "predicted", losses)
     of_class = np.where((seeds.ratios > 0.03) & (seeds.ratios < 1), errors, np.nan)
     squares, count = np.nansum(of_class**2, axis=0), (~np.isnan(of_class)).sum(axis=0)

@@ -154,7 +154,7 @@ def _drawn_and_saved(
     output: Path | None,
 ) -> tuple[climbopt.Fit | climbopt.EnsembleFit, tuple[Model, ...]]:
     """Write a fit's model, and return the fit with n draws; an ensemble's model states its noise, learned with them."""
-    from climbopt.uncertainty.loss_noise import loss_noise
+    from climbopt.uncertainty.bootstrap import loss_noise
 
     # One form's model stands in its file already, should the draws be interrupted.
     if output is not None and isinstance(fitted, climbopt.Fit):

@@ -12,7 +12,7 @@ from climbopt.foundations.view import html_table
 from climbopt.reports.typesetting import TextTable, number, say
 from climbopt.reports.writers import Value
 from climbopt.studies.comparison.backend_runs import Comparison, Run
-from climbopt.studies.comparison.profiles import Profile, profiles
+from climbopt.studies.comparison.backend_runs import Profile, profiles
 
 COLUMNS = (
     "backend",

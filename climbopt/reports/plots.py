@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from climbopt.model.templates import Array
 from climbopt.reports.typesetting import tokens
-from climbopt.studies.comparison.profiles import Profile
+from climbopt.studies.comparison.backend_runs import Profile
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of a single and of a double column, in inches."""

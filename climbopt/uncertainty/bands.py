@@ -14,11 +14,8 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
+from climbopt.uncertainty.bootstrap import LEVEL, covering
 from climbopt.uncertainty.covariance import KINDS, Covariance, covariance, kinds_of, noise_of_losses
-from climbopt.uncertainty.loss_noise import covering
-
-LEVEL = 0.9
-"""Nominal share of new measurements inside a band."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -30,8 +30,7 @@ from climbopt.procedures.result import Result, solve
 from climbopt.runs.pilots import PilotRuns
 from climbopt.studies.ranges import Range, ranges
 from climbopt.uncertainty.assessment import Assessment, assessed
-from climbopt.uncertainty.bootstrap import DRAWS, bootstrap
-from climbopt.uncertainty.loss_noise import loss_noise
+from climbopt.uncertainty.bootstrap import DRAWS, bootstrap, loss_noise
 
 NEAR = 1e-3
 """Share of the optimum within which ranges are."""
