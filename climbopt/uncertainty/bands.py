@@ -143,6 +143,7 @@ def bands(
         if progress:
             progress(k + 1, n_folds)
     normal = float(ndtri(0.5 + level / 2))
+    # Pooled over targets: one target alone has too few held-out losses of a kind.
     flat, kinds = np.concatenate(scores), np.concatenate(of)
     by_kind = [flat[(kinds == k) & np.isfinite(flat)] for k in range(len(KINDS))]
     return Bands(

@@ -98,6 +98,7 @@ def bootstrap(
     if n < 1:
         raise InputError(f"{n} bootstrap draws were asked for; ask for 1 or more")
     fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
+    # Draws that a stopped run has left behind are taken as they are.
     drawn = {k: parameters for k, parameters in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in drawn]
     refits = partial(_refits, [fit.solved for fit in fits], anchors(fitted.pilots), seed)

@@ -96,8 +96,10 @@ def confidence_set(
         better = np.mean(regrets.values(mixture) <= losses)
         return bool(better >= 1 - level) and LimitsAt(form, form.complete(mixture)).violation.max() <= FEASIBLE
 
+    # The draws' own optima in the set are points of it that the walk may miss.
     optima = np.array([inside(mixture) for mixture in regrets.optima])
     sample = np.vstack([_walk(ratios, regrets.optima, inside, size, seed), regrets.optima[optima]])
+    # Ranges end at the extreme points of the sample, pushed outwards as far as the set reaches.
     outermost = {*sample.argmin(axis=0).tolist(), *sample.argmax(axis=0).tolist()}
     ends = np.vstack([sample, *(_pushed(ratios, sample[k], inside) for k in outermost)])
     ranges = {
@@ -138,6 +140,7 @@ def _moved(at: Array, direction: Array, inside: Callable[[Array], bool], generat
 
 def _pushed(center: Array, edge: Array, inside: Callable[[Array], bool]) -> Array:
     """Return the furthest point found on the line from `center` through `edge`, both in the set."""
+    # The step, in units of the way to the edge, is halved where it leaves the set.
     furthest, step = edge, 0.5
     for _ in range(8):
         trial = furthest + step * (edge - center)

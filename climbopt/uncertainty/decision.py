@@ -272,6 +272,7 @@ def _redrawn(
     fitted: EnsembleFit, provenance: Mapping[str, str], n_draws: int, seed: int, jobs: int, progress: Stages
 ) -> tuple[EnsembleFit, tuple[Model, ...]]:
     """Return a fit whose model states its origin and the noise of its losses, and its draws."""
+    # The noise needs the draws' spread, which held-out errors contain beside it.
     with progress("draws") as count:
         draws = bootstrap(fitted, n_draws, seed=seed, jobs=jobs, progress=count)
     with progress("folds") as count:

@@ -207,6 +207,7 @@ def missing_runs(estimates: Covariance) -> tuple[MissingRun, ...]:
     """
     model, pilots = estimates.fitted.model, estimates.fitted.pilots
     n = len(model.sources)
+    # The same mixtures judge every candidate, so that their reductions can be compared.
     judged = np.random.default_rng(SEED).dirichlet(np.ones(n), JUDGED)
     largest = int(pilots.tokens.argmax())
     size = None if pilots.params is None else pilots.params[largest]

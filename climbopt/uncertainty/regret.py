@@ -78,6 +78,7 @@ class Regrets(Viewed):
     @property
     def targets(self) -> tuple[str, ...]:
         """The weighted targets of all draws, draw by draw."""
+        # Behind the fit's own targets, as many for each draw; those without a weight need no evaluation.
         names = np.array(self.stacked.model.targets)[len(self.problem.model.targets) :].reshape(len(self.draws), -1)
         return tuple(map(str, names[:, self.problem.weight_vector > 0].ravel()))
 
@@ -147,6 +148,7 @@ def regrets(
     options = replace(options or Options(), native={})
     solved = in_chunks(jobs, partial(_optima, problem, optimum, options), draws, CHUNK, progress)
     ratios, least, settled = zip(*solved, strict=True)
+    # A regret needs a finite least loss, which a draw outside its law's domain everywhere does not have.
     if not np.isfinite(least).all():
         raise InputError(
             f"draw {int(np.argmin(np.isfinite(least)))} has no loss at any mixture that was tried: its "

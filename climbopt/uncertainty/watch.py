@@ -146,6 +146,7 @@ class Watch(Viewed):
         """
         if again.result.objective is None:
             return None
+        # Both at the end of the run, under the model that has seen its losses.
         going_on = again.problem.model.vector(self.ratios)
         return float(again.problem.value(going_on)) - again.result.objective
 
@@ -164,6 +165,7 @@ class Watch(Viewed):
         """
         if not self.undecided:
             raise InputError("nothing of the budget is left to decide on")
+        # What was trained until now is history of the new problem, whose budget is the rest.
         problem, left = self.problem, self.problem.budget - self.moments[-1].tokens
         return decide(
             self._with_run(pilots),
