@@ -144,7 +144,7 @@ class Watch(Viewed):
 
         None where it has no answer.
         """
-        if again.result.objective is None:
+        if again.result.allocation is None:
             return None
         # Both at the end of the run, under the model that has seen its losses.
         going_on = again.problem.model.vector(self.ratios)
