@@ -96,14 +96,13 @@ class Schedule(Reported):
     def _columns(self) -> Columns:
         """Return one row per stage and source."""
         sources, stages = self.problem.model.sources, self.stages
-        columns: Columns = {
+        return {
             "begin": [stage.begin for stage in stages for _ in sources],
             "end": [stage.end for stage in stages for _ in sources],
             "language": list(sources) * len(stages),
-        }
-        return columns | {
-            name: [value for stage in stages for value in getattr(stage, name).tolist()]
-            for name in ("ratios", "cumulative", "optimal")
+            "ratios": np.concatenate([stage.ratios for stage in stages]).tolist(),
+            "cumulative": np.concatenate([stage.cumulative for stage in stages]).tolist(),
+            "optimal": np.concatenate([stage.optimal for stage in stages]).tolist(),
         }
 
 

@@ -135,15 +135,15 @@ class Sweep(Reported):
 
     def view(self) -> View:
         """Return the ends of the path; the table has a row for each point and source."""
-        what = "budgets" if self.over is None else self.over
         facts = [
-            f"{'first' if k == 0 else 'last'}, {point.budget:.4g} tokens: {percentages(point.answer.ratios)}"
-            for k, point in ((0, self.points[0]), (-1, self.points[-1]))
+            f"{end}, {point.budget:.4g} tokens: {percentages(point.answer.ratios)}"
+            for end, point in (("first", self.points[0]), ("last", self.points[-1]))
             if point.answer is not None
         ]
         facts.append(f"{sum(point.passed for point in self.points)} of {len(self.points)} points certified")
         facts += [] if self.draws is None else [f"bands of {len(self.draws)} draws"]
-        return View(f"{self.problem.name} over {what}, {len(self.points)} points", facts, self._columns)
+        title = f"{self.problem.name} over {self.over or 'budgets'}, {len(self.points)} points"
+        return View(title, facts, self._columns)
 
     def _columns(self) -> Columns:
         """Return one row per point and source; `lower` and `upper` are the ends of the band where there are draws."""
@@ -152,13 +152,12 @@ class Sweep(Reported):
         budgets = np.repeat([point.budget for point in self.points], n)
         # Of all answers, certified or not.
         ratios = np.array([np.nan if result is None else result.ratios[name] for result in results for name in sources])
-        columns: Columns = {"budget": budgets.tolist()}
-        if self.over is not None:
-            columns["bound"] = [point.bound for point in self.points for _ in sources]
-        columns |= {"language": list(sources) * len(self.points), "ratio": ratios.tolist()}
-        if bands is not None:
-            columns |= {"lower": bands[0].ravel().tolist(), "upper": bands[1].ravel().tolist()}
-        return columns | {
+        return {
+            "budget": budgets.tolist(),
+            **({} if self.over is None else {"bound": [point.bound for point in self.points for _ in sources]}),
+            "language": list(sources) * len(self.points),
+            "ratio": ratios.tolist(),
+            **({} if bands is None else {"lower": bands[0].ravel().tolist(), "upper": bands[1].ravel().tolist()}),
             "tokens": (ratios * budgets).tolist(),
             "loss": [None if result is None else result.losses.get(name) for result in results for name in sources],
             "objective": [None if result is None else result.objective for result in results for _ in sources],

@@ -275,12 +275,13 @@ class Assessment(Viewed):
 
     def view(self) -> View:
         """Return the verdict; the table has one row per baseline."""
-        table: Columns = {"baseline": [baseline.name for baseline in self.baselines]}
-        table |= {head: [getattr(baseline, head) for baseline in self.baselines] for head in ("objective", "feasible")}
-        table |= {
-            head: [getattr(baseline.advantage, head, None) for baseline in self.baselines]
-            for head in ("probability", "gain", "lower", "upper")
+        table: Columns = {
+            "baseline": [baseline.name for baseline in self.baselines],
+            "objective": [baseline.objective for baseline in self.baselines],
+            "feasible": [baseline.feasible for baseline in self.baselines],
         }
+        for head in ("probability", "gain", "lower", "upper"):
+            table[head] = [getattr(baseline.advantage, head, None) for baseline in self.baselines]
         verdict = "a decision" if self.doubt is None else f"not a decision: {self.doubt}"
         facts = [] if self.half_width is None else [f"half width of the 90 % band: {self.half_width:.3g}"]
         return View(f"{self.result.problem.name}: {verdict}", facts, lambda: table)

@@ -131,8 +131,7 @@ class Decision(Reported):
             return View(title)
         goal = self.problem.goal
         facts = [f"ratios: {percentages(self.ratios)}", f"{goal.label}: {self.result.objective:.6f} {goal.unit}"]
-        if self.assessment is not None and self.assessment.best is not None:
-            best = self.assessment.best
+        if best := self.assessment and self.assessment.best:
             facts.append(f"best baseline: {best.name}, {best.objective:.6f} {goal.unit}")
         return View(title, facts, self.mixture)
 

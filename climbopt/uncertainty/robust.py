@@ -147,12 +147,12 @@ class Robust(Reported):
     def _columns(self) -> Columns:
         """Return one row per source."""
         quantiles = self.optimum_quantiles()
-        columns: Columns = {
+        return {
             "language": list(quantiles),
             "robust": list(self.result.ratios.values()),
             "joint": list(self.plug_in.ratios.values()),
+            **{f"optimum_{q:g}": [ends[k] for ends in quantiles.values()] for k, q in enumerate(QUANTILES)},
         }
-        return columns | {f"optimum_{q:g}": [ends[k] for ends in quantiles.values()] for k, q in enumerate(QUANTILES)}
 
 
 def robust(
