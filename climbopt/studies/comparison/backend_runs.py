@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -247,11 +246,9 @@ def _run(task: Task, time_limit: float) -> Run:
     # It began and gave no answer: the backend ended the process.
     except json.JSONDecodeError:
         return Run(*who, "crashed", _last_words(done))
-    seconds = sorted(outcome.pop("all_seconds", []))
-    times = {"seconds": median(seconds), "fastest": seconds[0], "slowest": seconds[-1]} if seconds else {}
     # NaN is what is not known.
     known: dict[str, Any] = {key: None if value != value else value for key, value in outcome.items()}
-    return replace(Run(*who, known.pop("termination"), known.pop("raw_status")), **known, **times)
+    return Run(*who, **known)
 
 
 def _pickled(task: Task) -> bytes:

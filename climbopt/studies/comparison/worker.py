@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from climbopt.backends import BACKENDS, Entry, Options, load
@@ -64,7 +65,8 @@ def perform(task: Task) -> dict[str, Any]:
     except (BackendError, InputError) as error:
         return {"termination": "refused", "raw_status": str(error)}
     assert result is not None  # repeat is 1 or more
-    return {"backend_version": version, "all_seconds": seconds, **_outcome(result)}
+    times = {"seconds": median(seconds), "fastest": min(seconds), "slowest": max(seconds)}
+    return {"backend_version": version, **times, **_outcome(result)}
 
 
 def _outcome(result: Result) -> dict[str, Any]:
