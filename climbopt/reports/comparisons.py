@@ -11,8 +11,7 @@ from rich.console import Console
 from climbopt.foundations.view import html_table
 from climbopt.reports.typesetting import TextTable, number, say
 from climbopt.reports.writers import Value
-from climbopt.studies.comparison.backend_runs import Comparison, Run
-from climbopt.studies.comparison.backend_runs import Profile, profiles
+from climbopt.studies.comparison.backend_runs import Comparison, Profile, Run, profiles
 
 COLUMNS = (
     "backend",

@@ -41,8 +41,7 @@ from climbopt.reports import plots
 from climbopt.reports.sweeps import BAND_NAME
 from climbopt.reports.typesetting import tokens
 from climbopt.runs.pilots import PilotRuns
-from climbopt.studies.comparison.backend_runs import Comparison
-from climbopt.studies.comparison.backend_runs import profiles
+from climbopt.studies.comparison.backend_runs import Comparison, profiles
 from climbopt.studies.design.plan import Plan
 from climbopt.studies.ranges import Range, ranges as near_optimal
 from climbopt.studies.schedule import Schedule
