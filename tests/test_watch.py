@@ -176,3 +176,5 @@ def test_the_new_decision_on_a_synthetic_truth():
     assert np.abs(first.problem.losses(before) - at_the_end(before)).max() > 0.1
     assert np.abs(again.problem.losses(now) - at_the_end(now)).max() < 0.03
     assert watched.gain(again) == pytest.approx((at_the_end(before) - at_the_end(now)).mean(), abs=5e-4)
+    unanswered = dataclasses.replace(again.result, allocation=None)
+    assert watched.gain(dataclasses.replace(again, result=unanswered, assessment=None, ranges={})) is None
