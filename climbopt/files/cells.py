@@ -105,8 +105,7 @@ def framed(rows: Rows, decimal_commas: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     # Spreadsheets append empty rows.
-    last = max((k for k, row in enumerate(rows, 1) if any(map(str.strip, row))), default=0)
-    rows = rows[:last]
+    rows = rows[: max((k for k, row in enumerate(rows, 1) if any(map(str.strip, row))), default=0)]
     columns = [k for k in range(len(rows[0]) if rows else 0) if any(row[k].strip() for row in rows)]
     rows = _one_header([[row[k] for k in columns] for row in rows])
     if not rows:

@@ -269,8 +269,11 @@ def _joined(ratios: pd.DataFrame, losses: pd.DataFrame, missing: Missing, *, sta
         "ratio": ratios.reindex(columns=languages, fill_value=0.0),
         "loss": losses.reindex(index=ratios.index, columns=languages),
     }
-    long = pd.DataFrame({kind: table.stack(future_stack=True) for kind, table in by_kind.items()})
-    return long.rename_axis(["run", "language"]).reset_index()
+    return (
+        pd.DataFrame({kind: table.stack(future_stack=True) for kind, table in by_kind.items()})
+        .rename_axis(["run", "language"])
+        .reset_index()
+    )
 
 
 def _words(table: pd.DataFrame) -> set[str]:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     """Write a table as Parquet where the file is called so, else as CSV."""
-    parquet = Path(path).suffix == ".parquet"
-    write_bytes(path, table.to_parquet(index=False) if parquet else table.to_csv(index=False).encode())
+    write_bytes(
+        path,
+        table.to_parquet(index=False) if Path(path).suffix == ".parquet" else table.to_csv(index=False).encode(),
+    )
 
 
 def load_pilots(
