@@ -14,7 +14,7 @@ from climbopt.cli.arguments import FORCE, JOBS, JSON, SEED, pair, quantity
 from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, SUPPLY, TABLE, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, remark, report, solvers_on_standard_error
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.quantities import PARAMS, RATIO, TOKENS
 
 if TYPE_CHECKING:
@@ -171,9 +171,7 @@ def init(
     known = {"floor": runs.sources, "supply": (*runs.sources, *runs.targets), "weights": (*runs.targets, OTHERS)}
     # Names are refused here, with the option that holds them; the file is read much later.
     for key, values in numbers.items():
-        for language in values:
-            if language not in known[key]:
-                raise unknown_name(f"language with a {key.removesuffix('s')}", language, known[key])
+        refuse_unknown(f"language with a {key.removesuffix('s')}", values, known[key])
     table = {
         "model": "model.toml",
         "budget": float(runs.tokens.max()) if budget is None else budget,

@@ -19,7 +19,7 @@ from climbopt.fitting.doubts import doubts_of_fit
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS, Interaction
@@ -374,15 +374,13 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
     """Return the coordinates of parameters that are known, in the fit's units; NaN for languages not named."""
     declared, unit = {p.name: p for p in form.form.parameters}, units(pilots)
     held = {}
+    refuse_unknown(f"parameter of {form.form.label}", fixed, declared)
     for name, by_language in fixed.items():
-        if name not in declared:
-            raise unknown_name(f"parameter of {form.form.label}", name, declared)
         p = declared[name]
         languages = pilots.sources if p.per == "source" else pilots.targets
         values = np.full(len(languages), np.nan)
+        refuse_unknown(p.per, by_language, languages)
         for language, value in by_language.items():
-            if language not in languages:
-                raise unknown_name(p.per, language, languages)
             if not (np.isfinite(value) and (value > 0 if p.symbol.is_positive else value >= p.lower)):
                 raise InputError(
                     f"'{name}' of '{language}' is fixed at {value:g}; it must be "

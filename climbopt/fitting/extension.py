@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from climbopt.files import DrawsLike, ModelLike, as_draws, as_features, as_model
 from climbopt.fitting.new_languages import FEWEST, BaseModel, Draw, KnownLanguages, with_new, with_runs
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, named
@@ -156,9 +156,7 @@ def _checked(model: BaseModel, new: Sequence[str]) -> tuple[str, ...]:
 
 def _check_supply(model: BaseModel, names: Sequence[str], tokens: Mapping[str, float]) -> None:
     """Refuse supplies of unknown languages, and new languages without one where the model counts repeated tokens."""
-    for name in tokens:
-        if name not in (*model.sources, *names):
-            raise unknown_name("language with a supply", name, (*model.sources, *names))
+    refuse_unknown("language with a supply", tokens, (*model.sources, *names))
     without = [name for name in names if name not in tokens]
     if without and any(block.takes_supply for block in blocks_of(model)[0]):
         raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from climbopt.files import DrawsLike, Layout, ModelLike, Reading, as_draws, as_model, read_table, understood
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.model.ensemble import Ensemble, Model, check_draws, mean_of
 from climbopt.model.noise import SMALL
 from climbopt.model.templates import Array
@@ -168,9 +168,9 @@ def predict_table(
 
     rows = table.drop(columns=list(PREDICTIONS), errors="ignore")
     runs = PilotRuns.from_frame(rows, need_losses=False, missing="drop")
-    for name in runs.sources:
-        if name not in model.sources:
-            raise unknown_name("language with a ratio above 0, of which the model knows nothing:", name, model.sources)
+    refuse_unknown(
+        "language with a ratio above 0, of which the model knows nothing:", runs.sources, known=model.sources
+    )
     if model.uses_model_size and runs.params is None:
         raise InputError(f"{model.label} depends on the model size; add a column 'params'")
     ratios = runs.ratios_of(model.sources)

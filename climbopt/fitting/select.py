@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Mask, Score, prediction_errors, predictions, trained
 from climbopt.fitting.estimate import Fixed, Progress, estimate
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.templates import Array, Form, agreeing_pairs, derive
@@ -223,12 +223,9 @@ def check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
     """Refuse a known parameter that no form has, and one of a language that no run has."""
     declared = dict.fromkeys(p.name for form in forms for p in form.parameters)
     languages = dict.fromkeys(pilots.sources + pilots.targets)
+    refuse_unknown("parameter of the forms that are tried", fixed, declared)
     for name, values in fixed.items():
-        if name not in declared:
-            raise unknown_name("parameter of the forms that are tried", name, declared)
-        for language in values:
-            if language not in languages:
-                raise unknown_name(f"language with a known '{name}'", language, languages)
+        refuse_unknown(f"language with a known '{name}'", values, languages)
 
 
 def known_to(form: Form, fixed: Fixed) -> Fixed:

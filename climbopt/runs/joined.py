@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.runs.pilots import PilotRuns
 
 if TYPE_CHECKING:
@@ -109,12 +109,10 @@ def join_pilots(
 
 def _check_map(by_source: SourceMap, languages: Sequence[str], earlier: Sequence[str]) -> None:
     """Refuse unknown languages, and shares that are none or do not sum to 1."""
+    refuse_unknown("earlier language in the map", by_source, dict.fromkeys(earlier))
     for source, shares in by_source.items():
-        if source not in earlier:
-            raise unknown_name("earlier language in the map", source, dict.fromkeys(earlier))
+        refuse_unknown(f"language that '{source}' is mapped to", shares, languages)
         for target, share in shares.items():
-            if target not in languages:
-                raise unknown_name(f"language that '{source}' is mapped to", target, languages)
             if not 0 < share <= 1:
                 raise InputError(f"the share of '{source}' in '{target}' is {share:g}; a share lies above 0, up to 1")
         total = sum(shares.values())

@@ -12,7 +12,7 @@ import numpy as np
 from climbopt.backends import Backend, Options
 from climbopt.certification.kkt import LimitsAt, flat
 from climbopt.certification.local import certify, certify_feasible, repair
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.solution import Solution, Termination
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Polytope
@@ -272,9 +272,8 @@ def exclusion(backend: Backend, name: str, declared: Mapping[str, str] | None = 
         Where a refusal does not name the backend.
     """
     # An exclusion without a reason, or of a check that was renamed, would hide a failure.
+    refuse_unknown("check", declared or {}, CHECKS)
     for check, reason in (declared or {}).items():
-        if check not in CHECKS:
-            raise unknown_name("check", check, CHECKS)
         if not reason.strip():
             raise InputError(f"the exclusion of {backend.name} from the check '{check}' has no reason; write one")
     # A refusal is read where several backends are tried, so that it must say whose it is.
