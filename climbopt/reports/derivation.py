@@ -9,7 +9,7 @@ import sympy as sp
 from climbopt.files import ModelLike, as_model_and_rows
 from climbopt.model.ensemble import blocks_of
 from climbopt.model.mixture import MixtureModel
-from climbopt.model.symbols import Parameter, r_i, r_j
+from climbopt.model.symbols import r_i, r_j
 from climbopt.model.templates import derive as derive_form, indexed
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import DistanceRow, LinearRow, Row
@@ -203,8 +203,7 @@ def _constraints(rows: Sequence[Row], latex: bool) -> list[Line]:
         lower = -float("inf") if isinstance(row, DistanceRow) else row.lower
         low = f"{lower:.6g} {relation} " if lower > -float("inf") else ""
         high = f" {relation} {row.upper:.6g}" if row.upper < float("inf") else ""
-        name = _text(row.name) if latex else row.name
-        lines.append((name, ":", f"{low}{middle}{high}"))
+        lines.append((_text(row.name) if latex else row.name, ":", f"{low}{middle}{high}"))
     return lines
 
 
@@ -214,10 +213,9 @@ def _printer(model: MixtureModel, latex: bool, *, used: bool = True) -> Printer:
     if used and model.templates.used is not None:
         renamed |= {r_i: sp.Symbol("u_i", nonnegative=True), r_j: sp.Symbol("u_j", nonnegative=True)}
 
-    def index(parameter: Parameter) -> sp.Symbol:
-        return sp.Symbol(f"{parameter.name}_{_INDEX[parameter.per]}", **parameter.symbol.assumptions0)
-
-    renamed |= {p.symbol: index(p) for p in model.templates.parameters}
+    renamed |= {
+        p.symbol: sp.Symbol(f"{p.name}_{_INDEX[p.per]}", **p.symbol.assumptions0) for p in model.templates.parameters
+    }
     return lambda expression: (sp.latex if latex else sp.sstr)(expression.subs(renamed, simultaneous=True))
 
 
