@@ -11,7 +11,7 @@ import typer
 
 import climbopt
 from climbopt.cli.arguments import FORCE, JOBS, JSON, SEED, pair, quantity
-from climbopt.cli.fit_commands import FEATURES, POOL, provenance, supplies_of
+from climbopt.cli.fit_commands import FEATURES, POOL, priors_of, provenance, supplies_of
 from climbopt.cli.pilot_options import MAP, SUPPLY, TABLE, TABLES, TableOptions, read_pilots, read_tables
 from climbopt.cli.streams import check_places, progress, remark, report, solvers_on_standard_error
 from climbopt.foundations.errors import InputError, refuse_unknown
@@ -126,7 +126,7 @@ def decide(
     draws = {"n_draws": bootstrap or DRAWS, "seed": seed, "jobs": jobs}
     with solvers_on_standard_error(json):
         decision = climbopt.decide(
-            read.runs, budget, **draws, pool=features or pool, provenance=origin, progress=progress, **keywords
+            read.runs, budget, **draws, pool=priors_of(pool, features), provenance=origin, progress=progress, **keywords
         )
         if output is not None:
             save_decision(decision, output, force=force, inputs=inputs)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from climbopt.files import DrawFile
     from climbopt.model.ensemble import Model
+    from climbopt.runs.features import Features
 
 LAW = Annotated[
     str | None,
@@ -131,7 +132,7 @@ def fit(
             use=use,
             supply=supplies,
             fixed=known,
-            pool=features or pool,
+            pool=priors_of(pool, features),
             jobs=jobs,
             progress=count,
         )
@@ -188,6 +189,13 @@ def provenance(places: Sequence[Path], content: bytes, draws: Path | None) -> di
         "command": shown(shlex.join(["climbopt", *sys.argv[1:]])),
         **({} if draws is None else {"draws": shown(draws.name)}),
     }
+
+
+def priors_of(pool: bool, features: Path | None) -> bool | Features:
+    """Return whether priors are learned, or the features that they may depend on."""
+    from climbopt.files import load_features
+
+    return pool if features is None else load_features(features)
 
 
 def supplies_of(supply: Path | None) -> dict[str, float] | None:
