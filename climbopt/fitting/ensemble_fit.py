@@ -147,19 +147,17 @@ def fit_ensemble(
     began = time.perf_counter()
     forms = default_forms(pilots) if forms is None else forms
     check_known(pilots, tuple(forms), fixed or {})
-    fits, weights, refused = [], [], {}
     # A generator in the order of the forms, so that progress is shown as they finish.
     tried = parallel(min(jobs, len(forms)), return_as="generator")(
         delayed(_tried)(pilots, form, n_starts, known_to(form, fixed or {})) for form in forms
     )
+    results = {}
     for done, (form, result) in enumerate(zip(forms, tried, strict=True), 1):
-        if isinstance(result, Fit):
-            fits.append(result)
-            weights.append(forms[form])
-        else:
-            refused[form.label] = result
+        results[form] = result
         if progress:
             progress(done, len(forms))
+    fits = {form: result for form, result in results.items() if isinstance(result, Fit)}
+    refused = {form.label: result for form, result in results.items() if not isinstance(result, Fit)}
     if not fits:
         first = next(iter(refused.values()))
         raise InputError(
@@ -169,8 +167,9 @@ def fit_ensemble(
             + "; ".join(f"{form}: {reason}" for form, reason in refused.items())
             + "; add runs, or name one form (--law power --interaction gated)"
         )
-    model = ensemble_of(fits, weights)
-    return with_warnings(EnsembleFit(model, tuple(fits), refused, time.perf_counter() - began))
+    parts = tuple(fits.values())
+    model = ensemble_of(parts, [forms[form] for form in fits])
+    return with_warnings(EnsembleFit(model, parts, refused, time.perf_counter() - began))
 
 
 def ensemble_of(fits: Sequence[Fit], weights: Sequence[float]) -> Ensemble:

@@ -12,7 +12,7 @@ from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemb
 from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
 from climbopt.fitting.pooling import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
@@ -145,9 +145,7 @@ def with_supplies(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed, supply
         )
     tokens: Mapping[str, float] | None = None if supply is None else TOKENS.by_name(supply, "supply")
     if tokens is not None:
-        for language in tokens:
-            if language not in (*pilots.sources, *pilots.targets):
-                raise unknown_name("language with a supply", language, pilots.sources)
+        refuse_unknown("language with a supply", tokens, pilots.languages)
         missing = [name for name in pilots.sources if name not in tokens]
         if missing and any(p.name == SUPPLY for form in forms for p in form.use.parameters):
             raise InputError(

@@ -222,10 +222,9 @@ def _counted(progress: Progress | None, done: int, total: int) -> Callable[[int]
 def check_known(pilots: PilotRuns, forms: Sequence[Form], fixed: Fixed) -> None:
     """Refuse a known parameter that no form has, and one of a language that no run has."""
     declared = dict.fromkeys(p.name for form in forms for p in form.parameters)
-    languages = dict.fromkeys(pilots.sources + pilots.targets)
     refuse_unknown("parameter of the forms that are tried", fixed, declared)
     for name, values in fixed.items():
-        refuse_unknown(f"language with a known '{name}'", values, languages)
+        refuse_unknown(f"language with a known '{name}'", values, pilots.languages)
 
 
 def known_to(form: Form, fixed: Fixed) -> Fixed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.foundations.errors import InputError, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.runs.pilot_range import PilotRange
 from climbopt.runs.tidy_table import Array, TidyTable
@@ -227,8 +227,7 @@ def _gaps(
     measured: NDArray[np.bool_], runs: list[str], languages: list[str], missing: Missing
 ) -> tuple[tuple[str, str], ...]:
     """Return run and language of the missing losses of languages that have others."""
-    if missing not in get_args(Missing):
-        raise unknown_name("treatment of missing losses", missing, get_args(Missing))
+    refuse_unknown("treatment of missing losses", [missing], get_args(Missing))
     gaps = tuple((runs[k], languages[j]) for k, j in np.argwhere(~measured & measured.any(axis=0)).tolist())
     if gaps and missing == "refuse":
         run, language = gaps[0]
