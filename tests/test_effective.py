@@ -113,3 +113,14 @@ def test_an_ensemble_has_the_tokens_at_which_its_mean_loss_is_the_mixtures():
     np.testing.assert_allclose(scenarios, np.hstack([tokens_of(b, mixtures) for b in blocks[::2]]), rtol=1e-11)
     answer = solve(AllocationProblem(ensemble, BUDGET))
     assert all(0 < ratio for ratio in answer.effective_ratios.values()) and not answer.z
+
+
+def test_two_targets_of_an_ensemble_do_not_enter_each_other():
+    """Where the first language has no data it has no loss, and the second has all of its own."""
+    blocks = [random_model("none", law="power", sources=2, seed=seed) for seed in (1, 2)]
+    ensemble, apart = Ensemble(blocks), np.array([[0.0, 1.0], [0.3, 0.7]])
+    losses = ensemble.at(BUDGET).predicted(apart)
+    assert np.isnan(losses[0, 0]) and ensemble.stacked.mean.nnz == 4
+    np.testing.assert_allclose(losses[1], np.mean([b.at(BUDGET).predicted(apart[1]) for b in blocks], axis=0))
+    np.testing.assert_allclose(tokens_of(ensemble, apart)[:, 1], BUDGET * apart[:, 1], rtol=1e-9)
+    np.testing.assert_allclose(tokens_of(ensemble, apart)[1], BUDGET * apart[1], rtol=1e-9)

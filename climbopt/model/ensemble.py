@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import block_diag
-from scipy.sparse import csr_array, hstack, kron
+from scipy.sparse import csc_array, csr_array, hstack, kron
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import ByFields, FrozenMap
@@ -132,7 +132,7 @@ class Responses:
     def losses_alone(self, tokens: Array) -> Array:
         """Return the loss of each target's language alone on so many unrepeated tokens, (..., T); NaN where unknown."""
         # The target that each loss of a part belongs to: the row with a weight in its column of the map.
-        target = np.ravel(self.model.mean.argmax(axis=0))
+        target = csc_array(self.model.mean).indices
         each = [part.losses_alone(of_part) for part, of_part in self._split(tokens[..., target])]
         return self._mean(np.concatenate(each, axis=-1))
 
@@ -225,8 +225,9 @@ class Stacked(OfBlocks):
         for k, block in enumerate(blocks):
             groups.setdefault(_key(block), []).append(k)
         unit = csr_array(np.eye(len(blocks[0].targets)))
+        # As csr, since the dense blocks that kron may choose hold zeros, by which NaN of other targets would enter.
         # Targets of the k-th block of a stack are columns k T to (k + 1) T of its place in the map.
-        mean = hstack([kron(csr_array(weights[:, at]), unit) for at in groups.values()])
+        mean = hstack([kron(csr_array(weights[:, at]), unit, format="csr") for at in groups.values()])
         stacks = tuple(Stack.of([blocks[k] for k in at]) for at in groups.values())
         return cls(stacks, names, csr_array(mean), label)
 
