@@ -97,11 +97,10 @@ def bootstrap(
     """
     if n < 1:
         raise InputError(f"{n} bootstrap draws were asked for; ask for 1 or more")
-    fits = fitted.fits if isinstance(fitted, EnsembleFit) else (fitted,)
     # Draws that a stopped run has left behind are taken as they are.
     drawn = {k: parameters for k, parameters in (known or {}).items() if k < n}
     missing = [k for k in range(n) if k not in drawn]
-    refits = partial(_refits, [fit.solved for fit in fits], anchors(fitted.pilots), seed)
+    refits = partial(_refits, [fit.solved for fit in fitted.fits], anchors(fitted.pilots), seed)
     for k, parameters in zip(missing, in_chunks(jobs, refits, missing, CHUNK), strict=True):
         drawn[k] = parameters
         if keep:

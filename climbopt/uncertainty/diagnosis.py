@@ -118,10 +118,8 @@ def diagnose(fitted: Fit | EnsembleFit, draws: Sequence[Model], *, progress: Pro
     progress : callable, optional
         Called with the numbers of folds of the bands done and to do.
     """
-    best = 0
-    if isinstance(fitted, EnsembleFit):
-        best = int(np.argmin([form.overall.mae for form in fitted.fits]))
-        fitted = fitted.fits[best]
+    best = int(np.argmin([form.overall.mae for form in fitted.fits]))
+    fitted = fitted.fits[best]
     # A draw of an ensemble holds its forms in the order of the fits.
     models = tuple(blocks_of(draw)[0][best] for draw in draws)
     pilots, estimates = fitted.pilots, covariance(fitted)
