@@ -325,7 +325,8 @@ class Proofs:
 
         With `own_low` the own u is that of `low`.
         """
-        templates, used = self.response.model.templates, self._own_used(low, low if own_low else high)
+        templates = self.response.model.templates
+        used = self._own_used(low, low if own_low else high)
         own, _ = self._own(templates.own.slopes, *used)
         slopes = self._pair(templates.pair.slopes, *used)[2].lower
         # The minimum runs over j != i, and is of no term where a target's own source is the only one.
@@ -340,7 +341,8 @@ class Proofs:
         dz/dt = own' + sum_j pair_t >= own' + sum_j s_j min pair_ts, since pair_t(t, 0) = 0, at any fixed u of the
         others: the least is then at `low`.
         """
-        templates, used = self.response.model.templates, self._own_used(low, high)
+        templates = self.response.model.templates
+        used = self._own_used(low, high)
         _, own_t = self._own(templates.own.slopes, *used)
         cross = self._pair(templates.pair.curvatures, *used)[1].lower.min(axis=-1)  # at most 0: the own pair's is 0
         rises = (own_t + self._rest(low, high) * Interval.enclosing(cross)).lower >= 0

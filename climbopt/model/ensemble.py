@@ -223,7 +223,7 @@ class Stacked(OfBlocks):
         # Blocks of one form, units and languages are evaluated together, as one stack.
         groups: dict[object, list[int]] = {}
         for k, block in enumerate(blocks):
-            groups.setdefault(_key(block), []).append(k)
+            groups.setdefault(tuple(getattr(block, key) for key in FORM), []).append(k)
         unit = csr_array(np.eye(len(blocks[0].targets)))
         # As csr, since the dense blocks that kron may choose hold zeros, by which NaN of other targets would enter.
         # Targets of the k-th block of a stack are columns k T to (k + 1) T of its place in the map.
@@ -441,8 +441,3 @@ def blocks_of(model: Model) -> tuple[Sequence[MixtureModel], Sequence[float]]:
     if isinstance(model, Stacked):
         raise InputError("scenarios are no model whose draws can be taken; give the model itself")
     return (model.blocks, model.weights) if isinstance(model, Ensemble) else ((model,), (1.0,))
-
-
-def _key(block: MixtureModel) -> object:
-    """Return what the models of one stack share, as a key."""
-    return tuple(getattr(block, key) for key in FORM)

@@ -96,7 +96,8 @@ class Expression:
     @without_warnings
     def hessian(self, y: Array) -> Array:
         """Return the second derivatives, (k, k)."""
-        result, (rows, columns) = np.zeros((y.size, y.size)), self._places
+        result = np.zeros((y.size, y.size))
+        rows, columns = self._places
         result[rows, columns] = result[columns, rows] = np.array(self._compiled[2](*y), dtype=float)
         return result
 

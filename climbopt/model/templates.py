@@ -128,7 +128,7 @@ class Template:
         With x the variable, it is below(x) + gain(max(0, x - kink)), and max(0, e) = (e + sqrt(e^2 + 1e-30)) / 2 up to
         rounding.
         """
-        if self.whole or self.kinked or self.pieces is None:
+        if self.kinked or self.pieces is None:
             return self.expression
         # gain(0) = gain'(0) = 0 where the slope does not jump: the smoothing changes nothing above rounding.
         excess = self.pieces.variable - self.pieces.kink

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 import sympy as sp
 
-from climbopt.foundations.errors import InputError, refuse_unknown, unknown_name
+from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.frozen import Converted
 from climbopt.foundations.quantities import RATIO, Amount, ByName
 from climbopt.model.templates import Array
@@ -73,12 +73,10 @@ class Setting:
     def mixture(self, reference: Reference, of: str) -> Array:
         """Return the ratios of a reference mixture, (S,); `of` names its owner in messages."""
         if isinstance(reference, str):
-            if reference == "uniform":
-                return np.full(len(self.sources), 1.0 / len(self.sources))
-            if reference != "natural":
-                raise unknown_name(f"reference of {of}", reference, ("uniform", "natural"))
-            # In proportion to the supplies; normalised below.
-            ratios = self.supplies(f"the reference 'natural' of {of}")
+            refuse_unknown(f"reference of {of}", [reference], ("uniform", "natural"))
+            # Equal, or in proportion to the supplies; normalised below.
+            equal = reference == "uniform"
+            ratios = np.ones(len(self.sources)) if equal else self.supplies(f"the reference 'natural' of {of}")
         else:
             self.check_sources(reference, f"the reference of {of}")
             # Files hold rounded ratios: a sum within the tolerance is rescaled to 1.
