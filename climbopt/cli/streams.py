@@ -21,12 +21,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from climbopt.foundations.errors import ClimboptError, InputError, shown
+from climbopt.foundations.processes import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from climbopt.certification.global_bound import Progress as Bounds
-    from climbopt.fitting.estimate import Progress
     from climbopt.reports.writers import Value
 
 

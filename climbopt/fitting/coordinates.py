@@ -15,7 +15,7 @@ import sympy as sp
 
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import ByFields
-from climbopt.model.interactions import Interaction, smallest_budget
+from climbopt.model.interactions import Coordinates, Interaction, smallest_budget
 from climbopt.model.laws import Law
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import Parameter, Prior
@@ -44,12 +44,15 @@ class FitForm(ByFields):
         """The parts as declared."""
         return Form(self.law, self.interaction, self.use)
 
+    @property
+    def _own(self) -> Coordinates:
+        """What the interaction declares in place of some of its parameters; nothing in most."""
+        return self.interaction.coordinates or Coordinates((), {})
+
     @cached_property
     def values(self) -> dict[sp.Symbol, sp.Expr]:
         """Each declared parameter as an expression in the coordinates."""
-        coordinates = self.interaction.coordinates
-        values = {p.symbol: p.symbol for p in self.form.parameters}
-        values |= dict(coordinates.values) if coordinates else {}
+        values = {p.symbol: p.symbol for p in self.form.parameters} | dict(self._own.values)
         # Applied to the coordinates' own values too: a positive coordinate is moved in its logarithm.
         logs = {p.symbol: sp.exp(_log(p.symbol)) for p in self._moved if p.symbol.is_positive}
         return {symbol: value.subs(logs, simultaneous=True) for symbol, value in values.items()}
@@ -61,12 +64,8 @@ class FitForm(ByFields):
 
     @cached_property
     def _moved_interaction(self) -> tuple[Parameter, ...]:
-        coordinates = self.interaction.coordinates
-        if coordinates is None:
-            return self.interaction.parameters
-        return (
-            tuple(p for p in self.interaction.parameters if p.symbol not in coordinates.values) + coordinates.parameters
-        )
+        kept = (p for p in self.interaction.parameters if p.symbol not in self._own.values)
+        return (*kept, *self._own.parameters)
 
     @cached_property
     def moved(self) -> Form:
@@ -101,8 +100,7 @@ class FitForm(ByFields):
         InputError
             Where the fit moves other coordinates in its place.
         """
-        replaced = {} if self.interaction.coordinates is None else self.interaction.coordinates.values
-        if parameter.symbol in replaced or parameter.per == "pair":
+        if parameter.symbol in self._own.values or parameter.per == "pair":
             raise InputError(
                 f"parameter '{parameter.name}' of {self.form.label} cannot be "
                 "fixed; one of a target or of a source can be, where no bound ties it to others"
@@ -130,8 +128,8 @@ class FitForm(ByFields):
     @cached_property
     def _inverse(self) -> Compiled:
         """The coordinates as a function of the declared parameters and D_min."""
-        own, moved = self.interaction.coordinates, {p.symbol: p.symbol for p in self._moved}
-        if own is not None:
+        own, moved = self._own, {p.symbol: p.symbol for p in self._moved}
+        if own.values:
             # Without assumptions, so that no solution is dropped for a sign that SymPy cannot see.
             unknown = {p.symbol: sp.Dummy(p.name) for p in own.parameters}
             equations = [symbol - value.subs(unknown, simultaneous=True) for symbol, value in own.values.items()]

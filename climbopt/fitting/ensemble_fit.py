@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from joblib import delayed
 
-from climbopt.fitting.estimate import STARTS, Fit, Fitted, Fixed, Pooling, Progress, estimate, with_warnings
+from climbopt.fitting.estimate import STARTS, Fit, Fitted, Fixed, Pooling, estimate, with_warnings
 from climbopt.fitting.select import check_known, known_to, uses_of
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import parallel
+from climbopt.foundations.processes import Progress, parallel
 from climbopt.foundations.view import Columns, View, named
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS

@@ -20,6 +20,7 @@ from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
 from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Columns, Reported, View, named
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS, Interaction
@@ -48,8 +49,6 @@ REPEATED = 0.4
 TINY = 1e-9
 """Ratios below it count as this, whose noise is the largest."""
 
-Progress = Callable[[int, int], None]
-"""Called with what is done and the total."""
 Way = Literal["declared", "pooled", "features"]
 """How the priors of pairs came about."""
 Fixed = Mapping[str, Mapping[str, float]]
@@ -303,16 +302,9 @@ def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple
     # Noise is a share of the median loss: over runs with data of the target, or over all where no run has any.
     typical = np.where(with_data.any(axis=0), with_data, measured)
     median = np.array([np.median(pilots.losses[rows, i]) if rows.any() else np.inf for i, rows in enumerate(typical.T)])
-    scale = np.where(measured, _noise(pilots) * median, np.inf)
-    left_out = None
-    if interaction.vanishes_without_own_data and law.needs_positive_z:
-        # An infinite scale leaves a loss out: z = 0 is outside the law's domain, whatever the parameters.
-        scale[zero] = np.inf
-        if (zero & measured).any():
-            left_out = (
-                f"{int((zero & measured).sum())} losses at a ratio of 0 were left out: with interaction "
-                f"'{interaction.name}' z is 0 there, and the law is not defined"
-            )
+    # An infinite scale leaves a loss out: z = 0 is outside the law's domain, whatever the parameters.
+    outside = zero & measured & (interaction.vanishes_without_own_data and law.needs_positive_z)
+    scale = np.where(measured & ~outside, _noise(pilots) * median, np.inf)
     # The priors make any fit determinate; with fewer losses than the law's parameters they alone would decide.
     n_used = np.isfinite(scale).sum(axis=0)
     needed = len(law.parameters)
@@ -326,7 +318,11 @@ def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple
     size = np.full(len(pilots.runs), np.nan) if params is None else params / unit["params"]
     supply = None if pilots.supply is None else np.maximum(pilots.supply, LEAST_SUPPLY) / unit["tokens"]
     rows = Observations.of_runs(pilots.ratios, pilots.tokens / unit["tokens"], size, pilots.losses, scale, supply)
-    return rows, left_out
+    left_out = (
+        f"{int(outside.sum())} losses at a ratio of 0 were left out: with interaction "
+        f"'{interaction.name}' z is 0 there, and the law is not defined"
+    )
+    return rows, left_out if outside.any() else None
 
 
 def noise_at(own: Array) -> Array:
@@ -373,7 +369,7 @@ def _noise(pilots: PilotRuns) -> Array:
 def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
     """Return the coordinates of parameters that are known, in the fit's units; NaN for languages not named."""
     declared, unit = {p.name: p for p in form.form.parameters}, units(pilots)
-    held = {}
+    held = []
     refuse_unknown(f"parameter of {form.form.label}", fixed, declared)
     for name, by_language in fixed.items():
         p = declared[name]
@@ -393,9 +389,8 @@ def _held(pilots: PilotRuns, form: FitForm, fixed: Fixed) -> dict[str, Array]:
                 )
             values[languages.index(language)] = value / unit.get(p.unit, 1.0)
         # In the fit's coordinate, which is the logarithm of a positive parameter.
-        coordinate, held_at = form.held(p, values)
-        held[coordinate] = held_at
-    return held
+        held.append(form.held(p, values))
+    return dict(held)
 
 
 def _blocks(
@@ -424,7 +419,7 @@ def _solved(
 ) -> list[Solved]:
     """Return the best of several starts of each block, through its anchors, (n,), under the ceilings that it needs."""
     # Plain least squares from all starts, then robust losses, then ceilings: each step starts at the last minimum.
-    starts = [np.array(_starts(block, n_starts)) for block in blocks]
+    starts = [_starts(block, n_starts) for block in blocks]
     ends = minima([block.repeated(n_starts) for block in blocks], starts)
     free = []
     for done, (block, start, end) in enumerate(zip(blocks, starts, ends, strict=True), 1):
@@ -453,25 +448,24 @@ def _anchored(block: Block, x: Array, anchors: NDArray[np.bool_]) -> tuple[Block
     return block, minimum(block, x)
 
 
-def _starts(block: Block, n_starts: int) -> list[Array]:
-    """Return start vectors: prior centers, the law's from monolingual runs, targets' interaction terms varied."""
+def _starts(block: Block, n_starts: int) -> Array:
+    """Return starts, (n_starts, p): prior centers, the law's from monolingual runs, interaction terms varied."""
     law_names = {p.name for p in block.form.moved.law.parameters}
     in_law = np.array([parameter.name in law_names for parameter, _ in block.labels], dtype=bool)
-    law = _monolingual(block, _inside(block, INTERIOR)[in_law])
+    law = _inside(block, INTERIOR)
+    law[in_law] = _monolingual(block, law[in_law])
     varied = np.array(
         [
-            parameter.per == "target" and not law and lower == -np.inf
-            for (parameter, _), law, lower in zip(block.labels, in_law, block.lower, strict=True)
+            parameter.per == "target" and not of_law and lower == -np.inf
+            for (parameter, _), of_law, lower in zip(block.labels, in_law, block.lower, strict=True)
         ],
         dtype=bool,
     )
-    starts = []
-    for interior, offset in STARTS[:n_starts]:
-        start = _inside(block, interior)
-        start[in_law] = law
-        # Only the interaction's parameters of targets without a bound: logarithms, such as that of eta.
-        starts.append(start + offset * np.where(varied, block.spread, 0.0))
-    return starts
+    # Only the interaction's parameters of targets without a bound: logarithms, such as that of eta.
+    offsets = np.where(varied, block.spread, 0.0)
+    return np.array(
+        [np.where(in_law, law, _inside(block, interior)) + by * offsets for interior, by in STARTS[:n_starts]]
+    )
 
 
 def _inside(block: Block, interior: float) -> Array:
@@ -488,14 +482,12 @@ def _monolingual(block: Block, default: Array) -> Array:
     if block.form.law.quantity != INTERACTIONS["none"].quantity or known:
         return default
     result = default.copy().reshape(len(block.form.moved.law.parameters), len(block.targets))
-    for i, target in enumerate(block.targets):
-        if target not in block.sources:
-            continue
-        column = block.sources.index(target)
+    for i, column in zip(block.blank.own_targets, block.blank.own_sources, strict=True):
         # Runs of the language by itself, at which z is taken as 1.
         alone = (block.rows.ratios[:, column] == 1) & ~block.rows.ceiling & np.isfinite(block.rows.scale[:, i])
         if not alone.any():
             continue
+        target = (block.targets[i],)
         rows = Observations.of_runs(
             np.ones((int(alone.sum()), 1)),
             block.rows.D[alone],
@@ -503,7 +495,7 @@ def _monolingual(block: Block, default: Array) -> Array:
             block.rows.losses[alone][:, [i]],
             block.rows.scale[alone][:, [i]],
         )
-        single = Block(fit_form(block.form.law, INTERACTIONS["none"]), (target,), (target,), rows, block.smallest)
+        single = Block(fit_form(block.form.law, INTERACTIONS["none"]), target, target, rows, block.smallest)
         result[:, i] = minimum(single, single.center)
     return result.ravel()
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 from climbopt.files import PilotsLike, as_features, as_pilots
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
-from climbopt.fitting.estimate import STARTS, Fit, Fixed, Progress, estimate
+from climbopt.fitting.estimate import STARTS, Fit, Fixed, estimate
 from climbopt.fitting.pooling import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.foundations.errors import InputError, listed, refuse_unknown
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law

@@ -115,8 +115,7 @@ class Block(ByFields):
     def blank(self) -> MixtureModel:
         """A model in coordinates with every prior at its center, for its shapes and indices."""
         n_targets, n_sources = len(self.targets), len(self.sources)
-        shapes = {"target": (n_targets,), "source": (n_sources,), "pair": (n_targets, n_sources)}
-        values = {p.name: np.full(shapes[p.per], p.prior.center) for p in self.form.coordinates}
+        values = {p.name: np.full(p.axes(n_targets, n_sources), p.prior.center) for p in self.form.coordinates}
         values[smallest_budget.name] = np.full(n_targets, self.smallest)
         law, interaction, use = self.form.moved
         return MixtureModel(law, interaction, self.sources, self.targets, values, use=use)
@@ -159,8 +158,7 @@ class Block(ByFields):
         """Prior means; a declared one in nats, or in 1/nats, is scaled by its target's median loss."""
         if self.prior_means is not None:
             return self.prior_means
-        columns = zip(self.rows.losses.T, self.measured.T, strict=True)
-        nats = np.array([np.median(losses[used]) for losses, used in columns])
+        nats = np.array([np.median(losses[of]) for losses, of in zip(self.rows.losses.T, self.measured.T, strict=True)])
         values = {}
         for p in self.form.coordinates:
             # Targets with higher losses have a larger E and B, and smaller coefficients in 1/nats.
@@ -186,9 +184,8 @@ class Block(ByFields):
     @cached_property
     def labels(self) -> list[tuple[Parameter, tuple[str, ...]]]:
         """The coordinate, and the languages, that each entry of the flat vector stands for."""
-        names = {"target": [self.targets], "source": [self.sources], "pair": [self.targets, self.sources]}
         return [
-            (p, tuple(axis[k] for axis, k in zip(names[p.per], index, strict=True)))
+            (p, tuple(axis[k] for axis, k in zip(p.axes(self.targets, self.sources), index, strict=True)))
             for p in self.form.coordinates
             for index in np.argwhere(self.free[p.name])
         ]
@@ -368,8 +365,7 @@ def _order(block: Block) -> list[int]:
 def _own_first(block: Block) -> Block:
     """Return a batch of one target with its own source first."""
     order = _order(block)
-    sources = tuple(block.sources[j] for j in order)
-    return replace(block, sources=sources, rows=_turned(block.rows, order))
+    return replace(block, sources=tuple(block.sources[j] for j in order), rows=_turned(block.rows, order))
 
 
 def unstacked(problem: Block, of: Block) -> Block:

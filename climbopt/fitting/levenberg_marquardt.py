@@ -46,30 +46,6 @@ def minimum(block: Block, start: Array, tolerance: float = TOLERANCE) -> Array:
     """
     if start.ndim == 1:
         return np.asarray(minimum(block.repeated(1), start[None], tolerance)[0])
-    return _descend(block, start, tolerance)
-
-
-def minima(batches: Sequence[Block], starts: Sequence[Array], tolerance: float = TOLERANCE) -> list[Array]:
-    """Return the minima of several batches, (K, p) each, those that are alike searched for as one.
-
-    Parameters
-    ----------
-    batches : sequence of Block
-        Of as many problems each.
-    starts : sequence of ndarray, (K, p)
-    tolerance : float
-        As of :func:`minimum`.
-    """
-    result = list(starts)
-    for which, batch in stacks(batches):
-        ends = minimum(batch, np.concatenate([starts[i] for i in which]), tolerance)
-        for i, end in zip(which, np.split(ends, len(which)), strict=True):
-            result[i] = end
-    return result
-
-
-def _descend(block: Block, start: Array, tolerance: float) -> Array:
-    """Return what :func:`minimum` does, of a batch."""
     spread, lower = block.spread, block.lower
     result = np.maximum(start, lower)
     cost = 2 * block.cost(result)
@@ -101,6 +77,25 @@ def _descend(block: Block, start: Array, tolerance: float) -> Array:
             x, cost = np.where(better[:, None], trial, x), np.where(better, cost - gained, cost)
             normal, gradient = normal.where(better, there), np.where(better[:, None], slope, gradient)
     result[live] = x
+    return result
+
+
+def minima(batches: Sequence[Block], starts: Sequence[Array], tolerance: float = TOLERANCE) -> list[Array]:
+    """Return the minima of several batches, (K, p) each, those that are alike searched for as one.
+
+    Parameters
+    ----------
+    batches : sequence of Block
+        Of as many problems each.
+    starts : sequence of ndarray, (K, p)
+    tolerance : float
+        As of :func:`minimum`.
+    """
+    result = list(starts)
+    for which, batch in stacks(batches):
+        ends = minimum(batch, np.concatenate([starts[i] for i in which]), tolerance)
+        for i, end in zip(which, np.split(ends, len(which)), strict=True):
+            result[i] = end
     return result
 
 

@@ -274,8 +274,7 @@ def with_new(model: MixtureModel, group: KnownLanguages, draw: Draw | None = Non
         Seed and number.
     """
     form, sources, targets = fit_form(*model.form), group.sources.all, group.targets.all
-    shapes = {"target": (len(targets),), "source": (len(sources),), "pair": (len(targets), len(sources))}
-    ones = {p.name: np.ones(shapes[p.per]) for p in model.form.parameters}
+    ones = {p.name: np.ones(p.axes(len(targets), len(sources))) for p in model.form.parameters}
     pilots = model.pilots
     if pilots is not None:
         pilots = replace(pilots, ratios={**(pilots.ratios or {}), **dict.fromkeys(group.sources.new, (0.0, 0.0))})

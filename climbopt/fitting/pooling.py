@@ -25,12 +25,13 @@ from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ceilings import Solved, all_under_ceilings
 from climbopt.fitting.components import components
 from climbopt.fitting.ensemble_fit import EnsembleFit, ensemble_of, insane
-from climbopt.fitting.estimate import Fit, Pooling, Progress, Way, declared_parameters, estimate, with_warnings
+from climbopt.fitting.estimate import Fit, Pooling, Way, declared_parameters, estimate, with_warnings
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
 from climbopt.fitting.outliers import outlying
 from climbopt.fitting.select import dealt
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import Progress
 from climbopt.model.ensemble import blocks_of
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array

@@ -176,7 +176,10 @@ def predict_table(
     ratios = runs.ratios_of(model.sources)
     model = _with_draws(model, draws).with_supply(supply or {})
     predicted = model.at(runs.tokens, runs.params, runs.supply_of(model.sources)).predicted(ratios)
-    half = _half_widths(model, runs, ratios)
+    noise, half = model.noise if isinstance(model, Ensemble) else None, np.full(predicted.shape, np.nan)
+    if isinstance(model, Ensemble) and noise is not None:
+        spread = model.spread(ratios, runs.tokens, runs.params, runs.supply_of(model.sources))
+        half = noise.half_widths(spread, runs.ratios_of(model.targets))
     # Each row's run and target, to place the (n, T) predictions back into the tidy table; no target is -1.
     of_run = pd.Index(runs.runs).get_indexer(pd.Index(run_names(rows)))
     of_target = pd.Index(model.targets).get_indexer(pd.Index(rows["language"].astype(str)))
@@ -184,9 +187,9 @@ def predict_table(
     def column(values: Array) -> Array:
         return np.where(of_target >= 0, values[of_run, of_target], np.nan)
 
-    bounds = {} if half is None else {"lower": column(predicted - half), "upper": column(predicted + half)}
+    bounds = {} if noise is None else {"lower": column(predicted - half), "upper": column(predicted + half)}
     written = rows.assign(predicted=column(predicted), **bounds)
-    level = model.noise.level if isinstance(model, Ensemble) and model.noise is not None else None
+    level = None if noise is None else noise.level
     shared = [name for name in runs.targets if name in model.targets]
     if not shared:
         return PredictedTable(written, None, level)
@@ -194,9 +197,7 @@ def predict_table(
     chosen, measured = predicted[:, at], runs.losses[:, [runs.targets.index(name) for name in shared]]
     inside = ~np.isnan(chosen)
     errors = prediction_errors(chosen, measured, trained(runs, shared, model.sources) & inside, inside)
-    if half is None:
-        return PredictedTable(written, errors)
-    judged = inside & ~np.isnan(measured)
+    judged = inside & ~np.isnan(measured) & (noise is not None)
     held = judged & (np.abs(chosen - measured) <= half[:, at])
     groups = _groups(model, runs, shared, np.where(judged, chosen - measured, np.nan), half[:, at])
     return PredictedTable(written, errors, level, int(held.sum()), int(judged.sum()), groups)
@@ -229,11 +230,3 @@ def _with_draws(model: Model, draws: Sequence[Model]) -> Model:
         return model.with_draws(draws)
     check_draws(model, draws)
     return mean_of((model, *draws))
-
-
-def _half_widths(model: Model, runs: PilotRuns, ratios: Array) -> Array | None:
-    """Return the half widths of the bands of all runs' losses, (n, T); None where the model has no bands."""
-    if not isinstance(model, Ensemble) or model.noise is None:
-        return None
-    spread = model.spread(ratios, runs.tokens, runs.params, runs.supply_of(model.sources))
-    return model.noise.half_widths(spread, runs.ratios_of(model.targets))

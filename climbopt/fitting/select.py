@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Mask, Score, prediction_errors, predictions, trained
-from climbopt.fitting.estimate import Fixed, Progress, estimate
+from climbopt.fitting.estimate import Fixed, estimate
 from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.processes import Progress
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
 from climbopt.model.templates import Array, Form, agreeing_pairs, derive
@@ -267,11 +269,7 @@ def _score(
     judged = trained(pilots, pilots.targets, pilots.sources)
     inside = ~np.isnan(held_out)
     errors = prediction_errors(np.where(inside, held_out, np.inf), pilots.losses, judged, inside)
-    shapes = {
-        "target": len(pilots.targets),
-        "source": len(pilots.sources),
-        "pair": len(pilots.targets) * len(pilots.sources),
-    }
+    n_targets, n_sources = len(pilots.targets), len(pilots.sources)
     return Score(
         form.law.name,
         form.interaction.name,
@@ -279,7 +277,7 @@ def _score(
         errors.mre,
         _spearman(pilots, held_out, judged & inside),
         errors.zero_shot_mae,
-        sum(shapes[p.per] for p in form.parameters) - sum(map(len, known.values())),
+        sum(math.prod(p.axes(n_targets, n_sources)) for p in form.parameters) - sum(map(len, known.values())),
         refused,
         by_scale,
         form.use.name,

@@ -558,7 +558,7 @@ class Response:
 
 def _flat(pairs: Array) -> Array:
     """Return a contiguous array of pairs, (..., T, S), as (..., T S), to write to."""
-    return pairs.reshape(*pairs.shape[:-2], -1)
+    return pairs.reshape(*pairs.shape[:-2], pairs.shape[-2] * pairs.shape[-1])  # not -1: it may hold no mixture
 
 
 def _shaped(result: ArrayLike, shape: tuple[int, ...]) -> Array:

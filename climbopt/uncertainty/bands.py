@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from climbopt.fitting.estimate import Fit, Progress, estimate
+from climbopt.fitting.estimate import Fit, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns

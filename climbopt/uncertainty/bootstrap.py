@@ -22,11 +22,11 @@ from climbopt.fitting.accuracy import predictions
 from climbopt.fitting.anchors import anchors
 from climbopt.fitting.ceilings import Solved, all_under_ceilings
 from climbopt.fitting.ensemble_fit import EnsembleFit
-from climbopt.fitting.estimate import Fit, Progress, declared_parameters
+from climbopt.fitting.estimate import Fit, declared_parameters
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import in_chunks
+from climbopt.foundations.processes import Progress, in_chunks
 from climbopt.model.ensemble import Ensemble, Model, blocks_of
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.noise import CLASSES, LossNoise, classes_of

@@ -15,9 +15,9 @@ import numpy as np
 
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.ensemble_fit import EnsembleFit
-from climbopt.fitting.estimate import Progress
 from climbopt.fitting.fit import FeaturesLike, fit
 from climbopt.foundations.errors import InputError, check_keywords, refuse_unknown
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.ensemble import Ensemble, Model

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climbopt.fitting.ensemble_fit import EnsembleFit
-from climbopt.fitting.estimate import UNIDENTIFIED, Fit, Progress
+from climbopt.fitting.estimate import UNIDENTIFIED, Fit
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Reported, View
 from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.mixture import MixtureModel
