@@ -16,7 +16,7 @@ from climbopt.model.ensemble import Stack
 from climbopt.studies.ranges import ranges_near
 from climbopt.testing import family_problem
 from climbopt.uncertainty.confidence import confidence_set
-from climbopt.uncertainty.regret import CvarRegret, cvar_form, mean_form, regrets
+from climbopt.uncertainty.regret import cvar_form, cvar_near, cvar_regret, mean_form, regrets
 from climbopt.uncertainty.robust import Measure, robust, robust_ranges
 
 
@@ -138,7 +138,7 @@ def test_ranges_hold_every_mixture_of_a_grid_that_is_as_good(measure):
 def test_rows_left_out_are_added_for_ranges(found):
     """The ends with rows for the worst draws alone are those with rows for all."""
     answer = robust(found.problem, found.draws, "cvar:0.8")
-    few, every = CvarRegret.near(found, 0.8, answer.ratios), CvarRegret(found, 0.8, tuple(range(40)), answer.ratios)
+    few, every = cvar_near(found, 0.8, answer.ratios), cvar_regret(found, 0.8, tuple(range(40)), answer.ratios)
     least = answer.measure.of(answer.regret)
     ends = [
         np.array([(one.lower, one.upper) for one in ranges_near(goal, answer.result, least, 2e-3).values()])

@@ -17,6 +17,7 @@ from climbopt.foundations.errors import InputError
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
 from climbopt.runs.features import Features
 from climbopt.runs.pilots import Missing, PilotRuns
+from climbopt.runs.tidy_table import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,15 +151,11 @@ def _by_language(path: str | os.PathLike[str], column: str, what: str) -> dict[s
 
 def load_fixed(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """Return known parameters by name and language, from a table of parameter, language and value."""
-    import pandas as pd
-
-    columns = ["parameter", "language", "value"]
     remedy = "write one row per known parameter and language, or leave the file out"
+    table = _with_columns(path, ["parameter", "language", "value"], "known parameters", remedy)
     fixed: dict[str, dict[str, float]] = {}
-    for name, language, value in _with_columns(path, columns, "known parameters", remedy).itertuples(index=False):
-        # Cells are text where any cell of the column is no number.
-        number = pd.to_numeric(value, errors="coerce")
-        if pd.isna(number):
+    for (name, language, value), number in zip(table.to_numpy(dtype=object), numbers(table["value"]), strict=True):
+        if math.isnan(number):
             raise InputError(f"'{name}' of '{language}' in {path} is {value!r}; write a number, or leave the row out")
         if language in fixed.setdefault(name, {}):
             raise InputError(f"{path} has '{name}' of '{language}' twice; keep one row")

@@ -48,33 +48,20 @@ class Range:
     proved: bool
 
 
-class RangedObjective:
-    """An objective that is minimised, or must stay near its least value, perhaps without terms that are not active."""
-
-    def form(self) -> StandardForm:
-        """Return its standard form, whose objective it is."""
-        raise NotImplementedError
-
-    def grown(self, x: Array) -> RangedObjective | None:
-        """Return a goal extended by the terms left out of this one that are active at x; None if there are none."""
-        return None
-
-
 @dataclass(frozen=True)
-class WholeObjective(RangedObjective):
-    """An objective with all of its terms.
+class RangedObjective:
+    """An objective that is minimised, or must stay near its least value, perhaps without terms that are not active.
 
     Parameters
     ----------
-    build : callable
-        Returns its standard form.
+    form : callable
+        Returns its standard form, whose objective it is.
+    grown : callable
+        Returns a goal extended by the terms left out of this one that are active at a point; None if there are none.
     """
 
-    build: Callable[[], StandardForm]
-
-    def form(self) -> StandardForm:
-        """Return its standard form, whose objective it is."""
-        return self.build()
+    form: Callable[[], StandardForm]
+    grown: Callable[[Array], RangedObjective | None] = lambda x: None
 
 
 def ranges(
@@ -121,7 +108,7 @@ def ranges(
     if not isinstance(result.procedure, Joint) or not result.passed:
         raise InputError("ranges need a certified answer of the procedure joint, which they are measured from")
     return ranges_near(
-        WholeObjective(partial(joint_form, result.problem)),
+        RangedObjective(partial(joint_form, result.problem)),
         result,
         result.objective,
         tolerance,

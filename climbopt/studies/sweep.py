@@ -289,8 +289,7 @@ class _Along:
         try:
             # A point that no mixture meets is part of the path: its reason stands in place of an answer.
             at = replace(problem, budget=budget)
-            at = at if bound is None else varied(at, self.name, bound)
-            return Point(budget, bound, self._answer(at, last))
+            return Point(budget, bound, self._answer(at if bound is None else varied(at, self.name, bound), last))
         except InputError as error:
             return Point(budget, bound, None, str(error))
 

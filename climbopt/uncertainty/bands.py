@@ -131,7 +131,7 @@ def bands(
     pilots = estimates.fitted.pilots
     number = folds_of(pilots, folds, seed)
     n_folds = int(number.max()) + 1
-    scores, of = [], []
+    scores = np.full(pilots.losses.shape, np.nan)
     for k in range(n_folds):
         inside, outside = pilots.select(number != k), pilots.select(number == k)
         # The covariance and the noise of the other folds: those of all runs have seen this one.
@@ -139,14 +139,13 @@ def bands(
         losses, spread = _spread(there, outside.ratios, outside.tokens, outside.params)
         own = there.fitted.model.own_ratios(outside.ratios)
         # Held-out errors in standard deviations of prediction and measurement together.
-        scores.append((np.abs(outside.losses - losses) / np.hypot(spread, noise_of_losses(there.noise, own))).ravel())
-        of.append(kinds_of(own).ravel())
+        scores[number == k] = np.abs(outside.losses - losses) / np.hypot(spread, noise_of_losses(there.noise, own))
         if progress:
             progress(k + 1, n_folds)
     normal = float(ndtri(0.5 + level / 2))
     # Pooled over targets: one target alone has too few held-out losses of a kind.
-    flat, kinds = np.concatenate(scores), np.concatenate(of)
-    by_kind = [flat[(kinds == k) & np.isfinite(flat)] for k in range(len(KINDS))]
+    kinds = kinds_of(pilots.ratios_of(pilots.targets))
+    by_kind = [scores[(kinds == k) & np.isfinite(scores)] for k in range(len(KINDS))]
     return Bands(
         estimates,
         level,

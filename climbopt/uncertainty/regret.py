@@ -246,40 +246,22 @@ def cvar_form(regrets: Regrets, level: float, chosen: Sequence[int], start: Arra
     return form.from_start(x)
 
 
-@dataclass(frozen=True, eq=False)
-class CvarRegret(RangedObjective):
-    """The CVaR of regret with rows for some draws.
+def cvar_regret(regrets: Regrets, level: float, chosen: tuple[int, ...], ratios: Array) -> RangedObjective:
+    """Return the CVaR of regret with rows for some draws, as a goal; parameters as of :func:`cvar_form`."""
 
-    Parameters
-    ----------
-    regrets : Regrets
-    level : float
-    chosen : tuple of int
-        Draws with a row.
-    ratios : ndarray, (S,)
-        That a solve begins at.
-    """
-
-    regrets: Regrets
-    level: float
-    chosen: tuple[int, ...]
-    ratios: Array
-
-    @classmethod
-    def near(cls, regrets: Regrets, level: float, ratios: Array) -> CvarRegret:
-        """Return the goal with rows for the draws that are worst at some ratios."""
-        n_first = min(int(np.ceil(MORE * (1 - level) * len(regrets.draws))) + 2, len(regrets.draws))
-        return cls(regrets, level, tuple(sorted(np.argsort(-regrets.of(ratios))[:n_first].tolist())), ratios)
-
-    def form(self) -> StandardForm:
-        """Return its standard form."""
-        return cvar_form(self.regrets, self.level, self.chosen, self.ratios)
-
-    def grown(self, x: Array) -> CvarRegret | None:
+    def grown(x: Array) -> RangedObjective | None:
         """Return the goal with rows for the draws without one that x takes beyond its quantile; None for none."""
-        n = self.ratios.size
+        at = x[: ratios.size]
         # x is (r, t, u), with t the quantile and one u per row.
-        quantile = float(x[-(len(self.chosen) + 1)])
+        quantile = float(x[-(len(chosen) + 1)])
         # Draws left out have u = 0, which is right only while their regret is at most t.
-        beyond = set(np.flatnonzero(self.regrets.of(x[:n]) > quantile + BEYOND).tolist()) - set(self.chosen)
-        return replace(self, chosen=tuple(sorted({*self.chosen, *beyond})), ratios=x[:n]) if beyond else None
+        beyond = set(np.flatnonzero(regrets.of(at) > quantile + BEYOND).tolist()) - set(chosen)
+        return cvar_regret(regrets, level, tuple(sorted({*chosen, *beyond})), at) if beyond else None
+
+    return RangedObjective(partial(cvar_form, regrets, level, chosen, ratios), grown)
+
+
+def cvar_near(regrets: Regrets, level: float, ratios: Array) -> RangedObjective:
+    """Return the CVaR of regret with rows for the draws that are worst at some ratios, as a goal."""
+    n_first = min(int(np.ceil(MORE * (1 - level) * len(regrets.draws))) + 2, len(regrets.draws))
+    return cvar_regret(regrets, level, tuple(sorted(np.argsort(-regrets.of(ratios))[:n_first].tolist())), ratios)

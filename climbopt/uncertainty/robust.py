@@ -22,10 +22,10 @@ from climbopt.model.ensemble import without_draws
 from climbopt.model.templates import Array
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Allocation, Result, solve
-from climbopt.studies.ranges import Range, RangedObjective, WholeObjective, ranges_near
+from climbopt.studies.ranges import Range, RangedObjective, ranges_near
 from climbopt.uncertainty.assessment import Assessment, Scenarios
 from climbopt.uncertainty.confidence import ConfidenceSet, confidence_set
-from climbopt.uncertainty.regret import CvarRegret, Regrets, mean_form, regrets
+from climbopt.uncertainty.regret import Regrets, cvar_near, mean_form, regrets
 
 QUANTILES = (0.05, 0.5, 0.95)
 ROUNDS = 50
@@ -77,8 +77,8 @@ class Measure:
     def goal(self, regrets: Regrets, ratios: Array) -> RangedObjective:
         """Return the measure as what is minimised, from some ratios on."""
         if self.kind == "mean":
-            return WholeObjective(partial(mean_form, regrets))
-        return CvarRegret.near(regrets, self.level, ratios)
+            return RangedObjective(partial(mean_form, regrets))
+        return cvar_near(regrets, self.level, ratios)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

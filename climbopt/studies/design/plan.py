@@ -185,7 +185,9 @@ def plan(
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source = block or (form if after is None or _new(names, after) else _fitted(after, form, target))
+    source: MixtureModel | Form = block or form
+    if block is None and after is not None and not _new(names, after):
+        source = fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
     if isinstance(source, MixtureModel):
         space = target.aimed(space, source if model is None else as_model(model), seed)
     designs = _Designs.of(names, space, source, after, seed)
@@ -266,18 +268,10 @@ class _Target:
         return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * self.whole)
 
 
-def _fitted(after: PilotRuns, form: Form, target: _Target) -> MixtureModel:
-    """Return the fit of a form to the runs made already."""
-    return fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
-
-
 def _main_block(model: ModelLike) -> MixtureModel:
     """Return a model, or the form of the largest weight of an ensemble."""
     blocks, weights = blocks_of(as_model(model))
     return blocks[int(np.argmax(weights))]
-
-
-_OTHER: Mapping[Criterion, Criterion] = {"D": "I", "I": "D"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,7 +342,7 @@ class _Designs:
         alone = [self.space.alone[k] for k in self.new]
         chosen = self.optimal(criterion, alone[:most], most, enough, progress)
         n = len(chosen.runs)
-        return chosen, self.optimal(_OTHER[criterion], alone[:n], n, None, progress)
+        return chosen, self.optimal("I" if criterion == "D" else "D", alone[:n], n, None, progress)
 
     @cached_property
     def derivatives(self) -> Array:
