@@ -127,13 +127,12 @@ class Fitted(Reported):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What there is to doubt in the runs and in the fits, one sentence each, whichever form gives reason to."""
-        models = [fitted.model for fitted in self.fits]
-        solved = [part for fitted in self.fits for part in fitted.solved]
         # R2 is that of the other runs: outlying ones would decide it alone.
         pilots, outliers = self.pilots, self.outliers
         judged = trained(pilots, pilots.targets, pilots.sources) & ~np.isin(pilots.runs, outliers)[:, None]
         r2 = prediction_errors(self.predicted, pilots.losses, judged, judged).r2
-        return doubts_of_fit(pilots, models, solved, outliers, r2)
+        solved = [part for fitted in self.fits for part in fitted.solved]
+        return doubts_of_fit(pilots, [fitted.model for fitted in self.fits], solved, outliers, r2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -309,10 +308,9 @@ def observations(pilots: PilotRuns, law: Law, interaction: Interaction) -> tuple
     n_used = np.isfinite(scale).sum(axis=0)
     needed = len(law.parameters)
     if n_used.min() < needed:
-        target = pilots.targets[int(n_used.argmin())]
         raise InputError(
-            f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{target}'; law '{law.name}' "
-            f"has {needed} parameters per target and needs as many runs at the least; add runs"
+            f"{n_used.min()} of the {len(pilots.runs)} runs can be used for '{pilots.targets[int(n_used.argmin())]}'; "
+            f"law '{law.name}' has {needed} parameters per target and needs as many runs at the least; add runs"
         )
     unit, params = units(pilots), pilots.params
     size = np.full(len(pilots.runs), np.nan) if params is None else params / unit["params"]

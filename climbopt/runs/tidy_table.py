@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,14 +137,12 @@ class TidyTable:
         """Refuse two names that look alike and never occur together; present: (n, names)."""
         # two spellings of a name split its rows: neither then occurs everywhere; the rarer one is named first
         partial = sorted(np.flatnonzero(~present.all(axis=0)), key=lambda k: present[:, k].sum())
-        for number, rare in enumerate(partial):
-            for other in partial[number + 1 :]:
-                if look_alike(names[rare], names[other]) and not (present[:, rare] & present[:, other]).any():
-                    row = int(np.argmax(index == rare)) + HEADER_ROWS
-                    raise InputError(
-                        f"column '{column}' has {quoted(names[rare])} in row {row}, and {quoted(names[other])} "
-                        "elsewhere, which looks like it; write one name"
-                    )
+        for rare, other in combinations(partial, 2):
+            if look_alike(names[rare], names[other]) and not (present[:, rare] & present[:, other]).any():
+                raise InputError(
+                    f"column '{column}' has {quoted(names[rare])} in row {(index == rare).argmax() + HEADER_ROWS}, and "
+                    f"{quoted(names[other])} elsewhere, which looks like it; write one name"
+                )
 
 
 def run_names(frame: pd.DataFrame) -> list[str]:
@@ -182,10 +181,9 @@ def numbers(column: pd.Series[float]) -> Array:
 def _check_columns(frame: pd.DataFrame, required: tuple[str, ...]) -> None:
     """Refuse missing and unknown columns, and a table without rows."""
     missing = [name for name in required if name not in frame]
-    for name in missing:
-        for column in map(str, frame.columns):
-            if look_alike(name, column):
-                raise InputError(f"column {quoted(column)} is to be called '{name}'; rename it")
+    for name, column in product(missing, map(str, frame.columns)):
+        if look_alike(name, column):
+            raise InputError(f"column {quoted(column)} is to be called '{name}'; rename it")
     if missing:
         raise InputError(
             f"the table has no column {', '.join(map(repr, missing))}; its columns are "

@@ -226,8 +226,7 @@ def _least(goal: RangedObjective, backend: str | None, options: Options) -> tupl
         x = repair(form, form.start if solution.x is None else solution.x)
         claimed = None if solution.x is None else solution.multipliers
         certificate = certify(form, x, tolerance=options.tolerance, claimed=claimed)
-        grown = goal.grown(x)
-        if grown is None:
+        if (grown := goal.grown(x)) is None:
             return x[: form.n_ratios], certificate, solution
         goal = grown
     # Terms left out may still be active: the answer is not that of the whole problem.

@@ -55,18 +55,17 @@ def perform(task: Task) -> dict[str, Any]:
         if name not in BACKENDS:
             BACKENDS.register(task.backend)
         version = load(name).version
-        seconds, result = [], None
+        results: list[Result] = []
         for _ in range(task.repeat):
-            result = answered(task.problem, task.procedure, name, task.options)
-            seconds.append(result.solution.seconds if result.solution is not None else 0.0)
+            results.append(answered(task.problem, task.procedure, name, task.options))
             # Repeats are for timing: none begins once the time of one solve is spent.
             if time.perf_counter() - began > (task.options.time_limit or float("inf")):
                 break
     except (BackendError, InputError) as error:
         return {"termination": "refused", "raw_status": str(error)}
-    assert result is not None  # repeat is 1 or more
+    seconds = [0.0 if result.solution is None else result.solution.seconds for result in results]
     times = {"seconds": median(seconds), "fastest": min(seconds), "slowest": max(seconds)}
-    return {"backend_version": version, **times, **_outcome(result)}
+    return {"backend_version": version, **times, **_outcome(results[-1])}
 
 
 def _outcome(result: Result) -> dict[str, Any]:

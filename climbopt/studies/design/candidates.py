@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 import numpy as np
 
@@ -127,8 +128,7 @@ class Space:
         pairs = list(combinations(range(n), 2))
         if n > MOST_PAIRS:
             # As many pairs as the largest full set has, drawn without replacement.
-            n_pairs = MOST_PAIRS * (MOST_PAIRS - 1) // 2
-            pairs = [pairs[k] for k in rng.choice(len(pairs), n_pairs, replace=False)]
+            pairs = rng.choice(pairs, comb(MOST_PAIRS, 2), replace=False).tolist()
         eye = np.eye(n)
         edges = [share * eye[i] + (1 - share) * eye[j] for i, j in pairs for share in (0.15, 0.5, 0.85)]
         drawn = np.vstack([rng.dirichlet(np.full(n, shape), size=N_DRAWN) for shape in (1.0, SPARSE)])

@@ -27,7 +27,7 @@ import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit_form
-from climbopt.foundations.errors import InputError, check_keywords, listed, unknown_name
+from climbopt.foundations.errors import InputError, check_keywords, listed, refuse_unknown
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
@@ -185,9 +185,7 @@ def plan(
     form = Form(LAWS.member(law) if block is None else block.law, INTERACTIONS.member(interaction))
     if form.law.uses_model_size and space.params is None:
         raise InputError(f"law '{form.law.name}' depends on the model size; give params")
-    source: MixtureModel | Form = block or form
-    if block is None and after is not None and not _new(names, after):
-        source = fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
+    source = block or (form if after is None or _new(names, after) else _fitted(after, form, target))
     if isinstance(source, MixtureModel):
         space = target.aimed(space, source if model is None else as_model(model), seed)
     designs = _Designs.of(names, space, source, after, seed)
@@ -241,9 +239,7 @@ class _Target:
         target_budget, cut_supply = keywords.get("target_budget"), keywords.get("cut_supply", False)
         budget = None if target_budget is None else TOKENS.positive(target_budget, "the target budget")
         supplies = dict(TOKENS.by_name(keywords.get("supply") or {}, "supply"))
-        for name in supplies:
-            if name not in names:
-                raise unknown_name("language with a supply", name, names)
+        refuse_unknown("language with a supply", supplies, names)
         missing = [name for name in names if name not in supplies]
         if cut_supply and (budget is None or missing):
             raise InputError(
@@ -266,6 +262,11 @@ class _Target:
             return None
         # Epochs r D / U then agree with those of the target run at the same ratio.
         return np.asarray(np.minimum(runs.tokens / self.budget, 1.0)[:, None] * self.whole)
+
+
+def _fitted(after: PilotRuns, form: Form, target: _Target) -> MixtureModel:
+    """Return the fit of a form to the runs made already."""
+    return fit_form(after, form.law, form.interaction, supply=target.supplies or None).model
 
 
 def _main_block(model: ModelLike) -> MixtureModel:
