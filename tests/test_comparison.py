@@ -196,7 +196,7 @@ def test_one_thing_and_many():
     }
     assert {kind: len(rows) for kind, rows in runs.items()} == {"object": 1, "name": 1, "both": 2}
     assert all(one.passed and one.ratios == runs["object"][0].ratios for rows in runs.values() for one in rows)
-    with pytest.raises(InputError, match="a int is no problem"):
+    with pytest.raises(InputError, match="an int is no problem"):
         compare(3, backends="newton")
 
 

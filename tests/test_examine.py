@@ -108,7 +108,11 @@ def test_an_answer_of_scipy():
 
 REFUSED = {
     "more than one Bounds": (ROWS[:1] * 2, ANSWER, None),
-    "rows.0. is of type tuple": (((0, 1),), ANSWER, None),
+    "rows of examine.. is ...*; give a list, each entry a Bounds or a LinearConstraint": (
+        ((0, 1),),
+        ANSWER,
+        None,
+    ),
     "jac.x. and hess": ((NonlinearConstraint(lambda x: x, 0, 1),), ANSWER, None),
     "x has the shape": (ROWS, [[1.0]], None),
     "3 lower limits for 2 rows": ((Bounds(np.zeros(3), np.inf),), ANSWER, None),

@@ -177,7 +177,7 @@ def without_times(value):
         (["sweep", "equal_beta", "--budgets", "1e9:1e10:2"], lambda: climbopt.sweep("equal_beta", [1e9, 1e10])),
         (
             ["plan", "--languages", "a,b", "--budgets", "1e9,2e9", "--runs", "5"],
-            lambda: climbopt.plan("ab", [1e9, 2e9], 5),
+            lambda: climbopt.plan(["a", "b"], [1e9, 2e9], 5),
         ),
         (
             ["fit", "problems/libreoffice6/pilots.csv", "--interaction", "none"],
@@ -200,7 +200,7 @@ def test_results_are_saved_and_read(shown, tmp_path):
     assert repr(saved).startswith("saved result of problem, joint: ")
     climbopt.save_result(shown["Robust"], place)
     assert climbopt.load_result(place).ratios == shown["Robust"].result.ratios
-    with pytest.raises(climbopt.InputError, match="a Fit is no result"):
+    with pytest.raises(climbopt.InputError, match="result of save_result.. is a Fit; give a Result or a Robust"):
         climbopt.save_result(shown["Fit"], place)
     place.write_text("{}")
     with pytest.raises(climbopt.InputError, match="holds no result; write it with save_result"):

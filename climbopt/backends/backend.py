@@ -12,14 +12,18 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, nearest, quoted, unknown_name
-from climbopt.foundations.frozen import FrozenMap
+from climbopt.foundations.errors import InputError, nearest, unknown_name
+from climbopt.foundations.frozen import FrozenMap, check_arguments
+from climbopt.foundations.quantities import NUMBER
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.program import Algebraic, Evaluation, StandardForm
 
 OptionValue = float | int | str | bool
+MOST_ITERATIONS = 10**9
+"""Largest iteration limit: solvers count in 32 bits."""
 
 
+@check_arguments
 @dataclass(frozen=True)
 class Options:
     """Options common to all backends.
@@ -43,11 +47,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for key in ("tolerance", "max_iterations", "time_limit"):
-            value = getattr(self, key)
-            if isinstance(value, str):
-                raise InputError(f"{key} is the text {quoted(value)}; give a number")
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise InputError(f"{key} is {value:g}; it must be a positive number")
+            if getattr(self, key) is not None:
+                NUMBER.positive(getattr(self, key), key)
+        if self.max_iterations is not None and self.max_iterations > MOST_ITERATIONS:
+            raise InputError(f"max_iterations is {self.max_iterations:.3g}; it may be {MOST_ITERATIONS} at most")
         object.__setattr__(self, "native", FrozenMap(self.native))
 
     def iterations_as(self, name: str) -> dict[str, OptionValue]:
@@ -82,10 +85,6 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
     >>> options_of({"print_level": 5}, {"tolerance": 1e-8})
     Options(tolerance=1e-08, max_iterations=None, time_limit=None, native=FrozenMap({'print_level': 5}))
     """
-    # Keywords arrive unchecked at run time, whatever the type says.
-    for name in common:
-        if name not in CommonOptions.__annotations__:
-            raise unknown_name("keyword", name, [*CommonOptions.__annotations__, "options"])
     if options is None or isinstance(options, Mapping):
         options = Options(native=options) if options else STANDARD_OPTIONS
     if not isinstance(options, Options):

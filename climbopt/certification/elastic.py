@@ -21,6 +21,7 @@ from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.kkt import LimitsAt, flat, recover
 from climbopt.certification.local import lower_bound, repair
 from climbopt.files import ProblemLike, as_problem
+from climbopt.foundations.frozen import check_arguments
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.problem.constraints import ExpressionRow
@@ -101,6 +102,7 @@ class _Nearest:
         return float(self.elastic.slack(self.x).max(initial=violation))
 
 
+@check_arguments
 def conflict(problem: ProblemLike, *, options: OptionsLike = None, **common: Unpack[CommonOptions]) -> Conflict | None:
     """Return a set of incompatible constraints, and the relaxation that each needs; None where no conflict is known.
 

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from climbopt.certification.kkt import Condition, LimitsAt, Residual, residuals
 from climbopt.certification.local import TOLERANCE, Certificate, certify
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.solution import Multipliers
 from climbopt.model.templates import Array
 from climbopt.numerics.polytope import Label, Polytope, Rows
@@ -50,6 +51,7 @@ class Examination:
         )
 
 
+@check_arguments
 def examine(
     f: Callable[[Array], float],
     gradient: Callable[[Array], Array],
@@ -121,11 +123,6 @@ class _Program:
 
     def __post_init__(self) -> None:
         for k, constraint in enumerate(self.constraints):
-            if not isinstance(constraint, (Bounds, LinearConstraint, NonlinearConstraint)):
-                raise InputError(
-                    f"rows[{k}] is of type {type(constraint).__name__}; give scipy.optimize.Bounds, LinearConstraint "
-                    "or NonlinearConstraint"
-                )
             curved = isinstance(constraint, NonlinearConstraint)
             if curved and not (callable(constraint.jac) and callable(constraint.hess)):
                 raise InputError(f"rows[{k}] has no functions jac(x) and hess(x, v); give both, exact ones")
@@ -253,7 +250,10 @@ def _dense(matrix: Any) -> Array:
 
 def _numbers(values: Any, shape: tuple[int, ...] | None, what: str) -> Array:
     """Return an array of floats of a shape; of one dimension where None."""
-    array = np.asarray(values, dtype=float)
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} is a {type(values).__name__}; give an array of numbers") from None
     if (array.ndim != 1 or not array.size) if shape is None else array.shape != shape:
         raise InputError(f"{what} has the shape {array.shape}; it must be {'(n,)' if shape is None else shape}")
     return array

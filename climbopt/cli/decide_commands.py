@@ -44,7 +44,8 @@ class TargetOptions:
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="How much each language's loss counts: CSV of language, weight; 1 by default."
+            metavar="FILE",
+            help="How much each language's loss counts: CSV of language, weight; default: the others.",
         ),
     ] = None
     target_params: Annotated[
@@ -155,7 +156,7 @@ def init(
 ) -> None:
     """Write a problem file with comments, to be edited, for the languages of pilot runs."""
     from climbopt.files import commented, find_pilots, write_text
-    from climbopt.problem.allocation import OTHERS
+    from climbopt.problem.allocation import OTHERS, check_weights
 
     pilots = find_pilots(pilots)
     check_places([pilots, layout.losses, stated.supply, stated.weights], None, output)
@@ -172,6 +173,7 @@ def init(
     # Names are refused here, with the option that holds them; the file is read much later.
     for key, values in numbers.items():
         refuse_unknown(f"language with a {key.removesuffix('s')}", values, known[key])
+    check_weights(numbers["weights"], runs.targets)
     table = {
         "model": "model.toml",
         "budget": float(runs.tokens.max()) if budget is None else budget,

@@ -13,6 +13,7 @@ import numpy as np
 from climbopt.files.journal import Journal, read_journal
 from climbopt.files.models import ENSEMBLE
 from climbopt.foundations.errors import InputError, UnknownNameError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.model.ensemble import Ensemble, Model, blocks_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -84,6 +85,7 @@ class DrawFile(Journal):
         self.write_entry(k, {"forms": each} if self._of_ensemble else each[0])
 
 
+@check_arguments
 def load_draws(path: str | os.PathLike[str]) -> tuple[MixtureModel | Ensemble, ...]:
     """Return the models of a file of draws, without a last line that was cut off.
 

@@ -53,7 +53,11 @@ class Journal:
         try:
             self.entries = self._continued(json.dumps(header, ensure_ascii=False), plural, origin)
         except BaseException:
-            self.close()  # a traceback that somebody keeps would hold the lock
+            # A traceback that somebody keeps would hold the lock; a file without a first line is nothing.
+            if self.path.stat().st_size:
+                self.close()
+            else:
+                self.remove()
             raise
 
     def write_entry(self, k: int, entry: Mapping[str, Any]) -> None:

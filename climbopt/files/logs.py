@@ -6,6 +6,7 @@ they hold secrets, and plans instead of what was trained. A loss that is logged 
 
 import math
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def _parsed(path: Path, parse: Callable[[bytes], T], what: str = "") -> T:
     content = read_bytes(path)
     try:
         return parse(content)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, struct.error) as error:
         raise InputError(f"{shown(str(path))}{what}: {error}") from None
 
 

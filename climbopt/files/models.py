@@ -16,6 +16,7 @@ from climbopt.files.schema import FileTable, checked, read_toml
 from climbopt.files.tables import write_table
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.model.ensemble import Ensemble, Model, Stacked
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -84,6 +85,7 @@ class _ModelFile(_FormFile):
     noise: _Noise | None = None
 
 
+@check_arguments
 def load_model(path: str | os.PathLike[str]) -> MixtureModel | Ensemble:
     """Return the model of a TOML file and the pair tables beside it; an Ensemble where the file lists several forms.
 
@@ -163,6 +165,7 @@ def pairs_beside(path: Path, block: int | None = None) -> Path:
     return path.parent / (f"{path.stem}.pairs.parquet" if block is None else f"{path.stem}.{block}.pairs.parquet")
 
 
+@check_arguments
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     """Write a model file; with many languages its pair parameters go to Parquet files beside it.
 

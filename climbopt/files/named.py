@@ -13,7 +13,7 @@ from climbopt.files.models import load_model
 from climbopt.files.problems import is_problem, load_problem
 from climbopt.files.shipped import find_problem
 from climbopt.files.tables import load_features, load_pilots
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, kind_of
 from climbopt.model.ensemble import Ensemble, Model
 from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
@@ -115,5 +115,5 @@ def _resolved(value: object, kind: type | UnionType, load: Callable[[FilePath], 
     if isinstance(value, str | os.PathLike):
         return load(value)
     if not isinstance(value, kind):
-        raise InputError(f"a {type(value).__name__} is no {what}; {fix}")
+        raise InputError(f"{kind_of(value)} is no {what}; {fix}")
     return cast("T", value)

@@ -18,7 +18,7 @@ from climbopt.files.schema import FileTable, checked, checked_value, read_toml
 from climbopt.files.shipped import find_problem
 from climbopt.files.text import check_places, is_special, write_text
 from climbopt.foundations.errors import InputError, refuse_unknown, unknown_name
-from climbopt.foundations.frozen import Converted
+from climbopt.foundations.frozen import Converted, check_arguments
 from climbopt.foundations.registry import Registry
 from climbopt.model.ensemble import Ensemble, without_draws
 from climbopt.model.expressions import parse_expression, parse_relation, text_of
@@ -82,6 +82,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path, *draws, *named, *(part for other in named if other.suffix == ".toml" for part in files_of(other)))
 
 
+@check_arguments
 def load_problem(name_or_path: str | os.PathLike[str]) -> AllocationProblem:
     """Return the problem of a TOML file, or a shipped one by name; the procedure that it names is left out.
 
@@ -152,6 +153,7 @@ class Declared(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
+@check_arguments
 def save_problem(problem: AllocationProblem, path: str | os.PathLike[str], procedure: Declared | str = "joint") -> None:
     """Write a problem file and, beside it, the files of its model and draws: for x.toml x.model.toml is the model.
 

@@ -14,6 +14,7 @@ from climbopt.files.layouts import understood
 from climbopt.files.shipped import find_pilots, find_supply
 from climbopt.files.text import write_bytes
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.quantities import NUMBER, RATIO, TOKENS, Unit
 from climbopt.runs.features import Features
 from climbopt.runs.pilots import Missing, PilotRuns
@@ -31,6 +32,7 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     )
 
 
+@check_arguments
 def load_pilots(
     path: str | os.PathLike[str] | pd.DataFrame,
     losses: str | os.PathLike[str] | pd.DataFrame | None = None,

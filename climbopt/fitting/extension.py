@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
 
-from climbopt.files import DrawsLike, ModelLike, as_draws, as_features, as_model
+from climbopt.files import DrawsLike, FilePath, ModelLike, as_draws, as_features, as_model
 from climbopt.fitting.new_languages import FEWEST, BaseModel, Draw, KnownLanguages, with_new, with_runs
 from climbopt.foundations.errors import InputError, listed, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, named
@@ -80,12 +80,13 @@ class Extension(Reported):
         return {"language": list(languages), "new": [name in self.new for name in languages]}
 
 
+@check_arguments
 def extend(
     model: ModelLike,
     new: Sequence[str],
     draws: DrawsLike = (),
     *,
-    features: Features | str | os.PathLike[str] | None = None,
+    features: Features | FilePath | None = None,
     supply: Mapping[str, Amount] | None = None,
     seed: int = 0,
 ) -> Extension:

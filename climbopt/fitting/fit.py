@@ -13,6 +13,7 @@ from climbopt.fitting.estimate import STARTS, Fit, Fixed, estimate
 from climbopt.fitting.pooling import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.foundations.errors import InputError, listed, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.model.interactions import Interaction
@@ -29,6 +30,7 @@ AS_PRIORS = "features", "give pool=True, or the path of a table of features"
 """What such features are called where something else is given, and what to give."""
 
 
+@check_arguments
 def fit(
     pilots: PilotsLike,
     law: Law | str | None = None,

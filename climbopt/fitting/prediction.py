@@ -12,6 +12,7 @@ import numpy as np
 from climbopt.files import DrawsLike, Layout, ModelLike, Reading, as_draws, as_model, read_table, understood
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.model.ensemble import Ensemble, Model, check_draws, mean_of
 from climbopt.model.noise import SMALL
 from climbopt.model.templates import Array
@@ -26,6 +27,7 @@ PREDICTIONS = ("predicted", "lower", "upper")
 """Columns that predictions add to a table."""
 
 
+@check_arguments
 def predict(
     model: ModelLike,
     mixtures: pd.DataFrame | str | os.PathLike[str],

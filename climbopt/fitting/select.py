@@ -13,6 +13,7 @@ from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Mask, Score, prediction_errors, predictions, trained
 from climbopt.fitting.estimate import Fixed, estimate
 from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
@@ -94,6 +95,7 @@ def uses_of(interaction: Interaction, use: Use | str | None, supplied: bool) -> 
     return (USES.member(use),)
 
 
+@check_arguments
 def cross_validate(
     pilots: PilotsLike,
     law: Law | str,

@@ -6,9 +6,8 @@ In messages, characters that do not print are shown as escapes, and spellings th
 from __future__ import annotations
 
 import difflib
-import inspect
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 MOST_LISTED = 8
 """Names listed in a message."""
@@ -32,6 +31,16 @@ class UnknownNameError(InputError, KeyError):
 
 class BackendError(ClimboptError):
     """A backend that is not installed, or that cannot take the problem; the message says why."""
+
+
+def kind_of(value: object) -> str:
+    """Return the type of a value with its article, as messages call it: an int, a Fit."""
+    return with_article(type(value).__name__)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
@@ -63,19 +72,6 @@ def refuse_unknown(kind: str, names: Iterable[str], known: Collection[str]) -> N
     for name in names:
         if name not in known:
             raise unknown_name(kind, name, known)
-
-
-def check_keywords(function: Callable[..., object], keywords: Iterable[str], further: Iterable[str]) -> None:
-    """Refuse keywords that are not among the `further` ones of a function; raises UnknownNameError.
-
-    Keywords of a TypedDict arrive unchecked at run time.
-    """
-    allowed = list(further)
-    for keyword in keywords:
-        if keyword not in allowed:
-            kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-            own = [name for name, one in inspect.signature(function).parameters.items() if one.kind in kinds]
-            raise unknown_name(f"keyword of {function.__name__}", keyword, [*own, *allowed])
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:

@@ -1,13 +1,24 @@
-"""Immutable mappings, fields that convert the values they are set to, and dataclasses pickled by their fields."""
+"""Immutable mappings, fields that convert values, arguments that are checked, and dataclasses pickled by fields."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import ast
+import functools
+import inspect
+import os
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
-from types import EllipsisType
-from typing import Any, Generic, TypeVar
+from numbers import Integral, Real
+from types import EllipsisType, UnionType
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+
+import numpy as np
+
+from climbopt.foundations.errors import InputError, kind_of, unknown_name, with_article
 
 T = TypeVar("T")
+Public = TypeVar("Public", bound=Callable[..., Any])
 Input = TypeVar("Input")
 Stored = TypeVar("Stored")
 
@@ -100,3 +111,124 @@ class Converted(Generic[Input, Stored]):
 
     def __set__(self, instance: object, value: Input) -> None:
         instance.__dict__[self.name] = self.convert(value, self.name)
+
+
+Test = Callable[[Any], bool]
+
+_KINDS: dict[str, tuple[Test, str]] = {
+    # True is a number to Python, and none to people; a text is a sequence to Python only.
+    "int": (lambda value: isinstance(value, Integral) and not isinstance(value, bool), "a whole number"),
+    "float": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number"),
+    "bool": (lambda value: isinstance(value, bool | np.bool_), "True or False"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "None": (lambda value: value is None, ""),
+    "Amount": (
+        lambda value: isinstance(value, Real | str) and not isinstance(value, bool),
+        "a number or its text",
+    ),
+    "os.PathLike": (lambda value: isinstance(value, os.PathLike), "a path"),
+    "Sequence": (lambda value: isinstance(value, Iterable) and not isinstance(value, str), "a list"),
+    "Mapping": (lambda value: hasattr(value, "keys"), "a mapping"),
+    "Callable": (callable, "a function"),
+    "pd.DataFrame": (lambda value: type(value).__name__ == "DataFrame", "a pandas DataFrame"),
+}
+"""What the words of an annotation hold, and their names in a message."""
+
+
+def check_arguments(public: Public) -> Public:
+    """Check the arguments of a public function or dataclass against their annotations when it is called.
+
+    Numbers, texts, lists, mappings, functions and instances of classes are checked, with the entries of lists and
+    mappings. An annotation with any other word, such as ``ProblemLike`` or an array, is left to what converts it.
+    A keyword that the annotation of the keywords, a TypedDict, does not have is refused.
+
+    Raises
+    ------
+    InputError
+        From the call; names the argument, its value and what it may be.
+
+    Examples
+    --------
+    >>> @check_arguments
+    ... def plan(n_runs: int, floor: float | None = None) -> int:
+    ...     return n_runs
+    >>> plan(3)
+    3
+    >>> plan("3")
+    Traceback (most recent call last):
+    climbopt.foundations.errors.InputError: n_runs of plan() is '3'; give a whole number
+    """
+    function: Any = public.__init__ if isinstance(public, type) else public  # type: ignore[misc]
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def kinds() -> dict[str, tuple[Test, str] | None]:
+        """Read the annotations at the first call, since they may name classes that are defined later."""
+        annotations: dict[str, str] = {}
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                further = function.__globals__[parameter.annotation.removeprefix("Unpack[").removesuffix("]")]
+                annotations |= {key: value.__forward_arg__ for key, value in further.__annotations__.items()}
+            else:
+                annotations[name] = _text(parameter.annotation)
+        annotations.pop("self", None)
+        return {
+            name: _kind(ast.parse(text, mode="eval").body, function.__globals__) for name, text in annotations.items()
+        }
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        for keyword in keywords:
+            if keyword not in kinds():
+                raise unknown_name(f"keyword of {public.__name__}", keyword, kinds())
+        for name, value in [*zip(signature.parameters, arguments, strict=False), *keywords.items()]:
+            holds, words = kinds().get(name) or (lambda value: True, "")
+            if not holds(value):
+                shown = reprlib.repr(value) if type(value).__module__ == "builtins" else kind_of(value)
+                raise InputError(f"{name} of {public.__name__}() is {shown}; give {words}")
+        return function(*arguments, **keywords)
+
+    if not isinstance(public, type):
+        return call  # type: ignore[return-value]
+    public.__init__ = call  # type: ignore[misc]
+    return public
+
+
+def _text(annotation: object) -> str:
+    """Return an annotation as it is written; modules that do not postpone their annotations have objects."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _kind(annotation: ast.expr, names: Mapping[str, Any]) -> tuple[Test, str] | None:
+    """Return the test that an annotation stands for and its words; None where one of its words is unknown."""
+    match annotation:
+        case ast.BinOp(left=left, right=right):
+            first, second = _kind(left, names), _kind(right, names)
+            if first is None or second is None:
+                return None
+            return lambda value: first[0](value) or second[0](value), " or ".join(filter(None, (first[1], second[1])))
+        case ast.Subscript(value=ast.Name("Sequence" | "Mapping") as outside, slice=of):
+            outer, inner = _KINDS[outside.id], _kind(of.elts[-1] if isinstance(of, ast.Tuple) else of, names)
+            if inner is None:
+                return outer
+            return (
+                lambda value: outer[0](value) and all(map(inner[0], _entries(value))),
+                f"{outer[1]}, each entry {inner[1]}",
+            )
+        case ast.Subscript(value=generic):
+            return _KINDS.get(ast.unparse(generic))
+    word = ast.unparse(annotation)
+    kind, parts = names.get(word), get_args(names.get(word))
+    if get_origin(kind) is Literal:
+        return lambda value: value in parts, " or ".join(map(repr, parts))
+    classes = parts if get_origin(kind) is UnionType else (kind,)
+    # Those of numbers and texts are too narrow: np.int64 is no int.
+    if all(isinstance(part, type) and part.__name__ not in _KINDS for part in classes):
+        words = [with_article(part.__name__) for part in classes]
+        return lambda value: isinstance(value, classes), " or ".join(words)
+    return _KINDS.get(word) or _KINDS.get(getattr(get_origin(kind), "__name__", ""))
+
+
+def _entries(value: Iterable[Any]) -> Iterable[Any]:
+    """Return the values of a mapping or the entries of a list; none of an iterator, which could not be read again."""
+    return value.values() if isinstance(value, Mapping) else value if isinstance(value, Collection) else ()

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 import sympy as sp
 
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 
 Languages = TypeVar("Languages")
 Per = Literal["target", "source", "pair"]
@@ -33,6 +34,7 @@ r_j = sp.Symbol("r_j", nonnegative=True)
 """The ratio of another source."""
 
 
+@check_arguments
 @dataclass(frozen=True)
 class Prior:
     """Normal prior of a parameter, or of its logarithm where its symbol is positive.

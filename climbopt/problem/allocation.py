@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,10 +29,32 @@ OTHERS = "default"
 
 
 def _groups(groups: Mapping[str, Sequence[str]], of: str) -> FrozenMap[tuple[str, ...]]:
+    if not isinstance(groups, Mapping):
+        raise InputError(f"{of} is {groups!r}; give a mapping from the name of a group to its languages")
     for name, members in groups.items():
-        if isinstance(members, str):
-            raise InputError(f"group '{name}' is '{members}'; list its languages, such as ['{members}']")
+        if isinstance(members, str) or not isinstance(members, Iterable):
+            raise InputError(f"group '{name}' is {members!r}; list its languages, such as ['en']")
     return FrozenMap({name: tuple(members) for name, members in groups.items()})
+
+
+def check_weights(weights: Mapping[str, float], targets: Sequence[str]) -> None:
+    """Refuse weights that leave the weight of any target ambiguous."""
+    if weights and OTHERS in targets:
+        raise InputError(
+            f"a target is called '{OTHERS}', which in [weights] stands for the targets that are not named; "
+            "rename it in the model"
+        )
+    unnamed = [name for name in targets if name not in weights]
+    if not weights or not unnamed or OTHERS in weights:
+        return
+    total = sum(weights.values())
+    # What the named targets would weigh together if each of the others had weight 1.
+    share = f"{100 * total / (total + len(unnamed)):.3g}"
+    raise InputError(
+        f"[weights] names {listed(list(weights), most=4)} and not {listed(unnamed, most=4)}; add "
+        f"{OTHERS} = 0 if only the named targets count, or {OTHERS} = 1 if each of the others has weight 1 "
+        f"(the named ones then have {share} % of the weight together)"
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,7 +113,7 @@ class AllocationProblem(ByFields, Viewed):
         self._check_languages()
         # Known supplies are those of the planned run, whatever the pilots had.
         object.__setattr__(self, "model", self.model.with_supply(self.supply))
-        object.__setattr__(self, "name", shown(self.name))
+        object.__setattr__(self, "name", shown(str(self.name)))
         for group in self.groups:
             check_name(group, "the name of a group")
         names = [constraint.name for constraint in self.constraints]
@@ -123,29 +145,9 @@ class AllocationProblem(ByFields, Viewed):
             if not members:
                 raise InputError(f"group '{group}' is empty; list one or more sources")
             refuse_unknown(f"language of group '{group}'", members, self.model.sources)
-        self._check_unnamed_weights()
+        check_weights(self.weights, self.model.targets)
         if not self.weight_vector.sum() > 0:
             raise InputError("every target has weight 0; give at least one a positive weight")
-
-    def _check_unnamed_weights(self) -> None:
-        """Refuse weights that leave the weight of any target ambiguous."""
-        targets = self.model.targets
-        if self.weights and OTHERS in targets:
-            raise InputError(
-                f"a target is called '{OTHERS}', which in [weights] stands for the targets that are not named; "
-                "rename it in the model"
-            )
-        unnamed = [name for name in targets if name not in self.weights]
-        if not self.weights or not unnamed or OTHERS in self.weights:
-            return
-        total = sum(self.weights.values())
-        # What the named targets would weigh together if each of the others had weight 1.
-        share = f"{100 * total / (total + len(unnamed)):.3g}"
-        raise InputError(
-            f"[weights] names {listed(list(self.weights), most=4)} and not {listed(unnamed, most=4)}; add "
-            f"{OTHERS} = 0 if only the named targets count, or {OTHERS} = 1 if each of the others has weight 1 "
-            f"(the named ones then have {share} % of the weight together)"
-        )
 
     @property
     def setting(self) -> Setting:

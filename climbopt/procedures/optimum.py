@@ -15,8 +15,10 @@ from climbopt.certification.global_bound.record import BALLS, proved
 from climbopt.certification.global_bound.search import rests_on
 from climbopt.certification.local import TOLERANCE, Bound, BoundSearch, Certificate
 from climbopt.files import ProblemLike, load_ratios
-from climbopt.foundations.errors import InputError, check_keywords
+from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import checked_jobs
+from climbopt.foundations.quantities import NUMBER, Amount
 from climbopt.model.templates import Array
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Joint
@@ -61,8 +63,7 @@ class Effort:
 
     def __post_init__(self) -> None:
         for key in ("gap", "time_limit"):
-            if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
-                raise InputError(f"{key} is {getattr(self, key):g}; it must be a positive number")
+            object.__setattr__(self, key, NUMBER.positive(getattr(self, key), key))
         checked_jobs(self.jobs)
         if self.rigor not in ("float", "ball"):
             raise InputError(f"rigor is '{self.rigor}'; it is float or ball")
@@ -80,9 +81,10 @@ class EffortKeywords(TypedDict, total=False):
     jobs: int
 
 
+@check_arguments
 def certify(
     answer: Result | ProblemLike,
-    ratios: Mapping[str, float] | str | os.PathLike[str] | None = None,
+    ratios: Mapping[str, Amount] | str | os.PathLike[str] | None = None,
     *,
     tolerance: float = TOLERANCE,
     effort: Effort = STANDARD,
@@ -112,13 +114,10 @@ def certify(
     >>> result.passed, result.better is not None
     (False, True)
     """
-    check_keywords(certify, keywords, EffortKeywords.__annotations__)
     effort = replace(effort, **keywords)
     if ratios is None:
         result = answer if isinstance(answer, Result) else solve(answer, tolerance=tolerance)
         return certify_globally(result, effort, progress)
-    if not isinstance(ratios, Mapping | str | os.PathLike):
-        raise InputError(f"the ratios are a {type(ratios).__name__}; give a mapping by language, or a path")
     problem = answer.problem if isinstance(answer, Result) else answer
     by_source = ratios if isinstance(ratios, Mapping) else load_ratios(ratios)
     return certify_globally(certify_ratios(problem, by_source, tolerance=tolerance), effort, progress)

@@ -17,6 +17,8 @@ from climbopt.certification.kkt import Residual
 from climbopt.certification.local import Certificate, certify, certify_feasible, repair
 from climbopt.files import ProblemLike, as_problem, load_problem_file
 from climbopt.foundations.errors import ClimboptError, InputError
+from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.quantities import RATIO, Amount
 from climbopt.foundations.solution import Array, Solution, Termination
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.effective import effective_tokens
@@ -24,6 +26,9 @@ from climbopt.model.mixture import MixtureModel, Response
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Answer, Joint, Procedure, ProcedureLike, Steps, TwoStep, as_procedure
 from climbopt.program import Conflict, expression_rows, joint_form
+
+LEAST_REDUCIBLE = 1e-12
+"""Share of the loss, at most, of which what data can still remove is rounding."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Gap:
     absolute : float
         Excess of the weighted loss, in nats per token.
     share : float or None
-        That excess as a share of f - sum_i w_i E_i at the joint optimum; None where the law has no E.
+        That excess as a share of f - sum_i w_i E_i at the joint optimum; None where the law has no E, and where data
+        can remove no more than rounding.
     """
 
     absolute: float
@@ -229,7 +235,7 @@ class Result(Reported):
             return Gap(excess, None)
         # f - sum_i w_i E_i: the part of the loss that data can remove.
         reducible = joint.objective - float(self.problem.weight_vector @ model.parameters[model.law.irreducible.name])
-        return Gap(excess, excess / reducible)
+        return Gap(excess, excess / reducible if reducible > LEAST_REDUCIBLE * abs(joint.objective) else None)
 
     @cached_property
     def conflict(self) -> Conflict | None:
@@ -290,6 +296,7 @@ def resolve(problem: ProblemLike, procedure: ProcedureLike | None = None) -> tup
     return problem, Joint() if procedure is None else as_procedure(procedure)
 
 
+@check_arguments
 def solve(
     problem: ProblemLike,
     procedure: ProcedureLike | None = None,
@@ -386,7 +393,8 @@ def _certificate(
     return certify(answer.form, x, tolerance=options.tolerance, claimed=claimed, extra=extra)
 
 
-def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, tolerance: float = 1e-6) -> Result:
+@check_arguments
+def certify_ratios(problem: ProblemLike, ratios: Mapping[str, Amount], *, tolerance: float = 1e-6) -> Result:
     """Return the result of given ratios, certified as an answer to the joint problem.
 
     Parameters
@@ -398,7 +406,7 @@ def certify_ratios(problem: ProblemLike, ratios: Mapping[str, float], *, toleran
     """
     problem = as_problem(problem)
     form = joint_form(problem)
-    x = form.complete(problem.model.vector(ratios))
+    x = form.complete(problem.model.vector(RATIO.by_name(ratios, "the ratio")))
     x = x if form.polytope.violation(x) > tolerance else repair(form, x)
     certificate = certify(form, x, tolerance=tolerance)
     return Result(problem, Joint(), Allocation(x[: form.n_ratios], certificate))

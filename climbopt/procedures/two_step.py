@@ -23,6 +23,7 @@ from scipy.sparse import eye_array
 from climbopt.backends import Options, choose
 from climbopt.certification.kkt import LimitsAt, flat, recover, smallest_curvature
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
 from climbopt.numerics.quadratic import project
 from climbopt.problem.allocation import AllocationProblem
@@ -49,6 +50,7 @@ LEAST_MAGNITUDE = 1 / 16
 """Lower bound of the magnitude at which the search starts."""
 
 
+@check_arguments
 @dataclass(frozen=True)
 class TwoStep(Procedure):
     """CLIMB's ratios, with the direction, the magnitude and the rows that are slack.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 
@@ -60,6 +61,7 @@ def certificate_parts(result: Result, certificate: Certificate) -> list[Part]:
         f"{name} {residual.value:.1e}" + (f" ({residual.worst})" if residual.value else "")
         for name, residual in certificate.residuals.items()
     )
+    domain = re.fullmatch(r"domain\[(.*)\]", certificate.residuals["primal"].worst)
     regret, weak = result.regret, ", ".join(certificate.weakly_active)
     better = ", ".join(f"{name} {100 * ratio:.3f} %" for name, ratio in list((result.better or {}).items())[:MOST_ROWS])
     return [
@@ -67,6 +69,7 @@ def certificate_parts(result: Result, certificate: Certificate) -> list[Part]:
         if certificate.passed
         else Text(f"certificate NOT passed: {words}", "bold red"),
         f"  {residuals}; tolerance {certificate.tolerance:.0e}",
+        f"  {domain[1]} has no loss at these ratios: its effective ratio is 0 there" if domain else None,
         _curvature_words(result, certificate),
         cost,
         f"  loses {regret.least:.3g} to {regret.most:.3g}{unit or ' nats'} against the best mixture"

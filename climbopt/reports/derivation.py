@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import sympy as sp
 
 from climbopt.files import ModelLike, as_model_and_rows
+from climbopt.foundations.frozen import check_arguments
 from climbopt.model.ensemble import blocks_of
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.symbols import r_i, r_j
@@ -37,6 +38,7 @@ _ESCAPED = str.maketrans(
 """What LaTeX text takes for the signs that it reads as commands."""
 
 
+@check_arguments
 def derive(of: ModelLike | AllocationProblem, *, latex: bool = False, columns: int = 0) -> str:
     """Return the equations that a model or a problem rests on, as text or LaTeX.
 

@@ -10,6 +10,7 @@ from typing import Any
 from climbopt.files import write_text
 from climbopt.files.text import read_object
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.view import Columns, View, Viewed, percentages
 from climbopt.procedures.result import Result
 from climbopt.reports.results import RESULT_FORMATS
@@ -59,6 +60,7 @@ class SavedResult(Viewed):
         return View(f"{title}{verdict}", [f"ratios: {percentages(self.ratios)}"], lambda: columns)
 
 
+@check_arguments
 def save_result(result: Result | Robust, path: str | os.PathLike[str]) -> None:
     """Write a result as ``solve --json`` does.
 
@@ -71,11 +73,10 @@ def save_result(result: Result | Robust, path: str | os.PathLike[str]) -> None:
     >>> saved.passed, climbopt.certify("equal_beta", saved.ratios).passed
     (True, True)
     """
-    if not isinstance(result, Result | Robust):
-        raise InputError(f"a {type(result).__name__} is no result; give what solve, certify or robust returned")
     write_text(path, dumps(result.to_dict()) + "\n")
 
 
+@check_arguments
 def load_result(path: str | os.PathLike[str]) -> SavedResult:
     """Return a result that `save_result`, or ``solve --json``, wrote.
 

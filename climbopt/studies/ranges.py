@@ -13,7 +13,9 @@ from climbopt.backends import Options, choose
 from climbopt.certification.local import Verdict, certify, repair
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress, in_chunks
+from climbopt.foundations.quantities import RATIO, Amount
 from climbopt.model.templates import Array
 from climbopt.procedures import Joint
 from climbopt.procedures.result import Result, as_result
@@ -64,9 +66,10 @@ class RangedObjective:
     grown: Callable[[Array], RangedObjective | None] = lambda x: None
 
 
+@check_arguments
 def ranges(
     result: Result | ProblemLike,
-    tolerance: float = 1e-3,
+    tolerance: Amount = 1e-3,
     *,
     backend: str | None = None,
     options: Options | None = None,
@@ -82,8 +85,8 @@ def ranges(
     ----------
     result : Result, AllocationProblem, path or name
         A certified answer of the procedure joint, or a problem, which is solved.
-    tolerance : float
-        Relative, above 0.
+    tolerance : float or str
+        Relative, above 0: 0.001 or "0.1%".
     backend : str, optional
         A backend that takes nonlinear rows; the first available one by default.
     options : Options, optional
@@ -111,7 +114,7 @@ def ranges(
         RangedObjective(partial(joint_form, result.problem)),
         result,
         result.objective,
-        tolerance,
+        RATIO.read(tolerance, "the tolerance of ranges"),
         backend=backend,
         options=options,
         jobs=jobs,

@@ -13,6 +13,7 @@ from scipy.sparse import block_diag, csr_array, diags_array, eye_array, kron, vs
 from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.files import ProblemLike, as_problem
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import MOST_NAMED, Columns, Reported, View, Viewed, percentages
 from climbopt.model.templates import Array
@@ -106,6 +107,7 @@ class Schedule(Reported):
         }
 
 
+@check_arguments
 def schedule(
     problem: ProblemLike,
     ends: Sequence[Amount],

@@ -8,7 +8,7 @@ is taken. Other procedures are solved anew at each point.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Unpack
@@ -21,8 +21,9 @@ from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Verdict, repair
 from climbopt.files import DrawsLike, PathFile, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress, parallel
-from climbopt.foundations.quantities import TOKENS, Amount
+from climbopt.foundations.quantities import RATIO, TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
 from climbopt.model.ensemble import check_draws, without_draws
 from climbopt.model.templates import Array
@@ -39,7 +40,7 @@ BETTER = 1e-12
 BAND = 0.9
 """Share of the drawn models between the two ends of a band."""
 
-Over = tuple[str, Sequence[float]]
+Over = tuple[str, Sequence[Amount]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,6 +166,7 @@ class Sweep(Reported):
         }
 
 
+@check_arguments
 def sweep(
     problem: ProblemLike,
     budgets: Sequence[Amount] | None = None,
@@ -325,10 +327,13 @@ def _grid(
         raise InputError("a sweep has no budgets; give one or more numbers of tokens")
     if over is None:
         return tokens, "", (None,)
-    name, values = over[0], [float(value) for value in over[1]]
+    if not (isinstance(over, Sequence) and len(over) == 2 and isinstance(over[1], Iterable)):
+        raise InputError("over takes the name of a number and its values, such as ('floor.sw', [0.05, 0.1])")
+    name, texts = over
+    values = [(RATIO if "%" in str(text) else TOKENS).read(text, f"a value of {name}") for text in texts]
     # Checked once: a name is wrong everywhere, a value only at its own point.
     varied(problem, name)  # refuses an unknown name; a value is refused at its point
-    if not values or not np.isfinite(values).all():
+    if not values:
         raise InputError(f"the values of {name} are {values}; give one or more numbers")
     return tokens, name, tuple(values)
 

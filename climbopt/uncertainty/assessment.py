@@ -22,6 +22,7 @@ from climbopt.certification.kkt import Residual
 from climbopt.certification.local import certify_feasible
 from climbopt.files import DrawsLike, ProblemLike, as_draws
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.ensemble import Ensemble, Stacked, blocks_of, check_draws
 from climbopt.model.mixture import MixtureModel
@@ -287,6 +288,7 @@ class Assessment(Viewed):
         return View(f"{self.result.problem.name}: {verdict}", facts, lambda: table)
 
 
+@check_arguments
 def assess(answer: Result | ProblemLike, draws: DrawsLike | None = None) -> Assessment:
     """Return what an answer is worth beside the baselines, under draws of its model or the forms of an ensemble.
 

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from climbopt.fitting.estimate import Fit, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Columns, View, Viewed, named
 from climbopt.model.templates import Array
@@ -96,6 +97,7 @@ class Bands(Viewed):
         return View(f"{100 * self.level:.0f} % prediction bands", facts, lambda: table)
 
 
+@check_arguments
 def bands(
     estimates: Covariance,
     *,

@@ -26,6 +26,7 @@ from climbopt.fitting.estimate import Fit, declared_parameters
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress, in_chunks
 from climbopt.model.ensemble import Ensemble, Model, blocks_of
 from climbopt.model.mixture import Indices, MixtureModel
@@ -56,6 +57,7 @@ Parameters = Mapping[str, Array]
 """Declared parameters by name, as a model takes them."""
 
 
+@check_arguments
 def bootstrap(
     fitted: Fit | EnsembleFit,
     n: int,

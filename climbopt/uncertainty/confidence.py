@@ -9,6 +9,7 @@ import numpy as np
 
 from climbopt.certification.kkt import LimitsAt
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.program import joint_form
@@ -55,6 +56,7 @@ class ConfidenceSet(Viewed):
         return View(title, facts, lambda: table)
 
 
+@check_arguments
 def confidence_set(
     regrets: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: int = 0
 ) -> ConfidenceSet:

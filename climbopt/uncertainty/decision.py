@@ -16,7 +16,8 @@ import numpy as np
 from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.fit import FeaturesLike, fit
-from climbopt.foundations.errors import InputError, check_keywords, refuse_unknown
+from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, percentages
@@ -151,6 +152,7 @@ def loss_bands(problem: AllocationProblem, ratios: Array) -> dict[str, tuple[flo
     return dict(zip(model.targets, ends, strict=True))
 
 
+@check_arguments
 def decide(
     pilots: PilotsLike,
     budget: Amount,
@@ -240,7 +242,6 @@ class DecisionKeywords(TypedDict, total=False):
 
 def _check(runs: PilotRuns, budget: float, n_draws: int, keywords: DecisionKeywords) -> None:
     """Refuse what can be refused before a fit, which takes minutes: keywords, draws, weights, floors and caps."""
-    check_keywords(decide, keywords, DecisionKeywords.__annotations__)
     if n_draws < 2:
         raise InputError(f"{n_draws} draws were asked for; a decision takes 2 or more")
     refuse_unknown("language with a weight", keywords.get("weights", {}), (*runs.targets, OTHERS))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import UNIDENTIFIED, Fit
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Reported, View
 from climbopt.model.ensemble import Model, blocks_of
@@ -108,6 +109,7 @@ class Diagnosis(Reported):
         )
 
 
+@check_arguments
 def diagnose(fitted: Fit | EnsembleFit, draws: Sequence[Model], *, progress: Progress | None = None) -> Diagnosis:
     """Return bands, transfer and missing runs of a fit; of an ensemble, those of the form that fits the runs best.
 

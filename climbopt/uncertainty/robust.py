@@ -15,7 +15,9 @@ from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.certification.local import Certificate, certify, repair
 from climbopt.files import DrawsLike, ProblemLike, as_draws, as_problem
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
+from climbopt.foundations.quantities import RATIO, Amount
 from climbopt.foundations.solution import Solution
 from climbopt.foundations.view import Columns, Reported, View, percentages
 from climbopt.model.ensemble import without_draws
@@ -155,6 +157,7 @@ class Robust(Reported):
         }
 
 
+@check_arguments
 def robust(
     problem: ProblemLike,
     draws: DrawsLike,
@@ -233,9 +236,10 @@ def _least(goal: RangedObjective, backend: str | None, options: Options) -> tupl
     return x[: form.n_ratios], replace(certificate, passed=False), solution
 
 
+@check_arguments
 def robust_ranges(
     answer: Robust,
-    tolerance: float = 1e-3,
+    tolerance: Amount = 1e-3,
     *,
     backend: str | None = None,
     options: Options | None = None,
@@ -248,7 +252,7 @@ def robust_ranges(
     ----------
     answer : Robust
         A certified answer.
-    tolerance : float
+    tolerance : float or str
         Share of the weighted loss by which the measure of regret may rise.
     backend, options, jobs, progress
         As of :func:`ranges`.
@@ -264,7 +268,7 @@ def robust_ranges(
         answer.measure.goal(answer.regrets, answer.ratios),
         answer.result,
         answer.measure.of(answer.regret),
-        tolerance,
+        RATIO.read(tolerance, "the tolerance of ranges"),
         backend=backend,
         options=options,
         jobs=jobs,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from climbopt.backends import BACKENDS, Entry, Options
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import BackendError, InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.view import Reported, View
 from climbopt.problem.allocation import AllocationProblem
@@ -143,6 +144,7 @@ class Comparison(Reported):
         )
 
 
+@check_arguments
 def compare(
     problems: ProblemLike | Sequence[ProblemLike],
     *,

@@ -27,7 +27,8 @@ import numpy as np
 
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit_form
-from climbopt.foundations.errors import InputError, check_keywords, listed, refuse_unknown
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed, named
@@ -132,6 +133,7 @@ class Plan(Reported):
         }
 
 
+@check_arguments
 def plan(
     languages: Sequence[str],
     budgets: Sequence[Amount],
@@ -234,8 +236,7 @@ class _Target:
 
     @classmethod
     def read(cls, names: tuple[str, ...], keywords: TargetKeywords) -> _Target:
-        """Return the run; refuse unknown keywords, supplies of unknown languages, and to cut down what is not known."""
-        check_keywords(plan, keywords, TargetKeywords.__annotations__)
+        """Return the run; refuse supplies of unknown languages, and to cut down what is not known."""
         target_budget, cut_supply = keywords.get("target_budget"), keywords.get("cut_supply", False)
         budget = None if target_budget is None else TOKENS.positive(target_budget, "the target budget")
         supplies = dict(TOKENS.by_name(keywords.get("supply") or {}, "supply"))
