@@ -6,7 +6,6 @@ Every answer rests on interval evaluations of the compiled derivatives at the mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -33,8 +32,9 @@ TINY = np.finfo(float).tiny
 def _divisors(law: Template) -> Compiled:
     """Return the compiled list of what a law divides by, or takes the logarithm of, that depends on z."""
     expression, (z,) = law.expression, law.variables
-    divisors = [part.base for part in expression.atoms(sp.Pow) if not part.exp.is_nonnegative]
-    divisors += [part.args[0] for part in expression.atoms(sp.log)]
+    divisors = [
+        part.args[0] for part in expression.atoms(sp.Pow, sp.log) if not (part.is_Pow and part.exp.is_nonnegative)
+    ]
     divided: Compiled = sp.lambdify(law.arguments, [part for part in divisors if part.has(z)], modules="numpy")
     return divided
 
@@ -247,7 +247,7 @@ class Proofs:
         if self._use is None:
             return True
         templates = self.response.model.templates
-        _, own_t = self._own(templates.own.slopes, *self._own_range)
+        own_t = self._own(templates.own.slopes, *self._own_range)[1]
         _, pair_t, pair_s = self._pair(templates.pair.slopes, *self._own_range)
         # (z o u)'' = z_uu u'^2 + z_u u'': the second term is at most 0 only where z_u >= 0.
         return self._use.concave and _nonpositive(-(own_t + pair_t.sum(1)), -pair_s)
@@ -348,8 +348,3 @@ class Proofs:
         rises = (own_t + self._rest(low, high) * Interval.enclosing(cross)).lower >= 0
         least = self._least_on(low, high)
         return np.where(rises, np.maximum(least, self._least_on(low, high, own_low=True)), least)
-
-
-def proofs_of(responses: Sequence[Response], lower: Array, upper: Array, most: float = 1.0) -> tuple[Proofs, ...]:
-    """Return the proofs about each of several responses over one box; see :class:`Proofs`."""
-    return tuple(Proofs(response, lower, upper, most) for response in responses)

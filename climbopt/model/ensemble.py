@@ -100,8 +100,8 @@ class Responses:
 
     def _split(self, values: Array) -> Iterable[tuple[Response, Array]]:
         """Return each part with its share of the values of all targets, (..., n_L)."""
-        ends = np.cumsum([len(part.model.targets) for part in self.parts])
-        return zip(self.parts, np.split(values, ends[:-1], axis=-1), strict=True)
+        ends = np.cumsum([len(part.model.targets) for part in self.parts[:-1]])
+        return zip(self.parts, np.split(values, ends, axis=-1), strict=True)
 
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., n_L)."""

@@ -58,8 +58,7 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     kinks = _values(kink, model.at(budget, params))
     chosen = np.flatnonzero(kinks < 1.0)
     # 1 where an excess is of the target's own source: its gain is that of `own`, not of `pair`.
-    itself = np.zeros((len(model.targets), chosen.size))
-    itself[model.own_source[:, None] == chosen] = 1.0
+    itself = np.equal.outer(model.own_source, chosen).astype(float)
     values = {p.name: model.parameters[p.name] for p in model.law.parameters + model.interaction.parameters}
     for p in model.interaction.parameters:
         value = values[p.name]
@@ -71,12 +70,11 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     # Switches between the two forms of a pair: 0 for an original source, 1 for an excess.
     values[_EXCESS.name] = np.repeat([0.0, 1.0], [len(model.sources), chosen.size])
     values[_ITSELF.name] = np.hstack([np.zeros((len(model.targets), len(model.sources))), itself])
-    names = tuple(f"{model.sources[j]} beyond its kink" for j in chosen.tolist())
     smooth = replace(
         model,
         interaction=_smooth(model.interaction, templates),
         parameters=values,
-        sources=(*model.sources, *names),
+        sources=(*model.sources, *(f"{model.sources[j]} beyond its kink" for j in chosen.tolist())),
     )
     return Split(smooth, kinks[chosen], chosen)
 

@@ -102,12 +102,12 @@ class MixtureModel(ByFields, Viewed):
             )
         # There own(r_i = 0) has no source whose parameter it could take.
         if unsourced:
-            of_source = {p.symbol for p in self.interaction.parameters if p.per == "source"}
-            undefined = self.interaction.own.subs(r_i, 0).free_symbols & of_source
+            at_zero = self.interaction.own.subs(r_i, 0)
+            undefined = [p.name for p in self.interaction.parameters if p.per == "source" and at_zero.has(p.symbol)]
             if undefined:
                 raise InputError(
                     f"target {', '.join(unsourced)} is no source, and interaction "
-                    f"'{self.interaction.name}' needs its own {undefined.pop()} there; make that per target"
+                    f"'{self.interaction.name}' needs its own {undefined[0]} there; make that per target"
                 )
         declared = self.templates.parameters
         refuse_unknown(f"parameter of {self.label}", self.parameters, [p.name for p in declared])
@@ -243,9 +243,10 @@ class MixtureModel(ByFields, Viewed):
         size = np.asarray(np.nan if params is None else params, float) / self.params_unit
         if supply is None or not self.takes_supply:
             return Response(self, D, size)
-        tokens = np.maximum(supply, LEAST_SUPPLY) / self.token_unit
         # Shape (n, 1 or T, S): parameters of sources broadcast over targets.
-        values = np.where(np.isnan(supply)[:, None, :], self.parameters[SUPPLY], tokens[:, None, :])
+        supply = supply[:, None, :]
+        tokens = np.maximum(supply, LEAST_SUPPLY) / self.token_unit
+        values = np.where(np.isnan(supply), self.parameters[SUPPLY], tokens)
         return Response(self, D, size, {**self.parameters, SUPPLY: values})
 
     def vector(self, ratios: Mapping[str, float]) -> Array:
@@ -332,10 +333,9 @@ class Response:
     @without_warnings
     def z(self, ratios: Array) -> Array:
         """Return z of each target, shape (..., T)."""
-        used = self.used(ratios)
-        (own,) = self._own(self.model.templates.own.value, used)
-        (pair,) = self._pair(self.model.templates.pair.value, used)
-        return np.asarray(own + pair.sum(axis=-1))
+        templates, used = self.model.templates, self.used(ratios)
+        pair = self._pair(templates.pair.value, used)[0]
+        return np.asarray(self._own(templates.own.value, used)[0] + pair.sum(axis=-1))
 
     @without_warnings
     def pairs(self, ratios: Array) -> Array:
@@ -350,8 +350,8 @@ class Response:
     @without_warnings
     def use_rises(self, shares: Array) -> bool:
         """Return whether u of every source rises with its ratio at each value of `shares`, (n,)."""
-        _, slope = self._use("slopes", np.multiply.outer(shares, np.ones(len(self.model.sources))))
-        return bool((slope > 0).all())
+        ratios = np.multiply.outer(shares, np.ones(len(self.model.sources)))
+        return bool((self._use("slopes", ratios)[1] > 0).all())
 
     @without_warnings
     def z_and_jacobian(self, ratios: Array) -> tuple[Array, Array]:
@@ -395,8 +395,7 @@ class Response:
         diagonal += model.by_own_source(weights * own_slope**2 * (own_tt + pair_tt.sum(axis=-1)))
         if model.templates.used is not None:
             # diag(J_i u''): a curved use bends z even where z is linear in u.
-            (curvature,) = self._use("curvatures", ratios)
-            diagonal += weights @ (self._by_used(used)[1] * curvature)
+            diagonal += weights @ (self._by_used(used)[1] * self._use("curvatures", ratios)[0])
         hessian.flat[:: len(model.sources) + 1] += diagonal
         return hessian
 
@@ -426,8 +425,8 @@ class Response:
         template = self.model.templates.alone
         if template is None:
             return np.full(tokens.shape, np.nan)
-        values = [self._values[p.name] for p in template.parameters]
-        return _filled(template.value(tokens / self.model.token_unit, self.N[..., None], *values)[0], tokens.shape)
+        arguments = (self.N[..., None], *(self._values[p.name] for p in template.parameters))
+        return _filled(template.value(tokens / self.model.token_unit, *arguments)[0], tokens.shape)
 
     @without_warnings
     def loss_curvatures(self, z: Array) -> Array:
@@ -448,9 +447,8 @@ class Response:
         result = dict(
             zip([p.name for p in templates.law.parameters], self._loss(templates.loss.by_parameter, z), strict=True)
         )
-        own = self._own(templates.own.by_parameter, used)
-        pair = self._pair(templates.pair.by_parameter, used)
-        for parameter, by_own, by_pair in zip(templates.interaction.parameters, own, pair, strict=True):
+        of_z = (self._own(templates.own.by_parameter, used), self._pair(templates.pair.by_parameter, used))
+        for parameter, by_own, by_pair in zip(templates.interaction.parameters, *of_z, strict=True):
             if parameter.per == "source":
                 # In `own` a source parameter is the own source's, whose pair is empty.
                 _flat(by_pair)[..., model.own_pairs] = by_own[..., model.own_targets]
@@ -462,8 +460,8 @@ class Response:
             # Each parameter of the use belongs to one source j:
             # dL_i / dp_j = L' dz_i/du_j du_j/dp_j.
             by_used = slope[..., None] * self._by_used(used)[1]
-            for parameter, by_use in zip(templates.use.parameters, self._use("by_parameter", ratios), strict=True):
-                result[parameter.name] = by_used * by_use
+            by_use = zip(templates.use.parameters, self._use("by_parameter", ratios), strict=True)
+            result |= {parameter.name: by_used * of_use for parameter, of_use in by_use}
         return result
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
-from operator import add, mul
+from operator import add, mul, truediv
 from typing import Any
 
 import sympy as sp
@@ -96,10 +96,7 @@ def _product(node: sp.Expr, known: Known) -> Value:
     # SymPy writes a / b as a * b^-1; a division rounds once, a product by a reciprocal twice.
     below = [part for part in node.args if part.is_Pow and part.exp == -1]
     above = [known[part] for part in node.args if part not in below]
-    quotient = reduce(mul, above) if above else 1.0
-    for part in below:
-        quotient = quotient / known[part.base]
-    return quotient
+    return reduce(truediv, (known[part.base] for part in below), reduce(mul, above) if above else 1.0)
 
 
 def _power(node: sp.Expr, known: Known) -> Value:

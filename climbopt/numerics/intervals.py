@@ -51,8 +51,7 @@ class Interval(NDArrayOperatorsMixin):
     @classmethod
     def of(cls, lower: ArrayLike, upper: ArrayLike) -> Interval:
         """Return the interval from `lower` to `upper`, broadcast against each other."""
-        low, high = np.broadcast_arrays(np.asarray(lower, float), np.asarray(upper, float))
-        return cls(low, high)
+        return cls(*np.broadcast_arrays(np.asarray(lower, float), np.asarray(upper, float)))
 
     @classmethod
     def enclosing(cls, value: Interval | ArrayLike) -> Interval:
@@ -84,9 +83,8 @@ class Interval(NDArrayOperatorsMixin):
 
     def sum(self, axis: int) -> Interval:
         """Return the enclosure of the sum along an axis."""
-        size = self.lower.shape[axis]
         # summation error: at most n eps sum |x|
-        slack = size * np.finfo(float).eps
+        slack = self.shape[axis] * np.finfo(float).eps
         with np.errstate(invalid="ignore"):
             low = self.lower.sum(axis) - slack * np.abs(self.lower).sum(axis)
             high = self.upper.sum(axis) + slack * np.abs(self.upper).sum(axis)

@@ -217,8 +217,7 @@ class Polytope:
             # reduced costs g - A' rows; multipliers of the wrong sign were clipped to 0 above
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
             # The box minimum is finite only where each variable with a reduced cost is bounded; rows imply such bounds.
-            lower, upper = self.implied_bounds
-            ends = np.where(reduced > 0, lower, np.where(reduced < 0, upper, 0.0))
+            ends = self.bounds.within(*self.implied_bounds).named(-reduced)
             of_rows = on_rows @ h + on_equations @ self.rows.lower[self.equation]
             return float(of_rows + (reduced * ends).sum()), result.x
         on = self.simplex
@@ -248,8 +247,7 @@ class Polytope:
             reach = np.minimum(self.bounds.upper[on], total - lower.sum() + lower) - lower
             if lower.sum() > total + FEASIBILITY or lower.sum() + reach.sum() < total - FEASIBILITY:
                 raise EmptyPolytopeError
-            share = (total - lower.sum()) / reach.sum() if reach.sum() > 0 else 0.0
-            middle[on] = lower + share * reach
+            middle[on] = lower + reach * ((total - lower.sum()) / reach.sum() if reach.sum() > 0 else 0.0)
             return np.asarray(middle)
         G, h = self._inequalities
         low, high = np.isfinite(self.bounds.lower), np.isfinite(self.bounds.upper)
@@ -346,24 +344,23 @@ class Polytope:
     @cached_property
     def implied_bounds(self) -> tuple[Array, Array]:
         """Bounds, tightened by the activity bounds of each row, with slack for rounding."""
-        lower, upper = np.array(self.bounds.lower), np.array(self.bounds.upper)
-        sides = zip(np.vstack([self.dense, -self.dense]), np.append(self.rows.upper, -self.rows.lower), strict=True)
-        for row, limit in sides:
-            if np.isinf(limit):
-                continue
-            on = np.flatnonzero(row)
-            a = row[on]
-            # The least that each term can add to the row.
-            least = a * np.where(a > 0, self.bounds.lower[on], self.bounds.upper[on])
+        lower, upper = self.bounds.lower, self.bounds.upper
+        # Every row as A x <= limit, two for each row as written.
+        A, limits = np.vstack([self.dense, -self.dense]), np.append(self.rows.upper, -self.rows.lower)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):  # where A is 0, which bounds nothing
+            # The least that each term can add to its row.
+            least = np.where(A > 0, A * lower, np.where(A < 0, A * upper, 0.0))
             unbounded = np.isinf(least)
             known = np.where(unbounded, 0.0, least)
-            slack = FEASIBILITY * (abs(limit) + np.abs(known).sum())
+            slack = FEASIBILITY * (np.abs(limits) + np.abs(known).sum(1, keepdims=True))
             # row limit less the least activity of the other variables; unbounded if another one is
-            room = np.where(unbounded.sum() > unbounded, np.inf, limit - (known.sum() - known) + slack) / a
-            # Dividing by a negative coefficient turns the bound into a lower one.
-            upper[on] = np.where(a > 0, np.minimum(upper[on], room), upper[on])
-            lower[on] = np.where(a < 0, np.maximum(lower[on], room), lower[on])
-        return lower, upper
+            rest = limits - (known.sum(1, keepdims=True) - known) + slack
+            room = np.where(unbounded.sum(1, keepdims=True) > unbounded, np.inf, rest) / A
+        # Dividing by a negative coefficient turns the bound into a lower one.
+        return (
+            np.maximum(lower, room.max(axis=0, where=A < 0, initial=-np.inf)),
+            np.minimum(upper, room.min(axis=0, where=A > 0, initial=np.inf)),
+        )
 
     @cached_property
     def equation(self) -> Mask:

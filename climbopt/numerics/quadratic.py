@@ -98,10 +98,11 @@ def minimise(
     """
     active = _active_at(start, polytope) if warm is None else warm
     # Of dependent rows that nearly agree, changes of one constraint meet some exactly, exchanges break all a little.
-    face = _exchange_all(H, g, polytope, active, 10 * FEASIBILITY)
-    if face is None:
-        face = _one_at_a_time(H, g, polytope, start, first)
-    return _exchange_all(H, g, polytope, active) if face is None else face
+    return (
+        _exchange_all(H, g, polytope, active, 10 * FEASIBILITY)
+        or _one_at_a_time(H, g, polytope, start, first)
+        or _exchange_all(H, g, polytope, active)
+    )
 
 
 def minimise_by_exchanges(
@@ -151,9 +152,9 @@ def project(x: Array, polytope: Polytope) -> Array:
         return clipped
     identity = np.eye(x.size)
     # min |y - x|^2 / 2 is a quadratic program with H = I and g = -x.
-    face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope))
-    if face is None:
-        face = _one_at_a_time(identity, -x, polytope, polytope.interior_point())
+    face = _exchange_all(identity, -x, polytope, _active_at(clipped, polytope)) or _one_at_a_time(
+        identity, -x, polytope, polytope.interior_point()
+    )
     if face is None:  # H is the identity: only degenerate rows fail to settle
         raise ArithmeticError("the projection onto the linear rows did not settle")
     return np.clip(face.x, polytope.bounds.lower, polytope.bounds.upper)
@@ -304,11 +305,10 @@ def _one_at_a_time(H: Array, g: Array, polytope: Region, start: Array, first: Ac
             sides[int(wrong.argmax())] = 0
             continue
         value, change = np.append(x, polytope.dense @ x), np.append(step, polytope.dense @ step)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # ratio test: the largest step along the direction that stays feasible
-            room = np.where(change < 0, (lower - value) / change, (upper - value) / change)
         # Active constraints and those that the step does not move cannot block it.
-        room = np.where((sides != 0) | (np.abs(change) <= FEASIBILITY * np.abs(change).max()), np.inf, room)
+        still = (sides != 0) | (np.abs(change) <= FEASIBILITY * np.abs(change).max())
+        # ratio test: the largest step along the direction that stays feasible
+        room = np.divide(np.where(change < 0, lower, upper) - value, change, np.full(change.size, np.inf), where=~still)
         blocking = int(room.argmin())
         length = min(1.0, max(0.0, float(room[blocking])))
         x = face.x if length == 1.0 else x + length * step

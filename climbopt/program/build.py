@@ -89,9 +89,8 @@ def mixture_form(
     own = Ordering(problem.model.sources, tuple(targets), auxiliaries.names)
     formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
     # Lifting is exact where the problem is convex: then each excess takes its least value at the optimum.
-    direct, kinks = formulation.form(None), None
-    if isinstance(problem.model, MixtureModel) and problem.model.kinked:
-        kinks = split(problem.model, problem.total_budget, problem.params)
+    direct, model = formulation.form(None), problem.model
+    kinks = split(model, problem.total_budget, problem.params) if isinstance(model, MixtureModel) else None
     if kinks is None or not _convex(direct):
         return direct
     # The lifted form must be proved convex too, or the excesses need not be tight.
@@ -180,8 +179,7 @@ class _Formulation:
         domain = np.zeros(0, dtype=np.intp)
         if table.reads_losses:  # L(z) needs z > 0, and an excess above its least value lowers z
             unlifted = functions if kinks is None else self._functions(ordering, problem.model, table)
-            positive = [proofs.z_positive for proofs in unlifted.proofs(part.polytope)]
-            domain = np.flatnonzero(~np.concatenate(positive))
+            domain = np.flatnonzero(~np.concatenate([one.z_positive for one in unlifted.proofs(part.polytope)]))
             start = _start_in_domain(functions, part.polytope, start) if domain.size or excesses else start
         n, extra = len(ordering.variables), len(self.auxiliaries.names)
         start = np.append(start, np.zeros(extra))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from climbopt.model.convexity import Proofs, proofs_of
+from climbopt.model.convexity import Proofs
 from climbopt.model.ensemble import Responses
 from climbopt.model.mixture import Response
 from climbopt.model.templates import Array
@@ -81,10 +81,10 @@ class MixtureFunctions:
 
     def proofs(self, polytope: Polytope) -> tuple[Proofs, ...]:
         """Return what can be proved of the model over the box of a polytope."""
-        upper = self.cumulative(polytope.bounds.upper)
+        lower, upper = self.cumulative(polytope.bounds.lower), self.cumulative(polytope.bounds.upper)
         # the ratios sum to 1, and the excesses add at most their bounds
         most = 1.0 + float(upper[upper.size - self.n_excesses :].sum())
-        return proofs_of(self.responses.parts, self.cumulative(polytope.bounds.lower), upper, most)
+        return tuple(Proofs(response, lower, upper, most) for response in self.responses.parts)
 
     def convex(self, polytope: Polytope, multipliers: Array) -> bool:
         """Return whether f + multipliers'c is proved convex, by convexity of L, concavity of z and signs."""

@@ -132,33 +132,23 @@ def _excess_rows(
     center a ratio is on, its excess is r_j - center_j or 0, and needs no auxiliary (with one, every ratio at 0 with
     center 0 would be a vertex with more active rows than variables).
     """
-    n, auxiliaries = len(problem.model.sources), list(excesses)
-    # Of each distance: the columns of its row, its limit and its label.
-    sums: list[tuple[list[int], float, Label]] = []
-    for distance in (row for row in problem.rows if isinstance(row, DistanceRow)):
-        columns, limit = [], distance.upper / 2
-        for j, name in enumerate(problem.model.sources):
-            center = distance.center[name]
-            if bounds.lower[j] >= center:
-                columns.append(j)
-                # r_j - center_j is the excess itself: its constant moves to the right side
-                limit += center
-            # Where both ends lie at or below the center the excess is 0, and the ratio is in no row.
-            elif bounds.upper[j] > center:
-                columns.append(n + len(auxiliaries))
-                auxiliaries.append((f"{distance.name}[{name}]", j, center))
-        sums.append((columns, limit, Label(distance.name, 0.5, distance.unit)))
-    k = len(auxiliaries)
-    A = np.zeros((k + len(sums), n + k))
-    for i, (_, j, _) in enumerate(auxiliaries):
-        A[i, [j, n + i]] = 1.0, -1.0
+    sources, bounded = problem.model.sources, [row for row in problem.rows if isinstance(row, DistanceRow)]
+    references = np.array([[row.center[name] for name in sources] for row in bounded]).reshape(-1, len(sources))
+    above = bounds.lower >= references
+    # Where both ends lie at or below the center the excess is 0, and the ratio is in no row.
+    of_row, of_ratio = np.nonzero(~above & (bounds.upper > references))
+    places = zip(of_row.tolist(), of_ratio.tolist(), strict=True)
+    auxiliaries = [*excesses, *((f"{bounded[k].name}[{sources[j]}]", j, float(references[k, j])) for k, j in places)]
+    names, of_source, centers = zip(*auxiliaries, strict=True) if auxiliaries else ((), (), ())
     # sum of (r_j - center_j) over the ratios above, and of the auxiliaries of the others, <= distance / 2.
-    for i, (columns, _, _) in enumerate(sums, k):
-        A[i, columns] = 1.0
+    summed = np.append(np.full(len(excesses), -1), of_row) == np.arange(len(bounded))[:, None]
+    A = np.block([[np.eye(len(sources))[list(of_source)], -np.eye(len(names))], [above, summed]])
+    # r_j - center_j is the excess itself: its constant moves to the right side
+    most = [row.upper / 2 for row in bounded] + np.where(above, references, 0.0).sum(axis=1)
     limits = Rows(
         np.full(len(A), -np.inf),
-        np.array([*(center for _, _, center in auxiliaries), *(limit for _, limit, _ in sums)]),
-        (*(Label(name, internal=True) for name, _, _ in auxiliaries), *(label for _, _, label in sums)),
+        np.append(centers, most),
+        (*(Label(name, internal=True) for name in names), *(Label(row.name, 0.5, row.unit) for row in bounded)),
     )
     return auxiliaries, A, limits
 
