@@ -343,7 +343,7 @@ class Proofs:
         """
         templates = self.response.model.templates
         used = self._own_used(low, high)
-        _, own_t = self._own(templates.own.slopes, *used)
+        own_t = self._own(templates.own.slopes, *used)[1]
         cross = self._pair(templates.pair.curvatures, *used)[1].lower.min(axis=-1)  # at most 0: the own pair's is 0
         rises = (own_t + self._rest(low, high) * Interval.enclosing(cross)).lower >= 0
         least = self._least_on(low, high)

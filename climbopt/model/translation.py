@@ -72,23 +72,11 @@ def translate(
 @lru_cache(maxsize=1024)
 def _ordered(expression: sp.Expr) -> tuple[dict[sp.Expr, float], tuple[sp.Expr, ...]]:
     """Return the numbers in an expression, and its other distinct nodes except symbols, arguments first."""
-    numbers: dict[sp.Expr, float] = {}
-    nodes: dict[sp.Expr, None] = {}
-
-    def visit(node: sp.Expr) -> None:
-        if node.is_Symbol or node in numbers or node in nodes:
-            return
-        # A subtree of numbers alone is one number, exact where it is an integer.
-        if node.is_number:
-            numbers[node] = int(node) if node.is_Integer else float(node)
-            return
-        for part in node.args:
-            visit(part)
-        # A dict as an ordered set: appended after its arguments, each node once.
-        nodes[node] = None
-
-    visit(expression)
-    return numbers, tuple(nodes)
+    # A dict as an ordered set: each node once, after its arguments.
+    nodes = dict.fromkeys(node for node in sp.postorder_traversal(expression) if not node.is_Symbol)
+    # A subtree of numbers alone is one number, exact where it is an integer.
+    numbers = {node: int(node) if node.is_Integer else float(node) for node in nodes if node.is_number}
+    return numbers, tuple(node for node in nodes if node not in numbers)
 
 
 def _product(node: sp.Expr, known: Known) -> Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -109,9 +110,7 @@ class Table:
         """
 
         def part(values: Any, width: int) -> csr_array:
-            if values is None:
-                return csr_array((k, width))
-            return csr_array(values.reshape(1, -1) if values.ndim == 1 else values)
+            return csr_array((k, width) if values is None else values.reshape(k, width))
 
         coefficients = csr_array(hstack([part(x, n), part(z, n_targets), part(loss, n_targets)]), dtype=float)
         coefficients.eliminate_zeros()
@@ -260,10 +259,8 @@ class Ordering:
 
     @cached_property
     def _index(self) -> dict[tuple[str, str], int]:
-        further = (*self.excesses, *self.auxiliaries)
-        parts = (("r", self.sources), ("x", further), ("z", self.targets), ("L", self.targets))
-        names = ((kind, name) for kind, part in parts for name in part)
-        return {name: k for k, name in enumerate(names)}
+        x = (*product("r", self.sources), *product("x", self.excesses + self.auxiliaries))
+        return {name: k for k, name in enumerate((*x, *product("zL", self.targets)))}
 
     def place(self, outer: Outer) -> Placed:
         """Return an outer function with the positions of its entries."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
 from itertools import compress, product
 from operator import add
@@ -27,24 +27,18 @@ def written_out(
     table: Table, parts: Sequence[Part], x: Sequence[Scalar], cumulative: Sequence[Scalar], system: System
 ) -> list[Scalar]:
     """Return the functions of a table of another system's scalars x, at cumulative ratios."""
-    all_z: list[Scalar] = []
-    all_losses: list[Scalar] = []
+
+    def defined(kind: str, names: Sequence[str], values: Iterable[Scalar]) -> list[Scalar]:
+        return [system.define(value, f"{kind}[{name}]") for name, value in zip(names, values, strict=True)]
+
+    y = [*x]
+    losses: list[Scalar] = []
     for names, response in parts:
-        z = [
-            system.define(value, f"z[{name}]")
-            for name, value in zip(names, effective(response, cumulative, system), strict=True)
-        ]
-        law = _function(response.model.templates.loss, system)
+        z = defined("z", names, effective(response, cumulative, system))
+        y += z
         # Laws are written only where a function reads a loss: outside their domain they have no value.
-        losses: list[Scalar] = [None] * len(names)
-        if table.reads_losses:
-            each = _each(response.loss_arguments, len(names)).tolist()
-            losses = [
-                system.define(law(one, *values), f"L[{name}]") for name, one, values in zip(names, z, each, strict=True)
-            ]
-        all_z += z
-        all_losses += losses
-    y = [*x, *all_z, *all_losses]
+        losses += defined("L", names, _losses(response, z, system)) if table.reads_losses else [None] * len(names)
+    y += losses
 
     def entries(placed: Placed) -> list[Scalar]:
         if placed.mean is None:
@@ -63,6 +57,12 @@ def written_out(
         return reduce(add, terms, float(table.constant[k]))
 
     return [function(k) for k in range(len(table))]
+
+
+def _losses(response: Response, z: Sequence[Scalar], system: System) -> list[Scalar]:
+    """Return the loss of each target for another system's z."""
+    law, each = _function(response.model.templates.loss, system), _each(response.loss_arguments, len(z))
+    return [law(one, *values) for one, values in zip(z, each.tolist(), strict=True)]
 
 
 def effective(response: Response, cumulative: Sequence[Scalar], system: System) -> list[Scalar]:
