@@ -243,10 +243,9 @@ class MixtureModel(ByFields, Viewed):
         size = np.asarray(np.nan if params is None else params, float) / self.params_unit
         if supply is None or not self.takes_supply:
             return Response(self, D, size)
-        # Shape (n, 1 or T, S): parameters of sources broadcast over targets.
         supply = supply[:, None, :]
-        tokens = np.maximum(supply, LEAST_SUPPLY) / self.token_unit
-        values = np.where(np.isnan(supply), self.parameters[SUPPLY], tokens)
+        # Shape (n, 1 or T, S): parameters of sources broadcast over targets.
+        values = np.where(np.isnan(supply), self.parameters[SUPPLY], np.maximum(supply, LEAST_SUPPLY) / self.token_unit)
         return Response(self, D, size, {**self.parameters, SUPPLY: values})
 
     def vector(self, ratios: Mapping[str, float]) -> Array:

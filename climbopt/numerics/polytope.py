@@ -108,8 +108,7 @@ class Rows:
     @classmethod
     def free(cls, labels: Sequence[Label]) -> Rows:
         """Return rows without limits."""
-        unlimited = np.full(len(labels), np.inf)
-        return cls(-unlimited, unlimited, tuple(labels))
+        return cls(np.full(len(labels), -np.inf), np.full(len(labels), np.inf), tuple(labels))
 
     def __len__(self) -> int:
         return self.lower.size
@@ -218,15 +217,10 @@ class Polytope:
             reduced = g - G.T @ on_rows - self.dense[self.equation].T @ on_equations
             # The box minimum is finite only where each variable with a reduced cost is bounded; rows imply such bounds.
             ends = self.bounds.within(*self.implied_bounds).named(-reduced)
-            of_rows = on_rows @ h + on_equations @ self.rows.lower[self.equation]
-            return float(of_rows + (reduced * ends).sum()), result.x
+            return float(on_rows @ h + on_equations @ self.rows.lower[self.equation] + (reduced * ends).sum()), result.x
         on = self.simplex
         # Variables outside the simplex row go to the end that their cost favours; the others are filled below.
-        vertex = np.where(
-            g > 0,
-            self.bounds.lower,
-            np.where(g < 0, self.bounds.upper, np.clip(0, self.bounds.lower, self.bounds.upper)),
-        )
+        vertex = np.clip(self.bounds.named(-g), self.bounds.lower, self.bounds.upper)
         if not np.isfinite(vertex[~on]).all():
             return -np.inf, np.full(g.size, np.nan)
         vertex[on] = _fill(g[on], self.bounds.lower[on], self.bounds.upper[on], float(self.rows.lower[0]))
@@ -284,8 +278,7 @@ class Polytope:
             slope = G.T @ weight + moved
             step = np.linalg.solve((G.T * weight**2) @ G + np.eye(moved.size), -slope)
             # Newton decrement of the barrier; the step stays within 0.9 of the distance to the boundary
-            decrement = float(-slope @ step)
-            if not np.isfinite(decrement) or decrement < 1e-2:
+            if not 1e-2 <= -slope @ step < np.inf:
                 break
             most = 1.0 / max(1e-12, float(np.max(weight * (G @ step), initial=0.0)))
             moved = moved + min(1.0, 0.9 * most) * step
@@ -377,8 +370,7 @@ class Polytope:
     def _linear_program(self, g: Array, G: Array, h: Array, lower: Array, upper: Array) -> OptimizeResult:
         """Solve min g'x over G x <= h, the equations and bounds by HiGHS; x may have more entries than A columns."""
         # Further variables, such as s, are in no equation.
-        equations = np.zeros((int(self.equation.sum()), g.size))
-        equations[:, : self.dense.shape[1]] = self.dense[self.equation]
+        equations = np.pad(self.dense[self.equation], ((0, 0), (0, g.size - self.dense.shape[1])))
         for presolve in (True, False):  # with it, HiGHS calls some unbounded programs infeasible
             result = linprog(
                 g,

@@ -90,7 +90,9 @@ def mixture_form(
     formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
     # Lifting is exact where the problem is convex: then each excess takes its least value at the optimum.
     direct, model = formulation.form(None), problem.model
-    kinks = split(model, problem.total_budget, problem.params) if isinstance(model, MixtureModel) else None
+    kinks = (
+        split(model, problem.total_budget, problem.params) if isinstance(model, MixtureModel) and model.kinked else None
+    )
     if kinks is None or not _convex(direct):
         return direct
     # The lifted form must be proved convex too, or the excesses need not be tight.
@@ -271,11 +273,11 @@ def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
 
 def _domain_rows(functions: MixtureFunctions, domain: Indices, problem: AllocationProblem) -> tuple[Table, Rows]:
     """Return the rows z_i >= least for the targets in `domain`, and their limits."""
-    n, n_targets, targets = functions.table.n, functions.table.n_targets, functions.names
+    n_targets, names = functions.table.n_targets, functions.names
     # z D of one token or more keeps z off the law's pole at 0, and cuts off no mixture of interest.
     least = np.full(len(domain), LEAST_EFFECTIVE_TOKENS / problem.total_budget)
-    labels = tuple(Label(f"domain[{targets[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
-    table = Table.build(n, n_targets, len(domain), z=eye_array(n_targets, format="csr")[domain])
+    labels = tuple(Label(f"domain[{names[i]}]", unit="effective ratio", domain=True) for i in domain.tolist())
+    table = Table.build(functions.table.n, n_targets, len(domain), z=eye_array(n_targets, format="csr")[domain])
     return table, Rows(least, np.full(len(domain), np.inf), labels)
 
 
@@ -292,11 +294,9 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
 
     x = start
     for _ in range(START_ROUNDS):
-        if least(x) > 0:
-            return x
         z, jacobian = functions.responses.z_and_jacobian(functions.cumulative(x))
-        if not (np.isfinite(z).all() and np.isfinite(jacobian).all()):
-            break  # at a pole: no line leads on from there
+        if (z > 0).all() or not (np.isfinite(z).all() and np.isfinite(jacobian).all()):
+            break  # there, or at a pole, from where no line leads on
         # z linearised at x: z + J (y - x) = (z - J x) + J y; auxiliaries do not enter z.
         slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x

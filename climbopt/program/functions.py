@@ -172,15 +172,19 @@ class MixtureEvaluation:
     def z(self) -> Array:
         """z of each target, (T,)."""
         # A first-order evaluation that is there already has z as well.
-        known = self.__dict__.get("_z_first_order")
-        return self.functions.responses.z(self.cumulative) if known is None else known[0]
+        return (
+            self._z_first_order[0] if "_z_first_order" in self.__dict__ else self.functions.responses.z(self.cumulative)
+        )
 
     @cached_property
     def losses(self) -> Array:
         """Loss of each target, (T,)."""
         # The same for the losses.
-        known = self.__dict__.get("_loss_first_order")
-        return self.functions.responses.losses(self.z) if known is None else known[0]
+        return (
+            self._loss_first_order[0]
+            if "_loss_first_order" in self.__dict__
+            else self.functions.responses.losses(self.z)
+        )
 
     @cached_property
     def _z_first_order(self) -> tuple[Array, Array]:

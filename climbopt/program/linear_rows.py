@@ -68,8 +68,7 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
         Where equations contradict each other; inequalities are not examined.
     """
     bounds, (A, rows, implied) = _bounds(problem), _rows(problem)
-    auxiliaries, on_excesses, excess_rows = _excess_rows(problem, bounds, excesses)
-    names, sources, centers = zip(*auxiliaries, strict=True) if auxiliaries else ((), (), ())
+    (names, sources, centers), on_excesses, excess_rows = _excess_rows(problem, bounds, excesses)
     extra = len(names)
     simplex = np.append(np.ones(A.shape[1]), np.zeros(extra))  # the ratios sum to 1, the auxiliaries do not count
     # The least u is at most 1 - center at every mixture; a finite bound keeps the polytope bounded.
@@ -79,7 +78,7 @@ def linear_part(problem: AllocationProblem, excesses: Sequence[Excess] = ()) -> 
         csr_array(np.vstack([np.pad(A, ((0, 0), (0, extra))), on_excesses, simplex])),
         rows + excess_rows + Rows(np.ones(1), np.ones(1), (Label("simplex", tied=implied),)),
     )
-    return LinearPart(polytope, names, np.array(sources, dtype=np.intp), np.array(centers, dtype=float))
+    return LinearPart(polytope, tuple(names), np.array(sources, dtype=np.intp), np.array(centers, dtype=float))
 
 
 def _bounds(problem: AllocationProblem) -> Rows:
@@ -123,8 +122,8 @@ def row_limits(rows: Sequence[LinearRow | ExpressionRow]) -> Rows:
 
 def _excess_rows(
     problem: AllocationProblem, bounds: Rows, excesses: Sequence[Excess]
-) -> tuple[Sequence[Excess], Array, Rows]:
-    """Return the auxiliaries, and the rows over (ratios, auxiliaries) that bound them and distances.
+) -> tuple[tuple[Sequence[str], Sequence[int], Sequence[float]], Array, Rows]:
+    """Return names, sources and centers of the auxiliaries, and the rows over (ratios, auxiliaries) that bound them.
 
     The rows are r_j - u_j <= center_j for `excesses`, and the same with sum u <= distance / 2 for each distance row.
 
@@ -150,7 +149,7 @@ def _excess_rows(
         np.append(centers, most),
         (*(Label(name, internal=True) for name in names), *(Label(row.name, 0.5, row.unit) for row in bounded)),
     )
-    return auxiliaries, A, limits
+    return (names, of_source, centers), A, limits
 
 
 def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...]]:
@@ -177,8 +176,8 @@ def _independent_rows(A: Array, limits: Rows) -> tuple[list[int], tuple[str, ...
             if not low - FEASIBILITY <= value <= high + FEASIBILITY:
                 raise EmptyPolytopeError
             implied.append(limits.labels[k].name)
-            continue
-        independent.append(k)
-        if equation:
-            equations, rights = np.vstack([equations, A[k]]), np.append(rights, low)
+        else:
+            independent.append(k)
+            if equation:
+                equations, rights = np.vstack([equations, A[k]]), np.append(rights, low)
     return independent, tuple(implied)

@@ -75,9 +75,8 @@ def effective(response: Response, cumulative: Sequence[Scalar], system: System) 
     result = []
     for i, j in enumerate(model.own_source.tolist()):
         ratio = used(i, j) if j >= 0 else 0.0
-        terms = [own(ratio, *of_own[i].tolist())]
-        terms += [pair(ratio, used(i, k), *of_pairs[i, k].tolist()) for k in np.flatnonzero(counted[i]).tolist()]
-        result.append(reduce(add, terms))
+        pairs = (pair(ratio, used(i, k), *of_pairs[i, k].tolist()) for k in np.flatnonzero(counted[i]).tolist())
+        result.append(reduce(add, pairs, own(ratio, *of_own[i].tolist())))
     return result
 
 
