@@ -161,9 +161,12 @@ class Proofs:
         if not (own.joined and pair.joined):
             return False
         on_own, pair_ts, pair_ss = self._second
-        jumps = self._own(own.jump, *self._own_range) + self._pair(pair.jump, *self._own_range)
         # With no cross term the Hessian of z is diagonal, so that its signs decide its curvature.
-        return _nonpositive(on_own, pair_ts, -pair_ts, pair_ss, *jumps) and self._use_composes
+        return (
+            _nonpositive(on_own, pair_ts, -pair_ts, pair_ss)
+            and _nonpositive(*self._own(own.jump, *self._own_range), *self._pair(pair.jump, *self._own_range))
+            and self._use_composes
+        )
 
     @cached_property
     def z_affine(self) -> bool:

@@ -212,10 +212,9 @@ class Stacked(OfBlocks):
         check_draws(model, draws)
         members = [blocks_of(member) for member in (model, *draws)]
         blocks = [block for blocks, _ in members for block in blocks]
-        # Each member is a mean of its own blocks.
-        weights = block_diag(*(of_blocks for _, of_blocks in members))
         names = (*model.targets, *(f"{name}#{k}" for k in range(len(draws)) for name in model.targets))
-        return cls._of(blocks, weights, names, model.label)
+        # Each member is a mean of its own blocks.
+        return cls._of(blocks, block_diag(*(of_blocks for _, of_blocks in members)), names, model.label)
 
     @classmethod
     def _of(cls, blocks: Sequence[MixtureModel], weights: Array, names: tuple[str, ...], label: str) -> Stacked:
@@ -228,8 +227,7 @@ class Stacked(OfBlocks):
         # As csr, since the dense blocks that kron may choose hold zeros, by which NaN of other targets would enter.
         # Targets of the k-th block of a stack are columns k T to (k + 1) T of its place in the map.
         mean = hstack([kron(csr_array(weights[:, at]), unit, format="csr") for at in groups.values()])
-        stacks = tuple(Stack.of([blocks[k] for k in at]) for at in groups.values())
-        return cls(stacks, names, csr_array(mean), label)
+        return cls(tuple(Stack.of([blocks[k] for k in at]) for at in groups.values()), names, csr_array(mean), label)
 
     def select(self, targets: Sequence[str]) -> Stacked:
         """Return the same model with a subset of its targets, and of its blocks' targets those that they depend on."""

@@ -51,8 +51,10 @@ def split(model: MixtureModel, budget: float, params: float | None) -> Split | N
     """
     templates = model.templates
     kink = _kink(templates) if templates.kinked else None
-    of_source = [p.name for p in model.interaction.parameters if p.per == "source"]
-    if kink is None or any(model.parameters[name].ndim > 1 for name in of_source):
+    # One excess per source needs parameters that all targets share.
+    if kink is None or any(
+        p.per == "source" and model.parameters[p.name].ndim > 1 for p in model.interaction.parameters
+    ):
         return None
     # A ratio is at most 1, so that a kink at 1 or beyond is never reached.
     kinks = _values(kink, model.at(budget, params))

@@ -101,14 +101,16 @@ class MixtureModel(ByFields, Viewed):
                 "leaves its z at 0; choose an interaction with transfer"
             )
         # There own(r_i = 0) has no source whose parameter it could take.
-        if unsourced:
-            at_zero = self.interaction.own.subs(r_i, 0)
-            undefined = [p.name for p in self.interaction.parameters if p.per == "source" and at_zero.has(p.symbol)]
-            if undefined:
-                raise InputError(
-                    f"target {', '.join(unsourced)} is no source, and interaction "
-                    f"'{self.interaction.name}' needs its own {undefined[0]} there; make that per target"
-                )
+        undefined = [
+            p.name
+            for p in self.interaction.parameters
+            if unsourced and p.per == "source" and self.interaction.own.subs(r_i, 0).has(p.symbol)
+        ]
+        if undefined:
+            raise InputError(
+                f"target {', '.join(unsourced)} is no source, and interaction "
+                f"'{self.interaction.name}' needs its own {undefined[0]} there; make that per target"
+            )
         declared = self.templates.parameters
         refuse_unknown(f"parameter of {self.label}", self.parameters, [p.name for p in declared])
         object.__setattr__(self, "parameters", FrozenMap({p.name: self._checked(p) for p in declared}))
@@ -263,8 +265,11 @@ class MixtureModel(ByFields, Viewed):
         position = {name: i for i, name in enumerate(self.targets)}
         rows = [position[name] for name in targets]
         shared = {p.name for p in self.templates.parameters if p.per == "source" and self.parameters[p.name].ndim == 1}
-        parameters = {name: value if name in shared else value[rows] for name, value in self.parameters.items()}
-        return replace(self, targets=tuple(targets), parameters=parameters)
+        return replace(
+            self,
+            targets=tuple(targets),
+            parameters={name: value if name in shared else value[rows] for name, value in self.parameters.items()},
+        )
 
     @property
     def takes_supply(self) -> bool:
@@ -459,8 +464,10 @@ class Response:
             # Each parameter of the use belongs to one source j:
             # dL_i / dp_j = L' dz_i/du_j du_j/dp_j.
             by_used = slope[..., None] * self._by_used(used)[1]
-            by_use = zip(templates.use.parameters, self._use("by_parameter", ratios), strict=True)
-            result |= {parameter.name: by_used * of_use for parameter, of_use in by_use}
+            result |= {
+                parameter.name: by_used * by_use
+                for parameter, by_use in zip(templates.use.parameters, self._use("by_parameter", ratios), strict=True)
+            }
         return result
 
     @property
@@ -519,9 +526,8 @@ class Response:
         if template is None:
             # The identity: u = r, u' = 1, with no curvature and no parameter.
             return [ratios] if order == "value" else [ratios, np.ones_like(ratios)] if order == "slopes" else []
-        function: Compiled = getattr(template, order)
         shape = np.broadcast_shapes(ratios.shape, *(argument.shape for argument in self.use_arguments))
-        return [_filled(result, shape) for result in function(ratios, *self.use_arguments)]
+        return [_filled(result, shape) for result in getattr(template, order)(ratios, *self.use_arguments)]
 
     def _own(self, function: Compiled, used: Array) -> list[Array]:
         """Evaluate a compiled own template at u: one array of shape (..., T) for each of its results."""

@@ -266,8 +266,10 @@ class Templates:
     @property
     def uses_model_size(self) -> bool:
         """Whether losses depend on N, through the law, z or u."""
-        parts = (self.law.expression, self.interaction.own, self.interaction.pair, self.use.expression)
-        return any(N in part.free_symbols for part in parts)
+        return any(
+            N in part.free_symbols
+            for part in (self.law.expression, self.interaction.own, self.interaction.pair, self.use.expression)
+        )
 
     @cached_property
     def kinked(self) -> bool:

@@ -112,7 +112,7 @@ def where(mask: NDArray[np.bool_], these: Interval, others: Interval | float = 0
     return Interval(np.where(mask, these.lower, rest.lower), np.where(mask, these.upper, rest.upper))
 
 
-def intervals(arguments: Sequence[ArrayLike]) -> list[Interval]:
+def intervals(arguments: Sequence[Interval | ArrayLike]) -> list[Interval]:
     """Return numbers as intervals, so that operations on them alone are rounded outwards too."""
     return [Interval.enclosing(argument) for argument in arguments]
 
@@ -157,9 +157,10 @@ def _rounding_error(a: Array, b: Array, total: Array) -> Array:
 def _add(a: Interval, b: Interval) -> Interval:
     low, high = a.lower + b.lower, a.upper + b.upper
     # rounded outwards unless the sum is known to be exact, so that integers stay integers and no sum overflows inwards
-    low_exact = _rounding_error(a.lower, b.lower, low) >= 0
-    high_exact = _rounding_error(a.upper, b.upper, high) <= 0
-    return Interval(np.where(low_exact, low, _down(low)), np.where(high_exact, high, _up(high)))
+    return Interval(
+        np.where(_rounding_error(a.lower, b.lower, low) >= 0, low, _down(low)),
+        np.where(_rounding_error(a.upper, b.upper, high) <= 0, high, _up(high)),
+    )
 
 
 def _product(x: Array, y: Array) -> Array:
@@ -241,12 +242,11 @@ def _truth(certain: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> Interva
 
 def _select(conditions: Sequence[Interval | ArrayLike], choices: Sequence[Interval | ArrayLike]) -> Interval:
     """Return the hull of the choices whose condition may be the first true one; all numbers where none may be true."""
-    truths = [Interval.enclosing(condition) for condition in conditions]
-    values = [Interval.enclosing(choice) for choice in choices]
+    branches = [intervals(branch) for branch in zip(conditions, choices, strict=True)]
     # Empty hulls to begin with; a choice enters where it may be the first one that applies.
-    shape = np.broadcast_shapes(*(interval.lower.shape for interval in (*truths, *values)))
+    shape = np.broadcast_shapes(*(interval.shape for branch in branches for interval in branch))
     low, high, reached = np.full(shape, np.inf), np.full(shape, -np.inf), np.ones(shape, dtype=bool)
-    for truth, value in zip(truths, values, strict=True):
+    for truth, value in branches:
         possible = reached & (truth.upper > 0)
         low = np.where(possible, np.minimum(low, value.lower), low)
         high = np.where(possible, np.maximum(high, value.upper), high)

@@ -168,14 +168,13 @@ class Table:
                 "an ensemble has no effective ratio of its own; write the row or objective in losses, L[...]"
             )
         # Losses of the ensemble are mean @ L, so that their coefficients apply to L through mean.
-        losses = self.coefficients[:, self.first_loss :] @ mean
-        coefficients = hstack([self.coefficients[:, :n], csr_array((len(self), k)), losses])
+        coefficients = hstack(
+            [self.coefficients[:, :n], csr_array((len(self), k)), self.coefficients[:, self.first_loss :] @ mean]
+        )
         # (x, z, L of the ensemble) as a linear map of (x, z, L of all blocks), whose rows for z are empty.
         into = block_diag([eye_array(n), csr_array((self.n_targets, k)), mean], format="csr")
-        curved = {}
-        for row, placed in self.curved.items():
-            entries = csr_array(into[placed.positions])
-            curved[row] = Placed(placed.outer, entries.indices[entries.indptr[:-1]], entries)
+        means = {row: csr_array(into[placed.positions]) for row, placed in self.curved.items()}
+        curved = {row: Placed(self.curved[row].outer, m.indices[m.indptr[:-1]], m) for row, m in means.items()}
         return Table(n, csr_array(coefficients), self.constant, curved)
 
     @cached_property

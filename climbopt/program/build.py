@@ -86,8 +86,13 @@ def mixture_form(
     InputError
         Where no mixture meets the linear constraints: with a minimal set in conflict, and what each must give.
     """
-    own = Ordering(problem.model.sources, tuple(targets), auxiliaries.names)
-    formulation = _Formulation(problem, own, table, Rows.free(()) if limits is None else limits, auxiliaries)
+    formulation = _Formulation(
+        problem,
+        Ordering(problem.model.sources, tuple(targets), auxiliaries.names),
+        table,
+        Rows.free(()) if limits is None else limits,
+        auxiliaries,
+    )
     # Lifting is exact where the problem is convex: then each excess takes its least value at the optimum.
     direct, model = formulation.form(None), problem.model
     kinks = (
@@ -189,8 +194,9 @@ class _Formulation:
         factors = _balancing_rows(functions, start)[len(self.limits) :] if users else np.zeros(0)
         if (factors != 1).any():
             # factors are powers of 16, so that the scaled coefficients are exact
-            scaled = [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
-            table = table[: len(self.table)] + ordering.table(scaled)
+            table = table[: len(self.table)] + ordering.table(
+                [sp.Rational(factor) * row.expression for row, factor in zip(users, factors.tolist(), strict=True)]
+            )
             functions = self._functions(ordering, model, table)
         limits = self.limits + row_limits(users).scaled(factors)
         if domain.size:
@@ -200,8 +206,7 @@ class _Formulation:
         def complete(ratios: Array) -> Array:
             x = np.concatenate([ratios, excesses_of(part, ratios), np.zeros(extra)])
             # Auxiliaries of the procedure are the last of x, and a function of the rest.
-            x[n - extra :] = self.auxiliaries.best(functions, x)
-            return x
+            return np.append(x[: n - extra], self.auxiliaries.best(functions, x))
 
         return StandardForm(
             variables=ordering.variables,
@@ -219,11 +224,10 @@ class _Formulation:
         """Return f and c, without the rows that keep z in its domain."""
         # Excesses are sources of the lifted model; without history of their own, their offset is 0.
         problem, further = self.problem, len(model.sources) - len(ordering.sources)
-        history = problem.cumulative(np.zeros(len(ordering.sources)))
         responses = model.select(ordering.targets).at(problem.total_budget, problem.params)
         return MixtureFunctions(
             responses,
-            np.append(history, np.zeros(further)),
+            np.append(problem.cumulative(np.zeros(len(ordering.sources))), np.zeros(further)),
             problem.run_share,
             table.over(responses.model.mean),
             further,
@@ -258,8 +262,11 @@ def _linear(problem: AllocationProblem, excesses: Sequence[Excess]) -> tuple[Lin
 
 def _with_free(polytope: Polytope, names: Sequence[str]) -> Polytope:
     """Return a polytope with further unbounded variables, which appear in no row."""
-    A = csr_array(np.pad(polytope.dense, ((0, 0), (0, len(names)))))
-    return Polytope(polytope.bounds + Rows.free([Label(name) for name in names]), A, polytope.rows)
+    return Polytope(
+        polytope.bounds + Rows.free([Label(name) for name in names]),
+        csr_array(np.pad(polytope.dense, ((0, 0), (0, len(names))))),
+        polytope.rows,
+    )
 
 
 def _balancing_rows(functions: MixtureFunctions, start: Array) -> Array:
