@@ -260,11 +260,12 @@ class Proofs:
 
         Own pairs are (0, 0).
         """
-        # Targets along rows, sources along columns.
-        t = Interval.of(low[..., None], high[..., None])
         # From 0: the mean value theorem needs pair_s on [0, u_j].
         s = Interval.of(0.0, np.minimum(self.upper, 1.0)) if self._use is None else self._use.range
-        values = _enclosed(function, t, s, *intervals(self.response.pair_arguments))
+        # Targets along rows, sources along columns.
+        values = _enclosed(
+            function, Interval.of(low[..., None], high[..., None]), s, *intervals(self.response.pair_arguments)
+        )
         # A derivative that is constant is compiled to a scalar; it is widened to (..., T, S).
         shape = (*low.shape, len(self.response.model.sources))
         # No pair of a target with itself: it must enter neither a sum nor a sign.

@@ -119,12 +119,11 @@ def joint_form(problem: AllocationProblem) -> StandardForm:
         return np.array([functions.at(x).rows[:k].max()])
 
     on_t = np.append(np.zeros(n), 1.0)  # epigraph form over x = (r, t): f = t, rows L_i / reference_i - t <= 0
-    labels = tuple(Label(f"largest[{name}]", unit=goal.unit) for name in goal.targets)
     form = mixture_form(
         problem,
         goal.targets,
         Table.build(n + 1, k, x=on_t) + Table.build(n + 1, k, k, x=-np.tile(on_t, (k, 1)), loss=goal.table.parts.loss),
-        Rows(np.full(k, -np.inf), np.zeros(k), labels),
+        Rows(np.full(k, -np.inf), np.zeros(k), tuple(Label(f"largest[{t}]", unit=goal.unit) for t in goal.targets)),
         Auxiliaries(("t",), largest),
     )
     # t strictly above every loss, so that interior-point methods start inside the rows.
@@ -294,7 +293,6 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
     Maximises min z by successive linear programs, max s with z(r) + J (y - r) >= s over y in the polytope, each step
     shortened until min z increases.
     """
-    n = functions.offset.size
 
     def least(x: Array) -> float:
         return float(functions.responses.z(functions.cumulative(x)).min())
@@ -305,7 +303,7 @@ def _start_in_domain(functions: MixtureFunctions, polytope: Polytope, start: Arr
         if (z > 0).all() or not (np.isfinite(z).all() and np.isfinite(jacobian).all()):
             break  # there, or at a pole, from where no line leads on
         # z linearised at x: z + J (y - x) = (z - J x) + J y; auxiliaries do not enter z.
-        slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - n))])
+        slopes = np.hstack([functions.scale * jacobian, np.zeros((z.size, x.size - jacobian.shape[1]))])
         step = polytope.largest_minimum(z - slopes @ x, slopes) - x
         # Short of the vertex itself, which lies on bounds.
         better = (y for length in (0.999, 0.5, 0.25, 0.1) if least(y := x + length * step) > float(z.min()))
