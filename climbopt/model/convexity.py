@@ -285,9 +285,8 @@ class Proofs:
     def _second(self) -> tuple[Interval, Interval, Interval]:
         """Enclosures of d2z/dr_i2 = own'' + sum pair_tt, d2z/dr_i dr_j = pair_ts and d2z/dr_j2 = pair_ss."""
         templates = self.response.model.templates
-        (own_tt,) = self._own(templates.own.curvatures, *self._own_range)
         pair_tt, pair_ts, pair_ss = self._pair(templates.pair.curvatures, *self._own_range)
-        return own_tt + pair_tt.sum(1), pair_ts, pair_ss
+        return self._own(templates.own.curvatures, *self._own_range)[0] + pair_tt.sum(1), pair_ts, pair_ss
 
     @cached_property
     def least_z(self) -> Array:

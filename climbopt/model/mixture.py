@@ -288,9 +288,8 @@ class MixtureModel(ByFields, Viewed):
         for name, tokens in supply.items():
             values[..., self.sources.index(name)] = max(tokens, LEAST_SUPPLY) / self.token_unit
         # The same object, so that what was cached for it is kept.
-        if np.array_equal(values, self.parameters[SUPPLY]):
-            return self
-        return replace(self, parameters={**self.parameters, SUPPLY: values})
+        unchanged = np.array_equal(values, self.parameters[SUPPLY])
+        return self if unchanged else replace(self, parameters={**self.parameters, SUPPLY: values})
 
     def view(self) -> View:
         """Return the form and its languages; the table has a row for each value of a parameter."""
