@@ -50,8 +50,9 @@ def load(name: str) -> Backend:
     try:
         return Guarded(entry.backend(), name, entry.foreign)
     except Exception as error:  # a solver's package may raise anything
-        words = "; ".join(filter(None, (described(error), entry.remedy)))
-        raise BackendError(f"backend '{name}' does not import: {words}") from error
+        raise BackendError(
+            f"backend '{name}' does not import: {'; '.join(filter(None, (described(error), entry.remedy)))}"
+        ) from error
 
 
 def choose(form: StandardForm, name: str | None = None) -> Backend:

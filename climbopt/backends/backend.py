@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, nearest, unknown_name
+from climbopt.foundations.errors import InputError, nearest, refuse_unknown
 from climbopt.foundations.frozen import FrozenMap, check_arguments
 from climbopt.foundations.quantities import NUMBER
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
@@ -96,9 +97,8 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
 
 def checked_native(options: Options, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
     """Return the native options, each known and of its type; raises InputError."""
+    refuse_unknown(f"option of backend '{backend}'", options.native, known)
     for name, value in options.native.items():
-        if name not in known:
-            raise unknown_name(f"option of backend '{backend}'", name, known)
         # A whole number is a valid float; the reverse would be cut off.
         if not isinstance(value, (int, float) if known[name] is float else known[name]):
             raise InputError(
@@ -214,12 +214,14 @@ class Evaluator:
         """Return the Solution of a finished solve, without its point, or its multipliers, where they are not finite."""
         if x is not None and not np.isfinite(x).all():
             x, multipliers, termination = None, None, Termination.NOT_A_NUMBER
-        parts = [] if multipliers is None else [multipliers.bounds, multipliers.rows, multipliers.nonlinear]
-        if not all(np.isfinite(part).all() for part in parts):
+        if (
+            multipliers is not None
+            and not np.isfinite(np.concatenate([multipliers.bounds, multipliers.rows, multipliers.nonlinear])).all()
+        ):
             multipliers = None
-        count, seconds = self.count or None, self.seconds  # a solver with derivatives of its own calls nothing here
+        count = self.count or None  # a solver with derivatives of its own calls nothing here
         return Solution(
-            x, multipliers, termination, raw_status, backend.name, backend.version, iterations, count, seconds
+            x, multipliers, termination, raw_status, backend.name, backend.version, iterations, count, self.seconds
         )
 
 
@@ -251,6 +253,8 @@ def silenced(descriptor: int, to: int | None = None) -> Iterator[None]:
         os.dup2(nowhere if to is None else to, descriptor)
         yield
     finally:
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # C has a buffer of its own
         os.dup2(before, descriptor)
         os.close(before)
         os.close(nowhere)

@@ -57,13 +57,16 @@ def interior_settings(options: Options, *, pounce: bool = False) -> dict[str, Op
     The tolerances lie far below the certificate's: at a weakly active bound the slack left is about the root of tol.
     POUNCE is kept from a second run of the same length after its iteration limit.
     """
-    limited = pounce and options.max_iterations is not None
     return {
         **dict.fromkeys(TOLERANCES, max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)),
         "bound_relax_factor": 0.0,
         "nlp_scaling_method": "none",
         **options.iterations_as("max_iter"),
-        **({"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"} if limited else {}),
+        **(
+            {"mu_strategy_fallback": "no", "feral_increase_quality_retry": "no"}
+            if pounce and options.max_iterations is not None
+            else {}
+        ),
     }
 
 

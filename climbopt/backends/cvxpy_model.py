@@ -262,15 +262,14 @@ class Program:
 
     def multipliers(self, form: StandardForm, duals: Mapping[int, Array]) -> Multipliers | None:
         """Return the multipliers for the dual values by a constraint's id; None where any is missing."""
-        n, k = form.n, form.n + len(form.polytope.rows)
-        values = np.zeros(k + len(form.nonlinear))
+        values = np.zeros(len(form.limits))
         for limit in self.limits:
             # A solver that returns duals for some constraints only is of no use for the certificate.
             dual = duals.get(limit.constraint.id)
             if dual is None or not np.isfinite(dual).all():
                 return None
             values[limit.positions] += limit.sign * np.ravel(dual)
-        return Multipliers(values[:n], values[n:k], values[k:])
+        return Multipliers(*np.split(values, [form.n, form.n + len(form.polytope.rows)]))
 
 
 _WRITTEN: WeakKeyDictionary[StandardForm, dict[bool, Program | str]] = WeakKeyDictionary()

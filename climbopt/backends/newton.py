@@ -37,8 +37,9 @@ class Newton:
         checked_native(options, {}, self.name)
         evaluator = Evaluator(form, options.time_limit)
         # Rows that only keep z in its domain are checked at the end.
-        steps = SequentialQuadratic if form.has_nonlinear_rows else NewtonSteps
-        search = steps(evaluator, options.tolerance * RESIDUAL_SHARE)
+        search = (SequentialQuadratic if form.has_nonlinear_rows else NewtonSteps)(
+            evaluator, options.tolerance * RESIDUAL_SHARE
+        )
         x, face, termination, done = form.start, None, None, 0
         try:
             if np.isnan(evaluator.at(x).value):

@@ -120,8 +120,9 @@ class NewtonSteps:
         for attempt in range(SHIFTS):
             shifted = hessian + shift * np.eye(x.size) if shift else hessian
             # m(y) = g'(y - x) + (y - x)'H(y - x) / 2 = y'Hy / 2 + (g - H x)'y + constant, over the whole polytope.
-            g = at.gradient - shifted @ x
-            face = quadratic.minimise(shifted, g, self._polytope, x, None if last is None else last.active)
+            face = quadratic.minimise(
+                shifted, at.gradient - shifted @ x, self._polytope, x, None if last is None else last.active
+            )
             # The direction to it must not rise to first order.
             if face is not None and self._slope(x, at, face.x) <= ROUNDING * largest:
                 self.convexified = shift > 0

@@ -102,9 +102,14 @@ class Scip:
 def _set_parameters(scip: Any, options: Options) -> None:
     """Set SCIP's parameters; raises InputError for an unknown parameter or a refused value."""
     feasibility = max(options.tolerance * FEASIBILITY_SHARE, LEAST_FEASIBILITY)
-    settings: dict[str, OptionValue] = {"numerics/feastol": feasibility, "limits/gap": options.tolerance, **SUBPROBLEM}
-    settings |= options.iterations_as("limits/totalnodes")
-    set_options(scip.setParam, {**settings, **options.native}, "SCIP", scip.getParams)
+    settings: dict[str, OptionValue] = {
+        "numerics/feastol": feasibility,
+        "limits/gap": options.tolerance,
+        **SUBPROBLEM,
+        **options.iterations_as("limits/totalnodes"),
+        **options.native,
+    }
+    set_options(scip.setParam, settings, "SCIP", scip.getParams)
 
 
 def _written_out(scip: Any, form: StandardForm) -> list[Any]:
@@ -125,8 +130,7 @@ def _written_out(scip: Any, form: StandardForm) -> list[Any]:
     # SCIP minimises linear objectives only: min t s.t. f(x) - t <= 0.
     objective = scip.addVar("objective", lb=None, ub=None, obj=1.0)
     limits = polytope.rows + form.nonlinear + Rows(np.array([-np.inf]), np.zeros(1))
-    bodies = [*linear, *c, f - objective]
-    for body, low, high in zip(bodies, limits.lower.tolist(), limits.upper.tolist(), strict=True):
+    for body, low, high in zip([*linear, *c, f - objective], limits.lower.tolist(), limits.upper.tolist(), strict=True):
         # quicksum turns a number or a variable into an expression that can be compared.
         for constraint in _constraints(pyscipopt.quicksum([body]), low, high):
             scip.addCons(constraint)

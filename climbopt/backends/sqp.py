@@ -89,10 +89,14 @@ class SequentialQuadratic(NewtonSteps):
     def _linearised(self, x: Array, c: Array, jacobian: Array) -> DenseRegion:
         """Return the region in which c + J (y - x) meets its limits."""
         limits, polytope, shift = self.evaluator.form.nonlinear, self._polytope, jacobian @ x - c
-        rows = Rows(
-            np.append(polytope.rows.lower, limits.lower + shift), np.append(polytope.rows.upper, limits.upper + shift)
+        return DenseRegion(
+            polytope.bounds,
+            np.vstack([polytope.dense, jacobian]),
+            Rows(
+                np.append(polytope.rows.lower, limits.lower + shift),
+                np.append(polytope.rows.upper, limits.upper + shift),
+            ),
         )
-        return DenseRegion(polytope.bounds, np.vstack([polytope.dense, jacobian]), rows)
 
     def _model_minimum(self, x: Array, at: Evaluation, last: Face | None) -> Face | None:
         """Return the minimum of the quadratic model, made convex until the step is one of descent."""

@@ -85,11 +85,15 @@ class Uno:
         """Return a local minimum, reached from the form's start."""
         callbacks, solver = Callbacks(Evaluator(form, options.time_limit)), unopy.UnoSolver()
         solver.set_preset(PRESET)
-        native = max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
-        settings: dict[str, OptionValue] = {"primal_tolerance": native, "dual_tolerance": native, "logger": "SILENT"}
-        settings |= options.iterations_as("max_iterations")
-        # The user's options come last, and win.
-        set_options(solver.set_option, {**settings, **options.native}, "Uno", lambda: OPTION_NAMES)
+        settings: dict[str, OptionValue] = {
+            **dict.fromkeys(
+                ("primal_tolerance", "dual_tolerance"), max(options.tolerance * NATIVE_SHARE, LEAST_NATIVE)
+            ),
+            "logger": "SILENT",
+            **options.iterations_as("max_iterations"),
+            **options.native,  # the user's options come last, and win
+        }
+        set_options(solver.set_option, settings, "Uno", lambda: OPTION_NAMES)
         # Uno's own limit is not one of wall time.
         solver.set_termination_callback(lambda *_: not callbacks.intermediate(0, 0))
         result = solver.optimize(_model(form, callbacks))

@@ -97,8 +97,7 @@ class LimitsAt:
         own = np.maximum(1.0, np.abs(self.at.gradient))
         # At a bound the bound's multiplier takes up the gradient, so that it sets no scale for the row.
         free = np.where(self.sides[: self.form.n] == 0, own, 1.0)
-        of_rows = np.where(self.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0)
-        return own, np.concatenate([own, of_rows])
+        return own, np.append(own, np.where(self.gradients != 0, free[None, :], 1.0).max(axis=1, initial=1.0))
 
     @cached_property
     def sides(self) -> NDArray[np.int8]:
@@ -181,8 +180,8 @@ def recover(rows: LimitsAt) -> Multipliers:
         At a feasible point.
     """
     if not (np.isfinite(rows.at.gradient).all() and np.isfinite(rows.gradients).all()):
-        n, k = rows.form.n, len(rows.form.polytope.rows)
-        return Multipliers(np.zeros(n), np.zeros(k), np.zeros(rows.sides.size - n - k))  # no slope, no multiplier
+        n = rows.form.n  # no slope, no multiplier
+        return Multipliers(*np.split(np.zeros(rows.sides.size), [n, n + len(rows.form.polytope.rows)]))
     # A limit that is nearly active may have a multiplier too: of the two sets the better is taken.
     active = _recovered(rows, rows.sides)
     if np.array_equal(rows.sides, rows.near):
@@ -197,8 +196,7 @@ def recover(rows: LimitsAt) -> Multipliers:
 
 def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
     """Return the multipliers of the limits coded in `sides`, by least squares with signs, equations scaled."""
-    form = rows.form
-    gradient, n, own = rows.at.gradient, form.n, rows.scales[0]
+    gradient, n, own = rows.at.gradient, rows.form.n, rows.scales[0]
     on_bound, active = sides[:n] != 0, sides[n:] != 0
     chosen = rows.gradients[active] / own
     # Allowed signs: <= 0 where the lower limit is active, >= 0 where the upper one is, any for both.
@@ -215,8 +213,7 @@ def _recovered(rows: LimitsAt, sides: NDArray[np.int8]) -> Multipliers:
         columns = np.hstack([np.diag(1 / own)[:, on_bound], chosen.T])
         values[sided] = lsq_linear(columns, -gradient / own, (lower[sided], upper[sided]), method="bvls", tol=1e-14).x
     values = np.clip(values, lower, upper)
-    k = n + len(form.polytope.rows)
-    return Multipliers(values[:n], values[n:k], values[k:])
+    return Multipliers(*np.split(values, [n, n + len(rows.form.polytope.rows)]))
 
 
 def residuals(rows: LimitsAt, multipliers: Multipliers) -> dict[Condition, Residual]:
@@ -226,8 +223,7 @@ def residuals(rows: LimitsAt, multipliers: Multipliers) -> dict[Condition, Resid
     multiplier, each entry divided by its own scale (`LimitsAt.scales`); primal = the largest violation over the row's
     size; complementarity = the largest |multiplier x slack|, by which f could still fall, over max(1, |f|).
     """
-    form, at, values, (own, over) = rows.form, rows.at, flat(multipliers), rows.scales
-    limits = form.limits
+    form, limits, at, values, (own, over) = rows.form, rows.form.limits, rows.at, flat(multipliers), rows.scales
     # grad f + A' lambda + Jc' mu + zeta
     gradient = np.abs(at.gradient + rows.gradients.T @ values[form.n :] + values[: form.n]) / own
     worst = int(np.argmax(np.where(np.isnan(gradient), np.inf, gradient)))
@@ -269,11 +265,9 @@ def jump(form: StandardForm, x: Array, multipliers: Multipliers) -> Residual:
 
 def independent(rows: LimitsAt) -> bool:
     """Return whether the gradients of the active rows are linearly independent (LICQ)."""
-    n = rows.form.n
-    free, active = rows.sides[:n] == 0, rows.sides[n:] != 0
+    free, active = rows.sides[: rows.form.n] == 0, rows.sides[rows.form.n :] != 0
     # Active bounds are unit vectors: rows are independent of them if they are so on the free variables.
-    chosen = rows.gradients[np.ix_(active, free)]
-    return not active.any() or int(np.linalg.matrix_rank(chosen)) == int(active.sum())
+    return not active.any() or int(np.linalg.matrix_rank(rows.gradients[np.ix_(active, free)])) == int(active.sum())
 
 
 def smallest_curvature(rows: LimitsAt, multipliers: Multipliers, strong: NDArray[np.bool_]) -> float | None:

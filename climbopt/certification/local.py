@@ -206,15 +206,16 @@ class Certificate(Viewed):
 
     def view(self) -> View:
         """Return the verdict and the residuals; the table has a row for each multiplier."""
-        facts = [", ".join(f"{name} {residual.value:.1e}" for name, residual in self.residuals.items())]
-        if self.gap is not None:
-            facts.append(f"gap {self.gap:.3g} to the lower bound {self.lower_bound:.10g}")
-        facts += [] if self.no_bound is None else [f"no global bound: {self.no_bound}"]
-        facts.append(
-            f"tolerance {self.tolerance:g}; active limits: {sum(limit.active for limit in self.multipliers.values())}"
-        )
+        facts = [
+            ", ".join(f"{name} {residual.value:.1e}" for name, residual in self.residuals.items()),
+            None if self.gap is None else f"gap {self.gap:.3g} to the lower bound {self.lower_bound:.10g}",
+            None if self.no_bound is None else f"no global bound: {self.no_bound}",
+            f"tolerance {self.tolerance:g}; active limits: {sum(limit.active for limit in self.multipliers.values())}",
+        ]
         return View(
-            f"certificate, {'passed' if self.passed else 'NOT passed'}: {self.verdict.value}", facts, self._columns
+            f"certificate, {'passed' if self.passed else 'NOT passed'}: {self.verdict.value}",
+            [fact for fact in facts if fact is not None],
+            self._columns,
         )
 
     def _columns(self) -> Columns:
@@ -362,7 +363,6 @@ def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
     # The side that the multiplier belongs to; where it is 0, the active side; else the one that exists.
     upper = (values > 0) | (values == 0) & (rows.sides == 1) | np.isinf(limits.lower)
     finite = np.flatnonzero(np.isfinite(np.where(upper, limits.upper, limits.lower))).tolist()
-    named = [(k, rows.side(k, upper=bool(upper[k]))) for k in finite]
     return {
         side.name: NamedMultiplier(
             float(values[k]) * side.scale,  # undoes the scaling of the row
@@ -371,6 +371,6 @@ def _named(rows: LimitsAt, values: Array) -> dict[str, NamedMultiplier]:
             bool(rows.sides[k]),
             side.tied,
         )
-        for k, side in named
-        if not side.internal
+        for k in finite
+        if not (side := rows.side(k, upper=bool(upper[k]))).internal
     }

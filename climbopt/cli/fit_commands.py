@@ -119,9 +119,14 @@ def fit(
     if output is not None and (bootstrap is not None or (law is None and interaction is None)):
         draws = draws or draws_beside(output)
     places = list(map(find_pilots, pilots))
-    inputs = [*places, layout.losses, fixed, features, supply, by_source]
     # Before the fit: hours of work must not end at a folder that is not writable.
-    check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
+    check_places(
+        [*places, layout.losses, fixed, features, supply, by_source],
+        json,
+        output,
+        None if output is None else pairs_beside(output),
+        draws,
+    )
     known, supplies = {} if fixed is None else load_fixed(fixed), supplies_of(supply)
     read = read_tables(places, layout, by_source)
     with progress("fit") as count:
@@ -141,8 +146,9 @@ def fit(
     if draws is not None and bootstrap is None:
         remove_other_draws(draws, fitted.model, origin)  # made for an earlier model of this file
     draw_file = None if draws is None else DrawFile(draws, fitted.model, origin)  # refuses before all writing
-    n = bootstrap or (DRAWS if draws is not None else 0)
-    fitted, drawn = _drawn_and_saved(fitted, n, seed, jobs, draw_file, output)
+    fitted, drawn = _drawn_and_saved(
+        fitted, bootstrap or (0 if draws is None else DRAWS), seed, jobs, draw_file, output
+    )
     _report(fitted, None if bootstrap is None else drawn, json)
 
 
@@ -255,8 +261,7 @@ def predict(
     from climbopt.reports.extrapolation import Reach, fit_warnings
     from climbopt.reports.fits import print_prediction
 
-    places = [mixtures, *([] if layout.losses is None else [layout.losses])]
-    check_places([*files_of(model), *places], None, output)
+    check_places([*files_of(model), mixtures, layout.losses], None, output)
     stated = None if layout == LayoutOptions() else layout.layout
     loaded, draws_file = climbopt.load_model(model), draws_beside(model)
     draws = climbopt.load_draws(draws_file) if isinstance(loaded, climbopt.Ensemble) and draws_file.exists() else ()

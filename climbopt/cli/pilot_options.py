@@ -195,8 +195,8 @@ def earlier_runs(places: Sequence[Path], by_source: Path | None, languages: Sequ
             raise InputError("--map says what became of an earlier table's languages; name that table by --after")
         return None
     # Losses that are missing are not counted as known.
-    options = TableOptions(missing="drop")
-    named = [(shown(place.name), read_pilots(find_pilots(place), options).runs) for place in places]
+    drop = TableOptions(missing="drop")
+    named = [(shown(place.name), read_pilots(find_pilots(place), drop).runs) for place in places]
     if by_source is None and len(named) == 1:
         return named[0][1]
     first, others = (named[0], named[1:]) if len(named) > 1 else (None, named)

@@ -123,10 +123,11 @@ def solve(
     # Without --robust only draws that the model names count: a stray file must not change the assessment.
     stated = replace(stated, draws=stated.draws or _draws_beside(problem, loaded, named=robust is None))
     bound = effort(gap, 60.0 if stated.time_limit is None else stated.time_limit, rigor, stated.jobs or 1)
-    if robust is not None:
-        passed = _solve_robust(loaded, stated, options, robust)
-    else:
-        passed = _solve(loaded, method, stated, options, bound if certify == "global" else None)
+    passed = (
+        _solve(loaded, method, stated, options, bound if certify == "global" else None)
+        if robust is None
+        else _solve_robust(loaded, stated, options, robust)
+    )
     raise typer.Exit(0 if passed else 1)
 
 

@@ -6,7 +6,6 @@ interrupted before there was an answer; 141: nobody reads standard output any mo
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import io
 import os
@@ -105,18 +104,10 @@ def solvers_on_standard_error(json: str | None) -> Iterator[None]:
     if json != "-":
         yield
         return
-    sys.stdout.flush()
-    # Descriptors, since native solvers write past Python's sys.stdout.
-    standard_output = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if os.name == "posix":
-            ctypes.CDLL(None).fflush(None)  # C has a buffer of its own
-        os.dup2(standard_output, 1)
-        os.close(standard_output)
+    from climbopt.backends.backend import silenced
+
+    with silenced(1, to=2), redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager

@@ -99,11 +99,9 @@ def sweep(
                 progress=count,
             ),
         )
-    staged = None
-    if stages is not None and tokens is not None:
-        # Even on a logarithmic scale, as the budgets of the sweep are.
-        ends = np.geomspace(tokens[0], tokens[-1], stages).tolist()
-        staged = climbopt.schedule(loaded, ends, backend=backend, options=options)
+    # Even on a logarithmic scale, as the budgets of the sweep are.
+    ends = np.geomspace(tokens[0], tokens[-1], stages).tolist() if stages is not None and tokens is not None else []
+    staged = climbopt.schedule(loaded, ends, backend=backend, options=options) if ends else None
     if output is not None:
         write_text(output, path.to_frame().to_csv(index=False))
     report(
@@ -259,8 +257,8 @@ class JobOptions:
             with new_folder(folder, force=self.force, inputs=inputs) as place:
                 write_table(place / PLAN_NAME, planned.to_frame())
                 notes = write_jobs(place, planned_runs(planned), trainer, paths, self.command)
-            start, then = [str(folder / RUN_NAME)], ["climbopt", "collect", str(folder)]
-            complain(*notes, f"start the runs by {shlex.join(start)}, then: {shlex.join(then)}")
+            start = shlex.quote(str(folder / RUN_NAME))
+            complain(*notes, f"start the runs by {start}, then: {shlex.join(['climbopt', 'collect', str(folder)])}")
 
         return write
 

@@ -47,5 +47,6 @@ def check_name(name: object, where: str) -> None:
     else:
         return
     plain = "".join(c for c in composed if c.isprintable()).strip()
-    remedy = f"write {quoted(plain)}" if plain else "give another name"
-    raise InputError(f"{where} is {quoted(name)}, which {fault}; {remedy}")
+    raise InputError(
+        f"{where} is {quoted(name)}, which {fault}; " + (f"write {quoted(plain)}" if plain else "give another name")
+    )

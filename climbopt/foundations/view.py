@@ -55,13 +55,14 @@ class View:
 
     def html(self) -> str:
         """Return a heading, the facts and the first rows of the table; names are escaped."""
-        parts = [f"<p><b>{_html(self.title)}</b></p>"] + [f"<p>{_html(fact)}</p>" for fact in self.facts]
         columns = self.columns()
         rows = list(zip(*columns.values(), strict=True))
-        if rows:
-            parts.append(html_table(columns, [(map(_cell, row), False) for row in rows[:MOST_ROWS]]))
-        if len(rows) > MOST_ROWS:
-            parts.append(f"<p>and {len(rows) - MOST_ROWS} more rows; to_frame() has all</p>")
+        parts = [
+            f"<p><b>{_html(self.title)}</b></p>",
+            *(f"<p>{_html(fact)}</p>" for fact in self.facts),
+            html_table(columns, [(map(_cell, row), False) for row in rows[:MOST_ROWS]]) if rows else "",
+            f"<p>and {len(rows) - MOST_ROWS} more rows; to_frame() has all</p>" if len(rows) > MOST_ROWS else "",
+        ]
         return f"<div>{''.join(parts)}</div>"
 
 
@@ -114,12 +115,12 @@ class Reported(Viewed):
 
 def html_table(heads: Iterable[str], rows: Iterable[tuple[Iterable[str], bool]]) -> str:
     """Return a table of texts, escaped; rows that are marked have the class bad."""
-    lines = ["<table><tr>" + "".join(f"<th>{_html(head)}</th>" for head in heads) + "</tr>"]
-    for row, bad in rows:
-        lines.append(
-            f"<tr{' class=bad' if bad else ''}>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>"
-        )
-    return "\n".join([*lines, "</table>"])
+    lines = [
+        f"<tr{' class=bad' if bad else ''}>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>"
+        for row, bad in rows
+    ]
+    head = "<table><tr>" + "".join(f"<th>{_html(head)}</th>" for head in heads) + "</tr>"
+    return "\n".join([head, *lines, "</table>"])
 
 
 def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:

@@ -133,16 +133,14 @@ class OwnData:
         low, high = np.full(len(self.targets), np.log(LEAST * most)), np.full(len(self.targets), np.log(most))
         at = high - np.log(len(self.targets))
         for _ in range(NEWTON_STEPS):
-            data = np.exp(at)
+            before, data = at, np.exp(at)
             excess = np.log(self.benefit(data)) - log_benefit  # falls with data: above 0 the root lies above
             low, high = np.where(excess > 0, at, low), np.where(excess > 0, high, at)
             with np.errstate(all="ignore"):
                 newton = at - excess / self.rate(data)
-            inside = (newton > low) & (newton < high)
-            following = np.where(inside, newton, 0.5 * (low + high))  # bisection where Newton leaves the bracket
-            settled = np.abs(following - at) <= ROUNDING * np.abs(at)
-            at = following
-            if settled.all():
+            # Bisection where Newton leaves the bracket.
+            at = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+            if (np.abs(at - before) <= ROUNDING * np.abs(before)).all():
                 break
         return np.where(at <= np.log(2 * LEAST * most), 0.0, np.exp(at))
 

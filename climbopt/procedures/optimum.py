@@ -167,8 +167,7 @@ def certify_globally(result: Result, effort: Effort = STANDARD, progress: OnProg
 
 def _judged(result: Result, form: StandardForm, ratios: Array, effort: Effort, progress: OnProgress | None) -> Result:
     """Return the result with the bound of a form's optimum in its certificate."""
-    certificate = result.certificate
-    known = certificate.relative_gap
+    certificate, known = result.certificate, result.certificate.relative_gap
     if known is not None and known <= effort.gap and effort.rigor == "float":
         assert certificate.bound is not None  # there is a gap
         bound = replace(
@@ -226,10 +225,9 @@ def _better(form: StandardForm, x: Array, enclosure: Enclosure) -> dict[str, flo
 
 def _bounded(certificate: Certificate, enclosure: Enclosure, effort: Effort, upper: float) -> Certificate:
     """Return the certificate with an enclosure's lower bound and the upper bound of the certified point."""
-    lower = enclosure.lower
     # Both are lower bounds of the same optimum in the same arithmetic, so that the larger holds as well.
-    if effort.rigor == "float" and certificate.lower_bound is not None:
-        lower = max(lower, certificate.lower_bound)
+    local = -np.inf if effort.rigor == "ball" or certificate.lower_bound is None else certificate.lower_bound
+    lower = max(enclosure.lower, local)
     search = BoundSearch(effort.rigor, enclosure.nodes, enclosure.seconds, enclosure.written)
     return certificate.bounded(Bound(lower, upper, effort.gap * abs(upper), enclosure.rests_on, search))
 

@@ -198,11 +198,11 @@ class Result(Reported):
         response, goal, names = self.problem.response, self.problem.goal, self.problem.model.targets
         if not isinstance(response, Response):
             return {}
-        shares = np.ones(len(goal.table))
         # f = max of L_i / reference_i: its slopes are the multipliers of the epigraph rows, which sum to 1.
-        if goal.largest:
-            rows = [self.certificate.multipliers.get(f"largest[{name}]") for name in goal.targets]
-            shares = np.array([0.0 if row is None else row.multiplier for row in rows])
+        rows = [self.certificate.multipliers.get(f"largest[{name}]") for name in goal.targets] if goal.largest else []
+        shares = (
+            np.array([0.0 if row is None else row.multiplier for row in rows]) if rows else np.ones(len(goal.table))
+        )
         # df/dL_i, over the targets of the goal; the others have none.
         by_y = shares @ goal.table.slopes(self.problem.read_by_goal(self._known.ratios), slice(None))
         weights = np.zeros(len(names))
@@ -348,8 +348,9 @@ def judged(problem: AllocationProblem, procedure: Procedure, answer: Answer, opt
     # A baseline is judged as it is; two_step has repaired its point, and chosen among ties, itself.
     x = answer.x if answer.steps is not None or not procedure.optimises else repair(answer.form, answer.x)
     certificate = _certificate(problem, procedure, answer, x, options)
-    allocation = Allocation(x[: answer.form.n_ratios], certificate, answer.steps)
-    return Result(problem, procedure, allocation, answer.solution, options)
+    return Result(
+        problem, procedure, Allocation(x[: answer.form.n_ratios], certificate, answer.steps), answer.solution, options
+    )
 
 
 def as_result(answer: Result | ProblemLike) -> Result:

@@ -179,8 +179,7 @@ class _Solves:
         limit = self.options.time_limit
         remaining = None if limit is None else max(limit - (time.perf_counter() - self.began), 1e-3)
         solution = choose(form, self.backend).solve(form, replace(self.options, time_limit=remaining))
-        x = None if solution.x is None else form.nearest(solution.x)
-        self.last = _Solved(direction, at, form, solution, x)
+        self.last = _Solved(direction, at, form, solution, None if solution.x is None else form.nearest(solution.x))
         return self.last
 
 
@@ -284,12 +283,10 @@ def _slack_rows(problem: AllocationProblem, solved: _Solved, x: Array) -> tuple[
 
 def _reason(problem: AllocationProblem, form: StandardForm, x: Array, i: int, multipliers: Multipliers) -> str:
     """Return why target i exceeds its share: transfer to it, a lower bound of its ratio, or transfer to others."""
-    targets, sources = counted_targets(problem), problem.model.sources
-    name, k = targets[i], len(targets)
-    if name not in sources:
+    targets, sources, limits = counted_targets(problem), problem.model.sources, LimitsAt(form, x)
+    if targets[i] not in sources:
         return "it is no source: what it gets is transfer from the others"
-    j = sources.index(name)
-    limits = LimitsAt(form, x)
+    j, k = sources.index(targets[i]), len(targets)
     # The ratio is at its lower limit.
     if limits.sides[j] in (-1, 2):
         if form.polytope.bounds.lower[j] <= 0:

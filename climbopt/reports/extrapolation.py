@@ -50,9 +50,12 @@ class Reach:
     @classmethod
     def of_problem(cls, problem: AllocationProblem, ratios: Mapping[str, float] | None = None) -> Reach:
         """Return where an answer of a problem lies, by the mixture of history and run together."""
-        sizes = () if problem.params is None else (problem.params,)
-        mixtures = () if ratios is None else (cumulative(problem, ratios),)
-        return cls(problem.model, (problem.total_budget,), sizes, mixtures)
+        return cls(
+            problem.model,
+            (problem.total_budget,),
+            () if problem.params is None else (problem.params,),
+            () if ratios is None else (cumulative(problem, ratios),),
+        )
 
     @classmethod
     def of_runs(cls, model: Model, table: pd.DataFrame) -> Reach:

@@ -29,7 +29,7 @@ from climbopt.files import (
 )
 from climbopt.files.text import read_object
 from climbopt.fitting.estimate import Fit
-from climbopt.foundations.errors import InputError, listed, unknown_name
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.view import Reported
 from climbopt.model.ensemble import Model, check_draws, one_form
 from climbopt.model.mixture import MixtureModel
@@ -123,9 +123,14 @@ def predictions(model: Model, runs: PilotRuns, width: float = plots.PAGE, ax: Ax
         )
     # Targets that were not measured have no point in the picture.
     response = model.select(common).at(runs.tokens, runs.params, runs.supply_of(model.sources))
-    predicted = response.predicted(runs.ratios_of(model.sources))
-    measured = runs.losses[:, [runs.targets.index(name) for name in common]]
-    return plots.fit_figure(common, measured, predicted, runs.ratios_of(common) > 0, width, ax)
+    return plots.fit_figure(
+        common,
+        runs.losses[:, [runs.targets.index(name) for name in common]],
+        response.predicted(runs.ratios_of(model.sources)),
+        runs.ratios_of(common) > 0,
+        width,
+        ax,
+    )
 
 
 def _transfer(request: Request) -> Figure:
@@ -134,10 +139,9 @@ def _transfer(request: Request) -> Figure:
     problem = load_problem(path) if is_problem(path) else None
     model = one_form(load_model(path) if problem is None else problem.model, "a picture of transfer")
     # A model alone has no budget: its token unit is near those of its pilots.
-    budget = request.budget or (model.token_unit if problem is None else problem.total_budget)
-    size = model.params_unit if problem is None else problem.params
+    budget, size = (model.token_unit, model.params_unit) if problem is None else (problem.total_budget, problem.params)
     draws = None if request.draws is None else load_draws(request.draws)
-    return transfer_map(model, budget, size if model.uses_model_size else None, draws, request.width)
+    return transfer_map(model, request.budget or budget, size if model.uses_model_size else None, draws, request.width)
 
 
 def transfer_map(
@@ -201,8 +205,8 @@ def ratio_bars(
 ) -> Figure:
     """Return bars of the ratios of several answers, by their names, in per cent; near-optimal ranges are whiskers."""
     shown = {name.replace("_", "-"): _array(ratios, names) for name, ratios in series.items()}
-    ends = _ends(near, names) if near else None
-    return plots.bars_figure(names, shown, "ratio (%)", unit=0.01, ranges=ends, width=width, ax=ax)
+    ranges = _ends(near, names) if near else None
+    return plots.bars_figure(names, shown, "ratio (%)", unit=0.01, ranges=ranges, width=width, ax=ax)
 
 
 def _ranges(request: Request) -> Figure:
@@ -247,19 +251,20 @@ def path_of(record: Mapping[str, Any], name: str, width: float = plots.COLUMN, a
         # NaN where there is no certified answer, whose line has a gap there.
         [_array(point["ratios"] if point["passed"] else None, names) for point in points]
     )
-    bands = None
-    if record.get("bands"):
-        lower, upper = (
-            np.array([record["bands"][source][end] for source in names], dtype=float).T for end in ("lower", "upper")
-        )
-        bands = lower, upper
-    at = np.array([point["budget" if of_budget else "bound"] for point in points], dtype=float)
     if np.isnan(table).all():
         raise InputError(f"{name} holds no certified point, and there is nothing to draw")
-    label = "budget (tokens)" if of_budget else f"{record['over']} at {tokens(points[0]['budget'])} tokens"
-    caption = f"bands: {BAND_NAME} of {record.get('draws') or 'the'} draws"
+    # By end, language and point.
+    bands = [[record["bands"][source][end] for source in names] for end in ("lower", "upper") if record.get("bands")]
     return plots.sweep_figure(
-        names, at, table, label, logarithmic=of_budget, bands=bands, caption=caption, width=width, ax=ax
+        names,
+        np.array([point["budget" if of_budget else "bound"] for point in points], dtype=float),
+        table,
+        "budget (tokens)" if of_budget else f"{record['over']} at {tokens(points[0]['budget'])} tokens",
+        logarithmic=of_budget,
+        bands=np.array(bands, dtype=float).swapaxes(1, 2) if bands else None,
+        caption=f"bands: {BAND_NAME} of {record.get('draws') or 'the'} draws",
+        width=width,
+        ax=ax,
     )
 
 
@@ -330,8 +335,7 @@ KINDS: Mapping[str, Callable[[Request], Figure]] = {
 
 def draw(kind: str, request: Request) -> Figure:
     """Return the figure of a kind; raises InputError where the kind cannot be drawn from the file."""
-    if kind not in KINDS:
-        raise unknown_name("kind of picture", kind, KINDS)
+    refuse_unknown("kind of picture", [kind], KINDS)
     try:
         return KINDS[kind](request)
     except InputError:
@@ -407,8 +411,7 @@ def figure_of(reported: Reported, kind: str | None = None, ax: Axes | None = Non
     """Return the figure with a picture of an object, of a kind or of its first."""
     kinds = DRAWINGS.get(type(reported), {})
     chosen = next(iter(kinds), "") if kind is None else kind
-    if chosen not in kinds:
-        raise unknown_name(f"picture of a {type(reported).__name__}", chosen, kinds)
+    refuse_unknown(f"picture of a {type(reported).__name__}", [chosen], kinds)
     return kinds[chosen](reported, ax)
 
 

@@ -67,7 +67,6 @@ def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
         [design.name, str(len(design.runs)), token_words(design.tokens), f"{100 * design.error:.3f}"]
         for design in plan.designs
     ]
-    heads = "design", "runs", "tokens", "expected error %"
     runs = plan.chosen.runs
     shown, more = range(min(len(runs), MOST_ROWS)), len(runs) - MOST_ROWS
     grid = Grid(
@@ -79,7 +78,9 @@ def print_plan(plan: Plan, console: Console, *, listed: bool) -> None:
     )
     say(
         console,
-        TextTable(f"pilot runs for {len(plan.languages)} languages", heads, rows),
+        TextTable(
+            f"pilot runs for {len(plan.languages)} languages", ("design", "runs", "tokens", "expected error %"), rows
+        ),
         "expected error: of a predicted loss, by the fit's noise and priors, to first order",
         "" if listed else None,
         grid if listed else None,

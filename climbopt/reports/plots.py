@@ -121,8 +121,7 @@ def fit_figure(
             if right is not None:
                 right.plot(x, 100 * (y / x - 1), markerfacecolor=face, **style)
     if not (trained | ~known).all():
-        hollow = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": "black"}
-        left.plot([], [], linestyle="none", markersize=3.5, label="ratio of 0", **hollow)
+        left.plot([], [], "o", markerfacecolor="none", markeredgecolor="black", markersize=3.5, label="ratio of 0")
     left.set(xlabel="measured loss (nats per token)", ylabel="predicted loss (nats per token)")
     _legend(figure, ax, "outside lower center", min(len(languages) + 1, 7 if width > 5 else 4))
     return figure
@@ -147,9 +146,8 @@ def transfer_figure(
     figure, axes = _canvas(ax, width, width * (0.25 + 0.75 * len(targets) / max(len(sources), 1)))
     # Symmetric about 0, so that equal help and harm are equally dark.
     most = float(np.nanmax(np.abs(values))) or 1.0
-    norm = TwoSlopeNorm(0.0, -most, most)
     numbered = len(sources) <= MOST_NUMBERS
-    image = axes.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")
+    image = axes.imshow(values, cmap=DIVERGING, norm=TwoSlopeNorm(0.0, -most, most), aspect="auto")
     for i, j in np.argwhere(np.isfinite(values)):
         grey = indistinct is not None and bool(indistinct[i, j])
         if grey or values[i, j] < 0:
@@ -163,13 +161,12 @@ def transfer_figure(
                 linewidth=0,
             )
         if numbered:
-            # z: a value that rounds to 0 has no sign.
-            words = f"({values[i, j]:z.2f})" if grey else f"{values[i, j]:z.2f}"
             boxed = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if values[i, j] < 0 and not grey else None
             axes.text(
                 j,
                 i,
-                words,
+                # z: a value that rounds to 0 has no sign.
+                f"({values[i, j]:z.2f})" if grey else f"{values[i, j]:z.2f}",
                 ha="center",
                 va="center",
                 fontsize=6 if len(sources) <= 8 else 4.5,
@@ -249,10 +246,9 @@ def ranges_figure(
     ax: Axes | None = None,
 ) -> Figure:
     """Return each language's range as a line with the optimum on it, in per cent."""
-    lower, upper = ends
     figure, axes = _canvas(ax, width, 0.2 * len(languages) + 0.75)
     places = np.arange(len(languages))
-    axes.hlines(places, 100 * lower, 100 * upper, color="0.55", linewidth=3, label="near-optimal range")
+    axes.hlines(places, 100 * ends[0], 100 * ends[1], color="0.55", linewidth=3, label="near-optimal range")
     for end in ends:
         axes.plot(100 * end, places, linestyle="none", marker="|", color="black", markersize=7)
     axes.plot(
@@ -280,7 +276,7 @@ def sweep_figure(
     label: str,
     *,
     logarithmic: bool,
-    bands: tuple[Array, Array] | None = None,
+    bands: Array | None = None,
     caption: str = "",
     width: float = COLUMN,
     ax: Axes | None = None,

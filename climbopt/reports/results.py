@@ -126,29 +126,26 @@ def print_result(
     problem, solution = result.problem, result.solution
     conflict = None if result.conflict is None else Text(result.conflict.message, "bold red")
     if result.allocation is None:
-        words = "no answer" if solution is None else f"{solution.backend}: {solution.termination.value}"
-        raw_status = solution.raw_status if solution else ""
-        return say(console, Text(f"{problem.name}: {words} ({raw_status})", "bold red"), conflict)
+        words = (
+            f"{solution.backend}: {solution.termination.value} ({solution.raw_status})" if solution else "no answer ()"
+        )
+        return say(console, Text(f"{problem.name}: {words}", "bold red"), conflict)
     # What is printed as a range must not claim more than was certified.
     open_ends = [name for name, interval in (ranges or {}).items() if not interval.certified]
-    doubt = None
-    if open_ends:
-        doubt = f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there"
-    elif ranges and not all(interval.proved for interval in ranges.values()):
-        doubt = "ranges are those that a local search from the optimum reaches"
+    searched = ranges and not all(interval.proved for interval in ranges.values())
     # Active limits of no single language; the others stand in its own row.
     of_groups = [
         f"{name} ({_price(entry)})"
         for name, entry in result.certificate.multipliers.items()
         if entry.active and "[" not in name and name != "simplex"
     ]
-    goal = f"{problem.goal.label} {number(result.objective, '.8f')} {problem.goal.unit}".rstrip()
     say(
         console,
         _allocation(result, ranges),
-        doubt,
+        f"no certified range of {', '.join(open_ends)}: the optimum's own ratio stands there" if open_ends else None,
+        "ranges are those that a local search from the optimum reaches" if searched and not open_ends else None,
         "",
-        goal + _gap_words(result),
+        f"{problem.goal.label} {number(result.objective, '.8f')} {problem.goal.unit}".rstrip() + _gap_words(result),
         f"active: {', '.join(of_groups)}" if of_groups else None,
         Reach.of_problem(problem, result.ratios).words(),
         *assessment_parts(assessment or assessed(result)),

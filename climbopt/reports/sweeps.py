@@ -63,10 +63,12 @@ def schedule_json(staged: Schedule) -> dict[str, Value]:
 
 def _reach(sweep: Sweep) -> Reach:
     """Return where the answers of a sweep lie beside the pilots."""
-    budgets = [sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None]
     answers = [point.answer for point in sweep.points if point.answer is not None]
-    mixtures = [cumulative(answer.problem, answer.ratios) for answer in answers]
-    return replace(Reach.of_problem(sweep.problem), budgets=budgets, mixtures=mixtures)
+    return replace(
+        Reach.of_problem(sweep.problem),
+        budgets=[sweep.problem.trained_tokens + point.budget for point in sweep.points if point.result is not None],
+        mixtures=[cumulative(answer.problem, answer.ratios) for answer in answers],
+    )
 
 
 def _point(sweep: Sweep, point: Point) -> dict[str, Value]:
@@ -93,18 +95,17 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     """Print the ratios in per cent along the path, with their bands, the objective and the verdict."""
     problem, bands = sweep.problem, sweep.bands()
     chosen = _most_moved(sweep.ratios, MOST_ROWS)
-    points = [
-        [
-            token_words(point.budget),
-            *([number(point.bound, ".4g")] if sweep.over else []),
-            number(None if point.answer is None else point.answer.objective, ".6f"),
-        ]
-        for point in sweep.points
-    ]
     grid = Grid(
         f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
         ["budget", *([sweep.over] if sweep.over else []), problem.goal.label],
-        points,
+        [
+            [
+                token_words(point.budget),
+                *([number(point.bound, ".4g")] if sweep.over else []),
+                number(None if point.answer is None else point.answer.objective, ".6f"),
+            ]
+            for point in sweep.points
+        ],
         [problem.model.sources[j] for j in chosen],
         [[number(100 * float(ratios[j]), ".2f") for j in chosen] for ratios in sweep.ratios],
         [_verdict(point) for point in sweep.points],
@@ -149,21 +150,20 @@ def print_schedule(staged: Schedule, console: Console) -> None:
     """Print each stage's ratios in per cent, and what the schedule gains at its end over the static optimum."""
     problem = staged.problem
     chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]), MOST_ROWS)
-    points = [
-        [
-            token_words(stage.begin),
-            token_words(stage.end),
-            f"{stage.objective:.6f}",
-            f"{stage.gain:.2g}",
-            f"{stage.objective - stage.best:.2g}",
-            "followed" if stage.followed else "nearest",
-        ]
-        for stage in staged.stages
-    ]
     grid = Grid(
         f"{problem.name}: a run in {len(staged.stages)} stages",
         ["tokens", "to", problem.goal.label, "gain over static", "off the optimum", "path"],
-        points,
+        [
+            [
+                token_words(stage.begin),
+                token_words(stage.end),
+                f"{stage.objective:.6f}",
+                f"{stage.gain:.2g}",
+                f"{stage.objective - stage.best:.2g}",
+                "followed" if stage.followed else "nearest",
+            ]
+            for stage in staged.stages
+        ],
         [problem.model.sources[j] for j in chosen],
         [[f"{100 * stage.ratios[j]:.2f}" for j in chosen] for stage in staged.stages],
     )

@@ -17,11 +17,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from climbopt.foundations.errors import shown
+from climbopt.foundations.view import MOST_ROWS as MOST_ROWS
 
 Item = TypeVar("Item")
 
-MOST_ROWS = 40
-"""Languages shown; of more, those with the largest ratios."""
 NO_VALUE = "–"
 GAP = "  "
 """Between columns."""
@@ -68,7 +67,7 @@ class TextTable:
             most = max(map(len, heads))
             yield from ((line, True) for line in self._laid_out([[""] * (most - len(h)) + h for h in heads], widths))
             for row in range(1, len(self.rows) + 1):
-                cells = [wrapped(self._texts[c][row], widths[c]) for c in columns]
+                cells = (wrapped(self._texts[c][row], widths[c]) for c in columns)
                 yield from ((line, False) for line in self._laid_out(cells, widths))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -140,8 +139,7 @@ def table_of(
     title: str, items: Iterable[Item], columns: Mapping[str, Callable[[Item], str]], *, left: int = 1, right: int = 0
 ) -> TextTable:
     """Return a table with a row per item; each column has its head, and the text that it states of an item."""
-    rows = [[text(item) for text in columns.values()] for item in items]
-    return TextTable(title, tuple(columns), rows, left, right)
+    return TextTable(title, tuple(columns), [[text(item) for text in columns.values()] for item in items], left, right)
 
 
 def language_table(
@@ -156,8 +154,8 @@ def language_table(
     if len(names) <= MOST_ROWS:
         return table_of(title, names, columns, right=right)
     largest = sorted(names, key=lambda name: -ratios.get(name, 0.0))[:MOST_ROWS]
-    others = [f"and {len(names) - MOST_ROWS} more", *[""] * (len(columns) - 1)]
     table = table_of(title, largest, columns, right=right)
+    others = [f"and {len(names) - MOST_ROWS} more", *[""] * (len(columns) - 1)]
     return replace(table, rows=[*table.rows, others])
 
 

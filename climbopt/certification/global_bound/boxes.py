@@ -56,13 +56,15 @@ class Evaluated:
         # z0 and theta are one for each target of each piece, in the order of the pieces.
         of = np.append(dual.targets(a)[1], kept.sum() + dual.targets(b)[1])
         pairs = np.argsort(np.argsort(order)[of], kind="stable")
-        z0 = np.append(self.choices.z0[mine], others.choices.z0)[pairs]
-        theta = np.append(self.choices.theta[mine], others.choices.theta)[pairs]
-        bound, value = (
+        return Evaluated(
+            pieces[order],
+            Choices(
+                np.append(self.choices.z0[mine], others.choices.z0)[pairs],
+                np.append(self.choices.theta[mine], others.choices.theta)[pairs],
+            ),
             np.append(self.bound[kept], others.bound)[order],
             np.append(self.value[kept], others.value)[order],
         )
-        return Evaluated(pieces[order], Choices(z0, theta), bound, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +157,8 @@ def halves(pieces: Cells) -> Cells:
 def whole(problem: Decomposition, box: Box, cells: int = FIRST) -> Cells:
     """Return every block's interval in pieces of one width; a single one where its function is linear."""
     low, high, blocks = problem.by_block(box.lower), problem.by_block(box.upper), np.arange(problem.n_blocks)
-    curved_parts = any(not part.linear for part in problem.separable.parts)
-    curved = np.isin(blocks, problem.home) | ((blocks < problem.n_sources) & curved_parts)
-    count = np.where(curved & (high > low), cells, 1)
+    ratios = problem.n_sources if any(not part.linear for part in problem.separable.parts) else 0
+    count = np.where((np.isin(blocks, problem.home) | (blocks < ratios)) & (high > low), cells, 1)
     block = np.repeat(blocks, count)
     first = np.arange(block.size) - np.searchsorted(block, block)
     edges = [low[block] + (high - low)[block] * (k / count[block]) for k in (first, first + 1)]

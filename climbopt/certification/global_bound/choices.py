@@ -29,8 +29,7 @@ def choose(dual: Dual, pieces: Cells) -> tuple[Choices, Array]:
     with np.errstate(all="ignore"):
         touch = _Touch(dual, target, block[of], x[of])
         value = _of_variables(dual, block, x) + np.bincount(of, touch.value, block.size)
-    z0 = np.where(np.isfinite(touch.z0), touch.z0, 1.0)
-    return Choices(z0, touch.theta), value
+    return Choices(np.where(np.isfinite(touch.z0), touch.z0, 1.0), touch.theta), value
 
 
 def _of_variables(dual: Dual, block: Indices, x: Array) -> Array:
@@ -43,8 +42,7 @@ def _of_variables(dual: Dual, block: Indices, x: Array) -> Array:
     for price, part in zip(dual.prices.sums, problem.separable.parts, strict=True):
         if not part.linear:
             priced = price[:, None] * problem.others[:, j]
-            given = np.where(priced != 0, priced * part.values(cumulative, (targets, j)), 0.0)
-            value[ratios] += given.sum(axis=0)
+            value[ratios] += np.where(priced != 0, priced * part.values(cumulative, (targets, j)), 0.0).sum(axis=0)
     return value
 
 
@@ -113,8 +111,8 @@ class _Touch:
         share = np.clip((self.z0 - z_b) / (z_a - z_b), 0.0, 1.0)
         mixed = b + np.where(np.isfinite(share), share, 0.0) * (a - b)
         z = self._z(mixed)
-        loss = self.problem.separable.law.values(z, self.target)
-        self.value = np.where(self.w != 0, self.w * loss, 0.0) + self.v * z - (self.price * mixed).sum(axis=0)
+        losses = np.where(self.w != 0, self.w * self.problem.separable.law.values(z, self.target), 0.0)
+        self.value = losses + self.v * z - (self.price * mixed).sum(axis=0)
 
     def _fill(self, q: Array) -> tuple[Array, Array]:
         """Return about the sums, (K, P), that are least in q, and the price theta of the total."""
@@ -142,8 +140,8 @@ class _Touch:
         share = np.where(free > 0, amount / free, np.where(summed > 0, 0.0, flat < 0)).reshape(cost.shape)
         last = np.minimum((after < capacity[:, None]).sum(axis=1), flat.shape[1] - 1)
         theta = np.take_along_axis(np.take_along_axis(flat, order, axis=1), last[:, None], axis=1)[:, 0]
-        sums = self.start + np.einsum("kpsm,psm->kp", self._steps, share)
-        return sums, np.where(np.isfinite(theta) & problem.total[0].any(), theta, 0.0)
+        theta = np.where(np.isfinite(theta) & problem.total[0].any(), theta, 0.0)
+        return self.start + np.einsum("kpsm,psm->kp", self._steps, share), theta
 
 
 def _with_slope(slope_at: Callable[[Array], Array], u: Array, low: Array, high: Array) -> Array:

@@ -29,9 +29,8 @@ def upper_bound(form: StandardForm, x: Array) -> float | None:
     problem, limits = Decomposition.of(form), form.nonlinear
     with in_balls():
         at = values(problem, Box(low, high))
-    if not ((at.upper[1:] <= limits.upper).all() and (at.lower[1:] >= limits.lower).all()):
-        return None
-    return float(at.upper[0]) if np.isfinite(at.upper[0]) else None
+    feasible = (at.upper[1:] <= limits.upper).all() and (at.lower[1:] >= limits.lower).all()
+    return float(at.upper[0]) if feasible and np.isfinite(at.upper[0]) else None
 
 
 def _ends(number: fmpq) -> tuple[float, float]:
@@ -62,11 +61,8 @@ def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
         x = project(x, polytope)
     except EmptyPolytopeError:
         return None
-    for share in INWARD:
-        point = _on_equations(polytope, (1 - share) * x + share * inside)
-        if point is not None and _meets(polytope, point):
-            return point
-    return None
+    points = (_on_equations(polytope, (1 - share) * x + share * inside) for share in INWARD)
+    return next((point for point in points if point is not None and _meets(polytope, point)), None)
 
 
 def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
@@ -75,21 +71,16 @@ def _on_equations(polytope: Polytope, x: Array) -> list[fmpq] | None:
     point = [rational(value) for value in x.tolist()]
     if not len(rows):
         return point
-    # Variables far from their bounds take up what the equations need, and stay inside.
-    room = np.minimum(x - polytope.bounds.lower, polytope.bounds.upper - x)
-    basis: list[int] = []
-    for j in np.argsort(-room, kind="stable").tolist():
-        if np.linalg.matrix_rank(rows[:, [*basis, j]]) > len(basis):
-            basis.append(j)
-        if len(basis) == len(rows):
-            break
-    if len(basis) < len(rows):
+    # Variables far from their bounds take up what the equations need, and stay inside: they come first.
+    order = np.argsort(-np.minimum(x - polytope.bounds.lower, polytope.bounds.upper - x), kind="stable").tolist()
+    # [rows | limits] reduced exactly: each row has a 1 at its basic variable, where the other rows have 0.
+    reduced, rank = _exact(np.column_stack([rows[:, order], limits])).rref()
+    basis = [next(k for k in range(x.size + 1) if reduced[i, k] != 0) for i in range(rank)]
+    if rank < len(rows) or x.size in basis:
         return None
-    # basis x = limits - others: exact in rationals.
-    others = fmpq_mat([[fmpq(0) if j in basis else value] for j, value in enumerate(point)])
-    solved = _exact(rows[:, basis]).solve(_exact(limits[:, None]) - _exact(rows) * others)
-    for k, j in enumerate(basis):
-        point[j] = solved[k, 0]
+    others = [k for k in range(x.size) if k not in basis]
+    for i, k in enumerate(basis):
+        point[order[k]] = reduced[i, x.size] - sum(reduced[i, other] * point[order[other]] for other in others)
     return point
 
 

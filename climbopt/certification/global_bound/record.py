@@ -41,9 +41,7 @@ def recorded(form: StandardForm, leaves: tuple[Node, ...]) -> Tree:
     """Return the tree of steps and cuts that a search's boxes came from."""
     # Leaves know their parents; the file states each node with its two halves.
     halves: dict[int, dict[int, Node]] = {}
-    root = leaves[0]
-    for leaf in leaves:
-        root = leaf
+    for root in leaves:
         while root.parent is not None:
             parent, k = root.parent
             halves.setdefault(id(parent), {})[k] = root

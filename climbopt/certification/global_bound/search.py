@@ -173,9 +173,8 @@ def enclose(
         known = incumbent
         if known is not None and stated is not form:
             known = stated.complete(known[: form.n_ratios])
-        deadline = began + time_limit
-        best = _known(stated, known, deadline if local_solves else None)
-        return _Search(Decomposition.of(stated), best, gap, deadline, jobs, progress, began)
+        best = _known(stated, known, began + time_limit if local_solves else None)
+        return _Search(Decomposition.of(stated), best, gap, began + time_limit, jobs, progress, began)
 
     try:
         search = begun(reciprocal(form) or form, local_solves=True)
@@ -308,8 +307,9 @@ class _Search:
         if any(node.path[-1].cut for node in left):
             self.claimed = min(self.claimed, self.target)
         self.closed.extend(node for node in left if node.closed)
-        waiting = [*self.open[many:], *(node for node in left if not node.closed)]
-        self.open = sorted(waiting, key=lambda node: node.lower)
+        self.open = sorted(
+            [*self.open[many:], *(node for node in left if not node.closed)], key=lambda node: node.lower
+        )
         self.nodes += sum(len(node.path) == 1 for node in left)
         if self.progress is not None:
             self.progress(

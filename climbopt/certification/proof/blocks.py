@@ -112,8 +112,8 @@ class Dual:
             slopes = enclosing(self.prices.losses[:, None]) * problem.mean[1].by_y(table.dense.shape[1])
             total = total + padded(slopes.sum(0), total.lower.size)
         # A row adds y (a'x - limit), with the limit that the sign of y names: an affine function of x.
-        rows = np.column_stack([problem.polytope.dense, -problem.polytope.rows.named(y)])
-        linear = (enclosing(rows) * enclosing(y[:, None])).sum(0)
+        affine = enclosing(np.column_stack([problem.polytope.dense, -problem.polytope.rows.named(y)]))
+        linear = (affine * enclosing(y[:, None])).sum(0)
         on_x, on_z, on_loss = table.split(total)
         return on_x + linear[:n], on_z, on_loss, total[-1:] + linear[n:]
 
@@ -158,8 +158,7 @@ class Dual:
         for part, price in zip(problem.separable.parts, self.prices.sums, strict=True):
             if not part.linear:
                 priced = enclosing(price[:, None] * problem.others[:, j] * is_ratio)
-                of_ends = part.enclose(at_ends, (targets[..., None], j[:, None]))
-                value = value + (priced[..., None] * of_ends).sum(0)
+                value = value + (priced[..., None] * part.enclose(at_ends, (targets[..., None], j[:, None]))).sum(0)
                 dip = dip + (priced * deviation(part, on, (targets, j))).sum(0)
         return np.column_stack([value.lower, dip.lower])
 

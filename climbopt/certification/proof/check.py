@@ -99,15 +99,16 @@ def _checked(problem: Decomposition, box: Box, node: Tree, claim: float, name: s
 
 def _left(problem: Decomposition, box: Box, step: Tree, claim: float, name: str) -> Box | None:
     """Return the box around what may be below the claim by a step's numbers; None where nothing is."""
-    shape, rows = (len(problem.separable.parts), len(problem.home)), len(problem.polytope.rows)
-    sums = np.array(step["sums"], dtype=float).reshape(shape)
-    losses = np.zeros(0) if problem.mean is None else _numbers(step, "losses", problem.mean[0].weights.size)
-    prices = Prices(_numbers(step, "rows", rows), _numbers(step, "nonlinear", problem.functions.n_rows), sums, losses)
-    pieces = covering(problem, box, step["edges"], name)
-    dual = Dual(problem, prices, box)
+    prices = Prices(
+        _numbers(step, "rows", len(problem.polytope.rows)),
+        _numbers(step, "nonlinear", problem.functions.n_rows),
+        np.array(step["sums"], dtype=float).reshape(len(problem.separable.parts), len(problem.home)),
+        np.zeros(0) if problem.mean is None else _numbers(step, "losses", problem.mean[0].weights.size),
+    )
+    pieces, dual = covering(problem, box, step["edges"], name), Dual(problem, prices, box)
     pairs = dual.targets(pieces)[0].size
-    bound = dual.bounds(pieces, Choices(_numbers(step, "z0", pairs), _numbers(step, "theta", pairs)))
-    value: Value = dual.value(pieces, bound)
+    choices = Choices(_numbers(step, "z0", pairs), _numbers(step, "theta", pairs))
+    value: Value = dual.value(pieces, dual.bounds(pieces, choices))
     return None if value.lower >= claim else value.left(claim)
 
 

@@ -85,7 +85,7 @@ class Decomposition:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the standard form: templates, parameters, bounds, rows and objective."""
-        form, functions, table, sha = self.form, self.functions, self.functions.table, hashlib.sha256()
+        form, functions, table = self.form, self.functions, self.functions.table
         texts: list[object] = [*form.variables, functions.scale]
         arrays: list[object] = [form.polytope.dense, table.dense, table.constant, functions.offset]
         arrays += [
@@ -98,10 +98,10 @@ class Decomposition:
             arrays += [mean.weights, mean.references, [mean.power], placed.by_y(table.dense.shape[1])]
         for response in functions.responses.parts:
             model = response.model
-            texts += [model.sources, model.targets, response.D, response.N, model.law.expression, model.use.expression]
-            texts += [model.interaction.own, model.interaction.pair]
+            texts += [model.sources, model.targets, response.D, response.N]
+            texts += [model.law.expression, model.use.expression, model.interaction.own, model.interaction.pair]
             arrays += [model.parameters[p.name] for p in model.templates.parameters] + [model.own_source]
-        sha.update(repr([str(text) for text in texts]).encode())
+        sha = hashlib.sha256(repr([str(text) for text in texts]).encode())
         for numbers in (np.asarray(array, dtype=float) for array in arrays):
             sha.update(repr(numbers.shape).encode() + numbers.tobytes())
         return sha.hexdigest()

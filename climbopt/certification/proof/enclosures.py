@@ -70,6 +70,5 @@ def rests(problem: Decomposition, box: Box) -> Interval:
     own = problem.cumulative(Interval(problem.by_block(box.lower)[home], problem.by_block(box.upper)[home]), home)
     with np.errstate(all="ignore"):
         z = z_range(problem, chords(problem, nodes(problem, box)), own, t)
-        losses = problem.separable.law.enclose(z, t)
-        terms = enclosing(table.parts.z) * z + enclosing(table.parts.loss) * losses
+        terms = enclosing(table.parts.z) * z + enclosing(table.parts.loss) * problem.separable.law.enclose(z, t)
         return enclosing(terms.sum(1) + enclosing(table.constant))
