@@ -150,8 +150,7 @@ class Callbacks:
         self, backend: Backend, x: Array, on_bounds: Array, on_rows: Array, termination: Termination, words: str
     ) -> Solution:
         """Return the Solution of a finished solve, with multipliers of the bounds and of the `constraints`."""
-        n_rows = self._linear.shape[0]
-        claimed = completed(self._form, x, Multipliers(on_bounds, on_rows[:n_rows], on_rows[n_rows:]))
+        claimed = completed(self._form, x, Multipliers(on_bounds, *np.split(on_rows, [self._linear.shape[0]])))
         termination = Termination.TIME_LIMIT if self.out_of_time else termination
         return self._evaluator.solution(backend, x, claimed, termination, words, self.iterations)
 

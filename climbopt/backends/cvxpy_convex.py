@@ -108,8 +108,10 @@ class CvxpyConvex:
         x = answer.primal_vars.get(program.quantities.x.id)
         multipliers = None if x is None else program.multipliers(form, answer.dual_vars)
         termination, words = _termination(solver, raw, answer.status)
-        solution = evaluator.solution(self, x, multipliers, termination, words, answer.attr.get("num_iters"))
-        return replace(solution, backend_version=_version(solver))
+        return replace(
+            evaluator.solution(self, x, multipliers, termination, words, answer.attr.get("num_iters")),
+            backend_version=_version(solver),
+        )
 
 
 def _settings(options: Options) -> tuple[str, dict[str, Any]]:

@@ -310,17 +310,13 @@ def _program(form: StandardForm, named: bool) -> Program:
     if not isinstance(functions, MixtureFunctions):
         raise UntranslatableError("its functions are code, which CVXPY cannot read")
     quantities = Quantities.of(functions, cp.Variable(form.n), named=named)
-    objective = cp.sum(quantities.functions(functions.table, np.zeros(1, dtype=np.intp)))
+    objective = cp.Minimize(cp.sum(quantities.functions(functions.table, np.zeros(1, dtype=np.intp))))
     # Bounds, rows of A and entries of c, one below the other.
     linear = vstack([eye_array(form.n), form.polytope.A])
     table = Table.build(form.n, functions.table.n_targets, linear.shape[0], x=linear) + functions.table[1:]
     limits = tuple(_limits(quantities, table, form.limits))
-    return Program(
-        quantities,
-        table,
-        limits,
-        cp.Problem(cp.Minimize(objective), [*(quantities.named or ()), *(limit.constraint for limit in limits)]),
-    )
+    constraints = [*(quantities.named or ()), *(limit.constraint for limit in limits)]
+    return Program(quantities, table, limits, cp.Problem(objective, constraints))
 
 
 def translate(expression: sp.Expr, values: Mapping[sp.Symbol, Value]) -> Value:

@@ -65,9 +65,8 @@ class Entry:
         """Why the backend is not available here, or None where it is."""
         # An executable on the PATH stands in for the module that would bring one.
         served = bool(self.instead) and shutil.which(self.instead) is not None
-        needed = self.requires[:-1] if served else self.requires
         # Without an import: solvers are slow to load, and some print on import.
-        absent = [module for module in needed if find_spec(module) is None]
+        absent = [module for module in (self.requires[:-1] if served else self.requires) if find_spec(module) is None]
         neither = f" and there is no {self.instead} on the PATH" if self.instead and not served else ""
         return f"{', '.join(absent)} is not installed{neither}; {self.remedy}" if absent else None
 

@@ -62,9 +62,11 @@ class Guarded:
             Where the backend refuses an option or the form.
         """
         began = time.perf_counter()
-        limit = None if options.time_limit is None else options.time_limit + GRACE
         try:
-            return self._run(lambda: checked(self.inner.solve(form, options), form, self.name), limit)
+            return self._run(
+                lambda: checked(self.inner.solve(form, options), form, self.name),
+                None if options.time_limit is None else options.time_limit + GRACE,
+            )
         except TimedOutError:
             termination, words = Termination.TIME_LIMIT, f"killed {GRACE:g} s after its time limit"
         except MemoryError as error:

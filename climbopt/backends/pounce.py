@@ -43,6 +43,7 @@ class Pounce:
             refused = REFUSED.match(str(error))
             if refused is None or refused[1] not in options.native:
                 raise
-            known = documented_options(pounce.Problem, OPTION)
-            raise refused_option(refused[1], options.native[refused[1]], "POUNCE", known) from None
+            raise refused_option(
+                refused[1], options.native[refused[1]], "POUNCE", documented_options(pounce.Problem, OPTION)
+            ) from None
         return callbacks.interior_solution(self, x, info)

@@ -111,15 +111,17 @@ class Pyomo:
             return evaluator.solution(self, None, None, Termination.LEFT_DOMAIN, "the start is outside")
         model, x, claimed = algebraic_model(form), None, None
         # Building the model counts against the limit.
-        left = None if options.time_limit is None else evaluator.left
-        run = _run(solver, model, {**settings, **own}, left, own)
+        run = _run(solver, model, {**settings, **own}, None if options.time_limit is None else evaluator.left, own)
         if run.answered:
             x = np.array([pyo.value(variable, exception=False) for variable in variables(model)], dtype=float)
             claimed = multipliers(form, model) if name in TIME_OPTION and np.isfinite(x).all() else None
             claimed = None if claimed is None else completed(form, x, claimed)
         termination, iterations = inside(form, x, run.termination), _total(ITERATIONS, run.words)
-        solution = evaluator.solution(self, x, claimed, termination, run.raw_status, iterations)
-        return replace(solution, evaluations=_total(EVALUATIONS, run.words), backend_version=_version(name, solver))
+        return replace(
+            evaluator.solution(self, x, claimed, termination, run.raw_status, iterations),
+            evaluations=_total(EVALUATIONS, run.words),
+            backend_version=_version(name, solver),
+        )
 
 
 def _default() -> str:

@@ -95,8 +95,10 @@ class Scip:
         # An incumbent may come from a heuristic: it counts whatever ended the search.
         point = None if best is None else np.array([best[variable] for variable in x], dtype=float)
         termination = inside(form, point, STATUS.get(scip.getStatus(), Termination.FAILED))
-        solution = evaluator.solution(self, point, None, termination, scip.getStatus(), int(scip.getNTotalNodes()))
-        return replace(solution, bound=bound if abs(bound) < scip.infinity() else None)
+        return replace(
+            evaluator.solution(self, point, None, termination, scip.getStatus(), int(scip.getNTotalNodes())),
+            bound=bound if abs(bound) < scip.infinity() else None,
+        )
 
 
 def _set_parameters(scip: Any, options: Options) -> None:

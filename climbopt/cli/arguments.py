@@ -125,7 +125,9 @@ def spaced(option: str, text: str, *, logarithmic: bool = False) -> list[float]:
         raise InputError(f"{option} has the values {text!r}; write FROM:TO:COUNT, for example {example}")
     ends, n = [unit.read(part, f"an end of {option}") for part in parts[:2]], int(parts[2])
     if not 1 <= n <= MOST_VALUES or (logarithmic and min(ends) <= 0):
-        above = " and the ends are above 0" if logarithmic else ""
-        raise InputError(f"{option} has the values {text!r}; COUNT is 1 to {MOST_VALUES}{above}")
+        raise InputError(
+            f"{option} has the values {text!r}; COUNT is 1 to {MOST_VALUES}"
+            + (" and the ends are above 0" if logarithmic else "")
+        )
     values: list[float] = (np.geomspace if logarithmic else np.linspace)(ends[0], ends[1], n).tolist()
     return values

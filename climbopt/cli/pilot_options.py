@@ -109,13 +109,12 @@ class LayoutOptions:
         """What the options state of the table's layout."""
         from climbopt.files import Layout
 
-        # At the last sign: column names may hold one.
-        pairs = [pair("--name", text, "COLUMN=LANGUAGE", "loss_english=en", last=True) for text in self.name or []]
         return Layout(
             self.index,
             self.ratio_columns,
             self.loss_columns,
-            dict(pairs),
+            # At the last sign: column names may hold one.
+            dict(pair("--name", text, "COLUMN=LANGUAGE", "loss_english=en", last=True) for text in self.name or []),
             self.tokens_column,
             self.params_column,
             self.tokens,

@@ -69,8 +69,12 @@ class SolverOptions:
     def typed(self) -> climbopt.Options:
         """Options of the backend; the value of KEY=VALUE is read as a number, true or false, or text."""
         pairs = [pair("--option", text, "KEY=VALUE", "print_level=5") for text in self.option or []]
-        native = {key: option_value(value) for key, value in pairs}
-        return climbopt.Options(self.tolerance, self.max_iterations, self.time_limit, native)
+        return climbopt.Options(
+            self.tolerance,
+            self.max_iterations,
+            self.time_limit,
+            {key: option_value(value) for key, value in pairs},
+        )
 
 
 def solve(
@@ -194,11 +198,9 @@ def _draws_beside(problem: str, loaded: climbopt.AllocationProblem, *, named: bo
     from climbopt.model.ensemble import Stacked
 
     # Each path with the draws beside it; those that the model names were made with it.
-    places = [draws_beside(path) for path in files_of(find_problem(problem))]
-    provenance = {} if isinstance(loaded.model, Stacked) else loaded.model.provenance
-    return next(
-        (path for path in places if path.exists() and (provenance.get("draws") == path.name or not named)), None
-    )
+    places = map(draws_beside, files_of(find_problem(problem)))
+    made = None if isinstance(loaded.model, Stacked) else loaded.model.provenance.get("draws")
+    return next((path for path in places if path.exists() and (made == path.name or not named)), None)
 
 
 def certify(

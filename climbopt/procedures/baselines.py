@@ -12,7 +12,7 @@ import numpy as np
 from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.solution import Array
-from climbopt.model.ensemble import Ensemble, Stacked
+from climbopt.model.ensemble import Ensemble, Stacked, blocks_of
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.mixture import MixtureModel
 from climbopt.problem.allocation import AllocationProblem
@@ -147,8 +147,7 @@ class Isolated(Procedure):
             raise InputError("the baseline 'isolated' needs a target with a weight that is a source too; there is none")
         if isinstance(model, Stacked):
             raise InputError("scenarios have no baseline 'isolated'; give the model itself")
-        blocks = model.blocks if isinstance(model, Ensemble) else (model,)
-        alone = [_without_transfer(block, weights) for block in blocks]
+        alone = [_without_transfer(block, weights) for block in blocks_of(model)[0]]
         apart = Ensemble(alone, model.weights) if isinstance(model, Ensemble) else alone[0]
         answer = Joint().answer(replace(problem, model=apart, weights=weights), backend, options)
         form = joint_form(problem)

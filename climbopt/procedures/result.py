@@ -254,8 +254,7 @@ class Result(Reported):
             return View(f"{title}no answer", facts)
         goal, certificate = self.problem.goal, self.certificate
         facts = [f"ratios: {percentages(self.ratios)}", f"{goal.label}: {self.objective:.6f} {goal.unit}"]
-        if certificate.gap is not None:
-            facts.append(f"gap to the best of all mixtures: {certificate.gap:.2g}")
+        facts += [] if certificate.gap is None else [f"gap to the best of all mixtures: {certificate.gap:.2g}"]
         passed = "" if self.passed else "NOT certified, "
         return View(f"{title}{passed}{certificate.verdict.value}", facts, self._columns)
 

@@ -218,16 +218,20 @@ def _answer(solves: _Solves, solved: _Solved, *, equal_at: float, iterations: in
     if x is None:
         return Answer(form, None, solved.solution)
     x, unique = _tie_broken(solves, solved, x) if solved.solution.termination.settled else (x, False)
-    steps = Steps(
-        targets=counted_targets(solves.problem),
-        direction=solved.direction,
-        magnitude=float(x[-1]),
-        residual=benefit_residual(solves.problem, solved.direction, equal_at),
-        slack=_slack_rows(solves.problem, solved, x),
-        unique=unique,
-        iterations=iterations,
+    return Answer(
+        form,
+        x,
+        solved.solution,
+        Steps(
+            targets=counted_targets(solves.problem),
+            direction=solved.direction,
+            magnitude=float(x[-1]),
+            residual=benefit_residual(solves.problem, solved.direction, equal_at),
+            slack=_slack_rows(solves.problem, solved, x),
+            unique=unique,
+            iterations=iterations,
+        ),
     )
-    return Answer(form, x, solved.solution, steps)
 
 
 def _tie_broken(solves: _Solves, solved: _Solved, x: Array) -> tuple[Array, bool]:

@@ -81,14 +81,13 @@ def cells(run: Run, best: float | None) -> list[str]:
     # Refused or ended without an answer: there are no numbers.
     if run.verdict is None:
         return [run.backend, *[""] * (len(COLUMNS) - 3), run.termination, run.raw_status]
-    # Against the best certified answer; a run that is not certified may lie below it.
-    excess = None if best is None or run.objective is None else run.objective - best
     spread = "" if run.fastest == run.slowest else f" ({number(run.fastest, '.3f')}–{number(run.slowest, '.3f')})"
     words = run.verdict if run.passed else f"NOT certified: {run.verdict}"
     return [
         run.backend,
         number(run.objective, ".8f"),
-        _size(excess),
+        # Against the best certified answer; a run that is not certified may lie below it.
+        _size(None if best is None or run.objective is None else run.objective - best),
         _size(run.max_ratio_difference),
         _size(run.residuals.get("stationarity")),
         _size(run.residuals.get("primal")),

@@ -235,46 +235,44 @@ def print_prediction(predicted: PredictedTable, console: Console, *, listed: boo
     outside : str, optional
         Where the budgets lie beside the pilots'.
     """
-    table, errors = predicted.table, predicted.errors
+    table, more = predicted.table, len(predicted.table) - MOST_ROWS
     missing = int(table["predicted"].isna().sum())
-    if listed:
-        columns: dict[str, Callable[[dict[Hashable, Any]], str]] = {
-            "run": lambda row: str(row["run"]),
-            "language": lambda row: str(row["language"]),
-            "ratio %": lambda row: f"{100 * float(row['ratio']):.3f}",
-            "tokens": lambda row: tokens(float(row["tokens"])),
-            "loss": lambda row: number(None if row.get("loss") is None else float(row["loss"]), ".5f"),
-            "predicted": lambda row: number(float(row["predicted"]), ".5f"),
-        }
-        if "lower" in table:
-            columns["band"] = lambda row: f"{row['lower']:.4f}–{row['upper']:.4f}"
-        more = len(table) - MOST_ROWS
-        say(
-            console,
-            table_of("predicted losses", table.head(MOST_ROWS).to_dict("records"), columns, left=2),
-            f"and {more} more rows; write them all with -o FILE.csv" if more > 0 else None,
-        )
+    columns: dict[str, Callable[[dict[Hashable, Any]], str]] = {
+        "run": lambda row: str(row["run"]),
+        "language": lambda row: str(row["language"]),
+        "ratio %": lambda row: f"{100 * float(row['ratio']):.3f}",
+        "tokens": lambda row: tokens(float(row["tokens"])),
+        "loss": lambda row: number(None if row.get("loss") is None else float(row["loss"]), ".5f"),
+        "predicted": lambda row: number(float(row["predicted"]), ".5f"),
+        **({"band": lambda row: f"{row['lower']:.4f}–{row['upper']:.4f}"} if "lower" in table else {}),
+    }
     say(
         console,
+        table_of("predicted losses", table.head(MOST_ROWS).to_dict("records"), columns, left=2) if listed else None,
+        f"and {more} more rows; write them all with -o FILE.csv" if listed and more > 0 else None,
         f"{len(table)} rows, {missing} without a prediction (no target of the model, or z outside the law's domain)"
         if missing
         else f"{len(table)} rows predicted",
         outside,
+        *_judged(predicted),
     )
+
+
+def _judged(predicted: PredictedTable) -> Iterator[Part]:
+    """Yield how many stated losses lie inside their bands, and the errors, as parts of a report."""
     # Stated losses alone can be judged; the shares inside the bands are of these.
     if predicted.level is not None and predicted.n_judged:
-        say(
-            console,
+        yield (
             f"{predicted.n_inside} of {predicted.n_judged} losses lie inside their {100 * predicted.level:.0f} % bands "
-            f"({100 * predicted.n_inside / predicted.n_judged:.1f} %)",
-            table_of("predictions of the stated losses", predicted.groups, GROUPS, left=2),
+            f"({100 * predicted.n_inside / predicted.n_judged:.1f} %)"
         )
+        yield table_of("predictions of the stated losses", predicted.groups, GROUPS, left=2)
+    errors = predicted.errors
     if errors is not None:
         zero_shot = "" if errors.zero_shot_mae is None else f"; at a ratio of 0: MAE {errors.zero_shot_mae:.5f}"
-        say(
-            console,
+        yield (
             f"MAE {number(errors.mae, '.5f')} nats, MRE {number(100 * errors.mre, '.3f')} %, "
-            f"R2 {number(errors.r2, '.5f')}{zero_shot}",
+            f"R2 {number(errors.r2, '.5f')}{zero_shot}"
         )
 
 

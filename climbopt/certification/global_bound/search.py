@@ -288,7 +288,7 @@ class _Search:
                         return "time"
         except KeyboardInterrupt:  # what `step` has done so far holds wherever it comes
             return "interrupted"
-        return "gap" if self.lower >= self.best.value - self.tolerance else "exhausted"
+        return "exhausted"
 
     def step(self, workers: Parallel | None, many: int) -> None:
         """Examine the boxes with the least bounds once, or the halves of those that stopped shrinking."""
