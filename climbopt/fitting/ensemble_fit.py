@@ -11,9 +11,9 @@ from joblib import delayed
 
 from climbopt.fitting.estimate import STARTS, Fit, Fitted, Fixed, Pooling, estimate, with_warnings
 from climbopt.fitting.select import check_known, known_to, uses_of
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.processes import Progress, parallel
-from climbopt.foundations.view import Columns, View, named
+from climbopt.foundations.view import Columns, View
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
@@ -78,7 +78,7 @@ class EnsembleFit(Fitted):
         overall, model = self.overall, self.model
         facts = [
             f"MAE {overall.mae:.5f} nats, MRE {100 * overall.mre:.3f} %, R2 {overall.r2:.5f}",
-            f"{len(model.sources)} sources: {named(model.sources)}",
+            f"{len(model.sources)} sources: {listed(model.sources)}",
         ]
         facts += [f"{form} left out: {reason}" for form, reason in self.refused.items()]
         title = f"fit of an ensemble of {len(self.fits)} forms to {self.n_losses} losses of {self.n_runs} runs"

@@ -19,9 +19,9 @@ from climbopt.fitting.doubts import doubts_of_fit
 from climbopt.fitting.least_squares import Block, Observations
 from climbopt.fitting.levenberg_marquardt import minima, minimum
 from climbopt.fitting.outliers import outlying, robust_minimum
-from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.processes import Progress
-from climbopt.foundations.view import Columns, Reported, View, named
+from climbopt.foundations.view import Columns, Reported, View
 from climbopt.model.ensemble import Ensemble
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import Law
@@ -215,7 +215,7 @@ class Fit(Fitted):
         zero_shot = "" if overall.zero_shot_mae is None else f"; at a ratio of 0: MAE {overall.zero_shot_mae:.4f}"
         facts = [
             f"MAE {overall.mae:.5f} nats, MRE {100 * overall.mre:.3f} %, R2 {overall.r2:.5f}{zero_shot}",
-            f"{len(model.sources)} sources: {named(model.sources)}",
+            f"{len(model.sources)} sources: {listed(model.sources)}",
             f"{len(self.at_bound)} coordinates at a bound, {len(self.unidentified)} not identified by the runs",
         ]
         facts += [self.left_out] if self.left_out else []

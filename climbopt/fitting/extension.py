@@ -15,7 +15,7 @@ from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
-from climbopt.foundations.view import Columns, Reported, View, named
+from climbopt.foundations.view import Columns, Reported, View
 from climbopt.model.ensemble import Ensemble, Stacked, blocks_of, check_draws, without_draws
 from climbopt.model.mixture import WARNINGS, MixtureModel
 from climbopt.model.noise import LossNoise
@@ -70,8 +70,8 @@ class Extension(Reported):
 
     def view(self) -> View:
         """Return the languages and what features did."""
-        facts = [f"from {len(self.known)} known languages: {named(self.known)}", f"{len(self.draws)} draws"]
-        title = f"model with {named(self.new)}, which no run has"
+        facts = [f"from {len(self.known)} known languages: {listed(self.known)}", f"{len(self.draws)} draws"]
+        title = f"model with {listed(self.new)}, which no run has"
         return View(title, [*facts, *filter(None, [self.words])], self._columns)
 
     def _columns(self) -> Columns:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from climbopt.foundations.errors import InputError, unknown_name
-from climbopt.foundations.view import View, Viewed, named
+from climbopt.foundations.view import View, Viewed
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Registry(Viewed, Mapping[str, T], Generic[T]):
 
     def view(self) -> View:
         """Return the names."""
-        return View(f"registry, kind {self._kind}: {named(self, len(self))}", columns=lambda: {"name": list(self)})
+        return View(f"registry, kind {self._kind}: {', '.join(self)}", columns=lambda: {"name": list(self)})
 
     def register(self, member: T) -> T:
         """Add `member` under its own name and return it; the name of another member is refused."""

@@ -11,7 +11,7 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from climbopt.foundations.errors import shown
+from climbopt.foundations.errors import MOST_LISTED, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,6 @@ WIDTH, LINES = 96, 10
 """Largest line length and number of lines at a prompt; a notebook shows whole lines."""
 MOST_ROWS = 40
 """Rows of a table that a notebook shows; the frame has all."""
-MOST_NAMED = 8
-"""Entries of a mapping on a line."""
 
 Cell = None | bool | int | float | str
 Columns = dict[str, Sequence[Cell]]
@@ -123,7 +121,7 @@ def html_table(heads: Iterable[str], rows: Iterable[tuple[Iterable[str], bool]])
     return "\n".join([head, *lines, "</table>"])
 
 
-def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:
+def percentages(ratios: Mapping[str, float], most: int = MOST_LISTED) -> str:
     """Return the largest ratios in per cent, and the number of further entries.
 
     Examples
@@ -132,20 +130,7 @@ def percentages(ratios: Mapping[str, float], most: int = MOST_NAMED) -> str:
     'sw 75 %, en 25 %'
     """
     ordered = sorted(ratios, key=lambda name: -ratios[name])
-    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
-    return ", ".join(f"{name} {100 * ratios[name]:.3g} %" for name in ordered[:most]) + more
-
-
-def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
-    """Return names with commas between them, and the number of further entries.
-
-    Examples
-    --------
-    >>> named(["en", "sw", "ar"], 2)
-    'en, sw and 1 more'
-    """
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return listed([f"{name} {100 * ratios[name]:.3g} %" for name in ordered], most=most)
 
 
 def _cut(line: str) -> str:

@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike
 from scipy.linalg import block_diag
 from scipy.sparse import csc_array, csr_array, hstack, kron
 
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.frozen import ByFields, FrozenMap
-from climbopt.foundations.view import View, Viewed, named
+from climbopt.foundations.view import View, Viewed
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.noise import LossNoise
 from climbopt.model.symbols import Parameter
@@ -249,7 +249,7 @@ class Stacked(OfBlocks):
     def view(self) -> View:
         """Return what it is of."""
         title = f"model {self.label} of {sum(len(block.targets) for block in self.blocks)} losses"
-        return View(title, [f"{len(self.sources)} sources: {named(self.sources)}"])
+        return View(title, [f"{len(self.sources)} sources: {listed(self.sources)}"])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -384,7 +384,7 @@ class Ensemble(OfBlocks):
         """Return the languages; the table has one row per form."""
         return View(
             f"ensemble of {len(self.forms)} forms, {len(self.blocks)} models",
-            [f"{len(self.sources)} sources: {named(self.sources)}"],
+            [f"{len(self.sources)} sources: {listed(self.sources)}"],
             lambda: {"form": list(self.forms), "weight": list(self.forms.values())},
         )
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from climbopt.foundations.errors import InputError, refuse_unknown
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.frozen import ByFields, FrozenMap
 from climbopt.foundations.names import check_name
-from climbopt.foundations.view import Columns, View, Viewed, named
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.interactions import Interaction
 from climbopt.model.laws import Law
 from climbopt.model.symbols import Parameter, r_i
@@ -293,8 +293,8 @@ class MixtureModel(ByFields, Viewed):
 
     def view(self) -> View:
         """Return the form and its languages; the table has a row for each value of a parameter."""
-        facts = [f"{len(self.sources)} sources: {named(self.sources)}"]
-        facts += [] if self.square else [f"{len(self.targets)} targets: {named(self.targets)}"]
+        facts = [f"{len(self.sources)} sources: {listed(self.sources)}"]
+        facts += [] if self.square else [f"{len(self.targets)} targets: {listed(self.targets)}"]
         if self.pilots is not None:
             facts.append("fitted to runs of {:.4g} to {:.4g} tokens".format(*self.pilots.tokens))
         return View(f"model {self.label}", facts, self._columns)

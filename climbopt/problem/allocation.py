@@ -13,7 +13,7 @@ from climbopt.foundations.errors import InputError, listed, refuse_unknown, show
 from climbopt.foundations.frozen import ByFields, Converted, FrozenMap, optional
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import NUMBER, PARAMS, TOKENS, ByName, Number, OptionalNumber
-from climbopt.foundations.view import Columns, View, Viewed, named
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.ensemble import Ensemble, Model, Responses, Stacked
 from climbopt.model.mixture import MixtureModel, Response
 from climbopt.model.templates import Array
@@ -243,8 +243,8 @@ class AllocationProblem(ByFields, Viewed):
         """Return objective, model and constraints; the table has a row for each language."""
         model = self.model
         facts = [
-            f"model: {model.label}, {len(model.sources)} sources: {named(model.sources)}",
-            f"constraints: {named(constraint.name for constraint in self.constraints) or 'none'}",
+            f"model: {model.label}, {len(model.sources)} sources: {listed(model.sources)}",
+            f"constraints: {listed([constraint.name for constraint in self.constraints]) or 'none'}",
         ]
         facts += [] if self.params is None else [f"params: {self.params:.4g}"]
         facts += [f"history: {self.trained_tokens:.4g} tokens"] if self.history else []

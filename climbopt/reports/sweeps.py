@@ -95,29 +95,32 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     """Print the ratios in per cent along the path, with their bands, the objective and the verdict."""
     problem, bands = sweep.problem, sweep.bands()
     chosen = _most_moved(sweep.ratios, MOST_ROWS)
-    grid = Grid(
-        f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
-        ["budget", *([sweep.over] if sweep.over else []), problem.goal.label],
-        [
+    say(
+        console,
+        Grid(
+            f"{problem.name}: {sweep.procedure.name} over {len(sweep.points)} points",
+            ["budget", *([sweep.over] if sweep.over else []), problem.goal.label],
             [
-                token_words(point.budget),
-                *([number(point.bound, ".4g")] if sweep.over else []),
-                number(None if point.answer is None else point.answer.objective, ".6f"),
-            ]
-            for point in sweep.points
-        ],
-        [problem.model.sources[j] for j in chosen],
-        [[number(100 * float(ratios[j]), ".2f") for j in chosen] for ratios in sweep.ratios],
-        [_verdict(point) for point in sweep.points],
-        []
-        if bands is None
-        else [
-            [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
-            for low, high in zip(*bands, strict=True)
-        ],
-        BAND_NAME,
+                [
+                    token_words(point.budget),
+                    *([number(point.bound, ".4g")] if sweep.over else []),
+                    number(None if point.answer is None else point.answer.objective, ".6f"),
+                ]
+                for point in sweep.points
+            ],
+            [problem.model.sources[j] for j in chosen],
+            [[number(100 * float(ratios[j]), ".2f") for j in chosen] for ratios in sweep.ratios],
+            [_verdict(point) for point in sweep.points],
+            []
+            if bands is None
+            else [
+                [NO_VALUE if np.isnan(low[j]) else f"{100 * low[j]:.2f}–{100 * high[j]:.2f}" for j in chosen]
+                for low, high in zip(*bands, strict=True)
+            ],
+            BAND_NAME,
+        ),
+        *_notes(sweep, len(chosen)),
     )
-    say(console, grid, *_notes(sweep, len(chosen)))
 
 
 def _verdict(point: Point) -> str:
@@ -150,24 +153,27 @@ def print_schedule(staged: Schedule, console: Console) -> None:
     """Print each stage's ratios in per cent, and what the schedule gains at its end over the static optimum."""
     problem = staged.problem
     chosen = _most_moved(np.array([stage.ratios for stage in staged.stages]), MOST_ROWS)
-    grid = Grid(
-        f"{problem.name}: a run in {len(staged.stages)} stages",
-        ["tokens", "to", problem.goal.label, "gain over static", "off the optimum", "path"],
-        [
+    say(
+        console,
+        "",
+        Grid(
+            f"{problem.name}: a run in {len(staged.stages)} stages",
+            ["tokens", "to", problem.goal.label, "gain over static", "off the optimum", "path"],
             [
-                token_words(stage.begin),
-                token_words(stage.end),
-                f"{stage.objective:.6f}",
-                f"{stage.gain:.2g}",
-                f"{stage.objective - stage.best:.2g}",
-                "followed" if stage.followed else "nearest",
-            ]
-            for stage in staged.stages
-        ],
-        [problem.model.sources[j] for j in chosen],
-        [[f"{100 * stage.ratios[j]:.2f}" for j in chosen] for stage in staged.stages],
+                [
+                    token_words(stage.begin),
+                    token_words(stage.end),
+                    f"{stage.objective:.6f}",
+                    f"{stage.gain:.2g}",
+                    f"{stage.objective - stage.best:.2g}",
+                    "followed" if stage.followed else "nearest",
+                ]
+                for stage in staged.stages
+            ],
+            [problem.model.sources[j] for j in chosen],
+            [[f"{100 * stage.ratios[j]:.2f}" for j in chosen] for stage in staged.stages],
+        ),
     )
-    say(console, "", grid)
 
 
 def _most_moved(ratios: Array, most: int) -> Sequence[int]:

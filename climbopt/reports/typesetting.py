@@ -53,7 +53,7 @@ class TextTable:
 
     def fits(self, width: int) -> bool:
         """Return whether the table fits a width with every head and every cell on one line."""
-        return _total(list(map(self._widest, range(len(self.heads))))) <= width
+        return _total([max(map(cell_len, texts)) for texts in self._texts]) <= width
 
     def lines(self, width: int) -> Iterator[tuple[str, bool]]:
         """Yield the lines within a width, and whether each is bold; where it is too narrow, parts below one another."""
@@ -83,10 +83,6 @@ class TextTable:
     def _is_text(self, column: int) -> bool:
         return column < self.left or column >= len(self.heads) - self.right
 
-    def _widest(self, column: int) -> int:
-        """Return the cells of the longest text of a column, head included."""
-        return max(map(cell_len, self._texts[column]))
-
     def _least(self, column: int, width: int) -> int:
         """Return the cells without which a column would cut a number or break a word."""
         head, *cells = self._texts[column]
@@ -109,7 +105,7 @@ class TextTable:
 
     def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
         """Return the width of each column: as wide as its texts, less what the widest must give to fit."""
-        widths = {c: self._widest(c) for c in columns}
+        widths = {c: max(map(cell_len, self._texts[c])) for c in columns}
         least = {c: self._least(c, width) for c in columns}
 
         def readiness(column: int) -> tuple[bool, bool, bool, int]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from climbopt.foundations.errors import InputError, listed
-from climbopt.foundations.view import View, Viewed, named
+from climbopt.foundations.view import View, Viewed
 from climbopt.runs.tidy_table import Array
 
 Cell = float | str
@@ -149,7 +149,7 @@ class Features(Viewed):
     def view(self) -> View:
         """Return the counts and the names of the columns."""
         what = "pairs" if self.of_pairs else "languages"
-        return View(f"features of {len(self.rows)} {what}", [f"features: {named(self.names)}"])
+        return View(f"features of {len(self.rows)} {what}", [f"features: {listed(self.names)}"])
 
 
 def _spread(values: Array) -> float:

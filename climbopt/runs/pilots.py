@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from climbopt.foundations.errors import InputError, refuse_unknown
-from climbopt.foundations.view import Columns, View, Viewed, named
+from climbopt.foundations.errors import InputError, listed, refuse_unknown
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.runs.pilot_range import PilotRange
 from climbopt.runs.tidy_table import Array, TidyTable
 
@@ -198,8 +198,8 @@ class PilotRuns(Viewed):
     def view(self) -> View:
         """Return the counts and the ranges; the table is the tidy one that :meth:`from_frame` reads."""
         measured = int(np.isfinite(self.losses).sum())
-        facts = [f"sources: {named(self.sources)}", f"tokens: {self.tokens.min():.4g} to {self.tokens.max():.4g}"]
-        facts += [] if self.sources == self.targets else [f"targets: {named(self.targets)}"]
+        facts = [f"sources: {listed(self.sources)}", f"tokens: {self.tokens.min():.4g} to {self.tokens.max():.4g}"]
+        facts += [] if self.sources == self.targets else [f"targets: {listed(self.targets)}"]
         facts += [] if self.params is None else [f"params: {self.params.min():.4g} to {self.params.max():.4g}"]
         facts += [f"{len(self.missing)} losses are missing"] if self.missing else []
         facts += [self.layout] if self.layout else []

@@ -12,10 +12,10 @@ from scipy.sparse import block_diag, csr_array, diags_array, eye_array, kron, vs
 
 from climbopt.backends.backend import CommonOptions, OptionsLike, options_of
 from climbopt.files import ProblemLike, as_problem
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import MOST_LISTED, InputError
 from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.quantities import TOKENS, Amount
-from climbopt.foundations.view import MOST_NAMED, Columns, Reported, View, Viewed, percentages
+from climbopt.foundations.view import Columns, Reported, View, Viewed, percentages
 from climbopt.model.templates import Array
 from climbopt.numerics import quadratic
 from climbopt.numerics.polytope import Polytope, Rows
@@ -64,7 +64,7 @@ class Stage(Viewed):
     def view(self) -> View:
         """Return the stage and its mixture."""
         path = "on the optimal path" if self.followed else "nearest to the optimal path"
-        largest = np.round(self.ratios[:MOST_NAMED], 4).tolist()
+        largest = np.round(self.ratios[:MOST_LISTED], 4).tolist()
         return View(f"stage from {self.begin:.4g} to {self.end:.4g} tokens, {path}", [f"ratios {largest}"])
 
 

@@ -10,10 +10,10 @@ from scipy.special import ndtri
 
 from climbopt.fitting.estimate import Fit, estimate
 from climbopt.fitting.select import FOLDS, folds_of
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
-from climbopt.foundations.view import Columns, View, Viewed, named
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
 from climbopt.uncertainty.bootstrap import LEVEL, covering
@@ -44,7 +44,7 @@ class Prediction(Viewed):
         n, n_targets = self.losses.shape
         columns: Columns = {"mixture": np.repeat(np.arange(n), n_targets).tolist(), "language": list(self.targets) * n}
         columns |= {name: getattr(self, name).ravel().tolist() for name in ("losses", "lower", "upper", "spread")}
-        facts = [f"targets: {named(self.targets)}"]
+        facts = [f"targets: {listed(self.targets)}"]
         return View(f"predicted losses of {n} mixtures with bands", facts, lambda: columns)
 
 

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike
 from climbopt.fitting.ceilings import Solved
 from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, declared_parameters, label, noise_at
 from climbopt.fitting.least_squares import Block
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.frozen import check_arguments
-from climbopt.foundations.view import Columns, View, Viewed, named
+from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
 
@@ -97,7 +97,7 @@ class Spread(Viewed):
 
     def view(self) -> View:
         """Return the size of the block."""
-        return View(f"covariance of {self.solved.x.size} coordinates of {named(self.solved.block.targets)}")
+        return View(f"covariance of {self.solved.x.size} coordinates of {listed(self.solved.block.targets)}")
 
 
 def _inverse(solved: Solved) -> Array:

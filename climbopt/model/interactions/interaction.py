@@ -8,9 +8,9 @@ from functools import cached_property
 
 import sympy as sp
 
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.frozen import FrozenMap
-from climbopt.foundations.view import View, Viewed, named
+from climbopt.foundations.view import View, Viewed
 from climbopt.model.piecewise import in_pieces, pieces, stray
 from climbopt.model.symbols import D, N, Parameter, Prior, Quantity, r_i, r_j
 
@@ -40,7 +40,7 @@ class Coordinates(Viewed):
     def view(self) -> View:
         """Return the parameters that are replaced, as functions of the coordinates."""
         return View(
-            f"coordinates {named(p.name for p in self.parameters)}",
+            f"coordinates {listed([p.name for p in self.parameters])}",
             [f"{symbol} = {value}" for symbol, value in self.values.items()],
         )
 

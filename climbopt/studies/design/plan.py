@@ -31,7 +31,7 @@ from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
-from climbopt.foundations.view import Columns, Reported, View, Viewed, named
+from climbopt.foundations.view import Columns, Reported, View, Viewed
 from climbopt.model.ensemble import Model, blocks_of
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
@@ -115,7 +115,7 @@ class Plan(Reported):
             for design in self.designs
         ]
         return View(
-            f"plan of pilot runs for {len(self.languages)} languages: {named(self.languages)}", facts, self._columns
+            f"plan of pilot runs for {len(self.languages)} languages: {listed(self.languages)}", facts, self._columns
         )
 
     def _columns(self) -> Columns:
