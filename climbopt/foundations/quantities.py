@@ -53,15 +53,11 @@ class Unit:
         >>> TOKENS.read("2.5 M", "the budget"), RATIO.read("15%", "the floor of 'pt'"), RATIO.read(0.15, "it")
         (2500000.0, 0.15, 0.15)
         """
-        number = math.nan
-        if isinstance(value, str):
-            number = self._of_text(value.strip())
         # Truth values are numbers to Python, and none to people.
-        elif isinstance(value, Real) and not isinstance(value, bool):
-            number = _float(value)
+        real = value if isinstance(value, Real) and not isinstance(value, bool) else None
+        number = self._of_text(value.strip()) if isinstance(value, str) else math.nan if real is None else _float(real)
         if not math.isfinite(number):
-            shown = f"{number:g}" if isinstance(value, Real) and not isinstance(value, bool) else reprlib.repr(value)
-            raise InputError(f"{of} is {shown}; {self.examples}")
+            raise InputError(f"{of} is {reprlib.repr(value) if real is None else f'{number:g}'}; {self.examples}")
         return number
 
     def positive(self, value: object, of: str) -> float:
