@@ -120,13 +120,8 @@ def fit(
         draws = draws or draws_beside(output)
     places = list(map(find_pilots, pilots))
     # Before the fit: hours of work must not end at a folder that is not writable.
-    check_places(
-        [*places, layout.losses, fixed, features, supply, by_source],
-        json,
-        output,
-        None if output is None else pairs_beside(output),
-        draws,
-    )
+    inputs = [*places, layout.losses, fixed, features, supply, by_source]
+    check_places(inputs, json, output, None if output is None else pairs_beside(output), draws)
     known, supplies = {} if fixed is None else load_fixed(fixed), supplies_of(supply)
     read = read_tables(places, layout, by_source)
     with progress("fit") as count:
