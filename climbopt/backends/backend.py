@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, nearest, refuse_unknown
+from climbopt.foundations.errors import InputError, nearest, unknown_name
 from climbopt.foundations.frozen import FrozenMap, check_arguments
 from climbopt.foundations.quantities import NUMBER
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
@@ -97,8 +97,9 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
 
 def checked_native(options: Options, known: Mapping[str, type], backend: str) -> dict[str, OptionValue]:
     """Return the native options, each known and of its type; raises InputError."""
-    refuse_unknown(f"option of backend '{backend}'", options.native, known)
     for name, value in options.native.items():
+        if name not in known:
+            raise unknown_name(f"option of backend '{backend}'", name, known)
         # A whole number is a valid float; the reverse would be cut off.
         if not isinstance(value, (int, float) if known[name] is float else known[name]):
             raise InputError(
