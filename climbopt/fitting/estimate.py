@@ -270,8 +270,8 @@ def estimate(
         pilots=pilots.range,
         use=use,
     )
-    n_losses, seconds = int(np.isfinite(rows.scale).sum()), time.perf_counter() - began
-    return with_warnings(Fit(model, pilots, n_losses, left_out, seconds, tuple(solved), fixed))
+    n_losses = int(np.isfinite(rows.scale).sum())
+    return with_warnings(Fit(model, pilots, n_losses, left_out, time.perf_counter() - began, tuple(solved), fixed))
 
 
 AnyFit = TypeVar("AnyFit", bound=Fitted)

@@ -133,11 +133,8 @@ class Block(ByFields):
 
     def repeated(self, count: int) -> Block:
         """Return a batch of this problem, so many times."""
-
-        def repeat(array: Array) -> Array:
-            return np.broadcast_to(array, (count, *array.shape))
-
-        return self.on(self.rows.each(repeat), repeat(self.center))
+        rows = self.rows.each(lambda array: np.broadcast_to(array, (count, *array.shape)))
+        return self.on(rows, np.broadcast_to(self.center, (count, self.center.size)))
 
     def take(self, which: NDArray[np.intp] | int) -> Block:
         """Return some problems of a batch as a batch, or one as a block."""

@@ -31,7 +31,7 @@ from climbopt.fitting.levenberg_marquardt import TOLERANCE, minima
 from climbopt.fitting.outliers import outlying
 from climbopt.fitting.select import dealt
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.processes import Progress
+from climbopt.foundations.processes import Progress, counted
 from climbopt.model.ensemble import blocks_of
 from climbopt.model.mixture import Indices
 from climbopt.model.templates import Array
@@ -217,7 +217,7 @@ def _held_out_errors(
     if n < 2:
         raise InputError("one mixture cannot be left out")
     predicted: dict[Way, Array] = {way: np.full(pilots.losses.shape, np.nan) for way in ("declared", *ways)}
-    for k in range(n):
+    for k in counted(range(n), progress):
         inside, outside = pilots.select(fold != k), pilots.select(fold == k)
         again = [estimate(inside, *fit.model.form, n_starts=1, fixed=fit.fixed) for fit in fitted.fits]
         predicted["declared"][fold == k] = predictions(ensemble_of(again, weights), outside)
@@ -225,8 +225,6 @@ def _held_out_errors(
             predicted[way][fold == k] = predictions(
                 ensemble_of([pooled(fit, features) for fit in again], weights), outside
             )
-        if progress:
-            progress(k + 1, n)
     judged = trained(pilots, pilots.targets, pilots.sources)
     return {
         # What leaves the law's domain is infinitely wrong.

@@ -60,6 +60,14 @@ def in_chunks(
         yield from outcomes
 
 
+def counted(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
+    """Yield items in order; progress is called after the work on each."""
+    for done, item in enumerate(items, 1):
+        yield item
+        if progress:
+            progress(done, len(items))
+
+
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
     """Keep SIGINT waiting, here and in the processes that begin meanwhile."""

@@ -280,9 +280,11 @@ class Assessment(Viewed):
             "baseline": [baseline.name for baseline in self.baselines],
             "objective": [baseline.objective for baseline in self.baselines],
             "feasible": [baseline.feasible for baseline in self.baselines],
+            **{
+                head: [getattr(baseline.advantage, head, None) for baseline in self.baselines]
+                for head in ("probability", "gain", "lower", "upper")
+            },
         }
-        for head in ("probability", "gain", "lower", "upper"):
-            table[head] = [getattr(baseline.advantage, head, None) for baseline in self.baselines]
         verdict = "a decision" if self.doubt is None else f"not a decision: {self.doubt}"
         facts = [] if self.half_width is None else [f"half width of the 90 % band: {self.half_width:.3g}"]
         return View(f"{self.result.problem.name}: {verdict}", facts, lambda: table)

@@ -12,7 +12,7 @@ from climbopt.fitting.estimate import Fit, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError, listed
 from climbopt.foundations.frozen import check_arguments
-from climbopt.foundations.processes import Progress
+from climbopt.foundations.processes import Progress, counted
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.runs.pilots import PilotRuns
@@ -42,8 +42,11 @@ class Prediction(Viewed):
     def view(self) -> View:
         """Return the counts; the table has a row for each mixture and target."""
         n, n_targets = self.losses.shape
-        columns: Columns = {"mixture": np.repeat(np.arange(n), n_targets).tolist(), "language": list(self.targets) * n}
-        columns |= {name: getattr(self, name).ravel().tolist() for name in ("losses", "lower", "upper", "spread")}
+        columns: Columns = {
+            "mixture": np.repeat(np.arange(n), n_targets).tolist(),
+            "language": list(self.targets) * n,
+            **{name: getattr(self, name).ravel().tolist() for name in ("losses", "lower", "upper", "spread")},
+        }
         facts = [f"targets: {listed(self.targets)}"]
         return View(f"predicted losses of {n} mixtures with bands", facts, lambda: columns)
 
@@ -132,9 +135,8 @@ def bands(
         raise InputError(f"the level of bands is {level:g}; it is a share between 0 and 1, as 0.9")
     pilots = estimates.fitted.pilots
     number = folds_of(pilots, folds, seed)
-    n_folds = int(number.max()) + 1
     scores = np.full(pilots.losses.shape, np.nan)
-    for k in range(n_folds):
+    for k in counted(range(int(number.max()) + 1), progress):
         inside, outside = pilots.select(number != k), pilots.select(number == k)
         # The covariance and the noise of the other folds: those of all runs have seen this one.
         there = covariance(_fitted_like(estimates.fitted, inside))
@@ -142,8 +144,6 @@ def bands(
         own = there.fitted.model.own_ratios(outside.ratios)
         # Held-out errors in standard deviations of prediction and measurement together.
         scores[number == k] = np.abs(outside.losses - losses) / np.hypot(spread, noise_of_losses(there.noise, own))
-        if progress:
-            progress(k + 1, n_folds)
     normal = float(ndtri(0.5 + level / 2))
     # Pooled over targets: one target alone has too few held-out losses of a kind.
     kinds = kinds_of(pilots.ratios_of(pilots.targets))

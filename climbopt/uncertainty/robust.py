@@ -129,11 +129,8 @@ class Robust(Reported):
 
     def optimum_quantiles(self) -> Mapping[str, tuple[float, ...]]:
         """Return the quantiles `QUANTILES` of each source's ratio over the draws' optima."""
-        table = np.quantile(self.regrets.optima, QUANTILES, axis=0)
-        return {
-            name: tuple(column.tolist())
-            for name, column in zip(self.result.problem.model.sources, table.T, strict=True)
-        }
+        ends = np.quantile(self.regrets.optima, QUANTILES, axis=0).T.tolist()
+        return dict(zip(self.result.problem.model.sources, map(tuple, ends), strict=True))
 
     def view(self) -> View:
         """Return the answer and its regret; the table has a row for each source."""

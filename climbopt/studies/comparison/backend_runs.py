@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from os import PathLike
 from typing import Any
 
@@ -21,7 +22,7 @@ from climbopt.backends import BACKENDS, Entry, Options
 from climbopt.files import ProblemLike
 from climbopt.foundations.errors import BackendError, InputError
 from climbopt.foundations.frozen import check_arguments
-from climbopt.foundations.processes import Progress
+from climbopt.foundations.processes import Progress, counted
 from climbopt.foundations.view import Reported, View
 from climbopt.problem.allocation import AllocationProblem
 from climbopt.procedures import Procedure, ProcedureLike
@@ -193,16 +194,12 @@ def compare(
     memory = int(min(memory_limit, sys.maxsize))
     chosen = _available(backends)
     requested = _several(procedures, (str, Procedure, type)) or [None]
-    each = _several(problems, (str, PathLike, AllocationProblem))
     # Each problem with each procedure: what is not named is that of the problem's file.
-    cases = [resolve(problem, procedure) for problem in each for procedure in requested]
+    each = _several(problems, (str, PathLike, AllocationProblem))
+    cases = [resolve(*case) for case in product(each, requested)]
     options = replace(options or Options(), native={}, time_limit=time_limit)
-    runs = []
-    for problem, procedure in cases:
-        for backend in chosen:
-            runs.append(_run(Task(problem, procedure, backend, options, repeat, memory), time_limit))
-            if progress is not None:
-                progress(len(runs), len(cases) * len(chosen))
+    tasks = [Task(*case, backend, options, repeat, memory) for case, backend in product(cases, chosen)]
+    runs = [_run(task, time_limit) for task in counted(tasks, progress)]
     return Comparison(tuple(replace(run, max_ratio_difference=_difference(run, runs)) for run in runs), time_limit)
 
 

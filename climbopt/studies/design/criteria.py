@@ -151,12 +151,12 @@ def _blank(
     """Return one block per target, or a single block where sources have parameters; its rows hold the median losses."""
     together = any(p.per == "source" for p in form.coordinates)
     groups = [range(len(targets))] if together else [[i] for i in range(len(targets))]
-    blocks = []
-    for group in groups:
-        losses, one = medians[None, group], np.ones(1)
-        rows = Observations.of_runs(np.ones((1, len(sources))), one, one, losses, np.ones(losses.shape))
-        blocks.append(Block(form, sources, tuple(targets[i] for i in group), rows, smallest))
-    return blocks
+    ratios, one = np.ones((1, len(sources))), np.ones(1)
+    rows = [Observations.of_runs(ratios, one, one, medians[None, group], np.ones((1, len(group)))) for group in groups]
+    return [
+        Block(form, sources, tuple(targets[i] for i in group), of, smallest)
+        for group, of in zip(groups, rows, strict=True)
+    ]
 
 
 def _noise(block: Block, ratios: Array) -> Array:
