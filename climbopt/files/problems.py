@@ -124,7 +124,6 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
     refuse_unknown("procedure", [table.procedure], PROCEDURE_NAMES)
     if table.temperature is not None and not 0 < table.temperature < math.inf:
         raise InputError(f"temperature is {table.temperature:g}; it must be a positive number")
-    options = {"iterate": table.iterate, "temperature": table.temperature}
     problem = AllocationProblem(
         model=_model_with_draws(path.parent / table.model),
         budget=table.budget,
@@ -137,7 +136,8 @@ def load_problem_file(name_or_path: str | os.PathLike[str]) -> ProblemFile:
         objective=objective,
         name=path.stem if table.name is None else table.name,
     )
-    return ProblemFile(problem, table.procedure, {key: value for key, value in options.items() if value is not None})
+    options = table.model_dump(include={"iterate", "temperature"}, exclude_none=True)
+    return ProblemFile(problem, table.procedure, options)
 
 
 def _model_with_draws(path: Path) -> MixtureModel | Ensemble:

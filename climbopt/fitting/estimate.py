@@ -437,10 +437,9 @@ def _solved(
 
 def _anchored(block: Block, x: Array, anchors: NDArray[np.bool_]) -> tuple[Block, Array]:
     """Return the block with its anchors, (n,), surer than other runs, and its minimum from x."""
-    of = anchors[:, None] & ~outlying(block, x)
+    of, rows = anchors[:, None] & ~outlying(block, x), block.rows
     if not of.any():
         return block, x
-    rows = block.rows
     scale, knee = np.where(of, rows.scale / SURER, rows.scale), np.where(of, np.inf, rows.knee)
     block = replace(block, rows=replace(rows, scale=scale, knee=knee))
     return block, minimum(block, x)

@@ -123,8 +123,9 @@ class Block(ByFields):
     @cached_property
     def free(self) -> dict[str, NDArray[np.bool_]]:
         """Which entries of each coordinate are moved: not the known ones, nor a pair of a language with itself."""
-        unknown = {p: np.full(self.blank.shape(p), np.nan) for p in self.form.coordinates}
-        masks = {p.name: np.isnan(self.held.get(p.name, blank)) for p, blank in unknown.items()}
+        masks = {
+            p.name: np.isnan(self.held.get(p.name, np.full(self.blank.shape(p), np.nan))) for p in self.form.coordinates
+        }
         for p in self.form.coordinates:
             if p.per == "pair":
                 # In no formula: the data say nothing of it.
@@ -214,9 +215,8 @@ class Block(ByFields):
         # Places one past the end, of entries that are not moved, read this 0.
         padded = np.concatenate([x, np.zeros((*x.shape[:-1], 1))], axis=-1)
         values = {name: padded[..., places] for name, places in self.places.items()}
-        for name, held in self.held.items():
-            values[name] = np.where(self.free[name], values[name], np.nan_to_num(held))
-        return values | {smallest_budget.name: self.blank.parameters[smallest_budget.name]}
+        held = {name: np.where(self.free[name], values[name], np.nan_to_num(of)) for name, of in self.held.items()}
+        return values | held | {smallest_budget.name: self.blank.parameters[smallest_budget.name]}
 
     def model(self, x: Array) -> MixtureModel:
         """Return the model in coordinates at the flat vector x."""
@@ -226,9 +226,10 @@ class Block(ByFields):
         """Return that model at budgets, sizes and supplies (by default those of runs of each budget) in its units."""
         values = self.values(x)
         if x.ndim > 1:  # an axis for the mixtures of each problem, and for the targets where there is none
-            shared = {p.name for p in self.form.coordinates if p.per == "source"} | {smallest_budget.name}
-            values = {name: v[:, None] if name not in shared else v[..., None, None, :] for name, v in values.items()}
-            values[smallest_budget.name] = self.blank.parameters[smallest_budget.name]
+            values |= {
+                p.name: values[p.name][..., None, None, :] if p.per == "source" else values[p.name][:, None]
+                for p in self.form.coordinates
+            }
         if LOG_SUPPLY in values:
             own = np.log(self.supply_at(D) if supply is None else supply)[..., None, :]
             values[LOG_SUPPLY] = np.where(np.isnan(own), values[LOG_SUPPLY], own)

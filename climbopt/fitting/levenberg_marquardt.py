@@ -145,10 +145,9 @@ class _Arrow:
     def times(self, vector: Array) -> Array:
         """Return matrix times vector, (K, p)."""
         own, shared = self._split(vector)
-        joint = self.joint
         return self._joined(
-            np.einsum("ktij,ktj->kti", self.own, own) + np.einsum("ktis,ks->kti", joint, shared),
-            np.einsum("ktis,kti->ks", joint, own) + np.einsum("kij,kj->ki", self.shared, shared),
+            np.einsum("ktij,ktj->kti", self.own, own) + np.einsum("ktis,ks->kti", self.joint, shared),
+            np.einsum("ktis,kti->ks", self.joint, own) + np.einsum("kij,kj->ki", self.shared, shared),
             vector.shape,
         )
 

@@ -290,8 +290,7 @@ def _spearman(pilots: PilotRuns, predicted: Array, judged: Mask) -> float:
     """Return the mean over targets of the rank correlation; NaN where none has three losses that differ."""
     from scipy.stats import spearmanr  # here: scipy.stats is slow to load, and only scores need it
 
-    targets = range(len(pilots.targets))
-    pairs = [(predicted[judged[:, i], i], pilots.losses[judged[:, i], i]) for i in targets]
+    pairs = [(predicted[of, i], pilots.losses[of, i]) for i, of in enumerate(judged.T)]
     ranks = [
         spearmanr(*pair).statistic for pair in pairs if len(pair[0]) > 2 and all(np.ptp(values) > 0 for values in pair)
     ]

@@ -25,6 +25,7 @@ from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.estimate import Fit, declared_parameters
 from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
+from climbopt.fitting.select import dealt
 from climbopt.foundations.errors import InputError
 from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.processes import Progress, in_chunks
@@ -251,8 +252,7 @@ def folds_of_shapes(pilots: PilotRuns, folds: int = FOLDS) -> Indices:
     shape = np.where(alone[:, None], pilots.ratios, np.sort(pilots.ratios, axis=1))
     budget = np.where(alone, pilots.tokens, 0.0)
     _, group = np.unique(np.column_stack([np.round(shape / LEVELS), budget]), axis=0, return_inverse=True)
-    n = int(group.max()) + 1
-    return np.asarray((np.random.default_rng(SEED).permutation(n) % min(folds, n))[group.ravel()])
+    return dealt(group.ravel(), folds, SEED)
 
 
 def _counting(counts: Indices, fits: Sequence[Fit]) -> list[list[MixtureModel]]:

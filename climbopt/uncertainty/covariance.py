@@ -79,8 +79,7 @@ class Spread(Viewed):
         for (declared, moved), slope in block.form.slopes(block.model(x)).items():
             # Delta method: gradients of each declared parameter by the flat vector of coordinates, one row per entry.
             places = block.places[moved.name]
-            if declared.per == "pair" and moved.per == "target":
-                places = places[:, None]
+            places = places[:, None] if declared.per == "pair" and moved.per == "target" else places
             by_x = gradients.setdefault(declared.name, np.zeros((*slope.shape, x.size + 1)))
             # Places one past the end, of entries that are not moved, fall into the last column, which is dropped below.
             np.put_along_axis(by_x, np.broadcast_to(places, slope.shape)[..., None], slope[..., None], axis=-1)
