@@ -112,13 +112,13 @@ def _values(pilots: PilotRuns) -> list[str]:
 
 def _replicates(pilots: PilotRuns) -> list[str]:
     """Return how far losses of runs that differ in their seed alone are apart, where that is far."""
-    sentences = []
-    for name, errors in zip(pilots.targets, (pilots.replicate_errors / pilots.losses).T, strict=True):
-        known = errors[~np.isnan(errors)]
-        spread = np.sqrt((known**2).mean()) if known.size else 0.0
-        if spread > REPLICATE_SPREAD:
-            sentences.append(
-                f"replicates of one mixture and budget disagree on '{name}' by {100 * spread:.2g} % of the loss "
-                "(standard deviation); look whether they are runs of one kind"
-            )
-    return sentences
+    shares = pilots.replicate_errors / pilots.losses
+    known = ~np.isnan(shares)
+    # Root mean squares by target; 0 where it has no replicates.
+    spreads = np.sqrt(np.square(shares, where=known, out=np.zeros_like(shares)).sum(axis=0) / known.sum(axis=0).clip(1))
+    return [
+        f"replicates of one mixture and budget disagree on '{name}' by {100 * spread:.2g} % of the loss "
+        "(standard deviation); look whether they are runs of one kind"
+        for name, spread in zip(pilots.targets, spreads, strict=True)
+        if spread > REPLICATE_SPREAD
+    ]

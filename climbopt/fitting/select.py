@@ -80,7 +80,6 @@ def candidates(
     forms = tuple(Form(*pair, one) for pair in pairs for one in uses_of(pair[1], use, supplied))
     if "auto" not in (law, interaction, use):
         derive(*forms[0])  # refuses what does not go together
-        return forms
     return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
 
 
@@ -174,9 +173,8 @@ def choose_form(
         errors.append(np.abs(held_out - pilots.losses))
         scores.append(_score(pilots, form, known, held_out, refused, by_scale))
     best = _chosen(pilots, scores, errors)
-    known = known_to(forms[best], fixed or {})
     by_mixture, by_region = (
-        _error(pilots, _held_out(pilots, forms[best], known, _parts(part))[0])
+        _error(pilots, _held_out(pilots, forms[best], known_to(forms[best], fixed or {}), _parts(part))[0])
         for part in (dealt(pilots.mixtures, folds, seed), pilots.ratios.argmax(axis=1))
     )
     scores[best] = replace(scores[best], by_mixture=by_mixture, by_region=by_region)

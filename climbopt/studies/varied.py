@@ -61,12 +61,10 @@ def _field(constraint: Constraint, key: str, place: str) -> tuple[str, bool]:
     fields = {field.name: getattr(constraint, field.name) for field in dataclasses.fields(constraint)}  # type: ignore[arg-type]
     numbers = [name for name, value in fields.items() if isinstance(value, (int, float))]
     tables = [name for name, value in fields.items() if isinstance(value, Mapping) and name in _BY_LANGUAGE]
-    if key in numbers:
-        return key, False
+    if key in numbers or (not key and len(numbers) == 1):
+        return key or numbers[0], False
     if key and tables and (isinstance(constraint, RatioBounds) or key in fields[tables[0]]):
         return tables[0], True
-    if not key and len(numbers) == 1:
-        return numbers[0], False
     known = [
         *(f"{constraint.name}.{name}" for name in numbers),
         *(f"{constraint.name}.{language}" for table in tables for language in fields[table]),

@@ -64,8 +64,13 @@ def perform(task: Task) -> dict[str, Any]:
     except (BackendError, InputError) as error:
         return {"termination": "refused", "raw_status": str(error)}
     seconds = [0.0 if result.solution is None else result.solution.seconds for result in results]
-    times = {"seconds": median(seconds), "fastest": min(seconds), "slowest": max(seconds)}
-    return {"backend_version": version, **times, **_outcome(results[-1])}
+    return {
+        "backend_version": version,
+        "seconds": median(seconds),
+        "fastest": min(seconds),
+        "slowest": max(seconds),
+        **_outcome(results[-1]),
+    }
 
 
 def _outcome(result: Result) -> dict[str, Any]:

@@ -324,10 +324,9 @@ class _Designs:
             earlier = Runs(after.ratios_of(names), after.tokens, space.params)
             start = start + information(known.derivatives(earlier) * _measured(known, after))
         judged = known.derivatives(space.judged(rng), noise=False)
-        n_before = 0 if after is None else len(after.runs)
         # Before its first run a language has no ceiling of its loss, which a fit needs.
         new = [k for k, name in enumerate(names) if after is None or name not in after.sources]
-        return cls(space, known, n_before, start, judged, space.candidates(rng), new)
+        return cls(space, known, 0 if after is None else len(after.runs), start, judged, space.candidates(rng), new)
 
     @cached_property
     def climb(self) -> Design:
