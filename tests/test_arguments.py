@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import climbopt
@@ -88,7 +89,7 @@ def test_numbers_are_written_in_python_as_they_are_printed():
     floor = f"floor.{problem.model.sources[0]}"
     swept = [climbopt.sweep(problem, over=(floor, values)) for values in ([0.1, 0.2], ["10%", "20%"])]
     assert swept[0].to_dict()["points"][0]["ratios"] == swept[1].to_dict()["points"][0]["ratios"]
-    with pytest.raises(climbopt.InputError, match="name of a number and its values"):
+    with pytest.raises(climbopt.InputError, match="name of a number and a list of values"):
         climbopt.sweep(problem, over=floor)
 
 
@@ -111,3 +112,54 @@ def test_keywords_of_a_function_are_named_without_its_object():
     ) as caught:
         climbopt.TwoStep(iterates=True)
     assert "self" not in str(caught.value)
+
+
+class Table(pd.DataFrame):
+    pass
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda fitted: climbopt.plan({"en": 1, "de": 1}, np.array([1e6, 2e6]), np.int64(4)),
+        lambda fitted: climbopt.plan(pd.Index(["en", "de"]), (f"{k}M" for k in (1, 2)), 4, floor=np.float32(0.1)),
+        lambda fitted: climbopt.load_pilots(Table(pd.read_csv(RUNS))),
+        lambda fitted: climbopt.compare("known_floor", backends={"newton": 1}, time_limit=20),
+        lambda fitted: climbopt.predict(fitted.model, RUNS, supply={name: "5M" for name in fitted.model.sources}),
+        lambda fitted: climbopt.derive("known_floor", latex=np.bool_(True)),
+        lambda fitted: climbopt.sweep("known_floor", over=("floor.a", np.array([0.1]))),
+    ],
+)
+def test_what_serves_as_a_number_a_list_or_a_table_is_taken(call, samples):
+    call(samples["covariance"][0])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda fitted: climbopt.bootstrap(fitted, 2, seed=-1), "seed of bootstrap.. is -1; give a whole number of 0"),
+        (lambda fitted: climbopt.fit(RUNS, n_starts=0), "n_starts of fit.. is 0; give a whole number of 1 or more"),
+        (
+            lambda fitted: climbopt.fit(RUNS, "power", fixed={"beta": 5}),
+            "fixed of fit.. is {'beta': 5}; give",
+        ),
+        (lambda fitted: climbopt.cross_validate(RUNS, "power", []), "no interactions to compare"),
+        (lambda fitted: climbopt.certify("known_floor", rigor=np.array(["ball"])), "rigor of certify.. is a ndarray"),
+        (lambda fitted: climbopt.schedule("known_floor", b"12"), "ends of schedule.. is b'12'; give a list"),
+        (lambda fitted: climbopt.Temperature("3"), "temperature of Temperature.. is '3'; give a number"),
+        (lambda fitted: climbopt.WeightedPowerMean(power="2"), "power of WeightedPowerMean.. is '2'; give a number"),
+        (lambda fitted: climbopt.Group(5, 0.1), "members of Group.. is 5; give a list"),
+        (lambda fitted: fitted.plot(["a"]), "kind of plot.. is .'a'.; give a text"),
+        (
+            lambda fitted: climbopt.sweep("known_floor", over=("floor.a", "10%")),
+            "name of a number and a list of values",
+        ),
+        (
+            lambda fitted: climbopt.certify("known_floor", pd.Series({"a": 1.0})),
+            "ratios of certify.. is a Series",
+        ),
+    ],
+)
+def test_other_values_are_refused(call, words, samples):
+    with pytest.raises(climbopt.InputError, match=words):
+        call(samples["covariance"][0])

@@ -9,7 +9,7 @@ from mutations import mutated
 from random_problems import INSEPARABLE, repeated, signed_model
 from test_global_bound import check_holds
 
-from climbopt import solve
+from climbopt import certify, solve
 from climbopt.certification.global_bound import enclose
 from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.foundations.errors import InputError
@@ -137,3 +137,18 @@ def test_at_a_pole_nothing_is_claimed(capfd, law, own, pair, m):
     least, bound = np.nanmin(losses, initial=np.inf), result.certificate.lower_bound
     assert found.lower <= least and (bound is None or bound <= least)
     assert "illegal value" not in "".join(capfd.readouterr())
+
+
+def test_a_function_without_an_interval_form_leaves_an_answer_without_a_bound():
+    c = sp.Symbol("c", real=True)
+    wave = Interaction("wave", r_i + sp.Rational(1, 10), c * sp.sin(3 * r_j), (Parameter(c, "pair"),))
+    model = MixtureModel(
+        LAWS["power"],
+        wave,
+        ("a", "b"),
+        ("a", "b"),
+        {"c": np.full((2, 2), 0.1), "E": np.ones(2), "B": np.ones(2), "beta": np.full(2, 0.3)},
+        token_unit=1e9,
+    )
+    certificate = certify(AllocationProblem(model, 1e10), time_limit=20).certificate
+    assert certificate.lower_bound is None and "no interval form of sin" in certificate.no_bound

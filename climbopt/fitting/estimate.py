@@ -39,6 +39,8 @@ INTERIOR = 1.0
 """A coordinate whose prior centers on its bound starts this many spreads inside."""
 STARTS = ((INTERIOR, 0.0), (INTERIOR / 10, 0.0), (INTERIOR, -3.0))
 """For each start, how far inside; and the targets' interaction parameters, in prior spreads from their centers."""
+N_STARTS = len(STARTS)
+"""Starts of a fit by default: all of them."""
 AT_BOUND = 1e-3
 """A coordinate nearer to its bound than this share of its spread counts as being at it."""
 UNIDENTIFIED = 0.95
@@ -238,7 +240,7 @@ def estimate(
     interaction: Interaction,
     use: Use = ONCE,
     *,
-    n_starts: int = len(STARTS),
+    n_starts: int = N_STARTS,
     fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> Fit:

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from climbopt.files import DrawsLike, FilePath, ModelLike, as_draws, as_features, as_model
 from climbopt.fitting.new_languages import FEWEST, BaseModel, Draw, KnownLanguages, with_new, with_runs
 from climbopt.foundations.errors import InputError, listed, refuse_unknown
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.names import check_name
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View
@@ -88,7 +88,7 @@ def extend(
     *,
     features: Features | FilePath | None = None,
     supply: Mapping[str, Amount] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Extension:
     """Return a model with further languages, as sources and as targets, of which there is no run.
 

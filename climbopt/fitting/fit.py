@@ -9,11 +9,11 @@ from dataclasses import replace
 from climbopt.files import PilotsLike, as_features, as_pilots
 from climbopt.fitting.accuracy import Score
 from climbopt.fitting.ensemble_fit import EnsembleFit, default_forms, fit_ensemble
-from climbopt.fitting.estimate import STARTS, Fit, Fixed, estimate
+from climbopt.fitting.estimate import N_STARTS, Fit, Fixed, estimate
 from climbopt.fitting.pooling import with_pooling
 from climbopt.fitting.select import candidates, choose_form, known_to
 from climbopt.foundations.errors import InputError, listed, refuse_unknown
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Count, check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.model.interactions import Interaction
@@ -38,8 +38,8 @@ def fit(
     *,
     use: Use | str | None = None,
     supply: Mapping[str, Amount] | None = None,
-    n_starts: int = len(STARTS),
-    fixed: Fixed | None = None,
+    n_starts: Count = N_STARTS,
+    fixed: Mapping[str, Mapping[str, float]] | None = None,
     pool: FeaturesLike = False,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -115,7 +115,7 @@ def fit_form(
     *,
     use: Use | str | None = None,
     supply: Mapping[str, Amount] | None = None,
-    n_starts: int = len(STARTS),
+    n_starts: int = N_STARTS,
     fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> Fit:

@@ -13,6 +13,7 @@ from climbopt.files import DrawsLike, Layout, ModelLike, Reading, as_draws, as_m
 from climbopt.fitting.accuracy import Errors, prediction_errors, trained
 from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.model.ensemble import Ensemble, Model, check_draws, mean_of
 from climbopt.model.noise import SMALL
 from climbopt.model.templates import Array
@@ -31,7 +32,7 @@ PREDICTIONS = ("predicted", "lower", "upper")
 def predict(
     model: ModelLike,
     mixtures: pd.DataFrame | str | os.PathLike[str],
-    supply: Mapping[str, float] | None = None,
+    supply: Mapping[str, Amount] | None = None,
     draws: DrawsLike = (),
 ) -> pd.DataFrame:
     """Return a tidy table of mixtures with a column `predicted`: the model's losses, in nats per token.
@@ -68,7 +69,8 @@ def predict(
             f"a {type(table).__name__} is no table of mixtures; give a pandas DataFrame with the columns run, tokens, "
             "language and ratio, or with a row per run, or the path of such a table"
         )
-    return predict_table(as_model(model), tidy_mixtures(table).table, as_draws(draws), supply).table
+    supplies = TOKENS.by_name(supply or {}, "supply")
+    return predict_table(as_model(model), tidy_mixtures(table).table, as_draws(draws), supplies).table
 
 
 def tidy_mixtures(table: pd.DataFrame, layout: Layout | None = None, losses: pd.DataFrame | None = None) -> Reading:

@@ -13,7 +13,7 @@ from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.accuracy import Mask, Score, prediction_errors, predictions, trained
 from climbopt.fitting.estimate import Fixed, estimate
 from climbopt.foundations.errors import InputError, refuse_unknown
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.model.interactions import INTERACTIONS, Interaction
 from climbopt.model.laws import LAWS, Law
@@ -101,7 +101,7 @@ def cross_validate(
     interactions: Sequence[Interaction | str] | None = None,
     *,
     folds: int = FOLDS,
-    seed: int = 0,
+    seed: Seed = 0,
     progress: Progress | None = None,
 ) -> tuple[Interaction, tuple[Score, ...]]:
     """Return the interaction to use with a law, and every form's score, best first; see :func:`choose_form`.
@@ -114,6 +114,8 @@ def cross_validate(
         The candidates; by default all whose z the law takes.
     """
     law = LAWS.member(law)
+    if interactions is not None and not interactions:
+        raise InputError("there are no interactions to compare; name one or more, or leave them out for all")
     pairs = agreeing_pairs([law]) if interactions is None else [(law, INTERACTIONS.member(i)) for i in interactions]
     forms = [Form(*pair) for pair in pairs]
     chosen, scores = choose_form(as_pilots(pilots), forms, folds=folds, seed=seed, progress=progress)
@@ -125,7 +127,7 @@ def choose_form(
     forms: Sequence[Form],
     *,
     folds: int = FOLDS,
-    seed: int = 0,
+    seed: Seed = 0,
     fixed: Fixed | None = None,
     progress: Progress | None = None,
 ) -> tuple[Form, tuple[Score, ...]]:
@@ -241,7 +243,7 @@ def _largest_scale(pilots: PilotRuns) -> Mask | None:
     return np.asarray(scales[0] == scales[0].max()) if scales else None
 
 
-def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: int = 0) -> NDArray[np.intp]:
+def folds_of(pilots: PilotRuns, folds: int = FOLDS, seed: Seed = 0) -> NDArray[np.intp]:
     """Return each run's fold, (n,): dealt by a seeded permutation, replicates into the same one.
 
     Raises

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
 from types import EllipsisType, UnionType
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import numpy as np
 
@@ -114,10 +114,20 @@ class Converted(Generic[Input, Stored]):
 
 
 Test = Callable[[Any], bool]
+Seed: TypeAlias = int
+"""Of random numbers, 0 or more."""
+Count: TypeAlias = int
+"""A number of things, 1 or more."""
+
+
+def _whole(value: object) -> bool:
+    """Whether a value is a whole number; True is one to Python only."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
 
 _KINDS: dict[str, tuple[Test, str]] = {
     # True is a number to Python, and none to people; a text is a sequence to Python only.
-    "int": (lambda value: isinstance(value, Integral) and not isinstance(value, bool), "a whole number"),
+    "int": (lambda value: _whole(value), "a whole number"),
     "float": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number"),
     "bool": (lambda value: isinstance(value, bool | np.bool_), "True or False"),
     "str": (lambda value: isinstance(value, str), "a text"),
@@ -127,10 +137,15 @@ _KINDS: dict[str, tuple[Test, str]] = {
         "a number or its text",
     ),
     "os.PathLike": (lambda value: isinstance(value, os.PathLike), "a path"),
-    "Sequence": (lambda value: isinstance(value, Iterable) and not isinstance(value, str), "a list"),
-    "Mapping": (lambda value: hasattr(value, "keys"), "a mapping"),
+    "Sequence": (lambda value: isinstance(value, Iterable) and not isinstance(value, str | bytes), "a list"),
+    "Mapping": (lambda value: isinstance(value, Mapping), "a mapping"),
     "Callable": (callable, "a function"),
-    "pd.DataFrame": (lambda value: type(value).__name__ == "DataFrame", "a pandas DataFrame"),
+    "pd.DataFrame": (
+        lambda value: any(kind.__name__ == "DataFrame" for kind in type(value).__mro__),
+        "a pandas DataFrame",
+    ),
+    "Seed": (lambda value: _whole(value) and value >= 0, "a whole number of 0 or more"),
+    "Count": (lambda value: _whole(value) and value >= 1, "a whole number of 1 or more"),
 }
 """What the words of an annotation hold, and their names in a message."""
 
@@ -184,7 +199,9 @@ def check_arguments(public: Public) -> Public:
         for name, value in [*zip(signature.parameters, arguments, strict=False), *keywords.items()]:
             holds, words = kinds().get(name) or (lambda value: True, "")
             if not holds(value):
-                shown = reprlib.repr(value) if type(value).__module__ == "builtins" else kind_of(value)
+                shown = (
+                    " ".join(reprlib.repr(value).split()) if type(value).__module__ == "builtins" else kind_of(value)
+                )
                 raise InputError(f"{name} of {public.__name__}() is {shown}; give {words}")
         return function(*arguments, **keywords)
 
@@ -212,7 +229,7 @@ def _kind(annotation: ast.expr, names: Mapping[str, Any]) -> tuple[Test, str] | 
             if inner is None:
                 return outer
             return (
-                lambda value: outer[0](value) and all(map(inner[0], _entries(value))),
+                lambda value: outer[0](value) and all(map(inner[0], _entries(value, outside.id))),
                 f"{outer[1]}, each entry {inner[1]}",
             )
         case ast.Subscript(value=generic):
@@ -220,7 +237,7 @@ def _kind(annotation: ast.expr, names: Mapping[str, Any]) -> tuple[Test, str] | 
     word = ast.unparse(annotation)
     kind, parts = names.get(word), get_args(names.get(word))
     if get_origin(kind) is Literal:
-        return lambda value: value in parts, " or ".join(map(repr, parts))
+        return lambda value: isinstance(value, str) and value in parts, " or ".join(map(repr, parts))
     classes = parts if get_origin(kind) is UnionType else (kind,)
     # Those of numbers and texts are too narrow: np.int64 is no int.
     if all(isinstance(part, type) and part.__name__ not in _KINDS for part in classes):
@@ -229,6 +246,8 @@ def _kind(annotation: ast.expr, names: Mapping[str, Any]) -> tuple[Test, str] | 
     return _KINDS.get(word) or _KINDS.get(getattr(get_origin(kind), "__name__", ""))
 
 
-def _entries(value: Iterable[Any]) -> Iterable[Any]:
+def _entries(value: Iterable[Any], word: str) -> Iterable[Any]:
     """Return the values of a mapping or the entries of a list; none of an iterator, which could not be read again."""
-    return value.values() if isinstance(value, Mapping) else value if isinstance(value, Collection) else ()
+    if word == "Mapping" and isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, Collection) else ()

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from climbopt.foundations.errors import MOST_LISTED, listed, shown
+from climbopt.foundations.frozen import check_arguments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,7 @@ class Reported(Viewed):
         result: dict[str, Any] = import_module("climbopt.reports.writers").to_dict(self)
         return result
 
+    @check_arguments
     def plot(self, kind: str | None = None, *, ax: Axes | None = None) -> Axes:
         """Return matplotlib axes with a picture of the object.
 

@@ -13,7 +13,7 @@ import sympy as sp
 from scipy.sparse import diags_array
 
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import Converted, optional
+from climbopt.foundations.frozen import Converted, check_arguments, optional
 from climbopt.foundations.quantities import NUMBER, Amount, OptionalByName
 from climbopt.foundations.registry import Registry
 from climbopt.model.expressions import entry, parse_expression
@@ -130,6 +130,7 @@ class Minimax(References):
         return Goal(targets, table, "of its reference", "largest loss", largest=True)
 
 
+@check_arguments
 @dataclass(frozen=True)
 class WeightedPowerMean(References):
     """f = (sum of w_i (L_i / reference_i)^power)^(1/power): between the weighted sum and the largest.

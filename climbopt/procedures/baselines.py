@@ -11,6 +11,7 @@ import numpy as np
 
 from climbopt.backends import Options
 from climbopt.foundations.errors import InputError
+from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.solution import Array
 from climbopt.model.ensemble import Ensemble, Stacked, blocks_of
 from climbopt.model.interactions import INTERACTIONS
@@ -60,6 +61,7 @@ class Natural(Baseline):
         return np.asarray(supply / supply.sum())
 
 
+@check_arguments
 @dataclass(frozen=True)
 class Temperature(Baseline):
     """Ratios in proportion to supply^(1/T), as mT5 and others sample.

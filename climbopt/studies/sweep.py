@@ -8,7 +8,7 @@ is taken. Other procedures are solved anew at each point.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Unpack
@@ -327,9 +327,11 @@ def _grid(
         raise InputError("a sweep has no budgets; give one or more numbers of tokens")
     if over is None:
         return tokens, "", (None,)
-    if not (isinstance(over, Sequence) and len(over) == 2 and isinstance(over[1], Iterable)):
-        raise InputError("over takes the name of a number and its values, such as ('floor.sw', [0.05, 0.1])")
-    name, texts = over
+    match over:
+        case (str() as name, list() | tuple() | np.ndarray() as texts):
+            pass
+        case _:
+            raise InputError("over takes the name of a number and a list of values, such as ('floor.sw', [0.05, 0.1])")
     values = [(RATIO if "%" in str(text) else TOKENS).read(text, f"a value of {name}") for text in texts]
     # Checked once: a name is wrong everywhere, a value only at its own point.
     varied(problem, name)  # refuses an unknown name; a value is refused at its point

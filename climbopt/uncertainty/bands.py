@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from climbopt.fitting.estimate import Fit, estimate
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.foundations.errors import InputError, listed
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.processes import Progress, counted
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
@@ -106,7 +106,7 @@ def bands(
     *,
     level: float = LEVEL,
     folds: int = FOLDS,
-    seed: int = 0,
+    seed: Seed = 0,
     progress: Progress | None = None,
 ) -> Bands:
     """Return prediction bands, widened where folds inside the runs show that they are too narrow.

@@ -27,7 +27,7 @@ from climbopt.fitting.least_squares import Block
 from climbopt.fitting.levenberg_marquardt import minima
 from climbopt.fitting.select import dealt
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.processes import Progress, in_chunks
 from climbopt.model.ensemble import Ensemble, Model, blocks_of
 from climbopt.model.mixture import Indices, MixtureModel
@@ -63,7 +63,7 @@ def bootstrap(
     fitted: Fit | EnsembleFit,
     n: int,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     jobs: int = 1,
     known: Mapping[int, Sequence[Parameters]] | None = None,
     keep: Callable[..., None] | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 
 from climbopt.certification.kkt import LimitsAt
 from climbopt.foundations.errors import InputError
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.templates import Array
 from climbopt.program import joint_form
@@ -58,7 +58,7 @@ class ConfidenceSet(Viewed):
 
 @check_arguments
 def confidence_set(
-    regrets: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: int = 0
+    regrets: Regrets, ratios: Array, *, level: float = LEVEL, size: int = SIZE, seed: Seed = 0
 ) -> ConfidenceSet:
     """Return the mixtures r that meet the constraints and have f_k(r) <= f_k(reference) for 1 - level of the draws k.
 

@@ -17,7 +17,7 @@ from climbopt.files import PilotsLike, as_pilots
 from climbopt.fitting.ensemble_fit import EnsembleFit
 from climbopt.fitting.fit import FeaturesLike, fit
 from climbopt.foundations.errors import InputError, refuse_unknown
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, percentages
@@ -158,7 +158,7 @@ def decide(
     budget: Amount,
     *,
     n_draws: int = DRAWS,
-    seed: int = 0,
+    seed: Seed = 0,
     jobs: int = 1,
     pool: FeaturesLike = False,
     provenance: Mapping[str, str] | None = None,

@@ -19,8 +19,10 @@ from climbopt.certification.kkt import LimitsAt, recover
 from climbopt.certification.proof.blocks import Prices
 from climbopt.certification.proof.check import Tree, root
 from climbopt.certification.proof.decomposition import Box, Decomposition
+from climbopt.certification.proof.separable import NoBoundError
 from climbopt.foundations.processes import parallel
 from climbopt.model.templates import Array
+from climbopt.numerics.intervals import UnsupportedFunctionError
 from climbopt.numerics.polytope import EmptyPolytopeError
 from climbopt.program import StandardForm
 
@@ -179,6 +181,8 @@ def enclose(
     try:
         search = begun(reciprocal(form) or form, local_solves=True)
         stopped = search.run()
+    except UnsupportedFunctionError as error:
+        raise NoBoundError(f"a template has {error}") from None
     except KeyboardInterrupt:  # before the search, in local solves for example; so one box is examined without them
         search, stopped = begun(form, local_solves=False), "interrupted"
     if search.lower == -np.inf and stopped == "interrupted":

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from climbopt.foundations.errors import InputError, refuse_unknown
-from climbopt.foundations.frozen import Converted, optional
+from climbopt.foundations.frozen import Converted, check_arguments, optional
 from climbopt.foundations.quantities import RATIO, OptionalNumber
 from climbopt.problem.constraints.constraint import INFINITY, LinearRow, Setting
 
 
+@check_arguments
 @dataclass(frozen=True)
 class Group:
     """lower <= sum of r_i over the members <= upper.

@@ -81,9 +81,9 @@ class Space:
         InputError
             Where there is no budget, or a floor leaves no mixture to choose.
         """
-        if not budgets:
-            raise InputError("a plan has no budgets; give one or more numbers of tokens")
         tokens = [TOKENS.positive(budget, "a budget of the plan") for budget in budgets]
+        if not tokens:
+            raise InputError("a plan has no budgets; give one or more numbers of tokens")
         least = RATIO.read(floor, "the floor")
         if not 0 <= least < 1 / n:
             raise InputError(

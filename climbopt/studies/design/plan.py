@@ -28,7 +28,7 @@ import numpy as np
 from climbopt.files import ModelLike, PilotsLike, as_model, as_pilots
 from climbopt.fitting.fit import fit_form
 from climbopt.foundations.errors import InputError, listed, refuse_unknown
-from climbopt.foundations.frozen import check_arguments
+from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed
@@ -145,7 +145,7 @@ def plan(
     law: Law | str = "power",
     interaction: Interaction | str = "gated",
     params: Amount | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     criterion: Criterion = "I",
     progress: Progress | None = None,
     **target_run: Unpack[TargetKeywords],
