@@ -17,7 +17,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from climbopt import load_pilots
-from climbopt.fitting.estimate import token_unit
+from climbopt.fitting.estimate import units
 from climbopt.fitting.fit import fit
 from climbopt.fitting.select import FOLDS, folds_of
 from climbopt.model.interactions import INTERACTIONS
@@ -40,7 +40,7 @@ def designed(pilots, criterion, n, kept, model=None, seed=0):
     """Return n of the runs, `kept` among them, by an exchange that sees no loss; given a model, at its parameters."""
     rng, smallest = np.random.default_rng(seed), float(pilots.tokens.min())
     known = (
-        Knowledge.of_prior(Form(*FORM), pilots.sources, smallest, token_unit(pilots), rng)
+        Knowledge.of_prior(Form(*FORM), pilots.sources, smallest, units(pilots)["tokens"], rng)
         if model is None
         else Knowledge.of_model(model, smallest)
     )
