@@ -119,19 +119,43 @@ class Table(pd.DataFrame):
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "plain"),
     [
-        lambda fitted: climbopt.plan({"en": 1, "de": 1}, np.array([1e6, 2e6]), np.int64(4)),
-        lambda fitted: climbopt.plan(pd.Index(["en", "de"]), (f"{k}M" for k in (1, 2)), 4, floor=np.float32(0.1)),
-        lambda fitted: climbopt.load_pilots(Table(pd.read_csv(RUNS))),
-        lambda fitted: climbopt.compare("known_floor", backends={"newton": 1}, time_limit=20),
-        lambda fitted: climbopt.predict(fitted.model, RUNS, supply={name: "5M" for name in fitted.model.sources}),
-        lambda fitted: climbopt.derive("known_floor", latex=np.bool_(True)),
-        lambda fitted: climbopt.sweep("known_floor", over=("floor.a", np.array([0.1]))),
+        (
+            lambda fitted: climbopt.plan({"en": 1, "de": 1}, np.array([1e6, 2e6]), np.int64(4)).to_frame().to_dict(),
+            lambda fitted: climbopt.plan(["en", "de"], [1e6, 2e6], 4).to_frame().to_dict(),
+        ),
+        (
+            lambda fitted: (
+                climbopt.plan(pd.Index(["en", "de"]), (f"{k}M" for k in (1, 2)), 4, floor="10%").to_frame().to_dict()
+            ),
+            lambda fitted: climbopt.plan(("en", "de"), (1e6, 2e6), 4, floor=0.1).to_frame().to_dict(),
+        ),
+        (
+            lambda fitted: climbopt.load_pilots(Table(pd.read_csv(RUNS))).to_frame().to_dict(),
+            lambda fitted: climbopt.load_pilots(RUNS).to_frame().to_dict(),
+        ),
+        (
+            lambda fitted: [run.backend for run in climbopt.compare("known_floor", backends={"newton": 1}).runs],
+            lambda fitted: [run.backend for run in climbopt.compare("known_floor", backends="newton").runs],
+        ),
+        (
+            lambda fitted: climbopt.predict(fitted.model, RUNS, supply={"en": "5M"}).to_dict(),
+            lambda fitted: climbopt.predict(fitted.model, RUNS, supply={"en": 5e6}).to_dict(),
+        ),
+        (
+            lambda fitted: str(climbopt.derive("known_floor", latex=np.bool_(True))),
+            lambda fitted: str(climbopt.derive("known_floor", latex=True)),
+        ),
+        (
+            lambda fitted: climbopt.sweep("known_floor", over=("floor.a", np.array([0.1]))).to_frame().to_dict(),
+            lambda fitted: climbopt.sweep("known_floor", over=("floor.a", [0.1])).to_frame().to_dict(),
+        ),
     ],
 )
-def test_what_serves_as_a_number_a_list_or_a_table_is_taken(call, samples):
-    call(samples["covariance"][0])
+def test_what_serves_as_a_number_a_list_or_a_table_is_taken(call, plain, samples):
+    fitted = samples["covariance"][0]
+    assert repr(call(fitted)) == repr(plain(fitted))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +170,7 @@ def test_what_serves_as_a_number_a_list_or_a_table_is_taken(call, samples):
         (lambda fitted: climbopt.cross_validate(RUNS, "power", []), "no interactions to compare"),
         (lambda fitted: climbopt.certify("known_floor", rigor=np.array(["ball"])), "rigor of certify.. is a ndarray"),
         (lambda fitted: climbopt.schedule("known_floor", b"12"), "ends of schedule.. is b'12'; give a list"),
+        (lambda fitted: climbopt.covariance([fitted]), "that of a fit of one form, not of list; name a law"),
         (lambda fitted: climbopt.Temperature("3"), "temperature of Temperature.. is '3'; give a number"),
         (lambda fitted: climbopt.WeightedPowerMean(power="2"), "power of WeightedPowerMean.. is '2'; give a number"),
         (lambda fitted: climbopt.Group(5, 0.1), "members of Group.. is 5; give a list"),

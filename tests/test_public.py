@@ -94,7 +94,7 @@ def test_draws_come_from_a_file(tmp_path):
         ),
         (lambda model: climbopt.conflict(model), "a MixtureModel is no problem"),
         (lambda model: climbopt.fit(model), "a MixtureModel is no table of pilot runs; give PilotRuns, a tidy pandas"),
-        (lambda model: climbopt.fit(PILOTS, law=model), "law of fit.. is a MixtureModel; give a Law or a text"),
+        (lambda model: climbopt.fit(PILOTS, law=model), "MixtureModel is no law; give a name"),
         (lambda model: climbopt.robust("equal_beta", model), "no sequence of draws; give the models that bootstrap"),
         (lambda model: climbopt.predict(3, PILOTS), "an int is no model; give a MixtureModel"),
         (lambda model: climbopt.derive(3), "an int is no model; give a MixtureModel"),

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from climbopt.foundations.errors import InputError, nearest, unknown_name
+from climbopt.foundations.errors import InputError, kind_of, nearest, unknown_name
 from climbopt.foundations.frozen import FrozenMap, check_arguments
 from climbopt.foundations.quantities import NUMBER
 from climbopt.foundations.solution import Array, Multipliers, Solution, Termination
@@ -89,9 +89,7 @@ def options_of(options: OptionsLike, common: CommonOptions) -> Options:
     if options is None or isinstance(options, Mapping):
         options = Options(native=options) if options else STANDARD_OPTIONS
     if not isinstance(options, Options):
-        raise InputError(
-            f"a {type(options).__name__} is no Options; give those, or a mapping of the solver's own options"
-        )
+        raise InputError(f"{kind_of(options)} is no Options; give those, or a mapping of the solver's own options")
     return replace(options, **common) if common else options
 
 

@@ -54,7 +54,7 @@ class Journal:
             self.entries = self._continued(json.dumps(header, ensure_ascii=False), plural, origin)
         except BaseException:
             # A traceback that somebody keeps would hold the lock; a file without a first line is nothing.
-            if self.path.stat().st_size:
+            if os.fstat(self._stream.fileno()).st_size:
                 self.close()
             else:
                 self.remove()

@@ -260,7 +260,10 @@ def new_folder(path: str | os.PathLike[str], *, force: bool = False, inputs: Ite
         yield temporary
         with written(place):
             _move(temporary, place, list(inputs))
-    except InputError as error:  # such as of a full disk, which names the file that was written
+    except InputError as error:
+        if str(temporary) not in str(error):
+            raise
+        # Such as that of a full disk, which names the file that was written.
         raise InputError(str(error).replace(str(temporary), str(place))) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

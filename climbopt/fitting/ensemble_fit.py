@@ -19,7 +19,7 @@ from climbopt.model.interactions import INTERACTIONS
 from climbopt.model.laws import LAWS
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Form
-from climbopt.model.uses import Use
+from climbopt.model.uses import UseLike
 from climbopt.runs.pilots import PilotRuns
 
 FORMS = (("split", "powers", 2.0), ("bimix", "powers", 1.0), ("bimix", "overlap", 1.0))
@@ -94,7 +94,7 @@ class EnsembleFit(Fitted):
         }
 
 
-def default_forms(pilots: PilotRuns, use: Use | str | None = None, *, supplied: bool = False) -> dict[Form, float]:
+def default_forms(pilots: PilotRuns, use: UseLike | None = None, *, supplied: bool = False) -> dict[Form, float]:
     """Return the forms that the ensemble is chosen from, and their weights.
 
     Parameters

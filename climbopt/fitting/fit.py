@@ -16,11 +16,11 @@ from climbopt.foundations.errors import InputError, listed, refuse_unknown
 from climbopt.foundations.frozen import Count, check_arguments
 from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
-from climbopt.model.interactions import Interaction
-from climbopt.model.laws import Law
+from climbopt.model.interactions import InteractionLike
+from climbopt.model.laws import LawLike
 from climbopt.model.mixture import LEAST_SUPPLY
 from climbopt.model.templates import Form
-from climbopt.model.uses import SUPPLY, Use
+from climbopt.model.uses import SUPPLY, UseLike
 from climbopt.runs.features import Features
 from climbopt.runs.pilots import PilotRuns
 
@@ -33,10 +33,10 @@ AS_PRIORS = "features", "give pool=True, or the path of a table of features"
 @check_arguments
 def fit(
     pilots: PilotsLike,
-    law: Law | str | None = None,
-    interaction: Interaction | str | None = None,
+    law: LawLike | None = None,
+    interaction: InteractionLike | None = None,
     *,
-    use: Use | str | None = None,
+    use: UseLike | None = None,
     supply: Mapping[str, Amount] | None = None,
     n_starts: Count = N_STARTS,
     fixed: Mapping[str, Mapping[str, float]] | None = None,
@@ -95,7 +95,7 @@ def fit(
 
 def _default_fit(
     runs: PilotRuns,
-    use: Use | str | None,
+    use: UseLike | None,
     supply: Mapping[str, Amount] | None,
     n_starts: int,
     fixed: Fixed | None,
@@ -110,10 +110,10 @@ def _default_fit(
 
 def fit_form(
     runs: PilotRuns,
-    law: Law | str | None,
-    interaction: Interaction | str | None,
+    law: LawLike | None,
+    interaction: InteractionLike | None,
     *,
-    use: Use | str | None = None,
+    use: UseLike | None = None,
     supply: Mapping[str, Amount] | None = None,
     n_starts: int = N_STARTS,
     fixed: Fixed | None = None,

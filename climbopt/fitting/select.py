@@ -15,10 +15,10 @@ from climbopt.fitting.estimate import Fixed, estimate
 from climbopt.foundations.errors import InputError, refuse_unknown
 from climbopt.foundations.frozen import Seed, check_arguments
 from climbopt.foundations.processes import Progress
-from climbopt.model.interactions import INTERACTIONS, Interaction
-from climbopt.model.laws import LAWS, Law
+from climbopt.model.interactions import INTERACTIONS, Interaction, InteractionLike
+from climbopt.model.laws import LAWS, LawLike
 from climbopt.model.templates import Array, Form, agreeing_pairs, derive
-from climbopt.model.uses import ONCE, SUPPLY, USES, Use
+from climbopt.model.uses import ONCE, SUPPLY, USES, Use, UseLike
 from climbopt.runs.pilots import PilotRuns
 
 DEFAULT, DEFAULT_UNSEEN = "gated", "overlap"
@@ -29,9 +29,9 @@ TIE = 1.0
 
 
 def candidates(
-    law: Law | str,
-    interaction: Interaction | str | None,
-    use: Use | str | None = None,
+    law: LawLike,
+    interaction: InteractionLike | None,
+    use: UseLike | None = None,
     *,
     sized: bool,
     supplied: bool = False,
@@ -83,7 +83,7 @@ def candidates(
     return tuple(form for form in forms if sized or law != "auto" or not derive(*form).uses_model_size)
 
 
-def uses_of(interaction: Interaction, use: Use | str | None, supplied: bool) -> tuple[Use, ...]:
+def uses_of(interaction: Interaction, use: UseLike | None, supplied: bool) -> tuple[Use, ...]:
     """Return the uses that an interaction is tried with; one that counts repetition itself goes with `once`."""
     # Two supplies in one form would discount the same repeats twice.
     itself = any(p.name == SUPPLY for p in interaction.parameters)
@@ -97,8 +97,8 @@ def uses_of(interaction: Interaction, use: Use | str | None, supplied: bool) -> 
 @check_arguments
 def cross_validate(
     pilots: PilotsLike,
-    law: Law | str,
-    interactions: Sequence[Interaction | str] | None = None,
+    law: LawLike,
+    interactions: Sequence[InteractionLike] | None = None,
     *,
     folds: int = FOLDS,
     seed: Seed = 0,

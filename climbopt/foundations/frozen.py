@@ -127,7 +127,7 @@ def _whole(value: object) -> bool:
 
 _KINDS: dict[str, tuple[Test, str]] = {
     # True is a number to Python, and none to people; a text is a sequence to Python only.
-    "int": (lambda value: _whole(value), "a whole number"),
+    "int": (_whole, "a whole number"),
     "float": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number"),
     "bool": (lambda value: isinstance(value, bool | np.bool_), "True or False"),
     "str": (lambda value: isinstance(value, str), "a text"),
@@ -174,19 +174,17 @@ def check_arguments(public: Public) -> Public:
     climbopt.foundations.errors.InputError: n_runs of plan() is '3'; give a whole number
     """
     function: Any = public.__init__ if isinstance(public, type) else public  # type: ignore[misc]
-    signature = inspect.signature(function)
 
     @functools.cache
     def kinds() -> dict[str, tuple[Test, str] | None]:
-        """Read the annotations at the first call, since they may name classes that are defined later."""
+        """Read the annotations at the first call: not at import, and after the classes that they may name."""
         annotations: dict[str, str] = {}
-        for name, parameter in signature.parameters.items():
+        for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:
                 further = function.__globals__[parameter.annotation.removeprefix("Unpack[").removesuffix("]")]
                 annotations |= {key: value.__forward_arg__ for key, value in further.__annotations__.items()}
             else:
                 annotations[name] = _text(parameter.annotation)
-        annotations.pop("self", None)
         return {
             name: _kind(ast.parse(text, mode="eval").body, function.__globals__) for name, text in annotations.items()
         }
@@ -195,8 +193,9 @@ def check_arguments(public: Public) -> Public:
     def call(*arguments: Any, **keywords: Any) -> Any:
         for keyword in keywords:
             if keyword not in kinds():
-                raise unknown_name(f"keyword of {public.__name__}", keyword, kinds())
-        for name, value in [*zip(signature.parameters, arguments, strict=False), *keywords.items()]:
+                known = [name for name in kinds() if name != "self"]
+                raise unknown_name(f"keyword of {public.__name__}", keyword, known)
+        for name, value in [*zip(kinds(), arguments, strict=False), *keywords.items()]:
             holds, words = kinds().get(name) or (lambda value: True, "")
             if not holds(value):
                 shown = (

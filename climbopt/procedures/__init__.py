@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from climbopt.foundations.errors import InputError
+from climbopt.foundations.errors import InputError, kind_of
 from climbopt.foundations.registry import Registry
 from climbopt.procedures.baselines import Isolated, Natural, Temperature, Uniform, UniMax
 from climbopt.procedures.procedure import Answer, Joint, Procedure, SlackRow, Steps
@@ -50,7 +50,7 @@ def as_procedure(procedure: ProcedureLike, options: Mapping[str, bool | float] |
         raise InputError(f"{procedure.__name__} is a class; write {procedure.__name__}()")
     if not isinstance(procedure, str):
         raise InputError(
-            f"a {type(procedure).__name__} is no procedure; give a name ({', '.join(PROCEDURES)}) or an object such "
+            f"{kind_of(procedure)} is no procedure; give a name ({', '.join(PROCEDURES)}) or an object such "
             "as climbopt.TwoStep()"
         )
     # A file may hold options of several procedures; each takes the fields that it declares.

@@ -21,7 +21,6 @@ from climbopt.fitting.ceilings import Solved
 from climbopt.fitting.estimate import AT_BOUND, NOISE, Fit, declared_parameters, label, noise_at
 from climbopt.fitting.least_squares import Block
 from climbopt.foundations.errors import InputError, listed
-from climbopt.foundations.frozen import check_arguments
 from climbopt.foundations.view import Columns, View, Viewed
 from climbopt.model.mixture import Indices, MixtureModel
 from climbopt.model.templates import Array
@@ -200,7 +199,6 @@ def _assumed(block: Block, own: Array) -> Array:
     return np.where(np.isfinite(columns), columns, np.nan)
 
 
-@check_arguments
 def covariance(fitted: Fit) -> Covariance:
     """Return the covariance of a fit, with the noise that its own residuals show.
 

@@ -17,4 +17,7 @@ INTERACTIONS: Registry[Interaction] = Registry(
     "interaction", (NONE, LINEAR, SATURATING, GATED, OVERLAP, MIXING, ADDITIVE_POWER, REPETITION, INFORMATION, POWERS)
 )
 
-__all__ = ["INTERACTIONS", "Coordinates", "Interaction", "smallest_budget"]
+InteractionLike = Interaction | str
+"""An interaction, or its registered name."""
+
+__all__ = ["INTERACTIONS", "Coordinates", "Interaction", "InteractionLike", "smallest_budget"]

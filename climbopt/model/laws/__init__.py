@@ -16,4 +16,7 @@ LAWS: Registry[Law] = Registry(
     "law", (POWER, POWER_ND, MSL, EXPONENTIAL, ADDITIVE, BIMIX, INFORMATION_POWER, SPLIT, SPLIT_ND)
 )
 
-__all__ = ["LAWS", "Law"]
+LawLike = Law | str
+"""A law, or its registered name."""
+
+__all__ = ["LAWS", "Law", "LawLike"]

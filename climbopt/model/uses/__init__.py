@@ -10,4 +10,7 @@ from climbopt.model.uses.use import SUPPLY, Use
 
 USES: Registry[Use] = Registry("use", (ONCE, SATURATING_USE, INFORMATION_USE, HURTING, DILUTING))
 
-__all__ = ["ONCE", "SUPPLY", "USES", "Use"]
+UseLike = Use | str
+"""A use, or its registered name."""
+
+__all__ = ["ONCE", "SUPPLY", "USES", "Use", "UseLike"]

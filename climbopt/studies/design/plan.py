@@ -33,8 +33,8 @@ from climbopt.foundations.processes import Progress
 from climbopt.foundations.quantities import TOKENS, Amount
 from climbopt.foundations.view import Columns, Reported, View, Viewed
 from climbopt.model.ensemble import Model, blocks_of
-from climbopt.model.interactions import INTERACTIONS, Interaction
-from climbopt.model.laws import LAWS, Law
+from climbopt.model.interactions import INTERACTIONS, InteractionLike
+from climbopt.model.laws import LAWS, LawLike
 from climbopt.model.mixture import MixtureModel
 from climbopt.model.templates import Array, Form
 from climbopt.runs.pilots import PilotRuns
@@ -142,8 +142,8 @@ def plan(
     floor: Amount = 0.0,
     model: ModelLike | None = None,
     after: PilotsLike | None = None,
-    law: Law | str = "power",
-    interaction: Interaction | str = "gated",
+    law: LawLike = "power",
+    interaction: InteractionLike = "gated",
     params: Amount | None = None,
     seed: Seed = 0,
     criterion: Criterion = "I",
