@@ -6,12 +6,15 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from test_block_bounds import check_block, plain, sparse
 
+from climbopt.certification.global_bound.rational import exactly_feasible
 from climbopt.certification.proof.blocks import Cells, Dual, Prices, Value
 from climbopt.certification.proof.check import cut
 from climbopt.certification.proof.decomposition import Box, Decomposition
 from climbopt.numerics.intervals import Interval, evaluated_by
+from climbopt.numerics.polytope import Polytope, Rows
 from climbopt.procedures import joint_form
 
 
@@ -139,3 +142,9 @@ def test_parts_that_are_known_on_one_side_alone(direction):
             for price in (0.0, 3.0, -3.0, 30.0, -30.0):
                 prices = Prices(np.zeros(1), np.zeros(problem.functions.n_rows), sums + price)
                 check_block(problem, prices, box, block, (0.333, 0.333), rng)
+
+
+def test_a_polytope_without_rows_has_exactly_feasible_points():
+    x = np.array([0.3, 0.4])
+    box = Polytope(Rows(np.zeros(2), np.ones(2)), csr_array((0, 2)), Rows(np.zeros(0), np.zeros(0)))
+    assert [float(value) for value in exactly_feasible(box, x)] == x.tolist()

@@ -48,7 +48,8 @@ def rational(value: float) -> fmpq:
 
 def _exact(matrix: Array) -> fmpq_mat:
     """Return a matrix of floats in rationals."""
-    return fmpq_mat([[rational(value) for value in row] for row in matrix.tolist()])
+    rows, columns = matrix.shape
+    return fmpq_mat(rows, columns, [rational(value) for value in matrix.ravel().tolist()])
 
 
 def exactly_feasible(polytope: Polytope, x: Array) -> list[fmpq] | None:
